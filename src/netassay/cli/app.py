@@ -1,0 +1,25 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+import netassay
+from netassay import study
+from netassay.cli import plans, results
+from netassay.cli.assay import assay_command
+
+app = App(
+    name="netassay",
+    help="Assay a neural network: how much can it memorise, how stably does it train, what has it learned?",
+    version=netassay.__version__,
+    help_format="plaintext",
+)
+
+for name in study.names():
+    app.command(assay_command(study.find(name)), name=name, group="Studies")
+for command in (plans.sweep, plans.demo):
+    app.command(command, group="Many runs")
+for command in (results.resume, results.runs, results.show, results.export, results.verify, results.delete, results.report):
+    app.command(command, group="Runs")
+app.command(results.explain, group="Help")

@@ -1,0 +1,86 @@
+"""Answers on standard output: as a table, JSON or CSV; the same keys and values in each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+Format = Annotated[
+    Literal["table", "json", "csv"],
+    Parameter(help="How the answer is printed; json and csv keep every digit."),
+]
+
+
+def answer(values: Mapping[str, Any], form: str) -> None:
+    """Prints one answer: JSON object; or key and value, line by line."""
+    if form == "json":
+        _json(dict(values))
+    else:
+        table([{"key": key, "value": value} for key, value in values.items()], form)
+
+
+def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing") -> None:
+    """Prints rows; `empty` is said where there are none (JSON and CSV then hold no row)."""
+    names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
+    if form == "json":
+        _json([dict(row) for row in rows])
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_text(row.get(name)) for name in names] for row in rows)
+    elif not rows:
+        print(empty)
+    else:
+        _rich(names, rows)
+
+
+def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
+        drawn.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(_rounded(row.get(name))) for name in names))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(drawn)
+
+
+def _json(value: Any) -> None:
+    json.dump(_plain(value), sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite become their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(held) for key, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(held) for held in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(_plain(value)) if isinstance(value, (list, tuple, Mapping)) else str(value)
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return _text(value)

@@ -1,0 +1,78 @@
+"""Commands that make many runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from netassay.cli import progress
+from netassay.cli.assay import Store
+from netassay.cli.output import Format, table
+
+Workers = Annotated[int | None, Parameter(help="Runs at a time; by default one a core.")]
+
+
+def sweep(
+    plan: Annotated[Path, Parameter(help="TOML or JSON file with keys study, base, axes, cases, repeats.")],
+    *,
+    store: Store = Path("runs"),
+    workers: Workers = None,
+    dry_run: Annotated[bool, Parameter(help="Only show what is done and what is left; nothing is written.")] = False,
+    format: Format = "table",
+) -> int:
+    """Make every run of a plan done, one process each; the same command goes on after any interruption.
+
+    Example: netassay sweep plan.toml --store runs --workers 2
+    """
+    from netassay.sweeps import Plan, outlook, sweep
+
+    chosen = Plan.from_file(plan)
+    ahead = outlook(chosen, store, workers)
+    _say(ahead.in_words())
+    if dry_run:
+        table(ahead.rows, format)
+        return 0
+    with progress.runs(ahead.total) as watch:
+        done = sweep(chosen, store, workers=workers, watch=watch)
+    table(done.rows(), format)
+    for run, cause in done.failed.items():
+        _say(f"{run} failed: {cause}")
+    return 1 if done.failed else 0
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the runs, figures and report.html.")] = Path("demo"),
+    workers: Workers = None,
+) -> int:
+    """Run every study small on real data and write the report; minutes on two cores.
+
+    Example: netassay demo --out demo
+    """
+    from netassay.present import report
+    from netassay.runs import Store as Runs
+    from netassay.sweeps import outlook, shipped, sweep
+
+    failed: dict[str, str] = {}
+    runs = []
+    for plan in shipped("demo"):
+        _say(f"{plan.name}: {plan.expect}")
+        ahead = outlook(plan, out / "runs", workers)
+        _say(ahead.in_words())
+        with progress.runs(ahead.total) as watch:
+            done = sweep(plan, out / "runs", workers=workers, watch=watch)
+        failed |= done.failed
+        runs += [run.id for run in done.runs]
+    for run, cause in failed.items():
+        _say(f"{run} failed: {cause}")
+    page = report([Runs(out / "runs").find(run) for run in runs], out / "report.html", figures=out / "figures",
+                  title="netassay demo")  # fmt: skip
+    print(page)
+    return 1 if failed else 0
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

@@ -1,0 +1,81 @@
+"""Progress on standard error: a live line in a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netassay.sweeps.drive import Progress
+    from netassay.training import Metric
+
+_PLAIN_SECONDS = 10.0
+
+
+@contextmanager
+def steps(total: int | None) -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
+    """A watch for one run of `total` steps."""
+    with _line(total) as show:
+
+        def watch(step: int, values: Mapping[Metric, float]) -> None:
+            known = [f"loss {values['loss']:.4g}"] if "loss" in values else []
+            ratio = values.get(("edge_ratio", ""))
+            show(step, " ".join([*known, *([] if ratio is None else [f"eta lambda/2 {ratio:.3f}"])]))
+
+        yield watch
+
+
+@contextmanager
+def runs(total: int) -> Iterator[Callable[[Progress], None]]:
+    """A watch for a sweep of `total` runs."""
+    with _line(total) as show:
+
+        def watch(progress: Progress) -> None:
+            words = [f"{len(progress.running)} running"]
+            if progress.failed:
+                words.append(f"{len(progress.failed)} failed")
+            if progress.seconds_left is not None:
+                words.append(f"about {duration(progress.seconds_left)} left")
+            show(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
+
+        yield watch
+
+
+def duration(seconds: float) -> str:
+    """'12 s', '3 min', '2.5 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def _line(total: int | None) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain(total)
+        return
+    columns: list[Any] = [MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[words]}")]
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, words="")
+
+        def show(done: int, words: str, whatever_the_time: bool = False) -> None:
+            bar.update(task, completed=done, words=words)
+
+        yield show
+
+
+def _plain(total: int | None) -> Callable[..., None]:
+    told = [time.monotonic()]
+
+    def show(done: int, words: str, whatever_the_time: bool = False) -> None:
+        if whatever_the_time or time.monotonic() - told[0] >= _PLAIN_SECONDS:
+            told[0] = time.monotonic()
+            print(f"{done}/{total} {words}", file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,173 @@
+"""Base of all configs: what a study was asked to do, complete, typed and named by a digest."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from netassay.errors import ConfigError
+
+
+class Explained(NamedTuple):
+    """One field in words, as `--help`, the docs and error messages show it."""
+
+    key: str
+    allowed: str
+    default: str
+    meaning: str
+
+
+class Config(BaseModel):
+    """A frozen set of values; an unknown key, a wrong type or a value out of range raises ConfigError.
+
+    Every field has a default and an attribute docstring with its meaning and unit.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    study: ClassVar[str]
+    """Name of the study that this config is for."""
+
+    example: ClassVar[str]
+    """A command line, shown in the help of the study's command."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as refused:
+            raise ConfigError("\n".join(_in_words(type(self), refused))) from None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: str = "config") -> Self:
+        """The config that `values` describe; `where` (a file, say) is named in errors."""
+        try:
+            return cls(**{key: value for key, value in values.items() if key != "study"})
+        except ConfigError as refused:
+            raise ConfigError(f"{where}: {refused}") from None
+
+    @cached_property
+    def canonical(self) -> str:
+        """The one JSON text of this config: study first among sorted keys, no blanks."""
+        return json.dumps(self.mapping(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hex digits: equal configs, equal digests."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+    def mapping(self) -> dict[str, Any]:
+        """All values and the study's name, as JSON holds them."""
+        return {"study": self.study, **self.model_dump(mode="json")}
+
+    def replace(self, **values: Any) -> Self:
+        """The same config with some values changed, validated again."""
+        return type(self)(**{**self.model_dump(), **values})
+
+    @classmethod
+    def explain(cls) -> list[Explained]:
+        """Each key with what it may be, its default and its meaning."""
+        return [
+            Explained(key, allowed(field), _shown(field.default), " ".join((field.description or "").split()))
+            for key, field in cls.model_fields.items()
+        ]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in a TOML or JSON file (told by its ending); ConfigError names file, line and cause."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"{path}: cannot be read ({cause}); give a TOML or JSON file in UTF-8") from None
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix == ".toml":
+            return tomllib.loads(text)
+        if suffix == ".json":
+            values = json.loads(text)
+            if not isinstance(values, dict):
+                raise ConfigError(f"{path}: holds a {type(values).__name__}; a config is an object of keys")
+            return values
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as cause:
+        raise ConfigError(f"{path}: not valid {suffix[1:].upper()}: {cause}") from None
+    raise ConfigError(f"{path}: ending {suffix!r} is not known; configs end in .toml or .json")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for the known word nearest to `word`, or the list of known words."""
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names)) or 'none'}"
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, in words: '0 to 64', 'above 0', 'relu | tanh', 'true | false'."""
+    words = " or ".join(_kind(part, field) for part in _parts(field.annotation))
+    return words or str(field.annotation)
+
+
+def _parts(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Literal or not get_args(annotation):
+        return [annotation]
+    if get_origin(annotation) in (tuple, list):
+        return [annotation]
+    return list(get_args(annotation))
+
+
+def _kind(annotation: Any, field: FieldInfo) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if annotation is NoneType:
+        return "none"
+    if annotation is bool:
+        return "true | false"
+    bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le", "lt")
+              if getattr(rule, name, None) is not None}  # fmt: skip
+    low = bounds.get("ge", bounds.get("gt"))
+    high = bounds.get("le", bounds.get("lt"))
+    kind = "whole number" if annotation is int else "number" if annotation is float else "text"
+    open_low = "above " if "gt" in bounds else ""
+    open_high = "below " if "lt" in bounds else ""
+    if low is not None and high is not None:
+        return f"{kind} {open_low}{low} to {open_high}{high}"
+    if low is not None:
+        return f"{kind} {open_low or 'from '}{low}"
+    return f"{kind} {open_high or 'up to '}{high}" if high is not None else kind
+
+
+def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
+    lines = []
+    for error in refused.errors(include_url=False):
+        key = str(error["loc"][0]) if error["loc"] else ""
+        field = config.model_fields.get(key)
+        if error["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key!r}: {did_you_mean(key, config.model_fields)}")
+        elif field is None:
+            lines.append(str(error["msg"]).removeprefix("Value error, "))
+        else:
+            line = f"{key} = {_shown(error['input'])} is not allowed: {allowed(field)}"
+            known = [str(value) for part in _parts(field.annotation) if get_origin(part) is Literal
+                     for value in get_args(part)]  # fmt: skip
+            near = difflib.get_close_matches(str(error["input"]), known, n=1)
+            lines.append(f"{line}; did you mean {near[0]!r}?" if near else line)
+    return list(dict.fromkeys(lines))
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

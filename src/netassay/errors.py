@@ -1,0 +1,55 @@
+"""Everything netassay raises on purpose.
+
+Each message says what was given, where, what is allowed and what to do. The command line prints the message
+alone and exits with `exit_code`.
+"""
+
+
+class NetassayError(Exception):
+    """Root of the tree: what a caller may catch to catch them all."""
+
+    exit_code = 2
+
+
+class ConfigError(NetassayError, ValueError):
+    """A config or plan with an unknown key, a value out of its range, or text that cannot be read."""
+
+
+class DataError(NetassayError, ValueError):
+    """Data that is missing, damaged or not of the form asked for."""
+
+
+class ModelError(NetassayError, ValueError):
+    """A module, loss or data iterator that cannot be assayed as it is."""
+
+
+class StoreError(NetassayError):
+    """A run folder or store that cannot be read or written."""
+
+
+class RunLocked(StoreError):
+    """Another living process writes this run."""
+
+
+class RunDamaged(StoreError):
+    """Bytes on disk differ from what was recorded of them."""
+
+
+class ExtraMissing(NetassayError, ImportError):
+    """An optional dependency is needed and not installed; the message names the extra."""
+
+
+class RunFailed(NetassayError):
+    """A run that was begun could not go on; what was committed before is kept."""
+
+    exit_code = 1
+
+
+class Interrupted(NetassayError):
+    """A run stopped by a signal after its checkpoint was written; resuming goes on from there."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

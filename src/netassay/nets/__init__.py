@@ -1,0 +1,1 @@
+"""Plain modules that any study may take: activations, initialisation, mlp."""

@@ -1,0 +1,90 @@
+"""Named groups of trainable parameters: the diagonal blocks of the curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Literal
+
+from torch import nn
+
+from netassay.errors import ModelError
+
+Blocks = Mapping[str, Sequence[str]]
+"""Block name -> names of its parameters, as in `named_parameters()`."""
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> parameter, for those with `requires_grad`; one that is shared is counted once, under its first name.
+
+    Raises ModelError when there are none, or when they differ in dtype or device or are not float32 or float64.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ModelError(
+            f"{type(model).__name__} has no parameter with requires_grad=True; curvature is taken over those: "
+            "unfreeze at least one with parameter.requires_grad_()"
+        )
+    kinds = {(str(p.dtype).removeprefix("torch."), str(p.device)) for p in parameters.values()}
+    if len(kinds) > 1 or next(iter(kinds))[0] not in ("float32", "float64"):
+        found = ", ".join(f"{dtype} on {device}" for dtype, device in sorted(kinds))
+        raise ModelError(
+            f"the trainable parameters are {found}; curvature needs all of them in float32 or all in float64, "
+            "on one device: convert with model.float(), model.double() or model.to(device)"
+        )
+    return parameters
+
+
+def layer_blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """One block per module that owns trainable parameters directly, weight and bias joined.
+
+    Names are those of `named_modules()`, "" for the root; a shared parameter belongs to the first module
+    that holds it; a module whose own parameters are all frozen has no block.
+    """
+    blocks: dict[str, tuple[str, ...]] = {}
+    for name in trainable_parameters(model):
+        owner = name.rpartition(".")[0]
+        blocks[owner] = (*blocks.get(owner, ()), name)
+    return blocks
+
+
+def resolve_blocks(
+    model: nn.Module, blocks: Literal["layer"] | Blocks | None
+) -> dict[str, tuple[str, ...]]:
+    """The blocks asked for, checked against the model: None gives none, "layer" gives `layer_blocks`.
+
+    Raises ModelError for a block that is empty, names a parameter twice, or names one that is unknown or frozen.
+    """
+    if blocks is None:
+        return {}
+    if isinstance(blocks, str):
+        if blocks != "layer":
+            raise ModelError(f'blocks={blocks!r}: allowed are None, "layer" or a mapping of block name to parameters')
+        return layer_blocks(model)
+    if not isinstance(blocks, Mapping):
+        raise ModelError(
+            f'blocks is a {type(blocks).__name__}: allowed are None, "layer" or a mapping of block name to parameters'
+        )
+    return {str(name): _checked(model, str(name), members) for name, members in blocks.items()}
+
+
+def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(members, str):
+        raise ModelError(f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]")
+    trainable = trainable_parameters(model)
+    every = dict(model.named_parameters(remove_duplicate=False))
+    if not members:
+        raise ModelError(f"block {block!r} is empty; give at least one of {', '.join(trainable)}")
+    for name in members:
+        if name not in every:
+            close = get_close_matches(str(name), every, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(trainable)}"
+            raise ModelError(f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}")
+        if name not in trainable:
+            first = next((known for known, p in trainable.items() if p is every[name]), None)
+            cure = f"shared with {first!r}; use that name" if first else "frozen; unfreeze it or leave it out"
+            raise ModelError(f"block {block!r} names the parameter {name!r}, which is {cure}")
+    if len(set(members)) < len(members):
+        twice = next(name for name in members if list(members).count(name) > 1)
+        raise ModelError(f"block {block!r} names the parameter {twice!r} twice; name it once")
+    return tuple(members)

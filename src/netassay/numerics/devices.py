@@ -1,0 +1,50 @@
+"""Where and how the arithmetic is done: device, threads, and what of both a run must remember."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from netassay.errors import ConfigError
+
+
+def device(name: str) -> torch.device:
+    """The torch device of that name ("cpu", "cuda", "cuda:1"); ConfigError where this machine has none."""
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    return chosen
+
+
+def environment() -> dict[str, Any]:
+    """What besides the config can change the last bits of a number."""
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+@contextmanager
+def settings(threads: int | None) -> Iterator[Mapping[str, Any]]:
+    """Sets threads, flushes denormals (late training crawls through them) and puts both back; yields `environment()`."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    try:
+        yield environment()
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)

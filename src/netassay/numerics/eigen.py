@@ -1,0 +1,235 @@
+"""Largest eigenvalues of a symmetric matrix that is only ever multiplied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from netassay.errors import ModelError
+
+Product = Callable[[Tensor], Tensor]
+"""v (n,) -> A v (n,) for a symmetric A."""
+
+PROBE_LEAST = 4  # Krylov steps before a random probe's own residual says anything about an outlying eigenvalue
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """The k largest eigenvalues (algebraic, descending) of a symmetric n x n matrix.
+
+    `values` (k,) float64; `vectors` (n, k) unit columns; `residuals` (k,) ||A v - value v||; `errors` (k,) estimated
+    absolute error of each value; `products` how many matrix-vector products were spent.
+    """
+
+    values: Float[Tensor, " k"]
+    vectors: Float[Tensor, "n k"]
+    residuals: Float[Tensor, " k"]
+    errors: Float[Tensor, " k"]
+    products: int
+
+
+@dataclass(frozen=True)
+class Ritz:
+    """Ritz pairs of a subspace, descending: all m values, and of the leading ones vectors, residuals, their norms."""
+
+    values: Tensor  # (m,) float64
+    vectors: Tensor  # (count, n)
+    residuals: Tensor  # (count, n)
+    norms: Tensor  # (count,) float64
+
+
+class Subspace:
+    """An orthonormal basis V, its image W = A V and the projected matrix V'AV.
+
+    Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its restart the
+    thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method (Morgan and Scott 1986).
+    """
+
+    def __init__(self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.size, self.capacity, self.dimension, self.products = size, min(capacity, size), 0, 0
+        self._product = product
+        self._basis = torch.empty(self.capacity, size, dtype=dtype, device=device)
+        self._images = torch.empty_like(self._basis)
+        self._projected = torch.zeros(self.capacity, self.capacity, dtype=torch.float64)
+
+    @property
+    def full(self) -> bool:
+        return self.dimension == self.capacity
+
+    def expand(self, direction: Float[Tensor, " n"]) -> bool:
+        """Adds the part of a direction that is new, at the cost of one product; False if there is none."""
+        v = self._orthonormal(direction)
+        if v is None:
+            return False
+        m = self.dimension
+        self._basis[m] = v
+        self._images[m] = self._product(v)
+        self.products += 1
+        column = (self._basis[: m + 1] @ self._images[m]).double().cpu()
+        if not bool(column.isfinite().all()):
+            raise ModelError("a curvature product is not finite although loss and gradient are; is a derivative infinite?")
+        self._projected[m, : m + 1] = self._projected[: m + 1, m] = column
+        self.dimension += 1
+        return True
+
+    def continue_krylov(self) -> bool:
+        """Expands by the image of the newest basis vector."""
+        return self.expand(self._images[self.dimension - 1])
+
+    def ritz(self, count: int) -> Ritz:
+        m = self.dimension
+        values, mix = torch.linalg.eigh(self._projected[:m, :m])
+        values, mix = values.flip(0), mix.flip(1)[:, :count].T.to(self._basis)  # (count, m)
+        vectors = mix @ self._basis[:m]
+        residuals = mix @ self._images[:m] - values[:count, None].to(self._basis) * vectors
+        return Ritz(values, vectors, residuals, torch.linalg.vector_norm(residuals, dim=1).double().cpu())
+
+    def restart(self, keep: int) -> None:
+        """Shrinks the subspace to its leading Ritz vectors."""
+        m, keep = self.dimension, min(keep, self.dimension)
+        values, mix = torch.linalg.eigh(self._projected[:m, :m])
+        mix = mix.flip(1)[:, :keep].T.to(self._basis)
+        self._basis[:keep] = mix @ self._basis[:m]
+        self._images[:keep] = mix @ self._images[:m]
+        self._projected[:keep, :keep] = torch.diag(values.flip(0)[:keep])
+        self.dimension = keep
+
+    def _orthonormal(self, direction: Tensor) -> Tensor | None:
+        basis = self._basis[: self.dimension]
+        norm = float(torch.linalg.vector_norm(direction))
+        if norm == 0 or not math.isfinite(norm):
+            return None
+        v, left = direction / norm, 1.0
+        while True:
+            v = v - (basis @ v) @ basis
+            norm = float(torch.linalg.vector_norm(v))
+            left *= norm
+            if left < 100 * torch.finfo(v.dtype).eps:
+                return None
+            v = v / norm
+            if norm > 0.7:  # little was taken off, so little cancelled (Daniel, Gragg, Kaufman, Stewart 1976)
+                return v
+
+
+def error_bounds(values: Tensor, norms: Tensor, k: int, outside: float = -math.inf) -> Float[Tensor, " k"]:
+    """Estimated errors of the k leading Ritz values from residual norms and gaps, never above the residual's.
+
+    The bound of Li and Li (2005), 2 e^2 / (gap + sqrt(gap^2 + 4 e^2)) with e the residual norm of the leading i pairs,
+    approaches e as the gap closes and e^2 / gap as it opens. The gap reaches to the next Ritz value plus its residual,
+    or to `outside`, an upper estimate of eigenvalues that have no part in the subspace, whichever is nearer. As both
+    are estimates of the true next eigenvalue, so is the result.
+    """
+    errors = torch.full((k,), math.inf, dtype=torch.float64)
+    for i in range(k):
+        for j in range(i, k):
+            e = float(norms[: j + 1].square().sum().sqrt())
+            following = float(values[j + 1] + norms[j + 1]) if j + 1 < len(norms) else math.nan
+            upper = max(following, outside) if following == following else outside
+            gap = max(float(values[i]) - upper, 0.0) if math.isfinite(upper) else 0.0
+            bound = 2 * e * e / (gap + math.hypot(gap, 2 * e)) if e > 0 else 0.0
+            errors[i] = min(float(errors[i]), bound)
+    return errors
+
+
+def rounding(values: Tensor, dtype: torch.dtype) -> float:
+    """Absolute error that the arithmetic of the products leaves in any Ritz value."""
+    return 16 * torch.finfo(dtype).eps * float(values.abs().max())
+
+
+def lanczos(
+    product: Product,
+    size: int,
+    *,
+    k: int = 1,
+    tolerance: float = 1e-3,
+    start: Float[Tensor, "n *s"] | None = None,
+    generator: torch.Generator | None = None,
+    max_products: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Eigenpairs:
+    """The k largest eigenvalues of a symmetric matrix, to `tolerance` relative to each by its own error estimate.
+
+    k above `size` gives the full spectrum. Without `start` it begins from a random vector of `generator` (default: a
+    fixed seed); with it, from the given (n,) or columns of (n, s), and before it ends it searches the complement
+    from a random vector, so that a direction absent from `start` that has overtaken is found. It also does so for k
+    above 1, where one Krylov sequence holds a multiple eigenvalue only once. Stops unconverged after `max_products`
+    (default 100 + 30 k): the errors then say so. Raises ModelError for products that are not finite.
+    """
+    space = Subspace(product, size, max(24, 2 * k + 12), dtype, torch.device(device))
+    return run_lanczos(space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products)
+
+
+def run_lanczos(
+    space: Subspace,
+    *,
+    k: int,
+    tolerance: float,
+    start: Tensor | None,
+    generator: torch.Generator | None,
+    max_products: int | None,
+) -> Eigenpairs:
+    """`lanczos` on an empty subspace, which afterwards holds what was found."""
+    size, k = space.size, min(k, space.size)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    most = 100 + 30 * k if max_products is None else max_products
+    for column in () if start is None else start.reshape(size, -1).unbind(1):
+        space.expand(column)
+    probed = k == 1 and space.dimension == 0
+    if space.dimension == 0:
+        space.expand(random_direction(space, generator))
+    while True:
+        ritz = space.ritz(k + 1)
+        errors = error_bounds(ritz.values, ritz.norms, k) + rounding(ritz.values, ritz.vectors.dtype)
+        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * rounding(ritz.values, ritz.vectors.dtype)
+        done = space.dimension >= k and not bool(loose.any())
+        if space.dimension == size or space.products >= most or (done and probed):
+            return eigenpairs(ritz, errors, k, space.products)
+        if done:
+            probe(space, k, tolerance, generator, most - space.products)
+            probed = True
+            continue
+        if space.full:
+            space.restart(k + 6)
+        worst = int(loose.int().argmax()) if bool(loose.any()) else -1
+        if worst < 0 or not space.expand(ritz.residuals[worst]):
+            space.expand(random_direction(space, generator))
+
+
+def probe(space: Subspace, k: int, tolerance: float, generator: torch.Generator, most: int) -> None:
+    """Searches outside the k leading Ritz vectors from a random vector, until nothing there can reach the k-th.
+
+    At least PROBE_LEAST steps, since the residual of a random vector is small whatever the outliers are; then until
+    value plus residual of every other Ritz pair stays below the k-th value, or one of them takes its place.
+    """
+    if space.capacity < space.size:
+        space.restart(min(k + 6, space.capacity - PROBE_LEAST - 1))
+    if space.full or not space.expand(random_direction(space, generator)):
+        return
+    before = space.ritz(0).values[:k].sum()
+    for step in range(1, most):
+        if space.full or not space.continue_krylov():
+            return
+        if step < PROBE_LEAST:
+            continue
+        ritz = space.ritz(space.dimension)
+        bar = float(ritz.values[k - 1]) + tolerance * abs(float(ritz.values[k - 1]))
+        overtaken = float(ritz.values[:k].sum() - before) > tolerance * abs(float(before))
+        if overtaken or float((ritz.values + ritz.norms)[k:].max()) <= bar:
+            return
+
+
+def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tensor, " n"]:
+    """A standard normal vector, drawn on the generator's device."""
+    device = generator.device
+    return torch.randn(space.size, generator=generator, dtype=space._basis.dtype, device=device).to(space._basis.device)
+
+
+def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int) -> Eigenpairs:
+    """The k leading Ritz pairs as a result."""
+    return Eigenpairs(ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products)

@@ -1,0 +1,198 @@
+"""The largest eigenvalues of a slowly changing curvature, followed from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from netassay.errors import ModelError
+from netassay.numerics.curvature import Curvature
+from netassay.numerics.eigen import (
+    Eigenpairs,
+    Product,
+    Ritz,
+    Subspace,
+    eigenpairs,
+    error_bounds,
+    probe,
+    rounding,
+    run_lanczos,
+)
+from netassay.numerics.sharpness import Sharpness
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is remembered of one matrix: k leaders and their nearest rivals, descending."""
+
+    vectors: Tensor  # (m, n), orthonormal up to what one correction leaves
+    values: Tensor  # (m,) float64, when last multiplied
+    radii: Tensor  # (m,) float64, residual norms then
+    ages: Tensor  # (m,) float64, steps since then
+    drift: Tensor  # () float64, recent change of a value per step
+    lowest: Tensor  # () float64, smallest Ritz value seen in the last search
+
+    def uppers(self) -> Tensor:
+        """The most that each eigenvalue can plausibly be by now."""
+        return self.values + self.radii + self.drift * self.ages
+
+
+class Follower:
+    """Follows the k largest eigenvalues of a curvature and of all its blocks along a training trajectory.
+
+    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals and by the
+    remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance` relative to the value: one
+    product per matrix and leader where the top is isolated. A rival is multiplied again when it may have caught up by
+    the drift seen so far; every `probe_every` steps a random vector searches for a leader that was never
+    in the subspace. `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
+    searches, whatever is left shows in the errors. Memory: k + `remember` vectors a matrix.
+    """
+
+    def __init__(
+        self,
+        *,
+        k: int = 1,
+        tolerance: float = 1e-3,
+        probe_every: int = 25,
+        seed: int = 0,
+        remember: int = 5,
+        max_products: int = 12,
+    ) -> None:
+        if k < 1 or probe_every < 1 or remember < 1 or max_products < 1 or not 0 < tolerance < 1:
+            raise ModelError(
+                f"k={k}, probe_every={probe_every}, remember={remember}, max_products={max_products}, tolerance={tolerance}: "
+                "the counts must be at least 1 and the tolerance strictly between 0 and 1"
+            )
+        self.k, self.tolerance, self.probe_every = k, tolerance, probe_every
+        self.remember, self.max_products = remember, max_products
+        self.step = 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._tracks: dict[str | None, Track] = {}
+
+    def follow(self, curvature: Curvature) -> Sharpness:
+        """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
+        whole = self._matrix(None, curvature.product, curvature)
+        blocks = {
+            name: self._matrix(name, lambda v, name=name: curvature.block_product(name, v), curvature)
+            for name in curvature.blocks
+        }
+        self.step += 1
+        return Sharpness.of(whole, blocks, curvature.loss)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the future depends on; a follower of the same options that loads it goes on bit for bit."""
+        tensors = {"generator": self._generator.get_state(), "step": torch.tensor(self.step)}
+        for name, track in self._tracks.items():
+            prefix = "whole" if name is None else f"block:{name}"
+            tensors |= {f"{prefix}:{f.name}": getattr(track, f.name).clone() for f in fields(Track)}
+        return tensors
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restores what `state` gave. Raises ModelError when something is missing from it."""
+        try:
+            self._generator.set_state(tensors["generator"])
+            self.step = int(tensors["step"])
+            prefixes = [key.removesuffix(":vectors") for key in tensors if key.endswith(":vectors")]
+            self._tracks = {
+                None if p == "whole" else p.removeprefix("block:"): Track(
+                    **{f.name: tensors[f"{p}:{f.name}"].clone() for f in fields(Track)}
+                )
+                for p in prefixes
+            }
+        except KeyError as error:
+            raise ModelError(f"the state of the follower lacks {error}; give all that Follower.state() returned") from None
+
+    def _matrix(self, name: str | None, product: Product, curvature: Curvature) -> Eigenpairs:
+        size = curvature.size if name is None else curvature.block_size(name)
+        capacity = max(24, 2 * self.k + self.remember + 12)
+        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
+        track = self._tracks.get(name)
+        if track is not None and track.vectors.shape[1] != size:
+            what = "the network" if name is None else f"block {name!r}"
+            raise ModelError(
+                f"{what} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
+                "use a new Follower for another network or other blocks"
+            )
+        pairs, self._tracks[name] = self._search(space) if track is None else self._advance(space, track)
+        return pairs
+
+    def _search(self, space: Subspace) -> tuple[Eigenpairs, Track]:
+        pairs = run_lanczos(
+            space, k=self.k, tolerance=self.tolerance, start=None, generator=self._generator, max_products=None
+        )
+        ritz = space.ritz(self.k + self.remember)
+        return pairs, _remembered(ritz, torch.zeros((), dtype=torch.float64), ritz.values[-1])
+
+    def _advance(self, space: Subspace, track: Track) -> tuple[Eigenpairs, Track]:
+        k = min(self.k, space.size)
+        searching = self.step % self.probe_every == 0
+        track = Track(track.vectors, track.values, track.radii, track.ages + 1, track.drift, track.lowest)
+        inside = torch.zeros(len(track.values), dtype=torch.bool)
+        bar = float(track.values[k - 1])
+        for i, upper in enumerate(track.uppers().tolist()):
+            if searching or i < k or upper >= bar:
+                inside[i] = space.expand(track.vectors[i])
+        most = max(self.max_products, space.dimension)
+        rivals = _select(track, ~inside)
+        while True:
+            outside = float(rivals.uppers().max()) if len(rivals.values) else -torch.inf
+            ritz = space.ritz(k + self.remember)
+            floor = rounding(ritz.values, ritz.vectors.dtype)
+            errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
+            loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
+            if searching and (not bool(loose.any()) or space.products >= most):
+                searching, most = False, space.products + self.max_products
+                probe(space, k, self.tolerance, self._generator, self.max_products)
+                continue
+            if not bool(loose.any()) or space.full or space.products >= most:
+                break
+            if not space.expand(_correction(ritz, int(loose.int().argmax()), rivals)):
+                break
+        return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+
+    def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
+        moved = (ritz.values[:k] - track.values[:k]).abs().max()
+        lowest = torch.minimum(track.lowest, ritz.values[-1])
+        fresh = _remembered(ritz, torch.maximum(moved, 0.9 * track.drift), lowest)
+        vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
+        vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        both = Track(
+            torch.cat([vectors, rivals.vectors]),
+            torch.cat([fresh.values, rivals.values]),
+            torch.cat([fresh.radii, rivals.radii]),
+            torch.cat([fresh.ages, rivals.ages]),
+            fresh.drift,
+            lowest,
+        )
+        order = torch.cat([torch.arange(k), k + both.values[k:].argsort(descending=True, stable=True)])
+        return _select(both, order[: k + self.remember])
+
+
+def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
+    count = len(ritz.norms)
+    return Track(ritz.vectors, ritz.values[:count], ritz.norms, torch.zeros_like(ritz.norms), drift, lowest)
+
+
+def _select(track: Track, which: Tensor) -> Track:
+    rows = (track.vectors[which.to(track.vectors.device)], track.values[which], track.radii[which], track.ages[which])
+    return Track(*rows, track.drift, track.lowest)
+
+
+def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
+    """What to add to Ritz vector i, to first order, to make it an eigenvector.
+
+    The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is taken to lie at
+    eigenvalue zero, damped where the spectrum reaches far below it.
+    """
+    residual, value = ritz.residuals[i], float(ritz.values[i])
+    low = min(float(rivals.lowest), float(ritz.values[-1]))
+    depth = max(value, (value - low) / 2)
+    if depth <= 0:
+        return torch.zeros_like(residual)
+    parts = (rivals.vectors @ residual).double().cpu()  # (j,)
+    gaps = value - rivals.values
+    angles = 2 * parts / (gaps + torch.hypot(gaps, 2 * parts)).clamp_min(torch.finfo(torch.float64).tiny)
+    return residual / depth + (angles - parts / depth).to(residual) @ rivals.vectors

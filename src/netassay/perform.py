@@ -1,0 +1,120 @@
+"""Performing runs: one config, one run folder, done from wherever it stands."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from netassay.config import Config
+from netassay.errors import Interrupted, NetassayError, RunFailed
+from netassay.runs import Run, RunWriter, State
+from netassay.study import configure, find
+
+if TYPE_CHECKING:
+    from netassay.training import Metric
+
+Watch = Callable[[int, "Mapping[Metric, float]"], None]
+"""Told each step and its numbers while a run goes on."""
+
+
+def perform(
+    config: Config,
+    store: Path | str,
+    *,
+    threads: int | None = None,
+    commit_seconds: float = 10.0,
+    watch: Watch = lambda step, values: None,
+) -> Run:
+    """Makes the run of `config` in `store` done, from wherever it stands, and returns it.
+
+    A finished or diverged run is returned as it is. A resumed run uses the threads it began with, unless `threads`
+    says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
+    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed.
+    """
+    run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
+    if run.state.is_final and run.tables():
+        return run
+
+    from netassay.numerics import devices
+
+    begun_with = run.environment.get("threads")
+    with devices.settings(threads or begun_with) as environment, run.writer(environment) as writer:
+        with _signals(writer) as received, _failures(run, writer):
+            if not run.state.is_final:
+                result = find(config.study).assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
+                writer.finish(State(result.outcome), step=result.step, message=result.message)
+            if run.state.is_final:
+                _keep_tables(run, writer)
+    if run.state is State.INTERRUPTED:
+        raise Interrupted(
+            f"run {run.id} {run.message}; its checkpoint is kept, go on with: netassay resume {run.folder}",
+            received[0] if received else signal.SIGINT,
+        )
+    return run
+
+
+def resume(folder: Path | str, **keywords: Any) -> Run:
+    """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
+    run = Run.open(Path(folder))
+    config = configure({**run.config, "study": run.study}, where=str(run.folder))
+    return perform(config, run.folder.parent, **keywords)
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """The answer of a run: id, status, where it is kept, and what its study says of it."""
+    metrics = run.folder / "tables" / "metrics.parquet"
+    return {
+        "run": run.id,
+        "study": run.study,
+        "status": str(run.state),
+        "step": run.step,
+        "message": run.message,
+        "seconds": run.seconds,
+        "folder": str(run.folder),
+        "metrics": str(metrics if metrics.exists() else run.folder / "run.sqlite"),
+        **find(run.study).assay.summary(run),
+    }
+
+
+def _keep_tables(run: Run, writer: RunWriter) -> None:
+    """Metrics and the study's tables as Parquet, for whoever reads the run without this package."""
+    for name, table in {**find(run.study).assay.tables(run), "metrics": run.metrics()}.items():
+        writer.write_table(name, table)
+
+
+@contextmanager
+def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
+    """Turns any error into state "failed" and RunFailed; what was committed stays."""
+    try:
+        yield
+    except Exception as cause:
+        message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
+        with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
+            writer.finish(State.FAILED, step=run.step, message=message)
+        raise RunFailed(f"run {run.id} failed after step {run.step}: {message}") from cause
+
+
+@contextmanager
+def _signals(writer: RunWriter) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM ask the writer to stop; a second one is left to the handler that was there before."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        writer.request_stop()
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,137 @@
+"""Charts as strict Vega-Lite, and as files for a paper."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+import vl_convert
+
+from netassay.errors import DataError, StoreError
+from netassay.report.section import Figure
+from netassay.report.table import csv_text
+from netassay.report.theme import theme
+
+CHART_ROWS = 50_000
+"""Most rows one chart may hold; above it a browser no longer draws and zooms without waiting."""
+
+_DPI = 300
+_FORBIDDEN_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+Format = Literal["png", "svg", "pdf", "csv"]
+
+
+def vega_lite(figure: Figure) -> dict[str, Any]:
+    """The figure's chart in the common theme as strict JSON (numbers that are not finite become null).
+
+    Raises DataError if the chart holds more than CHART_ROWS rows or takes its data from an address.
+    """
+    _theme_registered()
+    with alt.theme.enable("netassay"), alt.data_transformers.enable("default", max_rows=None):
+        spec = figure.chart.to_dict()
+    rows = sum(len(data) for data in spec.get("datasets", {}).values())
+    if rows > CHART_ROWS:
+        raise DataError(
+            f"figure {figure.name!r}: its chart holds {rows:,} rows, at most {CHART_ROWS:,} are drawn; thin the data "
+            "(report.lines and report.small_multiples do it by themselves and say so) or aggregate it"
+        )
+    if _holds_address(spec):
+        raise DataError(
+            f"figure {figure.name!r}: its chart loads data from an address; a report is whole without a network, so "
+            "give the chart the data itself"
+        )
+    return {**_strict(spec), "description": f"{figure.title}. {figure.caption}"}
+
+
+def drawing_notes(spec: dict[str, Any]) -> list[str]:
+    """What the constructors in `chart` and `heat` did to the data before drawing it, a sentence each."""
+    return list(spec.get("usermeta", {}).get("notes", []))
+
+
+def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")) -> list[Path]:
+    """Writes `folder/<figure.name>.<format>` for each format and returns the paths, in the order of `formats`.
+
+    PNG is 300 dpi on white; SVG and PDF are vector. A figure without data has only its CSV, a line of column
+    names. Raises DataError for an unknown format, StoreError if a file cannot be written.
+    """
+    for name in formats:
+        if name not in ("png", "svg", "pdf", "csv"):
+            raise DataError(f"format {name!r} for figure {figure.name!r}: choose from png, svg, pdf, csv")
+    drawn = [name for name in formats if name != "csv"] if figure.data.height else []
+    spec = _still({**vega_lite(figure), "background": "white"}) if drawn else {}
+    paths = []
+    for name in formats:
+        if name == "csv" or drawn:
+            content = csv_text(figure.data).encode() if name == "csv" else _render(spec, name)
+            paths.append(write_whole(Path(folder) / f"{figure.name}.{name}", content))
+    return paths
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Writes all of a file or leaves the old one as it was (StoreError with the reason)."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged. Free some space "
+            "or choose a folder you may write to"
+        ) from error
+    return path
+
+
+def _theme_registered() -> None:
+    if "netassay" not in alt.theme.names():
+        alt.theme.register("netassay", enable=False)(lambda: alt.theme.ThemeConfig(**theme()))  # type: ignore[typeddict-item]
+
+
+def _render(spec: dict[str, Any], name: str) -> bytes:
+    if name == "png":
+        return vl_convert.vegalite_to_png(spec, ppi=_DPI, allowed_base_urls=[])
+    if name == "pdf":
+        return vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])
+    return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode()
+
+
+def _still(value: Any) -> Any:
+    """The spec without its invisible hover targets and without characters that XML forbids."""
+    if isinstance(value, dict):
+        return {key: _still(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_still(part) for part in value if not (isinstance(part, dict) and part.get("name") == "hover")]
+    return _FORBIDDEN_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _holds_address(spec: Any) -> bool:
+    if isinstance(spec, list):
+        return any(map(_holds_address, spec))
+    if not isinstance(spec, dict):
+        return False
+    data = spec.get("data")
+    return (isinstance(data, dict) and "url" in data) or any(
+        _holds_address(part) for key, part in spec.items() if key != "datasets"
+    )

@@ -1,0 +1,123 @@
+"""Heat maps over two discrete axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import altair as alt
+import polars as pl
+
+from netassay.errors import DataError
+from netassay.report.chart import Axis
+from netassay.report.theme import DIVERGING, INK, SEQUENTIAL
+from netassay.report.trace import shown_names
+
+_LABELLED = 120  # cells up to which the number stands in the cell
+_EMPTY = "#E6E6E3"
+
+
+def heat_map(
+    data: pl.DataFrame,
+    x: Axis | str,
+    y: Axis | str,
+    colour: Axis | str,
+    *,
+    scheme: Literal["sequential", "diverging"] = "sequential",
+    centre: float = 0.0,
+    width: int = 640,
+    height: int | None = None,
+) -> alt.LayerChart:
+    """One cell an (x, y) pair, coloured by `colour`; numbers on the axes in their order, words as they appear.
+
+    Up to 120 cells show their number. A cell whose value is null or not finite (or not above zero where the colour
+    is logarithmic) is grey with a cross and counted in a note. `diverging` has its neutral colour at `centre`.
+    Raises DataError if a pair comes twice or a column is missing or not numeric.
+    """
+    x, y, colour = (Axis(axis) if isinstance(axis, str) else axis for axis in (x, y, colour))
+    names_x, names_y = shown_names(data, x), shown_names(data, y)
+    cells = _cells(data, x, y, colour, scheme, centre)
+    bounds = colour.domain or _bounds(cells["value"], scheme, centre)
+    drawn = _shaded(cells, bounds, colour.log, scheme)
+    base = alt.Chart(drawn).encode(
+        alt.X("x:N", title=x.label, sort=list(names_x.values()), axis=alt.Axis(labelAngle=0)),
+        alt.Y("y:N", title=y.label, sort=list(names_y.values())),
+        tooltip=[
+            alt.Tooltip("x:N", title=x.label),
+            alt.Tooltip("y:N", title=y.label),
+            alt.Tooltip("shown:N", title=colour.label),
+        ],
+    )
+    scale: dict[str, Any] = {"scheme": SEQUENTIAL if scheme == "sequential" else DIVERGING, "domain": list(bounds)}
+    if colour.log:
+        scale["type"] = "log"
+    fill = alt.Color("value:Q", title=colour.label, scale=alt.Scale(**scale), legend=alt.Legend(format="~g", tickCount=4))
+    blank = base.transform_filter("!isValid(datum.value)").mark_rect(stroke="white", color=_EMPTY)
+    rect = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white").encode(color=fill)
+    layers = [blank.properties(name="missing"), rect.properties(name="cells")]
+    if drawn.height <= _LABELLED:
+        ink = alt.when("datum.light").then(alt.value("white")).otherwise(alt.value(INK))
+        layers.append(base.mark_text(fontSize=11).encode(text="label:N", color=ink).properties(name="numbers"))
+    missing = drawn["value"].null_count()
+    notes = [f"{missing:,} of {drawn.height:,} cells have no value that can be coloured (grey, ×)."] if missing else []
+    tall = height or max(120, min(640, 34 * len(names_y)))
+    return alt.layer(*layers).properties(width=width, height=tall, usermeta={"notes": notes})
+
+
+def _cells(data: pl.DataFrame, x: Axis, y: Axis, colour: Axis, scheme: str, centre: float) -> pl.DataFrame:
+    if colour.column not in data.columns:
+        raise DataError(f"no column {colour.column!r} to draw; the data has: {', '.join(data.columns)}")
+    if not (data[colour.column].dtype.is_numeric() or data[colour.column].dtype == pl.Null):
+        raise DataError(f"column {colour.column!r} is of type {data[colour.column].dtype}; colours stand for numbers")
+    if colour.log and scheme == "diverging":
+        raise DataError("a diverging scheme has a neutral value in its middle; give the logarithm itself as the data")
+    names_x, names_y = shown_names(data, x), shown_names(data, y)
+    value = data[colour.column].cast(pl.Float64)
+    cells = pl.DataFrame(
+        {
+            "x": pl.Series([names_x[v] for v in data[x.column].to_list()], dtype=pl.String),
+            "y": pl.Series([names_y[v] for v in data[y.column].to_list()], dtype=pl.String),
+            "given": value,
+        }
+    )
+    twice = cells.filter(pl.struct("x", "y").is_duplicated())
+    if twice.height:
+        pair = twice.row(0)[:2]
+        raise DataError(f"cell {pair} comes more than once in the data; aggregate it to one row a cell first")
+    full = pl.DataFrame({"x": list(names_x.values())}, schema={"x": pl.String}).join(
+        pl.DataFrame({"y": list(names_y.values())}, schema={"y": pl.String}), how="cross"
+    )
+    given = pl.col("given")
+    sound = given.is_finite() & ((given > 0) | pl.lit(not colour.log))
+    return full.join(cells, on=["x", "y"], how="left").with_columns(value=pl.when(sound).then(given))
+
+
+def _bounds(values: pl.Series, scheme: str, centre: float) -> tuple[float, ...]:
+    known = values.drop_nulls().to_list()
+    if scheme == "diverging":
+        reach = max((abs(value - centre) for value in known), default=1.0) or 1.0
+        return (centre - reach, centre, centre + reach)
+    low, high = min(known, default=1.0), max(known, default=2.0)
+    return (low, high) if low < high else (low, low + (abs(low) or 1.0))
+
+
+def _shaded(cells: pl.DataFrame, bounds: tuple[float, ...], log: bool, scheme: str) -> pl.DataFrame:
+    """Adds what stands in each cell and whether it is written in white."""
+    low, high = bounds[0], bounds[-1]
+
+    def on_dark(value: float | None) -> bool:
+        if value is None:
+            return False
+        part = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+        return part < 0.6 if scheme == "sequential" else abs(part - 0.5) > 0.36
+
+    values = cells["value"].to_list()
+    return cells.select("x", "y", "value").with_columns(
+        light=pl.Series([on_dark(value) for value in values], dtype=pl.Boolean),
+        label=pl.Series(["×" if value is None else f"{value:.3g}" for value in values], dtype=pl.String),
+        shown=pl.Series([_plain(value) for value in cells["given"].to_list()], dtype=pl.String),
+    )
+
+
+def _plain(value: float | None) -> str:
+    return "no value" if value is None else f"{value:.6g}"

@@ -1,0 +1,82 @@
+"""What a page is made of: sections of figures, tables and notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from netassay.errors import DataError
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+_SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+_LONGEST_SLUG = 80
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with the numbers behind it.
+
+    `name` becomes file names and anchors: lower-case letters, digits, single `-` or `_` between them, at most
+    80 characters (DataError otherwise). `data` is offered as CSV, all rows of it, whatever the chart draws.
+    """
+
+    name: str
+    title: str
+    caption: str
+    chart: alt.TopLevelMixin
+    data: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        check_slug(self.name, "figure")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers to be read. `formats` (column -> format spec such as ".3f") and `units` (column -> unit) are optional."""
+
+    name: str
+    title: str
+    caption: str
+    data: pl.DataFrame
+    formats: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_slug(self.name, "table")
+        for key in [*self.formats, *self.units]:
+            if key not in self.data.columns:
+                raise DataError(
+                    f"table {self.name!r}: a format or unit is given for column {key!r}, which the data does not "
+                    f"have; its columns are: {', '.join(self.data.columns)}"
+                )
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that must not be overlooked, such as why an analysis could not be made."""
+
+    text: str
+    kind: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, paragraphs of plain text (a blank line between two), and what they speak of."""
+
+    title: str
+    text: str = ""
+    items: tuple[Figure | Table | Note, ...] = ()
+
+
+def check_slug(name: str, what: str) -> None:
+    """Refuses a name that is not safe and legible as a file name and an anchor (DataError)."""
+    if len(name) > _LONGEST_SLUG or not _SLUG.fullmatch(name):
+        raise DataError(
+            f"{what} name {name[:100]!r}: a name is lower-case letters and digits with single '-' or '_' between "
+            f"them, at most {_LONGEST_SLUG} characters; for example 'sharpness-by-layer'"
+        )

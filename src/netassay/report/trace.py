@@ -1,0 +1,176 @@
+"""Long data made ready to be drawn as lines: named, ordered, thinned, with what cannot be drawn set apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from netassay.errors import DataError
+
+if TYPE_CHECKING:
+    from netassay.report.chart import Axis, Rule
+
+LINE_POINTS = 1_000
+"""Points above which a line is thinned; twice what the widest chart can show side by side."""
+
+_HOVER_POINTS = 150
+LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
+MARKS = 30  # up to so many points a line, each is marked; of longer lines a few are
+_SPARSE = 7
+_SHAPED_SERIES = 6
+_LINE = ("panel", "series")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Rows (panel, series, x, y, label, kind "point" or "rule", near, marked), the values in drawing order, and notes."""
+
+    rows: pl.DataFrame
+    series: tuple[str, ...]
+    ordered: bool
+    panels: list[str]
+    longest: int
+    rules: int
+    label_width: int
+    shaped: bool
+    notes: tuple[str, ...]
+
+
+def trace(
+    data: pl.DataFrame, x: Axis, y: Axis, by: Axis | None, group: Axis | None, rules: Sequence[Rule]
+) -> Trace:
+    """Brings `data` into the form that line charts draw."""
+    series, panels = shown_names(data, by), shown_names(data, group)
+    points = pl.DataFrame(
+        {
+            "panel": _named(data, group, panels),
+            "series": _named(data, by, series),
+            "x": _numbers(data, x),
+            "y": _numbers(data, y),
+        },
+        schema_overrides={"panel": pl.String, "series": pl.String},
+    )
+    drawable, notes = _drawable(points, x.log, y.log)
+    thinned, note = _thinned(drawable)
+    lines = _rule_rows(rules, series, panels, y)
+    rows = pl.concat([_with_marks(thinned, list(series.values())), lines])
+    return Trace(
+        rows=rows.drop(([] if group else ["panel"]) + ([] if rules else ["label"])),
+        series=tuple(series.values()),
+        ordered=by is not None and by.column in data.columns and data[by.column].dtype.is_numeric(),
+        panels=list(panels.values()),
+        longest=thinned.group_by(_LINE).len()["len"].max() or 0,  # type: ignore[arg-type]
+        rules=lines.height,
+        label_width=min(LABEL_WIDTH, max((10 + 6 * len(rule.label) for rule in rules), default=0)),
+        shaped=len(series) <= _SHAPED_SERIES and (bool(series) or thinned.height <= MARKS),
+        notes=(*notes, *note),
+    )
+
+
+def _column(data: pl.DataFrame, axis: Axis) -> pl.Series:
+    if axis.column not in data.columns:
+        raise DataError(f"no column {axis.column!r} to draw; the data has: {', '.join(data.columns)}")
+    return data[axis.column]
+
+
+def _numbers(data: pl.DataFrame, axis: Axis) -> pl.Series:
+    values = _column(data, axis)
+    if not (values.dtype.is_numeric() or values.dtype == pl.Null or values.dtype == pl.Boolean):
+        raise DataError(f"column {axis.column!r} is of type {values.dtype}; a line is drawn through numbers")
+    return values.cast(pl.Float64)
+
+
+def shown_names(data: pl.DataFrame, axis: Axis | None) -> dict[Any, str]:
+    """Value -> shown name: numbers in their order, everything else as it first appears."""
+    if axis is None:
+        return {}
+    values = _column(data, axis).unique(maintain_order=True).to_list()
+    if all(isinstance(value, int | float) for value in values):
+        values = sorted(values)
+    short = {value: f"{value:g}" if isinstance(value, float) else str(value) for value in values}
+    if len(set(short.values())) < len(short):  # two numbers agree in six digits
+        short = {value: str(value) for value in values}
+    return {value: "(none)" if value is None else name for value, name in short.items()}
+
+
+def _named(data: pl.DataFrame, axis: Axis | None, names: dict[Any, str]) -> pl.Series:
+    if axis is None:
+        return pl.Series([None] * data.height, dtype=pl.String)
+    return pl.Series([names[value] for value in data[axis.column].to_list()], dtype=pl.String)
+
+
+def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFrame, list[str]]:
+    def sound(name: str, log: bool) -> pl.Expr:
+        value = pl.col(name)
+        return (value.is_finite() & ((value > 0) | pl.lit(not log))).fill_null(False)
+
+    kept = points.filter(sound("x", log_x))
+    gaps = kept.with_columns(pl.when(sound("y", log_y)).then(pl.col("y")).alias("y"))
+    lost = points.height - kept.height + gaps["y"].null_count()
+    if not lost:
+        return gaps, []
+    why = "not finite, or not above zero on a logarithmic axis" if log_x or log_y else "not finite"
+    return gaps, [f"{lost:,} of {points.height:,} points cannot be drawn ({why}); the CSV holds them."]
+
+
+def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Lines above LINE_POINTS reduced to the least and greatest value of LINE_POINTS / 2 stretches, and their ends."""
+    ordered = points.sort("panel", "series", "x", maintain_order=True, nulls_last=True)
+    place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
+    cells = ordered.with_columns(place=place, length=length).with_columns(
+        stretch=pl.col("place") * (LINE_POINTS // 2) // pl.col("length")
+    )
+    stretch = (*_LINE, "stretch")
+    inner, y = pl.int_range(pl.len()).over(stretch), pl.col("y")
+    kept = cells.filter(
+        (pl.col("length") <= LINE_POINTS)
+        | (pl.col("place") == 0)
+        | (pl.col("place") == pl.col("length") - 1)
+        | (inner == y.arg_min().over(stretch))
+        | (inner == y.arg_max().over(stretch))
+        | (y.is_null() & (inner == y.is_null().arg_max().over(stretch)))
+    ).select(points.columns)
+    if kept.height == points.height:
+        return kept, []
+    return kept, [
+        f"Drawn from {kept.height:,} of {points.height:,} points: the least and greatest of each stretch of a line; "
+        "the CSV holds them all."
+    ]
+
+
+def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
+    """Flags the points of each line that answer to the pointer (`near`) and that carry its shape (`marked`)."""
+    place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
+    stride = (length + _HOVER_POINTS - 1) // _HOVER_POINTS
+    near = (place % stride == 0) | (place == length - 1)
+    # the shapes of neighbouring lines stand at different places, so that they do not cover each other
+    turn = pl.col("series").replace_strict(list(series), range(len(series)), default=0, return_dtype=pl.Int64)
+    step = length // _SPARSE
+    sparse = place % step == (2 * turn + 1) * step // (2 * max(1, len(series)))
+    drawn = pl.col("y").is_not_null()
+    return points.with_columns(
+        label=pl.lit(None, pl.String),
+        kind=pl.lit("point"),
+        near=near & drawn,
+        marked=drawn & pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse),
+    )
+
+
+def _rule_rows(rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis) -> pl.DataFrame:
+    rows = []
+    for rule in rules:
+        if not math.isfinite(rule.value) or (y.log and rule.value <= 0):
+            raise DataError(f"rule {rule.label!r} at {rule.value}: it must be finite, and above zero on a log axis")
+        for given, known, what in ((rule.series, series, "series"), (rule.panel, panels, "panel")):
+            if given is not None and given not in known:
+                raise DataError(f"rule {rule.label!r}: no {what} {given!r}; there are: {list(known)[:20]}")
+        where = [panels[rule.panel]] if rule.panel is not None else list(panels.values()) or [None]
+        name = series[rule.series] if rule.series is not None else None
+        rows += [(panel, name, None, float(rule.value), rule.label, "rule", False, False) for panel in where]
+    text, number = pl.String, pl.Float64
+    schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}
+    return pl.DataFrame(rows, schema={**schema, "near": pl.Boolean, "marked": pl.Boolean}, orient="row")

@@ -1,0 +1,57 @@
+"""Checkpoints in a run folder: a row each, and a file of tensors that the row names with its SHA-256."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netassay.errors import RunDamaged, StoreError
+from netassay.runs import disk, tensors
+
+if TYPE_CHECKING:
+    from netassay.training import Checkpoint
+
+FOLDER = "tensors"
+
+
+def steps(connection: sqlite3.Connection) -> list[int]:
+    """Steps of the checkpoints kept, ascending."""
+    return [step for (step,) in connection.execute("SELECT step FROM checkpoints ORDER BY step")]
+
+
+def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) -> Checkpoint | None:
+    """The checkpoint at `step` or the newest; None if there is none yet. RunDamaged if its bytes changed."""
+    from netassay.training import Checkpoint
+
+    row = _row(connection, folder, step)
+    if row is None:
+        return None
+    found, file, expected, facts = row
+    try:
+        data = disk.read_checked(folder, file, expected, _way_on(connection, found))
+    except RunDamaged:
+        # the writer may have moved on and removed the file since the row was read
+        if _row(connection, folder, step) == row:
+            raise
+        return load(connection, folder, step)
+    return Checkpoint(found, tensors.unpack(data), json.loads(facts))
+
+
+def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[int, str, str, str] | None:
+    select = "SELECT step, file, sha256, facts FROM checkpoints"
+    if step is None:
+        return connection.execute(f"{select} ORDER BY step DESC LIMIT 1").fetchone()
+    row = connection.execute(f"{select} WHERE step = ?", (step,)).fetchone()
+    if row is None:
+        known = ", ".join(map(str, steps(connection))) or "none"
+        raise StoreError(f"run {folder.name} has no checkpoint at step {step}; it has: {known}")
+    return row
+
+
+def _way_on(connection: sqlite3.Connection, damaged: int) -> str:
+    older = [step for step in steps(connection) if step < damaged]
+    start = max(older, default=0)
+    kind = "the older checkpoint" if older else "the start"
+    return f"restore it from a copy, or go on from {kind} with from_step={start}"

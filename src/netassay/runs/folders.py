@@ -1,0 +1,102 @@
+"""Run folders that appear whole and disappear whole, whatever kills the process in between."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netassay.errors import StoreError
+from netassay.runs import disk, ledger, lock
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}")
+_NEW, _DELETED = ".new-", ".deleted-"
+
+
+def is_id(name: str) -> bool:
+    """Whether `name` has the form of a run's id: study, a dash, twelve hex digits."""
+    return _ID.fullmatch(name) is not None
+
+
+def make(folder: Path, facts: dict[str, str]) -> None:
+    """A new run folder, built under a hidden name and renamed. StoreError if the store cannot be written."""
+    store = folder.parent
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with _store_lock(store):
+            if os.path.lexists(folder):
+                return
+            hidden = Path(tempfile.mkdtemp(prefix=_NEW, dir=store))
+            hidden.chmod(0o755)
+            (hidden / lock.NAME).touch()
+            (hidden / "tensors").mkdir()
+            (hidden / "tables").mkdir()
+            ledger.create(hidden, facts)
+            disk.sync_folder(hidden)
+            hidden.rename(folder)
+            disk.sync_folder(store)
+    except (FileExistsError, NotADirectoryError):
+        raise StoreError(f"store {store}: is or lies under a file; give a folder") from None
+    except (OSError, sqlite3.OperationalError) as cause:
+        raise _unwritable(store, cause) from None
+
+
+def remove(folder: Path) -> None:
+    """Deletes a run folder: hidden in one rename first. RunLocked while it is written."""
+    store = folder.parent
+    try:
+        with _store_lock(store):
+            checked(folder)
+            held = lock.Lock(folder)
+            try:
+                hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
+                folder.rename(hidden)
+                disk.sync_folder(store)
+            finally:
+                held.release()
+            shutil.rmtree(hidden)
+    except OSError as cause:
+        raise _unwritable(store, cause) from None
+
+
+def checked(folder: Path) -> Path:
+    """`folder` if it is a run, damaged or not, and no link. StoreError otherwise."""
+    if not is_id(folder.name):
+        raise StoreError(f"{folder.name!r} is no run id; ids look like edge-0123456789ab")
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        raise StoreError(f"{folder}: there is no such run") from None
+    if stat.S_ISLNK(found.st_mode):
+        raise StoreError(
+            f"{folder}: is a symbolic link, and links are not followed; act on the folder it points to"
+        )
+    ledger_file = folder / ledger.NAME
+    if not stat.S_ISDIR(found.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
+        raise StoreError(f"{folder}: is no run (it has no file {ledger.NAME})")
+    return folder
+
+
+@contextmanager
+def _store_lock(store: Path) -> Iterator[None]:
+    """Serialises makers and removers; what one that was killed left behind is swept on entry."""
+    handle = os.open(store / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in store.iterdir():
+            if left.name.startswith((_NEW, _DELETED)) and left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _unwritable(store: Path, cause: Exception) -> StoreError:
+    return StoreError(f"store {store}: cannot be written ({cause}); free space there or give another store")

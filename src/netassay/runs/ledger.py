@@ -1,0 +1,268 @@
+"""run.sqlite: its schema, how it is read without a trace and written in whole transactions.
+
+Every transaction ends with a seal, a SHA-256 over all rows, since SQLite does not notice a flipped byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from netassay.errors import RunDamaged, StoreError
+from netassay.runs import disk
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+NAME = "run.sqlite"
+DIGEST = "run.sqlite.sha256"
+SCHEMA_VERSION = 1
+
+# metrics.value has no type on purpose: a REAL column drops the sign of -0.0. NaN is stored as NULL.
+SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE status (
+    id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL, step INTEGER NOT NULL,
+    message TEXT NOT NULL, seconds REAL NOT NULL, updated TEXT NOT NULL);
+CREATE TABLE events (id INTEGER PRIMARY KEY, time TEXT NOT NULL, step INTEGER NOT NULL,
+    what TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE metrics (step INTEGER NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL, value,
+    PRIMARY KEY (step, name, part)) WITHOUT ROWID;
+CREATE TABLE checkpoints (step INTEGER PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL, facts TEXT NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL);
+CREATE TABLE tables (name TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), sha256 TEXT NOT NULL);
+"""
+_SEALED = ("facts", "status", "events", "checkpoints", "tables")
+_READ_ATTEMPTS = 5
+
+Row = tuple[int, str, str, float]
+
+
+class Status(NamedTuple):
+    state: str
+    step: int
+    message: str
+    seconds: float
+
+
+Answer = TypeVar("Answer")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value; StoreError for what JSON cannot hold."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError) as cause:
+        raise StoreError(f"{value!r:.200} cannot be kept as JSON: {cause}") from None
+    return text
+
+
+def create(folder: Path, facts: dict[str, str]) -> None:
+    """Makes run.sqlite in `folder`, state planned; `facts` are JSON texts."""
+    connection = _connect(folder / NAME, "rwc")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(SCHEMA)
+        with transaction(connection, hashlib.sha256()):
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            set_status(connection, "planned", 0, "", 0.0)
+    finally:
+        close(connection, folder)
+
+
+def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    """What `ask` finds in the last committed state; no lock is taken, a run at rest is left untouched.
+
+    Without a -wal file everything is in run.sqlite, which is then read as immutable (nothing is lost by that)
+    and read again should a writer have come between. StoreError if it cannot be opened, RunDamaged if
+    it is no database.
+    """
+    path = folder / NAME
+    if not path.is_file() or path.is_symlink():
+        raise StoreError(f"{folder}: is no run (it has no file {NAME}); give the folder of a run")
+    for _ in range(_READ_ATTEMPTS):
+        before = _state_of(path)
+        try:
+            with closing(_connect(path, "ro" if before.wal else "ro&immutable=1")) as connection:
+                answer = ask(connection)
+        except sqlite3.DatabaseError as cause:
+            if before == _state_of(path):
+                raise explained(folder, cause) from None
+        else:
+            if before.wal or before == _state_of(path):
+                return answer
+    raise StoreError(f"{path}: changes faster than it can be read; try again")
+
+
+def open_for_writing(folder: Path) -> sqlite3.Connection:
+    """The connection of the one writer, who holds the run's lock and ends with `close`."""
+    connection = _connect(folder / NAME, "rw")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        status(connection)
+        (folder / DIGEST).unlink(missing_ok=True)
+        disk.sync_folder(folder)
+    except BaseException as cause:
+        connection.close()
+        if isinstance(cause, sqlite3.DatabaseError):
+            raise explained(folder, cause) from None
+        raise
+    return connection
+
+
+def close(connection: sqlite3.Connection, folder: Path) -> None:
+    """Closes the connection; when all is in run.sqlite, its SHA-256 is left beside it until the next opening.
+
+    The seal covers rows wherever they are; this covers the rest of the file of a run at rest.
+    """
+    connection.close()
+    path = folder / NAME
+    if not path.with_name(NAME + "-wal").exists():
+        with suppress(OSError):  # a full disk: the file is then vouched for by its seal alone
+            disk.write_durably(folder / DIGEST, disk.sha256(path.read_bytes()).encode())
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, metrics: _Hash) -> Iterator[None]:
+    """All statements inside and a seal over the result, or nothing; `metrics` is the hash of all metrics."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("INSERT OR REPLACE INTO seal VALUES (1, ?)", (_seal(connection, metrics),))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def absorb(metrics: _Hash, rows: Iterable[Row]) -> None:
+    """Hashes metric rows; they must come in the order (step, name, part), within a call and over calls."""
+    for step, name, part, value in rows:
+        metrics.update(f"{step}\0{name}\0{part}\0{value.hex()}\n".encode())
+
+
+def hashed_metrics(connection: sqlite3.Connection, before: int | None = None) -> _Hash:
+    """The hash that `transaction` needs, from the rows on disk (of the steps before `before`)."""
+    metrics = hashlib.sha256()
+    absorb(metrics, metric_rows(connection, before=before))
+    return metrics
+
+
+def metric_rows(
+    connection: sqlite3.Connection, name: str | None = None, before: int | None = None
+) -> Iterator[Row]:
+    """Rows in the order (step, name, part), of one name or all, of the steps before `before` or all."""
+    where = "(?1 IS NULL OR name = ?1) AND (?2 IS NULL OR step < ?2)"
+    rows = connection.execute(
+        f"SELECT * FROM metrics WHERE {where} ORDER BY step, name, part", (name, before)
+    )
+    for step, metric, part, value in rows:
+        if not isinstance(value, float | None):
+            raise sqlite3.DataError(f"metric {metric} of step {step} is {value!r}")
+        yield step, metric, part, math.nan if value is None else value
+
+
+def facts(connection: sqlite3.Connection) -> dict[str, str]:
+    """Key to JSON text."""
+    return dict(connection.execute("SELECT key, value FROM facts"))
+
+
+def files(connection: sqlite3.Connection) -> dict[str, str]:
+    """Every file that a row names, with its SHA-256."""
+    rows = "SELECT file, sha256 FROM checkpoints UNION ALL SELECT file, sha256 FROM tables"
+    return dict(connection.execute(rows))
+
+
+def status(connection: sqlite3.Connection) -> Status:
+    row = connection.execute("SELECT state, step, message, seconds FROM status").fetchone()
+    if row is None:
+        raise sqlite3.DataError("it has lost its status")
+    return Status(*row)
+
+
+def set_status(connection: sqlite3.Connection, state: str, step: int, message: str, seconds: float) -> None:
+    row = (1, state, step, message, seconds, now())
+    connection.execute("REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def add_event(connection: sqlite3.Connection, step: int, what: str, text: str) -> None:
+    insert = "INSERT INTO events (time, step, what, text) VALUES (?, ?, ?, ?)"
+    connection.execute(insert, (now(), step, what, text))
+
+
+def is_sealed(connection: sqlite3.Connection, metrics: _Hash) -> bool:
+    """Whether every row is as the last transaction left it; `metrics` are the hashed metric rows."""
+    stored = connection.execute("SELECT sha256 FROM seal").fetchone()
+    return stored is not None and stored[0] == _seal(connection, metrics)
+
+
+def is_refused_write(cause: sqlite3.DatabaseError) -> bool:
+    """Whether the disk did not take a write: full, a quota, a limit on file size, a fault of the device."""
+    return getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+
+
+def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
+    """The error of a run that SQLite could not open or read."""
+    path, code = folder / NAME, getattr(cause, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        wal = path.with_name(NAME + "-wal")
+        hint = (
+            f"its last changes are in {wal.name}, readable only in a writable folder: copy the folder"
+            if wal.exists()
+            else "is it on a read-only path?"
+        )
+        return StoreError(f"{path}: cannot be opened ({cause}); {hint}")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreError(f"{path}: is in use by another program ({cause}); close it and try again")
+    return RunDamaged(
+        f"{path}: is damaged ({cause}); restore the folder from a copy, or delete the run and start it again"
+    )
+
+
+class _State(NamedTuple):
+    wal: bool
+    size: int
+    changed: int
+    inode: int
+
+
+def _state_of(path: Path) -> _State:
+    wal = path.with_name(NAME + "-wal")
+    try:
+        kept = wal.stat().st_size > 0
+    except FileNotFoundError:
+        kept = False
+    found = path.stat()
+    return _State(kept, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"file:{quote(os.fspath(path.absolute()))}?mode={mode}"
+    try:
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0)
+    except sqlite3.DatabaseError as cause:
+        raise explained(path.parent, cause) from None
+
+
+def _seal(connection: sqlite3.Connection, metrics: _Hash) -> str:
+    whole = hashlib.sha256(metrics.digest())
+    for table in _SEALED:
+        for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1"):
+            whole.update(json.dumps([table, *row]).encode())
+    return whole.hexdigest()

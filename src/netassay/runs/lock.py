@@ -1,0 +1,104 @@
+"""One writer per run: a lock that ends with the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+from netassay.errors import RunLocked, StoreError
+
+NAME = "lock"
+_ATTEMPTS, _PAUSE = 10, 0.02
+_ROOM = 128
+
+
+class Lock:
+    """An exclusive lock on a run folder, held from construction to `release` or the end of the process.
+
+    Raises RunLocked, naming the process, while another holds it; StoreError if the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / NAME
+        try:
+            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as cause:
+            raise StoreError(
+                f"{folder}: cannot be written ({cause.strerror}); is it on a read-only path?"
+            ) from None
+        try:
+            self._take(folder, path)
+        except BaseException:
+            self.release()
+            raise
+        _HELD.add(self)
+
+    def _take(self, folder: Path, path: Path) -> None:
+        assert self._handle is not None
+        if not _acquire(self._handle):
+            raise RunLocked(f"run {folder.name} is being written by {holder(folder)}; wait for it or stop it")
+        # a folder deleted between open and lock leaves a lock on nothing
+        if not path.exists() or not os.path.samestat(os.fstat(self._handle), path.stat()):
+            raise StoreError(f"{folder}: was deleted while a writer opened it; start the run again")
+        owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        with suppress(OSError):  # only for messages; a full disk must not keep a run from being deleted
+            os.pwrite(self._handle, owner.ljust(_ROOM), 0)
+
+    def release(self) -> None:
+        """Lets the next writer in; closing is what ends a flock."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+_HELD: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _drop_in_child() -> None:
+    # a forked data loader would otherwise keep the lock of a dead parent alive
+    for lock in list(_HELD):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)
+
+
+def _acquire(handle: int) -> bool:
+    # `is_held` takes a shared lock for an instant, so one refusal is not yet a second writer
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    return False
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living process writes the run in `folder`."""
+    try:
+        handle = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def holder(folder: Path) -> str:
+    """The process in the lock file, in words."""
+    try:
+        owner = json.loads((folder / NAME).read_text())
+        return f"process {owner['pid']} on host {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,71 @@
+"""What a writer does before it goes on: checks the rows, goes back to a checkpoint, notes changes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netassay.errors import RunDamaged, StoreError
+from netassay.runs import checkpoints, ledger
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+
+def trusted_metrics(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> _Hash:
+    """The hashed metric rows. RunDamaged if any row changed, unless `from_step` accepts those before."""
+    metrics = ledger.hashed_metrics(connection)
+    if from_step is None and not ledger.is_sealed(connection, metrics):
+        start = max(checkpoints.steps(connection), default=0)
+        raise RunDamaged(
+            f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
+            f"accept them and go on with from_step={start}"
+        )
+    return metrics
+
+
+def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> int:
+    """The step to go on from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
+    kept = checkpoints.steps(connection)
+    if from_step is None:
+        return max(kept, default=0)
+    if from_step not in {0, *kept}:
+        allowed = ", ".join(map(str, sorted({0, *kept})))
+        raise StoreError(
+            f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}"
+        )
+    return from_step
+
+
+def rewind(connection: sqlite3.Connection, start: int, *, asked: bool) -> None:
+    """Removes the metrics at or after `start` and the checkpoints after it, inside a transaction.
+
+    Going to 0 on request removes a checkpoint at 0 too: the start is made anew from the config.
+    """
+    newest = max(checkpoints.steps(connection), default=0)
+    removed = connection.execute("DELETE FROM metrics WHERE step >= ?", (start,)).rowcount
+    connection.execute("DELETE FROM checkpoints WHERE step > ?", (-1 if asked and start == 0 else start,))
+    if asked:
+        ledger.add_event(connection, start, "rewound", f"on request, from step {newest} to {start}")
+    if removed:
+        text = f"{removed} metrics from step {start} on, to be measured again"
+        ledger.add_event(connection, start, "removed", text)
+
+
+def note_environment(connection: sqlite3.Connection, environment: Mapping[str, Any], step: int) -> None:
+    """Keeps the first environment as a fact, and every change from one writer to the next as an event."""
+    text = ledger.canonical(environment)
+    known = ledger.facts(connection)
+    last = json.loads(known.get("environment.last", text))
+    changes = [
+        f"{key}: {last.get(key)} -> {environment.get(key)}"
+        for key in sorted(last.keys() | environment.keys())
+        if last.get(key) != environment.get(key)
+    ]
+    if changes:
+        ledger.add_event(connection, step, "environment", "; ".join(changes))
+    kept = {"environment": known.get("environment", text), "environment.last": text}
+    connection.executemany("REPLACE INTO facts VALUES (?, ?)", kept.items())

@@ -1,0 +1,208 @@
+"""One run = one folder, seen from outside: opening takes no lock and writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import netassay
+from netassay.errors import RunDamaged, StoreError
+from netassay.runs import disk, folders, ledger, lock
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from netassay.runs.verify import Problem
+    from netassay.runs.writer import RunWriter
+    from netassay.training import Checkpoint
+
+DIGITS = 12
+"""How many hex digits of the config's digest are in a run's id."""
+
+
+class State(StrEnum):
+    """Where a run stands. KILLED is never stored: it is a run that says running and whose lock is free."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    KILLED = "killed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to compute."""
+        return self in (State.FINISHED, State.DIVERGED)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The read side of a run; state, step, message and seconds are read anew at every access."""
+
+    folder: Path
+    study: str
+    config: dict[str, Any]
+    digest: str
+    created: str
+
+    @classmethod
+    def create(cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str) -> Run:
+        """The run of this config in `store`, made (state planned) if it is not there yet.
+
+        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits.
+        Raises StoreError for a refused name, a wrong digest, a store that cannot be written.
+        """
+        store = Path(store)
+        text = ledger.canonical(config)
+        if digest != hashlib.sha256(text.encode()).hexdigest():
+            raise StoreError(
+                f"digest {digest!r} is not the SHA-256 of the config's canonical JSON; give Config.digest"
+            )
+        folder = store / f"{disk.checked_name('study', study)}-{digest[:DIGITS]}"
+        if not os.path.lexists(folder):
+            folders.make(folder, {
+                "study": json.dumps(study),
+                "config": text,
+                "digest": json.dumps(digest),
+                "netassay": json.dumps(netassay.__version__),
+                "schema": json.dumps(ledger.SCHEMA_VERSION),
+                "created": json.dumps(ledger.now()),
+            })  # fmt: skip
+        run = cls.open(folders.checked(folder))
+        if (run.digest, run.study) != (digest, study):
+            raise StoreError(
+                f"{folder}: holds the run of another config (digest {run.digest}, not {digest}); "
+                "use another store"
+            )
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run in `folder`. StoreError if there is none or of a newer schema, RunDamaged if unreadable."""
+        folder = Path(folder)
+        facts = ledger.read(folder, ledger.facts)
+        try:
+            version = json.loads(facts["schema"])
+            if version > ledger.SCHEMA_VERSION:
+                raise StoreError(
+                    f"{folder}: was written with schema {version} by netassay {facts['netassay']}; this is "
+                    f"netassay {netassay.__version__}, which reads schema {ledger.SCHEMA_VERSION}: upgrade it"
+                )
+            known = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
+        except (KeyError, ValueError, TypeError) as cause:
+            raise RunDamaged(
+                f"{folder / ledger.NAME}: its facts are damaged ({cause!r}); restore the folder"
+            ) from None
+        return cls(folder=folder, **known)
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def state(self) -> State:
+        """RunDamaged for a word that no writer stores."""
+        for _ in range(2):  # a run may end between the two looks; then the second says how
+            try:
+                state = State(self._status.state)
+            except ValueError as unknown:
+                raise RunDamaged(f"{self.folder / ledger.NAME}: {unknown}; restore it from a copy") from None
+            if state is not State.RUNNING or lock.is_held(self.folder):
+                return state
+        return State.KILLED
+
+    @property
+    def step(self) -> int:
+        """Step of the last commit."""
+        return self._status.step
+
+    @property
+    def message(self) -> str:
+        return self._status.message
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all writers together, up to the last commit."""
+        return self._status.seconds
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run first ran on, as its first writer was told; empty before."""
+        return json.loads(ledger.read(self.folder, ledger.facts).get("environment", "{}"))
+
+    def metrics(self, name: str | None = None) -> pl.DataFrame:
+        """Columns step, name, part, value of one metric or all, sorted by the first three."""
+        import polars as pl
+
+        rows = ledger.read(self.folder, lambda connection: list(ledger.metric_rows(connection, name)))
+        schema = {"step": pl.Int64, "name": pl.String, "part": pl.String, "value": pl.Float64}
+        columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+        return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+
+    def events(self) -> pl.DataFrame:
+        """Columns time, step, what, text, oldest first: starts, stops, changes of environment."""
+        import polars as pl
+
+        rows = self._rows("SELECT time, step, what, text FROM events ORDER BY id")
+        schema = {"time": pl.String, "step": pl.Int64, "what": pl.String, "text": pl.String}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of the finished tables."""
+        return tuple(name for (name,) in self._rows("SELECT name FROM tables ORDER BY name"))
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A finished table. StoreError if there is none of that name, RunDamaged if its bytes changed."""
+        import polars as pl
+
+        found = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
+        if not found:
+            raise StoreError(
+                f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
+            )
+        return pl.read_parquet(disk.read_checked(self.folder, *found[0]))
+
+    def checkpoint(self, step: int | None = None) -> Checkpoint | None:
+        """The checkpoint at `step`, or the newest (None if there is none).
+
+        Raises RunDamaged, with the file and both digests, if its bytes are not those written.
+        """
+        from netassay.runs.checkpoints import load
+
+        return ledger.read(self.folder, lambda connection: load(connection, self.folder, step))
+
+    def checkpoints(self) -> tuple[int, ...]:
+        """Steps of the checkpoints kept, ascending."""
+        return tuple(step for (step,) in self._rows("SELECT step FROM checkpoints ORDER BY step"))
+
+    def verify(self) -> list[Problem]:
+        """All that differs from what was written; empty for a sound run."""
+        from netassay.runs.verify import verify_run
+
+        return verify_run(self.folder)
+
+    def writer(
+        self, environment: Mapping[str, Any], *, from_step: int | None = None, keep: int = 2
+    ) -> RunWriter:
+        """The one writer of this run, which goes on from its newest checkpoint or from `from_step`.
+
+        `keep` checkpoints stay on disk (at least 1). Raises RunLocked while another process writes.
+        """
+        from netassay.runs.writer import RunWriter
+
+        return RunWriter(self.folder, environment, from_step=from_step, keep=keep)
+
+    @property
+    def _status(self) -> ledger.Status:
+        return ledger.read(self.folder, ledger.status)
+
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())

@@ -1,0 +1,213 @@
+"""Many runs as one table: found, selected, checked, exported, deleted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netassay.errors import StoreError
+from netassay.runs import disk, folders
+from netassay.runs.run import Run
+from netassay.runs.verify import Problem
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMATS = ("csv", "parquet", "json")
+
+
+class Store:
+    """The runs in one folder; links in it are never followed. A folder not made yet holds no runs."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError(f"store {self.folder}: is a file; give a folder")
+
+    def runs(self) -> list[Run]:
+        """All runs that can be read, by id; `unreadable` names the others."""
+        return self._scan()[0]
+
+    def unreadable(self) -> list[Problem]:
+        """Folders named like a run that cannot be opened, with the reason."""
+        return self._scan()[1]
+
+    def table(self) -> pl.DataFrame:
+        """A row a run: id, study, state, step, seconds, created, message, every config value that differs.
+
+        Runs that cannot be read are shown with state "damaged" and the reason as message.
+        """
+        import polars as pl
+
+        runs, broken = self._scan()
+        flat = [_flatten(run.config) for run in runs]
+        fixed = ("id", "study", "state", "step", "seconds", "created", "message")
+        columns: dict[str, list[Any]] = {name: [getattr(run, name) for run in runs] for name in fixed}
+        columns["state"] = [str(state) for state in columns["state"]]
+        for key in _differing(flat):
+            name = f"config.{key}" if key in columns else key
+            columns[name] = _column([values.get(key) for values in flat])
+        for problem in broken:
+            row = {"id": problem.run, "state": "damaged", "message": problem.what}
+            for name, values in columns.items():
+                values.append(row.get(name))
+        text = dict.fromkeys(("id", "study", "state", "created", "message"), pl.String)
+        return pl.DataFrame(columns, schema_overrides={**text, "step": pl.Int64, "seconds": pl.Float64})
+
+    def select(self, where: Mapping[str, Any]) -> list[Run]:
+        """Runs whose values equal all of `where`; keys: id, study, state or a config key (a.b if nested).
+
+        Raises StoreError for a key that no run has.
+        """
+        runs = self.runs()
+        flat = [
+            _flatten(run.config) | {"id": run.id, "study": run.study, "state": str(run.state)} for run in runs
+        ]
+        known = {key for values in flat for key in values}
+        for key in where:
+            if runs and key not in known:
+                raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, known)}")
+        wanted = [(key, _plain(value)) for key, value in where.items()]
+        return [
+            run
+            for run, values in zip(runs, flat, strict=True)
+            if all(key in values and _same(values[key], value) for key, value in wanted)
+        ]
+
+    def find(self, prefix: str) -> Run:
+        """The run of this id, or of the only id that begins so. StoreError names the nearest if none."""
+        ids = self._ids()
+        matches = [prefix] if prefix in ids else [name for name in ids if prefix and name.startswith(prefix)]
+        if not matches:
+            raise StoreError(f"no run {prefix!r} in {self.folder}; {_did_you_mean(prefix, ids)}")
+        if len(matches) > 1:
+            raise StoreError(
+                f"{prefix!r} begins {len(matches)} runs: {', '.join(matches)}; give more of the id"
+            )
+        return Run.open(folders.checked(self.folder / matches[0]))
+
+    def verify(self) -> list[Problem]:
+        """All problems of all runs; links and folders that only look like runs are problems too."""
+        runs, problems = self._scan()
+        for run in runs:
+            problems += run.verify()
+        return problems
+
+    def delete(self, ids: Iterable[str]) -> list[str]:
+        """Deletes runs by full id and returns the ids; damaged ones too.
+
+        All are checked before the first goes. StoreError for anything that is no run of this store (a path, a
+        link, another folder), RunLocked for one that is being written.
+        """
+        names = list(dict.fromkeys(ids))
+        for name in names:
+            folders.checked(self._inside(name))
+        for name in names:
+            folders.remove(self.folder / name)
+        return names
+
+    def export(self, path: Path | str, format: str | None = None, runs: Iterable[Run] | None = None) -> None:
+        """Writes the metrics of `runs` (all) to one file with columns run, study, step, name, part, value.
+
+        `format` is csv, parquet or json (from the file's ending if not given). JSON has no word for numbers
+        that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
+        """
+        path = Path(path)
+        format = path.suffix[1:].lower() if format is None else format
+        if format not in FORMATS:
+            raise StoreError(f"{path}: format {format!r} is not known; allowed: {', '.join(FORMATS)}")
+        frame = _joined(self.runs() if runs is None else list(runs))
+        try:
+            disk.write_durably(path, _encoded(frame, format))
+        except OSError as cause:
+            raise StoreError(f"{path}: cannot be written ({cause.strerror}); give another path") from None
+
+    def _ids(self) -> list[str]:
+        if not self.folder.exists():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if folders.is_id(path.name))
+
+    def _scan(self) -> tuple[list[Run], list[Problem]]:
+        runs, problems = [], []
+        for name in self._ids():
+            try:
+                run = Run.open(folders.checked(self.folder / name))
+                _ = run.state
+                runs.append(run)
+            except StoreError as cause:
+                problems.append(Problem(name, ".", str(cause)))
+        return runs, problems
+
+    def _inside(self, name: str) -> Path:
+        if not isinstance(name, str) or not folders.is_id(name):
+            raise StoreError(f"{name!r} is no run id; ids look like edge-0123456789ab, without any path")
+        return self.folder / name
+
+
+def _joined(runs: list[Run]) -> pl.DataFrame:
+    import polars as pl
+
+    frames = [
+        run.metrics().select(pl.lit(run.id).alias("run"), pl.lit(run.study).alias("study"), pl.all())
+        for run in runs
+    ]
+    schema = {"run": pl.String, "study": pl.String, "step": pl.Int64, "name": pl.String, "part": pl.String}
+    return pl.concat([pl.DataFrame(schema={**schema, "value": pl.Float64}), *frames])
+
+
+def _encoded(frame: pl.DataFrame, format: str) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    if format == "json":
+        rows = [{**row, "value": _json_number(row["value"])} for row in frame.iter_rows(named=True)]
+        return json.dumps(rows, allow_nan=False).encode()
+    frame.write_csv(buffer) if format == "csv" else frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else json.dumps(value)
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _differing(flat: list[dict[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for values in flat for key in values if key != "study")
+    return [key for key in keys if len({json.dumps(values.get(key)) for values in flat}) > 1]
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Values of one scalar type as they are (int among float as float), anything else as JSON text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return [None if value is None else float(value) for value in values]
+    if len(kinds) == 1 and kinds <= {int, float, str, bool}:
+        return values
+    return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _same(stored: Any, wanted: Any) -> bool:
+    # True == 1 in Python, but not in a config
+    return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    from netassay.config import did_you_mean
+
+    return did_you_mean(word, known)

@@ -1,0 +1,99 @@
+"""What differs in a run folder from what its writer recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from netassay.errors import StoreError
+from netassay.runs import checkpoints, disk, ledger, lock
+
+_LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm"}
+_KNOWN = {*_LEDGER, lock.NAME, checkpoints.FOLDER, "tables"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding: the run's id, the file inside its folder, and what is wrong with it."""
+
+    run: str
+    file: str
+    what: str
+
+
+def verify_run(folder: Path) -> list[Problem]:
+    """Every file against its row, missing and extra files, run.sqlite and every row in it."""
+    try:
+        findings = ledger.read(folder, _wrong_rows) or _wrong_bytes(folder)
+        findings += ledger.read(folder, lambda connection: _wrong_files(connection, folder))
+    except StoreError as cause:
+        findings = [(ledger.NAME, str(cause))]
+    return [Problem(folder.name, file, what) for file, what in findings]
+
+
+def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    found = [what for (what,) in connection.execute("PRAGMA integrity_check") if what != "ok"]
+    connection.execute("BEGIN")  # one snapshot for the rows and their seal
+    if not ledger.is_sealed(connection, ledger.hashed_metrics(connection)):
+        found.append("its rows are not those that were written (SHA-256 differs)")
+    facts = ledger.facts(connection)
+    digest = hashlib.sha256(facts.get("config", "").encode()).hexdigest()
+    if json.dumps(digest) != facts.get("digest"):
+        found.append(f"the config has digest {digest}, recorded was {facts.get('digest')}")
+    return [(ledger.NAME, what) for what in found]
+
+
+def _wrong_bytes(folder: Path) -> list[tuple[str, str]]:
+    """Of the file run.sqlite, while it is at rest; a run at work or killed at it has no digest of it."""
+    try:
+        expected = (folder / ledger.DIGEST).read_text(errors="replace")
+        found = disk.sha256((folder / ledger.NAME).read_bytes())
+        still = (folder / ledger.DIGEST).read_text(errors="replace")
+    except OSError:
+        return []
+    if expected == found or still != expected:
+        return []
+    return [(ledger.NAME, f"is damaged: SHA-256 expected {expected}, found {found}; restore it from a copy")]
+
+
+def _wrong_files(connection: sqlite3.Connection, folder: Path) -> list[tuple[str, str]]:
+    before = ledger.files(connection)
+    wrong = dict(_mismatches(folder, before))
+    # a living writer may have replaced files since their rows were read
+    now = ledger.files(connection)
+    found = [(file, what) for file, what in wrong.items() if now.get(file) == before[file]]
+    open_ended = ledger.status(connection).state == "running"
+    return found + list(_strangers(folder, before.keys() | now.keys(), open_ended))
+
+
+def _mismatches(folder: Path, recorded: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for file, expected in recorded.items():
+        path = folder / file
+        if path.is_symlink():
+            yield file, "is a symbolic link; the run's files must lie in its folder"
+            continue
+        try:
+            disk.read_checked(folder, file, expected)
+        except StoreError as cause:
+            yield file, str(cause)
+
+
+def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[tuple[str, str]]:
+    """Files no row names; those of a writer at work, or killed at it, are the next writer's to remove."""
+    for path in sorted(folder.iterdir()):
+        if path.name not in _KNOWN:
+            yield path.name, "is no file of the run; move it elsewhere"
+        elif path.is_symlink():
+            yield path.name, "is a symbolic link; the run's files must lie in its folder"
+    for name in (checkpoints.FOLDER, "tables"):
+        if not (folder / name).is_dir():
+            yield name, "is missing; make this empty folder"
+            continue
+        for path in sorted((folder / name).iterdir()):
+            file = f"{name}/{path.name}"
+            if file not in recorded and not (open_ended and disk.is_ours(path.name)):
+                yield file, "is recorded by no row; move it elsewhere"

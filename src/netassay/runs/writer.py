@@ -1,0 +1,266 @@
+"""The only code that writes a run: one process at a time, one transaction a commit."""
+
+from __future__ import annotations
+
+import io
+import operator
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
+from netassay.runs import checkpoints, disk, ledger, resumption, tensors
+from netassay.runs.lock import Lock
+from netassay.runs.run import State
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from netassay.training import Checkpoint, Metric
+
+TABLES = "tables"
+ENDS = (State.FINISHED, State.DIVERGED, State.INTERRUPTED, State.FAILED)
+
+
+class RunWriter:
+    """Writes one run and holds its lock until closed; a `netassay.training.Recorder`.
+
+    Opening a run that is not final removes, with an event, what was recorded at or after its newest
+    checkpoint: it is measured again. A final run (finished, diverged) takes tables only.
+    Raises RunLocked, RunDamaged, StoreError on opening; RunFailed when the disk does not take a write.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, Any], *, from_step: int | None = None, keep: int = 2
+    ) -> None:
+        if keep < 1:
+            raise StoreError(f"keep={keep}: at least 1 checkpoint must be kept")
+        self.folder = folder
+        self._keep = keep
+        self._stop = False
+        self._floor = 0
+        self._spent = 0.0
+        self._ended: State | None = None
+        self._buffer: dict[tuple[int, str, str], float] = {}
+        self._started = time.monotonic()
+        self._lock = Lock(folder)
+        try:
+            self._connection = ledger.open_for_writing(folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            with self._guarded("opening it"):
+                self._open(dict(environment), from_step)
+                self._clean()
+        except BaseException:
+            self.close()
+            raise
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint, its bytes checked; None at the start."""
+        return checkpoints.load(self._connection, self.folder)
+
+    def record(self, step: int, values: Mapping[Metric, float]) -> None:
+        """Keeps the numbers of one step for the next commit. StoreError if one is given twice or too late."""
+        self._require_open()
+        if step < self._floor:
+            raise StoreError(
+                f"run {self.folder.name}: metrics of step {step} come after the commit at {self._floor}; "
+                "record a step before the checkpoint that follows it"
+            )
+        step = operator.index(step)  # SQLite would store a NumPy integer as bytes
+        rows = {(step, *_name_and_part(metric)): float(value) for metric, value in values.items()}
+        twice = rows.keys() & self._buffer.keys()
+        if twice or len(rows) < len(values):
+            raise StoreError(f"run {self.folder.name}: recorded twice: {sorted(twice) or sorted(rows)}")
+        self._buffer |= rows
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Makes the checkpoint and all metrics recorded so far durable, both or neither."""
+        self._require_open()
+        step = operator.index(checkpoint.step)
+        late = max((key[0] for key in self._buffer), default=step - 1)
+        if late >= step or step < self._floor:
+            raise StoreError(
+                f"run {self.folder.name}: a checkpoint at step {step} must not be older than the one at "
+                f"{self._floor}, and newer than every metric recorded (newest: step {late})"
+            )
+        facts = ledger.canonical(checkpoint.facts)
+        with self._guarded(f"committing step {step}"):
+            data = tensors.pack(checkpoint.tensors)
+            digest = disk.sha256(data)
+            file = self._place(f"{checkpoints.FOLDER}/step-{step}.safetensors", digest, data)
+            with self._transaction(self._buffer):
+                row = (step, file, digest, len(data), facts, self._seconds(), ledger.now())
+                self._connection.execute("REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                kept = checkpoints.steps(self._connection)[-self._keep :][0]
+                self._connection.execute("DELETE FROM checkpoints WHERE step < ?", (kept,))
+                self._set_status(State.RUNNING, step, "")
+            self._floor = step
+            self._clean()
+
+    def diverged(self, step: int, message: str) -> None:
+        """Ends the run as diverged; checkpoints at or after `step` go, so that the newest kept is finite."""
+        self.finish(State.DIVERGED, step=step, message=message)
+
+    def finish(self, state: str, *, step: int, message: str = "") -> None:
+        """Ends the run as finished, diverged, interrupted or failed; all metrics recorded go with it."""
+        self._require_open()
+        if state not in ENDS:
+            raise StoreError(f"run {self.folder.name} cannot end as {state!r}; allowed: {', '.join(ENDS)}")
+        end: State = State(state)
+        with self._guarded(f"ending it as {end} at step {step}"):
+            with self._transaction(self._buffer):
+                if end is State.DIVERGED:
+                    self._connection.execute("DELETE FROM checkpoints WHERE step >= ?", (step,))
+                self._set_status(end, step, message)
+                ledger.add_event(self._connection, step, end, message)
+            self._ended = end
+            self._clean()
+
+    def write_table(self, name: str, frame: pl.DataFrame) -> None:
+        """Keeps a finished table, in place of the one of the same name if there is one."""
+        disk.checked_name("table", name)
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        data = buffer.getvalue()
+        digest = disk.sha256(data)
+        with self._guarded(f"writing table {name}"):
+            file = self._place(f"{TABLES}/{name}.parquet", digest, data)
+            with self._transaction({}):
+                row = (name, file, digest, frame.height)
+                self._connection.execute("REPLACE INTO tables VALUES (?, ?, ?, ?)", row)
+            self._clean()
+
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called."""
+        return self._stop
+
+    def request_stop(self) -> None:
+        """Asks the loop to stop at its next step; safe in a signal handler."""
+        self._stop = True
+
+    def close(self) -> None:
+        """Lets go of the run; the state stays what was last committed."""
+        ledger.close(self._connection, self.folder)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._ended is None:
+                self._end_early(error)
+        finally:
+            self.close()
+
+    def _end_early(self, error: BaseException | None) -> None:
+        if error is None:
+            self.finish(State.INTERRUPTED, step=self._floor, message="closed before it was finished")
+            return
+        failed = isinstance(error, Exception) and not isinstance(error, Interrupted)
+        end = State.FAILED if failed else State.INTERRUPTED
+        message = f"{type(error).__name__}: {error}"
+        try:
+            self.finish(end, step=self._floor, message=message)
+        except NetassayError:
+            # the error on its way out matters more; without metrics, measured again anyway, there may be room
+            self._buffer.clear()
+            with suppress(NetassayError):
+                self.finish(end, step=self._floor, message=message)
+
+    def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
+        status = ledger.status(self._connection)
+        state, self._spent = State(status.state), status.seconds
+        self._metrics = resumption.trusted_metrics(self._connection, self.folder, from_step)
+        if state.is_final and from_step is None:
+            self._ended = state
+            return
+        start = resumption.starting_step(self._connection, self.folder, from_step)
+        self._metrics = ledger.hashed_metrics(self._connection, before=start)
+        with self._transaction({}):
+            if state is State.RUNNING:
+                text = "the process that wrote it ended without closing it"
+                ledger.add_event(self._connection, start, "killed", text)
+            what = "started" if state is State.PLANNED else "resumed"
+            ledger.add_event(self._connection, start, what, f"was {state}")
+            resumption.rewind(self._connection, start, asked=from_step is not None)
+            resumption.note_environment(self._connection, environment, start)
+            self._set_status(State.RUNNING, start, "")
+        self._floor = start
+
+    def _place(self, file: str, digest: str, data: bytes) -> str:
+        """Writes `data` where no row points yet (unless to the same bytes), and returns the name."""
+        if ledger.files(self._connection).get(file, digest) != digest:
+            plain = PurePosixPath(file)
+            file = str(plain.with_suffix(f".{digest[:8]}{plain.suffix}"))
+        disk.write_durably(self.folder / file, data)
+        return file
+
+    def _clean(self) -> None:
+        """Removes files that no row names: replaced ones, and what a killed writer left."""
+        named = ledger.files(self._connection)
+        for folder in (checkpoints.FOLDER, TABLES):
+            for path in (self.folder / folder).iterdir():
+                if f"{folder}/{path.name}" not in named and disk.is_ours(path.name):
+                    path.unlink()
+
+    @contextmanager
+    def _transaction(self, buffered: dict[tuple[int, str, str], float]) -> Iterator[None]:
+        """A ledger transaction that takes the buffered metrics along and then empties the buffer."""
+        rows = sorted((*key, value) for key, value in buffered.items())
+        metrics = self._metrics.copy()
+        ledger.absorb(metrics, rows)
+        with ledger.transaction(self._connection, metrics):
+            self._connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
+            yield
+        self._metrics = metrics
+        buffered.clear()
+
+    @contextmanager
+    def _guarded(self, doing: str) -> Iterator[None]:
+        """Turns what the disk refuses into RunFailed, with what is intact and what to do."""
+        try:
+            yield
+        except (OSError, sqlite3.DatabaseError) as cause:
+            if isinstance(cause, sqlite3.DatabaseError) and not ledger.is_refused_write(cause):
+                raise ledger.explained(self.folder, cause) from cause
+            with suppress(OSError, sqlite3.DatabaseError):
+                self._clean()
+            raise RunFailed(f"run {self.folder.name}: {doing} failed ({cause}); {self._intact()}") from cause
+
+    def _intact(self) -> str:
+        kept: list[int] = []
+        with suppress(sqlite3.DatabaseError):
+            kept = checkpoints.steps(self._connection)
+        what = f"the checkpoint at step {kept[-1]} is intact" if kept else "nothing had been committed yet"
+        return (
+            f"{what}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
+        )
+
+    def _set_status(self, state: State, step: int, message: str) -> None:
+        ledger.set_status(self._connection, state, step, message, self._seconds())
+
+    def _seconds(self) -> float:
+        return self._spent + time.monotonic() - self._started
+
+    def _require_open(self) -> None:
+        if self._ended is not None:
+            raise StoreError(f"run {self.folder.name} is {self._ended}; nothing but tables can be added")
+
+
+@lru_cache(maxsize=65536)
+def _name_and_part(metric: Metric) -> tuple[str, str]:
+    name, part = (metric, "") if isinstance(metric, str) else metric
+    if not name or not (name + part).isprintable():
+        raise StoreError(f"metric {metric!r} is refused: give a name, and control characters in neither part")
+    return name, part

@@ -1,0 +1,32 @@
+"""The losses of the edge study, as means over examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def mse(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """Half the sum of squares to the one-hot class, averaged over examples (Cohen et al. 2021)."""
+    target = F.one_hot(labels, output.shape[1]).to(output.dtype)
+    return 0.5 * (output - target).square().sum(dim=1).mean()
+
+
+def cross_entropy(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """- log softmax of the true class, in nats, averaged over examples."""
+    return F.cross_entropy(output, labels)
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+@torch.no_grad()
+def accuracy(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> float:
+    """Share of examples whose largest output is the true class, 0 to 1."""
+    return (output.argmax(dim=1) == labels).double().mean().item()

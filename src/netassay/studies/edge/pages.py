@@ -1,0 +1,187 @@
+"""The edge study's part of a report: figures and tables drawn from run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from netassay.report import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
+from netassay.runs import Run
+from netassay.studies.edge.assay import phase_table
+
+_WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
+_MOST_SERIES = 42
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Overview, edge, layers and phases of the given runs, in any state; runs without numbers are named as such."""
+    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in measured]
+    notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
+    if not measured:
+        return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
+    axis, names = _told_apart(list(measured))
+    numbers = pl.concat(
+        metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in measured.items()
+    )
+    return [
+        _edge(measured, names, numbers, axis, notes),
+        _layers(measured, names, numbers, axis),
+        _phases(measured, names, axis),
+        _runs(measured, names, numbers, axis),
+    ]
+
+
+def _told_apart(runs: Sequence[Run]) -> tuple[Axis, dict[Run, str]]:
+    """How each run is named in legends: by the config keys in which the runs differ."""
+    differing = [key for key in runs[0].config if len({str(run.config.get(key)) for run in runs}) > 1]
+    ordered = sorted(runs, key=lambda run: tuple(_sortable(run.config.get(key)) for key in differing))
+    if len(differing) == 1:
+        key = differing[0]
+        title = _WORDS.get(key, key.replace("_", " "))
+        return Axis("run", title=title), {run: _value(run.config.get(key)) for run in ordered}
+    if not differing:
+        return Axis("run", title="step size η"), {run: _value(run.config["step_size"]) for run in ordered}
+    return Axis("run"), {
+        run: ", ".join(f"{key} {_value(run.config.get(key))}" for key in differing) for run in ordered
+    }
+
+
+def _sortable(value: object) -> tuple[int, float, str]:
+    number = isinstance(value, int | float)
+    return (0, float(value), "") if number else (1, 0.0, str(value))  # type: ignore[arg-type]
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _edge(
+    runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis, notes: tuple[Note, ...]
+) -> Section:
+    whole = numbers.filter(pl.col("part") == "")
+    step = Axis("step", title="step")
+    loss, sharpness, ratio = (
+        whole.filter(pl.col("name") == name).select(axis.column, "step", pl.col("value").alias(name))
+        for name in ("loss", "sharpness", "edge_ratio")
+    )
+    rules = [Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)]
+    figures = [
+        Figure(
+            "edge-loss", "Training loss",
+            "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
+            lines(loss, step, Axis("loss", title="training loss", log=True), axis), loss,
+        ),
+        Figure(
+            "edge-sharpness", "Sharpness",
+            "Largest eigenvalue λ of the Hessian of the training loss. Dashed: 2/η, above which a quadratic with this "
+            "curvature diverges under gradient descent of step size η.",
+            lines(sharpness, step, Axis("sharpness", title="sharpness λ"), axis, rules=rules), sharpness,
+        ),
+        Figure(
+            "edge-ratio", "Distance from the edge",
+            "ηλ/2 of every run; 1 is the edge of stability.",
+            lines(ratio, step, Axis("edge_ratio", title="ηλ/2"), axis, rules=[Rule(1.0, "edge")]), ratio,
+        ),
+    ]  # fmt: skip
+    text = (
+        "Full-batch gradient descent raises the sharpness (progressive sharpening) until it reaches 2/η, and then "
+        "hovers there while the loss goes on falling, no longer at every step (Cohen et al. 2021)."
+    )
+    return Section("Edge of stability", text, (*notes, *_too_many(names), *figures))
+
+
+def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
+    title = "Layer by layer"
+    step, layer = Axis("step", title="step"), Axis("part")
+    parts = numbers.filter(pl.col("part") != "")
+    sharpness, weight = (
+        parts.filter(pl.col("name") == name).select(axis.column, "step", "part", pl.col("value").alias(name))
+        for name in ("sharpness", "leading_weight")
+    )
+    if not sharpness.height:
+        return Section(title, items=(Note("The layers' own sharpness was not measured (layers = false)."),))
+    rules = [Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)]
+    figures = (
+        Figure(
+            "edge-layer-sharpness", "Sharpness of each layer",
+            "Largest eigenvalue of each layer's own block of the Hessian (weights and biases of the layer together). No "
+            "block's can exceed the sharpness of the whole network. Dashed: 2/η.",
+            small_multiples(sharpness, step, Axis("sharpness", title="sharpness of the layer"), layer, axis, rules=rules),
+            sharpness,
+        ),
+        Figure(
+            "edge-leading-weight", "Share of each layer in the leading direction",
+            "Squared length of each layer's part of the leading eigenvector; the shares sum to one.",
+            small_multiples(
+                weight, step, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), layer, axis
+            ),
+            weight,
+        ),
+    )  # fmt: skip
+    text = "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
+    return Section(title, text, figures)
+
+
+def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
+    found = pl.concat(
+        phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs
+    )
+    shown = found.with_columns(pl.col("part").replace("", "whole")).rename({
+        "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
+        "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
+    })  # fmt: skip
+    ratios = ("ηλ/2 first", "ηλ/2 last", "median", "lower quartile", "upper quartile")
+    table = Table(
+        "edge-phases", "Phases",
+        "Found in the recorded numbers by the rules in docs/edge.md; steps inclusive, ηλ/2 within each phase.",
+        shown, formats=dict.fromkeys(ratios, ".3f"),
+    )  # fmt: skip
+    return Section("Phases", "", (table,) if shown.height else (Note("No phase was found in these runs yet."),))
+
+
+def _runs(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
+    rows = []
+    for run, metrics in runs.items():
+        whole = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
+            "name", index=["step", "part"], values="value"
+        )
+        last = {(name, part): value for _, name, part, value in metrics.iter_rows()}
+        rows.append({
+            axis.label: names[run], "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
+            "loss": last.get(("loss", "")), "training accuracy": last.get(("accuracy", "train")),
+            "test accuracy": last.get(("accuracy", "test")), "message": run.message,
+            **_quality(whole),
+        })  # fmt: skip
+    formats = {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"}
+    table = Table(
+        "edge-runs", "Runs",
+        "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
+        "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
+        pl.DataFrame(rows, infer_schema_length=None), formats=formats,
+    )  # fmt: skip
+    return Section("Runs", "", (table,))
+
+
+def _quality(values: pl.DataFrame) -> dict[str, float | None]:
+    if not values.height or "sharpness_error" not in values.columns:
+        return {"stated error": None, "products": None}
+    relative = (values["sharpness_error"] / values["sharpness"].abs()).median()
+    return {"stated error": relative, "products": values["products"].sum() / values["step"].n_unique()}  # type: ignore[dict-item]
+
+
+def _step_sizes(runs: dict[Run, pl.DataFrame]) -> list[float]:
+    return sorted({run.config["step_size"] for run in runs})
+
+
+def _only(runs: dict[Run, pl.DataFrame], names: dict[Run, str], size: float) -> str | None:
+    """The series of a step size, if it is that of a single run."""
+    found = [names[run] for run in runs if run.config["step_size"] == size]
+    return found[0] if len(found) == 1 and len(names) > 1 else None
+
+
+def _too_many(names: dict[Run, str]) -> tuple[Note, ...]:
+    if len(names) <= _MOST_SERIES:
+        return ()
+    return (Note(f"{len(names)} runs are drawn; beyond {_MOST_SERIES} some lines look alike. Select fewer for a figure."),)

@@ -1,0 +1,59 @@
+"""What is read off at one set of weights: names and numbers of the edge study's metrics.
+
+A metric's part is "" for the whole network or the name of a layer; eigenvalues have their rank as part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from netassay.numerics.sharpness import Sharpness
+from netassay.studies.edge.data import Examples
+from netassay.studies.edge.losses import Loss, accuracy
+from netassay.training import Metric
+
+Layers = Mapping[str, Sequence[str]]
+
+
+def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
+    """Euclidean norms of the parts of a parameter-shaped vector: of the whole, and of each layer."""
+    squares = {key: value.double().square().sum().item() for key, value in tensors.items()}
+    whole = {(name, ""): sum(squares.values()) ** 0.5}
+    return whole | {(name, layer): sum(squares[key] for key in keys) ** 0.5 for layer, keys in layers.items()}
+
+
+@torch.no_grad()
+def performance(model: nn.Module, loss: Loss, train: Examples, test: Examples) -> dict[Metric, float]:
+    """Accuracy on both sets and the loss on the test set; an empty test set gives no number."""
+    values: dict[Metric, float] = {("accuracy", "train"): accuracy(model(train.inputs), train.labels)}
+    if len(test.labels):
+        output = model(test.inputs)
+        values[("accuracy", "test")] = accuracy(output, test.labels)
+        values[("test_loss", "")] = loss(output, test.labels).item()
+    return values
+
+
+def curvature(sharpness: Sharpness, step_size: float, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
+    """Sharpness of the whole and of each block with its error, residual, products and edge ratio eta lambda / 2.
+
+    leading_weight is the share of each layer in the leading eigenvector, ||v_l||^2; the shares sum to one.
+    `tensors` (the parameters) give names and sizes of the eigenvector's entries, in their order.
+    """
+    values: dict[Metric, float] = {}
+    for part, pairs in {"": sharpness, **sharpness.blocks}.items():
+        leading = pairs.values[0].item()
+        values |= {
+            ("sharpness", part): leading,
+            ("sharpness_error", part): pairs.errors[0].item(),
+            ("sharpness_residual", part): pairs.residuals[0].item(),
+            ("edge_ratio", part): step_size * leading / 2,
+            ("products", part): float(pairs.products),
+        }
+    for rank, value in enumerate(sharpness.values.tolist(), start=1):
+        values[("eigenvalue", str(rank))] = value
+    pieces = sharpness.vectors[:, 0].double().square().split([tensor.numel() for tensor in tensors.values()])
+    weights = {key: piece.sum().item() for key, piece in zip(tensors, pieces, strict=True)}
+    return values | {("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()}

@@ -1,0 +1,68 @@
+"""The contract of a study, and the studies by name.
+
+A study is a folder in `netassay.studies` with three modules of these names:
+
+- config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
+- assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
+  what a finished run keeps beside its metrics; `summary(run) -> dict`, the answer of a run in any state, for JSON;
+- pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from netassay.config import Config, did_you_mean, read
+from netassay.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Study:
+    name: str
+
+    @property
+    def config(self) -> type[Config]:
+        return self._module("config").CONFIG
+
+    @property
+    def assay(self) -> ModuleType:
+        return self._module("assay")
+
+    @property
+    def pages(self) -> ModuleType:
+        return self._module("pages")
+
+    def tiny(self) -> Config:
+        return self._module("config").tiny()
+
+    def _module(self, part: str) -> ModuleType:
+        return import_module(f"netassay.studies.{self.name}.{part}")
+
+
+def names() -> tuple[str, ...]:
+    """Names of all studies."""
+    return import_module("netassay.studies").STUDIES
+
+
+def find(name: str) -> Study:
+    """The study of that name; ConfigError if there is none."""
+    if name not in names():
+        raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
+    return Study(name)
+
+
+def configure(values: Mapping[str, Any], *, where: str = "config") -> Config:
+    """The config that a mapping with a "study" key describes."""
+    if "study" not in values:
+        raise ConfigError(f"{where}: key 'study' is missing; give the name of a study: {', '.join(names())}")
+    return find(values["study"]).config.from_mapping(values, where=where)
+
+
+def configure_from(path: Path) -> Config:
+    """The config in a TOML or JSON file."""
+    return configure(read(path), where=str(path))

@@ -1,0 +1,6 @@
+"""Many runs from one plan: plan (data only) -> drive (what is left) -> local (child processes on this machine)."""
+
+from netassay.sweeps.drive import Outlook, Progress, Sweep, outlook, sweep
+from netassay.sweeps.plan import Plan, shipped
+
+__all__ = ["Outlook", "Plan", "Progress", "Sweep", "outlook", "shipped", "sweep"]

@@ -1,0 +1,102 @@
+"""A plan: axes, cases and repeats over the fields of one study's config. Data only; it runs nothing."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from netassay.config import Config, did_you_mean, read
+from netassay.errors import ConfigError
+from netassay.study import find, names
+
+MOST_RUNS = 1_000_000
+
+
+class Plan(BaseModel):
+    """Every combination of `axes`, for every one of `cases`, `repeats` times with successive seeds, upon `base`.
+
+    `axes` maps a config key to its list of values (a full grid); `cases` is a list of mappings, one a case, for what is
+    no grid; both override `base`. Repeat i of a run adds i to its seed. Everything is validated when the plan is made;
+    ConfigError names the key and the value. Runs that come out equal are one run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    study: str
+    name: str = ""
+    expect: str = ""
+    """What the plan should give, how long it takes and on what."""
+    base: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
+    cases: list[dict[str, Any]] = Field(default_factory=list)
+    repeats: int = Field(1, ge=1, le=MOST_RUNS)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as refused:
+            raise ConfigError("; ".join(_in_words(error) for error in refused.errors())) from None
+        known = find(self.study).config.model_fields
+        for key in itertools.chain(self.base, self.axes, *self.cases):
+            if key not in known:
+                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, known)}")
+        for key, choices in self.axes.items():
+            if not choices:
+                raise ConfigError(f"axis {key!r} has no values; give at least one")
+        if self.size > MOST_RUNS:
+            raise ConfigError(f"the plan has {self.size:,} runs; at most {MOST_RUNS:,} are allowed")
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Self:
+        """The plan in a TOML or JSON file; errors name the file."""
+        try:
+            return cls(**read(Path(path)))
+        except ConfigError as refused:
+            message = str(refused)
+            raise ConfigError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+
+    @property
+    def size(self) -> int:
+        """Runs before equal ones are joined."""
+        size = self.repeats * max(1, len(self.cases))
+        for choices in self.axes.values():
+            size *= len(choices)
+        return size
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Keys in which runs of this plan differ."""
+        keys = [*self.axes, *itertools.chain(*self.cases), *(["seed"] if self.repeats > 1 else [])]
+        return tuple(dict.fromkeys(keys))
+
+    def configs(self) -> list[Config]:
+        """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""
+        return list({config.digest: config for config in self._all()}.values())
+
+    def _all(self) -> Iterator[Config]:
+        make = find(self.study).config.from_mapping
+        for case in self.cases or [{}]:
+            for choice in itertools.product(*self.axes.values()):
+                values = {**self.base, **dict(zip(self.axes, choice, strict=True)), **case}
+                for repeat in range(self.repeats):
+                    config = make(values, where="plan")
+                    yield config.replace(seed=config.seed + repeat) if repeat else config
+
+
+def shipped(name: str) -> list[Plan]:
+    """The plan of that name of every study that ships one, in the order of the studies."""
+    homes = [resources.files(f"netassay.studies.{study}") / "plans" / f"{name}.toml" for study in names()]
+    return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes if home.is_file()]
+
+
+def _in_words(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r} in a plan: {did_you_mean(key, Plan.model_fields)}"
+    return f"{key}: {error['msg']}, given {error['input']!r}"

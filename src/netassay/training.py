@@ -1,0 +1,143 @@
+"""The resumable loop that every training run goes through.
+
+A trainee knows how to measure itself and how to take one step; a recorder keeps what was measured and the
+state to go on from; the loop decides when. Nothing here reads a file, a clock-dependent number or a config, so
+a run that was killed and resumed takes the same steps and records the same numbers as one left alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metric = str | tuple[str, str]
+"""Name of a number, or (name, part): the part is a layer, a class, a rank; "" is the whole."""
+
+
+class Outcome(StrEnum):
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State at the start of `step`, before anything of that step was measured.
+
+    `tensors` go to disk as they are; `facts` are what JSON holds exactly (integers, floats, strings, lists).
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Recorder(Protocol):
+    """Where a loop writes. `runs.RunWriter` is the one on disk; tests use a dictionary."""
+
+    def latest(self) -> Checkpoint | None:
+        """The newest committed checkpoint, or None for a new run."""
+
+    def record(self, step: int, values: Mapping[Metric, float]) -> None:
+        """Keep the numbers of one step; they become durable with the next commit."""
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Make the checkpoint and everything recorded before it durable, both or neither."""
+
+    def stop_requested(self) -> bool:
+        """Whether somebody asked the run to stop (a signal)."""
+
+
+class Trainee(Protocol):
+    """What is trained. Its whole future must follow from `state()`."""
+
+    def measure(self, step: int) -> Mapping[Metric, float]:
+        """Numbers at the weights of `step`, "loss" (of training) always among them; the rest by its schedules."""
+
+    def advance(self) -> None:
+        """One optimiser step from the weights just measured."""
+
+    def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """Tensors and facts that, loaded, make the future the same bit for bit."""
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Restores what `state` gave."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Schedule: the steps 0, n, 2n, ... and the last."""
+
+    steps: int
+    last: int
+
+    def due(self, step: int) -> bool:
+        return step % self.steps == 0 or step == self.last
+
+
+@dataclass(frozen=True)
+class Result:
+    outcome: Outcome
+    step: int
+    message: str = ""
+
+
+def diverged(loss: float, first: float, factor: float) -> str:
+    """Why a loss counts as diverged, or "": it is not finite, or beyond `factor` times the first one."""
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    if loss > factor * first:
+        return f"the loss is {loss:.4g}, more than {factor:g} times the first, {first:.4g}"
+    return ""
+
+
+def train(
+    trainee: Trainee,
+    recorder: Recorder,
+    *,
+    steps: int,
+    divergence_factor: float = math.inf,
+    commit_seconds: float = 10.0,
+    watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
+) -> Result:
+    """Trains from the recorder's newest checkpoint (or the start) to `steps`, a stop request or divergence.
+
+    A checkpoint is committed at the first and last step, on a stop request, and whenever `commit_seconds` of wall
+    time have passed since the last; when it is taken changes no number. The numbers of the step at which the loss
+    diverges are recorded, its weights are not kept.
+    """
+    checkpoint = recorder.latest()
+    step, first_loss = 0, math.nan
+    if checkpoint is not None:
+        trainee.load(checkpoint.tensors, checkpoint.facts["trainee"])
+        step, first_loss = checkpoint.step, checkpoint.facts["first_loss"]
+
+    committed = None if checkpoint is None else time.monotonic()
+    while True:
+        stop = recorder.stop_requested()
+        overdue = committed is None or time.monotonic() - committed >= commit_seconds
+        if overdue or stop or step == steps:
+            tensors, facts = trainee.state()
+            recorder.commit(Checkpoint(step, tensors, {"trainee": dict(facts), "first_loss": first_loss}))
+            committed = time.monotonic()
+        if stop:
+            return Result(Outcome.INTERRUPTED, step, f"stopped at step {step} of {steps}")
+
+        values = trainee.measure(step)
+        recorder.record(step, values)
+        watch(step, values)
+        if math.isnan(first_loss):
+            first_loss = values["loss"]
+        if reason := diverged(values["loss"], first_loss, divergence_factor):
+            return Result(Outcome.DIVERGED, step, f"diverged at step {step}: {reason}")
+        if step == steps:
+            return Result(Outcome.FINISHED, step)
+        trainee.advance()
+        step += 1
