@@ -133,12 +133,13 @@ def _parts(annotation: Any) -> list[Any]:
 def _kind(annotation: Any, field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
+    if (pattern := _metadata(field, "pattern")) is not None:
+        return f"text such as {', '.join(field.examples)}" if field.examples else f"text of the form {pattern}"
     if annotation is NoneType:
         return "none"
     if annotation is bool:
         return "true | false"
-    bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le", "lt")
-              if getattr(rule, name, None) is not None}  # fmt: skip
+    bounds = {name: limit for name in ("ge", "gt", "le", "lt") if (limit := _metadata(field, name)) is not None}
     low = bounds.get("ge", bounds.get("gt"))
     high = bounds.get("le", bounds.get("lt"))
     kind = "whole number" if annotation is int else "number" if annotation is float else "text"
@@ -149,6 +150,10 @@ def _kind(annotation: Any, field: FieldInfo) -> str:
     if low is not None:
         return f"{kind} {open_low or 'from '}{low}"
     return f"{kind} {open_high or 'up to '}{high}" if high is not None else kind
+
+
+def _metadata(field: FieldInfo, name: str) -> Any:
+    return next((held for rule in field.metadata if (held := getattr(rule, name, None)) is not None), None)
 
 
 def _in_words(config: type[Config], refused: ValidationError) -> list[str]:

@@ -14,6 +14,7 @@ app = App(
     help="Assay a neural network: how much can it memorise, how stably does it train, what has it learned?",
     version=netassay.__version__,
     help_format="plaintext",
+    result_action="return_value",
 )
 
 for name in study.names():

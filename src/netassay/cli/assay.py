@@ -17,6 +17,14 @@ from netassay.study import Study
 
 Store = Annotated[Path, Parameter(help="Folder that holds the runs.")]
 Threads = Annotated[int | None, Parameter(help="Threads; by default those the run began with, or all cores.")]
+_ConfigFile = Annotated[Path | None, Parameter(help="TOML or JSON file of config keys; flags override it.")]
+
+_RUN_FLAGS: dict[str, tuple[Any, Any]] = {
+    "config": (_ConfigFile, None),
+    "store": (Store, Path("runs")),
+    "threads": (Threads, None),
+    "format": (Format, "table"),
+}
 
 _WHERE = Group("Run", sort_key=1)
 _WHAT = Group("Config", sort_key=2)
@@ -25,20 +33,21 @@ _WHAT = Group("Config", sort_key=2)
 def assay_command(study: Study) -> Callable[..., int]:
     """The command that makes one run of `study`: a flag for each config key, and where and how to run it."""
 
-    def command(
-        *, config: Path | None = None, store: Path = Path("runs"), threads: int | None = None, format: str = "table",
-        **given: Any,
-    ) -> int:  # fmt: skip
+    def command(**words: Any) -> int:
         from netassay.perform import perform, summarise
 
-        chosen = study.config.from_mapping({**_from_file(study, config), **given}, where=str(config or "flags"))
+        run_words = {name: words.pop(name, default) for name, (_, default) in _RUN_FLAGS.items()}
+        config, where = run_words["config"], str(run_words["config"] or "flags")
+        chosen = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
         with steps(getattr(chosen, "steps", None)) as watch:
-            run = perform(chosen, store, threads=threads, watch=watch)
-        answer(summarise(run), format)
+            run = perform(chosen, run_words["store"], threads=run_words["threads"], watch=watch)
+        answer(summarise(run), run_words["format"])
         return 0
 
     command.__doc__ = f"{(study.config.__doc__ or '').splitlines()[0]}\n\nExample: {study.config.example}"
-    command.__signature__ = inspect.Signature([*_run_flags(), *_config_flags(study)])  # type: ignore[attr-defined]
+    flags = [_flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
+    command.__signature__ = inspect.Signature([*flags, *_config_flags(study)])  # type: ignore[attr-defined]
+    command.__annotations__ = {}
     return command
 
 
@@ -51,25 +60,17 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
     return values
 
 
-def _run_flags() -> list[inspect.Parameter]:
-    config = Annotated[Path | None, Parameter(help="TOML or JSON file of config keys; flags override it.")]
-    flags: dict[str, tuple[Any, Any]] = {
-        "config": (config, None), "store": (Store, Path("runs")), "threads": (Threads, None), "format": (Format, "table"),
-    }  # fmt: skip
-    return [_flag(name, Annotated[kind, Parameter(group=_WHERE)], default) for name, (kind, default) in flags.items()]
-
-
 def _config_flags(study: Study) -> list[inspect.Parameter]:
     flags = []
     for name, field in study.config.model_fields.items():
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
-        # strict typing is left to the config, whose messages name the allowed range
-        kind = Annotated[field.annotation, Parameter(help=words, group=_WHAT)]  # type: ignore[name-defined]
-        flags.append(_flag(name, kind, field.default))
+        flags.append(_flag(name, Annotated[field.annotation, Parameter(help=words)], field.default, _WHAT))  # type: ignore[name-defined]
     return flags
 
 
-def _flag(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+def _flag(name: str, kind: Any, default: Any, group: Group) -> inspect.Parameter:
+    # only flags that were given reach the command: a file's values stay where no flag overrides them
+    grouped = Annotated[kind, Parameter(group=group)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=grouped)

@@ -48,9 +48,7 @@ def layer_blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return blocks
 
 
-def resolve_blocks(
-    model: nn.Module, blocks: Literal["layer"] | Blocks | None
-) -> dict[str, tuple[str, ...]]:
+def resolve_blocks(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> dict[str, tuple[str, ...]]:
     """The blocks asked for, checked against the model: None gives none, "layer" gives `layer_blocks`.
 
     Raises ModelError for a block that is empty, names a parameter twice, or names one that is unknown or frozen.
@@ -59,7 +57,9 @@ def resolve_blocks(
         return {}
     if isinstance(blocks, str):
         if blocks != "layer":
-            raise ModelError(f'blocks={blocks!r}: allowed are None, "layer" or a mapping of block name to parameters')
+            raise ModelError(
+                f'blocks={blocks!r}: allowed are None, "layer" or a mapping of block name to parameters'
+            )
         return layer_blocks(model)
     if not isinstance(blocks, Mapping):
         raise ModelError(
@@ -70,7 +70,9 @@ def resolve_blocks(
 
 def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str, ...]:
     if isinstance(members, str):
-        raise ModelError(f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]")
+        raise ModelError(
+            f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]"
+        )
     trainable = trainable_parameters(model)
     every = dict(model.named_parameters(remove_duplicate=False))
     if not members:
@@ -79,7 +81,9 @@ def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str,
         if name not in every:
             close = get_close_matches(str(name), every, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(trainable)}"
-            raise ModelError(f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}")
+            raise ModelError(
+                f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}"
+            )
         if name not in trainable:
             first = next((known for known, p in trainable.items() if p is every[name]), None)
             cure = f"shared with {first!r}; use that name" if first else "frozen; unfreeze it or leave it out"

@@ -58,12 +58,16 @@ class Curvature:
         tape = _HessianTape if kind == "hessian" else _GaussNewtonTape
         with torch.enable_grad():
             try:
-                self._tapes: list[_HessianTape | _GaussNewtonTape] = [tape(e, self._parameters) for e in evaluations]
+                self._tapes: list[_HessianTape | _GaussNewtonTape] = [
+                    tape(e, self._parameters) for e in evaluations
+                ]
             except RuntimeError as error:
                 raise self._explained(error) from error
         self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
         if not bool(self.gradient.isfinite().all()):
-            raise ModelError(f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined")
+            raise ModelError(
+                f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,14 +95,16 @@ class Curvature:
 
     def block_gradient(self, name: str) -> Float[Tensor, " p"]:
         """The entries of the gradient that belong to a block, in the block's order."""
-        parts = dict(zip(self.names, self.gradient.split([p.numel() for p in self._parameters.values()]), strict=True))
+        parts = dict(
+            zip(self.names, self.gradient.split([p.numel() for p in self._parameters.values()]), strict=True)
+        )
         return torch.cat([parts[member] for member in self._block(name)])
 
-    def product(self, v: Float[Tensor, "P *k"]) -> Float[Tensor, "P *k"]:
+    def product(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
         """The curvature matrix times one vector (P,) or the columns of (P, k)."""
         return self._columns(None, self.names, v)
 
-    def block_product(self, name: str, v: Float[Tensor, "p *k"]) -> Float[Tensor, "p *k"]:
+    def block_product(self, name: str, v: Float[Tensor, "p ..."]) -> Float[Tensor, "p ..."]:
         """The diagonal block of the curvature matrix times one vector (p,) or the columns of (p, k)."""
         return self._columns(name, self._block(name), v)
 
@@ -128,7 +134,9 @@ class Curvature:
         if v.ndim not in (1, 2) or v.shape[0] != size:
             raise ModelError(f"the vector has shape {tuple(v.shape)}; allowed are ({size},) and ({size}, k)")
         if not self._tapes:
-            raise ModelError("the graph of this curvature was released; build a new Curvature for further products")
+            raise ModelError(
+                "the graph of this curvature was released; build a new Curvature for further products"
+            )
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
         if v.ndim == 1:
@@ -163,7 +171,9 @@ class Curvature:
     def _explained(self, error: RuntimeError) -> ModelError:
         changed = [n for n, p in self._parameters.items() if p._version != self._versions[n]]
         if changed:
-            return ModelError(f"the weights changed ({changed[0]!r}) while the curvature was in use; build it anew")
+            return ModelError(
+                f"the weights changed ({changed[0]!r}) while the curvature was in use; build it anew"
+            )
         culprit = _not_twice_differentiable(self._model, self._batches)
         return ModelError(
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
@@ -198,7 +208,9 @@ class _GaussNewtonTape:
         weights = list(parameters.values())
         self.seed = torch.zeros_like(self.output, requires_grad=True)
         # J'seed, to be differentiated in seed: the double-backward form of J v
-        self.pulled = torch.autograd.grad(self.output, weights, self.seed, create_graph=True, allow_unused=True)
+        self.pulled = torch.autograd.grad(
+            self.output, weights, self.seed, create_graph=True, allow_unused=True
+        )
         (self.slope,) = torch.autograd.grad(evaluation.loss, [self.head], create_graph=True)
         self.gradient = _pull([self.output], weights, [self.slope.detach()])
 
@@ -214,7 +226,9 @@ class _GaussNewtonTape:
         return _pull([self.output], [self.parameters[n] for n in v], [bent])
 
 
-def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _pull(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
     if not outputs:
         return [None] * len(inputs)
     return torch.autograd.grad(outputs, inputs, v, retain_graph=True, allow_unused=True)
@@ -258,8 +272,10 @@ class HessianOperator:
         self.shape = (size, size)
         self.dtype = curvature.dtype
 
-    def __matmul__(self, v: Float[Tensor, "P *k"]) -> Float[Tensor, "P *k"]:
-        return self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
+    def __matmul__(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
+        return (
+            self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
+        )
 
     def to_scipy(self) -> LinearOperator:
         """The same matrix as a `scipy.sparse.linalg.LinearOperator` on NumPy arrays of the weights' dtype."""
@@ -267,11 +283,15 @@ class HessianOperator:
         from scipy.sparse.linalg import LinearOperator
 
         def apply(v: np.ndarray) -> np.ndarray:
-            return (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
+            return (
+                (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
+            )
 
         dtype = np.dtype(str(self.dtype).removeprefix("torch."))
         # of a symmetric real matrix the adjoint is the matrix itself
-        return LinearOperator(self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype)
+        return LinearOperator(
+            self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype
+        )
 
 
 def hessian_operator(
@@ -295,7 +315,9 @@ def hessian_operator(
     if isinstance(block, str):
         layers = layer_blocks(model)
         if block not in layers:
-            raise ModelError(f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}")
+            raise ModelError(
+                f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}"
+            )
         members: Sequence[str] = layers[block]
     else:
         members = block

@@ -15,7 +15,9 @@ from netassay.errors import ModelError
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
 
-PROBE_LEAST = 4  # Krylov steps before a random probe's own residual says anything about an outlying eigenvalue
+PROBE_LEAST = (
+    4  # Krylov steps before a random probe's own residual says anything about an outlying eigenvalue
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Subspace:
     thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method (Morgan and Scott 1986).
     """
 
-    def __init__(self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.size, self.capacity, self.dimension, self.products = size, min(capacity, size), 0, 0
         self._product = product
         self._basis = torch.empty(self.capacity, size, dtype=dtype, device=device)
@@ -72,7 +76,9 @@ class Subspace:
         self.products += 1
         column = (self._basis[: m + 1] @ self._images[m]).double().cpu()
         if not bool(column.isfinite().all()):
-            raise ModelError("a curvature product is not finite although loss and gradient are; is a derivative infinite?")
+            raise ModelError(
+                "a curvature product is not finite although loss and gradient are; is a derivative infinite?"
+            )
         self._projected[m, : m + 1] = self._projected[: m + 1, m] = column
         self.dimension += 1
         return True
@@ -81,7 +87,12 @@ class Subspace:
         """Expands by the image of the newest basis vector."""
         return self.expand(self._images[self.dimension - 1])
 
+    def rayleigh(self, i: int) -> Tensor:
+        """Rayleigh quotient of basis vector i, () float64."""
+        return self._projected[i, i].clone()
+
     def ritz(self, count: int) -> Ritz:
+        """All Ritz values, and the `count` leading pairs in full."""
         m = self.dimension
         values, mix = torch.linalg.eigh(self._projected[:m, :m])
         values, mix = values.flip(0), mix.flip(1)[:, :count].T.to(self._basis)  # (count, m)
@@ -147,7 +158,7 @@ def lanczos(
     *,
     k: int = 1,
     tolerance: float = 1e-3,
-    start: Float[Tensor, "n *s"] | None = None,
+    start: Float[Tensor, "n ..."] | None = None,
     generator: torch.Generator | None = None,
     max_products: int | None = None,
     dtype: torch.dtype = torch.float64,
@@ -162,7 +173,9 @@ def lanczos(
     (default 100 + 30 k): the errors then say so. Raises ModelError for products that are not finite.
     """
     space = Subspace(product, size, max(24, 2 * k + 12), dtype, torch.device(device))
-    return run_lanczos(space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products)
+    return run_lanczos(
+        space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products
+    )
 
 
 def run_lanczos(
@@ -186,7 +199,9 @@ def run_lanczos(
     while True:
         ritz = space.ritz(k + 1)
         errors = error_bounds(ritz.values, ritz.norms, k) + rounding(ritz.values, ritz.vectors.dtype)
-        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * rounding(ritz.values, ritz.vectors.dtype)
+        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * rounding(
+            ritz.values, ritz.vectors.dtype
+        )
         done = space.dimension >= k and not bool(loose.any())
         if space.dimension == size or space.products >= most or (done and probed):
             return eigenpairs(ritz, errors, k, space.products)
@@ -227,9 +242,13 @@ def probe(space: Subspace, k: int, tolerance: float, generator: torch.Generator,
 def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tensor, " n"]:
     """A standard normal vector, drawn on the generator's device."""
     device = generator.device
-    return torch.randn(space.size, generator=generator, dtype=space._basis.dtype, device=device).to(space._basis.device)
+    return torch.randn(space.size, generator=generator, dtype=space._basis.dtype, device=device).to(
+        space._basis.device
+    )
 
 
 def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int) -> Eigenpairs:
     """The k leading Ritz pairs as a result."""
-    return Eigenpairs(ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products)
+    return Eigenpairs(
+        ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,17 +25,19 @@ from netassay.numerics.eigen import (
 )
 from netassay.numerics.sharpness import Sharpness
 
+_TINY = 1e-300  # keeps a zero denominator from being one
+
 
 @dataclass(frozen=True)
 class Track:
     """What is remembered of one matrix: k leaders and their nearest rivals, descending."""
 
     vectors: Tensor  # (m, n), orthonormal up to what one correction leaves
-    values: Tensor  # (m,) float64, when last multiplied
-    radii: Tensor  # (m,) float64, residual norms then
+    values: Tensor  # (m,) float64, when last multiplied, scaled since then as the k-th leader
+    radii: Tensor  # (m,) float64, how far the eigenvalue may have been above
     ages: Tensor  # (m,) float64, steps since then
-    drift: Tensor  # () float64, recent change of a value per step
-    lowest: Tensor  # () float64, smallest Ritz value seen in the last search
+    drift: Tensor  # () float64, how fast rivals move against the k-th leader, per step; infinite until seen
+    lowest: Tensor  # () float64, smallest Ritz value seen
 
     def uppers(self) -> Tensor:
         """The most that each eigenvalue can plausibly be by now."""
@@ -76,7 +80,7 @@ class Follower:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
-            name: self._matrix(name, lambda v, name=name: curvature.block_product(name, v), curvature)
+            name: self._matrix(name, partial(curvature.block_product, name), curvature)
             for name in curvature.blocks
         }
         self.step += 1
@@ -103,7 +107,9 @@ class Follower:
                 for p in prefixes
             }
         except KeyError as error:
-            raise ModelError(f"the state of the follower lacks {error}; give all that Follower.state() returned") from None
+            raise ModelError(
+                f"the state of the follower lacks {error}; give all that Follower.state() returned"
+            ) from None
 
     def _matrix(self, name: str | None, product: Product, curvature: Curvature) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
@@ -121,64 +127,95 @@ class Follower:
 
     def _search(self, space: Subspace) -> tuple[Eigenpairs, Track]:
         pairs = run_lanczos(
-            space, k=self.k, tolerance=self.tolerance, start=None, generator=self._generator, max_products=None
+            space,
+            k=self.k,
+            tolerance=self.tolerance,
+            start=None,
+            generator=self._generator,
+            max_products=None,
         )
-        ritz = space.ritz(self.k + self.remember)
-        return pairs, _remembered(ritz, torch.zeros((), dtype=torch.float64), ritz.values[-1])
+        ritz = space.ritz(len(pairs.values) + self.remember)
+        return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track) -> tuple[Eigenpairs, Track]:
         k = min(self.k, space.size)
         searching = self.step % self.probe_every == 0
-        track = Track(track.vectors, track.values, track.radii, track.ages + 1, track.drift, track.lowest)
-        inside = torch.zeros(len(track.values), dtype=torch.bool)
-        bar = float(track.values[k - 1])
-        for i, upper in enumerate(track.uppers().tolist()):
-            if searching or i < k or upper >= bar:
-                inside[i] = space.expand(track.vectors[i])
+        track, inside = self._multiplied(space, track, k, searching)
+        rivals = _rows(track, ~inside)
+        outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
-        rivals = _select(track, ~inside)
         while True:
-            outside = float(rivals.uppers().max()) if len(rivals.values) else -torch.inf
             ritz = space.ritz(k + self.remember)
             floor = rounding(ritz.values, ritz.vectors.dtype)
             errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
             loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
-            if searching and (not bool(loose.any()) or space.products >= most):
-                searching, most = False, space.products + self.max_products
+            done = not bool(loose.any()) or space.full or space.products >= most
+            if done and searching:
+                searching, most = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products)
-                continue
-            if not bool(loose.any()) or space.full or space.products >= most:
-                break
-            if not space.expand(_correction(ritz, int(loose.int().argmax()), rivals)):
-                break
-        return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+            elif done or not space.expand(_correction(ritz, int(loose.int().argmax()), rivals)):
+                return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+
+    def _multiplied(self, space: Subspace, track: Track, k: int, every: bool) -> tuple[Track, Tensor]:
+        """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which those were."""
+        inside = torch.tensor([i < k and space.expand(v) for i, v in enumerate(track.vectors)])
+        last, bar = track.values[k - 1], space.rayleigh(k - 1)
+        ratio = bar / last if 0.5 < float(bar / last) < 2 else torch.ones_like(bar)
+        values = torch.cat([track.values[:k], track.values[k:] * ratio])
+        # rivals that were calm when last seen may have begun to move with the leader
+        drift = torch.maximum(track.drift, (bar - last).abs() / 20)
+        track = replace(track, values=values, ages=track.ages + 1, drift=drift)
+        moves = []
+        for i, upper in enumerate(track.uppers().tolist()):
+            due = every or upper >= float(bar) + self.tolerance * abs(float(bar))
+            if i >= k and due and space.expand(track.vectors[i]):
+                inside[i] = True
+                moved = (space.rayleigh(space.dimension - 1) - values[i]).abs() - track.radii[i]
+                moves.append(moved.clamp_min(0) / track.ages[i])
+        if moves:
+            known = drift / 2 if bool(drift.isfinite()) else torch.zeros_like(drift)
+            track = replace(track, drift=torch.maximum(torch.stack(moves).max(), known))
+        return track, inside
 
     def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
-        moved = (ritz.values[:k] - track.values[:k]).abs().max()
+        """The Ritz vectors corrected for the next step, and behind the k leaders whichever rivals are largest."""
         lowest = torch.minimum(track.lowest, ritz.values[-1])
-        fresh = _remembered(ritz, torch.maximum(moved, 0.9 * track.drift), lowest)
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
-        vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        fresh = _remembered(ritz, track.drift, lowest)
+        fresh = replace(fresh, vectors=vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True))
         both = Track(
-            torch.cat([vectors, rivals.vectors]),
+            torch.cat([fresh.vectors, rivals.vectors]),
             torch.cat([fresh.values, rivals.values]),
             torch.cat([fresh.radii, rivals.radii]),
             torch.cat([fresh.ages, rivals.ages]),
-            fresh.drift,
+            track.drift,
             lowest,
         )
-        order = torch.cat([torch.arange(k), k + both.values[k:].argsort(descending=True, stable=True)])
-        return _select(both, order[: k + self.remember])
+        order = both.values[k:].argsort(descending=True, stable=True) + k
+        return _rows(both, torch.cat([torch.arange(k), order])[: k + self.remember])
 
 
 def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
-    count = len(ritz.norms)
-    return Track(ritz.vectors, ritz.values[:count], ritz.norms, torch.zeros_like(ritz.norms), drift, lowest)
+    """The Ritz pairs as a track of age zero.
+
+    The radius is twice what the residual adds to second order if it lies where `_correction` takes it to lie.
+    """
+    values = ritz.values[: len(ritz.norms)]
+    depth = torch.maximum(values, (values - lowest) / 2).clamp_min(0)
+    added = 4 * ritz.norms.square() / (depth + torch.hypot(depth, 2 * ritz.norms)).clamp_min(_TINY)
+    return Track(
+        ritz.vectors, values, torch.minimum(added, ritz.norms), torch.zeros_like(values), drift, lowest
+    )
 
 
-def _select(track: Track, which: Tensor) -> Track:
-    rows = (track.vectors[which.to(track.vectors.device)], track.values[which], track.radii[which], track.ages[which])
-    return Track(*rows, track.drift, track.lowest)
+def _rows(track: Track, which: Tensor) -> Track:
+    return replace(
+        track,
+        vectors=track.vectors[which.to(track.vectors.device)],
+        values=track.values[which],
+        radii=track.radii[which],
+        ages=track.ages[which],
+    )
 
 
 def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
@@ -189,10 +226,8 @@ def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
     """
     residual, value = ritz.residuals[i], float(ritz.values[i])
     low = min(float(rivals.lowest), float(ritz.values[-1]))
-    depth = max(value, (value - low) / 2)
-    if depth <= 0:
-        return torch.zeros_like(residual)
+    depth = max(value, (value - low) / 2, _TINY)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
     gaps = value - rivals.values
-    angles = 2 * parts / (gaps + torch.hypot(gaps, 2 * parts)).clamp_min(torch.finfo(torch.float64).tiny)
+    angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1
     return residual / depth + (angles - parts / depth).to(residual) @ rivals.vectors

@@ -110,7 +110,9 @@ def _refuse_random(model: nn.Module, batches: int) -> None:
 def _refuse_unequal(loss: Loss, targets: list[Any]) -> None:
     """A weighted or masked mean divides by its own total in each batch, which the number of examples does not give."""
     ignored = getattr(loss, "ignore_index", None)
-    masked = ignored is not None and any(isinstance(y, Tensor) and bool((y == ignored).any()) for y in targets)
+    masked = ignored is not None and any(
+        isinstance(y, Tensor) and bool((y == ignored).any()) for y in targets
+    )
     if masked or getattr(loss, "weight", None) is not None:
         what = f"ignores targets equal to {ignored}" if masked else "weights its classes"
         raise ModelError(
@@ -155,8 +157,14 @@ def call(model: nn.Module, x: Any) -> Any:
 
 def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
     if not isinstance(value, Tensor) or value.ndim != 0:
-        got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise ModelError(f"batch {i}: the loss returned {got}; it must return a scalar tensor: take its mean or sum")
+        got = (
+            f"a tensor of shape {tuple(value.shape)}"
+            if isinstance(value, Tensor)
+            else f"a {type(value).__name__}"
+        )
+        raise ModelError(
+            f"batch {i}: the loss returned {got}; it must return a scalar tensor: take its mean or sum"
+        )
     if not value.requires_grad:
         raise ModelError(
             f"batch {i}: the loss does not depend on any trainable parameter; look for detach(), .data, no_grad() "
@@ -166,7 +174,9 @@ def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
         for name, part in (("x", x), ("y", y)):
             if any(not bool(t.isfinite().all()) for t in _tensors(part)):
                 raise DataError(f"batch {i}: {name} holds NaN or infinity; clean the data")
-        raise ModelError(f"batch {i}: the loss is {value.item()}; the weights or the loss have left the finite numbers")
+        raise ModelError(
+            f"batch {i}: the loss is {value.item()}; the weights or the loss have left the finite numbers"
+        )
 
 
 def _tensors(part: Any) -> list[Tensor]:
@@ -178,7 +188,12 @@ def _tensors(part: Any) -> list[Tensor]:
 
 
 def _require_repeat(
-    model: nn.Module, loss: Loss, batches: Batches, first: list[tuple[Any, Any]], done: list[Evaluation], mean: bool
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    first: list[tuple[Any, Any]],
+    done: list[Evaluation],
+    mean: bool,
 ) -> None:
     """The very same tensors need no second evaluation; others must give the same loss up to rounding."""
     with torch.no_grad(), _untouched(model):

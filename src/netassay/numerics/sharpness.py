@@ -48,7 +48,7 @@ def sharpness(
     blocks: Literal["layer"] | Blocks | None = None,
     kind: Kind = "hessian",
     tolerance: float = 1e-3,
-    start: Sharpness | Float[Tensor, "P *s"] | None = None,
+    start: Sharpness | Float[Tensor, "P ..."] | None = None,
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
     max_products: int | None = None,
@@ -91,7 +91,9 @@ def sharpness(
         return Sharpness.of(whole, parts, curvature.loss)
 
 
-def _starts(curvature: Curvature, start: Sharpness | Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
+def _starts(
+    curvature: Curvature, start: Sharpness | Tensor | None
+) -> tuple[Tensor | None, dict[str, Tensor]]:
     if start is None:
         return None, {}
     whole = start.vectors if isinstance(start, Sharpness) else start
@@ -105,4 +107,6 @@ def _starts(curvature: Curvature, start: Sharpness | Tensor | None) -> tuple[Ten
                 f"start has vectors of shape {tuple(vectors.shape)} for {what}, which has {size} parameters; "
                 f"give finite vectors ({size},) or ({size}, s)"
             )
-    return whole.to(curvature.gradient), {name: vectors.to(curvature.gradient) for name, vectors in blocks.items()}
+    return whole.to(curvature.gradient), {
+        name: vectors.to(curvature.gradient) for name, vectors in blocks.items()
+    }

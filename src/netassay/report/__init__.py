@@ -19,7 +19,7 @@ _HOMES = {
     "write_page": "netassay.report.page",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,15 @@
 """Line charts, alone or one panel a group, as any study draws them.
 
-Every constructor takes a long data frame and returns an Altair chart that may be changed further. Column names
-and the strings in the data are free: inside the chart the columns are x, y, series, panel. What was done to the
-data before drawing (thinning, points that cannot be drawn) stands in the chart's `usermeta["notes"]`, and the page
-prints it.
+Every constructor takes a long data frame and returns an Altair chart that may be changed further. Column
+names and the strings in the data are free: inside the chart the columns are x, y, series, panel. What was
+done to the data before drawing (thinning, points that cannot be drawn) stands in the chart's
+`usermeta["notes"]`, and the page prints it.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +17,11 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from netassay.errors import DataError
 from netassay.report.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
 from netassay.report.trace import LABEL_WIDTH, MARKS, Trace, trace
 
+_UNSPOKEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"  # a bare wheel must go on scrolling the page
 _DRAG = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
 _IN_VIEW = "domain('y').length < 2 || inrange(datum.y, domain('y')) ? 1 : 0"  # labels stand outside the clip
@@ -34,15 +38,24 @@ class Axis:
     log: bool = False
     domain: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        low, high = self.domain or (1.0, 2.0)
+        if not (-math.inf < low < high < math.inf) or (self.log and low <= 0):
+            raise DataError(
+                f"domain {self.domain} of axis {self.column!r}: give (low, high), finite, low below high, "
+                "and above zero where the axis is logarithmic"
+            )
+
     @property
     def label(self) -> str:
         words = self.title or self.column
-        return f"{words} ({self.unit})" if self.unit else words
+        # titles become parts of Vega expressions, whose strings may not hold line separators or controls
+        return _UNSPOKEN.sub("\ufffd", f"{words} ({self.unit})" if self.unit else words)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A labelled horizontal line at `value`, in the colour of `series` and only in `panel` where these are given."""
+    """A labelled horizontal line at `value`; coloured as `series` and only in `panel`, if given."""
 
     value: float
     label: str
@@ -62,13 +75,13 @@ def lines(
 ) -> alt.LayerChart:
     """One line a value of `series`, told apart by colour and, up to six, by dash and point shape.
 
-    Lines of more than 1,000 points are thinned to the least and greatest of each stretch, so that peaks stay; null
-    and not finite values, and on a logarithmic axis those not above zero, leave a gap. Raises DataError for a
-    column that is missing or not numeric.
+    Lines of more than 1,000 points are thinned to the least and greatest of each stretch, so that peaks stay.
+    Null and not finite values, and on a logarithmic axis those not above zero, leave a gap. Raises DataError
+    for a column that is missing or not numeric, and for a rule at a value that cannot be drawn.
     """
     x, y, by = _axis(x), _axis(y), _axis(series) if series is not None else None
-    drawn = trace(data, x, y, by, None, rules)
-    layers = alt.layer(*_layers(drawn, x, y, by, width, width))
+    drawn = trace(data, x, y, by, None, rules, height)
+    layers = _layers(drawn, x, y, by, width, width)
     return layers.properties(width=width, height=height, usermeta=_meta(drawn))
 
 
@@ -84,11 +97,13 @@ def small_multiples(
     width: int = 290,
     height: int = 190,
 ) -> alt.FacetChart:
-    """`lines`, one panel a value of `panel`, on shared axes; `width` and `height` are one panel's, in pixels."""
+    """`lines`, one panel a value of `panel`, on shared axes; `width` and `height` are those of one panel."""
     x, y, by, group = _axis(x), _axis(y), _axis(series) if series is not None else None, _axis(panel)
-    drawn = trace(data, x, y, by, group, rules)
-    layers = alt.layer(*_layers(drawn, x, y, by, width, columns * width))
-    facet = alt.Facet("panel:N", title=None, sort=drawn.panels, header=alt.Header(labelPadding=6))
+    drawn = trace(data, x, y, by, group, rules, height)
+    layers = _layers(drawn, x, y, by, width, columns * width)
+    # sorted by a number, as a list of names would become an expression with the names in it
+    order = alt.EncodingSortField("rank", op="min", order="ascending")
+    facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6))
     panels = layers.properties(width=width, height=height).facet(facet=facet, columns=columns)
     spacing = {"column": 24 + drawn.label_width, "row": 24}
     return panels.properties(spacing=spacing, usermeta=_meta(drawn))
@@ -99,7 +114,9 @@ def _axis(axis: Axis | str) -> Axis:
 
 
 def _meta(drawn: Trace) -> dict[str, Any]:
-    return {"notes": list(drawn.notes), "legendEntry": _entry_width(drawn.series), "labelWidth": drawn.label_width}
+    """For the page: what to tell the reader, and the widths in pixels that its fitting of the chart needs."""
+    widths = {"legendEntry": _entry_width(drawn.series), "labelWidth": drawn.label_width}
+    return {"notes": list(drawn.notes), **widths}
 
 
 def _entry_width(series: Sequence[str]) -> int:
@@ -109,7 +126,16 @@ def _entry_width(series: Sequence[str]) -> int:
 def _colours(series: Sequence[str], ordered: bool) -> list[str]:
     if len(series) <= len(PALETTE) or not ordered:
         return [PALETTE[i % len(PALETTE)] for i in range(len(series))]
-    return [ORDERED[round(i * (len(ORDERED) - 1) / (len(series) - 1))] for i in range(len(series))]
+    return [_between(ORDERED, i / (len(series) - 1)) for i in range(len(series))]
+
+
+def _between(stops: Sequence[str], part: float) -> str:
+    """The colour at `part` (0 to 1) of the way through the stops, linear in RGB."""
+    place = part * (len(stops) - 1)
+    left = min(int(place), len(stops) - 2)
+    ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[left : left + 2]]
+    mixed = [round(a + (b - a) * (place - left)) for a, b in zip(*ends, strict=True)]
+    return "#" + "".join(f"{level:02X}" for level in mixed)
 
 
 def _dashes(drawn: Trace) -> list[Sequence[int]]:
@@ -124,8 +150,8 @@ def _quantity(channel: Any, field: str, axis: Axis, ticks: int, padding: int) ->
     scale: dict[str, Any] = {"padding": padding, "nice": False}
     scale |= {"type": "log"} if axis.log else {"zero": False}
     scale |= {} if axis.domain is None else {"domain": list(axis.domain), "padding": 0}
-    marks = alt.Axis(tickCount=ticks, **({"format": "~g"} if axis.log else {}))
-    return channel(f"{field}:Q", title=axis.label, scale=alt.Scale(**scale), axis=marks)
+    shown: dict[str, Any] = {"tickCount": ticks} | ({"format": "~g"} if axis.log else {})
+    return channel(f"{field}:Q", title=axis.label, scale=alt.Scale(**scale), axis=alt.Axis(**shown))
 
 
 def _styles(drawn: Trace, by: Axis | None, width: int) -> tuple[Any, Any, Any]:
@@ -135,16 +161,17 @@ def _styles(drawn: Trace, by: Axis | None, width: int) -> tuple[Any, Any, Any]:
     names = list(drawn.series)
     columns = max(1, min(len(names), width // _entry_width(names)))
     legend = alt.Legend(title=by.label, columns=columns)
-    shapes = SHAPES[: len(names)] if drawn.shaped else ["stroke"] * len(names)
-    ranges = (_colours(names, drawn.ordered), _dashes(drawn), list(shapes))
-    channels = (alt.Color, alt.StrokeDash, alt.Shape)
-    return tuple(  # type: ignore[return-value]
-        channel("series:N", scale=alt.Scale(domain=names, range=values), legend=legend)
-        for channel, values in zip(channels, ranges, strict=True)
-    )
+    colours = alt.Scale(domain=names, range=_colours(names, drawn.ordered))
+    colour = alt.Color("series:N", scale=colours, legend=legend)
+    # a dashed outline would spoil the shapes of the legend, which tell the lines apart as well
+    dash_legend = None if drawn.shaped else legend
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=_dashes(drawn)), legend=dash_legend)
+    shapes = list(SHAPES[: len(names)]) if drawn.shaped else ["stroke"] * len(names)
+    shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), legend=legend)
+    return colour, dash, shape
 
 
-def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, whole: int) -> list[alt.Chart]:
+def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, whole: int) -> alt.LayerChart:
     base = alt.Chart(drawn.rows)
     # room for the shapes that stand on the first and last points of a short line
     horizontal = _quantity(alt.X, "x", x, max(3, width // 90), 8 if drawn.longest <= MARKS else 0)
@@ -154,18 +181,21 @@ def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, whole: 
     zoom = alt.selection_interval(name="zoom", bind="scales", zoom=_ZOOM, translate=_DRAG)
     faded: Any = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.12)) if by else alt.value(1)
     points = base.transform_filter("datum.kind === 'point'")
-    line = points.mark_line(clip=True).encode(horizontal, vertical, color=colour, strokeDash=dash, opacity=faded)
-    layers = [line.properties(name="lines").add_params(zoom, *([pick] if by else []))]
+    line = points.mark_line(clip=True).encode(horizontal, vertical, color=colour, strokeDash=dash)
+    layers = [line.encode(opacity=faded).properties(name="lines").add_params(zoom, *([pick] if by else []))]
     if drawn.shaped:
         marked = base.transform_filter("datum.marked")
         dots = marked.mark_point(clip=True, filled=True, size=58, stroke="white", strokeWidth=0.9, aria=False)
         layers.append(dots.encode(horizontal, vertical, color=colour, shape=shape, opacity=faded))
     if drawn.rules:
         layers += _rules(base.transform_filter("datum.kind === 'rule'"), vertical, drawn, by)
-    tips = [alt.Tooltip("x:Q", title=x.label, format=".6~g"), alt.Tooltip("y:Q", title=y.label, format=".5~g")]
-    tips = [alt.Tooltip("series:N", title=by.label), *tips] if by else tips
+    tips = [alt.Tooltip("series:N", title=by.label)] if by else []
+    tips += [
+        alt.Tooltip(f"{field}:Q", title=axis.label, format=".6~g") for field, axis in (("x", x), ("y", y))
+    ]
     hover = base.transform_filter("datum.near").mark_point(opacity=0, size=120, clip=True, aria=False)
-    return [*layers, hover.encode(horizontal, vertical, tooltip=tips).properties(name="hover")]
+    targets = hover.encode(horizontal, vertical, tooltip=tips).properties(name="hover")
+    return alt.layer(*layers, targets).resolve_legend(strokeDash="independent" if drawn.shaped else "shared")
 
 
 def _rules(rules: alt.Chart, vertical: Any, drawn: Trace, by: Axis | None) -> list[alt.Chart]:
@@ -175,7 +205,13 @@ def _rules(rules: alt.Chart, vertical: Any, drawn: Trace, by: Axis | None) -> li
         coloured = alt.Color("series:N", scale=scale)
         paint = alt.when("isValid(datum.series)").then(coloured).otherwise(alt.value(SOFT))
     line = rules.mark_rule(strokeDash=[3, 3], strokeWidth=1.1, clip=True).encode(vertical, color=paint)
-    shown: Any = {"expr": _IN_VIEW}
-    label = rules.mark_text(fontSize=11, baseline="middle", align="left", dx=6, clip=False, opacity=shown, limit=LABEL_WIDTH)
+    place: Any = {
+        "baseline": "middle",
+        "align": "left",
+        "dx": 6,
+        "dy": {"expr": "datum.shift"},
+        "clip": False,
+    }
+    label = rules.mark_text(fontSize=11, limit=LABEL_WIDTH, opacity={"expr": _IN_VIEW}, **place)
     label = label.encode(vertical, text="label:N", color=paint, x=alt.value("width"))
     return [line.properties(name="reference"), label.properties(name="reference_label")]

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ CHART_ROWS = 50_000
 _DPI = 300
 _FORBIDDEN_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
+_LOW, _HIGH, _PLAIN = "₀₁₂₃₄₅₆₇₈₉₊₋", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+−"
+_SHIFTED = re.compile(f"(?:[{_LOW}]+|[{_HIGH}]+)(?=[^<>]*</text>)")
+
 Format = Literal["png", "svg", "pdf", "csv"]
 
 
@@ -38,13 +41,13 @@ def vega_lite(figure: Figure) -> dict[str, Any]:
     rows = sum(len(data) for data in spec.get("datasets", {}).values())
     if rows > CHART_ROWS:
         raise DataError(
-            f"figure {figure.name!r}: its chart holds {rows:,} rows, at most {CHART_ROWS:,} are drawn; thin the data "
-            "(report.lines and report.small_multiples do it by themselves and say so) or aggregate it"
+            f"figure {figure.name!r}: its chart holds {rows:,} rows, at most {CHART_ROWS:,} are drawn; "
+            "thin the data (report.lines and report.small_multiples do so by themselves) or aggregate it"
         )
     if _holds_address(spec):
         raise DataError(
-            f"figure {figure.name!r}: its chart loads data from an address; a report is whole without a network, so "
-            "give the chart the data itself"
+            f"figure {figure.name!r}: its chart loads data from an address; a report is whole without a "
+            "network, so give the chart the data itself"
         )
     return {**_strict(spec), "description": f"{figure.title}. {figure.caption}"}
 
@@ -54,8 +57,10 @@ def drawing_notes(spec: dict[str, Any]) -> list[str]:
     return list(spec.get("usermeta", {}).get("notes", []))
 
 
-def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")) -> list[Path]:
-    """Writes `folder/<figure.name>.<format>` for each format and returns the paths, in the order of `formats`.
+def save_figure(
+    figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")
+) -> list[Path]:
+    """Writes `folder/<figure.name>.<format>` for each format and returns the paths in that order.
 
     PNG is 300 dpi on white; SVG and PDF are vector. A figure without data has only its CSV, a line of column
     names. Raises DataError for an unknown format, StoreError if a file cannot be written.
@@ -63,14 +68,19 @@ def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = 
     for name in formats:
         if name not in ("png", "svg", "pdf", "csv"):
             raise DataError(f"format {name!r} for figure {figure.name!r}: choose from png, svg, pdf, csv")
-    drawn = [name for name in formats if name != "csv"] if figure.data.height else []
-    spec = _still({**vega_lite(figure), "background": "white"}) if drawn else {}
-    paths = []
-    for name in formats:
-        if name == "csv" or drawn:
-            content = csv_text(figure.data).encode() if name == "csv" else _render(spec, name)
-            paths.append(write_whole(Path(folder) / f"{figure.name}.{name}", content))
-    return paths
+    drawn = figure.data.height > 0 and any(name != "csv" for name in formats)
+    svg = _drawing(figure) if drawn else ""
+    contents: dict[Format, Callable[[], bytes]] = {
+        "png": lambda: vl_convert.svg_to_png(_lowered(svg), ppi=_DPI),
+        "svg": svg.encode,
+        "pdf": lambda: vl_convert.svg_to_pdf(_lowered(svg)),
+        "csv": csv_text(figure.data).encode,
+    }
+    return [
+        write_whole(Path(folder) / f"{figure.name}.{name}", contents[name]())
+        for name in formats
+        if name == "csv" or drawn
+    ]
 
 
 def write_whole(path: Path, content: bytes) -> Path:
@@ -90,8 +100,8 @@ def write_whole(path: Path, content: bytes) -> Path:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged. Free some space "
-            "or choose a folder you may write to"
+            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged. "
+            "Free some space or choose a folder you may write to"
         ) from error
     return path
 
@@ -101,12 +111,23 @@ def _theme_registered() -> None:
         alt.theme.register("netassay", enable=False)(lambda: alt.theme.ThemeConfig(**theme()))  # type: ignore[typeddict-item]
 
 
-def _render(spec: dict[str, Any], name: str) -> bytes:
-    if name == "png":
-        return vl_convert.vegalite_to_png(spec, ppi=_DPI, allowed_base_urls=[])
-    if name == "pdf":
-        return vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[])
-    return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode()
+def _drawing(figure: Figure) -> str:
+    spec = _still({**vega_lite(figure), "background": "white"})
+    return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+
+
+def _lowered(svg: str) -> str:
+    """Sub- and superscript digits as shifted plain digits.
+
+    Few faces have them, and the renderer sets the whole label in another face when it misses one glyph.
+    """
+
+    def shift(found: re.Match[str]) -> str:
+        low = found[0][0] in _LOW
+        plain = found[0].translate(str.maketrans(_LOW + _HIGH, _PLAIN + _PLAIN))
+        return f'<tspan baseline-shift="{"sub" if low else "super"}" font-size="75%">{plain}</tspan>'
+
+    return _SHIFTED.sub(shift, svg)
 
 
 def _still(value: Any) -> Any:
@@ -114,7 +135,8 @@ def _still(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _still(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_still(part) for part in value if not (isinstance(part, dict) and part.get("name") == "hover")]
+        seen = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
+        return [_still(part) for part in seen]
     return _FORBIDDEN_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
 
 

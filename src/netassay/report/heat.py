@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -28,49 +29,65 @@ def heat_map(
     width: int = 640,
     height: int | None = None,
 ) -> alt.LayerChart:
-    """One cell an (x, y) pair, coloured by `colour`; numbers on the axes in their order, words as they appear.
+    """One cell an (x, y) pair, coloured by `colour`; numbers on the axes are sorted, words are as they come.
 
-    Up to 120 cells show their number. A cell whose value is null or not finite (or not above zero where the colour
-    is logarithmic) is grey with a cross and counted in a note. `diverging` has its neutral colour at `centre`.
-    Raises DataError if a pair comes twice or a column is missing or not numeric.
+    Up to 120 cells show their number. A cell whose value is null or not finite (or not above zero where the
+    colour is logarithmic) is grey with a cross and counted in a note. `diverging` has its neutral colour at
+    `centre`. Raises DataError if a pair comes twice or a column is missing or not numeric.
     """
     x, y, colour = (Axis(axis) if isinstance(axis, str) else axis for axis in (x, y, colour))
     names_x, names_y = shown_names(data, x), shown_names(data, y)
     cells = _cells(data, x, y, colour, scheme, centre)
     bounds = colour.domain or _bounds(cells["value"], scheme, centre)
     drawn = _shaded(cells, bounds, colour.log, scheme)
+    missing = drawn["value"].null_count()
+    notes = [f"{missing:,} of {drawn.height:,} cells have no value to colour (grey, ×)."] if missing else []
+    chart = _layers(drawn, x, y, colour, scheme, bounds, (names_x, names_y))
+    tall = height or max(120, min(640, 34 * len(names_y)))
+    return chart.properties(width=width, height=tall, usermeta={"notes": notes})
+
+
+def _layers(
+    drawn: pl.DataFrame,
+    x: Axis,
+    y: Axis,
+    colour: Axis,
+    scheme: str,
+    bounds: Sequence[float],
+    names: tuple[Mapping[Any, str], Mapping[Any, str]],
+) -> alt.LayerChart:
+    fields = {"x": x, "y": y, "shown": colour}
+    straight = alt.Axis(labelAngle=0, labelFlush=False)
     base = alt.Chart(drawn).encode(
-        alt.X("x:N", title=x.label, sort=list(names_x.values()), axis=alt.Axis(labelAngle=0)),
-        alt.Y("y:N", title=y.label, sort=list(names_y.values())),
-        tooltip=[
-            alt.Tooltip("x:N", title=x.label),
-            alt.Tooltip("y:N", title=y.label),
-            alt.Tooltip("shown:N", title=colour.label),
-        ],
+        alt.X("x:N", title=x.label, scale=alt.Scale(domain=list(names[0].values())), axis=straight),
+        alt.Y("y:N", title=y.label, scale=alt.Scale(domain=list(names[1].values())), axis=straight),
+        tooltip=[alt.Tooltip(f"{field}:N", title=axis.label) for field, axis in fields.items()],
     )
-    scale: dict[str, Any] = {"scheme": SEQUENTIAL if scheme == "sequential" else DIVERGING, "domain": list(bounds)}
-    if colour.log:
-        scale["type"] = "log"
-    fill = alt.Color("value:Q", title=colour.label, scale=alt.Scale(**scale), legend=alt.Legend(format="~g", tickCount=4))
+    scale: dict[str, Any] = {"type": "log"} if colour.log else {}
+    scale |= {"scheme": SEQUENTIAL if scheme == "sequential" else DIVERGING, "domain": list(bounds)}
+    legend = alt.Legend(format="~g", tickCount=4)
+    fill = alt.Color("value:Q", title=colour.label, scale=alt.Scale(**scale), legend=legend)
     blank = base.transform_filter("!isValid(datum.value)").mark_rect(stroke="white", color=_EMPTY)
     rect = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white").encode(color=fill)
     layers = [blank.properties(name="missing"), rect.properties(name="cells")]
     if drawn.height <= _LABELLED:
         ink = alt.when("datum.light").then(alt.value("white")).otherwise(alt.value(INK))
-        layers.append(base.mark_text(fontSize=11).encode(text="label:N", color=ink).properties(name="numbers"))
-    missing = drawn["value"].null_count()
-    notes = [f"{missing:,} of {drawn.height:,} cells have no value that can be coloured (grey, ×)."] if missing else []
-    tall = height or max(120, min(640, 34 * len(names_y)))
-    return alt.layer(*layers).properties(width=width, height=tall, usermeta={"notes": notes})
+        numbers = base.mark_text(fontSize=11).encode(text="label:N", color=ink)
+        layers.append(numbers.properties(name="numbers"))
+    return alt.LayerChart(layer=layers)
 
 
 def _cells(data: pl.DataFrame, x: Axis, y: Axis, colour: Axis, scheme: str, centre: float) -> pl.DataFrame:
     if colour.column not in data.columns:
         raise DataError(f"no column {colour.column!r} to draw; the data has: {', '.join(data.columns)}")
     if not (data[colour.column].dtype.is_numeric() or data[colour.column].dtype == pl.Null):
-        raise DataError(f"column {colour.column!r} is of type {data[colour.column].dtype}; colours stand for numbers")
+        raise DataError(
+            f"column {colour.column!r} is of type {data[colour.column].dtype}; colours stand for numbers"
+        )
     if colour.log and scheme == "diverging":
-        raise DataError("a diverging scheme has a neutral value in its middle; give the logarithm itself as the data")
+        raise DataError(
+            "a diverging scheme has a neutral value in its middle; give the logarithm itself as the data"
+        )
     names_x, names_y = shown_names(data, x), shown_names(data, y)
     value = data[colour.column].cast(pl.Float64)
     cells = pl.DataFrame(
@@ -114,7 +131,9 @@ def _shaded(cells: pl.DataFrame, bounds: tuple[float, ...], log: bool, scheme: s
     values = cells["value"].to_list()
     return cells.select("x", "y", "value").with_columns(
         light=pl.Series([on_dark(value) for value in values], dtype=pl.Boolean),
-        label=pl.Series(["×" if value is None else f"{value:.3g}" for value in values], dtype=pl.String),
+        label=pl.Series(
+            ["×" if value is None else f"{value:.3g}".replace("-", "−") for value in values], dtype=pl.String
+        ),
         shown=pl.Series([_plain(value) for value in cells["given"].to_list()], dtype=pl.String),
     )
 

@@ -39,7 +39,7 @@
     const box = figure.querySelector(".chart");
     const width = Math.floor(box.clientWidth);
     try {
-      const drawn = await window.vegaEmbed(box, fit(read(name + "-chart"), width), {
+      const drawn = await window.vegaEmbed(box, fit(read(name + ".chart"), width), {
         actions: false, ast: true, defaultStyle: false, mode: "vega-lite", renderer: "svg", scaleFactor: 1,
         tooltip: { disableDefaultStyle: true },
       });
@@ -74,7 +74,7 @@
 
   async function content(figure, kind) {
     const name = figure.dataset.name;
-    if (kind === "csv") return new Blob([read(name + "-csv")], { type: "text/csv;charset=utf-8" });
+    if (kind === "csv") return new Blob([read(name + ".csv")], { type: "text/csv;charset=utf-8" });
     const view = views.get(name).result.view;
     const background = view.background();
     view.background("white");

@@ -37,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers to be read. `formats` (column -> format spec such as ".3f") and `units` (column -> unit) are optional."""
+    """Numbers to be read; `formats` maps a column to a format spec such as ".3f", `units` to its unit."""
 
     name: str
     title: str
@@ -51,8 +51,8 @@ class Table:
         for key in [*self.formats, *self.units]:
             if key not in self.data.columns:
                 raise DataError(
-                    f"table {self.name!r}: a format or unit is given for column {key!r}, which the data does not "
-                    f"have; its columns are: {', '.join(self.data.columns)}"
+                    f"table {self.name!r}: a format or unit is given for column {key!r}, which the data "
+                    f"does not have; its columns are: {', '.join(self.data.columns)}"
                 )
 
 
@@ -77,6 +77,6 @@ def check_slug(name: str, what: str) -> None:
     """Refuses a name that is not safe and legible as a file name and an anchor (DataError)."""
     if len(name) > _LONGEST_SLUG or not _SLUG.fullmatch(name):
         raise DataError(
-            f"{what} name {name[:100]!r}: a name is lower-case letters and digits with single '-' or '_' between "
-            f"them, at most {_LONGEST_SLUG} characters; for example 'sharpness-by-layer'"
+            f"{what} name {name[:100]!r}: a name is lower-case letters and digits with single '-' or '_' "
+            f"between them, at most {_LONGEST_SLUG} characters; for example 'sharpness-by-layer'"
         )

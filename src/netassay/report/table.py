@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -15,28 +16,29 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 500
 """Rows of a table that a page shows; its CSV holds them all."""
 
+_SHORT = 24  # characters that are never broken into two lines
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def text(value: object) -> str:
     """Any string as HTML text or a quoted attribute; what HTML cannot hold becomes U+FFFD."""
-    import html
-
     return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)))
 
 
 def csv_text(data: pl.DataFrame) -> str:
     """The frame as CSV (RFC 4180 quoting, shortest digits that read back to the same number).
 
-    Null is an empty field, the empty string is "", not-a-number and infinities are NaN, inf, -inf. Text that a
-    spreadsheet would run as a formula (it starts with = + - @, a tab or a carriage return) gets a leading
+    Null is an empty field, the empty string is "", not-a-number and infinities are NaN, inf, -inf. Text that
+    a spreadsheet would run as a formula (it starts with = + - @, a tab or a carriage return) gets a leading
     apostrophe. Raises DataError for nested columns.
     """
     import polars as pl
 
     for name, kind in data.schema.items():
         if kind.is_nested() or kind in (pl.Object, pl.Binary):
-            raise DataError(f"column {name!r} is of type {kind}, which CSV cannot hold; give a column of plain values")
+            raise DataError(
+                f"column {name!r} is of type {kind}, which CSV cannot hold; give a column of plain values"
+            )
     texts = [name for name, kind in data.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
     disarmed = data.with_columns(
         pl.when(pl.col(name).cast(pl.String).str.contains(r"^[=+\-@\t\r]"))
@@ -58,7 +60,8 @@ def table_rows(data: pl.DataFrame, formats: Mapping[str, str], units: Mapping[st
     )
     writers = [_writer(name, formats.get(name)) for name in data.columns]
     rows = "\n".join(
-        "<tr>" + "".join(map(_cell, row, numeric, writers)) + "</tr>" for row in data.head(SHOWN_ROWS).iter_rows()
+        "<tr>" + "".join(map(_cell, row, numeric, writers)) + "</tr>"
+        for row in data.head(SHOWN_ROWS).iter_rows()
     )
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
@@ -76,7 +79,8 @@ def _cell(value: Any, number: bool, write: Callable[[Any], str]) -> str:
         return f'<td{_class(number)}><span class="none" title="no value">–</span></td>'
     if number:
         return f'<td class="number" data-value="{text(repr(value))}">{text(write(value))}</td>'
-    return f'<td dir="auto">{text(value)}</td>'
+    short = ' class="short"' if len(str(value)) <= _SHORT else ""
+    return f'<td dir="auto"{short}>{text(value)}</td>'
 
 
 def _writer(name: str, spec: str | None) -> Callable[[Any], str]:
@@ -87,7 +91,8 @@ def _writer(name: str, spec: str | None) -> Callable[[Any], str]:
             return format(value, spec if spec is not None else _default_spec(value)).replace("-", "−")
         except (ValueError, TypeError) as error:
             raise DataError(
-                f"column {name!r}: {spec!r} is not a format for {value!r} ({error}); give one such as '.3f', '.2e', 'd'"
+                f"column {name!r}: {spec!r} is not a format for {value!r} ({error}); "
+                "give one such as '.3f', '.2e', 'd'"
             ) from error
 
     return write
@@ -95,5 +100,5 @@ def _writer(name: str, spec: str | None) -> Callable[[Any], str]:
 
 def _default_spec(value: Any) -> str:
     if isinstance(value, int):
-        return "," if abs(value) >= 10_000 else "d"
+        return ","
     return ".4g"

@@ -28,7 +28,8 @@ def theme() -> dict[str, Any]:
         **label, **title,
         "domainColor": "#8C8C8C", "tickColor": "#8C8C8C", "tickSize": 4,
         "gridColor": HAIR, "gridOpacity": 0.7, "gridWidth": 0.6,
-        "labelFlush": True, "labelOverlap": "greedy", "labelSeparation": 6, "labelLimit": 160, "titlePadding": 8,
+        "labelFlush": True, "labelOverlap": "greedy", "labelSeparation": 6, "labelLimit": 160,
+        "titlePadding": 8,
     }  # fmt: skip
     legend = {
         **label, **title,

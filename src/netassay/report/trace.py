@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ LINE_POINTS = 1_000
 """Points above which a line is thinned; twice what the widest chart can show side by side."""
 
 _HOVER_POINTS = 150
+_LABEL_HEIGHT = 13
 LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
 MARKS = 30  # up to so many points a line, each is marked; of longer lines a few are
 _SPARSE = 7
@@ -27,12 +28,15 @@ _LINE = ("panel", "series")
 
 @dataclass(frozen=True)
 class Trace:
-    """Rows (panel, series, x, y, label, kind "point" or "rule", near, marked), the values in drawing order, and notes."""
+    """Rows (panel, rank, series, x, y, label, kind "point" or "rule", near, marked, shift) and what is known.
+
+    `series` is in drawing order; `ordered` says that the series are numbers, `longest` is the
+    number of points of the longest line, `shaped` says that lines are told apart by shape too.
+    """
 
     rows: pl.DataFrame
     series: tuple[str, ...]
     ordered: bool
-    panels: list[str]
     longest: int
     rules: int
     label_width: int
@@ -41,10 +45,20 @@ class Trace:
 
 
 def trace(
-    data: pl.DataFrame, x: Axis, y: Axis, by: Axis | None, group: Axis | None, rules: Sequence[Rule]
+    data: pl.DataFrame,
+    x: Axis,
+    y: Axis,
+    by: Axis | None,
+    group: Axis | None,
+    rules: Sequence[Rule],
+    height: int,
 ) -> Trace:
-    """Brings `data` into the form that line charts draw."""
-    series, panels = shown_names(data, by), shown_names(data, group)
+    """Brings `data` into the form that line charts of `height` pixels draw.
+
+    A series or panel that only a rule names (a run without a number yet) has its place in legend or grid.
+    """
+    series = shown_names(data, by, (rule.series for rule in rules))
+    panels = shown_names(data, group, (rule.panel for rule in rules))
     points = pl.DataFrame(
         {
             "panel": _named(data, group, panels),
@@ -57,12 +71,14 @@ def trace(
     drawable, notes = _drawable(points, x.log, y.log)
     thinned, note = _thinned(drawable)
     lines = _rule_rows(rules, series, panels, y)
-    rows = pl.concat([_with_marks(thinned, list(series.values())), lines])
+    shifted = _with_shifts(lines, thinned["y"], y, height)
+    rows = pl.concat([_with_marks(thinned, list(series.values())), shifted], how="diagonal")
+    rank = pl.col("panel").replace_strict(list(panels.values()), range(len(panels)), default=0)
+    rows = rows.drop("panel") if group is None else rows.with_columns(rank=rank)
     return Trace(
-        rows=rows.drop(([] if group else ["panel"]) + ([] if rules else ["label"])),
+        rows=rows if rules else rows.drop("label", "shift"),
         series=tuple(series.values()),
         ordered=by is not None and by.column in data.columns and data[by.column].dtype.is_numeric(),
-        panels=list(panels.values()),
         longest=thinned.group_by(_LINE).len()["len"].max() or 0,  # type: ignore[arg-type]
         rules=lines.height,
         label_width=min(LABEL_WIDTH, max((10 + 6 * len(rule.label) for rule in rules), default=0)),
@@ -84,11 +100,12 @@ def _numbers(data: pl.DataFrame, axis: Axis) -> pl.Series:
     return values.cast(pl.Float64)
 
 
-def shown_names(data: pl.DataFrame, axis: Axis | None) -> dict[Any, str]:
+def shown_names(data: pl.DataFrame, axis: Axis | None, more: Iterable[Any] = ()) -> dict[Any, str]:
     """Value -> shown name: numbers in their order, everything else as it first appears."""
     if axis is None:
         return {}
     values = _column(data, axis).unique(maintain_order=True).to_list()
+    values += dict.fromkeys(value for value in more if value is not None and value not in values)
     if all(isinstance(value, int | float) for value in values):
         values = sorted(values)
     short = {value: f"{value:g}" if isinstance(value, float) else str(value) for value in values}
@@ -118,7 +135,7 @@ def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFr
 
 
 def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Lines above LINE_POINTS reduced to the least and greatest value of LINE_POINTS / 2 stretches, and their ends."""
+    """Lines above LINE_POINTS reduced to their ends and the least and greatest of each stretch."""
     ordered = points.sort("panel", "series", "x", maintain_order=True, nulls_last=True)
     place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     cells = ordered.with_columns(place=place, length=length).with_columns(
@@ -137,13 +154,13 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     if kept.height == points.height:
         return kept, []
     return kept, [
-        f"Drawn from {kept.height:,} of {points.height:,} points: the least and greatest of each stretch of a line; "
-        "the CSV holds them all."
+        f"Drawn from {kept.height:,} of {points.height:,} points: the least and greatest of each stretch "
+        "of a line; the CSV holds them all."
     ]
 
 
 def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
-    """Flags the points of each line that answer to the pointer (`near`) and that carry its shape (`marked`)."""
+    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`)."""
     place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     stride = (length + _HOVER_POINTS - 1) // _HOVER_POINTS
     near = (place % stride == 0) | (place == length - 1)
@@ -160,17 +177,53 @@ def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _rule_rows(rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis) -> pl.DataFrame:
-    rows = []
+def _rule_rows(
+    rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis
+) -> pl.DataFrame:
+    rows: list[tuple[Any, ...]] = []
     for rule in rules:
         if not math.isfinite(rule.value) or (y.log and rule.value <= 0):
-            raise DataError(f"rule {rule.label!r} at {rule.value}: it must be finite, and above zero on a log axis")
-        for given, known, what in ((rule.series, series, "series"), (rule.panel, panels, "panel")):
-            if given is not None and given not in known:
-                raise DataError(f"rule {rule.label!r}: no {what} {given!r}; there are: {list(known)[:20]}")
-        where = [panels[rule.panel]] if rule.panel is not None else list(panels.values()) or [None]
+            raise DataError(
+                f"rule {rule.label!r} at {rule.value}: give a finite value, above zero on a logarithmic axis"
+            )
+        everywhere: list[str | None] = [*panels.values()] or [None]
+        where = [panels[rule.panel]] if rule.panel is not None else everywhere
         name = series[rule.series] if rule.series is not None else None
-        rows += [(panel, name, None, float(rule.value), rule.label, "rule", False, False) for panel in where]
+        rest = (name, None, float(rule.value), rule.label, "rule", False, False)
+        rows.extend((panel, *rest) for panel in where)
     text, number = pl.String, pl.Float64
     schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}
     return pl.DataFrame(rows, schema={**schema, "near": pl.Boolean, "marked": pl.Boolean}, orient="row")
+
+
+def _with_shifts(lines: pl.DataFrame, drawn: pl.Series, y: Axis, height: int) -> pl.DataFrame:
+    """Adds by how many pixels each rule's label moves down, so that those of one panel do not overlap."""
+    values = [*drawn.drop_nulls().to_list(), *lines["y"].to_list()]
+    low, high = y.domain or (min(values, default=1.0), max(values, default=2.0))
+    scale = math.log if y.log else float
+    reach = (scale(high) - scale(low)) or 1.0
+    shifts = [0.0] * lines.height
+    for _, places in lines.with_row_index().group_by("panel", maintain_order=True):
+        rows = places["index"].to_list()
+        wanted = [height * (scale(high) - scale(value)) / reach for value in places["y"].to_list()]
+        for row, before, after in zip(rows, wanted, _spread(wanted, _LABEL_HEIGHT), strict=True):
+            shifts[row] = round(after - before, 1)
+    return lines.with_columns(shift=pl.Series(shifts, dtype=pl.Float64))
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """The places at least `gap` apart, in the same order, nearest to the wanted ones in least squares.
+
+    Pool adjacent violators (Ayer et al., 1955) on the places less the room their predecessors need.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    pools: list[tuple[float, int]] = []
+    for turn, i in enumerate(order):
+        mean, size = wanted[i] - turn * gap, 1
+        while pools and pools[-1][0] > mean:
+            other, count = pools.pop()
+            mean, size = (mean * size + other * count) / (size + count), size + count
+        pools.append((mean, size))
+    level = [mean for mean, size in pools for _ in range(size)]
+    placed = {i: level[turn] + turn * gap for turn, i in enumerate(order)}
+    return [placed[i] for i in range(len(wanted))]

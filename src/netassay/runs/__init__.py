@@ -1,8 +1,8 @@
 """What is on disk, and the only code that writes it: `Run` reads, `RunWriter` writes, `Store` holds many."""
 
-from netassay.runs.run import Run, State
+from netassay.runs.run import Run, State, run_id
 from netassay.runs.store import Store
 from netassay.runs.verify import Problem
 from netassay.runs.writer import RunWriter
 
-__all__ = ["Problem", "Run", "RunWriter", "State", "Store"]
+__all__ = ["Problem", "Run", "RunWriter", "State", "Store", "run_id"]

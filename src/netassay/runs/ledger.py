@@ -93,8 +93,6 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
     it is no database.
     """
     path = folder / NAME
-    if not path.is_file() or path.is_symlink():
-        raise StoreError(f"{folder}: is no run (it has no file {NAME}); give the folder of a run")
     for _ in range(_READ_ATTEMPTS):
         before = _state_of(path)
         try:
@@ -157,25 +155,13 @@ def absorb(metrics: _Hash, rows: Iterable[Row]) -> None:
         metrics.update(f"{step}\0{name}\0{part}\0{value.hex()}\n".encode())
 
 
-def hashed_metrics(connection: sqlite3.Connection, before: int | None = None) -> _Hash:
-    """The hash that `transaction` needs, from the rows on disk (of the steps before `before`)."""
-    metrics = hashlib.sha256()
-    absorb(metrics, metric_rows(connection, before=before))
-    return metrics
-
-
-def metric_rows(
-    connection: sqlite3.Connection, name: str | None = None, before: int | None = None
-) -> Iterator[Row]:
-    """Rows in the order (step, name, part), of one name or all, of the steps before `before` or all."""
-    where = "(?1 IS NULL OR name = ?1) AND (?2 IS NULL OR step < ?2)"
-    rows = connection.execute(
-        f"SELECT * FROM metrics WHERE {where} ORDER BY step, name, part", (name, before)
-    )
-    for step, metric, part, value in rows:
+def metric_rows(connection: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> Iterator[Row]:
+    """Rows that meet an SQL condition, in the order (step, name, part)."""
+    rows = connection.execute(f"SELECT * FROM metrics WHERE {condition} ORDER BY step, name, part", values)
+    for step, name, part, value in rows:
         if not isinstance(value, float | None):
-            raise sqlite3.DataError(f"metric {metric} of step {step} is {value!r}")
-        yield step, metric, part, math.nan if value is None else value
+            raise sqlite3.DataError(f"metric {name} of step {step} is {value!r}")
+        yield step, name, part, math.nan if value is None else value
 
 
 def facts(connection: sqlite3.Connection) -> dict[str, str]:
@@ -197,13 +183,13 @@ def status(connection: sqlite3.Connection) -> Status:
 
 
 def set_status(connection: sqlite3.Connection, state: str, step: int, message: str, seconds: float) -> None:
-    row = (1, state, step, message, seconds, now())
+    row = (1, state, step, _storable(message), seconds, now())
     connection.execute("REPLACE INTO status VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 def add_event(connection: sqlite3.Connection, step: int, what: str, text: str) -> None:
     insert = "INSERT INTO events (time, step, what, text) VALUES (?, ?, ?, ?)"
-    connection.execute(insert, (now(), step, what, text))
+    connection.execute(insert, (now(), step, what, _storable(text)))
 
 
 def is_sealed(connection: sqlite3.Connection, metrics: _Hash) -> bool:
@@ -230,6 +216,8 @@ def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
         return StoreError(f"{path}: cannot be opened ({cause}); {hint}")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(f"{path}: is in use by another program ({cause}); close it and try again")
+    if is_refused_write(cause):
+        return StoreError(f"{path}: cannot be opened ({cause}); is the disk full? Nothing committed is lost")
     return RunDamaged(
         f"{path}: is damaged ({cause}); restore the folder from a copy, or delete the run and start it again"
     )
@@ -248,6 +236,10 @@ def _state_of(path: Path) -> _State:
         kept = wal.stat().st_size > 0
     except FileNotFoundError:
         kept = False
+    except OSError as cause:
+        raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
+    if not path.is_file() or path.is_symlink():
+        raise StoreError(f"{path.parent}: is no run (it has no file {NAME}); give the folder of a run")
     found = path.stat()
     return _State(kept, found.st_size, found.st_mtime_ns, found.st_ino)
 
@@ -258,6 +250,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0)
     except sqlite3.DatabaseError as cause:
         raise explained(path.parent, cause) from None
+
+
+def _storable(text: str) -> str:
+    # names of files that are not UTF-8 reach messages as lone surrogates, which SQLite refuses
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _seal(connection: sqlite3.Connection, metrics: _Hash) -> str:

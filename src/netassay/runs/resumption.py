@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -15,18 +16,6 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 
-def trusted_metrics(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> _Hash:
-    """The hashed metric rows. RunDamaged if any row changed, unless `from_step` accepts those before."""
-    metrics = ledger.hashed_metrics(connection)
-    if from_step is None and not ledger.is_sealed(connection, metrics):
-        start = max(checkpoints.steps(connection), default=0)
-        raise RunDamaged(
-            f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
-            f"accept them and go on with from_step={start}"
-        )
-    return metrics
-
-
 def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> int:
     """The step to go on from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
     kept = checkpoints.steps(connection)
@@ -38,6 +27,21 @@ def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int |
             f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}"
         )
     return from_step
+
+
+def trusted_metrics(connection: sqlite3.Connection, folder: Path, before: int, *, accepted: bool) -> _Hash:
+    """The hash of the metrics of the steps before `before`. RunDamaged if a row changed, unless accepted."""
+    metrics = hashlib.sha256()
+    ledger.absorb(metrics, ledger.metric_rows(connection, "step < ?", before))
+    whole = metrics.copy()
+    ledger.absorb(whole, ledger.metric_rows(connection, "step >= ?", before))
+    if not accepted and not ledger.is_sealed(connection, whole):
+        start = max(checkpoints.steps(connection), default=0)
+        raise RunDamaged(
+            f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
+            f"accept them and go on with from_step={start}"
+        )
+    return metrics
 
 
 def rewind(connection: sqlite3.Connection, start: int, *, asked: bool) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +43,26 @@ class State(StrEnum):
         return self in (State.FINISHED, State.DIVERGED)
 
 
+def stored_state(folder: Path, status: ledger.Status) -> State:
+    """The state in a status row; RunDamaged for a word that no writer stores."""
+    try:
+        return State(status.state)
+    except ValueError as unknown:
+        raise RunDamaged(f"{folder / ledger.NAME}: is damaged ({unknown}); restore it from a copy") from None
+
+
+def run_id(study: str, digest: str) -> str:
+    """The id of the run of a config: its study and the beginning of its digest."""
+    return f"{disk.checked_name('study', study)}-{digest[:DIGITS]}"
+
+
 @dataclass(frozen=True)
 class Run:
     """The read side of a run; state, step, message and seconds are read anew at every access."""
 
     folder: Path
     study: str
-    config: dict[str, Any]
+    config: dict[str, Any] = field(hash=False)
     digest: str
     created: str
 
@@ -60,13 +73,13 @@ class Run:
         `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits.
         Raises StoreError for a refused name, a wrong digest, a store that cannot be written.
         """
-        store = Path(store)
+        store = Path(store).absolute()
         text = ledger.canonical(config)
         if digest != hashlib.sha256(text.encode()).hexdigest():
             raise StoreError(
                 f"digest {digest!r} is not the SHA-256 of the config's canonical JSON; give Config.digest"
             )
-        folder = store / f"{disk.checked_name('study', study)}-{digest[:DIGITS]}"
+        folder = store / run_id(study, digest)
         if not os.path.lexists(folder):
             folders.make(folder, {
                 "study": json.dumps(study),
@@ -87,7 +100,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """The run in `folder`. StoreError if there is none or of a newer schema, RunDamaged if unreadable."""
-        folder = Path(folder)
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
         facts = ledger.read(folder, ledger.facts)
         try:
             version = json.loads(facts["schema"])
@@ -109,12 +122,8 @@ class Run:
 
     @property
     def state(self) -> State:
-        """RunDamaged for a word that no writer stores."""
         for _ in range(2):  # a run may end between the two looks; then the second says how
-            try:
-                state = State(self._status.state)
-            except ValueError as unknown:
-                raise RunDamaged(f"{self.folder / ledger.NAME}: {unknown}; restore it from a copy") from None
+            state = stored_state(self.folder, self._status)
             if state is not State.RUNNING or lock.is_held(self.folder):
                 return state
         return State.KILLED
@@ -142,7 +151,8 @@ class Run:
         """Columns step, name, part, value of one metric or all, sorted by the first three."""
         import polars as pl
 
-        rows = ledger.read(self.folder, lambda connection: list(ledger.metric_rows(connection, name)))
+        condition = () if name is None else ("name = ?", name)
+        rows = ledger.read(self.folder, lambda connection: list(ledger.metric_rows(connection, *condition)))
         schema = {"step": pl.Int64, "name": pl.String, "part": pl.String, "value": pl.Float64}
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
         return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from netassay.errors import StoreError
 from netassay.runs import checkpoints, disk, ledger, lock
@@ -16,8 +16,7 @@ _LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm
 _KNOWN = {*_LEDGER, lock.NAME, checkpoints.FOLDER, "tables"}
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One finding: the run's id, the file inside its folder, and what is wrong with it."""
 
     run: str
@@ -38,7 +37,9 @@ def verify_run(folder: Path) -> list[Problem]:
 def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     found = [what for (what,) in connection.execute("PRAGMA integrity_check") if what != "ok"]
     connection.execute("BEGIN")  # one snapshot for the rows and their seal
-    if not ledger.is_sealed(connection, ledger.hashed_metrics(connection)):
+    metrics = hashlib.sha256()
+    ledger.absorb(metrics, ledger.metric_rows(connection))
+    if not ledger.is_sealed(connection, metrics):
         found.append("its rows are not those that were written (SHA-256 differs)")
     facts = ledger.facts(connection)
     digest = hashlib.sha256(facts.get("config", "").encode()).hexdigest()

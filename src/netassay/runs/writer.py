@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import operator
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
 from netassay.runs import checkpoints, disk, ledger, resumption, tensors
 from netassay.runs.lock import Lock
-from netassay.runs.run import State
+from netassay.runs.run import State, stored_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +44,7 @@ class RunWriter:
         self.folder = folder
         self._keep = keep
         self._stop = False
+        self._closed = False
         self._floor = 0
         self._spent = 0.0
         self._ended: State | None = None
@@ -127,6 +129,7 @@ class RunWriter:
     def write_table(self, name: str, frame: pl.DataFrame) -> None:
         """Keeps a finished table, in place of the one of the same name if there is one."""
         disk.checked_name("table", name)
+        self._require_held()
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         data = buffer.getvalue()
@@ -148,8 +151,10 @@ class RunWriter:
 
     def close(self) -> None:
         """Lets go of the run; the state stays what was last committed."""
-        ledger.close(self._connection, self.folder)
-        self._lock.release()
+        if not self._closed:
+            self._closed = True
+            ledger.close(self._connection, self.folder)
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -180,20 +185,21 @@ class RunWriter:
 
     def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
         status = ledger.status(self._connection)
-        state, self._spent = State(status.state), status.seconds
-        self._metrics = resumption.trusted_metrics(self._connection, self.folder, from_step)
-        if state.is_final and from_step is None:
-            self._ended = state
-            return
+        state, self._spent = stored_state(self.folder, status), status.seconds
         start = resumption.starting_step(self._connection, self.folder, from_step)
-        self._metrics = ledger.hashed_metrics(self._connection, before=start)
+        asked = from_step is not None
+        if state.is_final and not asked:
+            self._ended, start = state, sys.maxsize
+        self._metrics = resumption.trusted_metrics(self._connection, self.folder, start, accepted=asked)
+        if self._ended is not None:
+            return
         with self._transaction({}):
             if state is State.RUNNING:
                 text = "the process that wrote it ended without closing it"
                 ledger.add_event(self._connection, start, "killed", text)
             what = "started" if state is State.PLANNED else "resumed"
             ledger.add_event(self._connection, start, what, f"was {state}")
-            resumption.rewind(self._connection, start, asked=from_step is not None)
+            resumption.rewind(self._connection, start, asked=asked)
             resumption.note_environment(self._connection, environment, start)
             self._set_status(State.RUNNING, start, "")
         self._floor = start
@@ -231,6 +237,8 @@ class RunWriter:
         """Turns what the disk refuses into RunFailed, with what is intact and what to do."""
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise  # misuse (another thread, say), not a fault of the disk
         except (OSError, sqlite3.DatabaseError) as cause:
             if isinstance(cause, sqlite3.DatabaseError) and not ledger.is_refused_write(cause):
                 raise ledger.explained(self.folder, cause) from cause
@@ -253,7 +261,12 @@ class RunWriter:
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._started
 
+    def _require_held(self) -> None:
+        if self._closed:
+            raise StoreError(f"run {self.folder.name}: this writer is closed; open another")
+
     def _require_open(self) -> None:
+        self._require_held()
         if self._ended is not None:
             raise StoreError(f"run {self.folder.name} is {self._ended}; nothing but tables can be added")
 

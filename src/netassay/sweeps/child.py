@@ -27,7 +27,9 @@ def main() -> int:
 
 def _stop_with_parent() -> None:
     # standard input is a pipe that only the parent holds: it ends when the parent does
-    sys.stdin.buffer.read()
+    # (os.read: a thread inside sys.stdin's own lock would abort the interpreter on its way out)
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -59,7 +59,7 @@ class LocalProcesses:
                     ended(child.folder, child.cause())
                 if received:
                     for child in children:
-                        child.process.terminate()
+                        child.stop()
                 time.sleep(_PAUSE)
         if received:
             raise Interrupted(
@@ -71,6 +71,7 @@ class LocalProcesses:
 class _Child:
     def __init__(self, folder: Path, threads: int) -> None:
         self.folder = folder
+        self._asked = False
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "netassay.sweeps.child", str(folder), str(threads)],
@@ -79,6 +80,12 @@ class _Child:
             stderr=self._errors,
             start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on once
         )
+
+    def stop(self) -> None:
+        """Asks the child once to write its checkpoint and stop; a second signal would kill it."""
+        if not self._asked:
+            self._asked = True
+            self.process.terminate()
 
     def cause(self) -> str:
         """Why the run is not done, or ""."""

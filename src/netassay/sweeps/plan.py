@@ -49,6 +49,7 @@ class Plan(BaseModel):
         for key, choices in self.axes.items():
             if not choices:
                 raise ConfigError(f"axis {key!r} has no values; give at least one")
+        self._validate()
         if self.size > MOST_RUNS:
             raise ConfigError(f"the plan has {self.size:,} runs; at most {MOST_RUNS:,} are allowed")
 
@@ -78,6 +79,12 @@ class Plan(BaseModel):
     def configs(self) -> list[Config]:
         """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""
         return list({config.digest: config for config in self._all()}.values())
+
+    def _validate(self) -> None:
+        """Each value once, by itself: the product of the axes may be large."""
+        make = find(self.study).config.from_mapping
+        for alone in ({}, *self.cases, *({key: value} for key, values in self.axes.items() for value in values)):
+            make({**self.base, **alone}, where="plan")
 
     def _all(self) -> Iterator[Config]:
         make = find(self.study).config.from_mapping

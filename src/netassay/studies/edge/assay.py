@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,11 @@ from netassay.studies.edge.phases import Phase, layer_phases, phases
 
 if TYPE_CHECKING:
     from netassay.runs import Run
+
+# a measurement is now and then, so its tolerance is kept whatever it costs, up to this bound on a matrix
+MOST_PRODUCTS = 200
+# steps of descent after which an eigenvalue that came up unseen is looked for
+PROBE_STEPS = 25
 
 
 def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
@@ -52,7 +57,13 @@ def build(config: EdgeConfig) -> Descent:
         data,
         step_size=config.step_size,
         every=training.Every(config.curvature_every, last=config.steps),
-        follower=Follower(k=config.top, tolerance=config.tolerance, seed=config.seed),
+        follower=Follower(
+            k=config.top,
+            tolerance=config.tolerance,
+            seed=config.seed,
+            probe_every=max(1, PROBE_STEPS // config.curvature_every),
+            max_products=MOST_PRODUCTS,
+        ),
         layers=config.layers,
     )
 
@@ -71,11 +82,7 @@ def phase_table(run: Run) -> pl.DataFrame:
     for part in ratios["part"].unique(maintain_order=True):
         if part:
             found += layer_phases(*_series(ratios, part), part=part)
-    schema = {name: _POLARS[kind] for name, kind in Phase.__annotations__.items()}
-    return pl.DataFrame([phase._asdict() for phase in found], schema=schema)
-
-
-_POLARS = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
+    return pl.DataFrame([phase._asdict() for phase in found], schema=get_type_hints(Phase))
 
 
 def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ class EdgeConfig(Config):
     dtype: Literal["float32", "float64"] = "float32"
     """Arithmetic."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
     """Where it runs: cpu, cuda or cuda:N."""
 
 

@@ -1,0 +1,75 @@
+"""Figures, tables and notes as HTML, with the data behind them in blocks that no browser runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from netassay.report.section import Figure, Note, Table
+from netassay.report.table import SHOWN_ROWS, csv_text, table_rows, text
+
+CSV_CELLS = 1_000_000
+"""Most cells of a figure or table whose CSV travels inside the page (20 MB); above, the page says so."""
+
+
+def item_markup(item: Figure | Table | Note) -> str:
+    """The item as HTML; everything in it that came from outside is escaped."""
+    if isinstance(item, Note):
+        word = "Note" if item.kind == "info" else "Warning"
+        kind = "info" if item.kind == "info" else "warning"
+        return f'<p class="note {kind}" role="note"><strong>{word}.</strong> {text(item.text)}</p>'
+    return _figure(item) if isinstance(item, Figure) else _table(item)
+
+
+def _figure(figure: Figure) -> str:
+    if not figure.data.height:
+        return _frame(figure, '<p class="nothing">There are no data for this figure yet.</p>')
+    from netassay.report.export import drawing_notes, vega_lite  # altair is slow to load
+
+    spec = vega_lite(figure)
+    chart = '<div class="chart"><p class="waiting">Drawing …</p></div>\n' + _data_block(figure, "chart", spec)
+    return _frame(figure, chart, ["PNG", "SVG"], drawing_notes(spec))
+
+
+def _table(table: Table) -> str:
+    if not table.data.height:
+        return _frame(table, '<p class="nothing">There are no rows in this table yet.</p>')
+    rows = table_rows(table.data, table.formats, table.units)
+    label = f'aria-labelledby="{table.name}.title"'
+    block = f'<div class="scroll" tabindex="0" role="region" {label}><table {label}>\n{rows}\n</table></div>'
+    height = table.data.height
+    cut = f"The first {SHOWN_ROWS:,} of {height:,} rows; the CSV holds them all."
+    return _frame(table, block, [], [cut] if height > SHOWN_ROWS else [])
+
+
+def _frame(item: Figure | Table, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
+    """The common shape of figures and tables: title, downloads, the thing itself, caption and notes."""
+    cells = item.data.height * item.data.width
+    if 0 < cells <= CSV_CELLS:
+        saves = [*saves, "CSV"]
+        block += "\n" + _data_block(item, "csv", csv_text(item.data))
+    elif cells:
+        large = f"Its {item.data.height:,} rows are too many to travel inside a page; write them to a file."
+        notes = [*notes, large]
+    name, title = item.name, text(item.title)
+    kind = "figure" if isinstance(item, Figure) else "table"
+    remarks = "".join(f'<p class="remark">{text(note)}</p>' for note in notes)
+    tools = "".join(_save_button(title, kind_of_file) for kind_of_file in saves)
+    return (
+        f'<figure id="{name}" class="{kind}" data-name="{name}" aria-labelledby="{name}.title">\n'
+        f'<div class="head"><h3 id="{name}.title">{title}</h3><div class="tools">{tools}</div></div>\n'
+        f"{block}\n<figcaption>{text(item.caption)}{remarks}</figcaption>\n</figure>"
+    )
+
+
+def _save_button(title: str, kind: str) -> str:
+    label = f'aria-label="Save {title} as {kind}"'
+    return f'<button type="button" data-save="{kind.lower()}" {label}>{kind}</button>'
+
+
+def _data_block(item: Figure | Table, kind: str, value: Any) -> str:
+    """JSON in a script element that no browser runs; only ASCII and no `<`, so nothing in it can close it."""
+    content = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    content = content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return f'<script type="application/json" id="{item.name}.{kind}">{content}</script>'

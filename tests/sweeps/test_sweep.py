@@ -1,0 +1,124 @@
+"""Sweeps of real child processes: done, failed, interrupted, killed, and gone on with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from netassay.errors import Interrupted
+from netassay.runs import Run, State, Store
+from netassay.sweeps import Plan, outlook, sweep
+from netassay.sweeps.local import LocalProcesses
+
+BASE = {"examples": 60, "width": 4, "steps": 6, "curvature_every": 3, "layers": False}
+
+
+def plan(**axes):
+    return Plan(study="edge", base=BASE, axes=axes)
+
+
+def test_runs_every_run_in_processes_and_the_second_time_none(tmp_path):
+    chosen = plan(depth=[1, 2])
+    seen = []
+    done = sweep(chosen, tmp_path, workers=2, watch=seen.append)
+    assert [run.state for run in done.runs] == [State.FINISHED] * 2
+    assert done.failed == {}
+    assert [row["depth"] for row in done.rows()] == [1, 2]
+    assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].running) == (0, 2, 2, ())
+    assert seen[-1].seconds_left == 0
+
+    def never(folders, begun, ended):
+        assert not folders
+
+    sweep(chosen, tmp_path, execute=never)
+
+
+def test_a_failed_run_is_told_with_its_cause_while_the_others_go_on(tmp_path):
+    done = sweep(Plan(study="edge", base=BASE, cases=[{"device": "cuda:7"}, {}]), tmp_path, workers=1)
+    assert [run.state for run in done.runs] == [State.FAILED, State.FINISHED]
+    ((run, cause),) = done.failed.items()
+    assert run == done.runs[0].id
+    assert "cuda:7" in cause
+    assert "Traceback" not in cause
+
+
+def test_a_killed_child_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(_python_that_kills_itself_once(tmp_path)))
+    done = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
+    monkeypatch.undo()
+    assert list(done.failed) == [done.runs[0].id]
+    assert "SIGKILL" in done.failed[done.runs[0].id]
+    assert done.runs[1].state is State.FINISHED
+    again = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
+    assert again.failed == {}
+
+
+def _python_that_kills_itself_once(folder):
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nif mkdir "{folder}/once" 2>/dev/null; then kill -9 $$; fi\nexec {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_outlook_tells_what_is_left_and_writes_nothing(tmp_path):
+    chosen = plan(depth=[1, 2, 2])
+    before = outlook(chosen, tmp_path / "store", workers=1)
+    assert not (tmp_path / "store").exists()
+    assert before.in_words().startswith("2 runs: 0 done, 2 left, 1 at a time with")
+    assert "1 equal to another" in before.in_words()
+    sweep(plan(depth=[1]), tmp_path / "store")
+    after = outlook(chosen, tmp_path / "store", workers=1)
+    assert [row["state"] for row in after.rows] == ["finished", "planned"]
+    assert "about" in after.in_words()
+
+
+def test_cores_are_shared_out():
+    shared = LocalProcesses.sharing(100)
+    assert shared.workers * shared.threads <= max(shared.workers, len(os.sched_getaffinity(0)))
+    assert LocalProcesses.sharing(1).workers == 1
+    assert LocalProcesses.sharing(0).workers == 1
+
+
+LONG = """
+from netassay.sweeps import Plan, sweep
+import sys
+base = {"examples": 60, "width": 4, "steps": 1000000, "curvature_every": 1000000, "layers": False}
+sweep(Plan(study="edge", base=base, axes={"depth": [1, 2, 3]}), sys.argv[1], workers=2)
+"""
+
+
+def _until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def long_sweep(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    _until(lambda: sum(run.state is State.RUNNING for run in Store(tmp_path).runs()) == 2)
+    yield process, tmp_path
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def test_a_stopped_sweep_stops_its_children_at_a_checkpoint(long_sweep):
+    process, store = long_sweep
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    states = sorted(str(run.state) for run in Store(store).runs())
+    assert states == ["interrupted", "interrupted", "planned"]
+    assert all(run.checkpoint() is not None for run in Store(store).runs() if run.state is State.INTERRUPTED)
+    assert Interrupted.__name__ in process.stderr.read()
+
+
+def test_children_of_a_killed_sweep_stop_by_themselves(long_sweep):
+    process, store = long_sweep
+    process.kill()
+    _until(lambda: sum(run.state is State.INTERRUPTED for run in Store(store).runs()) == 2)
+    assert Run.open(Store(store).runs()[0].folder).verify() == []
