@@ -83,9 +83,18 @@ def test_no_import_in_circles():
     ("code", "heavy"),
     [
         ("import netassay", ["torch", "numpy", "polars", "altair", "pydantic", "rich"]),
-        ("import netassay.study, netassay.config; netassay.study.find('edge').config", ["torch", "polars", "altair"]),
-        ("from netassay.cli import main; main(['--help'])", ["torch", "polars", "altair", "scipy", "sklearn", "ray"]),
-        ("from netassay.cli import main; main(['edge', '--help'])", ["torch", "polars", "altair", "scipy", "sklearn"]),
+        (
+            "import netassay.study, netassay.config; netassay.study.find('edge').config",
+            ["torch", "polars", "altair"],
+        ),
+        (
+            "from netassay.cli import main; main(['--help'])",
+            ["torch", "polars", "altair", "scipy", "sklearn", "ray"],
+        ),
+        (
+            "from netassay.cli import main; main(['edge', '--help'])",
+            ["torch", "polars", "altair", "scipy", "sklearn"],
+        ),
     ],
 )
 def test_light_things_load_nothing_heavy(code, heavy):

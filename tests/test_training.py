@@ -6,14 +6,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from memory import Memory
+
 from netassay.training import Every, Outcome, train
 
 
 class Quadratic:
     def __init__(self, eta, curvature=1.0, start=1.0):
-        self.eta, self.curvature, self.x, self.noise = eta, curvature, torch.tensor(start, dtype=torch.float64), 0
+        self.eta, self.curvature, self.x, self.noise = (
+            eta,
+            curvature,
+            torch.tensor(start, dtype=torch.float64),
+            0,
+        )
         self.generator = torch.Generator().manual_seed(0)
 
     def measure(self, step):

@@ -13,7 +13,7 @@ _HOMES = {
     "sharpness": "netassay.numerics.sharpness",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -134,12 +134,16 @@ def _kind(annotation: Any, field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     if (pattern := _metadata(field, "pattern")) is not None:
-        return f"text such as {', '.join(field.examples)}" if field.examples else f"text of the form {pattern}"
+        return (
+            f"text such as {', '.join(field.examples)}" if field.examples else f"text of the form {pattern}"
+        )
     if annotation is NoneType:
         return "none"
     if annotation is bool:
         return "true | false"
-    bounds = {name: limit for name in ("ge", "gt", "le", "lt") if (limit := _metadata(field, name)) is not None}
+    bounds = {
+        name: limit for name in ("ge", "gt", "le", "lt") if (limit := _metadata(field, name)) is not None
+    }
     low = bounds.get("ge", bounds.get("gt"))
     high = bounds.get("le", bounds.get("lt"))
     kind = "whole number" if annotation is int else "number" if annotation is float else "text"

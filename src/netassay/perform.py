@@ -28,28 +28,35 @@ def perform(
     *,
     threads: int | None = None,
     commit_seconds: float = 10.0,
+    from_step: int | None = None,
     watch: Watch = lambda step, values: None,
 ) -> Run:
     """Makes the run of `config` in `store` done, from wherever it stands, and returns it.
 
     A finished or diverged run is returned as it is. A resumed run uses the threads it began with, unless `threads`
     says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
-    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed.
+    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed. `from_step`
+    goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
     """
     run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
-    if run.state.is_final and run.tables():
+    if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run
 
     from netassay.numerics import devices
 
     begun_with = run.environment.get("threads")
-    with devices.settings(threads or begun_with) as environment, run.writer(environment) as writer:
-        with _signals(writer) as received, _failures(run, writer):
-            if not run.state.is_final:
-                result = find(config.study).assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
-                writer.finish(State(result.outcome), step=result.step, message=result.message)
-            if run.state.is_final:
-                _keep_tables(run, writer)
+    with (
+        devices.settings(threads or begun_with) as environment,
+        run.writer(environment, from_step=from_step) as writer,
+        _signals(writer) as received,
+        _failures(run, writer),
+    ):
+        if not run.state.is_final:
+            assay = find(config.study).assay.assay
+            result = assay(config, writer, commit_seconds=commit_seconds, watch=watch)
+            writer.finish(State(result.outcome), step=result.step, message=result.message)
+        if run.state.is_final:
+            _keep_tables(run, writer)
     if run.state is State.INTERRUPTED:
         raise Interrupted(
             f"run {run.id} {run.message}; its checkpoint is kept, go on with: netassay resume {run.folder}",
@@ -67,7 +74,7 @@ def resume(folder: Path | str, **keywords: Any) -> Run:
 
 def summarise(run: Run) -> dict[str, Any]:
     """The answer of a run: id, status, where it is kept, and what its study says of it."""
-    metrics = run.folder / "tables" / "metrics.parquet"
+    metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
         "study": run.study,
@@ -76,7 +83,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "message": run.message,
         "seconds": run.seconds,
         "folder": str(run.folder),
-        "metrics": str(metrics if metrics.exists() else run.folder / "run.sqlite"),
+        "metrics": str(metrics),
         **find(run.study).assay.summary(run),
     }
 
@@ -112,7 +119,9 @@ def _signals(writer: RunWriter) -> Iterator[list[int]]:
         writer.request_stop()
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {
+        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield received
     finally:

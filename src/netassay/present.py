@@ -12,7 +12,11 @@ from netassay.study import find, names
 
 
 def report(
-    runs: Sequence[Run], out: Path | str = "report.html", *, figures: Path | str | None = None, title: str = "netassay report"
+    runs: Sequence[Run],
+    out: Path | str = "report.html",
+    *,
+    figures: Path | str | None = None,
+    title: str = "netassay report",
 ) -> Path:
     """Writes the page of `runs` to `out`, study by study, and returns its path.
 
@@ -20,7 +24,9 @@ def report(
     left half-written; runs in any state are shown as far as they go.
     """
     chosen = {name: [run for run in runs if run.study == name] for name in names()}
-    sections = [part for name, held in chosen.items() if held or not runs for part in find(name).pages.sections(held)]
+    sections = [
+        part for name, held in chosen.items() if held or not runs for part in find(name).pages.sections(held)
+    ]
     if figures is not None:
         for section in sections:
             for item in section.items:

@@ -132,7 +132,9 @@ p.perform = stopping
 open("c.json", "w").write(study.find(sys.argv[1]).tiny().canonical)
 sys.exit(main([sys.argv[1], "--config", "c.json", "--store", sys.argv[2], "--threads", "1"]))
 """
-    stopped = subprocess.run([sys.executable, "-c", code, name, str(tmp_path)], capture_output=True, text=True)
+    stopped = subprocess.run(
+        [sys.executable, "-c", code, name, str(tmp_path)], capture_output=True, text=True
+    )
     assert stopped.returncode == 143, stopped.stderr
     assert "netassay resume" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -145,7 +147,9 @@ sys.exit(main([sys.argv[1], "--config", "c.json", "--store", sys.argv[2], "--thr
 
 def test_a_finished_run_is_left_as_it_is(name, finished):
     run = finished(name)
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.folder.rglob("*") if path.is_file()}
+    before = {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.folder.rglob("*") if path.is_file()
+    }
     perform(study.find(name).tiny(), run.folder.parent)
     assert before == {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.folder.rglob("*") if path.is_file()

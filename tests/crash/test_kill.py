@@ -10,7 +10,7 @@ from netassay.studies.edge.config import EdgeConfig
 
 KILLS = 20
 
-# Each victim is forked from a process that has imported everything, so that kills fall into the run and not into imports.
+# each victim is forked from a process that has imported everything: kills fall into the run and not into imports
 KILLER = """
 import json, os, random, signal, sys, time
 from netassay.perform import resume
@@ -41,8 +41,14 @@ print(json.dumps(steps))
 
 def content(run: Run) -> tuple[bytes, ...]:
     """Metrics as stored, the newest checkpoint's file, and the finished tables, as bytes."""
-    rows = repr([(step, name, part, value.hex()) for step, name, part, value in run.metrics().iter_rows()]).encode()
-    files = [f"tensors/step-{run.checkpoint().step}.safetensors", "tables/metrics.parquet", "tables/phases.parquet"]
+    rows = repr(
+        [(step, name, part, value.hex()) for step, name, part, value in run.metrics().iter_rows()]
+    ).encode()
+    files = [
+        f"tensors/step-{run.checkpoint().step}.safetensors",
+        "tables/metrics.parquet",
+        "tables/phases.parquet",
+    ]
     return rows, *[(run.folder / name).read_bytes() for name in files]
 
 
@@ -50,7 +56,10 @@ def test_killed_at_random_moments(tmp_path):
     config = EdgeConfig(examples=200, width=16, step_size=0.5, steps=800, curvature_every=5, top=2)
     run = Run.create(tmp_path / "killed", study="edge", config=config.mapping(), digest=config.digest)
     done = subprocess.run(
-        [sys.executable, "-c", KILLER, str(run.folder), str(KILLS)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLER, str(run.folder), str(KILLS)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)

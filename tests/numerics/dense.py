@@ -1,5 +1,7 @@
 """Slow truths: the dense Hessian and Gauss-Newton matrix from torch.func, independent of the engine."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev
@@ -23,11 +25,13 @@ def half_square(output: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (output - target).square().sum(1).mean()
 
 
-def network(activation: str = "tanh", bias: bool = True, sizes: tuple[int, ...] = (5, 6, 4, 3), seed: int = 0):
+def network(
+    activation: str = "tanh", bias: bool = True, sizes: tuple[int, ...] = (5, 6, 4, 3), seed: int = 0
+):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b, bias=bias), ACTIVATIONS[activation]()]
         return nn.Sequential(*layers[:-1]).double()
 
@@ -37,7 +41,9 @@ def examples(n: int = 20, inputs: int = 5, classes: int = 3, seed: int = 0) -> t
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, inputs, generator=g, dtype=torch.float64)
     label = torch.randint(0, classes, (n,), generator=g)
-    target = nn.functional.one_hot(label, classes) + 0.1 * torch.randn(n, classes, generator=g, dtype=torch.float64)
+    target = nn.functional.one_hot(label, classes) + 0.1 * torch.randn(
+        n, classes, generator=g, dtype=torch.float64
+    )
     return x, label, target
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from dense import network
 from torch import nn
 
-from dense import network
 from netassay.errors import ModelError
 from netassay.numerics.blocks import layer_blocks, resolve_blocks
 
@@ -51,7 +51,7 @@ def test_bad_blocks_are_refused(blocks, message):
 def test_second_name_of_a_shared_parameter_points_to_the_first():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
-    with pytest.raises(ModelError, match="shared with '0.weight'"):
+    with pytest.raises(ModelError, match=r"shared with '0\.weight'"):
         resolve_blocks(model, {"a": ["1.weight"]})
 
 

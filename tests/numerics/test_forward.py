@@ -1,9 +1,9 @@
 import pytest
 import torch
+from dense import examples, half_square, network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dense import examples, half_square, network
 from netassay.errors import DataError, ModelError
 from netassay.numerics.forward import evaluate
 
@@ -17,7 +17,9 @@ def total(evaluations):
 def test_full_loss_weights_means_by_their_examples():
     model = network()
     whole = total(evaluate(model, half_square, [(X, Y)]))
-    assert total(evaluate(model, half_square, [(X[:3], Y[:3]), (X[3:], Y[3:])])) == pytest.approx(whole, rel=1e-12)
+    assert total(evaluate(model, half_square, [(X[:3], Y[:3]), (X[3:], Y[3:])])) == pytest.approx(
+        whole, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -114,14 +116,15 @@ def test_functional_dropout_is_found_out():
         def forward(self, x):
             return nn.functional.dropout(self.line(x), 0.5, self.training)
 
-    state = torch.get_rng_state()
+    model, state = Hidden(), torch.get_rng_state()
     with pytest.raises(ModelError, match="drew random numbers"):
-        evaluate(Hidden(), half_square, [(X, Y)])
+        evaluate(model, half_square, [(X, Y)])
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
-    "loss", [nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]).double()), nn.CrossEntropyLoss(ignore_index=1)]
+    "loss",
+    [nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]).double()), nn.CrossEntropyLoss(ignore_index=1)],
 )
 def test_means_that_do_not_combine_are_refused_over_several_batches(loss):
     halves = [(X[:10], LABEL[:10]), (X[10:], LABEL[10:])]

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from dense import ACTIVATIONS, dense_ggn, dense_hessian, examples, half_square, network, rows, top
 from torch import nn
 
 import netassay
-from dense import ACTIVATIONS, dense_ggn, dense_hessian, examples, half_square, network, rows, top
 from netassay.errors import ModelError
 
 X, LABEL, Y = examples()
@@ -33,7 +33,9 @@ def test_whole_and_every_layer_agree_with_the_dense_matrix(activation, bias, los
 
 def test_result_has_the_stated_form():
     model = network()
-    found = netassay.sharpness(model, half_square, [(X, Y)], k=3, blocks={"first": ["0.weight"], "last": ["4.bias"]})
+    found = netassay.sharpness(
+        model, half_square, [(X, Y)], k=3, blocks={"first": ["0.weight"], "last": ["4.bias"]}
+    )
     for pairs, size in ((found, 79), (found.blocks["first"], 30)):
         assert pairs.values.shape == pairs.residuals.shape == pairs.errors.shape == (3,)
         assert pairs.values.dtype == torch.float64 and pairs.vectors.shape == (size, 3)
@@ -89,7 +91,11 @@ def test_balanced_two_layer_linear_network_has_twice_the_largest_singular_value(
         model[1].weight.copy_(u @ s.sqrt().diag())
     x = torch.eye(4, dtype=torch.float64)
     summed = netassay.sharpness(
-        model, lambda o, t: 0.5 * (o - t).square().sum(), [(x, x @ (u * s @ v.T).T)], reduction="sum", tolerance=1e-8
+        model,
+        lambda o, t: 0.5 * (o - t).square().sum(),
+        [(x, x @ (u * s @ v.T).T)],
+        reduction="sum",
+        tolerance=1e-8,
     )
     assert summed.values[0].item() == pytest.approx(2 * 3.0, rel=1e-7)
 
@@ -110,7 +116,9 @@ def test_earlier_result_and_vectors_as_start():
     model = network()
     first = netassay.sharpness(model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6)
     for start in (first, first.vectors, first.vectors[:, 0]):
-        again = netassay.sharpness(model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6, start=start)
+        again = netassay.sharpness(
+            model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6, start=start
+        )
         torch.testing.assert_close(again.values, first.values, rtol=1e-6, atol=0)
     for bad in (torch.ones(5), torch.full((79,), torch.nan)):
         with pytest.raises(ModelError, match="start has vectors of shape"):

@@ -1,4 +1,6 @@
 import io
+import json
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -101,3 +103,31 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write"):
         write_whole(tmp_path / "file" / "x.csv", b"")
+
+
+def test_numbers_that_are_not_finite_are_null_in_any_chart() -> None:
+    data = pl.DataFrame({"x": [1.0, math.nan, math.inf, -math.inf, None]})
+    spec = vega_lite(
+        figure(alt.Chart(data, title="t", usermeta={"n": math.nan}).mark_point().encode(x="x:Q"), data)
+    )
+    assert [row["x"] for row in next(iter(spec["datasets"].values()))] == [1.0, None, None, None, None]
+    json.dumps(spec, allow_nan=False)
+
+
+def test_any_word_can_be_drawn_to_a_file(tmp_path: Path) -> None:
+    words = ["\x00", "\x1b[31m", "\u2028", "\ufffe", "\udc80", "\u202e", "n" * 300, "]]>&amp;<", "'\"\\"]
+    names = [word.encode("utf-8", "replace").decode() for word in words]
+    data = pl.DataFrame({"k": names, "x": range(9), "y": range(9)})
+    chart = lines(
+        data, "x", Axis("y", *words[:2]), "k", rules=[Rule(i, word) for i, word in enumerate(words)]
+    )
+    shown = Figure("f", "".join(words), "".join(words), chart.properties(title=words), data)
+    (path,) = save_figure(shown, tmp_path, ("svg",))
+    ElementTree.fromstring(path.read_bytes())
+
+
+def test_a_chart_that_cannot_be_drawn_is_named(tmp_path: Path) -> None:
+    broken = alt.Chart(DATA).mark_point().encode(x="x:Q").transform_filter("datum.x >>>= ((")
+    with pytest.raises(DataError, match="'sharpness': its chart cannot be drawn"):
+        save_figure(figure(broken), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -171,3 +171,19 @@ def test_a_reader_is_never_fooled_by_a_writer_coming_and_going(new_run, child, s
         last = len(rows)
     writing.kill_after(0.0)
     assert last > 0
+
+
+def test_what_was_read_while_a_writer_came_and_went_is_read_again(new_run, state_at):
+    run, looks = new_run(), []
+
+    def look(connection):
+        before = list(ledger.metric_rows(connection))
+        if not looks:
+            with run.writer({}) as writer:
+                writer.record(0, numbers(0))
+                writer.commit(state_at(1))
+        looks.append(len(before))
+        return before
+
+    assert len(ledger.read(run.folder, look)) == 3
+    assert looks == [0, 3]

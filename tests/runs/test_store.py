@@ -170,6 +170,16 @@ def test_export_refusals(store, new_run, tmp_path):
     assert (tmp_path / "some.csv").read_text() == "run,study,step,name,part,value\n"
 
 
+def test_empty_folders_may_get_lost_in_a_copy(new_run):
+    run = new_run()
+    (run.folder / "tensors").rmdir()
+    (run.folder / "tables").rmdir()
+    assert run.verify() == []
+    with run.writer({}) as writer:
+        writer.write_table("numbers", pl.DataFrame({"a": [1]}))
+    assert run.verify() == []
+
+
 def test_runs_move_with_their_folder(store, new_run, tmp_path, finished):
     shutil.copytree(finished.folder, tmp_path / "copy" / finished.id)
     copied = Run.open(tmp_path / "copy" / finished.id)

@@ -174,6 +174,7 @@ def test_a_final_run_takes_tables_only(finished):
 def test_tables(finished):
     assert finished.tables() == ("phases",)
     assert finished.table("phases").rows() == [("edge", 1)]
+    assert finished.table_path("phases") == finished.folder / "tables" / "phases.parquet"
     with pytest.raises(StoreError, match="no table 'nothing'; it has: phases"):
         finished.table("nothing")
 

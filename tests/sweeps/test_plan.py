@@ -17,7 +17,9 @@ def test_a_grid_is_every_combination_in_order():
 
 
 def test_cases_override_axes_and_axes_override_base():
-    plan = Plan(study="edge", base={"width": 9, "depth": 9}, axes={"depth": [1]}, cases=[{"width": 3}, {"depth": 4}])
+    plan = Plan(
+        study="edge", base={"width": 9, "depth": 9}, axes={"depth": [1]}, cases=[{"width": 3}, {"depth": 4}]
+    )
     assert [(config.depth, config.width) for config in plan.configs()] == [(1, 3), (4, 9)]
 
 
@@ -52,7 +54,10 @@ def test_size_is_the_number_of_runs(depths, sizes, repeats):
         ({"study": "edge", "axes": {"depth": []}}, ["axis 'depth'", "at least one"]),
         ({"study": "edge", "axes": {"depth": 3}}, ["axes.depth", "list"]),
         ({"study": "edge", "repeats": 0}, ["repeats", "0"]),
-        ({"study": "edge", "axes": {"seed": list(range(2000)), "width": list(range(1, 1001))}}, ["2,000,000 runs"]),
+        (
+            {"study": "edge", "axes": {"seed": list(range(2000)), "width": list(range(1, 1001))}},
+            ["2,000,000 runs"],
+        ),
         ({}, ["study"]),
     ],
 )

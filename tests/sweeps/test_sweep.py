@@ -58,7 +58,9 @@ def test_a_killed_child_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
 
 def _python_that_kills_itself_once(folder):
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\nif mkdir "{folder}/once" 2>/dev/null; then kill -9 $$; fi\nexec {sys.executable} "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\nif mkdir "{folder}/once" 2>/dev/null; then kill -9 $$; fi\nexec {sys.executable} "$@"\n'
+    )
     script.chmod(0o755)
     return script
 

@@ -19,8 +19,19 @@ app = App(
 
 for name in study.names():
     app.command(assay_command(study.find(name)), name=name, group="Studies")
-for command in (plans.sweep, plans.demo):
-    app.command(command, group="Many runs")
-for command in (results.resume, results.runs, results.show, results.export, results.verify, results.delete, results.report):
-    app.command(command, group="Runs")
-app.command(results.explain, group="Help")
+_GROUPS = {
+    "Many runs": (plans.sweep, plans.demo),
+    "Runs": (
+        results.resume,
+        results.runs,
+        results.show,
+        results.export,
+        results.verify,
+        results.delete,
+        results.report,
+    ),
+    "Help": (results.explain,),
+}
+for group, commands in _GROUPS.items():
+    for command in commands:
+        app.command(command, group=group)

@@ -56,7 +56,9 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
         return {}
     values = read(path)
     if values.get("study", study.name) != study.name:
-        raise ConfigError(f"{path}: is a config of study {values['study']!r}; use netassay {values['study']} --config")
+        raise ConfigError(
+            f"{path}: is a config of study {values['study']!r}; use netassay {values['study']} --config"
+        )
     return values
 
 
@@ -66,7 +68,7 @@ def _config_flags(study: Study) -> list[inspect.Parameter]:
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
-        flags.append(_flag(name, Annotated[field.annotation, Parameter(help=words)], field.default, _WHAT))  # type: ignore[name-defined]
+        flags.append(_flag(name, Annotated[field.annotation, Parameter(help=words)], field.default, _WHAT))
     return flags
 
 

@@ -18,14 +18,20 @@ Format = Annotated[
 
 
 def answer(values: Mapping[str, Any], form: str) -> None:
-    """Prints one answer: JSON object; or key and value, line by line."""
+    """Prints one answer: a JSON object; key and value, line by line; in a table, lists of rows follow as tables."""
     if form == "json":
         _json(dict(values))
-    else:
-        table([{"key": key, "value": value} for key, value in values.items()], form)
+        return
+    rows = {key: value for key, value in values.items() if form == "table" and _is_rows(value)}
+    table([{"key": key, "value": value} for key, value in values.items() if key not in rows], form)
+    for key, value in rows.items():
+        print(key)
+        table(value, form)
 
 
-def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing") -> None:
+def table(
+    rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing"
+) -> None:
     """Prints rows; `empty` is said where there are none (JSON and CSV then hold no row)."""
     names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     if form == "json":
@@ -38,6 +44,10 @@ def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str
         print(empty)
     else:
         _rich(names, rows)
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,7 +20,9 @@ def sweep(
     *,
     store: Store = Path("runs"),
     workers: Workers = None,
-    dry_run: Annotated[bool, Parameter(help="Only show what is done and what is left; nothing is written.")] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Only show what is done and what is left; nothing is written.")
+    ] = False,
     format: Format = "table",
 ) -> int:
     """Make every run of a plan done, one process each; the same command goes on after any interruption.

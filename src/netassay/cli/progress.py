@@ -60,7 +60,12 @@ def _line(total: int | None) -> Iterator[Callable[..., None]]:
     if not console.is_terminal:
         yield _plain(total)
         return
-    columns: list[Any] = [MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[words]}")]
+    columns: list[Any] = [
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    ]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, words="")
 

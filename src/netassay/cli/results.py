@@ -14,7 +14,9 @@ from netassay.cli.output import Format, answer, table
 from netassay.errors import ConfigError, StoreError
 
 Runs = Annotated[tuple[str, ...], Parameter(help="Ids, beginnings of ids, or folders of runs.")]
-Some = Annotated[tuple[str, ...], Parameter(help="Ids, beginnings of ids, or folders of runs; none given: all.")]
+Some = Annotated[
+    tuple[str, ...], Parameter(help="Ids, beginnings of ids, or folders of runs; none given: all.")
+]
 Where = Annotated[list[str] | None, Parameter(help="Only runs with this value: KEY=VALUE; may be repeated.")]
 
 
@@ -23,6 +25,10 @@ def resume(
     *,
     store: Store = Path("runs"),
     threads: Threads = None,
+    from_step: Annotated[
+        int | None,
+        Parameter(help="Go back to the checkpoint at this step (0: the start), if the newest is damaged."),
+    ] = None,
     format: Format = "table",
 ) -> int:
     """Go on with a run that was interrupted, killed or failed; a finished run is left as it is.
@@ -33,7 +39,7 @@ def resume(
 
     found = _find(run, store)
     with progress.steps(found.config.get("steps")) as watch:
-        done = resume(found.folder, threads=threads, watch=watch)
+        done = resume(found.folder, threads=threads, from_step=from_step, watch=watch)
     answer(summarise(done), format)
     return 0
 
@@ -41,7 +47,7 @@ def resume(
 def runs(*, store: Store = Path("runs"), where: Where = None, format: Format = "table") -> int:
     """List the runs of a store, with the config values in which they differ.
 
-    Example: netassay runs --where activation=tanh --where status=finished
+    Example: netassay runs --where activation=tanh --where state=finished
     """
     from netassay.runs import Store as Runs
 
@@ -59,7 +65,8 @@ def show(
     *,
     store: Store = Path("runs"),
     what: Annotated[
-        Literal["summary", "config", "metrics", "tables", "events"], Parameter(help="What of the run to show.")
+        Literal["summary", "config", "metrics", "tables", "events"],
+        Parameter(help="What of the run to show."),
     ] = "summary",
     name: Annotated[str | None, Parameter(help="Only this metric or table.")] = None,
     format: Format = "table",
@@ -111,7 +118,9 @@ def verify(runs: Some = (), *, store: Store = Path("runs"), format: Format = "ta
     """
     from netassay.runs import Store as Runs
 
-    found = [problem for run in runs for problem in _find(run, store).verify()] if runs else Runs(store).verify()
+    found = (
+        [problem for run in runs for problem in _find(run, store).verify()] if runs else Runs(store).verify()
+    )
     table([problem._asdict() for problem in found], format, empty="every byte is as it was written")
     return 2 if found else 0
 
@@ -124,7 +133,9 @@ def delete(runs: Runs, *, store: Store = Path("runs")) -> int:
     from netassay.runs import Store as Runs
 
     if not runs:
-        raise StoreError("no run is named; give the full ids of the runs to delete (netassay runs lists them)")
+        raise StoreError(
+            "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
+        )
     for name in Runs(store).delete(runs):
         print(f"deleted {name}")
     return 0
@@ -136,7 +147,9 @@ def report(
     store: Store = Path("runs"),
     where: Where = None,
     out: Annotated[Path, Parameter(help="Page to write.")] = Path("report.html"),
-    figures: Annotated[Path | None, Parameter(help="Also write every figure as PNG, SVG, PDF and CSV here.")] = None,
+    figures: Annotated[
+        Path | None, Parameter(help="Also write every figure as PNG, SVG, PDF and CSV here.")
+    ] = None,
     title: Annotated[str, Parameter(help="Title of the page.")] = "netassay report",
 ) -> int:
     """Write runs as one self-contained page: figures, tables and the numbers behind them.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from netassay.nets.activations import ACTIVATIONS
 from netassay.nets.initialisation import initialise
@@ -41,9 +40,6 @@ class MLP(nn.Sequential):
         layers["output"] = _linear(fan_in, outputs, bias, dtype)
         super().__init__(layers)
         initialise(self, initialisation, generator)
-
-    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
-        return super().forward(x)
 
 
 def _linear(fan_in: int, fan_out: int, bias: bool, dtype: torch.dtype) -> nn.Linear:

@@ -15,21 +15,25 @@ Blocks = Mapping[str, Sequence[str]]
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> parameter, for those with `requires_grad`; one that is shared is counted once, under its first name.
+    """Name -> parameter, for those with `requires_grad`; one that is shared is counted once, under its first
+    name.
 
-    Raises ModelError when there are none, or when they differ in dtype or device or are not float32 or float64.
+    Raises ModelError when there are none, or when they differ in dtype or device or are not float32 or
+    float64.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise ModelError(
-            f"{type(model).__name__} has no parameter with requires_grad=True; curvature is taken over those: "
+            f"{type(model).__name__} has no parameter with requires_grad=True; curvature is taken over "
+            "those: "
             "unfreeze at least one with parameter.requires_grad_()"
         )
     kinds = {(str(p.dtype).removeprefix("torch."), str(p.device)) for p in parameters.values()}
     if len(kinds) > 1 or next(iter(kinds))[0] not in ("float32", "float64"):
         found = ", ".join(f"{dtype} on {device}" for dtype, device in sorted(kinds))
         raise ModelError(
-            f"the trainable parameters are {found}; curvature needs all of them in float32 or all in float64, "
+            f"the trainable parameters are {found}; curvature needs all of them in float32 or all in "
+            "float64, "
             "on one device: convert with model.float(), model.double() or model.to(device)"
         )
     return parameters
@@ -51,7 +55,8 @@ def layer_blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
 def resolve_blocks(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> dict[str, tuple[str, ...]]:
     """The blocks asked for, checked against the model: None gives none, "layer" gives `layer_blocks`.
 
-    Raises ModelError for a block that is empty, names a parameter twice, or names one that is unknown or frozen.
+    Raises ModelError for a block that is empty, names a parameter twice, or names one that is unknown or
+    frozen.
     """
     if blocks is None:
         return {}
@@ -63,7 +68,8 @@ def resolve_blocks(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -
         return layer_blocks(model)
     if not isinstance(blocks, Mapping):
         raise ModelError(
-            f'blocks is a {type(blocks).__name__}: allowed are None, "layer" or a mapping of block name to parameters'
+            f'blocks is a {type(blocks).__name__}: allowed are None, "layer" or a mapping of block name to '
+            "parameters"
         )
     return {str(name): _checked(model, str(name), members) for name, members in blocks.items()}
 

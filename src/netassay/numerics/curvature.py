@@ -1,11 +1,13 @@
-"""Hessian and Gauss-Newton products at fixed weights, whole and per block, from gradient graphs that are kept."""
+"""Hessian and Gauss-Newton products at fixed weights, whole and per block, from gradient graphs that are
+kept.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
-from netassay.numerics.forward import Batches, Evaluation, Loss, call, evaluate
+from netassay.numerics.forward import Batches, Loss, evaluate
+from netassay.numerics.tape import GaussNewtonTape, HessianTape, differentiable_once, not_twice_differentiable
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -22,17 +25,19 @@ Kind = Literal["hessian", "ggn"]
 
 
 class Curvature:
-    """The loss at fixed weights, with its gradient graph kept so that a further product pays no forward pass.
+    """The loss at fixed weights, with its gradient graph kept so that a further product pays no forward
+    pass.
 
-    Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the order
-    of the block; parameters that the loss does not reach count as zeros. Memory: the activations of every batch,
-    about four times those of a training step over all the data, until `release` or the end of the `with` block.
-    Products are exact sums over the batches (Pearlmutter 1994; Gauss-Newton: Schraudolph 2002); those of a block walk
-    only the part of the graph between the block's gradient and its parameters.
+    Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the
+    order of the block; parameters that the loss does not reach count as zeros. Memory: the activations of
+    every batch, about four times those of a training step over all the data, until `release` or the end of
+    the `with` block. Products are exact sums over the batches (Pearlmutter 1994; Gauss-Newton: Schraudolph
+    2002); those of a block walk only the part of the graph between the block's gradient and its parameters.
 
-    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by block
-    name, None being the whole. Raises ModelError and DataError as `evaluate` does, and for a module that cannot be
-    differentiated twice. Changing the weights in place ends its life: products then raise ModelError.
+    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
+    block name, None being the whole. Raises ModelError and DataError as `evaluate` does, and for a module
+    that cannot be differentiated twice. Changing the weights in place ends its life: products then raise
+    ModelError.
     """
 
     def __init__(
@@ -55,14 +60,16 @@ class Curvature:
         self._versions = {name: p._version for name, p in self._parameters.items()}
         evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
         self.loss = sum(float(e.loss.detach()) * e.weight for e in evaluations)
-        tape = _HessianTape if kind == "hessian" else _GaussNewtonTape
+        tape = HessianTape if kind == "hessian" else GaussNewtonTape
         with torch.enable_grad():
             try:
-                self._tapes: list[_HessianTape | _GaussNewtonTape] = [
+                self._tapes: list[HessianTape | GaussNewtonTape] = [
                     tape(e, self._parameters) for e in evaluations
                 ]
             except RuntimeError as error:
                 raise self._explained(error) from error
+        if differentiable_once(self._tapes[0].roots()):
+            raise self._explained("a custom function is marked once_differentiable")
         self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
         if not bool(self.gradient.isfinite().all()):
             raise ModelError(
@@ -112,7 +119,7 @@ class Curvature:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
         self._tapes = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Curvature:
         return self
 
     def __exit__(
@@ -137,6 +144,7 @@ class Curvature:
             raise ModelError(
                 "the graph of this curvature was released; build a new Curvature for further products"
             )
+        self._require_same_weights()
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
         if v.ndim == 1:
@@ -168,13 +176,15 @@ class Curvature:
         parameter = self._parameters[name].detach()
         return torch.zeros_like(parameter).reshape(-1) if part is None else part.detach().reshape(-1)
 
-    def _explained(self, error: RuntimeError) -> ModelError:
+    def _require_same_weights(self) -> None:
         changed = [n for n, p in self._parameters.items() if p._version != self._versions[n]]
         if changed:
-            return ModelError(
+            raise ModelError(
                 f"the weights changed ({changed[0]!r}) while the curvature was in use; build it anew"
             )
-        culprit = _not_twice_differentiable(self._model, self._batches)
+
+    def _explained(self, error: RuntimeError | str) -> ModelError:
+        culprit = not_twice_differentiable(self._model, self._batches)
         return ModelError(
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
             "(replace the operation by a differentiable one; for attention, run inside "
@@ -182,88 +192,10 @@ class Curvature:
         )
 
 
-class _HessianTape:
-    """The gradient of one batch as a graph of the parameters."""
-
-    def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter]) -> None:
-        self.weight = evaluation.weight
-        self.parameters = parameters
-        self.gradient = torch.autograd.grad(
-            evaluation.loss, list(parameters.values()), create_graph=True, allow_unused=True
-        )
-
-    def product(self, v: dict[str, Tensor]) -> Sequence[Tensor | None]:
-        slopes = dict(zip(self.parameters, self.gradient, strict=True))
-        live = {n: g for n in v if (g := slopes[n]) is not None and g.requires_grad}
-        return _pull(list(live.values()), [self.parameters[n] for n in v], [v[n] for n in live])
-
-
-class _GaussNewtonTape:
-    """One batch as output graph, its transposed Jacobian as a linear graph of `seed`, and the loss at the output."""
-
-    def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter]) -> None:
-        self.weight = evaluation.weight
-        self.parameters = parameters
-        self.output, self.head = evaluation.output, evaluation.head
-        weights = list(parameters.values())
-        self.seed = torch.zeros_like(self.output, requires_grad=True)
-        # J'seed, to be differentiated in seed: the double-backward form of J v
-        self.pulled = torch.autograd.grad(
-            self.output, weights, self.seed, create_graph=True, allow_unused=True
-        )
-        (self.slope,) = torch.autograd.grad(evaluation.loss, [self.head], create_graph=True)
-        self.gradient = _pull([self.output], weights, [self.slope.detach()])
-
-    def product(self, v: dict[str, Tensor]) -> Sequence[Tensor | None]:
-        pulled = dict(zip(self.parameters, self.pulled, strict=True))
-        live = {n: g for n in v if (g := pulled[n]) is not None and g.requires_grad}
-        (forward,) = _pull(list(live.values()), [self.seed], [v[n] for n in live])
-        if forward is None or not self.slope.requires_grad:
-            return [None] * len(v)
-        (bent,) = _pull([self.slope], [self.head], [forward])
-        if bent is None:
-            return [None] * len(v)
-        return _pull([self.output], [self.parameters[n] for n in v], [bent])
-
-
-def _pull(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor]
-) -> Sequence[Tensor | None]:
-    if not outputs:
-        return [None] * len(inputs)
-    return torch.autograd.grad(outputs, inputs, v, retain_graph=True, allow_unused=True)
-
-
-def _not_twice_differentiable(model: nn.Module, batches: Batches) -> str | None:
-    """The first module without children that fails to be differentiated twice by itself, if one does."""
-    names = {module: name for name, module in model.named_modules() if not any(module.children())}
-    found: list[str] = []
-
-    def try_twice(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if found or not isinstance(output, Tensor) or output.grad_fn is None:
-            return
-        leaves = [t for t in (*inputs, *module.parameters()) if isinstance(t, Tensor) and t.requires_grad]
-        try:
-            slopes = torch.autograd.grad(output.square().sum(), leaves, create_graph=True, allow_unused=True)
-            live = [s.square().sum() for s in slopes if s is not None and s.requires_grad]
-            torch.autograd.grad(live, leaves, retain_graph=True, allow_unused=True)
-        except RuntimeError:
-            found.append(f"module {names[module]!r} ({type(module).__name__})")
-
-    hooks = [module.register_forward_hook(try_twice) for module in names]
-    try:
-        with torch.enable_grad():
-            call(model, next(iter(batches))[0])
-    except RuntimeError:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found[0] if found else None
-
-
 class HessianOperator:
-    """A curvature matrix that is only ever multiplied: `operator @ v` for v (P,) or (P, k); square, symmetric."""
+    """A curvature matrix that is only ever multiplied: `operator @ v` for v (P,) or (P, k); square,
+    symmetric.
+    """
 
     def __init__(self, curvature: Curvature, block: str | None = None) -> None:
         self.curvature = curvature

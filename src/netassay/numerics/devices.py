@@ -21,7 +21,8 @@ def device(name: str) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        last = torch.cuda.device_count() - 1
+        raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{last}")
     return chosen
 
 
@@ -38,7 +39,10 @@ def environment() -> dict[str, Any]:
 
 @contextmanager
 def settings(threads: int | None) -> Iterator[Mapping[str, Any]]:
-    """Sets threads, flushes denormals (late training crawls through them) and puts both back; yields `environment()`."""
+    """Sets threads and flushes denormals (late training crawls through them), and puts both back.
+
+    Yields `environment()` as it is inside.
+    """
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)

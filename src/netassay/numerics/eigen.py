@@ -15,17 +15,15 @@ from netassay.errors import ModelError
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
 
-PROBE_LEAST = (
-    4  # Krylov steps before a random probe's own residual says anything about an outlying eigenvalue
-)
+PROBE_LEAST = 5  # Krylov steps before the residual of a random probe says anything about an outlier
 
 
 @dataclass(frozen=True)
 class Eigenpairs:
     """The k largest eigenvalues (algebraic, descending) of a symmetric n x n matrix.
 
-    `values` (k,) float64; `vectors` (n, k) unit columns; `residuals` (k,) ||A v - value v||; `errors` (k,) estimated
-    absolute error of each value; `products` how many matrix-vector products were spent.
+    `values` (k,) float64; `vectors` (n, k) unit columns; `residuals` (k,) ||A v - value v||; `errors` (k,)
+    estimated absolute error of each value; `products` how many matrix-vector products were spent.
     """
 
     values: Float[Tensor, " k"]
@@ -37,7 +35,9 @@ class Eigenpairs:
 
 @dataclass(frozen=True)
 class Ritz:
-    """Ritz pairs of a subspace, descending: all m values, and of the leading ones vectors, residuals, their norms."""
+    """Ritz pairs of a subspace, descending: all m values, and of the leading ones vectors, residuals,
+    their norms.
+    """
 
     values: Tensor  # (m,) float64
     vectors: Tensor  # (count, n)
@@ -48,8 +48,9 @@ class Ritz:
 class Subspace:
     """An orthonormal basis V, its image W = A V and the projected matrix V'AV.
 
-    Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its restart the
-    thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method (Morgan and Scott 1986).
+    Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its
+    restart the thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method
+    (Morgan and Scott 1986).
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Subspace:
         return self.dimension == self.capacity
 
     def expand(self, direction: Float[Tensor, " n"]) -> bool:
-        """Adds the part of a direction that is new, at the cost of one product; False if there is none."""
-        v = self._orthonormal(direction)
+        """Adds the new part of a direction, at the cost of one product; False if there is none, or no
+        room.
+        """
+        v = None if self.full else self._orthonormal(direction)
         if v is None:
             return False
         m = self.dimension
@@ -128,12 +131,13 @@ class Subspace:
 
 
 def error_bounds(values: Tensor, norms: Tensor, k: int, outside: float = -math.inf) -> Float[Tensor, " k"]:
-    """Estimated errors of the k leading Ritz values from residual norms and gaps, never above the residual's.
+    """Estimated errors of the k leading Ritz values from residual norms and gaps, never above the
+    residual's.
 
-    The bound of Li and Li (2005), 2 e^2 / (gap + sqrt(gap^2 + 4 e^2)) with e the residual norm of the leading i pairs,
-    approaches e as the gap closes and e^2 / gap as it opens. The gap reaches to the next Ritz value plus its residual,
-    or to `outside`, an upper estimate of eigenvalues that have no part in the subspace, whichever is nearer. As both
-    are estimates of the true next eigenvalue, so is the result.
+    The bound of Li and Li (2005), 2 e^2 / (gap + sqrt(gap^2 + 4 e^2)) with e the residual norm of the
+    leading i pairs, approaches e as the gap closes and e^2 / gap as it opens. The gap reaches to the next
+    Ritz value plus its residual, or to `outside`, an upper estimate of eigenvalues that have no part in the
+    subspace, whichever is nearer. As both are estimates of the true next eigenvalue, so is the result.
     """
     errors = torch.full((k,), math.inf, dtype=torch.float64)
     for i in range(k):
@@ -145,6 +149,14 @@ def error_bounds(values: Tensor, norms: Tensor, k: int, outside: float = -math.i
             bound = 2 * e * e / (gap + math.hypot(gap, 2 * e)) if e > 0 else 0.0
             errors[i] = min(float(errors[i]), bound)
     return errors
+
+
+def slackest(ritz: Ritz, loose: Tensor) -> int:
+    """Which pair's residual to expand by: a pair's error rests on the residuals of all pairs before it
+    too.
+    """
+    last = int(loose.nonzero().max()) if bool(loose.any()) else len(loose) - 1
+    return int(ritz.norms[: last + 1].argmax())
 
 
 def rounding(values: Tensor, dtype: torch.dtype) -> float:
@@ -164,15 +176,18 @@ def lanczos(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Eigenpairs:
-    """The k largest eigenvalues of a symmetric matrix, to `tolerance` relative to each by its own error estimate.
+    """The k largest eigenvalues of a symmetric matrix, to `tolerance` relative to each by its own error
+    estimate.
 
-    k above `size` gives the full spectrum. Without `start` it begins from a random vector of `generator` (default: a
-    fixed seed); with it, from the given (n,) or columns of (n, s), and before it ends it searches the complement
-    from a random vector, so that a direction absent from `start` that has overtaken is found. It also does so for k
-    above 1, where one Krylov sequence holds a multiple eigenvalue only once. Stops unconverged after `max_products`
-    (default 100 + 30 k): the errors then say so. Raises ModelError for products that are not finite.
+    k above `size` gives the full spectrum. Without `start` it begins from a random vector of `generator`
+    (default: a fixed seed); with it, from the given (n,) or columns of (n, s), and before it ends it
+    searches the complement from a random vector, so that a direction absent from `start` that has overtaken
+    is found. It also does so for k above 1, where one Krylov sequence holds a multiple eigenvalue only once.
+    Stops unconverged after `max_products` (default 100 + 30 k): the errors then say so. Raises ModelError
+    for products that are not finite.
     """
-    space = Subspace(product, size, max(24, 2 * k + 12), dtype, torch.device(device))
+    given = 0 if start is None else start.numel() // size
+    space = Subspace(product, size, max(24, 2 * k + 12, given + 12), dtype, torch.device(device))
     return run_lanczos(
         space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products
     )
@@ -196,47 +211,60 @@ def run_lanczos(
     probed = k == 1 and space.dimension == 0
     if space.dimension == 0:
         space.expand(random_direction(space, generator))
+    settled: tuple[Tensor, Tensor] | None = None
     while True:
         ritz = space.ritz(k + 1)
-        errors = error_bounds(ritz.values, ritz.norms, k) + rounding(ritz.values, ritz.vectors.dtype)
-        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * rounding(
-            ritz.values, ritz.vectors.dtype
-        )
+        floor = rounding(ritz.values, ritz.vectors.dtype)
+        errors = error_bounds(ritz.values, ritz.norms, k) + floor
+        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * floor
         done = space.dimension >= k and not bool(loose.any())
-        if space.dimension == size or space.products >= most or (done and probed):
-            return eigenpairs(ritz, errors, k, space.products)
-        if done:
-            probe(space, k, tolerance, generator, most - space.products)
-            probed = True
+        # a mixture of close eigenvectors looks converged until one more product splits it
+        confirmed = done and settled is not None and bool((ritz.values[:k] <= settled[0] + settled[1]).all())
+        if space.dimension == size or space.products >= most or (confirmed and probed):
+            found = len(loose)
+            return eigenpairs(
+                ritz, torch.where(loose, ritz.norms[:found] + floor, errors[:found]), found, space.products
+            )
+        settled = (ritz.values[:k], errors) if done else None
+        if confirmed:
+            # each search can find one more copy of a multiple eigenvalue
+            probed = not probe(space, k, tolerance, generator, most - space.products)
+            settled = None
             continue
         if space.full:
             space.restart(k + 6)
-        worst = int(loose.int().argmax()) if bool(loose.any()) else -1
-        if worst < 0 or not space.expand(ritz.residuals[worst]):
+        if (not bool(loose.any()) and not done) or not space.expand(ritz.residuals[slackest(ritz, loose)]):
             space.expand(random_direction(space, generator))
 
 
-def probe(space: Subspace, k: int, tolerance: float, generator: torch.Generator, most: int) -> None:
-    """Searches outside the k leading Ritz vectors from a random vector, until nothing there can reach the k-th.
+def probe(space: Subspace, k: int, tolerance: float, generator: torch.Generator, most: int) -> bool:
+    """Searches outside the k leading Ritz vectors from a random vector; True if that changed the k leading
+    values.
 
-    At least PROBE_LEAST steps, since the residual of a random vector is small whatever the outliers are; then until
-    value plus residual of every other Ritz pair stays below the k-th value, or one of them takes its place.
+    Goes on for at least PROBE_LEAST steps, since the residual of a random vector is small whatever the
+    outliers are; then until value plus twice the residual of every other Ritz pair stays below the k-th
+    value, or one of them takes a leader's place.
     """
     if space.capacity < space.size:
         space.restart(min(k + 6, space.capacity - PROBE_LEAST - 1))
-    if space.full or not space.expand(random_direction(space, generator)):
-        return
     before = space.ritz(0).values[:k].sum()
+    if space.full or not space.expand(random_direction(space, generator)):
+        return False
     for step in range(1, most):
         if space.full or not space.continue_krylov():
-            return
+            break
         if step < PROBE_LEAST:
             continue
         ritz = space.ritz(space.dimension)
-        bar = float(ritz.values[k - 1]) + tolerance * abs(float(ritz.values[k - 1]))
-        overtaken = float(ritz.values[:k].sum() - before) > tolerance * abs(float(before))
-        if overtaken or float((ritz.values + ritz.norms)[k:].max()) <= bar:
-            return
+        bar = float(ritz.values[k - 1])
+        highest = float((ritz.values + 2 * ritz.norms)[k:].max())
+        if highest <= bar + tolerance * abs(bar) or _risen(space, before, k, tolerance):
+            break
+    return _risen(space, before, k, tolerance)
+
+
+def _risen(space: Subspace, before: Tensor, k: int, tolerance: float) -> bool:
+    return float(space.ritz(0).values[:k].sum() - before) > tolerance * abs(float(before))
 
 
 def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tensor, " n"]:

@@ -20,8 +20,10 @@ from netassay.numerics.eigen import (
     eigenpairs,
     error_bounds,
     probe,
+    random_direction,
     rounding,
     run_lanczos,
+    slackest,
 )
 from netassay.numerics.sharpness import Sharpness
 
@@ -47,12 +49,13 @@ class Track:
 class Follower:
     """Follows the k largest eigenvalues of a curvature and of all its blocks along a training trajectory.
 
-    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals and by the
-    remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance` relative to the value: one
-    product per matrix and leader where the top is isolated. A rival is multiplied again when it may have caught up by
-    the drift seen so far; every `probe_every` steps a random vector searches for a leader that was never
-    in the subspace. `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
-    searches, whatever is left shows in the errors. Memory: k + `remember` vectors a matrix.
+    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
+    and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
+    relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
+    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector
+    searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
+    are spent on one matrix in one step outside searches, whatever is left shows in the errors. Memory: k +
+    `remember` vectors a matrix.
     """
 
     def __init__(
@@ -67,7 +70,8 @@ class Follower:
     ) -> None:
         if k < 1 or probe_every < 1 or remember < 1 or max_products < 1 or not 0 < tolerance < 1:
             raise ModelError(
-                f"k={k}, probe_every={probe_every}, remember={remember}, max_products={max_products}, tolerance={tolerance}: "
+                f"k={k}, probe_every={probe_every}, remember={remember}, max_products={max_products}, "
+                f"tolerance={tolerance}: "
                 "the counts must be at least 1 and the tolerance strictly between 0 and 1"
             )
         self.k, self.tolerance, self.probe_every = k, tolerance, probe_every
@@ -87,7 +91,9 @@ class Follower:
         return Sharpness.of(whole, blocks, curvature.loss)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the future depends on; a follower of the same options that loads it goes on bit for bit."""
+        """Everything the future depends on; a follower of the same options that loads it goes on bit for
+        bit.
+        """
         tensors = {"generator": self._generator.get_state(), "step": torch.tensor(self.step)}
         for name, track in self._tracks.items():
             prefix = "whole" if name is None else f"block:{name}"
@@ -153,12 +159,18 @@ class Follower:
             if done and searching:
                 searching, most = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products)
-            elif done or not space.expand(_correction(ritz, int(loose.int().argmax()), rivals)):
+            elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
                 return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, every: bool) -> tuple[Track, Tensor]:
-        """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which those were."""
-        inside = torch.tensor([i < k and space.expand(v) for i, v in enumerate(track.vectors)])
+        """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
+        those were.
+        """
+        inside = torch.tensor([i < k for i in range(len(track.vectors))])
+        for vector in track.vectors[:k]:
+            space.expand(vector)
+        while space.dimension < k:  # two leaders had become one
+            space.expand(random_direction(space, self._generator))
         last, bar = track.values[k - 1], space.rayleigh(k - 1)
         ratio = bar / last if 0.5 < float(bar / last) < 2 else torch.ones_like(bar)
         values = torch.cat([track.values[:k], track.values[k:] * ratio])
@@ -178,7 +190,9 @@ class Follower:
         return track, inside
 
     def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
-        """The Ritz vectors corrected for the next step, and behind the k leaders whichever rivals are largest."""
+        """The Ritz vectors corrected for the next step, and behind the k leaders whichever rivals are
+        largest.
+        """
         lowest = torch.minimum(track.lowest, ritz.values[-1])
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
         fresh = _remembered(ritz, track.drift, lowest)
@@ -221,12 +235,12 @@ def _rows(track: Track, which: Tensor) -> Track:
 def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
     """What to add to Ritz vector i, to first order, to make it an eigenvector.
 
-    The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is taken to lie at
-    eigenvalue zero, damped where the spectrum reaches far below it.
+    The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is
+    taken to lie at eigenvalue zero, damped where the spectrum reaches far below it.
     """
     residual, value = ritz.residuals[i], float(ritz.values[i])
     low = min(float(rivals.lowest), float(ritz.values[-1]))
-    depth = max(value, (value - low) / 2, _TINY)
+    depth = max(value, (value - low) / 2, 1e-3 * abs(low), _TINY)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
     gaps = value - rivals.values
     angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1

@@ -21,7 +21,9 @@ Batches = Iterable[tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One batch, with its autograd graph. `head` is what the loss was given: the output, or a cut-off copy of it."""
+    """One batch, with its autograd graph. `head` is what the loss was given: the output, or a cut-off
+    copy of it.
+    """
 
     output: Any
     head: Any
@@ -34,18 +36,19 @@ def evaluate(
 ) -> list[Evaluation]:
     """Output and loss of every batch with weights such that the full loss is the weighted sum.
 
-    `reduction` says what the loss does over the examples of a batch ("mean" or "sum"; default: `loss.reduction`
-    if it has one, else "mean"). Examples are counted as the first dimension of y. With `cut`, the loss is
-    taken at a detached copy of the output. Mode, gradients, buffers and random state of the model stay as they were.
-    Raises ModelError or DataError for what cannot be assayed, and when a second pass does not give the same loss.
+    `reduction` says what the loss does over the examples of a batch ("mean" or "sum"; default:
+    `loss.reduction` if it has one, else "mean"). Examples are counted as the first dimension of y. With
+    `cut`, the loss is taken at a detached copy of the output. Mode, gradients, buffers and random state of
+    the model stay as they were. Raises ModelError or DataError for what cannot be assayed, and when a second
+    pass does not give the same loss.
     """
     mean = _reduction(loss, reduction) == "mean"
-    if iter(batches) is batches:
+    if isinstance(batches, Iterator):
         raise DataError(
             f"batches is a {type(batches).__name__}, an iterator that can be gone over only once; "
             "give a list of (x, y) pairs or a DataLoader"
         )
-    with torch.enable_grad(), _untouched(model):
+    with torch.random.fork_rng(devices=_cuda(model)):
         first = list(_pairs(batches))
         if not first:
             raise DataError("batches gave no (x, y) pair; give at least one")
@@ -54,11 +57,13 @@ def evaluate(
             _refuse_unequal(loss, [y for _, y in first])
         counts = [_examples(i, x, y) for i, (x, y) in enumerate(first)]
         weights = [n / sum(counts) if mean else 1.0 for n in counts]
-        done = [
-            _evaluation(model, loss, i, pair, weight, cut)
-            for i, (pair, weight) in enumerate(zip(first, weights, strict=True))
-        ]
-    _require_repeat(model, loss, batches, first, done, mean)
+        with torch.enable_grad(), _buffers_kept(model):
+            done = [
+                _evaluation(model, loss, i, pair, weight, cut)
+                for i, (pair, weight) in enumerate(zip(first, weights, strict=True))
+            ]
+        with torch.no_grad(), _buffers_kept(model):
+            _require_repeat(model, loss, batches, first, done, mean)
     return done
 
 
@@ -67,7 +72,8 @@ def _reduction(loss: Loss, given: str | None) -> str:
     if reduction not in ("mean", "sum"):
         origin = "reduction" if given else f"the reduction of {type(loss).__name__}"
         raise ModelError(
-            f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over its examples'
+            f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over '
+            "its examples"
         )
     return str(reduction)
 
@@ -95,20 +101,24 @@ def _refuse_random(model: nn.Module, batches: int) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
             raise ModelError(
-                f"module {name!r} is {type(module).__name__}(p={module.p}) in train mode, so the loss is random; "
+                f"module {name!r} is {type(module).__name__}(p={module.p}) in train mode, so the loss is "
+                "random; "
                 "call model.eval()"
             )
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and batches > 1:
             own = module.training or module.running_mean is None
             if own:
                 raise ModelError(
-                    f"module {name!r} is {type(module).__name__} normalising by each batch, so the loss over {batches} "
+                    f"module {name!r} is {type(module).__name__} normalising by each batch, so the loss "
+                    f"over {batches} "
                     "batches is not that of the data as a whole; give one batch, or call model.eval()"
                 )
 
 
 def _refuse_unequal(loss: Loss, targets: list[Any]) -> None:
-    """A weighted or masked mean divides by its own total in each batch, which the number of examples does not give."""
+    """A weighted or masked mean divides by its own total in each batch, which the number of examples does
+    not give.
+    """
     ignored = getattr(loss, "ignore_index", None)
     masked = ignored is not None and any(
         isinstance(y, Tensor) and bool((y == ignored).any()) for y in targets
@@ -116,7 +126,8 @@ def _refuse_unequal(loss: Loss, targets: list[Any]) -> None:
     if masked or getattr(loss, "weight", None) is not None:
         what = f"ignores targets equal to {ignored}" if masked else "weights its classes"
         raise ModelError(
-            f"{type(loss).__name__} {what} and takes the mean within each batch, so the means of {len(targets)} batches "
+            f"{type(loss).__name__} {what} and takes the mean within each batch, so the means of "
+            f"{len(targets)} batches "
             'do not combine to that of the whole; use reduction="sum" in the loss, or one batch'
         )
 
@@ -132,7 +143,8 @@ def _evaluation(
         raise ModelError(f"batch {i}: {type(model).__name__} failed on its input: {error}") from error
     if cut and not isinstance(output, Tensor):
         raise ModelError(
-            f'the model returns a {type(output).__name__}; kind="ggn" needs one tensor: wrap the model, or use "hessian"'
+            f'the model returns a {type(output).__name__}; kind="ggn" needs one tensor: wrap the model, or '
+            'use "hessian"'
         )
     head = output.detach().requires_grad_() if cut else output
     try:
@@ -149,7 +161,9 @@ def _evaluation(
 
 
 def call(model: nn.Module, x: Any) -> Any:
-    """The model at x: a tuple or list is its arguments, a dict its keywords, anything else its one argument."""
+    """The model at x: a tuple or list is its arguments, a dict its keywords, anything else its one
+    argument.
+    """
     if isinstance(x, Mapping):
         return model(**x)
     return model(*x) if isinstance(x, tuple | list) else model(x)
@@ -167,7 +181,8 @@ def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
         )
     if not value.requires_grad:
         raise ModelError(
-            f"batch {i}: the loss does not depend on any trainable parameter; look for detach(), .data, no_grad() "
+            f"batch {i}: the loss does not depend on any trainable parameter; look for detach(), .data, "
+            "no_grad() "
             "or rounding in the model and loss"
         )
     if not bool(value.isfinite()):
@@ -196,26 +211,27 @@ def _require_repeat(
     mean: bool,
 ) -> None:
     """The very same tensors need no second evaluation; others must give the same loss up to rounding."""
-    with torch.no_grad(), _untouched(model):
-        again = list(_pairs(batches))
-        if len(again) == len(first) and all(
-            len(_tensors(new)) == len(_tensors(old)) > 0
-            and all(a is b for a, b in zip(_tensors(new), _tensors(old), strict=True))
-            for new, old in zip(again, first, strict=True)
-        ):
-            return
-        counts = [_examples(i, x, y) for i, (x, y) in enumerate(again)]
-        scale = float(sum(counts)) if mean else 1.0
-        value = sum(
-            float(loss(call(model, x), y)) * (n if mean else 1) / scale
-            for (x, y), n in zip(again, counts, strict=True)
-        )
+    again = list(_pairs(batches))
+    if len(again) == len(first) and all(
+        len(_tensors(new)) == len(_tensors(old)) > 0
+        and all(a is b for a, b in zip(_tensors(new), _tensors(old), strict=True))
+        for new, old in zip(again, first, strict=True)
+    ):
+        return
+    counts = [_examples(i, x, y) for i, (x, y) in enumerate(again)]
+    scale = float(sum(counts)) if mean else 1.0
+    value = sum(
+        float(loss(call(model, x), y)) * (n if mean else 1) / scale
+        for (x, y), n in zip(again, counts, strict=True)
+    )
     before = sum(float(e.loss.detach()) * e.weight for e in done)
     rounding = 1e4 * torch.finfo(done[0].loss.dtype).eps
     if len(again) != len(first) or not abs(value - before) <= rounding * max(abs(before), abs(value)):
         raise DataError(
-            f"batches changed between two passes at the same weights: {len(first)} batches of loss {before:.6g}, then "
-            f"{len(again)} of loss {value:.6g}; give data that repeat (no random augmentation, no one-pass source)"
+            f"batches changed between two passes at the same weights: {len(first)} batches of loss "
+            f"{before:.6g}, then "
+            f"{len(again)} of loss {value:.6g}; give data that repeat (no random augmentation, no one-pass "
+            "source)"
         )
 
 
@@ -228,18 +244,17 @@ def _cuda(model: nn.Module) -> list[int]:
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Buffers and random state afterwards are those before; copies stand in for the buffers meanwhile.
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Copies stand in for the buffers meanwhile.
 
-    Copies, because writing the old values back would invalidate the graph that was built on the buffers.
+    Writing the old values back instead would invalidate the graph that was built on the buffers.
     """
     kept = [(m, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
     copies = {id(b): b.clone() for _, _, b in kept}
-    with torch.random.fork_rng(devices=_cuda(model)):
+    for module, name, buffer in kept:
+        module._buffers[name] = copies[id(buffer)]
+    try:
+        yield
+    finally:
         for module, name, buffer in kept:
-            module._buffers[name] = copies[id(buffer)]
-        try:
-            yield
-        finally:
-            for module, name, buffer in kept:
-                module._buffers[name] = buffer
+            module._buffers[name] = buffer

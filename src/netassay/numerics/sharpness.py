@@ -22,8 +22,9 @@ class Sharpness:
     """The k largest eigenvalues of the curvature of the loss at one set of weights.
 
     `values` (k,) float64, descending; `vectors` (P, k) unit columns over the trainable parameters in
-    `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of each
-    value; `products` matrix-vector products spent; `blocks` the same for each diagonal block; `loss` the full loss.
+    `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of
+    each value; `products` matrix-vector products spent; `blocks` the same for each diagonal block; `loss`
+    the full loss.
     """
 
     values: Float[Tensor, " k"]
@@ -53,17 +54,19 @@ def sharpness(
     reduction: Literal["mean", "sum"] | None = None,
     max_products: int | None = None,
 ) -> Sharpness:
-    """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all batches.
+    """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all
+    batches.
 
-    `loss(output, target)` gives one number a batch, the `reduction` of its examples: "mean" or "sum", by default
-    `loss.reduction` or else "mean"; means of batches are weighted by their numbers of examples (first dimension
-    of y). `batches` is an iterable of (x, y) that can be gone over again. `blocks`: None, "layer" (one per module that
-    owns parameters, weight and bias joined, named as in `named_modules()`) or block name -> parameter names; a block
-    (or network) with fewer than k parameters gives its full spectrum. `tolerance` is relative to each value, in (0, 1).
-    `start`: an earlier result, or vectors (P, s) for the whole, to begin from. `generator` draws the starting vectors
-    (default: a fixed seed; never the global one). `max_products` bounds the products of the whole and of each block
-    (default 100 + 30 k); what it leaves unconverged has large `errors`. The model is left as it was found.
-    Raises ModelError and DataError for what has no well-defined curvature.
+    `loss(output, target)` gives one number a batch, the `reduction` of its examples: "mean" or "sum", by
+    default `loss.reduction` or else "mean"; means of batches are weighted by their numbers of examples
+    (first dimension of y). `batches` is an iterable of (x, y) that can be gone over again. `blocks`: None,
+    "layer" (one per module that owns parameters, weight and bias joined, named as in `named_modules()`) or
+    block name -> parameter names; a block (or network) with fewer than k parameters gives its full spectrum.
+    `tolerance` is relative to each value, in (0, 1). `start`: an earlier result, or vectors (P, s) for the
+    whole, to begin from. `generator` draws the starting vectors (default: a fixed seed; never the global
+    one). `max_products` bounds the products of the whole and of each block (default 100 + 30 k); what it
+    leaves unconverged has large `errors`. The model is left as it was found. Raises ModelError and DataError
+    for what has no well-defined curvature.
     """
     if k < 1:
         raise ModelError(f"k={k}: the number of eigenvalues must be at least 1")

@@ -106,6 +106,9 @@ def small_multiples(
     facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6))
     panels = layers.properties(width=width, height=height).facet(facet=facet, columns=columns)
     spacing = {"column": 24 + drawn.label_width, "row": 24}
+    if drawn.rows["panel"].n_unique() % columns:
+        # a last row that is not full would leave an axis under no panel
+        panels = panels.resolve_axis(x="independent")
     return panels.properties(spacing=spacing, usermeta=_meta(drawn))
 
 

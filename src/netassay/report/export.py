@@ -22,7 +22,7 @@ CHART_ROWS = 50_000
 """Most rows one chart may hold; above it a browser no longer draws and zooms without waiting."""
 
 _DPI = 300
-_FORBIDDEN_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_FORBIDDEN_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 _LOW, _HIGH, _PLAIN = "₀₁₂₃₄₅₆₇₈₉₊₋", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+−"
 _SHIFTED = re.compile(f"(?:[{_LOW}]+|[{_HIGH}]+)(?=[^<>]*</text>)")
@@ -113,7 +113,13 @@ def _theme_registered() -> None:
 
 def _drawing(figure: Figure) -> str:
     spec = _still({**vega_lite(figure), "background": "white"})
-    return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    try:
+        return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart"
+        ) from error
 
 
 def _lowered(svg: str) -> str:
@@ -131,9 +137,12 @@ def _lowered(svg: str) -> str:
 
 
 def _still(value: Any) -> Any:
-    """The spec without its invisible hover targets and without characters that XML forbids."""
+    """The spec without invisible hover targets and without characters that XML or Vega expressions forbid.
+
+    On some of these the renderer ends the whole process.
+    """
     if isinstance(value, dict):
-        return {key: _still(part) for key, part in value.items()}
+        return {_FORBIDDEN_IN_XML.sub("\ufffd", key): _still(part) for key, part in value.items()}
     if isinstance(value, list):
         seen = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
         return [_still(part) for part in seen]

@@ -10,8 +10,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (12, 3), (4, 2, 1, 2))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
-ORDERED = ("#440154", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#D8C51B")
-"""Viridis with its yellow darkened: lines of a quantity with more values than PALETTE has colours."""
+ORDERED = ("#6A51A3", "#4A74B4", "#2E93A8", "#2FA67F", "#74B84A", "#C9B020")
+"""For lines of a quantity with more values than PALETTE has colours: purple to ochre, ever lighter, without
+the ends of Viridis that vanish on a black or white ground."""
 
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"

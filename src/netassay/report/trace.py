@@ -189,7 +189,8 @@ def _rule_rows(
         everywhere: list[str | None] = [*panels.values()] or [None]
         where = [panels[rule.panel]] if rule.panel is not None else everywhere
         name = series[rule.series] if rule.series is not None else None
-        rest = (name, None, float(rule.value), rule.label, "rule", False, False)
+        label = rule.label.encode("utf-8", "replace").decode()  # a file name may hold half a surrogate pair
+        rest = (name, None, float(rule.value), label, "rule", False, False)
         rows.extend((panel, *rest) for panel in where)
     text, number = pl.String, pl.Float64
     schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}

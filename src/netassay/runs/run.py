@@ -173,12 +173,11 @@ class Run:
         """A finished table. StoreError if there is none of that name, RunDamaged if its bytes changed."""
         import polars as pl
 
-        found = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
-        if not found:
-            raise StoreError(
-                f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
-            )
-        return pl.read_parquet(disk.read_checked(self.folder, *found[0]))
+        return pl.read_parquet(disk.read_checked(self.folder, *self._table_file(name)))
+
+    def table_path(self, name: str) -> Path:
+        """The Parquet file of a finished table, unchecked. StoreError if there is none of that name."""
+        return self.folder / self._table_file(name)[0]
 
     def checkpoint(self, step: int | None = None) -> Checkpoint | None:
         """The checkpoint at `step`, or the newest (None if there is none).
@@ -213,6 +212,14 @@ class Run:
     @property
     def _status(self) -> ledger.Status:
         return ledger.read(self.folder, ledger.status)
+
+    def _table_file(self, name: str) -> tuple[str, str]:
+        found = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
+        if not found:
+            raise StoreError(
+                f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
+            )
+        return found[0]
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())

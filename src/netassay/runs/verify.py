@@ -91,10 +91,7 @@ def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[t
         elif path.is_symlink():
             yield path.name, "is a symbolic link; the run's files must lie in its folder"
     for name in (checkpoints.FOLDER, "tables"):
-        if not (folder / name).is_dir():
-            yield name, "is missing; make this empty folder"
-            continue
-        for path in sorted((folder / name).iterdir()):
+        for path in sorted((folder / name).glob("*")):  # a copying tool may have left out an empty folder
             file = f"{name}/{path.name}"
             if file not in recorded and not (open_ended and disk.is_ours(path.name)):
                 yield file, "is recorded by no row; move it elsewhere"

@@ -58,6 +58,8 @@ class RunWriter:
             raise
         try:
             with self._guarded("opening it"):
+                for name in (checkpoints.FOLDER, TABLES):
+                    (folder / name).mkdir(exist_ok=True)  # a copying tool may have left out an empty one
                 self._open(dict(environment), from_step)
                 self._clean()
         except BaseException:

@@ -27,7 +27,9 @@ class Progress:
 class Executor(Protocol):
     """Makes runs done, each independent of the others; this machine or a cluster, the contract is the same."""
 
-    def __call__(self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]) -> None:
+    def __call__(
+        self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
+    ) -> None:
         """Calls `begun` and `ended` for each folder; the second argument of `ended` is why it failed, or ""."""
 
 
@@ -116,7 +118,11 @@ def sweep(
 
 
 def drive(
-    runs: Sequence[Run], left: Sequence[Path], execute: Executor, workers: int, watch: Callable[[Progress], None]
+    runs: Sequence[Run],
+    left: Sequence[Path],
+    execute: Executor,
+    workers: int,
+    watch: Callable[[Progress], None],
 ) -> dict[str, str]:
     """Has `left`, folders among those of `runs`, executed, and keeps the count; returns causes of failure by id."""
     ended: set[Path] = set()

@@ -83,7 +83,11 @@ class Plan(BaseModel):
     def _validate(self) -> None:
         """Each value once, by itself: the product of the axes may be large."""
         make = find(self.study).config.from_mapping
-        for alone in ({}, *self.cases, *({key: value} for key, values in self.axes.items() for value in values)):
+        for alone in (
+            {},
+            *self.cases,
+            *({key: value} for key, values in self.axes.items() for value in values),
+        ):
             make({**self.base, **alone}, where="plan")
 
     def _all(self) -> Iterator[Config]:
@@ -93,7 +97,7 @@ class Plan(BaseModel):
                 values = {**self.base, **dict(zip(self.axes, choice, strict=True)), **case}
                 for repeat in range(self.repeats):
                     config = make(values, where="plan")
-                    yield config.replace(seed=config.seed + repeat) if repeat else config
+                    yield config.replace(seed=config.mapping()["seed"] + repeat) if repeat else config
 
 
 def shipped(name: str) -> list[Plan]:

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from memory import Memory
 from torch.func import functional_call, hessian
 
-from memory import Memory
 from netassay import training
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
@@ -57,7 +57,9 @@ def test_recorded_curvature_is_that_of_the_dense_hessian(loss, bias):
     for name, where in layers.items():
         block = torch.linalg.eigvalsh(matrix[where, where])[-1].item()
         assert seen[("sharpness", name)] == pytest.approx(block, rel=1e-6)
-        assert seen[("leading_weight", name)] == pytest.approx(vectors[where, -1].square().sum().item(), abs=1e-4)
+        assert seen[("leading_weight", name)] == pytest.approx(
+            vectors[where, -1].square().sum().item(), abs=1e-4
+        )
     assert sum(value for (key, _), value in ((k, v) for k, v in seen.items() if isinstance(k, tuple))
                if key == "leading_weight") == pytest.approx(1)  # fmt: skip
 
@@ -108,13 +110,17 @@ def test_curvature_is_measured_when_due_and_at_the_end():
 def test_without_layers_no_layer_is_measured():
     memory = Memory()
     assay(SMALL.replace(layers=False, steps=0), memory)
-    assert {part for name, part in (k for k in memory.steps[0] if isinstance(k, tuple)) if name == "sharpness"} == {""}
+    assert {
+        part for name, part in (k for k in memory.steps[0] if isinstance(k, tuple)) if name == "sharpness"
+    } == {""}
 
 
 def test_a_linear_network_has_one_layer():
     memory = Memory()
     assay(SMALL.replace(depth=0, steps=0), memory)
-    assert memory.steps[0][("sharpness", "output")] == pytest.approx(memory.steps[0][("sharpness", "")], rel=1e-9)
+    assert memory.steps[0][("sharpness", "output")] == pytest.approx(
+        memory.steps[0][("sharpness", "")], rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("offset", [-0.05, 0.05])
@@ -145,7 +151,10 @@ def test_data_are_the_digits_split_once_and_for_all():
     restored = torch.cat([some.train.inputs, some.test.inputs]) * 16
     restored = (restored - restored.min()).round()
     assert torch.equal(restored.sort(0).values, pixels.sort(0).values)
-    assert torch.equal(some.train.labels.bincount() + some.test.labels.bincount(), torch.as_tensor(load_digits().target).bincount())
+    assert torch.equal(
+        some.train.labels.bincount() + some.test.labels.bincount(),
+        torch.as_tensor(load_digits().target).bincount(),
+    )
     again = digits(100, dtype=torch.float64, device=torch.device("cpu"))
     assert torch.equal(again.train.labels, some.train.labels[:100])
 
@@ -156,12 +165,21 @@ def test_the_field_s_network_climbs_to_the_edge_and_hovers_there():
 
     from netassay.studies.edge.phases import phases
 
-    config = EdgeConfig(examples=600, step_size=0.2, steps=700, curvature_every=10, layers=False, tolerance=3e-3)
+    config = EdgeConfig(
+        examples=600, step_size=0.2, steps=700, curvature_every=10, layers=False, tolerance=3e-3
+    )
     memory = Memory()
     assert assay(config, memory).outcome is training.Outcome.FINISHED
-    ratios = {step: values[("edge_ratio", "")] for step, values in memory.steps.items() if ("edge_ratio", "") in values}
+    ratios = {
+        step: values[("edge_ratio", "")]
+        for step, values in memory.steps.items()
+        if ("edge_ratio", "") in values
+    }
     losses = np.array([values["loss"] for values in memory.steps.values()])
-    found = {phase.phase: phase for phase in phases(np.array(list(ratios)), np.array(list(ratios.values())), losses)}
+    found = {
+        phase.phase: phase
+        for phase in phases(np.array(list(ratios)), np.array(list(ratios.values())), losses)
+    }
     assert ratios[0] < 0.8
     assert found["sharpening"].first_step < found["crossing"].first_step
     assert 0.95 <= found["edge"].ratio_median <= 1.10

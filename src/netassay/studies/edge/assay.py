@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,12 @@ from netassay.nets.mlp import MLP
 from netassay.numerics import devices
 from netassay.numerics.following import Follower
 from netassay.numerics.seeds import generator
+from netassay.runs import Run, State
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import digits
 from netassay.studies.edge.descent import Descent
 from netassay.studies.edge.losses import LOSSES
 from netassay.studies.edge.phases import Phase, layer_phases, phases
-
-if TYPE_CHECKING:
-    from netassay.runs import Run
 
 # a measurement is now and then, so its tolerance is kept whatever it costs, up to this bound on a matrix
 MOST_PRODUCTS = 200
@@ -77,8 +75,12 @@ def phase_table(run: Run) -> pl.DataFrame:
     """Phases found in a run's numbers, as far as they go; columns are the fields of `phases.Phase`."""
     metrics = run.metrics()
     ratios = metrics.filter(pl.col("name") == "edge_ratio")
-    diverged_at = run.step if run.state == training.Outcome.DIVERGED else None
-    found = phases(*_series(ratios, ""), _series(metrics.filter(pl.col("name") == "loss"), "")[1], diverged_at=diverged_at)
+    diverged_at = run.step if run.state == State.DIVERGED else None
+    found = phases(
+        *_series(ratios, ""),
+        _series(metrics.filter(pl.col("name") == "loss"), "")[1],
+        diverged_at=diverged_at,
+    )
     for part in ratios["part"].unique(maintain_order=True):
         if part:
             found += layer_phases(*_series(ratios, part), part=part)

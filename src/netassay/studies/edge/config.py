@@ -39,7 +39,7 @@ class EdgeConfig(Config):
     """Law of the first weights."""
 
     loss: Literal["mse", "cross_entropy"] = "mse"
-    """mse is half the sum of squares per example against one-hot classes, averaged over examples (Cohen et al. 2021)."""
+    """mse is half the sum of squares per example to one-hot classes, averaged over examples (Cohen et al. 2021)."""
 
     step_size: float = Field(0.1, gt=0)
     """Step size eta of gradient descent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,8 @@ class Descent:
         layers: bool = True,
     ) -> None:
         self.model, self.loss, self.data = model, loss, data
-        self.step_size, self.every, self.follower, self.blocks = step_size, every, follower, "layer" if layers else None
+        self.step_size, self.every, self.follower = step_size, every, follower
+        self.blocks: Literal["layer"] | None = "layer" if layers else None
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.layers = layer_blocks(model)
         self.start = {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -62,7 +63,9 @@ class Descent:
             sharpness = self.follower.follow(curvature)
         sizes = [p.numel() for p in self.parameters.values()]
         pieces = curvature.gradient.split(sizes)
-        self.gradient = {name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)}
+        self.gradient = {
+            name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)
+        }
         values = {name: p.detach() for name, p in self.parameters.items()}
         moved = {name: value - self.start[name] for name, value in values.items()}
         return (
@@ -79,7 +82,9 @@ class Descent:
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups = {"model": self.model.state_dict(), "start": self.start, "follower": self.follower.state()}
-        return {f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()}, {}
+        return {
+            f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
+        }, {}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "start": {}, "follower": {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -58,7 +59,11 @@ def _value(value: object) -> str:
 
 
 def _edge(
-    runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis, notes: tuple[Note, ...]
+    runs: dict[Run, pl.DataFrame],
+    names: dict[Run, str],
+    numbers: pl.DataFrame,
+    axis: Axis,
+    notes: tuple[Note, ...],
 ) -> Section:
     whole = numbers.filter(pl.col("part") == "")
     step = Axis("step", title="step")
@@ -66,7 +71,9 @@ def _edge(
         whole.filter(pl.col("name") == name).select(axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
-    rules = [Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)]
+    rules = [
+        Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)
+    ]
     figures = [
         Figure(
             "edge-loss", "Training loss",
@@ -92,42 +99,52 @@ def _edge(
     return Section("Edge of stability", text, (*notes, *_too_many(names), *figures))
 
 
-def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
+def _layers(
+    runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis
+) -> Section:
     title = "Layer by layer"
     step, layer = Axis("step", title="step"), Axis("part")
     parts = numbers.filter(pl.col("part") != "")
-    sharpness, weight = (
+    sharpness, ratio, weight = (
         parts.filter(pl.col("name") == name).select(axis.column, "step", "part", pl.col("value").alias(name))
-        for name in ("sharpness", "leading_weight")
+        for name in ("sharpness", "edge_ratio", "leading_weight")
     )
     if not sharpness.height:
         return Section(title, items=(Note("The layers' own sharpness was not measured (layers = false)."),))
-    rules = [Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)]
+    panels: dict[str, Any] = {"columns": 3, "width": 186, "height": 150}
     figures = (
         Figure(
             "edge-layer-sharpness", "Sharpness of each layer",
-            "Largest eigenvalue of each layer's own block of the Hessian (weights and biases of the layer together). No "
-            "block's can exceed the sharpness of the whole network. Dashed: 2/η.",
-            small_multiples(sharpness, step, Axis("sharpness", title="sharpness of the layer"), layer, axis, rules=rules),
+            "Largest eigenvalue λ of each layer's own block of the Hessian (weights and biases of the layer together), "
+            "on one scale. No block's can exceed the sharpness of the whole network.",
+            small_multiples(sharpness, step, Axis("sharpness", title="layer sharpness λ"), layer, axis, **panels),
             sharpness,
         ),
         Figure(
-            "edge-leading-weight", "Share of each layer in the leading direction",
-            "Squared length of each layer's part of the leading eigenvector; the shares sum to one.",
+            "edge-layer-ratio", "Distance of each layer from the edge",
+            "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
             small_multiples(
-                weight, step, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), layer, axis
+                ratio, step, Axis("edge_ratio", title="layer ηλ/2"), layer, axis, rules=[Rule(1.0, "edge")], **panels
+            ),
+            ratio,
+        ),
+        Figure(
+            "edge-leading-weight", "Share of each layer in the leading direction",
+            "Squared length of each layer's part of the whole Hessian's leading eigenvector; the shares sum to one.",
+            small_multiples(
+                weight, step, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), layer, axis, **panels
             ),
             weight,
         ),
     )  # fmt: skip
-    text = "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
+    text = (
+        "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
+    )
     return Section(title, text, figures)
 
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
-    found = pl.concat(
-        phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs
-    )
+    found = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
     shown = found.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
@@ -138,7 +155,9 @@ def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) ->
         "Found in the recorded numbers by the rules in docs/edge.md; steps inclusive, ηλ/2 within each phase.",
         shown, formats=dict.fromkeys(ratios, ".3f"),
     )  # fmt: skip
-    return Section("Phases", "", (table,) if shown.height else (Note("No phase was found in these runs yet."),))
+    return Section(
+        "Phases", "", (table,) if shown.height else (Note("No phase was found in these runs yet."),)
+    )
 
 
 def _runs(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
@@ -154,11 +173,20 @@ def _runs(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.Data
             "test accuracy": last.get(("accuracy", "test")), "message": run.message,
             **_quality(whole),
         })  # fmt: skip
-    formats = {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"}
+    if not any(row["message"] for row in rows):
+        rows = [{key: value for key, value in row.items() if key != "message"} for row in rows]
+    formats = {
+        "loss": ".4g",
+        "training accuracy": ".3f",
+        "test accuracy": ".3f",
+        "stated error": ".1e",
+        "products": ".2f",
+    }
     table = Table(
         "edge-runs", "Runs",
         "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
-        "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
+        "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and "
+        "layers.",
         pl.DataFrame(rows, infer_schema_length=None), formats=formats,
     )  # fmt: skip
     return Section("Runs", "", (table,))
@@ -184,4 +212,8 @@ def _only(runs: dict[Run, pl.DataFrame], names: dict[Run, str], size: float) -> 
 def _too_many(names: dict[Run, str]) -> tuple[Note, ...]:
     if len(names) <= _MOST_SERIES:
         return ()
-    return (Note(f"{len(names)} runs are drawn; beyond {_MOST_SERIES} some lines look alike. Select fewer for a figure."),)
+    return (
+        Note(
+            f"{len(names)} runs are drawn; beyond {_MOST_SERIES} some lines look alike. Select fewer for a figure."
+        ),
+    )

@@ -9,7 +9,7 @@ With r = eta lambda / 2, lambda the sharpness of the whole network (or of one la
 - edge: from the crossing (of a trajectory that starts above: from its first r < EDGE_HIGH) to the last step with
   r >= EDGE_LOW, if at least EDGE_COUNT measurements lie there and half of them or more have EDGE_LOW <= r <= EDGE_HIGH.
 - catapult: the loss rises to CATAPULT_RISE times its smallest value so far and returns to that value, while r at the
-  return is at most CATAPULT_FALL of its largest value since that smallest loss; from the first step above it to the return.
+  return is at most CATAPULT_FALL of its largest value since that smallest loss; from the first step above it on.
 - convergence: the first step from which on the loss stays below CONVERGED of the first loss.
 - divergence: the step at which training was given up (loss not finite, or beyond a multiple of the first).
 
@@ -121,4 +121,14 @@ def _phase(name: str, part: str, steps: np.ndarray, ratios: np.ndarray, first: i
     if not len(within):
         return Phase(name, part, int(first), int(last), *[float("nan")] * 5)
     low, median, high = np.quantile(within, [0.25, 0.5, 0.75])
-    return Phase(name, part, int(first), int(last), float(within[0]), float(within[-1]), float(median), float(low), float(high))
+    return Phase(
+        name,
+        part,
+        int(first),
+        int(last),
+        float(within[0]),
+        float(within[-1]),
+        float(median),
+        float(low),
+        float(high),
+    )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from netassay.numerics.eigen import Eigenpairs
 from netassay.numerics.sharpness import Sharpness
 from netassay.studies.edge.data import Examples
 from netassay.studies.edge.losses import Loss, accuracy
@@ -21,7 +22,7 @@ Layers = Mapping[str, Sequence[str]]
 def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
     """Euclidean norms of the parts of a parameter-shaped vector: of the whole, and of each layer."""
     squares = {key: value.double().square().sum().item() for key, value in tensors.items()}
-    whole = {(name, ""): sum(squares.values()) ** 0.5}
+    whole: dict[Metric, float] = {(name, ""): sum(squares.values()) ** 0.5}
     return whole | {(name, layer): sum(squares[key] for key in keys) ** 0.5 for layer, keys in layers.items()}
 
 
@@ -36,14 +37,17 @@ def performance(model: nn.Module, loss: Loss, train: Examples, test: Examples) -
     return values
 
 
-def curvature(sharpness: Sharpness, step_size: float, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
+def curvature(
+    sharpness: Sharpness, step_size: float, tensors: Mapping[str, Tensor], layers: Layers
+) -> dict[Metric, float]:
     """Sharpness of the whole and of each block with its error, residual, products and edge ratio eta lambda / 2.
 
     leading_weight is the share of each layer in the leading eigenvector, ||v_l||^2; the shares sum to one.
     `tensors` (the parameters) give names and sizes of the eigenvector's entries, in their order.
     """
     values: dict[Metric, float] = {}
-    for part, pairs in {"": sharpness, **sharpness.blocks}.items():
+    matrices: dict[str, Sharpness | Eigenpairs] = {"": sharpness, **sharpness.blocks}
+    for part, pairs in matrices.items():
         leading = pairs.values[0].item()
         values |= {
             ("sharpness", part): leading,
@@ -56,4 +60,6 @@ def curvature(sharpness: Sharpness, step_size: float, tensors: Mapping[str, Tens
         values[("eigenvalue", str(rank))] = value
     pieces = sharpness.vectors[:, 0].double().square().split([tensor.numel() for tensor in tensors.values()])
     weights = {key: piece.sum().item() for key, piece in zip(tensors, pieces, strict=True)}
-    return values | {("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()}
+    return values | {
+        ("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()
+    }
