@@ -14,11 +14,11 @@ ROOT = Path(netassay.__file__).parent
 # lower may never import higher; modules on one level may import each other only within their own folder
 LEVELS = [
     {"errors"},
-    {"config", "numerics", "nets", "formats", "report"},
+    {"config", "numerics", "nets", "formats", "reporting"},
     {"training", "runs"},
     {"study"},
     {"studies"},
-    {"perform", "present"},
+    {"performing", "presenting"},
     {"sweeps"},
     {"cli"},
     {"__main__"},

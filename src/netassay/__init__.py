@@ -1,4 +1,4 @@
-"""netassay: assay a neural network. How much can it memorise, how stably does it train, what has it learned?"""
+"""Assay a neural network: how much can it memorise, how stably does it train, what has it learned?"""
 
 from importlib import import_module
 from typing import Any
@@ -7,10 +7,25 @@ __version__ = "0.1.0"
 
 # public name -> module that holds it; imported on first use, so that `import netassay` loads no torch
 _HOMES = {
-    "Eigenpairs": "netassay.numerics.eigen",
-    "Sharpness": "netassay.numerics.sharpness",
-    "hessian_operator": "netassay.numerics.curvature",
+    # curvature of any module
     "sharpness": "netassay.numerics.sharpness",
+    "hessian_operator": "netassay.numerics.curvature",
+    "Curvature": "netassay.numerics.curvature",
+    "Follower": "netassay.numerics.following",
+    "Sharpness": "netassay.numerics.sharpness",
+    "Eigenpairs": "netassay.numerics.eigen",
+    # studies: their configs, one run, many runs, a page of them
+    "EdgeConfig": "netassay.studies.edge.config",
+    "perform": "netassay.performing",
+    "resume": "netassay.performing",
+    "summarise": "netassay.performing",
+    "Plan": "netassay.sweeps",
+    "sweep": "netassay.sweeps",
+    "outlook": "netassay.sweeps",
+    "report": "netassay.presenting",
+    # what is on disk
+    "Run": "netassay.runs",
+    "Store": "netassay.runs",
 }
 
 __all__ = ["__version__", *_HOMES]

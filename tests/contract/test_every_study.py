@@ -14,8 +14,8 @@ import torch
 from netassay import study
 from netassay.config import read
 from netassay.errors import ConfigError
-from netassay.perform import perform, resume, summarise
-from netassay.present import report
+from netassay.performing import perform, resume, summarise
+from netassay.presenting import report
 from netassay.runs import Run, State
 
 pytestmark = pytest.mark.parametrize("name", study.names())
@@ -99,7 +99,7 @@ def test_killed_and_resumed_equals_uninterrupted(name, finished, tmp_path):
     code = """
 import os, signal, sys
 from netassay import study
-from netassay.perform import perform
+from netassay.performing import perform
 last = int(sys.argv[3])
 def die(step, values):
     if step == last * 2 // 3:
@@ -119,7 +119,7 @@ def test_a_stop_signal_keeps_a_checkpoint_and_says_how_to_go_on(name, finished, 
 import os, signal, sys
 from netassay.cli import main
 from netassay import study
-import netassay.perform as p
+import netassay.performing as p
 done = []
 original = p.perform
 def stopping(config, store, **keywords):

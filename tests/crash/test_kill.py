@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from netassay.perform import perform
+from netassay.performing import perform
 from netassay.runs import Run, State
 from netassay.studies.edge.config import EdgeConfig
 
@@ -13,7 +13,7 @@ KILLS = 20
 # each victim is forked from a process that has imported everything: kills fall into the run and not into imports
 KILLER = """
 import json, os, random, signal, sys, time
-from netassay.perform import resume
+from netassay.performing import resume
 import netassay.studies.edge.assay, sklearn.datasets
 from netassay.runs import Run
 

@@ -34,7 +34,7 @@ def assay_command(study: Study) -> Callable[..., int]:
     """The command that makes one run of `study`: a flag for each config key, and where and how to run it."""
 
     def command(**words: Any) -> int:
-        from netassay.perform import perform, summarise
+        from netassay.performing import perform, summarise
 
         run_words = {name: words.pop(name, default) for name, (_, default) in _RUN_FLAGS.items()}
         config, where = run_words["config"], str(run_words["config"] or "flags")

@@ -54,7 +54,7 @@ def demo(
 
     Example: netassay demo --out demo
     """
-    from netassay.present import report
+    from netassay.presenting import report
     from netassay.runs import Store as Runs
     from netassay.sweeps import outlook, shipped, sweep
 

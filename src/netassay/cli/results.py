@@ -35,7 +35,7 @@ def resume(
 
     Example: netassay resume edge-1a2b3c --store runs
     """
-    from netassay.perform import resume, summarise
+    from netassay.performing import resume, summarise
 
     found = _find(run, store)
     with progress.steps(found.config.get("steps")) as watch:
@@ -75,7 +75,7 @@ def show(
 
     Example: netassay show edge-1a2b3c --what metrics --name sharpness --format csv
     """
-    from netassay.perform import summarise
+    from netassay.performing import summarise
 
     found = _find(run, store)
     if what == "summary":
@@ -156,7 +156,7 @@ def report(
 
     Example: netassay report --where depth=2 --out depth2.html --figures figures
     """
-    from netassay.present import report
+    from netassay.presenting import report
 
     print(report(_chosen(runs, store, where), out, figures=figures, title=title))
     return 0

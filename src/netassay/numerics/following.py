@@ -54,8 +54,8 @@ class Follower:
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
     again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector
     searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
-    are spent on one matrix in one step outside searches, whatever is left shows in the errors. Memory: k +
-    `remember` vectors a matrix.
+    are spent on one matrix in one step outside searches, whatever is left shows in the errors. Of each block
+    the `block_k` largest are followed (default k). Memory: k + `remember` vectors a matrix.
     """
 
     def __init__(
@@ -67,14 +67,18 @@ class Follower:
         seed: int = 0,
         remember: int = 5,
         max_products: int = 12,
+        block_k: int | None = None,
     ) -> None:
-        if k < 1 or probe_every < 1 or remember < 1 or max_products < 1 or not 0 < tolerance < 1:
+        block_k = k if block_k is None else block_k
+        counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
+        counts["max_products"] = max_products
+        if min(counts.values()) < 1 or not 0 < tolerance < 1:
+            given = ", ".join(f"{name}={value}" for name, value in counts.items())
             raise ModelError(
-                f"k={k}, probe_every={probe_every}, remember={remember}, max_products={max_products}, "
-                f"tolerance={tolerance}: "
+                f"{given}, tolerance={tolerance}: "
                 "the counts must be at least 1 and the tolerance strictly between 0 and 1"
             )
-        self.k, self.tolerance, self.probe_every = k, tolerance, probe_every
+        self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
@@ -119,7 +123,8 @@ class Follower:
 
     def _matrix(self, name: str | None, product: Product, curvature: Curvature) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
-        capacity = max(24, 2 * self.k + self.remember + 12)
+        k = min(self.k if name is None else self.block_k, size)
+        capacity = max(24, 2 * k + self.remember + 12)
         space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
         track = self._tracks.get(name)
         if track is not None and track.vectors.shape[1] != size:
@@ -128,13 +133,14 @@ class Follower:
                 f"{what} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
                 "use a new Follower for another network or other blocks"
             )
-        pairs, self._tracks[name] = self._search(space) if track is None else self._advance(space, track)
+        found = self._search(space, k) if track is None else self._advance(space, track, k)
+        pairs, self._tracks[name] = found
         return pairs
 
-    def _search(self, space: Subspace) -> tuple[Eigenpairs, Track]:
+    def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
         pairs = run_lanczos(
             space,
-            k=self.k,
+            k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
@@ -143,8 +149,7 @@ class Follower:
         ritz = space.ritz(len(pairs.values) + self.remember)
         return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
-    def _advance(self, space: Subspace, track: Track) -> tuple[Eigenpairs, Track]:
-        k = min(self.k, space.size)
+    def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
         searching = self.step % self.probe_every == 0
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, ~inside)

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from netassay.errors import NetassayError
-from netassay.perform import resume
+from netassay.performing import resume
 from netassay.runs import Run
 
 

@@ -57,6 +57,7 @@ def build(config: EdgeConfig) -> Descent:
         every=training.Every(config.curvature_every, last=config.steps),
         follower=Follower(
             k=config.top,
+            block_k=1,
             tolerance=config.tolerance,
             seed=config.seed,
             probe_every=max(1, PROBE_STEPS // config.curvature_every),

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from netassay.report import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
+from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.assay import phase_table
 
@@ -111,7 +111,7 @@ def _layers(
     )
     if not sharpness.height:
         return Section(title, items=(Note("The layers' own sharpness was not measured (layers = false)."),))
-    panels: dict[str, Any] = {"columns": 3, "width": 186, "height": 150}
+    panels: dict[str, Any] = {"columns": 3, "width": 168, "height": 140}
     figures = (
         Figure(
             "edge-layer-sharpness", "Sharpness of each layer",

@@ -10,9 +10,9 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.report.chart import Axis
-from netassay.report.theme import DIVERGING, INK, SEQUENTIAL
-from netassay.report.trace import shown_names
+from netassay.reporting.chart import Axis
+from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL
+from netassay.reporting.trace import shown_names
 
 _LABELLED = 120  # cells up to which the number stands in the cell
 _EMPTY = "#E6E6E3"

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.report import Axis, Figure, Rule, heat_map, lines, small_multiples
-from netassay.report.export import vega_lite
-from netassay.report.theme import ORDERED, PALETTE
-from netassay.report.trace import LINE_POINTS
+from netassay.reporting import Axis, Figure, Rule, heat_map, lines, small_multiples
+from netassay.reporting.export import vega_lite
+from netassay.reporting.theme import ORDERED, PALETTE
+from netassay.reporting.trace import LINE_POINTS
 
 WAVE = pl.DataFrame(
     [(name, step, 1.5 + math.sin(step + k)) for k, name in enumerate("abc") for step in range(20)],

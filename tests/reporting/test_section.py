@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.report import Figure, Table
+from netassay.reporting import Figure, Table
 
 EMPTY = pl.DataFrame({"x": []})
 
@@ -34,7 +34,7 @@ def test_a_format_for_a_column_that_is_not_there_is_refused() -> None:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, netassay.report as r; r.write_page, r.Figure, r.Note, r.PALETTE;"
+        "import sys, netassay.reporting as r; r.write_page, r.Figure, r.Note, r.PALETTE;"
         "print([m for m in ('altair', 'polars', 'vl_convert', 'torch', 'numpy') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -42,8 +42,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
-    import netassay.report
+    import netassay.reporting
 
     with pytest.raises(AttributeError, match="write_page"):
-        netassay.report.pie_chart  # noqa: B018
-    assert "lines" in dir(netassay.report)
+        netassay.reporting.pie_chart  # noqa: B018
+    assert "lines" in dir(netassay.reporting)

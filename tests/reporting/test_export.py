@@ -13,8 +13,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from netassay.errors import DataError, StoreError
-from netassay.report import Axis, Figure, Rule, lines, save_figure
-from netassay.report.export import CHART_ROWS, vega_lite, write_whole
+from netassay.reporting import Axis, Figure, Rule, lines, save_figure
+from netassay.reporting.export import CHART_ROWS, vega_lite, write_whole
 
 DATA = pl.DataFrame(
     {"run": ["<a>&\x01"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [0.1 * i for i in range(10)]}

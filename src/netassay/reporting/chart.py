@@ -18,8 +18,8 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.report.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
-from netassay.report.trace import LABEL_WIDTH, MARKS, Trace, trace
+from netassay.reporting.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
+from netassay.reporting.trace import LABEL_WIDTH, MARKS, Trace, trace
 
 _UNSPOKEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"  # a bare wheel must go on scrolling the page

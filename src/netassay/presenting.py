@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import netassay
-from netassay.report import Figure, save_figure, write_page
+from netassay.reporting import Figure, save_figure, write_page
 from netassay.runs import Run
 from netassay.study import find, names
 

@@ -14,9 +14,9 @@ import altair as alt
 import vl_convert
 
 from netassay.errors import DataError, StoreError
-from netassay.report.section import Figure
-from netassay.report.table import csv_text
-from netassay.report.theme import theme
+from netassay.reporting.section import Figure
+from netassay.reporting.table import csv_text
+from netassay.reporting.theme import theme
 
 CHART_ROWS = 50_000
 """Most rows one chart may hold; above it a browser no longer draws and zooms without waiting."""

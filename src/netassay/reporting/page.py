@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 
 from netassay.errors import DataError
-from netassay.report.item import item_markup
-from netassay.report.section import Figure, Note, Section, Table
-from netassay.report.table import text
+from netassay.reporting.item import item_markup
+from netassay.reporting.section import Figure, Note, Section, Table
+from netassay.reporting.table import text
 
 
 def write_page(
@@ -28,7 +28,7 @@ def write_page(
     `facts` (version, runs, date ...) are listed below the title. The file is replaced whole or not at all.
     Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
     """
-    from netassay.report.export import write_whole
+    from netassay.reporting.export import write_whole
 
     _refuse_twins(sections)
     charts = _has_charts(sections)
@@ -133,7 +133,7 @@ def _has_charts(sections: Sequence[Section]) -> bool:
 
 @cache
 def _asset(name: str) -> str:
-    return resources.files("netassay.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("netassay.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache

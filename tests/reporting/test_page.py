@@ -14,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from netassay.errors import DataError, StoreError
-from netassay.report import (
+from netassay.reporting import (
     Axis,
     Figure,
     Note,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from netassay.report.section import Figure, Note, Table
-from netassay.report.table import SHOWN_ROWS, csv_text, table_rows, text
+from netassay.reporting.section import Figure, Note, Table
+from netassay.reporting.table import SHOWN_ROWS, csv_text, table_rows, text
 
 CSV_CELLS = 1_000_000
 """Most cells of a figure or table whose CSV travels inside the page (20 MB); above, the page says so."""
@@ -25,7 +25,7 @@ def item_markup(item: Figure | Table | Note) -> str:
 def _figure(figure: Figure) -> str:
     if not figure.data.height:
         return _frame(figure, '<p class="nothing">There are no data for this figure yet.</p>')
-    from netassay.report.export import drawing_notes, vega_lite  # altair is slow to load
+    from netassay.reporting.export import drawing_notes, vega_lite  # altair is slow to load
 
     spec = vega_lite(figure)
     chart = '<div class="chart"><p class="waiting">Drawing …</p></div>\n' + _data_block(figure, "chart", spec)

@@ -1,0 +1,120 @@
+"""Writes docs/cli.md and docs/api.md from the code; a test holds the two files to it."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import get_args
+
+import netassay
+from netassay import study
+from netassay.cli.app import app
+
+HERE = Path(__file__).parent
+MADE = "<!-- made by `make docs` from the code; change the docstrings there -->\n"
+
+
+def cli() -> str:
+    """Every command: what it does, an example, its arguments."""
+    parts = ["# Command line\n", MADE, inspect.cleandoc(EXIT_CODES)]
+    for name in sorted(name for name in app.resolved_commands() if not name.startswith("-")):
+        command = app[name].default_command
+        parts += [f"\n## netassay {name}\n", _prose(command.__doc__ or ""), "", *_arguments(command)]
+    return "\n".join(parts) + "\n"
+
+
+EXIT_CODES = """
+    Answers go to standard output, progress and errors to standard error. Exit codes: 0 done (a run that diverged is
+    done: that is its result); 1 a run failed; 2 bad input; 128 + signal number after SIGINT (130) or SIGTERM (143),
+    with a checkpoint written. `NETASSAY_TRACEBACK=1` shows where in the code an error arose.
+"""
+
+
+def _prose(doc: str) -> str:
+    return inspect.cleandoc(doc).replace("Example: ", "Example: `").rstrip() + "`"
+
+
+def _arguments(command: object) -> list[str]:
+    rows = ["| argument | default | meaning |", "|---|---|---|"]
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        words = [held.help for held in get_args(parameter.annotation)[1:] if getattr(held, "help", None)]
+        flag = name.replace("_", "-")
+        positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        default = "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"`{parameter.default}`"
+        shown = f"`{flag.upper()}`" if positional else f"`--{flag}`"
+        rows.append(f"| {shown} | {default} | {_cell(' '.join(words))} |")
+    return rows
+
+
+def api() -> str:
+    """Every public name with its signature and docstring, and every study's config."""
+    parts = ["# Python interface\n", MADE, "Everything below is imported from `netassay`."]
+    for name in netassay.__all__:
+        if name.startswith("__"):
+            continue
+        held = getattr(netassay, name)
+        parts.append(f"\n## {name}\n")
+        if inspect.isfunction(held):
+            parts.append(f"```python\n{name}{_signature(held)}\n```\n")
+        parts.append(inspect.cleandoc(held.__doc__ or ""))
+        if inspect.isclass(held):
+            parts += _members(held)
+    for name in study.names():
+        parts += [
+            f"\n## Config of study {name}\n",
+            "| key | allowed | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        parts += [f"| `{row.key}` | {_cell(row.allowed)} | `{row.default}` | {_cell(row.meaning)} |"
+                  for row in study.find(name).config.explain()]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _signature(function: object) -> str:
+    signature = inspect.signature(function)
+    shown, starred = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        shown.append(_parameter(parameter))
+    one_line = f"({', '.join(shown)}) -> {signature.return_annotation}"
+    if len(one_line) < 90:
+        return one_line
+    lines = "".join(f"    {parameter},\n" for parameter in shown)
+    return f"(\n{lines}) -> {signature.return_annotation}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}.get(
+        parameter.kind, ""
+    )
+    words = f"{stars}{parameter.name}: {parameter.annotation}"
+    if parameter.default is inspect.Parameter.empty:
+        return words
+    return f"{words} = {'...' if callable(parameter.default) else repr(parameter.default)}"
+
+
+def _members(held: type) -> list[str]:
+    """Public methods and properties of the class itself that have a docstring, first sentence each."""
+    rows = []
+    for name, member in vars(held).items():
+        function = getattr(member, "__func__", member)
+        doc = inspect.getdoc(function)
+        if (
+            name.startswith("_")
+            or not doc
+            or not (inspect.isfunction(function) or isinstance(member, property))
+        ):
+            continue
+        rows.append(f"- `{name}`: {' '.join(doc.split())}")
+    return ["", *rows] if rows else []
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    (HERE / "cli.md").write_text(cli(), encoding="utf-8")
+    (HERE / "api.md").write_text(api(), encoding="utf-8")

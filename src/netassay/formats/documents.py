@@ -1,0 +1,181 @@
+"""Token sequences of any lengths in one array, and the files that hold token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int64
+
+from netassay.errors import DataError
+
+DOCUMENTS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """A corpus: document i is `tokens[offsets[i] : offsets[i + 1]]`, possibly empty.
+
+    `tokens` (t,) holds integers of any kind and range, `offsets` (N + 1,) rises from 0 to t.
+    """
+
+    tokens: Int[np.ndarray, " t"]
+    offsets: Int64[np.ndarray, " N+1"]
+
+    @classmethod
+    def of(cls, documents: Documents | Iterable[Sequence[int]]) -> Documents:
+        """The documents of an iterable of integer sequences, or the rows of a two-dimensional integer array.
+
+        Raises DataError for what is not a sequence of integers, naming the document.
+        """
+        if isinstance(documents, Documents):
+            return documents
+        if isinstance(documents, str | bytes):
+            raise DataError("the documents are one text; tokenize it first (netassay.formats.tokenizers)")
+        if hasattr(documents, "__array__"):
+            return _rows(np.asarray(documents))
+        if not isinstance(documents, Iterable):
+            raise DataError(
+                f"the documents are a {type(documents).__name__}; give an iterable of sequences of integers"
+            )
+        tokens, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        remaining, first = iter(documents), 0
+        while chunk := list(islice(remaining, DOCUMENTS_AT_ONCE)):
+            flat, sizes = _joined(chunk, first)
+            tokens.append(flat)
+            lengths.append(sizes)
+            first += len(chunk)
+        kept = tokens[1:] or tokens
+        return cls(np.concatenate(kept), _edges(np.concatenate(lengths)))
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " N"]:
+        """Tokens of each document."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> Int[np.ndarray, " length"]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"document {index} of {len(self)}")
+        index %= len(self)
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    def __iter__(self) -> Iterator[Int[np.ndarray, " length"]]:
+        return (self[i] for i in range(len(self)))
+
+    def cut(self, length: int) -> Documents:
+        """Every document's first `length` tokens."""
+        lengths = self.lengths
+        if not (lengths > length).any():
+            return self
+        return self._gather(self.offsets[:-1], np.minimum(lengths, length))
+
+    def select(self, chosen: np.ndarray) -> Documents:
+        """The documents for which the boolean array `chosen` (N,) is true."""
+        return self if chosen.all() else self._gather(self.offsets[:-1][chosen], self.lengths[chosen])
+
+    def _gather(self, starts: np.ndarray, lengths: np.ndarray) -> Documents:
+        edges = _edges(lengths)
+        if len(set(lengths[:1]) | set(lengths)) <= 1 and len(lengths):
+            return Documents(self.tokens[np.add.outer(starts, np.arange(lengths[0]))].ravel(), edges)
+        index = np.arange(edges[-1]) + np.repeat(starts - edges[:-1], lengths)
+        return Documents(self.tokens[index], edges)
+
+
+def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None) -> Documents:
+    """Documents of a file of token ids: `.npy`, or raw little-endian integers of the stated `dtype`.
+
+    A two-dimensional array holds a document a row. One dimension is one document, or, with `end`, many: each
+    closes with that id, which stays its last token; tokens after the last `end` are a document without it.
+    The file is mapped, not loaded. Raises DataError for files that hold anything but integers.
+    """
+    array = _raw(path, dtype) if dtype is not None else _npy(path)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{path}: holds {array.dtype}; token ids are integers")
+    if array.ndim == 2 and end is None:
+        return _rows(array)
+    if array.ndim != 1:
+        raise DataError(
+            f"{path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
+            f"{' (which end= needs)' if end is not None else ''}"
+        )
+    closes = [] if end is None else np.flatnonzero(array == end) + 1
+    return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: is no array of numbers in NumPy's .npy format ({error}); "
+            "write it with numpy.save, or state a dtype for raw integers"
+        ) from error
+
+
+def _raw(path: Path, dtype: str) -> np.ndarray:
+    known = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
+    if dtype not in known:
+        raise DataError(f"dtype {dtype!r} of {path}: allowed are {', '.join(known)}")
+    kind = np.dtype(dtype).newbyteorder("<")
+    try:
+        size = path.stat().st_size
+        if size % kind.itemsize:
+            raise DataError(f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)")
+        return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _rows(array: np.ndarray) -> Documents:
+    if array.dtype == object and array.ndim == 1:
+        return Documents.of(list(array))
+    if array.ndim != 2 or (array.dtype.kind not in "iu" and array.size):
+        raise DataError(
+            f"the documents are an array of {array.dtype} with shape {array.shape}; give integers, documents x "
+            "tokens, or a list of sequences (a single document is a list of one)"
+        )
+    tokens = array.reshape(-1) if array.size else np.empty(0, np.int64)
+    return Documents(tokens, np.arange(len(array) + 1, dtype=np.int64) * array.shape[1])
+
+
+def _joined(chunk: list[Any], first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and lengths of some documents, `first` being the number of the first."""
+    try:
+        chunk = [d if hasattr(d, "__len__") else list(d) for d in chunk]
+        lengths = np.fromiter(map(len, chunk), np.int64, len(chunk))
+        arrays = all(isinstance(d, np.ndarray) and d.ndim == 1 for d in chunk)
+        flat = np.concatenate(chunk) if arrays else np.array(list(chain.from_iterable(chunk)))
+    except (TypeError, ValueError) as error:
+        raise DataError(_culprit(chunk, first)) from error
+    if flat.size == 0:
+        return np.empty(0, np.int64), lengths
+    if flat.dtype.kind not in "iu" or flat.ndim != 1:
+        raise DataError(_culprit(chunk, first))
+    return flat, lengths
+
+
+def _culprit(chunk: list[Any], first: int) -> str:
+    advice = "give every document as a sequence of integers that 64 bits hold"
+    for number, document in enumerate(chunk, first):
+        try:
+            found = np.asarray(list(document))
+        except (TypeError, ValueError):
+            return f"document {number} (from 0) is {document!r:.60}; {advice}"
+        if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
+            return f"document {number} (from 0) begins {list(document)[:3]!r:.60}; {advice}"
+    return f"the documents mix kinds of numbers; {advice}"
+
+
+def _edges(lengths: np.ndarray) -> Int64[np.ndarray, " N+1"]:
+    edges = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=edges[1:])
+    return edges

@@ -1,0 +1,114 @@
+"""Tokenizers: text to the token ids of documents."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netassay.errors import DataError, ExtraMissing
+from netassay.formats.documents import Documents
+
+TEXTS_AT_ONCE = 1_024
+
+Encoder = Callable[[list[str]], Iterable[Sequence[int]]]
+"""Token ids of each of some texts."""
+
+WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
+
+
+def tokenize(
+    texts: Iterable[str],
+    tokenizer: str | Path,
+    *,
+    length: int | None = None,
+    skipped: Counter[str] | None = None,
+) -> Documents:
+    """Token ids of texts, `length` at most of each, in one array.
+
+    `tokenizer` is "wordpunct" (runs of word characters, and of neither those nor white space), "whitespace"
+    (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
+    Face's `tokenizers`, without the special tokens it would add. Words are numbered in the order they come up.
+    Texts without a token are left out and counted in `skipped`. Raises DataError for an unknown name or a file
+    that is no tokenizer, ExtraMissing where the package `tokenizers` is needed and absent.
+    """
+    encode = encoder(tokenizer)
+    skipped = Counter() if skipped is None else skipped
+    tokens, lengths = array("q"), array("q")
+    remaining = iter(texts)
+    while some := list(islice(remaining, TEXTS_AT_ONCE)):
+        for ids in encode(some):
+            if not len(ids):
+                skipped["without a token"] += 1
+                continue
+            kept = ids if length is None else ids[:length]
+            tokens.extend(kept)
+            lengths.append(len(kept))
+    offsets = np.concatenate([[0], np.cumsum(np.frombuffer(lengths, np.int64))]) if lengths else np.zeros(1)
+    return Documents(np.frombuffer(tokens, np.int64) if tokens else np.empty(0, np.int64), offsets.astype(np.int64))
+
+
+def encoder(tokenizer: str | Path) -> Encoder:
+    """The encoder of a name or tokenizer file, as `tokenize` takes them."""
+    if tokenizer in _BUILT_IN:
+        return _BUILT_IN[str(tokenizer)]()
+    if Path(tokenizer).suffix != ".json":
+        raise DataError(
+            f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)} or the path of a tokenizer.json of "
+            "Hugging Face's tokenizers"
+        )
+    return _from_file(Path(tokenizer))
+
+
+def _words(split: Callable[[str], list[str]]) -> Encoder:
+    numbers: dict[str, int] = {}
+
+    def encode(texts: list[str]) -> Iterator[list[int]]:
+        for text in texts:
+            yield [numbers.setdefault(word, len(numbers)) for word in split(text)]
+
+    return encode
+
+
+def _characters(texts: list[str]) -> Iterator[list[int]]:
+    return (list(map(ord, text)) for text in texts)
+
+
+def _bytes(texts: list[str]) -> Iterator[bytes]:
+    return (text.encode() for text in texts)
+
+
+_BUILT_IN: dict[str, Callable[[], Encoder]] = {
+    "wordpunct": lambda: _words(WORD_OR_PUNCTUATION.findall),
+    "whitespace": lambda: _words(str.split),
+    "characters": lambda: _characters,
+    "bytes": lambda: _bytes,
+}
+
+
+def _from_file(path: Path) -> Encoder:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"tokenizer {path}: cannot be read: {error}") from error
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ExtraMissing(
+            f"tokenizer {path}: reading it needs the package tokenizers; install netassay[tokenizers]"
+        ) from error
+    try:
+        held: Any = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception for files it cannot read
+        raise DataError(
+            f"tokenizer {path}: is no tokenizer file of Hugging Face's tokenizers ({error}); give a tokenizer.json"
+        ) from error
+    held.no_truncation()
+    held.no_padding()
+    return lambda texts: (found.ids for found in held.encode_batch(texts, add_special_tokens=False))

@@ -1,0 +1,105 @@
+"""The prefixes that sequences share, length by length: a trie walked breadth first by sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from jaxtyping import Int, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The contexts of one length that more than one sequence began with, and their next tokens.
+
+    `totals` (a,): sequences that go on after each context. `widths` (a,): its distinct next tokens. `counts`
+    (b,), b the sum of the widths: sequences by next token, context by context, tokens ascending. `members`
+    (m,), m the sum of the counts: those sequences in the same order. `closed` (e, 2): for every context at
+    which sequences end, how many end and how many go on.
+    """
+
+    length: int
+    totals: Int64[np.ndarray, " a"]
+    widths: Int64[np.ndarray, " a"]
+    counts: Int64[np.ndarray, " b"]
+    members: Int64[np.ndarray, " m"]
+    closed: Int64[np.ndarray, "e 2"]
+
+    @property
+    def firsts(self) -> Int64[np.ndarray, " b"]:
+        """Where in `members` the sequences of each count begin."""
+        return np.cumsum(self.counts) - self.counts
+
+    @property
+    def alone(self) -> Int64[np.ndarray, " l"]:
+        """The sequences that share their prefix of length + 1 with none; they are in no later level."""
+        return self.members[self.firsts[self.counts == 1]]
+
+
+def levels(
+    tokens: Int[np.ndarray, " t"],
+    starts: Int64[np.ndarray, " N"],
+    lengths: Int64[np.ndarray, " N"],
+    vocabulary: int,
+) -> Iterator[Level]:
+    """Levels of the trie of the sequences `tokens[start : start + length]`, from the empty context on.
+
+    Tokens lie in 0..vocabulary - 1. A sequence leaves as soon as its prefix is its own, so a level costs one
+    sort of those that still share theirs. Exact: what is sorted are (context, token, sequence) themselves,
+    packed into 64 bits; nothing is hashed.
+    """
+    bits = max(vocabulary - 1, 0).bit_length()
+    active = np.flatnonzero(lengths > 0)
+    group = np.zeros(len(active), np.int64)
+    shortest = int(lengths[active].min()) if len(active) else 0
+    for length in count():
+        if not len(active):
+            return
+        closed = np.empty((0, 2), np.int64)
+        if length >= shortest:
+            going = lengths[active] > length
+            closed = _closed(group, going)
+            active, group = active[going], group[going]
+        keys, order = _sorted(group, tokens[starts[active] + length], bits)
+        edges = _edges(keys)
+        parents = _edges(keys[edges[:-1]] >> np.uint64(bits))
+        counts, members = np.diff(edges), active[order]
+        yield Level(length, np.diff(edges[parents]), np.diff(parents), counts, members, closed)
+        shared = counts > 1
+        active = members[np.repeat(shared, counts)]
+        sizes = counts[shared]
+        group = np.repeat(np.arange(len(sizes)), sizes)
+
+
+def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """(group, token) as one integer, ascending, and the order that sorts them; `group` ascends already."""
+    keys = (group.view(np.uint64) << np.uint64(bits)) | token.astype(np.uint64)
+    low = max(len(keys) - 1, 0).bit_length()
+    high = (int(group[-1]) if len(group) else 0).bit_length()
+    assert high + bits <= 64, "more (context, token) pairs than 64 bits name"
+    if high + bits + low > 64:
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+    # sorting bare integers is several times faster than sorting an index by them
+    keys <<= np.uint64(low)
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    order = (keys & np.uint64((1 << low) - 1)).view(np.int64)
+    keys >>= np.uint64(low)
+    return keys, order
+
+
+def _edges(keys: np.ndarray) -> Int64[np.ndarray, " groups+1"]:
+    """Where each run of equal keys begins, and the end of the last."""
+    if not len(keys):
+        return np.zeros(1, np.int64)
+    return np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
+
+
+def _closed(group: np.ndarray, going: np.ndarray) -> Int64[np.ndarray, "e 2"]:
+    groups = int(group[-1]) + 1
+    ended = np.bincount(group[~going], minlength=groups)
+    on = np.bincount(group[going], minlength=groups)
+    return np.stack([ended, on], axis=1)[ended > 0]

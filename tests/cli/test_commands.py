@@ -1,0 +1,212 @@
+"""The command line as its user meets it: answers, examples of every help, refusals."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from netassay.cli import main
+from netassay.cli.app import app
+from netassay.runs import Run, State, Store
+
+SMALL = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
+COMMANDS = sorted(name for name in app.resolved_commands() if not name.startswith("-"))
+
+
+def run(*words, code=0):
+    assert main(list(words)) == code
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    run("edge", *SMALL, "--store", str(folder))
+    run("edge", *SMALL, "--store", str(folder), "--depth", "1")
+    return folder
+
+
+def test_edge_prints_one_json_object(capsys, tmp_path):
+    run("edge", *SMALL, "--store", str(tmp_path), "--format", "json")
+    answer = json.loads(capsys.readouterr().out)
+    assert {"run", "status", "phases", "loss", "accuracy", "metrics"} <= answer.keys()
+    assert answer["status"] == "finished"
+    assert isinstance(answer["phases"], list)
+    import polars as pl
+
+    metrics = pl.read_parquet(answer["metrics"])
+    assert (
+        metrics.filter((pl.col("name") == "loss") & (pl.col("step") == 6))["value"].item() == answer["loss"]
+    )
+    assert Run.open(answer["folder"]).config["width"] == 4
+
+
+def test_flags_override_the_file(capsys, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'study = "edge"\nexamples = 60\nwidth = 4\nsteps = 2\ndepth = 1\nbias = false\n'
+    )
+    run("edge", "--config", "c.toml", "--depth", "0", "--format", "json")
+    config = Run.open(json.loads(capsys.readouterr().out)["folder"]).config
+    assert (config["depth"], config["bias"], config["steps"]) == (0, False, 2)
+
+
+def test_a_diverging_step_size_is_an_answer(capsys, tmp_path):
+    run("edge", *SMALL, "--step-size", "1e9", "--format", "json")
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["status"] == "diverged"
+    assert "diverged at step" in answer["message"]
+    assert Run.open(answer["folder"]).checkpoint() is not None
+    assert answer["phases"][-1]["phase"] == "divergence"
+
+
+def test_runs_lists_selects_and_keeps_one_set_of_keys(capsys, store):
+    run("runs", "--store", str(store), "--format", "json")
+    rows = json.loads(capsys.readouterr().out)
+    run("runs", "--store", str(store), "--format", "csv")
+    from_csv = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [list(row) for row in rows] == [list(row) for row in from_csv]
+    assert sorted(row["depth"] for row in rows) == [1, 2]
+    run("runs", "--store", str(store), "--where", "depth=1", "--format", "json")
+    assert [row["depth"] for row in json.loads(capsys.readouterr().out)] == [1]
+
+
+@pytest.mark.parametrize("what", ["summary", "config", "metrics", "tables", "events"])
+@pytest.mark.parametrize("format", ["table", "json", "csv"])
+def test_show(capsys, store, what, format):
+    name = Store(store).runs()[0].id
+    run("show", name, "--store", str(store), "--what", what, "--format", format)
+    assert capsys.readouterr().out.strip()
+
+
+def test_verify_finds_a_flipped_byte(capsys, store, tmp_path):
+    import shutil
+
+    shutil.copytree(store, tmp_path / "copy")
+    run("verify", "--store", str(tmp_path / "copy"))
+    assert "every byte" in capsys.readouterr().out
+    file = next((tmp_path / "copy").glob("*/tensors/*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    run("verify", "--store", str(tmp_path / "copy"), "--format", "json", code=2)
+    assert file.name in capsys.readouterr().out
+
+
+def test_delete_needs_a_full_id_and_deletes_only_that(capsys, tmp_path):
+    run("edge", *SMALL, "--store", str(tmp_path))
+    run("edge", *SMALL, "--store", str(tmp_path), "--depth", "1")
+    keep, go = Store(tmp_path).runs()
+    run("delete", "--store", str(tmp_path), code=2)
+    run("delete", go.id[:8], "--store", str(tmp_path), code=2)
+    run("delete", f"../{tmp_path.name}/{go.id}", "--store", str(tmp_path), code=2)
+    run("delete", go.id, "--store", str(tmp_path))
+    assert [left.id for left in Store(tmp_path).runs()] == [keep.id]
+
+
+def example(command):
+    """The example line in a command's help."""
+    (line,) = re.findall(r"Example: (netassay .*)", app[command].default_command.__doc__)
+    return shlex.split(line)[1:]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example_that_parses(command):
+    parsed, bound, *_ = app.parse_args(example(command), exit_on_error=False, print_error=False)
+    assert parsed is app[command].default_command
+    assert bound.arguments, "the example shows no option or argument"
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "edge"}))
+def test_every_short_example_runs(command, store, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(store, tmp_path / "runs")
+    (tmp_path / "plan.toml").write_text(
+        'study = "edge"\n[base]\nexamples = 60\nwidth = 4\nsteps = 3\n[axes]\ndepth = [0]\n'
+    )
+    name = Store(tmp_path / "runs").runs()[0].id
+    words = [re.sub(r"^edge-[0-9a-f]+$", name, word) for word in example(command)]
+    run(*words)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help(command, capsys):
+    run(*([command] if command else []), "--help")
+    assert "Usage: netassay" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["egde"], "Did you mean"),
+        (["edge", "--dept", "3"], "--depth"),
+        (["edge", "--depth", "99"], "0 to 64"),
+        (["edge", "--depth", "two"], "two"),
+        (["edge", "--activation", "rleu"], "relu"),
+        (["edge", "--step-size", "0"], "step_size = 0.0"),
+        (["edge", "--step-size", "nan"], "step_size"),
+        (["edge", "--config", "missing.toml"], "missing.toml"),
+        (["edge", "--device", "tpu"], "cuda"),
+        (["runs", "--where", "depth"], "KEY=VALUE"),
+        (["show", "nothing"], "nothing"),
+        (["resume", "/nowhere/at-all"], "is no run"),
+        (["sweep", "missing.toml"], "missing.toml"),
+        (["report", "nothing"], "nothing"),
+        (["explain", "egde"], "did you mean 'edge'"),
+        (["export", "x.doc", "--store", "."], "x.doc"),
+    ],
+)
+def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):
+    run(*words, code=2)
+    said = capsys.readouterr()
+    assert said.err.startswith("netassay: ")
+    assert says in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_a_store_that_cannot_be_written_is_told(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    run("edge", *SMALL, "--store", "file", code=2)
+    assert "file" in capsys.readouterr().err
+
+
+def test_a_locked_run_is_told(capsys, tmp_path):
+    config = ["edge", *SMALL, "--store", str(tmp_path)]
+    from netassay.studies.edge.config import EdgeConfig
+
+    chosen = EdgeConfig(examples=60, width=4, steps=6, curvature_every=3)
+    held = Run.create(tmp_path, study="edge", config=chosen.mapping(), digest=chosen.digest)
+    with held.writer({}) as writer:
+        run(*config, code=2)
+        assert "being written by process" in capsys.readouterr().err
+        writer.finish(State.FAILED, step=0, message="made for a test")
+
+
+def test_a_failed_run_is_code_1(capsys, tmp_path, monkeypatch):
+    import netassay.studies.edge.assay as assay
+
+    def fail(*args, **keywords):
+        raise RuntimeError("made for a test")
+
+    monkeypatch.setattr(assay, "build", fail)
+    run("edge", *SMALL, code=1)
+    assert "RuntimeError: made for a test" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(store):
+    line = f"{sys.executable} -m netassay show --what metrics --format csv {Store(store).runs()[0].folder} | head -n 1"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)  # noqa: S602
+    assert done.stdout == "step,name,part,value\n"
+    assert done.stderr == ""
+
+
+def test_the_answer_alone_is_on_standard_output(store, tmp_path):
+    words = [sys.executable, "-m", "netassay", "edge", *SMALL, "--format", "json", "--store", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0
+    json.loads(done.stdout)

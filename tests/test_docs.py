@@ -1,0 +1,64 @@
+"""The documents say what the code does."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from netassay.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+
+
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["cli", "api"])
+def test_generated_pages_are_up_to_date(name):
+    assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generate(), name)(), "run `make docs`"
+
+
+def commands():
+    for page in PAGES:
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("netassay "):
+                    yield pytest.param(line, id=f"{page.name}: {line[:40]}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_commands_in_the_documents_parse(line):
+    app.parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
+)
+def test_python_in_the_documents_compiles(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        if page.name != "api.md":
+            compile(block, page.name, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_paths_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert "://" not in target, f"{page.name} names a host: {target}"
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["reliability.md", "run-format.md"])
+def test_named_tests_exist(name):
+    page = ROOT / "docs" / name
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    promised = re.findall(r"`(?:\w+::)?(test_[a-z0-9_]+)`", page.read_text())
+    assert promised
+    for test in promised:
+        assert f"def {test}(" in tests, f"{page.name}: {test}"
