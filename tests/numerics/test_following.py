@@ -79,6 +79,14 @@ def test_probe_finds_a_leader_from_nowhere():
     assert tops[10] == pytest.approx(2.0, rel=1e-3) and tops[30] == pytest.approx(2.0, rel=1e-3)
 
 
+def test_a_rival_that_catches_up_is_seen_without_any_search():
+    """Eigenvectors stand still, so the leader's residual says nothing: only looking at the rival again can tell."""
+    follower = Follower(probe_every=10**6)
+    for matrix in Drifting(turn=0.0)(150):
+        found = follower.follow(spectrum(matrix))
+        assert float(found.values[0]) == pytest.approx(float(torch.linalg.eigvalsh(matrix)[-1]), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "values", [[1.0], [-2.0, -1.0, -3.0], [0.0] * 6, [1.0] * 8, [5.0, 5.0, 5.0, 1.0, -9.0]]
 )

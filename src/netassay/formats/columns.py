@@ -47,19 +47,20 @@ def read_parquet(path: Path, column: str, *, skipped: Counter[str] | None = None
         raise DataError(f"{path}: {_missing(column, list(kinds))}")
     if kinds[column] not in (pl.String, pl.Categorical, pl.Enum):
         raise DataError(f"{path}: column {column!r} holds {kinds[column]}; documents are text (String)")
-    row = 0
+    rows = 0
     try:
         for batch in frame.select(pl.col(column).cast(pl.String)).collect_batches(chunk_size=ROWS_AT_ONCE):
-            for row, value in enumerate(batch[column], row + 1):
+            for row, value in enumerate(batch[column], rows + 1):
                 yield from _kept(value, column, f"{path}: row {row}", skipped)
+            rows += len(batch)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: damaged after row {row}: {_first_line(error)}") from error
+        raise DataError(f"{path}: damaged after row {rows}: {_first_line(error)}") from error
 
 
 def _value(line: str, column: str, where: str) -> Any:
     try:
         held = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
     if not isinstance(held, dict):
         raise DataError(f"{where}: holds a JSON {type(held).__name__}; give one JSON object a line")

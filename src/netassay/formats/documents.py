@@ -82,8 +82,6 @@ class Documents:
 
     def _gather(self, starts: np.ndarray, lengths: np.ndarray) -> Documents:
         edges = _edges(lengths)
-        if len(set(lengths[:1]) | set(lengths)) <= 1 and len(lengths):
-            return Documents(self.tokens[np.add.outer(starts, np.arange(lengths[0]))].ravel(), edges)
         index = np.arange(edges[-1]) + np.repeat(starts - edges[:-1], lengths)
         return Documents(self.tokens[index], edges)
 
@@ -105,7 +103,7 @@ def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None)
             f"{path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
             f"{' (which end= needs)' if end is not None else ''}"
         )
-    closes = [] if end is None else np.flatnonzero(array == end) + 1
+    closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
     return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
 
 
@@ -129,7 +127,9 @@ def _raw(path: Path, dtype: str) -> np.ndarray:
     try:
         size = path.stat().st_size
         if size % kind.itemsize:
-            raise DataError(f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)")
+            raise DataError(
+                f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)"
+            )
         return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -22,9 +22,9 @@ def read_text(
     """Documents of a UTF-8 file, plain or gzip, one at a time.
 
     A line ends at a line feed, a carriage return before it is taken off. Paragraphs are parted by blank lines,
-    records by `separator` wherever it stands. Line ends within a document stay as line feeds. Documents of
-    nothing but white space are left out and counted in `skipped`. Raises DataError for a file that cannot be
-    read, naming line and byte where it is not UTF-8, and for a record separator that is empty.
+    records by `separator` wherever it stands. Line ends within a document stay as line feeds, those at its ends
+    belong to none. Documents of nothing but white space are left out and counted in `skipped`. Raises DataError
+    for a file that cannot be read, naming line and byte where it is not UTF-8, and for a blank separator.
     """
     skipped = Counter() if skipped is None else skipped
     for document in _documents(path, unit, separator):
@@ -104,6 +104,8 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
         with gzip.open(path) if zipped else path.open("rb") as stream:
             yield from stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: the gzip stream is damaged or cut ({error}); fetch the file again") from error
+        raise DataError(
+            f"{path}: the gzip stream is damaged or cut ({error}); fetch the file again"
+        ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

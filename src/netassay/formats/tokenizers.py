@@ -17,8 +17,8 @@ from netassay.formats.documents import Documents
 
 TEXTS_AT_ONCE = 1_024
 
-Encoder = Callable[[list[str]], Iterable[Sequence[int]]]
-"""Token ids of each of some texts."""
+Encoder = Callable[[list[str], int | None], Iterable[Sequence[int]]]
+"""Token ids of each of some texts, no more than the first so many of each."""
 
 WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
 
@@ -27,10 +27,10 @@ def tokenize(
     texts: Iterable[str],
     tokenizer: str | Path,
     *,
-    length: int | None = None,
+    limit: int | None = None,
     skipped: Counter[str] | None = None,
 ) -> Documents:
-    """Token ids of texts, `length` at most of each, in one array.
+    """Token ids of texts, in one array; of each text the first `limit` at most.
 
     `tokenizer` is "wordpunct" (runs of word characters, and of neither those nor white space), "whitespace"
     (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
@@ -40,18 +40,17 @@ def tokenize(
     """
     encode = encoder(tokenizer)
     skipped = Counter() if skipped is None else skipped
-    tokens, lengths = array("q"), array("q")
+    tokens, lengths = array("q"), array("q", [0])
     remaining = iter(texts)
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
-        for ids in encode(some):
-            if not len(ids):
+        for ids in encode(some, limit):
+            if ids:
+                tokens.extend(ids)
+                lengths.append(len(ids))
+            else:
                 skipped["without a token"] += 1
-                continue
-            kept = ids if length is None else ids[:length]
-            tokens.extend(kept)
-            lengths.append(len(kept))
-    offsets = np.concatenate([[0], np.cumsum(np.frombuffer(lengths, np.int64))]) if lengths else np.zeros(1)
-    return Documents(np.frombuffer(tokens, np.int64) if tokens else np.empty(0, np.int64), offsets.astype(np.int64))
+    flat = np.frombuffer(tokens, np.int64) if tokens else np.empty(0, np.int64)
+    return Documents(flat, np.cumsum(np.frombuffer(lengths, np.int64)))
 
 
 def encoder(tokenizer: str | Path) -> Encoder:
@@ -66,27 +65,37 @@ def encoder(tokenizer: str | Path) -> Encoder:
     return _from_file(Path(tokenizer))
 
 
-def _words(split: Callable[[str], list[str]]) -> Encoder:
+def _words(split: Callable[[str, int | None], Iterable[str]]) -> Encoder:
     numbers: dict[str, int] = {}
 
-    def encode(texts: list[str]) -> Iterator[list[int]]:
+    def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         for text in texts:
-            yield [numbers.setdefault(word, len(numbers)) for word in split(text)]
+            yield [numbers.setdefault(word, len(numbers)) for word in islice(split(text, limit), limit)]
 
     return encode
 
 
-def _characters(texts: list[str]) -> Iterator[list[int]]:
-    return (list(map(ord, text)) for text in texts)
+def _wordpunct(text: str, limit: int | None) -> Iterable[str]:
+    if limit is None:
+        return WORD_OR_PUNCTUATION.findall(text)
+    return (found.group() for found in WORD_OR_PUNCTUATION.finditer(text))
 
 
-def _bytes(texts: list[str]) -> Iterator[bytes]:
-    return (text.encode() for text in texts)
+def _whitespace(text: str, limit: int | None) -> list[str]:
+    return text.split(maxsplit=-1 if limit is None else limit)
+
+
+def _characters(texts: list[str], limit: int | None) -> Iterator[list[int]]:
+    return (list(map(ord, text[:limit])) for text in texts)
+
+
+def _bytes(texts: list[str], limit: int | None) -> Iterator[bytes]:
+    return (text[:limit].encode()[:limit] for text in texts)
 
 
 _BUILT_IN: dict[str, Callable[[], Encoder]] = {
-    "wordpunct": lambda: _words(WORD_OR_PUNCTUATION.findall),
-    "whitespace": lambda: _words(str.split),
+    "wordpunct": lambda: _words(_wordpunct),
+    "whitespace": lambda: _words(_whitespace),
     "characters": lambda: _characters,
     "bytes": lambda: _bytes,
 }
@@ -111,4 +120,8 @@ def _from_file(path: Path) -> Encoder:
         ) from error
     held.no_truncation()
     held.no_padding()
-    return lambda texts: (found.ids for found in held.encode_batch(texts, add_special_tokens=False))
+
+    def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
+        return (found.ids[:limit] for found in held.encode_batch(texts, add_special_tokens=False))
+
+    return encode

@@ -187,8 +187,8 @@ class Follower:
             due = every or upper >= float(bar) + self.tolerance * abs(float(bar))
             if i >= k and due and space.expand(track.vectors[i]):
                 inside[i] = True
-                moved = (space.rayleigh(space.dimension - 1) - values[i]).abs() - track.radii[i]
-                moves.append(moved.clamp_min(0) / track.ages[i])
+                moved = (space.rayleigh(space.dimension - 1) - values[i]).abs()
+                moves.append(moved / track.ages[i])
         if moves:
             known = drift / 2 if bool(drift.isfinite()) else torch.zeros_like(drift)
             track = replace(track, drift=torch.maximum(torch.stack(moves).max(), known))

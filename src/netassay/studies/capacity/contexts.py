@@ -133,7 +133,9 @@ def contexts(
     if length is not None:
         corpus = corpus.cut(length)
     ids, vocabulary, distinct = named(corpus.tokens)
-    tally = _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
+    tally = (
+        _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
+    )
     return Contexts(
         documents=len(corpus),
         empty=int((corpus.lengths == 0).sum()),
@@ -204,8 +206,9 @@ def _tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[_T
         if not len(level.totals):
             continue
         t = level.length
-        shared[t], predicted[t] = len(level.totals), level.totals.sum()
-        certain[t] = (level.widths == 1).sum()
+        span = slice(t, t + 1 + level.more)
+        shared[span], predicted[span] = len(level.totals), level.totals.sum()
+        certain[span] = (level.widths == 1).sum()
         branches[t] = len(level.counts) - len(level.totals)
         nats[t] = _entropy_nats(level)
         # a sequence alone from length t + 1 on has one context at each length short of its own

@@ -100,12 +100,18 @@ def _entries(
 ) -> Iterator[_Entries]:
     """The contexts of at least `least` tokens, level by level."""
     for level in levels(ids, starts, lengths, vocabulary):
-        if level.length >= least and len(level.totals):
+        spans = np.arange(max(least, level.length), level.length + level.more + 1)
+        if len(level.totals) and len(spans):
             firsts = level.firsts
             heads = firsts[np.cumsum(level.widths) - level.widths]
             begin = np.minimum.reduceat(starts[level.members], heads)
-            places = starts[level.members[firsts]] + level.length
-            yield _Entries(begin, np.full_like(begin, level.length), level.widths, places, level.counts)
+            yield _Entries(
+                np.tile(begin, len(spans)),
+                np.repeat(spans, len(begin)),
+                np.tile(level.widths, len(spans)),
+                np.add.outer(spans, starts[level.members[firsts]]).ravel(),
+                np.tile(level.counts, len(spans)),
+            )
         # a sequence on its own from here on: each longer prefix is a context with one next token
         alone = level.alone
         after = max(level.length + 1, least)

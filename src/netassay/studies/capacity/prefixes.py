@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 from jaxtyping import Int, Int64
+
+# Fewer sequences than this are looked ahead of, so that long copies cost no level a token; by so many tokens.
+FEW = 1 << 14
+CELLS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +20,12 @@ class Level:
     `totals` (a,): sequences that go on after each context. `widths` (a,): its distinct next tokens. `counts`
     (b,), b the sum of the widths: sequences by next token, context by context, tokens ascending. `members`
     (m,), m the sum of the counts: those sequences in the same order. `closed` (e, 2): for every context at
-    which sequences end, how many end and how many go on.
+    which sequences end, how many end and how many go on. `more`: at so many further lengths the same sequences
+    share the same contexts, each with a single next token.
     """
 
     length: int
+    more: int
     totals: Int64[np.ndarray, " a"]
     widths: Int64[np.ndarray, " a"]
     counts: Int64[np.ndarray, " b"]
@@ -53,10 +58,8 @@ def levels(
     bits = max(vocabulary - 1, 0).bit_length()
     active = np.flatnonzero(lengths > 0)
     group = np.zeros(len(active), np.int64)
-    shortest = int(lengths[active].min()) if len(active) else 0
-    for length in count():
-        if not len(active):
-            return
+    length, shortest = 0, int(lengths[active].min()) if len(active) else 0
+    while len(active):
         closed = np.empty((0, 2), np.int64)
         if length >= shortest:
             going = lengths[active] > length
@@ -66,11 +69,31 @@ def levels(
         edges = _edges(keys)
         parents = _edges(keys[edges[:-1]] >> np.uint64(bits))
         counts, members = np.diff(edges), active[order]
-        yield Level(length, np.diff(edges[parents]), np.diff(parents), counts, members, closed)
         shared = counts > 1
-        active = members[np.repeat(shared, counts)]
         sizes = counts[shared]
+        active = members[np.repeat(shared, counts)]
         group = np.repeat(np.arange(len(sizes)), sizes)
+        more = 0
+        if len(sizes) == len(parents) - 1 and 0 < len(active) <= FEW:
+            more = _agreeing(
+                tokens, starts[active] + length + 1, int(lengths[active].min()) - length - 1, sizes
+            )
+        yield Level(length, more, np.diff(edges[parents]), np.diff(parents), counts, members, closed)
+        length += 1 + more
+
+
+def _agreeing(tokens: np.ndarray, places: np.ndarray, most: int, sizes: np.ndarray) -> int:
+    """How many tokens from `places` on, `most` at most, are the same throughout each group of these sizes."""
+    heads = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    found, width = 0, 8
+    while found < most:
+        width = min(2 * width, most - found, max(CELLS // len(places), 1))
+        block = tokens[np.add.outer(places, np.arange(found, found + width))]
+        same = (block == block[heads]).all(axis=0)
+        if not same.all():
+            return found + int(same.argmin())
+        found += width
+    return found
 
 
 def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
