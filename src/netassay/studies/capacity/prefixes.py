@@ -74,7 +74,7 @@ def levels(
         active = members[np.repeat(shared, counts)]
         group = np.repeat(np.arange(len(sizes)), sizes)
         more = 0
-        if len(sizes) == len(parents) - 1 and 0 < len(active) <= FEW:
+        if len(sizes) == len(counts) == len(parents) - 1 and 0 < len(active) <= FEW:
             more = _agreeing(
                 tokens, starts[active] + length + 1, int(lengths[active].min()) - length - 1, sizes
             )

@@ -74,9 +74,10 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     if not above[0]:
         low = int(np.argmin(ratios[: top + 1]))
         if ratios[top] >= GROWTH * ratios[low] > 0:
-            found.append(_phase("sharpening", part, steps, ratios, steps[low], steps[top]))
+            found.append(_phase("sharpening", part, steps, ratios, int(steps[low]), int(steps[top])))
     if crossing is not None:
-        found.append(_phase("crossing", part, steps, ratios, steps[crossing], steps[crossing]))
+        at = int(steps[crossing])
+        found.append(_phase("crossing", part, steps, ratios, at, at))
     if edge := _edge(steps, ratios, crossing):
         found.append(_phase("edge", part, steps, ratios, *edge))
     return found

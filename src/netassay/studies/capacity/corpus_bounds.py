@@ -1,0 +1,135 @@
+"""What one corpus asks of a model, where the worst case over all corpora asks far more (docs/capacity-bounds.md)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from netassay.errors import ConfigError
+from netassay.studies.capacity.bounds import (
+    decoder_capacity_lower,
+    empirical_capacity_upper,
+    fewest_parameters,
+)
+from netassay.studies.capacity.contexts import Contexts
+
+BITS_PER_PARAMETER = 3.6
+"""Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""
+
+Answer = Literal["can", "cannot", "may"]
+
+
+def information_bits(found: Contexts) -> float:
+    """What the corpus tells of its tokens beyond their number, in bits: predictions ln zeta - bound, over ln 2.
+
+    First tokens, which no context predicts, are left out.
+    """
+    if found.vocabulary < 2:
+        return 0.0
+    return (found.predictions * math.log(found.vocabulary) - found.bound_nats) / math.log(2)
+
+
+def predicted_parameters(found: Contexts, *, bits_per_parameter: float = BITS_PER_PARAMETER) -> float:
+    """Parameters with which training is expected to begin to memorise the corpus: `information_bits` over a rate.
+
+    Empirical, no bound in either direction (Morris et al. 2025).
+    """
+    if not bits_per_parameter > 0:
+        raise ConfigError(f"bits_per_parameter is {bits_per_parameter}; it is above 0")
+    return information_bits(found) / bits_per_parameter
+
+
+def support_rank(supports: Int64[np.ndarray, " n"], vocabulary: int) -> int:
+    """Rank of the logits, 2 s at most, with which a softmax comes as close as one likes to any distributions on
+    these supports, s being the largest; never above zeta - 1.
+    """
+    return min(2 * int(supports.max(initial=0)), max(vocabulary - 1, 0))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model can memorise a corpus: bring its loss as close to the entropy bound as one likes.
+
+    `answer`: "can" by Theorem 21, where the hidden layer is as wide as there are contexts; "cannot" below the
+    degrees of freedom, for almost all frequencies on these contexts; "may" where neither decides. `worst_case` is
+    the same question about every corpus of as many contexts (Theorem 13). `words` says it in three sentences. The
+    fewest parameters are those below which the answer is "cannot", `sufficient_width` makes it "can".
+    """
+
+    answer: Answer
+    worst_case: Answer
+    words: str
+    contexts: int
+    vocabulary: int
+    parameters: int
+    fewest_parameters_worst_case: int
+    fewest_parameters_this_corpus: int
+    predicted_parameters: float
+    sufficient_width: int
+
+
+def verdict(
+    found: Contexts, parameters: int, *, width: int | None = None, vocabulary: int | None = None
+) -> Verdict:
+    """Holds a model of k `parameters`, a decoder with `width` neurons if given, against a corpus.
+
+    `vocabulary`: tokens the model tells apart, by default those that occur in the corpus; fewer raise
+    ConfigError. The empty context is left out on both sides.
+    """
+    zeta = found.vocabulary if vocabulary is None else vocabulary
+    if zeta < found.vocabulary:
+        raise ConfigError(
+            f"vocabulary is {zeta}; the corpus holds {found.vocabulary} different tokens, all of which the model "
+            "must tell apart"
+        )
+    n, freedom = found.n, found.degrees_of_freedom
+    reach = empirical_capacity_upper(parameters, zeta) if zeta else math.inf
+    enough = _nothing_to_learn(found) or (width is not None and decoder_capacity_lower(width) >= n)
+    answer: Answer = "can" if enough else "cannot" if parameters < freedom else "may"
+    worst: Answer = "can" if enough else "cannot" if n > reach else "may"
+    worst_least = fewest_parameters(n, zeta) if zeta else 0
+    predicted = predicted_parameters(found)
+    words = [
+        _answered(answer, found, parameters, width),
+        _in_the_worst_case(worst, n, parameters, worst_least),
+        f"Training is expected to begin to succeed near {predicted:,.0f} parameters (an empirical rate of "
+        f"{BITS_PER_PARAMETER} bits each).",
+    ]
+    return Verdict(answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n)
+
+
+def _nothing_to_learn(found: Contexts) -> bool:
+    return found.n == 0 or found.vocabulary == 1
+
+
+def _answered(answer: Answer, found: Contexts, parameters: int, width: int | None) -> str:
+    n, freedom = found.n, found.degrees_of_freedom
+    if _nothing_to_learn(found):
+        return "It can memorise this corpus: nothing in it is left to predict."
+    if answer == "can":
+        return f"It can memorise this corpus: its hidden layer of {width:,} holds any {n:,} contexts (Theorem 21)."
+    sure = f"a decoder with a hidden layer of {n:,} surely can (Theorem 21)"
+    if answer == "cannot":
+        return (
+            f"It cannot memorise this corpus: {parameters:,} parameters are fewer than the {freedom:,} degrees of "
+            f"freedom of its next-token frequencies (true of almost all frequencies on these contexts); {sure}."
+        )
+    return (
+        f"It may memorise this corpus: {parameters:,} parameters are no fewer than the {freedom:,} degrees of "
+        f"freedom of its next-token frequencies; {sure}."
+    )
+
+
+def _in_the_worst_case(worst: Answer, n: int, parameters: int, least: int) -> str:
+    if worst == "can":
+        return "So it can every other corpus of as many contexts."
+    if worst == "cannot":
+        return (
+            f"Some corpus of {n:,} contexts is beyond every model of {parameters:,} parameters; "
+            f"only from {least:,} on is none excluded (Theorem 13)."
+        )
+    return f"No corpus of {n:,} contexts is excluded from {least:,} parameters on (Theorem 13)."
