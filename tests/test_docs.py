@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netassay.cli.app import app
+from netassay.cli.app import build
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
@@ -35,7 +35,7 @@ def commands():
 
 @pytest.mark.parametrize("line", list(commands()))
 def test_commands_in_the_documents_parse(line):
-    app.parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+    build().parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import sys
 import pytest
 
 from netassay.cli import main
-from netassay.cli.app import app
+from netassay.cli.app import build
 from netassay.runs import Run, State, Store
 
 SMALL = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
+app = build()
 COMMANDS = sorted(name for name in app.resolved_commands() if not name.startswith("-"))
 
 

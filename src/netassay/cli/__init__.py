@@ -18,10 +18,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     from cyclopts import CycloptsError
 
-    from netassay.cli.app import app
+    from netassay.cli.app import build
 
+    words = sys.argv[1:] if words is None else list(words)
     try:
-        answer = app(sys.argv[1:] if words is None else list(words), exit_on_error=False, print_error=False)
+        answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)
     except NetassayError as error:

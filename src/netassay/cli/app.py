@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
+
 from cyclopts import App
 
 import netassay
-from netassay import study
 from netassay.cli import plans, results
-from netassay.cli.assay import assay_command
+from netassay.studies import STUDIES
 
-app = App(
-    name="netassay",
-    help="Assay a neural network: how much can it memorise, how stably does it train, what has it learned?",
-    version=netassay.__version__,
-    help_format="plaintext",
-    result_action="return_value",
-)
-
-for name in study.names():
-    app.command(assay_command(study.find(name)), name=name, group="Studies")
 _GROUPS = {
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (
@@ -32,6 +24,36 @@ _GROUPS = {
     ),
     "Help": (results.explain,),
 }
-for group, commands in _GROUPS.items():
-    for command in commands:
-        app.command(command, group=group)
+
+
+def build(word: str | None = None) -> App:
+    """All commands; with `word`, the first of a command line, only the study of that name is loaded."""
+    app = App(
+        name="netassay",
+        help=netassay.__doc__,
+        version=netassay.__version__,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    for name in STUDIES:
+        app.command(_study(name) if word in (None, name) else _named(name), name=name, group="Studies")
+    for group, commands in _GROUPS.items():
+        for command in commands:
+            app.command(command, group=group)
+    return app
+
+
+def _study(name: str) -> Callable[..., int]:
+    from netassay.cli.assay import assay_command
+    from netassay.study import find
+
+    return assay_command(find(name))
+
+
+def _named(name: str) -> Callable[[], None]:
+    # loading a study's config to make its flags costs a tenth of a second, which every other command would pay
+    def command() -> None:
+        raise AssertionError(f"command {name} was called without being loaded")
+
+    command.__doc__ = (import_module(f"netassay.studies.{name}").__doc__ or "").splitlines()[0]
+    return command

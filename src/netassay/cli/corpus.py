@@ -71,7 +71,7 @@ class Reading:
 def entropy(
     file: Annotated[Path, Parameter(help="Text, .jsonl, .parquet or .npy (text and .jsonl also gzip).")],
     *,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = Reading(),
     window: Annotated[
         int | None, Parameter(help="Contexts are the last tokens, so many, instead of all before.")
     ] = None,
@@ -107,7 +107,7 @@ def bounds(
     width: Annotated[
         int | None, Parameter(help="Neurons of the hidden layer, if it is a one-layer decoder.")
     ] = None,
-    reading: Reading = Reading(),  # noqa: B008
+    reading: Reading = Reading(),
     format: Format = "table",
 ) -> int:
     """How many contexts a model of this size can hold at most and at least; with a corpus, whether it can that.

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from netassay import study
 from netassay.cli import progress
 from netassay.cli.assay import Store, Threads
 from netassay.cli.output import Format, answer, table
@@ -167,7 +166,9 @@ def explain(name: Annotated[str, Parameter(help="Name of a study.")], *, format:
 
     Example: netassay explain edge
     """
-    table([key._asdict() for key in study.find(name).config.explain()], format)
+    from netassay.study import find
+
+    table([key._asdict() for key in find(name).config.explain()], format)
     return 0
 
 

@@ -202,18 +202,19 @@ def _tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[_T
     nats, closing = np.zeros(longest), []
     alone = np.zeros(longest + 1, np.int64)
     for level in found:
-        closing.append(closing_nats(level.closed))
-        if not len(level.totals):
+        if level.closed is not None:
+            closing.append(closing_nats(level.closed))
+        if not len(level.counts):
             continue
-        t = level.length
+        t, widths, left = level.length, level.widths, level.alone
         span = slice(t, t + 1 + level.more)
-        shared[span], predicted[span] = len(level.totals), level.totals.sum()
-        certain[span] = (level.widths == 1).sum()
-        branches[t] = len(level.counts) - len(level.totals)
+        shared[span], predicted[span] = len(widths), len(level.members)
+        certain[span] = np.count_nonzero(widths == 1)
+        branches[t] = len(level.counts) - len(widths)
         nats[t] = _entropy_nats(level)
         # a sequence alone from length t + 1 on has one context at each length short of its own
-        alone[t + 1] += len(level.alone)
-        np.subtract.at(alone, lengths[level.alone], 1)
+        alone[t + 1] += len(left)
+        np.subtract.at(alone, lengths[left], 1)
     own = np.cumsum(alone)[:-1]
     assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
     return _Tally(shared + own, predicted + own, certain + own, branches, nats), math.fsum(closing)
@@ -221,10 +222,12 @@ def _tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[_T
 
 def _entropy_nats(level: Level) -> float:
     """Sum over contexts and next tokens of c ln(total / c), every term positive so that nothing cancels."""
-    split = level.widths > 1
-    totals, widths = level.totals[split], level.widths[split]
-    counts = level.counts[np.repeat(split, level.widths)]
-    total = np.repeat(totals, widths)
+    widths = level.widths
+    split = widths > 1
+    if not split.any():
+        return 0.0
+    counts = level.counts[split.repeat(widths)]
+    total = level.totals[split].repeat(widths[split])
     once = counts == 1
     several, whole = counts[~once], total[~once]
     # ln(total / c) as log1p keeps its digits where c is nearly the total

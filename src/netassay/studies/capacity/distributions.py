@@ -101,15 +101,14 @@ def _entries(
     """The contexts of at least `least` tokens, level by level."""
     for level in levels(ids, starts, lengths, vocabulary):
         spans = np.arange(max(least, level.length), level.length + level.more + 1)
-        if len(level.totals) and len(spans):
-            firsts = level.firsts
-            heads = firsts[np.cumsum(level.widths) - level.widths]
-            begin = np.minimum.reduceat(starts[level.members], heads)
+        if len(level.counts) and len(spans):
+            begin = np.minimum.reduceat(starts[level.members], level.edges[level.forks[:-1]])
+            firsts = starts[level.members[level.edges[:-1]]]
             yield _Entries(
                 np.tile(begin, len(spans)),
                 np.repeat(spans, len(begin)),
                 np.tile(level.widths, len(spans)),
-                np.add.outer(spans, starts[level.members[firsts]]).ravel(),
+                np.add.outer(spans, firsts).ravel(),
                 np.tile(level.counts, len(spans)),
             )
         # a sequence on its own from here on: each longer prefix is a context with one next token

@@ -12,35 +12,43 @@ from jaxtyping import Int, Int64
 FEW = 1 << 14
 CELLS = 1 << 18
 
+WORD = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
     """The contexts of one length that more than one sequence began with, and their next tokens.
 
-    `totals` (a,): sequences that go on after each context. `widths` (a,): its distinct next tokens. `counts`
-    (b,), b the sum of the widths: sequences by next token, context by context, tokens ascending. `members`
-    (m,), m the sum of the counts: those sequences in the same order. `closed` (e, 2): for every context at
-    which sequences end, how many end and how many go on. `more`: at so many further lengths the same sequences
-    share the same contexts, each with a single next token.
+    `members` (m,): those sequences that go on, by context and next token. `edges` (b + 1,): where in `members`
+    each (context, next token) begins, and their end. `forks` (a + 1,): where in `edges` each context begins, and
+    their end. `closed` (e, 2): for every context at which sequences end, how many end and how many go on; None
+    where no sequence ends. `more`: at so many further lengths the same sequences share the same contexts, each
+    with a single next token.
     """
 
     length: int
     more: int
-    totals: Int64[np.ndarray, " a"]
-    widths: Int64[np.ndarray, " a"]
-    counts: Int64[np.ndarray, " b"]
     members: Int64[np.ndarray, " m"]
-    closed: Int64[np.ndarray, "e 2"]
+    edges: Int64[np.ndarray, " b+1"]
+    forks: Int64[np.ndarray, " a+1"]
+    counts: Int64[np.ndarray, " b"]
+    closed: Int64[np.ndarray, "e 2"] | None
 
     @property
-    def firsts(self) -> Int64[np.ndarray, " b"]:
-        """Where in `members` the sequences of each count begin."""
-        return np.cumsum(self.counts) - self.counts
+    def widths(self) -> Int64[np.ndarray, " a"]:
+        """Distinct next tokens of each context."""
+        return self.forks[1:] - self.forks[:-1]
+
+    @property
+    def totals(self) -> Int64[np.ndarray, " a"]:
+        """Sequences that go on after each context."""
+        ends = self.edges[self.forks]
+        return ends[1:] - ends[:-1]
 
     @property
     def alone(self) -> Int64[np.ndarray, " l"]:
         """The sequences that share their prefix of length + 1 with none; they are in no later level."""
-        return self.members[self.firsts[self.counts == 1]]
+        return self.members[self.edges[:-1][self.counts == 1]]
 
 
 def levels(
@@ -60,25 +68,25 @@ def levels(
     group = np.zeros(len(active), np.int64)
     length, shortest = 0, int(lengths[active].min()) if len(active) else 0
     while len(active):
-        closed = np.empty((0, 2), np.int64)
+        closed = None
         if length >= shortest:
             going = lengths[active] > length
             closed = _closed(group, going)
             active, group = active[going], group[going]
         keys, order = _sorted(group, tokens[starts[active] + length], bits)
         edges = _edges(keys)
-        parents = _edges(keys[edges[:-1]] >> np.uint64(bits))
-        counts, members = np.diff(edges), active[order]
+        forks = _edges(keys[edges[:-1]] >> np.uint64(bits))
+        counts, members = edges[1:] - edges[:-1], active[order]
         shared = counts > 1
         sizes = counts[shared]
-        active = members[np.repeat(shared, counts)]
-        group = np.repeat(np.arange(len(sizes)), sizes)
+        active = members[shared.repeat(counts)]
+        group = np.arange(len(sizes)).repeat(sizes)
         more = 0
-        if len(sizes) == len(counts) == len(parents) - 1 and 0 < len(active) <= FEW:
+        if len(sizes) == len(counts) == len(forks) - 1 and 0 < len(active) <= FEW:
             more = _agreeing(
                 tokens, starts[active] + length + 1, int(lengths[active].min()) - length - 1, sizes
             )
-        yield Level(length, more, np.diff(edges[parents]), np.diff(parents), counts, members, closed)
+        yield Level(length, more, members, edges, forks, counts, closed)
         length += 1 + more
 
 
@@ -102,7 +110,7 @@ def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray
     low = max(len(keys) - 1, 0).bit_length()
     high = (int(group[-1]) if len(group) else 0).bit_length()
     assert high + bits <= 64, "more (context, token) pairs than 64 bits name"
-    if high + bits + low > 64:
+    if high + bits + low > WORD:
         order = np.argsort(keys, kind="stable")
         return keys[order], order
     # sorting bare integers is several times faster than sorting an index by them
@@ -118,7 +126,10 @@ def _edges(keys: np.ndarray) -> Int64[np.ndarray, " groups+1"]:
     """Where each run of equal keys begins, and the end of the last."""
     if not len(keys):
         return np.zeros(1, np.int64)
-    return np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
+    change = np.empty(len(keys) + 1, bool)
+    change[0] = change[-1] = True
+    np.not_equal(keys[1:], keys[:-1], out=change[1:-1])
+    return change.nonzero()[0]
 
 
 def _closed(group: np.ndarray, going: np.ndarray) -> Int64[np.ndarray, "e 2"]:

@@ -1,0 +1,177 @@
+"""The entropy lower bound beside group-bys written by hand for it, and beside the definition's triple loop.
+
+Run: .venv/bin/python benchmarks/entropy.py [--tokens 10000000]. One thread everywhere; times are CPU seconds of
+this process, medians of interleaved repeats. DuckDB takes part if it is installed (the extra `bench`).
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = "1"
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import polars as pl
+import torch
+
+from netassay.formats.corpus import read_corpus
+from netassay.studies.capacity.contexts import contexts
+
+LENGTH = 10
+VOCABULARY = 50_000
+MULTIPLIER = 0x9E3779B97F4A7C15
+STORIES = Path(__file__).parents[2] / "shared" / "data" / "text" / "tinystories.txt"
+
+
+def zipf(tokens: int, exponent: float) -> np.ndarray:
+    """Documents of ten tokens drawn independently, the k-th most frequent with weight k^-exponent."""
+    weights = np.arange(1, VOCABULARY + 1) ** -exponent
+    drawn = np.random.default_rng(0).choice(VOCABULARY, size=tokens, p=weights / weights.sum())
+    return drawn.reshape(-1, LENGTH)
+
+
+def by_netassay(documents: np.ndarray) -> float:
+    return contexts(documents, length=LENGTH).bound_nats_with_empty
+
+
+def entropy_of_counts(counts: pl.DataFrame) -> float:
+    return float(counts.select((pl.col("len") * pl.col("len").log()).sum()).item())
+
+
+def by_polars_hash(documents: np.ndarray) -> float:
+    """A rolling hash column, grouped once a length; equal lengths, so the levels telescope to the last."""
+    frame = pl.DataFrame({"h": np.zeros(len(documents), np.uint64)})
+    sums = [len(documents) * math.log(len(documents))]
+    with np.errstate(over="ignore"):
+        for column in documents.T:
+            h = (frame["h"].to_numpy() + column.astype(np.uint64) + np.uint64(1)) * np.uint64(MULTIPLIER)
+            frame = pl.DataFrame({"h": h ^ (h >> np.uint64(29))})
+            sums.append(entropy_of_counts(frame.group_by("h").len()))
+    return math.fsum(a - b for a, b in pairwise(sums))
+
+
+def by_polars_columns(documents: np.ndarray) -> float:
+    """Whole documents grouped by their ten columns, then rolled up a column at a time."""
+    names = [f"t{i}" for i in range(LENGTH)]
+    frame = pl.DataFrame(dict(zip(names, documents.T.astype(np.int32), strict=True)))
+    counts = frame.group_by(names).len()
+    sums = [entropy_of_counts(counts)]
+    for size in range(LENGTH - 1, 0, -1):
+        counts = counts.group_by(names[:size]).agg(pl.col("len").sum())
+        sums.append(entropy_of_counts(counts))
+    sums.append(len(documents) * math.log(len(documents)))
+    return math.fsum(b - a for a, b in pairwise(sums))
+
+
+def by_duckdb(documents: np.ndarray) -> float:
+    """Whole documents grouped by their ten columns, then rolled up a column at a time, in SQL."""
+    import duckdb
+
+    columns = {f"t{i}": column.astype(np.int32) for i, column in enumerate(documents.T)}
+    names = ", ".join(columns)
+    with duckdb.connect(config={"threads": 1}) as base:
+        base.register("documents", columns)
+        base.execute(f"create table g as select {names}, count(*) as c from documents group by {names}")
+        sums = [base.execute("select sum(c * ln(c)) from g").fetchone()[0]]
+        for size in range(LENGTH - 1, 0, -1):
+            kept = ", ".join(list(columns)[:size])
+            base.execute(f"create or replace table g as select {kept}, sum(c) as c from g group by {kept}")
+            sums.append(base.execute("select sum(c * ln(c)) from g").fetchone()[0])
+    sums.append(len(documents) * math.log(len(documents)))
+    return math.fsum(b - a for a, b in pairwise(sums))
+
+
+def by_triple_loop(documents: list[torch.Tensor]) -> float:
+    """The definition, word by word: contexts, tokens of the vocabulary, documents."""
+    found = {tuple(d[:t].tolist()): d[:t] for d in documents for t in range(len(d))}
+    vocabulary = torch.cat(documents).unique()
+    bound = 0.0
+    for context in found.values():
+        t = len(context)
+        counts = []
+        for token in vocabulary:
+            count = 0
+            for document in documents:
+                count += torch.equal(document[:t], context) and bool(document[t] == token)
+            counts.append(count)
+        bound -= sum(c * math.log(c / sum(counts)) for c in counts if c)
+    return bound
+
+
+def by_list_loop(documents: list[list[int]]) -> float:
+    """The same loops over lists of Python integers."""
+    vocabulary = {token for d in documents for token in d}
+    bound = 0.0
+    for context in {tuple(d[:t]): d[:t] for d in documents for t in range(len(d))}.values():
+        t = len(context)
+        counts = [sum(d[:t] == context and d[t] == token for d in documents) for token in vocabulary]
+        bound -= sum(c * math.log(c / sum(counts)) for c in counts if c)
+    return bound
+
+
+def timed(job: Callable[[], float]) -> tuple[float, float]:
+    begin = time.process_time()
+    value = job()
+    return time.process_time() - begin, value
+
+
+def beside_group_bys(tokens: int, exponent: float, repeats: int) -> None:
+    documents = zipf(tokens, exponent)
+    jobs = {
+        "netassay": by_netassay,
+        "Polars, rolling hash": by_polars_hash,
+        "Polars, columns": by_polars_columns,
+    }
+    if find_spec("duckdb"):
+        jobs["DuckDB, columns"] = by_duckdb
+    else:
+        print("DuckDB is not installed (pip install netassay[bench]); it is left out")
+    runs = [
+        {name: timed(lambda job=job: job(documents)) for name, job in jobs.items()} for _ in range(repeats)
+    ]
+    print(
+        f"{tokens:,} Zipf tokens of exponent {exponent:g} in documents of {LENGTH}, {VOCABULARY:,} different"
+    )
+    for name in jobs:
+        seconds = median(run[name][0] for run in runs)
+        ratio = median(run[name][0] / run["netassay"][0] for run in runs)
+        assert math.isclose(runs[0][name][1], runs[0]["netassay"][1], rel_tol=1e-9), name
+        print(
+            f"  {name:22} {seconds:7.3f} s  {tokens / seconds / 1e6:6.1f} M tokens/s  {ratio:6.1f} times netassay's"
+        )
+
+
+def beside_loops(stories: int) -> None:
+    corpus = read_corpus(STORIES, unit="record", limit=LENGTH).documents
+    documents = [document.tolist() for document in corpus][:stories]
+    array, tensors = np.array(documents), [torch.tensor(document) for document in documents]
+    own = median(timed(lambda: by_netassay(array))[0] for _ in range(301))
+    expected = by_netassay(array)
+    print(f"first {LENGTH} tokens of {stories} stories: netassay {1e3 * own:.2f} ms")
+    for name, loop, held in [("tensors", by_triple_loop, tensors), ("lists", by_list_loop, documents)]:
+        seconds, value = timed(lambda loop=loop, held=held: loop(held))
+        assert math.isclose(value, expected, rel_tol=1e-9), name
+        print(f"  triple loop over {name:8} {seconds:7.2f} s  {seconds / own:10,.0f} times netassay's")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=10_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    for exponent in (1.0, 1.2):
+        beside_group_bys(words.tokens, exponent, words.repeats)
+    if STORIES.exists():
+        beside_loops(100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netassay.errors import DataError
+from netassay.formats.corpus import read_corpus
+from netassay.formats.documents import Documents, read_tokens
+
+RAGGED = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6), max_size=20)
+
+
+def lists(documents):
+    return [d.tolist() for d in documents]
+
+
+@given(RAGGED, st.integers(1, 7))
+def test_sequences_come_back(documents, length):
+    held = Documents.of(documents)
+    assert lists(held) == documents
+    assert lists(held.cut(length)) == [d[:length] for d in documents]
+    long = np.array([len(d) > 2 for d in documents], bool)
+    assert lists(held.select(long)) == [d for d in documents if len(d) > 2]
+    assert len(held) == len(documents)
+
+
+def test_one_document_by_number():
+    held = Documents.of([[1], [], [2, 3]])
+    assert held[-1].tolist() == [2, 3]
+    assert held[1].tolist() == []
+    with pytest.raises(IndexError):
+        held[3]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "int64"])
+def test_arrays_of_token_ids(dtype, tmp_path):
+    rows = np.arange(12).reshape(3, 4).astype(dtype)
+    np.save(tmp_path / "rows.npy", rows)
+    assert lists(read_tokens(tmp_path / "rows.npy")) == rows.tolist()
+    np.save(tmp_path / "line.npy", np.array([5, 6, 0, 7, 0, 0, 8], dtype))
+    assert lists(read_tokens(tmp_path / "line.npy")) == [[5, 6, 0, 7, 0, 0, 8]]
+    assert lists(read_tokens(tmp_path / "line.npy", end=0)) == [[5, 6, 0], [7, 0], [0], [8]]
+    (tmp_path / "ids.bin").write_bytes(np.array([1, 2, 9], np.dtype(dtype).newbyteorder("<")).tobytes())
+    assert lists(read_tokens(tmp_path / "ids.bin", dtype=dtype, end=2)) == [[1, 2], [9]]
+
+
+def test_arrays_that_are_refused(tmp_path):
+    path = tmp_path / "ids.npy"
+    for array, message in [
+        (np.ones(3), "holds float64"),
+        (np.zeros((2, 2, 2), int), r"shape \(2, 2, 2\)"),
+        (np.array([{"a": 1}], dtype=object), "no array of numbers"),
+    ]:
+        np.save(path, array)
+        with pytest.raises(DataError, match=message):
+            read_tokens(path)
+    for content in (b"", b"no array", b"\x93NUMPY\x01\x00"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="no array of numbers"):
+            read_tokens(path)
+    with pytest.raises(DataError, match="No such file"):
+        read_tokens(tmp_path / "missing.npy")
+    path.write_bytes(b"123")
+    with pytest.raises(DataError, match="3 bytes are no whole number of uint16"):
+        read_tokens(path, dtype="uint16")
+    with pytest.raises(DataError, match="allowed are uint8"):
+        read_tokens(path, dtype="float32")
+
+
+def test_the_ending_tells_the_form(tmp_path):
+    texts = ["a b c", "a b"]
+    (tmp_path / "c.txt").write_text("\n".join(texts))
+    (tmp_path / "c.jsonl").write_text('{"text": "a b c"}\n{"text": "a b"}\n')
+    pl.DataFrame({"text": texts}).write_parquet(tmp_path / "c.parquet")
+    np.save(tmp_path / "c.npy", np.array([0, 1, 2, 0, 1]))
+    for name in ("c.txt", "c.jsonl", "c.parquet"):
+        assert lists(read_corpus(tmp_path / name).documents) == [[0, 1, 2], [0, 1]]
+        assert lists(read_corpus(tmp_path / name, limit=1).documents) == [[0], [0]]
+    assert lists(read_corpus(tmp_path / "c.npy", end=2).documents) == [[0, 1, 2], [0, 1]]
+    with pytest.raises(DataError, match="column 'text' is of files"):
+        read_corpus(tmp_path / "c.txt", column="text")
+    with pytest.raises(DataError, match="end=0 parts token ids"):
+        read_corpus(tmp_path / "c.txt", end=0)
+
+
+@pytest.mark.parametrize(("content", "reason"), [("", "the file is empty"), ("\n \n", "2 blank line")])
+def test_an_empty_corpus_is_refused(content, reason, tmp_path):
+    path = tmp_path / "empty.txt"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"holds no document with a token .{reason}"):
+        read_corpus(path)
