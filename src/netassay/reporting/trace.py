@@ -20,6 +20,7 @@ LINE_POINTS = 1_000
 _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
 LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
+_MARGIN = 50  # the outermost part of a long line that carries no shape, one in so many points
 MARKS = 30  # up to so many points a line, each is marked; of longer lines a few are
 _SPARSE = 7
 _SHAPED_SERIES = 6
@@ -168,12 +169,14 @@ def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
     turn = pl.col("series").replace_strict(list(series), range(len(series)), default=0, return_dtype=pl.Int64)
     step = length // _SPARSE
     sparse = place % step == (2 * turn + 1) * step // (2 * max(1, len(series)))
+    margin = (length + _MARGIN - 1) // _MARGIN  # a shape at the end of a long line would be cut by the frame
+    inside = (place >= margin) & (place < length - margin)
     drawn = pl.col("y").is_not_null()
     return points.with_columns(
         label=pl.lit(None, pl.String),
         kind=pl.lit("point"),
         near=near & drawn,
-        marked=drawn & pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse),
+        marked=drawn & pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside),
     )
 
 
