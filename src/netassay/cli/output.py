@@ -87,7 +87,8 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return json.dumps(_plain(value)) if isinstance(value, (list, tuple, Mapping)) else str(value)
+    # true and false as in configs and --where, not as in Python
+    return json.dumps(_plain(value)) if isinstance(value, (bool, list, tuple, Mapping)) else str(value)
 
 
 def _rounded(value: Any) -> str:

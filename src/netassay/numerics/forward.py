@@ -22,7 +22,12 @@ Batches = Iterable[tuple[Any, Any]]
 
 
 _IGNORED = -100  # target that torch's functional losses leave out unless told otherwise
-_MISFITS = (RuntimeError, ValueError, IndexError, TypeError)  # what torch raises when shapes and types do not fit
+_MISFITS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+)  # what torch raises when shapes and types do not fit
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ def evaluate(
     """Output and loss of every batch with weights such that the full loss is the weighted sum.
 
     `reduction` says what the loss does over the examples of a batch ("mean" or "sum"; default: what the loss
-    states, as a module, as `functools.partial(..., reduction=...)`, else "mean"). Examples are counted as the
-    first dimension of y (of its tensors, if it holds several). With `cut`, the loss is taken at a detached copy of the output. Mode, gradients, buffers and random state of
-    the model stay as they were. Raises ModelError or DataError for what cannot be assayed, and when a second
+    states, as a module or as `functools.partial(..., reduction=...)`, else "mean"). Examples are counted as
+    the first dimension of y (of its tensors, if it holds several). With `cut`, the loss is taken at a
+    detached copy of the output. Mode, gradients, buffers and random state of the model stay as they were.
+    Raises ModelError or DataError for what cannot be assayed, and when a second
     pass does not give the same loss.
     """
     mean = _reduction(loss, reduction) == "mean"

@@ -111,6 +111,7 @@ def sweep(
     Called again after any interruption it goes on with what is left. `workers` runs at a time (by default one a core)
     share this machine's cores, unless another executor is given.
     """
+    LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
     laid = lay_out(plan, store)
     left = [run.folder for run in laid.runs if not run.state.is_final]
     local = LocalProcesses.sharing(len(left), workers)
