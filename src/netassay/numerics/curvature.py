@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.errors import ModelError
+from netassay.errors import ModelError, NotFinite
 from netassay.numerics.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.numerics.forward import Batches, Loss, evaluate
 from netassay.numerics.tape import GaussNewtonTape, HessianTape, differentiable_once, not_twice_differentiable
@@ -72,7 +72,7 @@ class Curvature:
             raise self._explained("a custom function is marked once_differentiable")
         self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
         if not bool(self.gradient.isfinite().all()):
-            raise ModelError(
+            raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
 
