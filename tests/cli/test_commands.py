@@ -149,6 +149,15 @@ def test_workers_below_one_are_refused_and_nothing_written(capsys):
     assert not Path("runs").exists()
 
 
+def test_ids_stay_whole_in_a_narrow_terminal(capsys, store, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes standard output for a terminal
+    run("runs", "--store", str(store))
+    drawn = capsys.readouterr().out
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in drawn.splitlines()) <= 60
+    assert all(found.id in drawn for found in Store(store).runs())
+
+
 def test_the_answer_of_a_sound_verify_has_the_columns_of_a_damaged_one(capsys, store):
     run("verify", "--store", str(store), "--format", "csv")
     assert capsys.readouterr().out == "run,file,what\n"
