@@ -57,6 +57,7 @@ def test_an_integer_for_a_number_is_the_same_config():
     ("values", "words"),
     [
         ({"litre": 2.0}, ["unknown key 'litre'", "did you mean 'litres'?"]),
+        ({"self": 2.0}, ["unknown key 'self'"]),
         ({"zzz": 2.0}, ["unknown key 'zzz'", "known: cups, litres, metal, whistle"]),
         ({"litres": 11.0}, ["litres = 11.0", "above 0 to 10"]),
         ({"litres": 0.0}, ["litres = 0.0", "above 0"]),
@@ -102,8 +103,11 @@ def test_explain_tells_every_key():
 def test_reads_toml_and_json_alike(tmp_path):
     (tmp_path / "a.toml").write_text('litres = 2\nmetal = "copper"\n')
     (tmp_path / "a.json").write_text('{"litres": 2, "metal": "copper"}')
-    one, other = (Kettle.from_mapping(read(tmp_path / name)) for name in ("a.toml", "a.json"))
-    assert one == other == Kettle(litres=2.0, metal="copper")
+    (tmp_path / "b.toml").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.toml").read_bytes())
+    one, other, third = (
+        Kettle.from_mapping(read(tmp_path / name)) for name in ("a.toml", "a.json", "b.toml")
+    )
+    assert one == other == third == Kettle(litres=2.0, metal="copper")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,10 @@ def test_reads_toml_and_json_alike(tmp_path):
         ("a.toml", b"litres = \n", "line 1"),
         ("a.json", b'{"litres": 2,}', "line 1"),
         ("a.json", b"[1, 2]", "holds a list"),
+        ("a.json", b'{"cups": 2, "cups": 3}', "key 'cups' is given twice"),
+        ("a.json", b'{"cups": ' + b"1" * 5000 + b"}", "5000 digits"),
+        ("a.toml", b"cups = " + b"1" * 5000, "5000 digits"),
+        ("a.json", b"[" * 100_000, "nested too deep"),
         ("a.yaml", b"litres: 2", "end in .toml or .json"),
         ("a.toml", b"\xff\xfe", "UTF-8"),
         ("missing.toml", None, "cannot be read"),

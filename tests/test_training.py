@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory import Memory
 
-from netassay.training import Every, Outcome, train
+from netassay.training import Diverged, Every, Outcome, train
 
 
 class Quadratic:
@@ -93,6 +93,21 @@ def test_divergence_names_step_loss_and_rule():
     assert "128" in result.message
     assert "more than 100 times the first, 0.5" in result.message
     assert list(memory.steps) == [0, 1, 2, 3, 4]
+
+
+def test_a_trainee_may_say_itself_that_it_diverged():
+    class Steep(Quadratic):
+        def measure(self, step):
+            values = super().measure(step)
+            if step == 2:
+                raise Diverged(values, "the slope is infinite")
+            return values
+
+    memory = Memory()
+    result = train(Steep(0.1), memory, steps=9)
+    assert (result.outcome, result.step) == (Outcome.DIVERGED, 2)
+    assert result.message == "diverged at step 2: the slope is infinite"
+    assert list(memory.steps) == [0, 1, 2]
 
 
 def test_commit_seconds_zero_commits_at_every_step():

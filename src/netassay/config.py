@@ -48,7 +48,7 @@ class Config(BaseModel):
     example: ClassVar[str]
     """A command line, shown in the help of the study's command."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:  # "self" too may be a mistyped key
         try:
             super().__init__(**values)
         except ValidationError as refused:
@@ -92,7 +92,7 @@ class Config(BaseModel):
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a TOML or JSON file (told by its ending); ConfigError names file, line and cause."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise ConfigError(f"{path}: cannot be read ({cause}); give a TOML or JSON file in UTF-8") from None
     suffix = Path(path).suffix.lower()
@@ -100,13 +100,26 @@ def read(path: Path) -> dict[str, Any]:
         if suffix == ".toml":
             return tomllib.loads(text)
         if suffix == ".json":
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_once)
             if not isinstance(values, dict):
                 raise ConfigError(f"{path}: holds a {type(values).__name__}; a config is an object of keys")
             return values
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as cause:
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deep; a config is a flat list of keys") from None
+    except ValueError as cause:  # not well formed, or a whole number of thousands of digits
         raise ConfigError(f"{path}: not valid {suffix[1:].upper()}: {cause}") from None
     raise ConfigError(f"{path}: ending {suffix!r} is not known; configs end in .toml or .json")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} is given twice; give it once")
+    return values
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -23,6 +23,10 @@ class ModelError(NetassayError, ValueError):
     """A module, loss or data iterator that cannot be assayed as it is."""
 
 
+class NotFinite(ModelError):
+    """A gradient or curvature that is not finite although the loss is: how a diverging descent may first show."""
+
+
 class StoreError(NetassayError):
     """A run folder or store that cannot be read or written."""
 

@@ -11,12 +11,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from netassay.config import Config
-from netassay.errors import Interrupted, NetassayError, RunFailed
+from netassay.errors import ConfigError, Interrupted, NetassayError, RunFailed
 from netassay.runs import Run, RunWriter, State
 from netassay.study import configure, find
 
 if TYPE_CHECKING:
     from netassay.training import Metric
+
+MOST_THREADS = (
+    1024  # many more than any machine has cores; torch dies of a number that the system cannot start
+)
 
 Watch = Callable[[int, "Mapping[Metric, float]"], None]
 """Told each step and its numbers while a run goes on."""
@@ -38,6 +42,8 @@ def perform(
     raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed. `from_step`
     goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
     """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
     run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
     if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run

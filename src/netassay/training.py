@@ -56,11 +56,22 @@ class Recorder(Protocol):
         """Whether somebody asked the run to stop (a signal)."""
 
 
+class Diverged(Exception):
+    """Raised by `Trainee.measure` where the loss is finite and what else is due at that step is not."""
+
+    def __init__(self, values: Mapping[Metric, float], reason: str) -> None:
+        super().__init__(reason)
+        self.values, self.reason = values, reason
+
+
 class Trainee(Protocol):
     """What is trained. Its whole future must follow from `state()`."""
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        """Numbers at the weights of `step`, "loss" (of training) always among them; the rest by its schedules."""
+        """Numbers at the weights of `step`, "loss" (of training) always among them; the rest by its schedules.
+
+        Raises Diverged, with the numbers there are, where others that are due are not finite.
+        """
 
     def advance(self) -> None:
         """One optimiser step from the weights just measured."""
@@ -131,12 +142,15 @@ def train(
         if stop:
             return Result(Outcome.INTERRUPTED, step, f"stopped at step {step} of {steps}")
 
-        values = trainee.measure(step)
+        try:
+            values, reason = trainee.measure(step), ""
+        except Diverged as gone:
+            values, reason = gone.values, gone.reason
         recorder.record(step, values)
         watch(step, values)
         if math.isnan(first_loss):
             first_loss = values["loss"]
-        if reason := diverged(values["loss"], first_loss, divergence_factor):
+        if reason := reason or diverged(values["loss"], first_loss, divergence_factor):
             return Result(Outcome.DIVERGED, step, f"diverged at step {step}: {reason}")
         if step == steps:
             return Result(Outcome.FINISHED, step)

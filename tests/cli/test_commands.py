@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from netassay.cli import main
 from netassay.cli.app import build
 from netassay.runs import Run, State, Store
+from netassay.studies.edge.config import EdgeConfig
 
 SMALL = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
 app = build()
@@ -76,11 +79,101 @@ def test_runs_lists_selects_and_keeps_one_set_of_keys(capsys, store):
 
 
 @pytest.mark.parametrize("what", ["summary", "config", "metrics", "tables", "events"])
-@pytest.mark.parametrize("format", ["table", "json", "csv"])
-def test_show(capsys, store, what, format):
+def test_show(capsys, store, what):
     name = Store(store).runs()[0].id
-    run("show", name, "--store", str(store), "--what", what, "--format", format)
+    words = ["show", name, "--store", str(store), "--what", what]
+    run(*words)
     assert capsys.readouterr().out.strip()
+    run(*words, "--format", "json")
+    assert json.loads(capsys.readouterr().out)
+    one_table = ["--name", "phases"] if what == "tables" else []
+    run(*words, *one_table, "--format", "csv")
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_all_tables_are_one_object_and_no_csv(capsys, store, tmp_path):
+    found = Store(store).runs()[0]
+    words = ["show", found.id, "--store", str(store), "--what", "tables"]
+    run(*words, "--format", "json")
+    answer = json.loads(capsys.readouterr().out)
+    assert {name: len(rows) for name, rows in answer.items()} == {
+        name: found.table(name).height for name in found.tables()
+    }
+    run(*words, "--format", "csv", code=2)
+    assert "choose with --name: metrics, phases" in capsys.readouterr().err
+    planned = Run.create(tmp_path, study="edge", config=EdgeConfig().mapping(), digest=EdgeConfig().digest)
+    run("show", planned.id, "--store", str(tmp_path), "--what", "tables", "--format", "json")
+    assert json.loads(capsys.readouterr().out) == {}
+
+
+def test_a_name_is_not_ignored(capsys, store):
+    run("show", Store(store).runs()[0].id, "--store", str(store), "--name", "loss", code=2)
+    assert "--what metrics" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["edge", "--seed", "1.5"], "'1.5' is no whole number"),
+        (["edge", "--threads", "1.5"], "'1.5' is no whole number"),
+        (["edge", "--threads", "0"], "threads = 0 is not allowed"),
+        (["edge", "--threads", "-1"], "threads = -1 is not allowed"),
+        (["edge", "--threads", "100000"], "threads = 100000 is not allowed"),
+        (["edge", "--seed", str(2**63)], "seed = 9223372036854775808 is not allowed"),
+        (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is no whole number"),
+        (["show", "x" * 5000], "no run"),
+        (["verify"], "no such folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(capsys, words, told):
+    run(*words, code=2)
+    assert told in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_what_is_no_file_is_not_replaced(capsys, store):
+    os.mkfifo("pipe.csv")
+    for words in (["report", "--out", "pipe.csv"], ["export", "pipe.csv"]):
+        run(*words, "--store", str(store), code=2)
+        assert "is no file" in capsys.readouterr().err
+    assert Path("pipe.csv").is_fifo()
+
+
+def test_workers_below_one_are_refused_and_nothing_written(capsys):
+    Path("p.toml").write_text('study = "edge"\n')
+    for options in (["--workers", "0"], ["--workers", "-2", "--dry-run"]):
+        run("sweep", "p.toml", *options, code=2)
+        assert "at least 1 run at a time" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_ids_stay_whole_in_a_narrow_terminal(capsys, store, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes standard output for a terminal
+    run("runs", "--store", str(store))
+    drawn = capsys.readouterr().out
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in drawn.splitlines()) <= 60
+    assert all(found.id in drawn for found in Store(store).runs())
+
+
+def test_the_answer_of_a_sound_verify_has_the_columns_of_a_damaged_one(capsys, store):
+    run("verify", "--store", str(store), "--format", "csv")
+    assert capsys.readouterr().out == "run,file,what\n"
+
+
+@pytest.mark.parametrize(
+    "value", ["1" * 5000, "[" * 100_000, "nan", ""], ids=["digits", "deep", "nan", "none"]
+)
+def test_odd_values_of_where_select_nothing(capsys, store, value):
+    run("runs", "--store", str(store), "--where", f"depth={value}", "--format", "json")
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_truth_values_are_written_as_where_reads_them(capsys, store):
+    run("show", Store(store).runs()[0].id, "--store", str(store), "--what", "config", "--format", "csv")
+    assert "bias,true" in capsys.readouterr().out.splitlines()
 
 
 def test_verify_finds_a_flipped_byte(capsys, store, tmp_path):

@@ -298,3 +298,17 @@ def test_infinite_second_derivative_is_an_error_not_a_number():
     nn.init.zeros_(model.weight)
     with pytest.raises((ModelError, DataError), match="not finite"):
         Curvature(model, lambda o, t: o.abs().sqrt().sum(), [(torch.ones(1, 1).double(), torch.ones(1))])
+
+
+@pytest.mark.parametrize("vector", [np.ones(5), torch.ones(5, dtype=torch.complex128), [1.0] * 5])
+def test_what_is_no_real_tensor_is_refused(vector):
+    x, _, y = examples()
+    curvature = Curvature(nn.Linear(5, 1, bias=False).double(), half_square, [(x, y[:, :1])])
+    with pytest.raises(ModelError, match="give a real tensor"):
+        curvature.product(vector)
+
+
+def test_sparse_gradients_are_refused_by_name():
+    model = nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Flatten(), nn.Linear(6, 3)).double()
+    with pytest.raises(ModelError, match=r"gradient of '0\.weight' is sparse"):
+        Curvature(model, nn.CrossEntropyLoss(), [(torch.tensor([[0, 1], [2, 3]]), torch.tensor([0, 1]))])

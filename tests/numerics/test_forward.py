@@ -1,5 +1,8 @@
+from functools import partial
+
 import pytest
 import torch
+import torch.nn.functional as F
 from dense import examples, half_square, network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,6 +23,44 @@ def test_full_loss_weights_means_by_their_examples():
     assert total(evaluate(model, half_square, [(X[:3], Y[:3]), (X[3:], Y[3:])])) == pytest.approx(
         whole, rel=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        (lambda x: x, lambda y: (y, y)),
+        (lambda x: x, lambda y: {"target": y}),
+        (lambda x: (x,), lambda y: [y, y]),
+        (lambda x: {"input": x}, lambda y: (y,)),
+        (lambda x: {"input": x}, lambda y: {"target": y}),
+    ],
+)
+def test_targets_of_several_parts_are_as_many_as_their_tensors_are_long(wrapped):
+    of_x, of_y = wrapped
+    model = network()
+
+    def loss(output, parts):
+        return half_square(output, next(iter(parts.values())) if isinstance(parts, dict) else parts[0])
+
+    batches = [(of_x(X[:3]), of_y(Y[:3])), (of_x(X[3:]), of_y(Y[3:]))]
+    whole = total(evaluate(model, half_square, [(X, Y)]))
+    assert total(evaluate(model, loss, batches)) == pytest.approx(whole, rel=1e-12)
+
+
+def test_one_target_an_example_is_counted_by_the_inputs():
+    batches = [(X[:3], list(Y[:3])), (X[3:], list(Y[3:]))]
+    whole = total(evaluate(network(), half_square, [(X, Y)]))
+    found = evaluate(network(), lambda o, y: half_square(o, torch.stack(y)), batches)
+    assert total(found) == pytest.approx(whole, rel=1e-12)
+
+
+def test_the_reduction_of_a_partial_function_is_read():
+    halves = [(X[:3], LABEL[:3]), (X[3:], LABEL[3:])]
+    whole = total(evaluate(network(), F.cross_entropy, [(X, LABEL)]))
+    summed = total(evaluate(network(), partial(F.cross_entropy, reduction="sum"), halves))
+    assert summed == pytest.approx(len(X) * whole, rel=1e-12)
+    with pytest.raises(ModelError, match="reduction of cross_entropy is 'none'"):
+        evaluate(network(), partial(F.cross_entropy, reduction="none"), halves)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -79,6 +120,8 @@ def test_bad_batches(batches, message):
         (lambda o, t: half_square(o.detach(), t), "does not depend"),
         (lambda o, t: half_square(o, t) * torch.inf, "the loss is inf"),
         (lambda o, t: (o @ t).sum(), "batch 0: the loss failed"),
+        (lambda o, t: F.cross_entropy(o, LABEL + 3), "batch 0: the loss failed.*out of bounds"),
+        (lambda o, t: F.cross_entropy(o, LABEL[:5]), "batch 0: the loss failed.*batch_size"),
         (nn.MSELoss(reduction="none"), "reduction of MSELoss is 'none'"),
         (lambda o, t: half_square(o + 0.1 * torch.randn_like(o), t), "drew random numbers"),
     ],
@@ -124,13 +167,38 @@ def test_functional_dropout_is_found_out():
 
 @pytest.mark.parametrize(
     "loss",
-    [nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]).double()), nn.CrossEntropyLoss(ignore_index=1)],
+    [
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]).double()),
+        nn.CrossEntropyLoss(ignore_index=1),
+        partial(F.cross_entropy, ignore_index=1),
+        partial(F.cross_entropy, weight=torch.tensor([1.0, 2.0, 3.0]).double()),
+    ],
 )
 def test_means_that_do_not_combine_are_refused_over_several_batches(loss):
     halves = [(X[:10], LABEL[:10]), (X[10:], LABEL[10:])]
     with pytest.raises(ModelError, match="do not combine"):
         evaluate(network(), loss, halves)
     evaluate(network(), loss, [(X, LABEL)])
+
+
+def test_targets_that_torch_leaves_out_by_itself_are_found():
+    masked = LABEL.clone()
+    masked[:2] = -100
+    with pytest.raises(ModelError, match="cross_entropy ignores targets equal to -100"):
+        evaluate(network(), F.cross_entropy, [(X[:10], masked[:10]), (X[10:], masked[10:])])
+
+
+def test_a_model_that_writes_into_its_input_is_refused():
+    class Doubling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.line = nn.Linear(5, 3).double()
+
+        def forward(self, x):
+            return self.line(x.mul_(2))
+
+    with pytest.raises(ModelError, match="Doubling or the loss changes its input in place"):
+        evaluate(Doubling(), half_square, [(X.clone(), Y)])
 
 
 def test_buffers_stay_even_when_the_model_fails():

@@ -142,3 +142,9 @@ def test_inside_no_grad_it_still_works():
     with torch.no_grad():
         found = netassay.sharpness(network(), half_square, [(X, Y)], blocks="layer")
     assert found.values[0] > 0
+
+
+@pytest.mark.parametrize("k", [0, -1, True])
+def test_k_is_a_whole_number_from_one(k):
+    with pytest.raises(ModelError, match=r"k=.*whole number, at least 1"):
+        netassay.sharpness(network(), half_square, [(X, Y)], k=k)

@@ -58,7 +58,9 @@ def test_size_is_the_number_of_runs(depths, sizes, repeats):
             {"study": "edge", "axes": {"seed": list(range(2000)), "width": list(range(1, 1001))}},
             ["2,000,000 runs"],
         ),
-        ({}, ["study"]),
+        ({}, ["key 'study' is missing"]),
+        ({"study": "edge", "self": 1}, ["unknown key 'self'"]),
+        ({"study": "edge", "base": {"seed": 2**63}}, ["seed = 9223372036854775808"]),
     ],
 )
 def test_refusals(values, words):

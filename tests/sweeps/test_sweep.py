@@ -1,6 +1,7 @@
 """Sweeps of real child processes: done, failed, interrupted, killed, and gone on with."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from netassay.errors import Interrupted
+from netassay.errors import Interrupted, StoreError
 from netassay.runs import Run, State, Store
 from netassay.sweeps import Plan, outlook, sweep
 from netassay.sweeps.local import LocalProcesses
@@ -54,6 +55,58 @@ def test_a_killed_child_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
     assert done.runs[1].state is State.FINISHED
     again = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
     assert again.failed == {}
+
+
+def test_a_damaged_run_is_told_while_the_others_are_made_done(tmp_path):
+    chosen = plan(depth=[1, 2])
+    first, second = (config.digest[:12] for config in chosen.configs())
+    (tmp_path / f"edge-{first}").mkdir()
+    (tmp_path / f"edge-{first}" / "run.sqlite").write_bytes(b"no database")
+    ahead = outlook(chosen, tmp_path)
+    assert [row["state"] for row in ahead.rows] == ["damaged", "planned"]
+    assert "0 done, 1 left, 1 damaged" in ahead.in_words()
+    seen = []
+    done = sweep(chosen, tmp_path, workers=1, watch=seen.append)
+    assert [(row["run"], row["depth"], row["state"]) for row in done.rows()] == [
+        (f"edge-{first}", 1, "damaged"),
+        (f"edge-{second}", 2, "finished"),
+    ]
+    assert list(done.failed) == [f"edge-{first}"]
+    assert "is damaged" in done.rows()[0]["message"]
+    assert (seen[-1].total, seen[-1].done, list(seen[-1].failed)) == (2, 1, [f"edge-{first}"])
+
+
+def test_a_run_deleted_meanwhile_is_told_and_the_sweep_goes_on(tmp_path):
+    chosen = plan(depth=[1, 2])
+    gone = next(f"edge-{config.digest[:12]}" for config in chosen.configs())
+
+    def delete_first(progress):
+        if not progress.running and not progress.failed and progress.done == 0:
+            shutil.rmtree(tmp_path / gone)
+
+    done = sweep(chosen, tmp_path, workers=1, watch=delete_first)
+    assert list(done.failed) == [gone]
+    assert "is no run" in done.failed[gone]
+    assert [row["state"] for row in done.rows()] == ["damaged", "finished"]
+
+
+def test_a_run_that_another_sweep_ended_meanwhile_has_not_failed(tmp_path):
+    chosen = plan(depth=[1])
+
+    def held_by_another(folders, begun, ended):
+        begun(folders[0])
+        ended(folders[0], "is being written by process 1 on host elsewhere")
+        LocalProcesses(1, 1)(folders, lambda folder: None, lambda folder, cause: None)
+
+    done = sweep(chosen, tmp_path, execute=held_by_another)
+    assert done.failed == {}
+    assert done.rows()[0]["message"] == ""
+
+
+def test_a_store_that_cannot_be_written_stops_the_sweep(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="give a folder"):
+        sweep(plan(depth=[1, 2]), tmp_path / "file")
 
 
 def _python_that_kills_itself_once(folder):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
@@ -15,8 +15,20 @@ from netassay.config import allowed, read
 from netassay.errors import ConfigError
 from netassay.study import Study
 
+
+def whole_number(kind: Any, words: Sequence[Token]) -> int:
+    """The number in a flag's word; cyclopts by itself would round 1.5 to 2."""
+    try:
+        return int(words[0].value)
+    except ValueError:
+        raise ValueError(f"{words[0].value[:40]!r} is no whole number.") from None
+
+
 Store = Annotated[Path, Parameter(help="Folder that holds the runs.")]
-Threads = Annotated[int | None, Parameter(help="Threads; by default those the run began with, or all cores.")]
+Threads = Annotated[
+    int | None,
+    Parameter(converter=whole_number, help="Threads; by default those the run began with, or all cores."),
+]
 _ConfigFile = Annotated[Path | None, Parameter(help="TOML or JSON file of config keys; flags override it.")]
 
 _RUN_FLAGS: dict[str, tuple[Any, Any]] = {
@@ -68,7 +80,9 @@ def _config_flags(study: Study) -> list[inspect.Parameter]:
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
-        flags.append(_flag(name, Annotated[field.annotation, Parameter(help=words)], field.default, _WHAT))
+        whole = field.annotation in (int, int | None)
+        told = Parameter(help=words, converter=whole_number if whole else None)
+        flags.append(_flag(name, Annotated[field.annotation, told], field.default, _WHAT))
     return flags
 
 

@@ -59,7 +59,9 @@ def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in names:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-        drawn.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        # the first column is what a row is called by, to be copied whole however narrow the terminal
+        whole = name == names[0]
+        drawn.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         drawn.add_row(*(Text(_rounded(row.get(name))) for name in names))
     console = Console(highlight=False)
@@ -87,7 +89,8 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return json.dumps(_plain(value)) if isinstance(value, (list, tuple, Mapping)) else str(value)
+    # true and false as in configs and --where, not as in Python
+    return json.dumps(_plain(value)) if isinstance(value, (bool, list, tuple, Mapping)) else str(value)
 
 
 def _rounded(value: Any) -> str:

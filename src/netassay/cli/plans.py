@@ -9,10 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from netassay.cli import progress
-from netassay.cli.assay import Store
+from netassay.cli.assay import Store, whole_number
 from netassay.cli.output import Format, table
 
-Workers = Annotated[int | None, Parameter(help="Runs at a time; by default one a core.")]
+Workers = Annotated[
+    int | None, Parameter(converter=whole_number, help="Runs at a time; by default one a core.")
+]
 
 
 def sweep(

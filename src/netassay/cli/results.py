@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from netassay.cli import progress
-from netassay.cli.assay import Store, Threads
+from netassay.cli.assay import Store, Threads, whole_number
 from netassay.cli.output import Format, answer, table
 from netassay.errors import ConfigError, StoreError
 
-Runs = Annotated[tuple[str, ...], Parameter(help="Ids, beginnings of ids, or folders of runs.")]
 Some = Annotated[
     tuple[str, ...], Parameter(help="Ids, beginnings of ids, or folders of runs; none given: all.")
 ]
@@ -26,7 +26,10 @@ def resume(
     threads: Threads = None,
     from_step: Annotated[
         int | None,
-        Parameter(help="Go back to the checkpoint at this step (0: the start), if the newest is damaged."),
+        Parameter(
+            converter=whole_number,
+            help="Go back to the checkpoint at this step (0: the start), if the newest is damaged.",
+        ),
     ] = None,
     format: Format = "table",
 ) -> int:
@@ -67,7 +70,9 @@ def show(
         Literal["summary", "config", "metrics", "tables", "events"],
         Parameter(help="What of the run to show."),
     ] = "summary",
-    name: Annotated[str | None, Parameter(help="Only this metric or table.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="Only this metric or table (with --what metrics or tables).")
+    ] = None,
     format: Format = "table",
 ) -> int:
     """Show one run: its answer, config, recorded numbers, tables or events.
@@ -76,6 +81,8 @@ def show(
     """
     from netassay.performing import summarise
 
+    if name is not None and what not in ("metrics", "tables"):
+        raise ConfigError(f"--name {name} goes with --what metrics or --what tables, not with {what}")
     found = _find(run, store)
     if what == "summary":
         answer(summarise(found), format)
@@ -87,9 +94,24 @@ def show(
         frame = found.metrics(name)
         table(frame.to_dicts(), format, columns=frame.columns, empty="no such numbers recorded")
     else:
-        for key in [name] if name else found.tables():
-            table(found.table(key).to_dicts(), format, columns=found.table(key).columns)
+        _show_tables(found, name, format)
     return 0
+
+
+def _show_tables(run: Any, name: str | None, format: str) -> None:
+    """One table, or all: JSON then holds an object of tables, and CSV, which holds one, is refused."""
+    if name is None and format == "csv" and run.tables():
+        raise ConfigError(f"CSV holds one table; choose with --name: {', '.join(run.tables())}")
+    frames = {key: run.table(key) for key in ([name] if name else run.tables())}
+    if name is None and format == "json":
+        answer({key: frame.to_dicts() for key, frame in frames.items()}, format)
+        return
+    if not frames:
+        table([], format, empty="no tables yet; they are written when the run ends")
+    for key, frame in frames.items():
+        if name is None:
+            print(key)
+        table(frame.to_dicts(), format, columns=frame.columns)
 
 
 def export(
@@ -115,16 +137,22 @@ def verify(runs: Some = (), *, store: Store = Path("runs"), format: Format = "ta
 
     Example: netassay verify --store runs
     """
+    from netassay.runs import Problem
     from netassay.runs import Store as Runs
 
+    if not runs and not store.exists():
+        raise StoreError(f"store {store}: there is no such folder, so nothing was verified")
     found = (
         [problem for run in runs for problem in _find(run, store).verify()] if runs else Runs(store).verify()
     )
-    table([problem._asdict() for problem in found], format, empty="every byte is as it was written")
+    sound = "every byte is as it was written" if runs or Runs(store).runs() else f"no runs in {store}"
+    table([problem._asdict() for problem in found], format, columns=Problem._fields, empty=sound)
     return 2 if found else 0
 
 
-def delete(runs: Runs, *, store: Store = Path("runs")) -> int:
+def delete(
+    runs: Annotated[tuple[str, ...], Parameter(help="Full ids of runs.")], *, store: Store = Path("runs")
+) -> int:
     """Delete runs, given by full id; never anything outside the store.
 
     Example: netassay delete edge-1a2b3c4d5e6f --store runs
@@ -177,7 +205,7 @@ def _find(name: str, store: Path) -> Any:
     from netassay.runs import Run
     from netassay.runs import Store as Runs
 
-    if "/" in name or (Path(name) / "run.sqlite").exists():
+    if "/" in name or os.path.exists(f"{name}/run.sqlite"):  # noqa: PTH110 (Path raises for a name too long)
         return Run.open(Path(name))
     return Runs(store).find(name)
 
@@ -201,6 +229,6 @@ def _conditions(words: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--where {word!r}: give KEY=VALUE, for example activation=tanh")
         try:
             conditions[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it reads
             conditions[key] = value
     return conditions

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.errors import ModelError
+from netassay.errors import ModelError, NotFinite
 from netassay.numerics.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.numerics.forward import Batches, Loss, evaluate
 from netassay.numerics.tape import GaussNewtonTape, HessianTape, differentiable_once, not_twice_differentiable
@@ -72,7 +72,7 @@ class Curvature:
             raise self._explained("a custom function is marked once_differentiable")
         self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
         if not bool(self.gradient.isfinite().all()):
-            raise ModelError(
+            raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
 
@@ -138,6 +138,11 @@ class Curvature:
 
     def _columns(self, block: str | None, names: tuple[str, ...], v: Tensor) -> Tensor:
         size = self._size(names)
+        if not isinstance(v, Tensor) or v.is_complex():
+            kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
+            raise ModelError(
+                f"the vector is {kind}; give a real tensor (for NumPy: torch.from_numpy, or to_scipy())"
+            )
         if v.ndim not in (1, 2) or v.shape[0] != size:
             raise ModelError(f"the vector has shape {tuple(v.shape)}; allowed are ({size},) and ({size}, k)")
         if not self._tapes:
@@ -174,6 +179,8 @@ class Curvature:
 
     def _flat(self, name: str, part: Tensor | None) -> Tensor:
         parameter = self._parameters[name].detach()
+        if part is not None and part.is_sparse:
+            raise ModelError(f"the gradient of {name!r} is sparse; build its module with sparse=False")
         return torch.zeros_like(parameter).reshape(-1) if part is None else part.detach().reshape(-1)
 
     def _require_same_weights(self) -> None:

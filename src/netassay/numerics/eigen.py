@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netassay.errors import ModelError
+from netassay.errors import NotFinite
 
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
@@ -79,7 +79,7 @@ class Subspace:
         self.products += 1
         column = (self._basis[: m + 1] @ self._images[m]).double().cpu()
         if not bool(column.isfinite().all()):
-            raise ModelError(
+            raise NotFinite(
                 "a curvature product is not finite although loss and gradient are; is a derivative infinite?"
             )
         self._projected[m, : m + 1] = self._projected[: m + 1, m] = column

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netassay.errors import DataError, ModelError
@@ -17,6 +19,15 @@ Loss = Callable[[Any, Any], Tensor]
 
 Batches = Iterable[tuple[Any, Any]]
 """(x, y) pairs that can be gone over again. A tuple x becomes the model's arguments, a dict its keywords."""
+
+
+_IGNORED = -100  # target that torch's functional losses leave out unless told otherwise
+_MISFITS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+)  # what torch raises when shapes and types do not fit
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,11 @@ def evaluate(
 ) -> list[Evaluation]:
     """Output and loss of every batch with weights such that the full loss is the weighted sum.
 
-    `reduction` says what the loss does over the examples of a batch ("mean" or "sum"; default:
-    `loss.reduction` if it has one, else "mean"). Examples are counted as the first dimension of y. With
-    `cut`, the loss is taken at a detached copy of the output. Mode, gradients, buffers and random state of
-    the model stay as they were. Raises ModelError or DataError for what cannot be assayed, and when a second
+    `reduction` says what the loss does over the examples of a batch ("mean" or "sum"; default: what the loss
+    states, as a module or as `functools.partial(..., reduction=...)`, else "mean"). Examples are counted as
+    the first dimension of y (of its tensors, if it holds several). With `cut`, the loss is taken at a
+    detached copy of the output. Mode, gradients, buffers and random state of the model stay as they were.
+    Raises ModelError or DataError for what cannot be assayed, and when a second
     pass does not give the same loss.
     """
     mean = _reduction(loss, reduction) == "mean"
@@ -57,25 +69,39 @@ def evaluate(
             _refuse_unequal(loss, [y for _, y in first])
         counts = [_examples(i, x, y) for i, (x, y) in enumerate(first)]
         weights = [n / sum(counts) if mean else 1.0 for n in counts]
+        versions = _versions(first)
         with torch.enable_grad(), _buffers_kept(model):
             done = [
                 _evaluation(model, loss, i, pair, weight, cut)
                 for i, (pair, weight) in enumerate(zip(first, weights, strict=True))
             ]
         with torch.no_grad(), _buffers_kept(model):
-            _require_repeat(model, loss, batches, first, done, mean)
+            _require_repeat(model, loss, batches, first, done, mean, versions)
     return done
 
 
 def _reduction(loss: Loss, given: str | None) -> str:
-    reduction = given or getattr(loss, "reduction", "mean")
+    reduction = given or _stated(loss, "reduction") or "mean"
     if reduction not in ("mean", "sum"):
-        origin = "reduction" if given else f"the reduction of {type(loss).__name__}"
+        origin = "reduction" if given else f"the reduction of {_name(loss)}"
         raise ModelError(
             f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over '
             "its examples"
         )
     return str(reduction)
+
+
+def _stated(loss: Loss, name: str) -> Any:
+    """What a loss says of itself: a module by an attribute, a partial function by a keyword."""
+    if isinstance(loss, functools.partial):
+        return loss.keywords.get(name, _stated(loss.func, name))
+    plain = name == "ignore_index" and loss in (F.cross_entropy, F.nll_loss)
+    return getattr(loss, name, _IGNORED if plain else None)
+
+
+def _name(loss: Loss) -> str:
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _pairs(batches: Batches) -> Iterator[tuple[Any, Any]]:
@@ -87,8 +113,11 @@ def _pairs(batches: Batches) -> Iterator[tuple[Any, Any]]:
 
 
 def _examples(i: int, x: Any, y: Any) -> int:
-    for part in (y, x):
+    # a tuple or mapping of tensors is as long as its tensors, not as the number of them
+    for part in (y, x, *_tensors(y), *_tensors(x)):
         if isinstance(part, Tensor) and part.ndim == 0:
+            continue
+        if not isinstance(part, Tensor) and _tensors(part):
             continue
         if hasattr(part, "__len__") and not isinstance(part, Mapping):
             if len(part) == 0:
@@ -119,14 +148,14 @@ def _refuse_unequal(loss: Loss, targets: list[Any]) -> None:
     """A weighted or masked mean divides by its own total in each batch, which the number of examples does
     not give.
     """
-    ignored = getattr(loss, "ignore_index", None)
+    ignored = _stated(loss, "ignore_index")
     masked = ignored is not None and any(
         isinstance(y, Tensor) and bool((y == ignored).any()) for y in targets
     )
-    if masked or getattr(loss, "weight", None) is not None:
+    if masked or _stated(loss, "weight") is not None:
         what = f"ignores targets equal to {ignored}" if masked else "weights its classes"
         raise ModelError(
-            f"{type(loss).__name__} {what} and takes the mean within each batch, so the means of "
+            f"{_name(loss)} {what} and takes the mean within each batch, so the means of "
             f"{len(targets)} batches "
             'do not combine to that of the whole; use reduction="sum" in the loss, or one batch'
         )
@@ -139,7 +168,7 @@ def _evaluation(
     before = _random_state(model)
     try:
         output = call(model, x)
-    except RuntimeError as error:
+    except _MISFITS as error:
         raise ModelError(f"batch {i}: {type(model).__name__} failed on its input: {error}") from error
     if cut and not isinstance(output, Tensor):
         raise ModelError(
@@ -149,7 +178,7 @@ def _evaluation(
     head = output.detach().requires_grad_() if cut else output
     try:
         value = loss(head, y)
-    except RuntimeError as error:
+    except _MISFITS as error:
         raise ModelError(f"batch {i}: the loss failed on the model's output: {error}") from error
     if any(not torch.equal(a, b) for a, b in zip(before, _random_state(model), strict=True)):
         raise ModelError(
@@ -202,6 +231,11 @@ def _tensors(part: Any) -> list[Tensor]:
     return [t for inner in part for t in _tensors(inner)] if isinstance(part, tuple | list) else []
 
 
+def _versions(batches: list[tuple[Any, Any]]) -> list[int]:
+    """How often each tensor of the data was written to."""
+    return [0 if t.is_inference() else t._version for pair in batches for t in _tensors(pair)]
+
+
 def _require_repeat(
     model: nn.Module,
     loss: Loss,
@@ -209,14 +243,22 @@ def _require_repeat(
     first: list[tuple[Any, Any]],
     done: list[Evaluation],
     mean: bool,
+    versions: list[int],
 ) -> None:
-    """The very same tensors need no second evaluation; others must give the same loss up to rounding."""
+    """The very same tensors, left as they were, need no second evaluation; others must give the same loss
+    up to rounding.
+    """
     again = list(_pairs(batches))
     if len(again) == len(first) and all(
         len(_tensors(new)) == len(_tensors(old)) > 0
         and all(a is b for a, b in zip(_tensors(new), _tensors(old), strict=True))
         for new, old in zip(again, first, strict=True)
     ):
+        if _versions(first) != versions:
+            raise ModelError(
+                f"{type(model).__name__} or the loss changes its input in place, so the data are no longer what "
+                "they were; let it work on a copy (x.clone(), or inplace=False)"
+            )
         return
     counts = [_examples(i, x, y) for i, (x, y) in enumerate(again)]
     scale = float(sum(counts)) if mean else 1.0

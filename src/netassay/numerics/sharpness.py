@@ -68,8 +68,8 @@ def sharpness(
     leaves unconverged has large `errors`. The model is left as it was found. Raises ModelError and DataError
     for what has no well-defined curvature.
     """
-    if k < 1:
-        raise ModelError(f"k={k}: the number of eigenvalues must be at least 1")
+    if type(k) is not int or k < 1:
+        raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")
     if not 0 < tolerance < 1:
         raise ModelError(f"tolerance={tolerance}: the relative tolerance must lie strictly between 0 and 1")
     generator = torch.Generator().manual_seed(0) if generator is None else generator

@@ -85,6 +85,8 @@ def save_figure(
 
 def write_whole(path: Path, content: bytes) -> Path:
     """Writes all of a file or leaves the old one as it was (StoreError with the reason)."""
+    if path.exists() and not path.is_file():
+        raise StoreError(f"cannot write {path}: it is there and is no file; choose another name")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -119,6 +119,8 @@ class Store:
         format = path.suffix[1:].lower() if format is None else format
         if format not in FORMATS:
             raise StoreError(f"{path}: format {format!r} is not known; allowed: {', '.join(FORMATS)}")
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: is there and is no file; give another path")
         frame = _joined(self.runs() if runs is None else list(runs))
         try:
             disk.write_durably(path, _encoded(frame, format))

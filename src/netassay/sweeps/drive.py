@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
 from netassay.sweeps.local import LocalProcesses
 from netassay.sweeps.plan import Plan
+
+DAMAGED = "damaged"
+"""Word for a run that is there and cannot be opened, where others have their state."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,10 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a plan in a store, in the order of the plan, and why some failed, by id."""
+    """The runs of a plan in a store, in the order of the plan, and why some failed, by id.
+
+    A run that is there and cannot be opened is among the failed and not among `runs`.
+    """
 
     plan: Plan
     runs: tuple[Run, ...]
@@ -43,18 +51,44 @@ class Sweep:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a run: id, the values in which the plan varies, state, and the cause where it failed."""
-        return [
-            {"run": run.id, **{key: run.config[key] for key in self.plan.varied}, "state": str(run.state),
-             "message": self.failed.get(run.id, run.message)}
-            for run in self.runs
-        ]  # fmt: skip
+        known = {run.id: run for run in self.runs}
+        rows = []
+        for config in self.plan.configs():
+            name = run_id(config.study, config.digest)
+            state, message = _standing(known.get(name))
+            values = {key: config.mapping()[key] for key in self.plan.varied}
+            rows.append({"run": name, **values, "state": state, "message": self.failed.get(name, message)})
+        return rows
+
+
+def _standing(run: Run | None) -> tuple[str, str]:
+    """State and message of a run, which may have been damaged or deleted since it was opened."""
+    if run is None:
+        return DAMAGED, ""
+    try:
+        return str(run.state), run.message
+    except StoreError as cause:
+        return DAMAGED, str(cause)
 
 
 def lay_out(plan: Plan, store: Path | str) -> Sweep:
-    """Writes every run of the plan into the store, state planned, where it is not there yet."""
-    configs = plan.configs()
-    runs = [Run.create(Path(store), study=c.study, config=c.mapping(), digest=c.digest) for c in configs]
-    return Sweep(plan, tuple(runs))
+    """Writes every run of the plan into the store, state planned, where it is not there yet.
+
+    Runs that are there and cannot be opened are named in `failed`. StoreError if the store cannot be written.
+    """
+    runs: list[Run] = []
+    failed = {}
+    for config in plan.configs():
+        folder = Path(store) / run_id(config.study, config.digest)
+        try:
+            run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
+            _ = run.state
+            runs.append(run)
+        except StoreError as cause:
+            if not os.path.lexists(folder):
+                raise
+            failed[folder.name] = str(cause)
+    return Sweep(plan, tuple(runs), failed)
 
 
 @dataclass(frozen=True)
@@ -74,8 +108,10 @@ class Outlook:
     def in_words(self) -> str:
         """'12 runs: 4 done, 8 left, 2 at a time with 1 thread each'."""
         done = sum(row["state"] in (State.FINISHED, State.DIVERGED) for row in self.rows)
-        words = f"{self.total} runs: {done} done, {self.total - done} left"
-        if done < self.total:
+        damaged = sum(row["state"] == DAMAGED for row in self.rows)
+        left = self.total - done - damaged
+        words = f"{self.total} runs: {done} done, {left} left" + (f", {damaged} damaged" if damaged else "")
+        if left:
             words += f", {self.workers} at a time with {self.threads} thread{'s' * (self.threads > 1)} each"
         if self.seconds_left:
             words += f", about {self.seconds_left / 60:.1f} min"
@@ -84,15 +120,21 @@ class Outlook:
 
 def outlook(plan: Plan, store: Path | str = "runs", workers: int | None = None) -> Outlook:
     """What `sweep` would do, told from what is in the store already; writes nothing."""
-    rows, seconds = [], []
+    rows: list[dict[str, Any]] = []
+    seconds: list[float] = []
     for config in plan.configs():
         folder = Path(store) / run_id(config.study, config.digest)
-        run = Run.open(folder) if folder.exists() else None
-        if run and run.state.is_final:
-            seconds.append(run.seconds)
+        state = str(State.PLANNED)
+        if os.path.lexists(folder):
+            try:
+                run = Run.open(folder)
+                state = str(run.state)
+                seconds += [run.seconds] if State(state).is_final else []
+            except StoreError:
+                state = DAMAGED
         values = {key: config.mapping()[key] for key in plan.varied}
-        rows.append({"run": folder.name, **values, "state": str(run.state if run else State.PLANNED)})
-    left = len(rows) - len(seconds)
+        rows.append({"run": folder.name, **values, "state": state})
+    left = sum(row["state"] not in (State.FINISHED, State.DIVERGED, DAMAGED) for row in rows)
     local = LocalProcesses.sharing(left, workers)
     ahead = sum(seconds) / len(seconds) * left / local.workers if seconds else None
     return Outlook(rows, local.workers, local.threads, plan.size - len(rows), ahead)
@@ -111,10 +153,14 @@ def sweep(
     Called again after any interruption it goes on with what is left. `workers` runs at a time (by default one a core)
     share this machine's cores, unless another executor is given.
     """
+    LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
     laid = lay_out(plan, store)
     left = [run.folder for run in laid.runs if not run.state.is_final]
     local = LocalProcesses.sharing(len(left), workers)
-    return replace(laid, failed=drive(laid.runs, left, execute or local, local.workers, watch))
+    failed = drive(laid.runs, left, execute or local, local.workers, watch, laid.failed)
+    # another sweep of the same store may have held a run when its turn came here, and have ended it since
+    done = {run.id for run in laid.runs if _standing(run)[0] in (State.FINISHED, State.DIVERGED)}
+    return replace(laid, failed={run: cause for run, cause in failed.items() if run not in done})
 
 
 def drive(
@@ -123,18 +169,21 @@ def drive(
     execute: Executor,
     workers: int,
     watch: Callable[[Progress], None],
+    damaged: Mapping[str, str],
 ) -> dict[str, str]:
-    """Has `left`, folders among those of `runs`, executed, and keeps the count; returns causes of failure by id."""
+    """Has `left`, folders among those of `runs`, executed, and keeps the count; returns causes of failure by id,
+    those of the `damaged` runs, which are not among `runs`, included.
+    """
     ended: set[Path] = set()
     running: list[Path] = []
-    failed: dict[str, str] = {}
+    failed = dict(damaged)
     seconds = [run.seconds for run in runs if run.state.is_final]
 
     def tell() -> None:
         rate = sum(seconds) / len(seconds) / workers if seconds else None
         progress = Progress(
-            total=len(runs),
-            done=len(runs) - len(left) + len(ended) - len(failed),
+            total=len(runs) + len(damaged),
+            done=len(runs) - len(left) + len(ended) - len(failed) + len(damaged),
             running=tuple(folder.name for folder in running),
             failed=dict(failed),
             seconds_left=None if rate is None else rate * (len(left) - len(ended)),

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from netassay.errors import Interrupted
+from netassay.errors import ConfigError, Interrupted, StoreError
 from netassay.runs import Run
 
 _PAUSE = 0.05
@@ -40,7 +40,12 @@ class LocalProcesses:
 
     @classmethod
     def sharing(cls, runs: int, workers: int | None = None) -> LocalProcesses:
-        """As many workers as cores (or as asked, or as runs), the cores divided among them."""
+        """As many workers as cores (or as asked, or as runs), the cores divided among them.
+
+        ConfigError for fewer than one worker.
+        """
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers = {workers} is not allowed: at least 1 run at a time")
         count = max(1, min(workers or cores(), runs))
         return cls(count, max(1, cores() // count))
 
@@ -95,8 +100,13 @@ class _Child:
         self._errors.close()
         if self.process.stdin:
             self.process.stdin.close()
-        if Run.open(self.folder).state.is_final:
-            return ""
+        try:
+            if Run.open(self.folder).state.is_final:
+                return ""
+        except (
+            StoreError
+        ) as cause:  # damaged or deleted meanwhile: that is this run's failure, not the sweep's
+            return str(cause)
         if code < 0:
             return f"its process was killed by {signal.Signals(-code).name}; its last checkpoint is kept"
         return words or f"its process ended with code {code} and no message"

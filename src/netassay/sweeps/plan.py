@@ -37,7 +37,7 @@ class Plan(BaseModel):
     cases: list[dict[str, Any]] = Field(default_factory=list)
     repeats: int = Field(1, ge=1, le=MOST_RUNS)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as refused:
@@ -108,6 +108,8 @@ def shipped(name: str) -> list[Plan]:
 
 def _in_words(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"key {key!r} is missing from the plan; its keys: {', '.join(Plan.model_fields)}"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r} in a plan: {did_you_mean(key, Plan.model_fields)}"
     return f"{key}: {error['msg']}, given {error['input']!r}"

@@ -141,6 +141,25 @@ def test_a_step_size_far_too_large_is_a_result():
     assert all(torch.isfinite(t).all() for t in memory.checkpoint.tensors.values() if t.is_floating_point())
 
 
+def test_curvature_that_overflows_before_the_loss_is_divergence_too():
+    config = EdgeConfig(
+        width=4, examples=20, steps=40, step_size=1e8, activation="softplus", depth=6, curvature_every=1
+    )
+    memory = Memory()
+    result = assay(config, memory)
+    assert result.outcome is training.Outcome.DIVERGED
+    assert "curvature product is not finite" in result.message
+    assert list(memory.steps) == list(range(result.step + 1))
+    assert memory.steps[result.step].keys() == {"loss"}
+
+
+def test_a_step_size_that_float32_cannot_hold_is_a_result():
+    memory = Memory()
+    result = assay(EdgeConfig(width=4, examples=20, steps=9, step_size=1e308), memory)
+    assert result.outcome is training.Outcome.DIVERGED
+    assert result.step == 1
+
+
 def test_data_are_the_digits_split_once_and_for_all():
     from sklearn.datasets import load_digits
 

@@ -62,7 +62,7 @@ class EdgeConfig(Config):
     divergence_factor: float = Field(1e3, gt=1)
     """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of the first weights."""
 
     dtype: Literal["float32", "float64"] = "float32"

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from netassay.errors import NotFinite
 from netassay.numerics.blocks import layer_blocks
 from netassay.numerics.curvature import Curvature
 from netassay.numerics.following import Follower
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.losses import Loss
-from netassay.training import Every, Metric
+from netassay.training import Diverged, Every, Metric
 
 
 class Descent:
@@ -49,7 +50,10 @@ class Descent:
         if not math.isfinite(loss.item()):
             return {"loss": loss.item()}
         if self.every.due(step):
-            seen = self._look(step)
+            try:
+                seen = self._look(step)
+            except NotFinite as cause:
+                raise Diverged({"loss": loss.item()}, str(cause)) from None
         else:
             seen = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
@@ -78,7 +82,8 @@ class Descent:
     @torch.no_grad()
     def advance(self) -> None:
         for name, p in self.parameters.items():
-            p.sub_(self.gradient[name], alpha=self.step_size)
+            # torch refuses a factor that the arithmetic cannot hold; the largest it can hold overflows as well
+            p.sub_(self.gradient[name], alpha=min(self.step_size, torch.finfo(p.dtype).max))
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups = {"model": self.model.state_dict(), "start": self.start, "follower": self.follower.state()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     if not measured:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
     axis, names = _told_apart(list(measured))
+    measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(
         metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in measured.items()
     )
@@ -35,7 +37,17 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _told_apart(runs: Sequence[Run]) -> tuple[Axis, dict[Run, str]]:
-    """How each run is named in legends: by the config keys in which the runs differ."""
+    """How each run is named in legends, in the order of the values: by the config keys in which the runs differ,
+    and by its store where another has the same config.
+    """
+    axis, names = _by_config(runs)
+    named = Counter(names.values())
+    return axis, {
+        run: name if named[name] == 1 else f"{name} ({run.folder.parent})" for run, name in names.items()
+    }
+
+
+def _by_config(runs: Sequence[Run]) -> tuple[Axis, dict[Run, str]]:
     differing = [key for key in runs[0].config if len({str(run.config.get(key)) for run in runs}) > 1]
     ordered = sorted(runs, key=lambda run: tuple(_sortable(run.config.get(key)) for key in differing))
     if len(differing) == 1:
@@ -55,7 +67,8 @@ def _sortable(value: object) -> tuple[int, float, str]:
 
 
 def _value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # all digits: two values that differ must not become one line
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _edge(
