@@ -14,6 +14,9 @@ _HOMES = {
     "Follower": "netassay.numerics.following",
     "Sharpness": "netassay.numerics.sharpness",
     "Eigenpairs": "netassay.numerics.eigen",
+    # what a corpus asks of a next-token predictor, and what one can hold
+    "contexts": "netassay.studies.capacity.contexts",
+    "Contexts": "netassay.studies.capacity.contexts",
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
     "perform": "netassay.performing",

@@ -8,10 +8,11 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import plans, results
+from netassay.cli import corpus, plans, results
 from netassay.studies import STUDIES
 
-_GROUPS = {
+_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
+    "A corpus": (corpus.entropy, corpus.bounds),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (
         results.resume,

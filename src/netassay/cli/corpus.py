@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
@@ -23,9 +22,9 @@ class Reading:
     """How a file becomes documents of tokens."""
 
     document: Annotated[
-        Literal["line", "paragraph", "file", "record"],
-        Parameter(help="What a document of a text file is."),
-    ] = "line"
+        Literal["line", "paragraph", "file", "record"] | None,
+        Parameter(help="What a document of text is; a line by default, of topics a topic."),
+    ] = None
     tokenizer: Annotated[
         str,
         Parameter(
@@ -48,14 +47,14 @@ class Reading:
         None
     )
 
-    def contexts(self, file: Path, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
+    def contexts(self, file: str, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
         """The contexts of a file's documents, and how many documents were left out by reason."""
         from netassay.formats.corpus import read_corpus
         from netassay.studies.capacity.contexts import contexts
 
         corpus = read_corpus(
             file,
-            unit=self.document,
+            document=self.document,
             tokenizer=self.tokenizer,
             separator=self.separator,
             column=self.column,
@@ -69,7 +68,12 @@ class Reading:
 
 
 def entropy(
-    file: Annotated[Path, Parameter(help="Text, .jsonl, .parquet or .npy (text and .jsonl also gzip).")],
+    file: Annotated[
+        str,
+        Parameter(
+            help="Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
+        ),
+    ],
     *,
     reading: Reading = Reading(),
     window: Annotated[
@@ -98,7 +102,7 @@ def entropy(
 
 
 def bounds(
-    file: Annotated[Path | None, Parameter(help="Corpus, for the verdict on it.")] = None,
+    file: Annotated[str | None, Parameter(help="Corpus, for the verdict on it: a file, or topics.")] = None,
     *,
     parameters: Annotated[int, Parameter(help="Trainable parameters of the model.")],
     vocabulary: Annotated[

@@ -52,6 +52,18 @@ class Documents:
         kept = tokens[1:] or tokens
         return cls(np.concatenate(kept), _edges(np.concatenate(lengths)))
 
+    @classmethod
+    def joined(cls, parts: Iterable[Documents]) -> Documents:
+        """The documents of all parts, one after another."""
+        held = list(parts)
+        if len(held) == 1:
+            return held[0]
+        lengths = [part.lengths for part in held]
+        return cls(
+            np.concatenate([part.tokens for part in held]) if held else np.empty(0, np.int64),
+            _edges(np.concatenate(lengths) if held else np.empty(0, np.int64)),
+        )
+
     @property
     def lengths(self) -> Int64[np.ndarray, " N"]:
         """Tokens of each document."""
@@ -69,6 +81,11 @@ class Documents:
     def __iter__(self) -> Iterator[Int[np.ndarray, " length"]]:
         return (self[i] for i in range(len(self)))
 
+    def first(self, count: int) -> Documents:
+        """The first `count` documents, all where there are no more."""
+        offsets = self.offsets[: max(count, 0) + 1]
+        return Documents(self.tokens[: offsets[-1]], offsets)
+
     def cut(self, length: int) -> Documents:
         """Every document's first `length` tokens."""
         lengths = self.lengths
@@ -79,6 +96,16 @@ class Documents:
     def select(self, chosen: np.ndarray) -> Documents:
         """The documents for which the boolean array `chosen` (N,) is true."""
         return self if chosen.all() else self._gather(self.offsets[:-1][chosen], self.lengths[chosen])
+
+    def parts(self, tokens_at_once: int) -> Iterator[Documents]:
+        """The documents in parts of no more than so many tokens, a longer document by itself."""
+        first = 0
+        while first < len(self):
+            most = self.offsets[first] + tokens_at_once
+            last = max(first + 1, int(np.searchsorted(self.offsets, most, "right")) - 1)
+            begin, end = self.offsets[first], self.offsets[last]
+            yield Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin)
+            first = last
 
     def _gather(self, starts: np.ndarray, lengths: np.ndarray) -> Documents:
         edges = _edges(lengths)

@@ -49,7 +49,7 @@ def test_degrees_of_freedom_are_the_dimension_of_what_the_counts_can_say():
 
 
 def test_information_of_a_thousand_stories(shared_data):
-    corpus = read_corpus(shared_data / "text" / "tinystories.txt", unit="record", limit=10).documents
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
     found = contexts(list(corpus)[:1000], length=10)
     bits = (9000 * math.log(761) - found.bound_nats) / math.log(2)
     assert corpus_bounds.information_bits(found) == pytest.approx(bits)

@@ -56,7 +56,7 @@ def test_the_product_vanishes_on_the_support_and_nowhere_else():
 
 
 def test_text(shared_data):
-    corpus = read_corpus(shared_data / "text" / "tinystories.txt", unit="record", limit=6).documents
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=6).documents
     documents = [d.tolist() for d in corpus][:100]
     found = contexts(documents, length=6)
     sparse = found.distributions()
