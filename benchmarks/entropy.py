@@ -149,7 +149,7 @@ def beside_group_bys(tokens: int, exponent: float, repeats: int) -> None:
 
 
 def beside_loops(stories: int) -> None:
-    corpus = read_corpus(STORIES, unit="record", limit=LENGTH).documents
+    corpus = read_corpus(STORIES, document="record", limit=LENGTH).documents
     documents = [document.tolist() for document in corpus][:stories]
     array, tensors = np.array(documents), [torch.tensor(document) for document in documents]
     own = median(timed(lambda: by_netassay(array))[0] for _ in range(301))

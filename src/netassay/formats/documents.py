@@ -83,19 +83,18 @@ class Documents:
 
     def first(self, count: int) -> Documents:
         """The first `count` documents, all where there are no more."""
-        offsets = self.offsets[: max(count, 0) + 1]
-        return Documents(self.tokens[: offsets[-1]], offsets)
+        return self.between(0, min(max(count, 0), len(self)))
 
     def cut(self, length: int) -> Documents:
         """Every document's first `length` tokens."""
         lengths = self.lengths
         if not (lengths > length).any():
             return self
-        return self._gather(self.offsets[:-1], np.minimum(lengths, length))
+        return self.gathered(self.offsets[:-1], np.minimum(lengths, length))
 
     def select(self, chosen: np.ndarray) -> Documents:
         """The documents for which the boolean array `chosen` (N,) is true."""
-        return self if chosen.all() else self._gather(self.offsets[:-1][chosen], self.lengths[chosen])
+        return self if chosen.all() else self.gathered(self.offsets[:-1][chosen], self.lengths[chosen])
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
         """The documents in parts of no more than so many tokens, a longer document by itself."""
@@ -103,11 +102,16 @@ class Documents:
         while first < len(self):
             most = self.offsets[first] + tokens_at_once
             last = max(first + 1, int(np.searchsorted(self.offsets, most, "right")) - 1)
-            begin, end = self.offsets[first], self.offsets[last]
-            yield Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin)
+            yield self.between(first, last)
             first = last
 
-    def _gather(self, starts: np.ndarray, lengths: np.ndarray) -> Documents:
+    def between(self, first: int, last: int) -> Documents:
+        """Documents `first` to `last` - 1."""
+        begin, end = self.offsets[first], self.offsets[last]
+        return Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin)
+
+    def gathered(self, starts: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Documents:
+        """The documents `tokens[start : start + length]`."""
         edges = _edges(lengths)
         index = np.arange(edges[-1]) + np.repeat(starts - edges[:-1], lengths)
         return Documents(self.tokens[index], edges)
