@@ -1,6 +1,6 @@
 """The output layer alone: a convex problem, solved by Newton's method, with a proved floor under its loss.
 
-With the features h of the n contexts fixed and a constant 1 joined to them, the logits are z_i = Theta h_i, and
+With the features h of the n contexts fixed, a constant 1 among them, the logits are z_i = Theta h_i, and
 
     F(Theta) = sum over i of N_i [ lse(z_i) - <p_i, z_i> ],   N_i the count of context i, p_i its frequencies.
 
@@ -8,14 +8,13 @@ For any laws q' on the contexts, Gibbs' variational formula lse(z) >= <q', z> + 
 
     F(Theta) >= sum over i of N_i H(q'_i) + <Theta, R>,   R = sum over i of N_i (q'_i - p_i) h_i'.
 
-Laws whose moments match (R = 0) thus prove a floor under F at all weights at once. The Newton step D supplies them:
-q'_g = q_g (1 + d_g - <q, d>) with d = D h is the softmax moved along the step, its moments match exactly when D
-solves the Newton equation, and it is a law as soon as no factor is negative.
+Laws whose moments nearly match thus prove a floor under F at all weights up to a norm rho: their entropy, less rho
+|R|. Newton steps D supply them: q'_g = q_g (1 + d_g - <q, d>) with d = D h are laws moved along the step, whose
+moments match when D solves the Newton equation.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -24,16 +23,17 @@ from torch import Tensor
 
 from netassay.studies.capacity.targets import Targets
 
-MOST_PRODUCTS = 400
+MOST_PRODUCTS = 200
+FLATTEST = 1e-11
 LEAST_DECREASE = 1e-4
-DEEPEST_STEP = 1e-6
+SHORTEST = 1e-6
+FIRST_DAMPING = 1e-3
+LOOSE, TIGHT = 0.2, 1e-6
+FLOOR_DAMPING = 1e-10
+LARGEST = 1e3
+"""A floor is proved for logits of a root mean square up to this, far beyond what training comes to."""
 
-
-class Floor(NamedTuple):
-    """No output weights of Frobenius norm up to `norm` have a loss below `nats`."""
-
-    nats: float
-    norm: float
+CORRECTIONS = 10
 
 
 class Point(NamedTuple):
@@ -45,14 +45,27 @@ class Point(NamedTuple):
 
 
 class Convex:
-    """F for features (n, m) and targets; weights are (zeta, m + 1), the bias last; all in float64."""
+    """F for features (n, m) and targets, all in float64; weights (zeta, r) are those of an orthonormal basis.
+
+    The basis spans what the features and a constant span, r dimensions that rounding lets be told apart; it is
+    orthonormal under the contexts' counts, so that the Hessian's mean over tokens is the identity.
+    """
 
     def __init__(self, features: Tensor, to: Targets) -> None:
-        ones = torch.ones(len(features), 1, dtype=torch.float64)
-        self.features = torch.cat([features.double(), ones], dim=1)  # (n, r)
         self.to, self.totals = to, to.totals.double().unsqueeze(1)
-        # A, of the features alone, is the part of the Hessian that all tokens share
-        self.shared = self.features.T @ (self.totals * self.features)
+        ones = torch.ones(len(features), 1, dtype=torch.float64)
+        root = self.totals.sqrt()
+        left, values, right = torch.linalg.svd(
+            root * torch.cat([features.double(), ones], 1), full_matrices=False
+        )
+        told = values > FLATTEST * values[0]
+        self.features = left[:, told] / root  # (n, r)
+        self.back = right[told] / values[told, None]  # (r, m + 1)
+
+    def layer(self, weights: Float64[Tensor, "zeta r"]) -> tuple[Tensor, Tensor]:
+        """Weight (zeta, m) and bias (zeta,) of the output layer."""
+        whole = weights @ self.back
+        return whole[:, :-1], whole[:, -1]
 
     def at(self, weights: Float64[Tensor, "zeta r"]) -> Point:
         to = self.to
@@ -62,9 +75,7 @@ class Convex:
         told = (counts * logits[to.contexts, to.tokens]).sum()
         loss = ((self.totals * log_sum).sum() - told).item()
         softmax = logits.sub_(log_sum).exp_()
-        excess = (self.totals * softmax).flatten()
-        excess.index_add_(0, to.contexts * to.vocabulary + to.tokens, counts, alpha=-1)
-        return Point(loss, softmax, excess.view_as(softmax).T @ self.features)
+        return Point(loss, softmax, self.excess(softmax).T @ self.features)
 
     def product(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "zeta r"]:
         """The Hessian at a point times a direction."""
@@ -78,19 +89,15 @@ class Convex:
     def newton_step(self, point: Point, *, damping: float, tolerance: float) -> Float64[Tensor, "zeta r"]:
         """D with (Hessian + damping) D = - gradient to a relative residual, by preconditioned conjugate gradients.
 
-        Preconditioner: (the tokens' mean variance) x A + damping, exact where all contexts agree about a token.
+        Preconditioner: each token's mean variance + damping.
         At most MOST_PRODUCTS products are spent.
         """
         variance = (self.totals * point.softmax * (1 - point.softmax)).sum(0) / self.totals.sum()  # (zeta,)
-        values, vectors = torch.linalg.eigh(self.shared)
-        scale = torch.outer(variance, values.clamp(min=0)) + damping
-
-        def precondition(x: Tensor) -> Tensor:
-            return ((x @ vectors) / scale) @ vectors.T
+        scale = variance.unsqueeze(1) + damping
 
         step = torch.zeros_like(point.gradient)
         residual = -point.gradient
-        ahead = precondition(residual)
+        ahead = residual / scale
         direction, size = ahead, (residual * ahead).sum()
         enough = tolerance * residual.norm()
         for _ in range(MOST_PRODUCTS):
@@ -100,26 +107,21 @@ class Convex:
             residual = residual - along * product
             if residual.norm() <= enough:
                 break
-            ahead = precondition(residual)
+            ahead = residual / scale
             before, size = size, (residual * ahead).sum()
             direction = ahead + (size / before) * direction
         return step
 
-    def floor(self, point: Point, step: Float64[Tensor, "zeta r"], *, slack: float) -> Floor | None:
-        """The floor that the laws moved along `step` prove, or None where they are no laws.
+    def floor(self, laws: Float64[Tensor, "n zeta"], norm: float) -> tuple[float, Float64[Tensor, "zeta r"]]:
+        """The floor in nats that laws prove, at all weights of Frobenius norm up to `norm`, and their mismatch R."""
+        mismatch = self.excess(laws).T @ self.features
+        return -(self.totals * torch.xlogy(laws, laws)).sum().item() - norm * mismatch.norm().item(), mismatch
 
-        `slack` (nats) is what may be lost to moments that match only nearly: it sets the norm up to which the
-        floor holds.
-        """
-        laws = point.softmax + self.moved(point, step)
-        if laws.min() < 0:
-            return None
+    def excess(self, laws: Float64[Tensor, "n zeta"]) -> Float64[Tensor, "n zeta"]:
+        """N (q - p)."""
         excess = (self.totals * laws).flatten()
-        to = self.to
-        excess.index_add_(0, to.contexts * to.vocabulary + to.tokens, to.counts.double(), alpha=-1)
-        mismatch = (excess.view_as(laws).T @ self.features).norm().item()
-        entropy = -(self.totals * torch.xlogy(laws, laws)).sum().item()
-        return Floor(entropy - slack, slack / mismatch if mismatch else math.inf)
+        index = self.to.contexts * self.to.vocabulary + self.to.tokens
+        return excess.index_add_(0, index, self.to.counts.double(), alpha=-1).view_as(laws)
 
 
 class Newton:
@@ -127,17 +129,22 @@ class Newton:
 
     def __init__(self, problem: Convex) -> None:
         self.problem = problem
-        self.weights = torch.zeros(problem.to.vocabulary, problem.features.shape[1], dtype=torch.float64)
-        self.damping = 1e-3
         self.stalled = False
-        self.point = problem.at(self.weights)
+        self.go_to(
+            torch.zeros(problem.to.vocabulary, problem.features.shape[1], dtype=torch.float64), FIRST_DAMPING
+        )
+
+    def go_to(self, weights: Float64[Tensor, "zeta r"], damping: float) -> None:
+        """Goes on from other weights."""
+        self.weights, self.damping = weights, damping
+        self.point = self.problem.at(weights)
 
     def advance(self) -> None:
         """One step; `stalled` when not even a short one lowers the loss."""
-        step = self.problem.newton_step(self.point, damping=self.damping, tolerance=0.1)
+        step = self.problem.newton_step(self.point, damping=self.damping, tolerance=LOOSE)
         slope = (self.point.gradient * step).sum().item()
         length = 1.0
-        while length > DEEPEST_STEP:
+        while length > SHORTEST:
             tried = self.problem.at(self.weights + length * step)
             if tried.loss <= self.point.loss + LEAST_DECREASE * length * slope:
                 self.weights, self.point = self.weights + length * step, tried
@@ -146,7 +153,17 @@ class Newton:
             length /= 2
         self.stalled = True
 
-    def floor(self, *, slack: float) -> Floor | None:
-        """A floor under the loss at all weights, from an undamped and nearly exact Newton equation."""
-        step = self.problem.newton_step(self.point, damping=1e-12, tolerance=1e-10)
-        return self.problem.floor(self.point, step, slack=slack)
+    def floor(self) -> float:
+        """A floor in nats under the loss of all weights whose logits have a root mean square up to LARGEST."""
+        norm = LARGEST * self.problem.totals.sum().sqrt().item()
+        problem, laws = self.problem, self.point.softmax
+        best, mismatch = problem.floor(laws, norm)
+        for _ in range(CORRECTIONS):
+            at = Point(self.point.loss, laws, mismatch)
+            step = problem.newton_step(at, damping=FLOOR_DAMPING, tolerance=TIGHT)
+            # a law has no negative part; what it loses here the next correction mends
+            laws = (laws + problem.moved(at, step)).clamp_(min=0)
+            laws = laws / laws.sum(1, keepdim=True)
+            found, mismatch = problem.floor(laws, norm)
+            best = max(best, found)
+        return best

@@ -20,13 +20,15 @@ WIDEST = 256
 class Soap:
     """Algorithm 3 of Vyas et al. (2024) on tensors with `.grad`; vectors are stepped by plain Adam.
 
-    `sides` names, for each matrix, the sides that get a basis; a side with an axis a token should not, since
-    the products of few gradients say nothing of so many axes. First moments live in the original axes, and a
-    basis begins with the eigenvectors of the first gradient's own products.
+    `sides` names, for each matrix, the sides that get a basis; a side with an axis a token should not, since the
+    products of few gradients say nothing of so many axes. `factors` multiply each parameter's step size. First
+    moments live in the original axes, and a basis begins with the eigenvectors of the first gradient's own products.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], sides: Sequence[Sequence[int]]) -> None:
-        self.parameters = list(parameters)
+    def __init__(
+        self, parameters: Sequence[Tensor], sides: Sequence[Sequence[int]], *, factors: Sequence[float]
+    ) -> None:
+        self.parameters, self.factors = list(parameters), list(factors)
         self.steps = 0
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
@@ -54,7 +56,7 @@ class Soap:
             self.second[i].mul_(slow).addcmul_(turned, turned, value=1 - slow)
             mean = self._turned(i, self.first[i]) / (1 - fast**self.steps)
             spread = (self.second[i] / (1 - slow**self.steps)).sqrt_().add_(EPSILON)
-            p.sub_(self._back(i, mean.div_(spread)), alpha=step_size)
+            p.sub_(self._back(i, mean.div_(spread)), alpha=step_size * self.factors[i])
 
     def state(self) -> dict[str, Tensor]:
         """All that the next steps depend on, besides the parameters and the number of steps."""

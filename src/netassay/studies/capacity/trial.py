@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as mean_cross_entropy
 
 from netassay.nets.decoder import ExperimentDecoder
@@ -17,12 +18,12 @@ from netassay.studies.capacity.targets import Targets, exact_loss, gathered
 Trained = Literal["all", "feed_forward", "output"]
 
 IGNORED = -100
+FLATTEST = 1e-7
 
 
 class Trial(Protocol):
     """A model on its way down; `step` of at most `steps` steps are done, and the future follows from `state`."""
 
-    model: ExperimentDecoder
     step: int
     steps: int
 
@@ -35,6 +36,9 @@ class Trial(Protocol):
     def exact_loss(self) -> float:
         """The summed cross-entropy in nats, softmax and sum in float64."""
 
+    def finished(self) -> ExperimentDecoder:
+        """The model with the present weights."""
+
     def floor(self) -> float:
         """No weights that may be trained have a loss below this; minus infinity where none is proved."""
 
@@ -45,34 +49,52 @@ class Trial(Protocol):
         """Restores what `state` gave."""
 
 
+ATTENTION_FACTOR = 0.1
+"""Query and key take steps so much smaller: at full size the attention saturates early, contexts that attend to one
+same token become one point, and their gradients vanish for good."""
+
+EMBEDDING_FACTOR = 0.3
+
+
 class Fast:
     """SOAP on the unique contexts, the step size falling linearly to zero over `steps` steps.
 
     Each context enters once, with the counts of its next tokens as soft targets: the same loss as over all
-    positions. With `trained` "feed_forward" the features are fixed and made once.
+    positions. Unless `trained` is "all" the features are fixed: they are made once and whitened, the hidden layer is
+    drawn anew for whitened features from `generator`, and plain Adam does (SOAP without bases). As the whitening is a
+    linear map, the hidden layer takes it up in the end (`finished`) and the model stays of its class.
     """
 
     def __init__(
-        self, model: ExperimentDecoder, to: Targets, trained: Trained, *, step_size: float, steps: int
+        self,
+        model: ExperimentDecoder,
+        to: Targets,
+        trained: Trained,
+        *,
+        generator: torch.Generator,
+        step_size: float,
+        steps: int,
     ) -> None:
         self.model, self.to, self.step_size, self.steps = model, to, step_size, steps
         self.step = 0
-        self.hidden, self.activation, self.output = model.feed_forward
-        part = model if trained == "all" else model.feed_forward
         model.requires_grad_(False)
-        self.parameters = [p.requires_grad_(True) for p in part.parameters()]
-        by_token = (model.embedding.weight, self.output.weight)
-        sides = [
-            () if p.dim() < 2 else (1,) if any(p is q for q in by_token) else (0, 1) for p in self.parameters
+        self.whitening = None if trained == "all" else Whitening(gathered(model, to))
+        if self.whitening is not None:
+            self.whitening.draw(model.feed_forward.hidden, generator)
+        part = {"all": model, "feed_forward": model.feed_forward, "output": model.feed_forward.output}[
+            trained
         ]
-        self.optimiser = Soap(self.parameters, sides)
-        self.features = None if trained == "all" else gathered(model, to)
+        self.parameters = [p.requires_grad_(True) for p in part.parameters()]
+        self.optimiser = Soap(
+            self.parameters,
+            [() if self.whitening else _sides(model, p) for p in self.parameters],
+            factors=[_factor(model, p) for p in self.parameters],
+        )
 
     def measure(self) -> float:
-        features = gathered(self.model, self.to) if self.features is None else self.features
-        loss = cross_entropy(
-            self.activation(self.hidden(features)), self.output.weight, self.output.bias, self.to
-        )
+        hidden, activation, output = self.model.feed_forward
+        features = gathered(self.model, self.to) if self.whitening is None else self.whitening.features
+        loss = cross_entropy(activation(hidden(features)), output.weight, output.bias, self.to)
         for p in self.parameters:
             p.grad = None
         loss.backward()
@@ -83,7 +105,14 @@ class Fast:
         self.step += 1
 
     def exact_loss(self) -> float:
-        return exact_loss(self.model, self.to)
+        return exact_loss(self.finished(), self.to)
+
+    def finished(self) -> ExperimentDecoder:
+        """The model as it stands, apart from the one in training."""
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        if self.whitening is not None:
+            self.whitening.fold(model.feed_forward.hidden)
+        return model
 
     def floor(self) -> float:
         return -torch.inf
@@ -96,8 +125,31 @@ class Fast:
         self.step = step
         load_model(self.model, tensors)
         self.optimiser.load(_group(tensors, "optimiser"), step)
-        if self.features is not None:
-            self.features = gathered(self.model, self.to)
+
+
+class Whitening:
+    """Features (n, d) turned to mean zero and unit covariance over the contexts; what is too flat to be told apart
+    from rounding stays flat."""
+
+    def __init__(self, features: Tensor) -> None:
+        exact = features.double()
+        self.mean = exact.mean(0)
+        values, vectors = torch.linalg.eigh(torch.cov(exact.T, correction=0))
+        spread = values.clamp(min=FLATTEST * values.max().item()).sqrt()
+        self.turn = (vectors / spread) @ vectors.T  # (d, d)
+        self.features = ((exact - self.mean) @ self.turn).to(features.dtype)
+
+    def draw(self, hidden: nn.Linear, generator: torch.Generator) -> None:
+        """First weights for whitened features: inputs of the neurons and their biases of unit variance."""
+        with torch.no_grad():
+            nn.init.normal_(hidden.weight, std=hidden.in_features**-0.5, generator=generator)
+            nn.init.normal_(hidden.bias, generator=generator)
+
+    def fold(self, hidden: nn.Linear) -> None:
+        """Makes of a layer for whitened features the same layer for the features as they are."""
+        weight = hidden.weight.double() @ self.turn
+        hidden.bias.copy_(hidden.bias.double() - weight @ self.mean)
+        hidden.weight.copy_(weight)
 
 
 class Paper:
@@ -121,7 +173,9 @@ class Paper:
         self.inputs, self.following = documents[:, :-1].clamp(min=0), documents[:, 1:].flatten()
         self.step = 0
         model.requires_grad_(False)
-        part = model if trained == "all" else model.feed_forward
+        part = {"all": model, "feed_forward": model.feed_forward, "output": model.feed_forward.output}[
+            trained
+        ]
         self.parameters = [p.requires_grad_(True) for p in part.parameters()]
         self.optimiser = torch.optim.Adam(self.parameters, lr=step_size)
 
@@ -138,6 +192,9 @@ class Paper:
 
     def exact_loss(self) -> float:
         return exact_loss(self.model, self.to)
+
+    def finished(self) -> ExperimentDecoder:
+        return self.model
 
     def floor(self) -> float:
         return -torch.inf
@@ -159,6 +216,20 @@ class Paper:
             i, _, name = key.partition("/")
             held.setdefault(int(i), {})[name] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": held})
+
+
+def _sides(model: ExperimentDecoder, parameter: Tensor) -> tuple[int, ...]:
+    if parameter.dim() < 2:
+        return ()
+    by_token = (model.embedding.weight, model.feed_forward.output.weight)
+    return (1,) if any(parameter is p for p in by_token) else (0, 1)
+
+
+def _factor(model: ExperimentDecoder, parameter: Tensor) -> float:
+    attending = [p for layer in (model.query, model.key) for p in layer.parameters()]
+    if any(parameter is p for p in attending):
+        return ATTENTION_FACTOR
+    return EMBEDDING_FACTOR if parameter is model.embedding.weight else 1.0
 
 
 def load_model(model: ExperimentDecoder, tensors: Mapping[str, Tensor]) -> None:

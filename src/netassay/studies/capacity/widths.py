@@ -60,6 +60,14 @@ def next_attempt(
     return Next((low + high) // 2, 0) if high - low > 1 else None
 
 
+def most_attempts(order: Order, *, narrowest: int, widest: int, tries: int) -> int:
+    """How many trials `next_attempt` can ask for at most."""
+    if order == "one":
+        return tries
+    found = len(doubling(narrowest, widest, last=order == "bisection"))
+    return tries * (found + (widest.bit_length() if order == "bisection" else 0))
+
+
 def doubling(narrowest: int, widest: int, *, last: bool = False) -> list[int]:
     """narrowest, twice that, ... up to `widest`, which `last` adds where it is not among them."""
     widths = []
@@ -67,7 +75,7 @@ def doubling(narrowest: int, widest: int, *, last: bool = False) -> list[int]:
     while width <= widest:
         widths.append(width)
         width *= 2
-    return widths + [widest] if last and widths[-1:] != [widest] else widths
+    return [*widths, widest] if last and widths[-1:] != [widest] else widths
 
 
 def fewest(done: Sequence[Attempt]) -> int | None:
