@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.convex_trial import OutputOnly
 from netassay.studies.capacity.corpus_bounds import information_bits, predicted_parameters
 from netassay.studies.capacity.material import Material, material
+from netassay.studies.capacity.side_by_side import Row, side_by_side
 from netassay.studies.capacity.trial import Fast, Paper, Trial
 from netassay.studies.capacity.trials import Trials
 from netassay.studies.capacity.widths import Next, most_attempts, next_attempt
@@ -26,6 +28,10 @@ CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "informat
           "predictions", "bound")  # fmt: skip
 
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
+
+BOUNDS = {field.name: pl.String for field in fields(Row)} | {
+    "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
+}  # fmt: skip
 
 ATTEMPTS = {
     "width": pl.Int64, "try": pl.Int64, "parameters": pl.Int64, "trained_parameters": pl.Int64, "first_step": pl.Int64,
@@ -60,6 +66,7 @@ def build(config: CapacityConfig) -> Trials:
         stop=config.stop,
         digest=read.digest,
         facts=corpus_facts(read),
+        about={"bounds": [asdict(row) for row in side_by_side(read.found)]},
     )
 
 
@@ -92,8 +99,15 @@ def corpus_facts(read: Material) -> dict[training.Metric, float]:
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The table of attempts: every trial that is over, with what came of it."""
-    return {"attempts": attempt_table(run)}
+    """attempts: every trial that is over, with what came of it. bounds: all bounds for the corpus side by side."""
+    return {"attempts": attempt_table(run), "bounds": bound_table(run)}
+
+
+def bound_table(run: Run) -> pl.DataFrame:
+    """The fields of `side_by_side.Row`, kept when the run began; empty before its first checkpoint."""
+    checkpoint = run.checkpoint()
+    rows = [] if checkpoint is None else checkpoint.facts["trainee"].get("bounds", [])
+    return pl.DataFrame(rows, schema=BOUNDS)
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:

@@ -117,11 +117,11 @@ def tiny() -> CapacityConfig:
         documents=60,
         length=5,
         widths="bisection",
-        narrowest=2,
-        width=8,
+        narrowest=4,
+        width=16,
         tries=2,
-        try_steps=60,
-        gap=0.1,
+        try_steps=100,
+        gap=0.5,
     )
 
 

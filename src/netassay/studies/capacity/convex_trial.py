@@ -10,7 +10,7 @@ from torch import Tensor
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.studies.capacity.convex import Convex, Newton
 from netassay.studies.capacity.targets import Targets, exact_loss, gathered
-from netassay.studies.capacity.trial import Whitening
+from netassay.studies.capacity.trial import Whitening, layers
 
 
 class OutputOnly:
@@ -24,7 +24,7 @@ class OutputOnly:
     ) -> None:
         self.model, self.to, self.steps = model.requires_grad_(False), to, steps
         self.step = 0
-        hidden, activation, _ = model.feed_forward
+        hidden, activation, _ = layers(model)
         features = gathered(model, to)
         whitening = Whitening(features)
         whitening.draw(hidden, generator)
@@ -43,7 +43,7 @@ class OutputOnly:
         return exact_loss(self.finished(), self.to)
 
     def finished(self) -> ExperimentDecoder:
-        output = self.model.feed_forward.output
+        output = layers(self.model)[2]
         weight, bias = self.newton.problem.layer(self.newton.weights)
         output.weight.copy_(weight)
         output.bias.copy_(bias)

@@ -28,7 +28,7 @@ def cross_entropy(
     Differentiable once. The rows go through in blocks: logits, softmax and the three gradients of a block are
     made while it is in the cache, and the (n, zeta) matrix is never whole. Logits are clamped at DEEPEST.
     """
-    return _CrossEntropy.apply(hidden, weight, bias, to)
+    return _CrossEntropy.apply(hidden, weight, bias, to)  # type: ignore[no-untyped-call]
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -77,14 +77,10 @@ class Fast:
     ) -> None:
         self.model, self.to, self.step_size, self.steps = model, to, step_size, steps
         self.step = 0
-        model.requires_grad_(False)
         self.whitening = None if trained == "all" else Whitening(gathered(model, to))
         if self.whitening is not None:
-            self.whitening.draw(model.feed_forward.hidden, generator)
-        part = {"all": model, "feed_forward": model.feed_forward, "output": model.feed_forward.output}[
-            trained
-        ]
-        self.parameters = [p.requires_grad_(True) for p in part.parameters()]
+            self.whitening.draw(layers(model)[0], generator)
+        self.parameters = trainable(model, trained)
         self.optimiser = Soap(
             self.parameters,
             [() if self.whitening else _sides(model, p) for p in self.parameters],
@@ -92,7 +88,7 @@ class Fast:
         )
 
     def measure(self) -> float:
-        hidden, activation, output = self.model.feed_forward
+        hidden, activation, output = layers(self.model)
         features = gathered(self.model, self.to) if self.whitening is None else self.whitening.features
         loss = cross_entropy(activation(hidden(features)), output.weight, output.bias, self.to)
         for p in self.parameters:
@@ -111,7 +107,7 @@ class Fast:
         """The model as it stands, apart from the one in training."""
         model = copy.deepcopy(self.model).requires_grad_(False)
         if self.whitening is not None:
-            self.whitening.fold(model.feed_forward.hidden)
+            self.whitening.fold(layers(model)[0])
         return model
 
     def floor(self) -> float:
@@ -132,7 +128,7 @@ class Whitening:
     from rounding stays flat."""
 
     def __init__(self, features: Tensor) -> None:
-        exact = features.double()
+        exact = features.detach().double()
         self.mean = exact.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov(exact.T, correction=0))
         spread = values.clamp(min=FLATTEST * values.max().item()).sqrt()
@@ -172,11 +168,7 @@ class Paper:
         self.model, self.to, self.steps = model, to, steps
         self.inputs, self.following = documents[:, :-1].clamp(min=0), documents[:, 1:].flatten()
         self.step = 0
-        model.requires_grad_(False)
-        part = {"all": model, "feed_forward": model.feed_forward, "output": model.feed_forward.output}[
-            trained
-        ]
-        self.parameters = [p.requires_grad_(True) for p in part.parameters()]
+        self.parameters = trainable(model, trained)
         self.optimiser = torch.optim.Adam(self.parameters, lr=step_size)
 
     def measure(self) -> float:
@@ -218,10 +210,28 @@ class Paper:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": held})
 
 
+def layers(model: ExperimentDecoder) -> tuple[nn.Linear, nn.Module, nn.Linear]:
+    """Hidden layer, activation and output layer of the feed-forward part."""
+    hidden, activation, output = model.feed_forward
+    assert isinstance(hidden, nn.Linear)
+    assert isinstance(output, nn.Linear)
+    return hidden, activation, output
+
+
+def trainable(model: ExperimentDecoder, trained: Trained) -> list[nn.Parameter]:
+    """The parameters that are trained, which alone get gradients from here on."""
+    parts = {"all": model, "feed_forward": model.feed_forward, "output": layers(model)[2]}
+    model.requires_grad_(False)
+    trained_ones = list(parts[trained].parameters())
+    for p in trained_ones:
+        p.requires_grad_(True)
+    return trained_ones
+
+
 def _sides(model: ExperimentDecoder, parameter: Tensor) -> tuple[int, ...]:
     if parameter.dim() < 2:
         return ()
-    by_token = (model.embedding.weight, model.feed_forward.output.weight)
+    by_token = (model.embedding.weight, layers(model)[2].weight)
     return (1,) if any(parameter is p for p in by_token) else (0, 1)
 
 

@@ -21,8 +21,9 @@ class Trials:
 
     `begin` makes a trial, `choose` says which comes next. A trial ends when its loss, measured in float64, is
     within `gap` times the bound of it, if `stop`; when its steps are done; when it is proved that it never can be;
-    or when its loss is no number. `digest` is that of the corpus: a state from another one is refused. The state
-    holds the weights ("best/...") of the narrowest model that met the criterion, or of that with the least gap.
+    or when its loss is no number. `facts` are recorded with the first step, `about` is kept in the state. `digest` is
+    that of the corpus: a state from another one is refused. The state holds the weights ("best/...") of the
+    narrowest model that met the criterion, or of that with the least gap.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Trials:
         stop: bool,
         digest: str,
         facts: Mapping[Metric, float],
+        about: Mapping[str, Any],
     ) -> None:
         self.begin, self.choose = begin, choose
-        self.bound, self.gap, self.stop, self.digest, self.facts = bound, gap, stop, digest, facts
+        self.bound, self.gap, self.stop, self.digest = bound, gap, stop, digest
+        self.facts, self.about = facts, about
         self.done: list[Attempt] = []
         self.best: dict[str, Tensor] = {}
         self.attempt: Attempt | None = None
@@ -85,6 +88,7 @@ class Trials:
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         tensors = {} if self.trial is None else self.trial.state()
         return self.best | tensors, {
+            **self.about,
             "corpus": self.digest,
             "attempts": [list(attempt) for attempt in self.done],
             "trial_step": 0 if self.trial is None else self.trial.step,
