@@ -34,12 +34,23 @@ class AveragingNetwork(nn.Module):
         require_sizes(vocabulary=vocabulary, width=width, embedding=embedding, longest=longest)
         super().__init__()
         self.longest = longest
+        self._sizes: dict[str, int | str] = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "longest": longest,
+            "activation": activation,
+        }
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.weights = nn.Parameter(torch.empty(longest, dtype=dtype).normal_(generator=generator))
         self.feed_forward = feed_forward(
             embedding, width, vocabulary, activation=activation, output_bias=False, dtype=dtype
         )
         initialise(self, "pytorch", generator)
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
 
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """Z[:, alpha] u[1:|alpha|] of the context alpha = tokens[:, : t + 1], at every position t."""

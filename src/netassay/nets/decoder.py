@@ -50,6 +50,16 @@ class Decoder(nn.Module):
         require_sizes(heads=heads, key=key, value=value)
         super().__init__()
         self.heads, self.longest = heads, longest
+        self._sizes: dict[str, int | str] = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "longest": longest,
+            "heads": heads,
+            "key": key,
+            "value": value,
+            "activation": activation,
+        }
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.positions = embedding_layer(longest, embedding, dtype=dtype, generator=generator)
         self.key = linear(embedding, heads * key, bias=False, dtype=dtype)  # W1
@@ -60,6 +70,10 @@ class Decoder(nn.Module):
             embedding, width, vocabulary, activation=activation, output_bias=False, dtype=dtype
         )
         initialise(self, "pytorch", generator)
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
 
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """x of equation (4) at every position t, for the context tokens[:, : t + 1]."""
@@ -100,6 +114,12 @@ class ExperimentDecoder(nn.Module):
     ) -> None:
         require_sizes(vocabulary=vocabulary, width=width, embedding=embedding)
         super().__init__()
+        self._sizes: dict[str, int | str] = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "activation": activation,
+        }
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.query = linear(embedding, embedding, bias=True, dtype=dtype)
         self.key = linear(embedding, embedding, bias=True, dtype=dtype)
@@ -109,6 +129,10 @@ class ExperimentDecoder(nn.Module):
             embedding, width, vocabulary, activation=activation, output_bias=True, dtype=dtype
         )
         initialise(self, "pytorch", generator)
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
 
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """What the attention makes of the context tokens[:, : t + 1], at every position t."""
