@@ -1,5 +1,6 @@
 from pathlib import Path
 from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from netassay.errors import DataError
 from netassay.formats.corpus import read_corpus
-from netassay.formats.documents import Documents, read_tokens
+from netassay.formats.documents import Documents
+from netassay.formats.token_files import read_tokens, read_tokens_in_parts
 
 RAGGED = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6), max_size=20)
 
@@ -46,6 +48,26 @@ def test_arrays_of_token_ids(dtype, tmp_path):
     assert lists(read_tokens(tmp_path / "line.npy", end=0)) == [[5, 6, 0], [7, 0], [0], [8]]
     (tmp_path / "ids.bin").write_bytes(np.array([1, 2, 9], np.dtype(dtype).newbyteorder("<")).tobytes())
     assert lists(read_tokens(tmp_path / "ids.bin", dtype=dtype, end=2)) == [[1, 2], [9]]
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=40),
+    st.none() | st.integers(0, 4),
+    st.integers(1, 9),
+    st.none() | st.integers(1, 4),
+)
+def test_token_files_in_parts(tokens, end, size, limit):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ids.npy"
+        np.save(path, np.array(tokens, np.uint16))
+        whole = read_tokens(path, end=end)
+        parts = read_tokens_in_parts(path, end=end, limit=limit, tokens_at_once=size)
+        assert [d for part in parts for d in lists(part) if d] == [d[:limit] for d in lists(whole) if d]
+        rows = np.array(tokens[: len(tokens) // 3 * 3], np.int32).reshape(-1, 3)
+        for array in (rows, np.asfortranarray(rows)):
+            np.save(path, array)
+            parts = read_tokens_in_parts(path, limit=limit, tokens_at_once=size)
+            assert [d for part in parts for d in lists(part)] == rows[:, :limit].tolist()
 
 
 def test_arrays_that_are_refused(tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from netassay.errors import DataError
 from netassay.formats.columns import holds_token_ids, read_json_lines, read_table, read_token_column
-from netassay.formats.documents import Documents, read_tokens
+from netassay.formats.documents import Documents
 from netassay.formats.text import SEPARATOR, Unit, cut_text, read_text
+from netassay.formats.token_files import read_tokens_in_parts
 from netassay.formats.tokenizers import TOKENS_AT_ONCE, tokenize_in_parts
 
 TOPICS = "topics"
@@ -42,7 +43,7 @@ def read_corpus(
 
     `.jsonl`, `.ndjson` (also `.gz`), `.parquet`, `.arrow` and `.feather`: a document is `column` ("text" unless given)
     of a row, text or, in the last three, a list of token ids. `.npy`, and anything with a `dtype`: token ids as
-    `read_tokens` takes them. Everything else is text, cut into documents by `document` ("line" unless given).
+    `read_tokens_in_parts` takes them. Everything else is text, cut into documents by `document` ("line" unless given).
     The word "topics" (a text, not a Path) is the help topics of Python itself, a topic a document unless
     `document` cuts them further. `limit` reads no more than the first tokens of each document. Raises DataError
     for files that are not what they should be, and for a corpus without a document.
@@ -81,9 +82,9 @@ def read_in_parts(
     skipped = Counter() if skipped is None else skipped
     name = str(source).lower().removesuffix(".gz")
     if dtype is not None or name.endswith(".npy"):
-        held = read_tokens(Path(source), dtype=dtype, end=end)
-        held = held if limit is None else held.cut(limit)
-        return held.parts(tokens_at_once)
+        return read_tokens_in_parts(
+            Path(source), dtype=dtype, end=end, limit=limit, tokens_at_once=tokens_at_once
+        )
     if end is not None:
         raise DataError(f"{source}: end={end} parts token ids; for text, choose what a document is")
     if name.endswith(TABLES):

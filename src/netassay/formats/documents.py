@@ -1,11 +1,10 @@
-"""Token sequences of any lengths in one array, and the files that hold token ids."""
+"""Token sequences of any lengths in one array."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ class Documents:
         if isinstance(documents, str | bytes):
             raise DataError("the documents are one text; tokenize it first (netassay.formats.tokenizers)")
         if hasattr(documents, "__array__"):
-            return _rows(np.asarray(documents))
+            return rows_of(np.asarray(documents))
         if not isinstance(documents, Iterable):
             raise DataError(
                 f"the documents are a {type(documents).__name__}; give an iterable of sequences of integers"
@@ -117,56 +116,8 @@ class Documents:
         return Documents(self.tokens[index], edges)
 
 
-def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None) -> Documents:
-    """Documents of a file of token ids: `.npy`, or raw little-endian integers of the stated `dtype`.
-
-    A two-dimensional array holds a document a row. One dimension is one document, or, with `end`, many: each
-    closes with that id, which stays its last token; tokens after the last `end` are a document without it.
-    The file is mapped, not loaded. Raises DataError for files that hold anything but integers.
-    """
-    array = _raw(path, dtype) if dtype is not None else _npy(path)
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {array.dtype}; token ids are integers")
-    if array.ndim == 2 and end is None:
-        return _rows(array)
-    if array.ndim != 1:
-        raise DataError(
-            f"{path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
-            f"{' (which end= needs)' if end is not None else ''}"
-        )
-    closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
-    return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
-
-
-def _npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: is no array of numbers in NumPy's .npy format ({error}); "
-            "write it with numpy.save, or state a dtype for raw integers"
-        ) from error
-
-
-def _raw(path: Path, dtype: str) -> np.ndarray:
-    known = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
-    if dtype not in known:
-        raise DataError(f"dtype {dtype!r} of {path}: allowed are {', '.join(known)}")
-    kind = np.dtype(dtype).newbyteorder("<")
-    try:
-        size = path.stat().st_size
-        if size % kind.itemsize:
-            raise DataError(
-                f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)"
-            )
-        return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _rows(array: np.ndarray) -> Documents:
+def rows_of(array: np.ndarray) -> Documents:
+    """The rows of a two-dimensional array of integers, or the sequences in an array of objects."""
     if array.dtype == object and array.ndim == 1:
         return Documents.of(list(array))
     if array.ndim != 2 or (array.dtype.kind not in "iu" and array.size):

@@ -76,7 +76,9 @@ def test_everything_equals_the_dictionary(documents, window, length, exact):
         assert number == len(here)
         assert found.certain_by_length[size] == sum(len(f) == 1 for f in here.values())
         assert found.predictions_by_length[size] == sum(sum(f.values()) for f in here.values())
+        assert found.widest_by_length[size] == max(map(len, here.values()), default=0)
         assert close(found.nats_by_length[size], bound(here, True))
+    assert found.largest_support == max((len(f) for c, f in truth.items() if c), default=0)
 
 
 def test_example_11():

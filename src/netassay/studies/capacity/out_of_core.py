@@ -172,8 +172,8 @@ class _Sums:
     """Tallies of parts added up, and the telescoped bound that they must come to."""
 
     def __init__(self, longest: int) -> None:
-        whole = np.zeros((4, longest), np.int64)
-        self._tally = Tally(whole[0], whole[1], whole[2], whole[3], np.zeros(longest))
+        numbers = np.zeros((5, longest), np.int64)
+        self._tally = Tally(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], np.zeros(longest))
         self._closing: list[float] = []
         self._documents: list[float] = []
 
@@ -192,12 +192,16 @@ class _Sums:
         self._tally.predictions[span] += counts.sum()
         self._tally.certain[span] += len(counts) == 1
         self._tally.branches[depth] += len(counts) - 1
+        self._tally.widest[span] = np.maximum(self._tally.widest[span], len(counts))
         self._tally.nats[depth] += counts_nats(counts, np.full(len(counts), counts.sum()))
 
     def add(self, depth: int, found: Tally, closing: float, documents: float) -> None:
         """A part counted in memory, the shortest of its contexts of `depth` tokens."""
+        span = slice(depth, depth + len(found.contexts))
+        widest = np.maximum(self._tally.widest[span], found.widest)
         for held, new in zip(self._tally, found, strict=True):
-            held[depth : depth + len(new)] += new
+            held[span] += new
+        self._tally.widest[span] = widest
         self._closing.append(closing)
         self._documents.append(documents)
 
@@ -218,6 +222,7 @@ class _Sums:
             predictions_by_length=self._tally.predictions,
             certain_by_length=self._tally.certain,
             branches_by_length=self._tally.branches,
+            widest_by_length=self._tally.widest,
             nats_by_length=self._tally.nats,
             held=None,
         )

@@ -14,12 +14,13 @@ from netassay.studies.capacity.telescope import closing_nats
 
 
 class Tally(NamedTuple):
-    """Per length of context (T,): contexts, predictions, certain contexts, branches, nats."""
+    """Per length of context (T,): contexts, predictions, certain contexts, branches, most next tokens, nats."""
 
     contexts: np.ndarray
     predictions: np.ndarray
     certain: np.ndarray
     branches: np.ndarray
+    widest: np.ndarray
     nats: np.ndarray
 
 
@@ -40,7 +41,7 @@ def named(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, in
 def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
     """What the levels of sequences of these lengths add up to, and what their ends would add to the bound."""
     longest = int(lengths.max(initial=0))
-    shared, certain, branches, predicted = np.zeros((4, longest), np.int64)
+    shared, certain, branches, predicted, widest = np.zeros((5, longest), np.int64)
     nats, closing = np.zeros(longest), []
     alone = np.zeros(longest + 1, np.int64)
     for level in found:
@@ -52,6 +53,7 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
         span = slice(t, t + 1 + level.more)
         shared[span], predicted[span] = len(widths), len(level.members)
         certain[span] = np.count_nonzero(widths == 1)
+        widest[span] = widths.max()
         branches[t] = len(level.counts) - len(widths)
         nats[t] = level_nats(level)
         # a sequence alone from length t + 1 on has one context at each length short of its own
@@ -59,7 +61,9 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
         np.subtract.at(alone, lengths[left], 1)
     own = np.cumsum(alone)[:-1]
     assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
-    return Tally(shared + own, predicted + own, certain + own, branches, nats), math.fsum(closing)
+    return Tally(
+        shared + own, predicted + own, certain + own, branches, np.maximum(widest, own > 0), nats
+    ), math.fsum(closing)
 
 
 def level_nats(level: Level) -> float:
