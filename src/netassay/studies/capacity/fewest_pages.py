@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from netassay.numerics.fits import Line, line, slope_ratio
-from netassay.reporting import Axis, Figure, Note, Section, Table, lines
+from netassay.reporting import Axis, Figure, Note, Section, Table, scatter
 
 QUANTITIES = {
     "contexts": "unique contexts n",
@@ -86,20 +86,22 @@ def fit_table(found: pl.DataFrame) -> pl.DataFrame:
 
 def _figure(found: pl.DataFrame, fits: pl.DataFrame, quantity: str) -> Figure:
     words = QUANTITIES[quantity]
-    points = found.select(
-        "trained", pl.col(quantity).cast(pl.Float64).alias("x"), pl.col("parameters").cast(pl.Float64)
+    data = found.select("trained", quantity, "parameters", "neurons")
+    fitted = fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts()
+    slopes = "; ".join(
+        f"{row['trained']}: {row['slope']:.3g} a unit [{row['low']:.3g}, {row['high']:.3g}]" for row in fitted
     )
-    drawn = [points]
-    for row in fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts():
-        ends = points.filter(pl.col("trained") == row["trained"])["x"]
-        x = [ends.min(), ends.max()]
-        label = f"{row['trained']}: {row['slope']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-        y = [row["intercept"] + row["slope"] * float(value) for value in x]  # type: ignore[arg-type]
-        drawn.append(pl.DataFrame({"trained": [label] * 2, "x": x, "parameters": y}))
-    data = pl.concat(drawn)
     return Figure(
-        f"capacity-fewest-{quantity.replace('_', '-')}", f"Fewest parameters against {words}",
-        "Fewest parameters by which the criterion was met; least-squares lines with their slopes and 95 % intervals.",
-        lines(data, Axis("x", title=words), Axis("parameters", title="fewest parameters k"), Axis("trained")),
+        f"capacity-fewest-{quantity.replace('_', '-')}",
+        f"Fewest parameters against {words}",
+        "Fewest parameters by which the criterion was met"
+        + (f", and least-squares lines, slopes with 95 % intervals: {slopes}." if slopes else "."),
+        scatter(
+            data,
+            Axis(quantity, title=words),
+            Axis("parameters", title="fewest parameters k"),
+            Axis("trained"),
+            lines={row["trained"]: (row["intercept"], row["slope"]) for row in fitted},
+        ),
         data,
-    )  # fmt: skip
+    )

@@ -56,8 +56,12 @@ _FACTS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "informat
 def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     """Heat maps of the gap over width and contexts, a pair for each corpus and each part that was trained."""
     figures: list[Figure | Note] = list(notes)
-    cells = attempts.sort("gap").group_by(
-        "corpus", "trained", "solver", "contexts", "width", maintain_order=True
+    # a search visits other widths in every corpus: its cells would leave a grid of holes
+    grid = attempts.filter(pl.col("widths") != "bisection")
+    cells = (
+        (grid if grid.height else attempts)
+        .sort("gap")
+        .group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True)
     )
     best = cells.first()
     for number, ((corpus, trained, solver), held) in enumerate(
@@ -69,7 +73,11 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
         ).with_columns(pl.col("gap") * 100)
         axes = Axis("contexts", title="unique contexts n"), Axis("width", title="neurons m")
-        what = f"{corpus}; {trained} trained; {'our solver' if solver == 'fast' else 'the paper’s solver'}."
+        criterion = max(held["criterion"].to_list())
+        what = (
+            f"{corpus}; {trained} trained; {'our solver' if solver == 'fast' else 'the paper’s solver'}; a trial ends "
+            f"when its gap is {criterion:.3g} of the bound."
+        )
         figures += [
             Figure(
                 f"capacity-nats-{number}", "Loss above the entropy bound",
@@ -96,17 +104,22 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
 
 def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
     """Loss over bound against the steps of each width's first trial, a panel a corpus."""
-    curves = pl.concat(_curves(run, metrics) for run, metrics in runs.items())
+    grid = {run: metrics for run, metrics in runs.items() if run.config["widths"] != "bisection"} or runs
+    curves = pl.concat(_curves(run, metrics) for run, metrics in grid.items()).sort(
+        "contexts", maintain_order=True
+    )
     panels = curves["panel"].unique(maintain_order=True).to_list()
+    if not panels:
+        return Section("Loss curves", items=(Note("No loss has been recorded yet."),))
     chosen = [panels[round(i * (len(panels) - 1) / (MOST_PANELS - 1))] for i in range(MOST_PANELS)]
-    drawn = curves if len(panels) <= MOST_PANELS else curves.filter(pl.col("panel").is_in(chosen))
+    drawn = curves.filter(pl.col("panel").is_in(chosen))
     # a panel may hold runs of several seeds: one curve a width
-    drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True).sort("width")
+    drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True)
+    drawn = drawn.sort("contexts", "width", maintain_order=True)
     figure = Figure(
         "capacity-losses", "Loss on the way to the bound",
         "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound."
-        + ("" if drawn.height == curves.height or len(panels) <= MOST_PANELS
-           else f" {MOST_PANELS} of {len(panels)} corpora and parts trained are drawn."),
+        + ("" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn."),
         small_multiples(
             drawn, Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
             Axis("width", title="neurons m"), rules=[Rule(1.0, "bound")],
@@ -134,6 +147,7 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     solver = "" if run.config["solver"] == "fast" else ", paper’s solver"
     panel = f"n = {contexts:,.0f}, {TRAINED[run.config['trained']]}{solver}"
     return first.select(
+        pl.lit(contexts).alias("contexts"),
         pl.lit(panel).alias("panel"),
         pl.col("width").cast(pl.Int64),
         (pl.col("at") - pl.col("first")).alias("step"),
@@ -141,7 +155,13 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_CURVE = {"panel": pl.String, "width": pl.Int64, "step": pl.Int64, "ratio": pl.Float64}
+_CURVE = {
+    "contexts": pl.Float64,
+    "panel": pl.String,
+    "width": pl.Int64,
+    "step": pl.Int64,
+    "ratio": pl.Float64,
+}
 
 
 def _bounds(runs: dict[Run, pl.DataFrame]) -> Section:
