@@ -87,8 +87,8 @@ def _npy(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
         raise DataError(
-            f"{path}: is no array of numbers in NumPy's .npy format ({error}); "
-            "write it with numpy.save, or state a dtype for raw integers"
+            f"{path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a dtype for "
+            "raw integers"
         ) from error
 
 
