@@ -9,7 +9,7 @@ import polars as pl
 
 from netassay.errors import DataError
 from netassay.reporting.chart import Axis
-from netassay.reporting.theme import DASHES, PALETTE, SHAPES
+from netassay.reporting.theme import PALETTE, SHAPES
 
 
 def scatter(
@@ -50,16 +50,13 @@ def scatter(
     shape = alt.Shape(
         "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
     )
-    dash = alt.StrokeDash(
-        "series:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=None
-    )
     channels = (_channel(alt.X, "x", x), _channel(alt.Y, "y", y))
-    points = alt.Chart(rows).mark_point(filled=True, size=70, stroke="white", strokeWidth=0.9)
+    points = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, stroke="white", strokeWidth=0.9)
     tips = [alt.Tooltip("series:N", title=by.label), alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
             alt.Tooltip("y:Q", title=y.label, format=",.6~g")]  # fmt: skip
     drawn = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
     ends = _ends(rows, lines or {})
-    fitted = alt.Chart(ends).mark_line(opacity=0.75).encode(*channels, color=colour, strokeDash=dash)
+    fitted = alt.Chart(ends).mark_line().encode(*channels, color=colour)
     return alt.LayerChart(layer=[fitted, drawn]).properties(width=width, height=height)
 
 
