@@ -46,10 +46,11 @@ def separations(
     """The smallest gap between images of distinct contexts against their number n.
 
     For each of `sizes` (documents from the beginning of the corpus; by default all of them, and twelve times fewer
-    by the root of 2), each map, arithmetic and seed. The maps: attention f = <x, softmax(x x_last)> with x = z[alpha]
-    + u[1:|alpha|] (Theorem 17), and averaging, sum over t of u_t z[alpha_t] (Theorem 22); z and u standard normal, drawn
-    once a seed for the whole corpus and rounded to the arithmetic, in which then all is computed. A generic gap of n
-    images falls as 1 / n^2. Raises ConfigError for a size that the corpus does not have, DataError where it has no context.
+    by the root of 2), each map, arithmetic and seed. The maps: attention f = <x, softmax(x x_last)> with x =
+    z[alpha] + u[1:|alpha|] (Theorem 17), and averaging, sum over t of u_t z[alpha_t] (Theorem 22); z and u are
+    standard normal, drawn once a seed for the whole corpus and rounded to the arithmetic, in which then all is
+    computed. A generic gap of n images falls as 1 / n^2. Raises ConfigError for a size that the corpus does not have,
+    DataError where it has no context.
     """
     total = len(found.corpus)
     sizes = sorted({max(1, round(total / 2 ** (i / 2))) for i in range(13)}) if sizes is None else list(sizes)

@@ -162,7 +162,7 @@ def _jacobian(
     logits: Callable[[Mapping[str, Tensor]], Tensor], parameters: Mapping[str, Tensor]
 ) -> Float64[Tensor, "rows k"]:
     """Row by row by reverse differentiation, in blocks."""
-    out, pull = vjp(logits, dict(parameters))
+    out, pull, *_ = vjp(logits, dict(parameters))
     units = torch.eye(out.numel(), dtype=out.dtype).view(-1, *out.shape)
     blocks = []
     for some in units.split(AT_ONCE):
@@ -192,7 +192,7 @@ def _sketch(
     Where they would not fit, columns are added up, with Gaussian weights, in 4 x `rows` random places.
     """
     held = dict(parameters)
-    out, pull = vjp(logits, held)
+    out, pull, *_ = vjp(logits, held)
     count = sum(p.numel() for p in held.values())
     whole = rows * count <= DENSE_CELLS
     places = torch.randint(0, 4 * rows, (0 if whole else count,), generator=generator)
