@@ -95,7 +95,7 @@ def local_capacity(
         small = upper <= DENSE_SIDE and n * zeta * count <= DENSE_CELLS
         method = "dense" if small else "sketch"
     if method == "dense":
-        matrix, some, whole = _jacobian(logits, parameters), upper + SPARE, True
+        matrix, some, whole = _jacobian(held, given, parameters), upper + SPARE, True
     else:
         some = min(rows, upper + SPARE)
         draws = generator if generator is not None else torch.Generator().manual_seed(0)
@@ -159,15 +159,16 @@ def _require_causal(model: nn.Module, given: list[tuple[int, ...]]) -> None:
 
 
 def _jacobian(
-    logits: Callable[[Mapping[str, Tensor]], Tensor], parameters: Mapping[str, Tensor]
+    model: nn.Module, given: list[tuple[int, ...]], parameters: Mapping[str, Tensor]
 ) -> Float64[Tensor, "rows k"]:
-    """Row by row by reverse differentiation, in blocks."""
-    out, pull, *_ = vjp(logits, dict(parameters))
-    units = torch.eye(out.numel(), dtype=out.dtype).view(-1, *out.shape)
+    """Context by context, rows by reverse differentiation in blocks."""
     blocks = []
-    for some in units.split(AT_ONCE):
-        rows = vmap(lambda unit: pull(unit)[0])(some)
-        blocks.append(torch.cat([rows[name].flatten(1) for name in parameters], dim=1))
+    for context in given:
+        out, pull, *_ = vjp(_logits_of(model, [context]), dict(parameters))
+        units = torch.eye(out.numel(), dtype=out.dtype).view(-1, *out.shape)
+        for some in units.split(AT_ONCE):
+            rows = vmap(pull)(some)[0]
+            blocks.append(torch.cat([rows[name].flatten(1) for name in parameters], dim=1))
     return torch.cat(blocks)
 
 
@@ -199,7 +200,7 @@ def _sketch(
     weights = torch.randn(len(places), generator=generator, dtype=torch.float64)
     blocks, at_once = [], AT_ONCE if whole else 1
     for some in torch.randn(rows, *out.shape, generator=generator, dtype=out.dtype).split(at_once):
-        parts = vmap(lambda unit: pull(unit)[0])(some)
+        parts = vmap(pull)(some)[0]
         block = torch.cat([parts[name].flatten(1) for name in held], dim=1)
         if not whole:
             block = block.new_zeros(len(block), 4 * rows).index_add_(1, places, block * weights)
