@@ -8,6 +8,7 @@ biases and scores over sqrt(d).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int64
@@ -165,12 +166,17 @@ def causal_attention(
 
 def sinusoids(length: int, size: int, *, like: Tensor) -> Float[Tensor, "length size"]:
     """Positions of Vaswani et al. (2017): sin and cos of t / 10000^(2i/d) in turn, t from 0."""
-    pairs = torch.arange((size + 1) // 2, dtype=torch.float64, device=like.device)
+    return _sinusoids(length, size, like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)
+def _sinusoids(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    pairs = torch.arange((size + 1) // 2, dtype=torch.float64, device=device)
     angles = torch.outer(
-        torch.arange(length, dtype=torch.float64, device=like.device), 10_000.0 ** (-2 * pairs / size)
+        torch.arange(length, dtype=torch.float64, device=device), 10_000.0 ** (-2 * pairs / size)
     )
     both = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-    return both[:, :size].to(like.dtype)
+    return both[:, :size].to(dtype)
 
 
 def require_sizes(**sizes: int) -> None:

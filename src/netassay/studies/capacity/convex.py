@@ -33,7 +33,7 @@ FLOOR_DAMPING = 1e-10
 LARGEST = 1e3
 """A floor is proved for logits of a root mean square up to this, far beyond what training comes to."""
 
-CORRECTIONS = 10
+CORRECTIONS = 6
 
 
 class Point(NamedTuple):

@@ -47,16 +47,26 @@ class Soap:
         """One step down the gradients that the parameters hold."""
         self.steps += 1
         fast, slow = BETAS
-        for i, p in enumerate(self.parameters):
-            gradient = p.grad
-            assert gradient is not None, "a parameter without a gradient was given to the optimiser"
-            self._learn(i, gradient)
-            turned = self._turned(i, gradient)
-            self.first[i].lerp_(gradient, 1 - fast)
-            self.second[i].mul_(slow).addcmul_(turned, turned, value=1 - slow)
-            mean = self._turned(i, self.first[i]) / (1 - fast**self.steps)
-            spread = (self.second[i] / (1 - slow**self.steps)).sqrt_().add_(EPSILON)
-            p.sub_(self._back(i, mean.div_(spread)), alpha=step_size * self.factors[i])
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        assert len(gradients) == len(self.parameters), (
+            "a parameter without a gradient was given to the optimiser"
+        )
+        for (i, side), product in self.products.items():
+            self._learn(product, self.bases[i, side], gradients[i], side)
+        turned = [self._turned(i, gradient) for i, gradient in enumerate(gradients)]
+        # the lists at once, as torch.optim does: on small tensors a call costs more than its arithmetic
+        torch._foreach_lerp_(self.first, gradients, 1 - fast)
+        torch._foreach_mul_(self.second, slow)
+        torch._foreach_addcmul_(self.second, turned, turned, value=1 - slow)
+        means = [self._turned(i, first) for i, first in enumerate(self.first)]
+        spread = torch._foreach_sqrt(self.second)
+        # Adam's corrections for the moments' start, moved out of the quotient
+        root = (1 - slow**self.steps) ** 0.5
+        torch._foreach_add_(spread, EPSILON * root)
+        steps = [self._back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
+        scale = step_size * root / (1 - fast**self.steps)
+        torch._foreach_mul_(steps, [scale * factor for factor in self.factors])
+        torch._foreach_sub_(self.parameters, steps)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next steps depend on, besides the parameters and the number of steps."""
@@ -78,16 +88,13 @@ class Soap:
         for name, into in self.state().items():
             into.copy_(tensors[name])
 
-    def _learn(self, i: int, gradient: Tensor) -> None:
-        for side in (0, 1):
-            product = self.products.get((i, side))
-            if product is None:
-                continue
-            product.mul_(SHAMPOO_BETA).add_(_square(gradient, side), alpha=1 - SHAMPOO_BETA)
-            if self.steps == 1:
-                self.bases[i, side].copy_(torch.linalg.eigh(product).eigenvectors)
-            elif self.steps % REFRESH == 0:
-                self.bases[i, side].copy_(torch.linalg.qr(product @ self.bases[i, side]).Q)
+    def _learn(self, product: Tensor, basis: Tensor, gradient: Tensor, side: int) -> None:
+        square = gradient @ gradient.T if side == 0 else gradient.T @ gradient
+        product.lerp_(square, 1 - SHAMPOO_BETA)
+        if self.steps == 1:
+            basis.copy_(torch.linalg.eigh(product).eigenvectors)
+        elif self.steps % REFRESH == 0:
+            basis.copy_(torch.linalg.qr(product @ basis).Q)
 
     def _turned(self, i: int, x: Tensor) -> Tensor:
         if (left := self.bases.get((i, 0))) is not None:
@@ -102,7 +109,3 @@ class Soap:
         if (right := self.bases.get((i, 1))) is not None:
             x = x @ right.T
         return x
-
-
-def _square(gradient: Tensor, side: int) -> Tensor:
-    return gradient @ gradient.T if side == 0 else gradient.T @ gradient

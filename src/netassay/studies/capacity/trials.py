@@ -13,7 +13,7 @@ from netassay.studies.capacity.trial import Trial
 from netassay.studies.capacity.widths import Attempt, Next
 from netassay.training import Metric
 
-FLOOR_EVERY = 10
+FLOOR_EVERY = 25
 
 
 class Trials:
