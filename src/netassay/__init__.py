@@ -45,6 +45,7 @@ _HOMES = {
     "experiment_parameters": "netassay.studies.capacity.bounds",
     "trainable_count": "netassay.studies.capacity.bounds",
     # studies: their configs, one run, many runs, a page of them
+    "CapacityConfig": "netassay.studies.capacity.config",
     "EdgeConfig": "netassay.studies.edge.config",
     "perform": "netassay.performing",
     "resume": "netassay.performing",
