@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -77,7 +77,7 @@ class CapacityConfig(Config):
     """Seed of the first weights."""
 
     @model_validator(mode="after")
-    def _widths_in_order(self) -> Self:
+    def _widths_in_order(self) -> CapacityConfig:
         if self.widths != "one" and self.narrowest > self.width:
             raise ValueError(
                 f"narrowest = {self.narrowest} is above width = {self.width}; widths go from narrowest up to width"

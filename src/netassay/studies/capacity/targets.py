@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Targets:
         return len(self.places)
 
 
+@runtime_checkable
 class ReadOut(Protocol):
     """A next-token predictor whose logits are a function of features, as those of `nets.decoder`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ IGNORED = -100
 FLATTEST = 1e-7
 
 
+@runtime_checkable
 class Trial(Protocol):
     """A model on its way down; `step` of at most `steps` steps are done, and the future follows from `state`."""
 
