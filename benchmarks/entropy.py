@@ -1,7 +1,9 @@
-"""The entropy lower bound beside group-bys written by hand for it, and beside the definition's triple loop.
+"""The entropy lower bound beside group-bys written by hand for it, beside the definition's triple loop, and on disk.
 
-Run: .venv/bin/python benchmarks/entropy.py [--tokens 10000000]. One thread everywhere; times are CPU seconds of
-this process, medians of interleaved repeats. DuckDB takes part if it is installed (the extra `bench`).
+Run: .venv/bin/python benchmarks/entropy.py [--tokens 10000000] [--large 100000000]. One thread everywhere; times
+are CPU seconds, medians of interleaved repeats. DuckDB takes part if it is installed (benchmarks/peers.txt). With
+--large, that many tokens are written to a temporary .npy and .parquet and counted by the command in child processes,
+with little memory and with much, whose peak is what the system says of them.
 """
 
 import os
@@ -9,13 +11,17 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = "1"
 
 import argparse
+import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -30,10 +36,10 @@ MULTIPLIER = 0x9E3779B97F4A7C15
 STORIES = Path(__file__).parents[2] / "shared" / "data" / "text" / "tinystories.txt"
 
 
-def zipf(tokens: int, exponent: float) -> np.ndarray:
+def zipf(tokens: int, exponent: float, seed: int = 0) -> np.ndarray:
     """Documents of ten tokens drawn independently, the k-th most frequent with weight k^-exponent."""
     weights = np.arange(1, VOCABULARY + 1) ** -exponent
-    drawn = np.random.default_rng(0).choice(VOCABULARY, size=tokens, p=weights / weights.sum())
+    drawn = np.random.default_rng(seed).choice(VOCABULARY, size=tokens, p=weights / weights.sum())
     return drawn.reshape(-1, LENGTH)
 
 
@@ -149,7 +155,7 @@ def beside_group_bys(tokens: int, exponent: float, repeats: int) -> None:
 
 
 def beside_loops(stories: int) -> None:
-    corpus = read_corpus(STORIES, unit="record", limit=LENGTH).documents
+    corpus = read_corpus(STORIES, document="record", limit=LENGTH).documents
     documents = [document.tolist() for document in corpus][:stories]
     array, tensors = np.array(documents), [torch.tensor(document) for document in documents]
     own = median(timed(lambda: by_netassay(array))[0] for _ in range(301))
@@ -161,11 +167,61 @@ def beside_loops(stories: int) -> None:
         print(f"  triple loop over {name:8} {seconds:7.2f} s  {seconds / own:10,.0f} times netassay's")
 
 
+def write_large(folder: Path, tokens: int) -> dict[str, tuple[str, ...]]:
+    """The same documents as a file of each kind, and the words that tell the command how to read it."""
+    shape = (tokens // LENGTH, LENGTH)
+    array = np.lib.format.open_memmap(folder / "large.npy", mode="w+", dtype=np.uint16, shape=shape)
+    rows = 1_000_000
+    for number, first in enumerate(range(0, len(array), rows)):
+        array[first : first + rows] = zipf(rows * LENGTH, 1.0, seed=number)[: len(array) - first]
+    array.flush()
+    pl.DataFrame({"ids": np.asarray(array)}).write_parquet(folder / "large.parquet", row_group_size=100_000)
+    return {"large.npy": (), "large.parquet": ("--column", "ids")}
+
+
+def on_disk(tokens: int, sizes: tuple[str, ...]) -> None:
+    """The command on a large file: each memory gives the same numbers and is kept."""
+    print(
+        f"{tokens:,} Zipf tokens of exponent 1 in documents of {LENGTH}, {VOCABULARY:,} different: netassay entropy"
+    )
+    with TemporaryDirectory() as folder:
+        found = {}
+        for name, words in write_large(Path(folder), tokens).items():
+            for size in sizes:
+                seconds, answer = commanded(Path(folder) / name, *words, "--memory", size)
+                found[name, size] = answer
+                on = "on disk" if answer["counted_on_disk"] else "no disk"
+                print(
+                    f"  {name:14} --memory {size:6} {on:8} {seconds:6.1f} s  "
+                    f"{tokens / seconds / 1e6:5.1f} M tokens/s  peak {answer['peak_bytes'] / 1e6:6.0f} MB"
+                )
+        for answer in found.values():
+            same = next(iter(found.values()))
+            assert answer["contexts"] == same["contexts"]
+            assert math.isclose(answer["bound_nats"], same["bound_nats"], rel_tol=1e-11)
+        print(f"  contexts {same['contexts']:,}, bound {same['bound_nats']!r} nats, from each of them")
+
+
+def commanded(*words: str | Path) -> tuple[float, dict[str, object]]:
+    """CPU seconds and answer of netassay entropy in a child process; its peak is the kernel's VmHWM."""
+    before = os.times()
+    command = [sys.executable, "-m", "netassay", "entropy", *map(str, words), "--format", "json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return seconds, json.loads(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--large", type=int, default=0)
+    parser.add_argument("--memory", nargs="+", default=["500MB", "1GB", "10GB"])
     words = parser.parse_args()
+    if words.large:
+        on_disk(words.large, tuple(words.memory))
+        return
     torch.set_num_threads(1)
     for exponent in (1.0, 1.2):
         beside_group_bys(words.tokens, exponent, words.repeats)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from netassay.config import Config
-from netassay.errors import ConfigError, Interrupted, NetassayError, RunFailed
-from netassay.runs import Run, RunWriter, State
+from netassay.errors import ConfigError, DataError, Interrupted, ModelError, NetassayError, RunFailed
+from netassay.runs import Run, RunWriter, State, Store, run_id
 from netassay.study import configure, find
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ def perform(
 
     A finished or diverged run is returned as it is. A resumed run uses the threads it began with, unless `threads`
     says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
-    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed. `from_step`
+    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed; but where a
+    new run refuses its data or config before its first checkpoint, that error is raised and no run is left. `from_step`
     goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
+    new = not (Path(store) / run_id(config.study, config.digest)).exists()
     run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
     if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run
@@ -52,6 +54,7 @@ def perform(
 
     begun_with = run.environment.get("threads")
     with (
+        _refusals(run) if new else nullcontext(),
         devices.settings(threads or begun_with) as environment,
         run.writer(environment, from_step=from_step) as writer,
         _signals(writer) as received,
@@ -98,6 +101,19 @@ def _keep_tables(run: Run, writer: RunWriter) -> None:
     """Metrics and the study's tables as Parquet, for whoever reads the run without this package."""
     for name, table in {**find(run.study).assay.tables(run), "metrics": run.metrics()}.items():
         writer.write_table(name, table)
+
+
+@contextmanager
+def _refusals(run: Run) -> Iterator[None]:
+    """Takes a new run away again that refused what it was given before its first checkpoint."""
+    try:
+        yield
+    except RunFailed as failed:
+        cause = failed.__cause__
+        if not isinstance(cause, ConfigError | DataError | ModelError) or run.checkpoints():
+            raise
+        Store(run.folder.parent).delete([run.id])
+        raise cause from None
 
 
 @contextmanager

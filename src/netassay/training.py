@@ -117,13 +117,14 @@ def train(
     steps: int,
     divergence_factor: float = math.inf,
     commit_seconds: float = 10.0,
+    over: Callable[[], bool] = lambda: False,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Trains from the recorder's newest checkpoint (or the start) to `steps`, a stop request or divergence.
 
-    A checkpoint is committed at the first and last step, on a stop request, and whenever `commit_seconds` of wall
-    time have passed since the last; when it is taken changes no number. The numbers of the step at which the loss
-    diverges are recorded, its weights are not kept.
+    `over`, asked before each step is measured, ends the run sooner. A checkpoint is committed at the first and last
+    step, on a stop request, and whenever `commit_seconds` of wall time have passed since the last; when it is taken
+    changes no number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
     """
     checkpoint = recorder.latest()
     step, first_loss = 0, math.nan
@@ -133,12 +134,14 @@ def train(
 
     committed = None if checkpoint is None else time.monotonic()
     while True:
-        stop = recorder.stop_requested()
+        stop, ended = recorder.stop_requested(), over()
         overdue = committed is None or time.monotonic() - committed >= commit_seconds
-        if overdue or stop or step == steps:
+        if overdue or stop or ended or step == steps:
             tensors, facts = trainee.state()
             recorder.commit(Checkpoint(step, tensors, {"trainee": dict(facts), "first_loss": first_loss}))
             committed = time.monotonic()
+        if ended:
+            return Result(Outcome.FINISHED, step)
         if stop:
             return Result(Outcome.INTERRUPTED, step, f"stopped at step {step} of {steps}")
 

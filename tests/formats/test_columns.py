@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.formats.columns import read_json_lines, read_parquet
+from netassay.formats.columns import read_json_lines, read_table
 
 TEXTS = ["one", None, "two\nlines", "  ", "drei ü"]
 
@@ -45,12 +45,12 @@ def test_parquet(tmp_path):
     many = TEXTS * 5000
     pl.DataFrame({"body": many, "n": range(len(many))}).write_parquet(path, row_group_size=3000)
     skipped = Counter()
-    assert list(read_parquet(path, "body", skipped=skipped)) == ["one", "two\nlines", "drei ü"] * 5000
+    assert list(read_table(path, "body", skipped=skipped)) == ["one", "two\nlines", "drei ü"] * 5000
     assert skipped == {"body is null": 5000, "blank body": 5000}
     with pytest.raises(DataError, match=r"no column 'bdy'; did you mean 'body'"):
-        list(read_parquet(path, "bdy"))
+        list(read_table(path, "bdy"))
     with pytest.raises(DataError, match="column 'n' holds Int64"):
-        list(read_parquet(path, "n"))
+        list(read_table(path, "n"))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, -20, None])
@@ -62,4 +62,4 @@ def test_what_is_no_parquet_is_refused(keep, tmp_path):
     else:
         path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match=r"corpus.parquet: cannot be read as Parquet"):
-        list(read_parquet(path, "text"))
+        list(read_table(path, "text"))

@@ -1,3 +1,7 @@
+from pathlib import Path
+from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import polars as pl
 import pytest
@@ -6,7 +10,8 @@ from hypothesis import strategies as st
 
 from netassay.errors import DataError
 from netassay.formats.corpus import read_corpus
-from netassay.formats.documents import Documents, read_tokens
+from netassay.formats.documents import Documents
+from netassay.formats.token_files import read_tokens, read_tokens_in_parts
 
 RAGGED = st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6), max_size=20)
 
@@ -43,6 +48,26 @@ def test_arrays_of_token_ids(dtype, tmp_path):
     assert lists(read_tokens(tmp_path / "line.npy", end=0)) == [[5, 6, 0], [7, 0], [0], [8]]
     (tmp_path / "ids.bin").write_bytes(np.array([1, 2, 9], np.dtype(dtype).newbyteorder("<")).tobytes())
     assert lists(read_tokens(tmp_path / "ids.bin", dtype=dtype, end=2)) == [[1, 2], [9]]
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=40),
+    st.none() | st.integers(0, 4),
+    st.integers(1, 9),
+    st.none() | st.integers(1, 4),
+)
+def test_token_files_in_parts(tokens, end, size, limit):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ids.npy"
+        np.save(path, np.array(tokens, np.uint16))
+        whole = read_tokens(path, end=end)
+        parts = read_tokens_in_parts(path, end=end, limit=limit, tokens_at_once=size)
+        assert [d for part in parts for d in lists(part) if d] == [d[:limit] for d in lists(whole) if d]
+        rows = np.array(tokens[: len(tokens) // 3 * 3], np.int32).reshape(-1, 3)
+        for array in (rows, np.asfortranarray(rows)):
+            np.save(path, array)
+            parts = read_tokens_in_parts(path, limit=limit, tokens_at_once=size)
+            assert [d for part in parts for d in lists(part)] == rows[:, :limit].tolist()
 
 
 def test_arrays_that_are_refused(tmp_path):
@@ -82,6 +107,41 @@ def test_the_ending_tells_the_form(tmp_path):
         read_corpus(tmp_path / "c.txt", column="text")
     with pytest.raises(DataError, match="end=0 parts token ids"):
         read_corpus(tmp_path / "c.txt", end=0)
+
+
+def test_columns_of_token_ids(tmp_path):
+    ids = [[7, 1, 2], None, [], [5]]
+    frame = pl.DataFrame({"ids": ids, "n": range(4)}, schema_overrides={"ids": pl.List(pl.UInt16)})
+    frame.write_parquet(tmp_path / "c.parquet")
+    frame.write_ipc(tmp_path / "c.arrow")
+    for name in ("c.parquet", "c.arrow"):
+        held = read_corpus(tmp_path / name, column="ids", limit=2)
+        assert lists(held.documents) == [[7, 1], [], [5]]
+        assert held.skipped == {"ids is null": 1}
+    pl.DataFrame({"ids": np.arange(6).reshape(3, 2)}).write_parquet(tmp_path / "c.parquet")
+    assert lists(read_corpus(tmp_path / "c.parquet", column="ids").documents) == [[0, 1], [2, 3], [4, 5]]
+    pl.DataFrame({"ids": [[1, None]]}).write_parquet(tmp_path / "c.parquet")
+    with pytest.raises(DataError, match="'ids' holds a null"):
+        read_corpus(tmp_path / "c.parquet", column="ids")
+
+
+def test_topics_of_python():
+    held = read_corpus("topics", tokenizer="characters").documents
+    assert ["".join(map(chr, d)) for d in held] == list(topics.values())
+    paragraphs = read_corpus("topics", document="paragraph").documents
+    assert len(paragraphs) > 10 * len(held)
+    with pytest.raises(DataError, match="No such file"):
+        read_corpus(Path("topics"))
+
+
+@given(RAGGED, st.integers(1, 9))
+def test_parts_are_whole_documents(documents, size):
+    held = Documents.of(documents)
+    parts = list(held.parts(size))
+    assert [d for part in parts for d in lists(part)] == documents
+    assert all(len(part.tokens) <= size or len(part) == 1 for part in parts)
+    assert lists(Documents.joined(parts)) == documents
+    assert lists(held.first(size)) == documents[:size]
 
 
 @pytest.mark.parametrize(("content", "reason"), [("", "the file is empty"), ("\n \n", "2 blank line")])

@@ -8,10 +8,11 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import plans, results
+from netassay.cli import construct, corpus, plans, results, theory
 from netassay.studies import STUDIES
 
-_GROUPS = {
+_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
+    "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (
         results.resume,

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
 from netassay.cli.output import Format, answer
-from netassay.errors import ConfigError
+from netassay.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from netassay.studies.capacity.contexts import Contexts
     from netassay.studies.capacity.corpus_bounds import Verdict
+    from netassay.studies.capacity.side_by_side import Row
+
+
+_CORPUS = "Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
 
 
 @Parameter(name="*", group=Group("Corpus", sort_key=1))
@@ -23,9 +32,9 @@ class Reading:
     """How a file becomes documents of tokens."""
 
     document: Annotated[
-        Literal["line", "paragraph", "file", "record"],
-        Parameter(help="What a document of a text file is."),
-    ] = "line"
+        Literal["line", "paragraph", "file", "record"] | None,
+        Parameter(help="What a document of text is; a line by default, of topics a topic."),
+    ] = None
     tokenizer: Annotated[
         str,
         Parameter(
@@ -48,14 +57,27 @@ class Reading:
         None
     )
 
-    def contexts(self, file: Path, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
-        """The contexts of a file's documents, and how many documents were left out by reason."""
-        from netassay.formats.corpus import read_corpus
-        from netassay.studies.capacity.contexts import contexts
+    memory: Annotated[
+        str | None,
+        Parameter(
+            help="Most memory of the whole command, such as 2GB; what needs more is counted on disk. "
+            "Half of this machine's by default."
+        ),
+    ] = None
+    scratch: Annotated[
+        Path | None, Parameter(help="Folder for what is counted on disk; the system's by default.")
+    ] = None
 
-        corpus = read_corpus(
-            file,
-            unit=self.document,
+    def contexts(self, source: str, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
+        """The contexts of a corpus's documents, and how many documents were left out by reason."""
+        from netassay.formats.corpus import read_in_parts, require_tokens
+        from netassay.studies.capacity.out_of_core import PARTING_BYTES, contexts_within
+
+        room = _room(self.memory)
+        skipped: Counter[str] = Counter()
+        parts = read_in_parts(
+            source,
+            document=self.document,
             tokenizer=self.tokenizer,
             separator=self.separator,
             column=self.column,
@@ -63,13 +85,27 @@ class Reading:
             end=self.end,
             # one token more than is used tells which documents were cut
             limit=None if self.length is None else max(self.length, 0) + 1,
+            skipped=skipped,
+            tokens_at_once=min(room // PARTING_BYTES, 1 << 20),
         )
-        found = contexts(corpus.documents, length=self.length, exact_length=self.exact_length, window=window)
-        return found, dict(corpus.skipped)
+        found = contexts_within(
+            parts,
+            memory=room,
+            length=self.length,
+            exact_length=self.exact_length,
+            window=window,
+            folder=self.scratch,
+        )
+        if found.dropped and not found.documents:
+            raise DataError(
+                f"{source}: all {found.dropped:,} documents are shorter than {self.length} tokens"
+            )
+        require_tokens(source, found.tokens, skipped)
+        return found, dict(skipped)
 
 
 def entropy(
-    file: Annotated[Path, Parameter(help="Text, .jsonl, .parquet or .npy (text and .jsonl also gzip).")],
+    file: Annotated[str, Parameter(help=_CORPUS)],
     *,
     reading: Reading = Reading(),
     window: Annotated[
@@ -89,7 +125,7 @@ def entropy(
     """
     begin = time.perf_counter()
     found, skipped = reading.contexts(file, window)
-    values = {**_numbers(found), "skipped": skipped}
+    values = {**_numbers(found), "counted_on_disk": found.held is None, "skipped": skipped}
     if by_length:
         values["by_length"] = _by_length(found)
     seconds = time.perf_counter() - begin
@@ -98,14 +134,22 @@ def entropy(
 
 
 def bounds(
-    file: Annotated[Path | None, Parameter(help="Corpus, for the verdict on it.")] = None,
+    file: Annotated[
+        str | None, Parameter(help="Corpus, for the verdict on it; as netassay entropy takes it.")
+    ] = None,
     *,
-    parameters: Annotated[int, Parameter(help="Trainable parameters of the model.")],
+    parameters: Annotated[int | None, Parameter(help="Trainable parameters of the model.")] = None,
     vocabulary: Annotated[
         int | None, Parameter(help="Tokens the model tells apart; those of the corpus by default.")
     ] = None,
     width: Annotated[
         int | None, Parameter(help="Neurons of the hidden layer, if it is a one-layer decoder.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        Parameter(
+            help="Config of netassay capacity, whose corpus and model are judged; no other words then."
+        ),
     ] = None,
     reading: Reading = Reading(),
     format: Format = "table",
@@ -117,31 +161,47 @@ def bounds(
 
     Example: netassay bounds --parameters 35442 --vocabulary 690 --width 32
     """
-    from netassay.studies.capacity import bounds as theorems
-    from netassay.studies.capacity.corpus_bounds import verdict
+    from netassay.studies.capacity.corpus_bounds import bounds as bounds_of
 
-    judged: dict[str, Any] = {}
-    if file is not None:
+    found: Contexts | None = None
+    skipped: dict[str, int] = {}
+    if config is not None:
+        if (file, parameters, vocabulary, width) != (None,) * 4 or reading != Reading():
+            raise ConfigError(
+                f"--config {config} states corpus, model and reading; leave the other words out"
+            )
+        found, parameters, width = _configured(config)
+    elif parameters is None:
+        raise ConfigError("give --parameters, the number of the model's trainable parameters, or --config")
+    elif file is not None:
         found, skipped = reading.contexts(file)
-        judgement = verdict(found, parameters, width=width, vocabulary=vocabulary)
-        vocabulary = judgement.vocabulary
-        judged = {**_judged(judgement), "bound_nats": found.bound_nats, "skipped": skipped}
-    if vocabulary is None:
+    elif vocabulary is None:
         raise ConfigError("give --vocabulary, the tokens the model tells apart, or a corpus to count them in")
-    answer(
-        {
-            "parameters": parameters,
-            "vocabulary": vocabulary,
-            "width": width,
-            "upper_general": theorems.capacity_upper(parameters, vocabulary),
-            "upper_empirical": theorems.empirical_capacity_upper(parameters, vocabulary),
-            "upper_empirical_tight": theorems.empirical_capacity_upper_tight(parameters, vocabulary),
-            "lower_construct": None if width is None else theorems.decoder_capacity_lower(width),
-            **judged,
-        },
-        format,
-    )
+    judged = bounds_of(parameters, vocabulary, width=width, corpus=found)
+    values = {name: value for name, value in vars(judged).items() if name != "verdict"}
+    if found is not None and judged.verdict is not None:
+        values |= _judged(judged.verdict)
+        values |= {"bound_nats": found.bound_nats, "skipped": skipped}
+        values["beside"] = [vars(row) for row in _beside(found, judged.vocabulary)]
+    answer(values, format)
     return 0
+
+
+def _configured(path: Path) -> tuple[Contexts, int, int]:
+    """Contexts, trainable parameters and width of a config of the study."""
+    from netassay.config import read
+    from netassay.studies.capacity.config import CapacityConfig
+
+    values = read(path)
+    if values.get("study", "capacity") != "capacity":
+        raise ConfigError(f"{path}: is a config of study {values['study']!r}; give one of capacity")
+    config = CapacityConfig.from_mapping(values, where=str(path))
+    from netassay.studies.capacity.bounds import trained_parameters
+    from netassay.studies.capacity.material import material
+
+    found = material(config).found
+    count = trained_parameters(found.vocabulary, config.width, trained=config.trained)
+    return found, count, config.width
 
 
 def _numbers(found: Contexts) -> dict[str, Any]:
@@ -157,6 +217,7 @@ def _numbers(found: Contexts) -> dict[str, Any]:
         "vocabulary": found.vocabulary,
         "contexts": found.n,
         "contexts_with_empty": found.n_with_empty,
+        "largest_support": found.largest_support,
         "share_certain": found.share_certain,
         "degrees_of_freedom": found.degrees_of_freedom,
         "bound_nats": found.bound_nats,
@@ -194,12 +255,53 @@ def _judged(judgement: Verdict) -> dict[str, Any]:
     }
 
 
-def _peak_bytes() -> int | None:
-    """Most memory this process has held at once, where the system tells."""
-    import sys
+def _beside(found: Contexts, vocabulary: int) -> tuple[Row, ...]:
+    from netassay.studies.capacity.side_by_side import side_by_side
+
+    return side_by_side(found, vocabulary=vocabulary)
+
+
+def _room(memory: str | None) -> int:
+    """Bytes left for counting, of those that the command may take or of half this machine's."""
+    from netassay.studies.capacity.out_of_core import LEAST_ROOM
+
+    import_module("polars")  # what it takes by itself is then among what is taken
+    allowed = _machine_bytes() // 2 if memory is None else _bytes(memory)
+    taken = _peak_bytes() or 0
+    if allowed - taken < LEAST_ROOM:
+        raise ConfigError(
+            f"memory {memory}: the command takes {taken / 1e6:.0f} MB before it counts and needs "
+            f"{LEAST_ROOM / 1e6:.0f} MB to count; give at least {(taken + LEAST_ROOM) / 1e6 + 1:.0f}MB"
+        )
+    return allowed - taken
+
+
+def _bytes(size: str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
+    if found is None:
+        raise ConfigError(f"memory {size!r} is no size; write it as 500MB, 2GB or 1.5GiB")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
+
+
+def _machine_bytes() -> int:
+    import os
 
     try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 32
+
+
+def _peak_bytes() -> int | None:
+    """Most memory this process has held at once, where the system tells."""
+    with suppress(OSError):
+        # of this program alone, where getrusage also counts what the process was before it ran this program
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if found:
+            return int(found[1]) * 1024
+    with suppress(ImportError):
+        resource = import_module("resource")
+        used: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used * (1 if sys.platform == "darwin" else 1024)
+    return None

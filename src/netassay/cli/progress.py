@@ -81,6 +81,6 @@ def _plain(total: int | None) -> Callable[..., None]:
     def show(done: int, words: str, whatever_the_time: bool = False) -> None:
         if whatever_the_time or time.monotonic() - told[0] >= _PLAIN_SECONDS:
             told[0] = time.monotonic()
-            print(f"{done}/{total} {words}", file=sys.stderr, flush=True)
+            print(f"{done}{f'/{total}' if total else ' steps,'} {words}", file=sys.stderr, flush=True)
 
     return show

@@ -1,11 +1,10 @@
-"""Token sequences of any lengths in one array, and the files that hold token ids."""
+"""Token sequences of any lengths in one array."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ class Documents:
         if isinstance(documents, str | bytes):
             raise DataError("the documents are one text; tokenize it first (netassay.formats.tokenizers)")
         if hasattr(documents, "__array__"):
-            return _rows(np.asarray(documents))
+            return rows_of(np.asarray(documents))
         if not isinstance(documents, Iterable):
             raise DataError(
                 f"the documents are a {type(documents).__name__}; give an iterable of sequences of integers"
@@ -51,6 +50,18 @@ class Documents:
             first += len(chunk)
         kept = tokens[1:] or tokens
         return cls(np.concatenate(kept), _edges(np.concatenate(lengths)))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Documents]) -> Documents:
+        """The documents of all parts, one after another."""
+        held = list(parts)
+        if len(held) == 1:
+            return held[0]
+        lengths = [part.lengths for part in held]
+        return cls(
+            np.concatenate([part.tokens for part in held]) if held else np.empty(0, np.int64),
+            _edges(np.concatenate(lengths) if held else np.empty(0, np.int64)),
+        )
 
     @property
     def lengths(self) -> Int64[np.ndarray, " N"]:
@@ -69,73 +80,44 @@ class Documents:
     def __iter__(self) -> Iterator[Int[np.ndarray, " length"]]:
         return (self[i] for i in range(len(self)))
 
+    def first(self, count: int) -> Documents:
+        """The first `count` documents, all where there are no more."""
+        return self.between(0, min(max(count, 0), len(self)))
+
     def cut(self, length: int) -> Documents:
         """Every document's first `length` tokens."""
         lengths = self.lengths
         if not (lengths > length).any():
             return self
-        return self._gather(self.offsets[:-1], np.minimum(lengths, length))
+        return self.gathered(self.offsets[:-1], np.minimum(lengths, length))
 
     def select(self, chosen: np.ndarray) -> Documents:
         """The documents for which the boolean array `chosen` (N,) is true."""
-        return self if chosen.all() else self._gather(self.offsets[:-1][chosen], self.lengths[chosen])
+        return self if chosen.all() else self.gathered(self.offsets[:-1][chosen], self.lengths[chosen])
 
-    def _gather(self, starts: np.ndarray, lengths: np.ndarray) -> Documents:
+    def parts(self, tokens_at_once: int) -> Iterator[Documents]:
+        """The documents in parts of no more than so many tokens, a longer document by itself."""
+        first = 0
+        while first < len(self):
+            most = self.offsets[first] + tokens_at_once
+            last = max(first + 1, int(np.searchsorted(self.offsets, most, "right")) - 1)
+            yield self.between(first, last)
+            first = last
+
+    def between(self, first: int, last: int) -> Documents:
+        """Documents `first` to `last` - 1."""
+        begin, end = self.offsets[first], self.offsets[last]
+        return Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin)
+
+    def gathered(self, starts: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Documents:
+        """The documents `tokens[start : start + length]`."""
         edges = _edges(lengths)
         index = np.arange(edges[-1]) + np.repeat(starts - edges[:-1], lengths)
         return Documents(self.tokens[index], edges)
 
 
-def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None) -> Documents:
-    """Documents of a file of token ids: `.npy`, or raw little-endian integers of the stated `dtype`.
-
-    A two-dimensional array holds a document a row. One dimension is one document, or, with `end`, many: each
-    closes with that id, which stays its last token; tokens after the last `end` are a document without it.
-    The file is mapped, not loaded. Raises DataError for files that hold anything but integers.
-    """
-    array = _raw(path, dtype) if dtype is not None else _npy(path)
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {array.dtype}; token ids are integers")
-    if array.ndim == 2 and end is None:
-        return _rows(array)
-    if array.ndim != 1:
-        raise DataError(
-            f"{path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
-            f"{' (which end= needs)' if end is not None else ''}"
-        )
-    closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
-    return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
-
-
-def _npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: is no array of numbers in NumPy's .npy format ({error}); "
-            "write it with numpy.save, or state a dtype for raw integers"
-        ) from error
-
-
-def _raw(path: Path, dtype: str) -> np.ndarray:
-    known = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
-    if dtype not in known:
-        raise DataError(f"dtype {dtype!r} of {path}: allowed are {', '.join(known)}")
-    kind = np.dtype(dtype).newbyteorder("<")
-    try:
-        size = path.stat().st_size
-        if size % kind.itemsize:
-            raise DataError(
-                f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)"
-            )
-        return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _rows(array: np.ndarray) -> Documents:
+def rows_of(array: np.ndarray) -> Documents:
+    """The rows of a two-dimensional array of integers, or the sequences in an array of objects."""
     if array.dtype == object and array.ndim == 1:
         return Documents.of(list(array))
     if array.ndim != 2 or (array.dtype.kind not in "iu" and array.size):

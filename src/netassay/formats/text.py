@@ -19,15 +19,29 @@ SEPARATOR = "<|endoftext|>"
 def read_text(
     path: Path, unit: Unit = "line", *, separator: str = SEPARATOR, skipped: Counter[str] | None = None
 ) -> Iterator[str]:
-    """Documents of a UTF-8 file, plain or gzip, one at a time.
+    """Documents of a UTF-8 file, plain or gzip, one at a time, cut as `cut_text` cuts them.
 
-    A line ends at a line feed, a carriage return before it is taken off. Paragraphs are parted by blank lines,
-    records by `separator` wherever it stands. Line ends within a document stay as line feeds, those at its ends
-    belong to none. Documents of nothing but white space are left out and counted in `skipped`. Raises DataError
-    for a file that cannot be read, naming line and byte where it is not UTF-8, and for a blank separator.
+    A line ends at a line feed, a carriage return before it is taken off. Raises DataError for a file that cannot
+    be read, naming line and byte where it is not UTF-8, and for a blank separator.
+    """
+    return cut_text(read_lines(path), unit, separator=separator, skipped=skipped)
+
+
+def cut_text(
+    lines: Iterable[str],
+    unit: Unit = "line",
+    *,
+    separator: str = SEPARATOR,
+    skipped: Counter[str] | None = None,
+) -> Iterator[str]:
+    """Documents of a text given by its lines, one at a time.
+
+    Paragraphs are parted by blank lines, records by `separator` wherever it stands. Line ends within a document
+    stay as line feeds, those at its ends belong to none. Documents of nothing but white space are left out and
+    counted in `skipped`. Raises DataError for a unit that is not known and for a blank separator.
     """
     skipped = Counter() if skipped is None else skipped
-    for document in _documents(path, unit, separator):
+    for document in _documents(lines, unit, separator):
         if document.strip():
             yield document
         else:
@@ -53,10 +67,9 @@ def read_lines(path: Path) -> Iterator[str]:
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _documents(path: Path, unit: Unit, separator: str) -> Iterator[str]:
-    lines = read_lines(path)
+def _documents(lines: Iterable[str], unit: Unit, separator: str) -> Iterator[str]:
     if unit == "line":
-        return lines
+        return iter(lines)
     if unit == "paragraph":
         return _paragraphs(lines)
     if unit == "file":

@@ -16,6 +16,7 @@ from netassay.errors import DataError, ExtraMissing
 from netassay.formats.documents import Documents
 
 TEXTS_AT_ONCE = 1_024
+TOKENS_AT_ONCE = 1 << 22
 
 Encoder = Callable[[list[str], int | None], Iterable[Sequence[int]]]
 """Token ids of each of some texts, no more than the first so many of each."""
@@ -38,19 +39,38 @@ def tokenize(
     Texts without a token are left out and counted in `skipped`. Raises DataError for an unknown name or a file
     that is no tokenizer, ExtraMissing where the package `tokenizers` is needed and absent.
     """
+    return Documents.joined(tokenize_in_parts(texts, tokenizer, limit=limit, skipped=skipped))
+
+
+def tokenize_in_parts(
+    texts: Iterable[str],
+    tokenizer: str | Path,
+    *,
+    limit: int | None = None,
+    skipped: Counter[str] | None = None,
+    tokens_at_once: int = TOKENS_AT_ONCE,
+) -> Iterator[Documents]:
+    """What `tokenize` gives, in parts of whole documents that end once they hold `tokens_at_once` tokens."""
     encode = encoder(tokenizer)
     skipped = Counter() if skipped is None else skipped
     tokens, lengths = array("q"), array("q", [0])
     remaining = iter(texts)
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
         for ids in encode(some, limit):
-            if ids:
-                tokens.extend(ids)
-                lengths.append(len(ids))
-            else:
+            if not ids:
                 skipped["without a token"] += 1
-    flat = np.frombuffer(tokens, np.int64) if tokens else np.empty(0, np.int64)
-    return Documents(flat, np.cumsum(np.frombuffer(lengths, np.int64)))
+                continue
+            tokens.extend(ids)
+            lengths.append(len(ids))
+            if len(tokens) >= tokens_at_once:
+                yield _part(tokens, lengths)
+                tokens, lengths = array("q"), array("q", [0])
+    if tokens:
+        yield _part(tokens, lengths)
+
+
+def _part(tokens: array[int], lengths: array[int]) -> Documents:
+    return Documents(np.frombuffer(tokens, np.int64), np.cumsum(np.frombuffer(lengths, np.int64)))
 
 
 def encoder(tokenizer: str | Path) -> Encoder:

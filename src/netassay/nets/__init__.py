@@ -1,1 +1,1 @@
-"""Plain modules that any study may take: activations, initialisation, mlp."""
+"""Plain modules that any study may take: mlp, decoder, averaging, and what they are made of."""

@@ -14,6 +14,7 @@ _HOMES = {
     "Table": "netassay.reporting.section",
     "heat_map": "netassay.reporting.heat",
     "lines": "netassay.reporting.chart",
+    "scatter": "netassay.reporting.points",
     "save_figure": "netassay.reporting.export",
     "small_multiples": "netassay.reporting.chart",
     "write_page": "netassay.reporting.page",

@@ -131,11 +131,14 @@ def _shaded(cells: pl.DataFrame, bounds: tuple[float, ...], log: bool, scheme: s
     values = cells["value"].to_list()
     return cells.select("x", "y", "value").with_columns(
         light=pl.Series([on_dark(value) for value in values], dtype=pl.Boolean),
-        label=pl.Series(
-            ["×" if value is None else f"{value:.3g}".replace("-", "−") for value in values], dtype=pl.String
-        ),
+        label=pl.Series(["×" if value is None else _short(value) for value in values], dtype=pl.String),
         shown=pl.Series([_plain(value) for value in cells["given"].to_list()], dtype=pl.String),
     )
+
+
+def _short(value: float) -> str:
+    """Three digits; thousands whole, as 2,040 reads better than 2.04e+03."""
+    return (f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}").replace("-", "−")
 
 
 def _plain(value: float | None) -> str:

@@ -86,6 +86,12 @@ def test_counts_are_those_of_modules(zeta, m, d, longest, heads, key, value):
     assert bounds.experiment_parameters(zeta, m, embedding=d) == bounds.trainable_count(
         experiment(zeta, m, d)
     )
+    for trained, count in [
+        ("all", bounds.experiment_parameters(zeta, m, embedding=d)),
+        ("feed_forward", bounds.experiment_output_parameters(zeta, m, embedding=d)),
+        ("output", bounds.trainable_count(nn.Linear(m, zeta))),
+    ]:
+        assert bounds.trained_parameters(zeta, m, trained=trained, embedding=d) == count
     output = nn.Sequential(nn.Linear(d, m), nn.Linear(m, zeta))
     assert bounds.experiment_output_parameters(zeta, m, embedding=d) == bounds.trainable_count(output)
     averaging = nn.ParameterList(torch.zeros(s) for s in [(d, zeta), (longest,), (d, m), (m,), (m, zeta)])

@@ -76,7 +76,9 @@ def test_everything_equals_the_dictionary(documents, window, length, exact):
         assert number == len(here)
         assert found.certain_by_length[size] == sum(len(f) == 1 for f in here.values())
         assert found.predictions_by_length[size] == sum(sum(f.values()) for f in here.values())
+        assert found.widest_by_length[size] == max(map(len, here.values()), default=0)
         assert close(found.nats_by_length[size], bound(here, True))
+    assert found.largest_support == max((len(f) for c, f in truth.items() if c), default=0)
 
 
 def test_example_11():
@@ -146,7 +148,7 @@ def test_text_of_the_standard_library():
 
 
 def test_whole_stories_telescope(shared_data):
-    stories = read_corpus(shared_data / "text" / "tinystories.txt", unit="record").documents
+    stories = read_corpus(shared_data / "text" / "tinystories.txt", document="record").documents
     # the last of the file is cut, 2,316 are whole
     whole = Documents(stories.tokens[: stories.offsets[2316]], stories.offsets[:2317])
     assert contexts(whole).bound_nats_with_empty == pytest.approx(17_943.434278, abs=1e-6)
@@ -156,7 +158,7 @@ def test_whole_stories_telescope(shared_data):
     ("stories", "n", "vocabulary"), [(100, 283, 154), (300, 979, 393), (1000, 2932, 761)]
 )
 def test_first_ten_tokens_of_stories(stories, n, vocabulary, shared_data):
-    corpus = read_corpus(shared_data / "text" / "tinystories.txt", unit="record", limit=10).documents
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
     documents = [d.tolist() for d in corpus][:stories]
     found = contexts(documents, length=10)
     assert (found.n, found.vocabulary) == (n, vocabulary)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import netassay
 from netassay.errors import ConfigError
 from netassay.formats.corpus import read_corpus
 from netassay.studies.capacity import corpus_bounds
@@ -49,7 +50,7 @@ def test_degrees_of_freedom_are_the_dimension_of_what_the_counts_can_say():
 
 
 def test_information_of_a_thousand_stories(shared_data):
-    corpus = read_corpus(shared_data / "text" / "tinystories.txt", unit="record", limit=10).documents
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
     found = contexts(list(corpus)[:1000], length=10)
     bits = (9000 * math.log(761) - found.bound_nats) / math.log(2)
     assert corpus_bounds.information_bits(found) == pytest.approx(bits)
@@ -106,3 +107,50 @@ def test_nothing_to_learn_can_be_learned(documents):
     found = verdict(contexts(documents), 0)
     assert (found.answer, found.worst_case) == ("can", "can")
     assert found.words.startswith("It can memorise this corpus: nothing")
+
+
+def test_bounds_of_a_number_and_of_a_module(corpus):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 5))
+    found = netassay.bounds(model, 5, width=8)
+    assert found == netassay.bounds(4 * 8 + 9 * 5, 5, width=8)
+    assert found.upper_general == 77 / 4
+    assert found.upper_empirical == pytest.approx(2.25 * 77 / 4 + 2)
+    assert (found.upper_empirical_tight, found.lower_construct) == (found.upper_empirical - 1, 8)
+    assert found.verdict is None
+    judged = netassay.bounds(model, corpus=corpus)
+    assert judged.verdict == verdict(corpus, 77)
+    assert (judged.vocabulary, judged.lower_construct) == (5, None)
+
+
+def test_bounds_never_contradict_each_other(corpus):
+    # the output layer alone has 4 x 6 weights: with fewer parameters, Lemma 9 would lie below Theorem 21
+    with pytest.raises(ConfigError, match="hidden layer of 6 with 5 tokens"):
+        netassay.bounds(23, 5, width=6)
+    with pytest.raises(ConfigError, match="hidden layer of 6 with 5 tokens"):
+        netassay.bounds(23, width=6, corpus=corpus)
+    found = netassay.bounds(24, 5, width=6)
+    assert found.lower_construct <= found.upper_general <= found.upper_empirical
+    with pytest.raises(ConfigError, match="give a vocabulary"):
+        netassay.bounds(5)
+
+
+def test_all_bounds_side_by_side(corpus):
+    rows = {row.bound: row for row in netassay.side_by_side(corpus, embedding=4)}
+    n = corpus.n
+    assert rows["any distributions"].parameters == n * 4
+    assert rows["worst corpus"].parameters == verdict(corpus, 1).fewest_parameters_worst_case
+    assert rows["degrees of freedom"].parameters == corpus.degrees_of_freedom
+    assert rows["bits, 3.6 a parameter"].parameters == corpus_bounds.predicted_parameters(corpus)
+    assert rows["rank of the logits"].rank == 4
+    theory = rows["decoder of the theory, a neuron a context"]
+    assert theory.width == n
+    assert theory.parameters == netassay.decoder_parameters(5, n, embedding=4, longest=5)
+    # what suffices for every corpus is no less than what is necessary for one
+    for row in rows.values():
+        if row.says == "necessary":
+            assert row.parameters <= theory.parameters
+    larger = {row.bound: row for row in netassay.side_by_side(corpus, vocabulary=50)}
+    assert larger["any distributions"].parameters == n * 49
+    with pytest.raises(ConfigError, match="holds 5 different tokens"):
+        netassay.side_by_side(corpus, vocabulary=4)
+    assert netassay.side_by_side(contexts([]))[0].width == 0

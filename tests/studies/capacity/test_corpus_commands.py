@@ -3,11 +3,13 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 from cyclopts import App
 
 from netassay.cli import corpus
 from netassay.errors import ConfigError, DataError
+from netassay.studies.capacity import out_of_core
 
 
 @pytest.fixture
@@ -91,6 +93,64 @@ def test_bad_input_is_named(command, stories, tmp_path):
         (("entropy", stories, "--tokenizer", "word"), DataError, "allowed are wordpunct"),
         (("bounds", "--parameters", 5), ConfigError, "--vocabulary"),
         (("bounds", stories, "--parameters", 5, "--vocabulary", 2), ConfigError, "holds 6 different tokens"),
+        (("bounds", "--vocabulary", 5), ConfigError, "give --parameters"),
+        (
+            ("bounds", "--parameters", 5, "--vocabulary", 9, "--width", 3),
+            ConfigError,
+            "correct one of the three",
+        ),
+        (
+            ("entropy", stories, "--length", 30, "--exact-length"),
+            DataError,
+            "all 4 documents are shorter than 30",
+        ),
+        (("entropy", stories, "--memory", "2 cups"), ConfigError, "no size; write it as 500MB"),
+        (("entropy", stories, "--memory", "5MB"), ConfigError, "give at least"),
+        (("bounds", "--config", tmp_path / "none.toml"), ConfigError, "cannot be read"),
+        (("bounds", "--config", "c.toml", "--width", 3), ConfigError, "leave the other words out"),
     ]:
         with pytest.raises(kind, match=message):
             command(*words)
+
+
+def test_topics_need_no_file(command):
+    found = json.loads(
+        command("entropy", "topics", "--document", "paragraph", "--length", 5, "--format", "json")
+    )
+    assert found["documents"] > 2000
+    assert found["counted_on_disk"] is False
+
+
+def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
+    path = tmp_path / "ids.npy"
+    r = np.random.default_rng(0)
+    np.save(path, r.zipf(1.2, (5_000, 6)) % 100)
+    monkeypatch.setattr(out_of_core, "LEAST_ROOM", 0)
+    monkeypatch.setattr(corpus, "_peak_bytes", lambda: 10_000_000)
+    words = ("entropy", path, "--format", "json", "--memory")
+    little, much = (json.loads(command(*words, size)) for size in ("10.1MB", "1GiB"))
+    assert (little.pop("counted_on_disk"), much.pop("counted_on_disk")) == (True, False)
+    for name in ("bound_nats", "bound_nats_with_empty"):
+        assert little[name] == pytest.approx(much[name], rel=1e-12)
+    for name in ("documents", "tokens", "vocabulary", "contexts", "degrees_of_freedom", "largest_support"):
+        assert little[name] == much[name]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("2GB", 2e9), ("1.5GiB", 1.5 * 2**30), ("500 mb", 5e8), ("64K", 64e3), ("7", 7)]
+)
+def test_sizes(size, expected):
+    assert corpus._bytes(size) == expected
+
+
+def test_bounds_of_a_config(command, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'corpus = "topics"\ndocument = "paragraph"\ndocuments = 200\nwidth = 8\n'
+    )
+    found = json.loads(command("bounds", "--config", "c.toml", "--format", "json"))
+    zeta = found["vocabulary"]
+    assert found["parameters"] == 8 * zeta + 17 * (zeta + 8) + 1088
+    assert (found["width"], found["verdict"]) == (8, "may")
+    (tmp_path / "edge.toml").write_text('study = "edge"\n')
+    with pytest.raises(ConfigError, match="config of study 'edge'"):
+        command("bounds", "--config", "edge.toml")

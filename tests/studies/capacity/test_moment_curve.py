@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import read_corpus
 from netassay.studies.capacity.contexts import contexts
-from netassay.studies.capacity.corpus_bounds import support_rank
+from netassay.studies.capacity.corpus_bounds import logit_rank
 from netassay.studies.capacity.moment_curve import head_of, low_rank_head, moment_curve, vanishing
 
 
@@ -56,13 +56,13 @@ def test_the_product_vanishes_on_the_support_and_nowhere_else():
 
 
 def test_text(shared_data):
-    corpus = read_corpus(shared_data / "text" / "tinystories.txt", unit="record", limit=6).documents
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=6).documents
     documents = [d.tolist() for d in corpus][:100]
     found = contexts(documents, length=6)
     sparse = found.distributions()
     head, tokens = head_of(sparse)
     assert head.rank == 2 * sparse.supports.max()
-    assert support_rank(sparse.supports, found.vocabulary) == min(head.rank, found.vocabulary - 1)
+    assert logit_rank(found.largest_support, found.vocabulary) == min(head.rank, found.vocabulary - 1)
     # certain contexts, most of the text, are reached to rounding
     assert sorted(tokens) == sorted({t for d in documents for t in d[1:]})
     assert head.gaps_nats[sparse.supports <= 2].max() < 1e-9

@@ -6,7 +6,7 @@ Letters of the paper: k parameters, zeta tokens in the vocabulary, m neurons in 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from netassay.errors import ConfigError, ModelError
 
@@ -145,6 +145,22 @@ def experiment_output_parameters(vocabulary: int, width: int, *, embedding: int 
     """Parameters of the feed-forward part of that decoder alone: zeta m + zeta + 17 m for d = 16."""
     _require(vocabulary=(vocabulary, 1), width=(width, 0), embedding=(embedding, 1))
     return vocabulary * width + vocabulary + (embedding + 1) * width
+
+
+def trained_parameters(
+    vocabulary: int,
+    width: int,
+    *,
+    trained: Literal["all", "feed_forward", "output"],
+    embedding: int = 16,
+) -> int:
+    """Parameters of the experiment's decoder that are trained: all, the feed-forward part's, the last layer's."""
+    if trained == "all":
+        return experiment_parameters(vocabulary, width, embedding=embedding)
+    if trained == "feed_forward":
+        return experiment_output_parameters(vocabulary, width, embedding=embedding)
+    _require(vocabulary=(vocabulary, 1), width=(width, 0))
+    return vocabulary * width + vocabulary
 
 
 def trainable_count(module: nn.Module) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64
+from jaxtyping import Float64, Int64
 
-from netassay.errors import ConfigError
+from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 from netassay.studies.capacity.distributions import Distributions, distributions, window_starts
-from netassay.studies.capacity.prefixes import Level, levels
-from netassay.studies.capacity.telescope import closing_nats, require_telescoped
+from netassay.studies.capacity.prefixes import levels
+from netassay.studies.capacity.tallies import Tally, named, tally
+from netassay.studies.capacity.telescope import require_telescoped
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class Contexts:
     on after the context, so documents may differ in length. `by_length` arrays (T,) are indexed by the length
     of the context, 0 being the empty one: `contexts_by_length` unique contexts, `predictions_by_length`
     documents that go on, `certain_by_length` contexts with one continuation, `branches_by_length` distinct next
-    tokens less one, summed, `nats_by_length` the part of the bound. With a `window` L contexts are the last L
+    tokens less one, summed, `widest_by_length` the most of them after one context, `nats_by_length` the part of the
+    bound. With a `window` L contexts are the last L
     tokens, shorter ones only where a document begins.
 
     `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
@@ -45,8 +46,19 @@ class Contexts:
     predictions_by_length: Int64[np.ndarray, " T"]
     certain_by_length: Int64[np.ndarray, " T"]
     branches_by_length: Int64[np.ndarray, " T"]
+    widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
-    corpus: Documents = field(repr=False)
+    held: Documents | None = field(repr=False)
+
+    @property
+    def corpus(self) -> Documents:
+        """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
+        if self.held is None:
+            raise DataError(
+                "these contexts were counted on disk and their documents are not held; take a part of the corpus that "
+                "fits into memory, or give more memory"
+            )
+        return self.held
 
     @property
     def n(self) -> int:
@@ -84,6 +96,11 @@ class Contexts:
         return int(self.branches_by_length.sum())
 
     @property
+    def largest_support(self) -> int:
+        """The most distinct next tokens that one context has, the empty one left out; 0 without any."""
+        return int(self.widest_by_length[1:].max(initial=0))
+
+    @property
     def share_certain(self) -> float:
         """Share of the contexts, the empty one left out, that have a single continuation; nan without any."""
         return int(self.certain_by_length[1:].sum()) / self.n if self.n else math.nan
@@ -99,7 +116,10 @@ class Contexts:
         return self.bound_nats_with_empty / math.log(2) / self.tokens if self.tokens else math.nan
 
     def distributions(self, *, empty: bool = False) -> Distributions:
-        """The contexts with their next tokens and counts, ordered by length; with the empty one if asked."""
+        """The contexts with their next tokens and counts, ordered by length; with the empty one if asked.
+
+        Raises DataError for contexts that were counted on disk.
+        """
         ids, vocabulary, _ = named(self.corpus.tokens)
         return distributions(self.corpus, ids, vocabulary, window=self.window, empty=empty)
 
@@ -119,116 +139,62 @@ def contexts(
     N ln N - sum over distinct documents of c ln c. Raises DataError for documents that are not integer
     sequences and ConfigError for a length or window below 1.
     """
-    for name, given in (("length", length), ("window", window)):
-        if given is not None and given < 1:
-            raise ConfigError(f"{name} is {given}; it counts tokens and is at least 1")
-    if exact_length and length is None:
-        raise ConfigError("exact_length needs a length: the number of tokens that every document must have")
-    corpus = Documents.of(documents)
-    lengths = corpus.lengths
-    longer = 0 if length is None else int((lengths > length).sum())
-    dropped = int((lengths < (length or 0)).sum()) if exact_length else 0
-    if dropped:
-        corpus = corpus.select(lengths >= (length or 0))
-    if length is not None:
-        corpus = corpus.cut(length)
+    require_sizes(length, exact_length, window)
+    corpus, shortened, dropped = fitted(Documents.of(documents), length, exact_length)
     ids, vocabulary, distinct = named(corpus.tokens)
-    tally = (
+    found = (
         _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
     )
     return Contexts(
         documents=len(corpus),
         empty=int((corpus.lengths == 0).sum()),
-        shortened=longer,
+        shortened=shortened,
         dropped=dropped,
         tokens=len(corpus.tokens),
         vocabulary=distinct,
         length=length,
         window=window,
-        contexts_by_length=tally.contexts,
-        predictions_by_length=tally.predictions,
-        certain_by_length=tally.certain,
-        branches_by_length=tally.branches,
-        nats_by_length=tally.nats,
-        corpus=corpus,
+        contexts_by_length=found.contexts,
+        predictions_by_length=found.predictions,
+        certain_by_length=found.certain,
+        branches_by_length=found.branches,
+        widest_by_length=found.widest,
+        nats_by_length=found.nats,
+        held=corpus,
     )
 
 
-def named(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, int]:
-    """Tokens named 0..vocabulary - 1 (as they are, where that is dense enough), vocabulary, distinct tokens."""
-    if not len(tokens):
-        return tokens, 0, 0
-    # read as unsigned, a negative token is larger than any that is dense
-    largest = int(tokens.view(tokens.dtype.str.replace("i", "u")).max())
-    if largest < max(4 * len(tokens), 1 << 16):
-        seen = np.zeros(largest + 1, bool)
-        seen[tokens] = True
-        return tokens, largest + 1, int(seen.sum())
-    distinct, ids = np.unique(tokens, return_inverse=True)
-    return ids, len(distinct), len(distinct)
+def require_sizes(length: int | None, exact_length: bool, window: int | None) -> None:
+    """Raises ConfigError for a length or window below 1, and for an exact length that is not given."""
+    for name, given in (("length", length), ("window", window)):
+        if given is not None and given < 1:
+            raise ConfigError(f"{name} is {given}; it counts tokens and is at least 1")
+    if exact_length and length is None:
+        raise ConfigError("exact_length needs a length: the number of tokens that every document must have")
 
 
-class _Tally(NamedTuple):
-    """Per length of context (T,): contexts, predictions, certain contexts, branches, nats."""
+def fitted(corpus: Documents, length: int | None, exact: bool) -> tuple[Documents, int, int]:
+    """The documents cut to `length`, how many were cut and how many, too short for an exact one, left out."""
+    if length is None:
+        return corpus, 0, 0
+    lengths = corpus.lengths
+    short = int((lengths < length).sum()) if exact else 0
+    kept = corpus.select(lengths >= length) if short else corpus
+    return kept.cut(length), int((lengths > length).sum()), short
 
-    contexts: np.ndarray
-    predictions: np.ndarray
-    certain: np.ndarray
-    branches: np.ndarray
-    nats: np.ndarray
 
-
-def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> _Tally:
+def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> Tally:
     starts, lengths = corpus.offsets[:-1], corpus.lengths
-    tally, closing = _tally(levels(ids, starts, lengths, vocabulary), lengths)
-    require_telescoped(ids, lengths, math.fsum([*tally.nats, closing]))
-    return tally
+    found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
+    require_telescoped(ids, lengths, math.fsum([*found.nats, closing]))
+    return found
 
 
-def _windows(corpus: Documents, ids: np.ndarray, vocabulary: int, window: int) -> _Tally:
+def _windows(corpus: Documents, ids: np.ndarray, vocabulary: int, window: int) -> Tally:
     """Contexts shorter than the window at the beginnings of documents, then those of `window` tokens."""
     lengths = np.minimum(corpus.lengths, window)
-    short, _ = _tally(levels(ids, corpus.offsets[:-1], lengths, vocabulary), lengths)
+    short, _ = tally(levels(ids, corpus.offsets[:-1], lengths, vocabulary), lengths)
     grams = window_starts(corpus, window)
     sizes = np.full(len(grams), window + 1)
-    full, _ = _tally(levels(ids, grams, sizes, vocabulary), sizes)
-    return _Tally(*(np.concatenate([a, b[window:]]) for a, b in zip(short, full, strict=True)))
-
-
-def _tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[_Tally, float]:
-    """What the levels of sequences of these lengths add up to, and what their ends would add to the bound."""
-    longest = int(lengths.max(initial=0))
-    shared, certain, branches, predicted = np.zeros((4, longest), np.int64)
-    nats, closing = np.zeros(longest), []
-    alone = np.zeros(longest + 1, np.int64)
-    for level in found:
-        if level.closed is not None:
-            closing.append(closing_nats(level.closed))
-        if not len(level.counts):
-            continue
-        t, widths, left = level.length, level.widths, level.alone
-        span = slice(t, t + 1 + level.more)
-        shared[span], predicted[span] = len(widths), len(level.members)
-        certain[span] = np.count_nonzero(widths == 1)
-        branches[t] = len(level.counts) - len(widths)
-        nats[t] = _entropy_nats(level)
-        # a sequence alone from length t + 1 on has one context at each length short of its own
-        alone[t + 1] += len(left)
-        np.subtract.at(alone, lengths[left], 1)
-    own = np.cumsum(alone)[:-1]
-    assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
-    return _Tally(shared + own, predicted + own, certain + own, branches, nats), math.fsum(closing)
-
-
-def _entropy_nats(level: Level) -> float:
-    """Sum over contexts and next tokens of c ln(total / c), every term positive so that nothing cancels."""
-    widths = level.widths
-    split = widths > 1
-    if not split.any():
-        return 0.0
-    counts = level.counts[split.repeat(widths)]
-    total = level.totals[split].repeat(widths[split])
-    once = counts == 1
-    several, whole = counts[~once], total[~once]
-    # ln(total / c) as log1p keeps its digits where c is nearly the total
-    return float(np.log(total[once]).sum() + (several * np.log1p((whole - several) / several)).sum())
+    full, _ = tally(levels(ids, grams, sizes, vocabulary), sizes)
+    return Tally(*(np.concatenate([a, b[window:]]) for a, b in zip(short, full, strict=True)))

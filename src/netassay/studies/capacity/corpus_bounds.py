@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from jaxtyping import Int64
+from typing import TYPE_CHECKING, Literal
 
 from netassay.errors import ConfigError
 from netassay.studies.capacity.bounds import (
+    capacity_upper,
     decoder_capacity_lower,
     empirical_capacity_upper,
+    empirical_capacity_upper_tight,
     fewest_parameters,
+    trainable_count,
 )
 from netassay.studies.capacity.contexts import Contexts
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BITS_PER_PARAMETER = 3.6
 """Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""
@@ -43,11 +46,11 @@ def predicted_parameters(found: Contexts, *, bits_per_parameter: float = BITS_PE
     return information_bits(found) / bits_per_parameter
 
 
-def support_rank(supports: Int64[np.ndarray, " n"], vocabulary: int) -> int:
-    """Rank of the logits, 2 s at most, with which a softmax comes as close as one likes to any distributions on
-    these supports, s being the largest; never above zeta - 1.
+def logit_rank(support: int, vocabulary: int) -> int:
+    """Rank of the logits, 2 s at most, with which a softmax comes as close as one likes to any distributions on at
+    most `support` = s tokens each (the trigonometric moment curve); never above zeta - 1.
     """
-    return min(2 * int(supports.max(initial=0)), max(vocabulary - 1, 0))
+    return min(2 * support, max(vocabulary - 1, 0))
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def verdict(
             f"vocabulary is {zeta}; the corpus holds {found.vocabulary} different tokens, all of which the model "
             "must tell apart"
         )
+    _require_consistent(parameters, zeta, width)
     n, freedom = found.n, found.degrees_of_freedom
     reach = empirical_capacity_upper(parameters, zeta) if zeta else math.inf
     enough = _nothing_to_learn(found) or (width is not None and decoder_capacity_lower(width) >= n)
@@ -100,6 +104,14 @@ def verdict(
         f"{BITS_PER_PARAMETER} bits each).",
     ]
     return Verdict(answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n)
+
+
+def _require_consistent(parameters: int, zeta: int, width: int | None) -> None:
+    if width is not None and parameters < width * (zeta - 1):
+        raise ConfigError(
+            f"a hidden layer of {width:,} with {zeta:,} tokens to choose from has more weights behind it than the "
+            f"{parameters:,} parameters given: {width * zeta:,}; correct one of the three"
+        )
 
 
 def _nothing_to_learn(found: Contexts) -> bool:
@@ -133,3 +145,52 @@ def _in_the_worst_case(worst: Answer, n: int, parameters: int, least: int) -> st
             f"only from {least:,} on is none excluded (Theorem 13)."
         )
     return f"No corpus of {n:,} contexts is excluded from {least:,} parameters on (Theorem 13)."
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many contexts a model can hold: at most `upper_general` with any distributions on them (Lemma 9), at most
+    `upper_empirical` of every corpus (Theorem 13; `upper_empirical_tight` with + 1), and surely `lower_construct`
+    (Theorems 21, 23), which is None for a model that is no decoder of known width. `verdict` is on a corpus, if given.
+    """
+
+    parameters: int
+    vocabulary: int
+    width: int | None
+    upper_general: float
+    upper_empirical: float
+    upper_empirical_tight: float
+    lower_construct: int | None
+    verdict: Verdict | None
+
+
+def bounds(
+    model: nn.Module | int,
+    vocabulary: int | None = None,
+    *,
+    width: int | None = None,
+    corpus: Contexts | None = None,
+) -> Bounds:
+    """The bounds of Madden, Fox, Thrampoulidis (2025) for a model, and with a `corpus` the verdict on it.
+
+    `model`: any module, of which the trainable parameters count, or their number. `vocabulary`: tokens it tells
+    apart, by default those of the corpus. `width`: neurons of the hidden layer, to be given only for a one-layer
+    decoder or token-averaged network with an activation that is analytic and no polynomial (Theorems 21, 23).
+    Raises ConfigError for sizes out of range and where there is neither a vocabulary nor a corpus.
+    """
+    count = model if isinstance(model, int) else trainable_count(model)
+    if vocabulary is None and corpus is None:
+        raise ConfigError("give a vocabulary, the tokens the model tells apart, or a corpus to count them in")
+    judged = None if corpus is None else verdict(corpus, count, width=width, vocabulary=vocabulary)
+    zeta = judged.vocabulary if judged else vocabulary or 0
+    _require_consistent(count, zeta, width)
+    return Bounds(
+        parameters=count,
+        vocabulary=zeta,
+        width=width,
+        upper_general=capacity_upper(count, zeta),
+        upper_empirical=empirical_capacity_upper(count, zeta),
+        upper_empirical_tight=empirical_capacity_upper_tight(count, zeta),
+        lower_construct=None if width is None else decoder_capacity_lower(width),
+        verdict=judged,
+    )

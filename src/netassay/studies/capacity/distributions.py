@@ -18,15 +18,15 @@ class Distributions:
     """n contexts, each with its distinct next tokens and how often each follows.
 
     The next tokens of context i are `tokens[edges[i] : edges[i + 1]]` (ascending), their counts are at the same
-    places of `counts`; `lengths` (n,) are the contexts' lengths. Ordered by length, then by where in the corpus
-    a context first stands.
+    places of `counts`; `lengths` (n,) are the contexts' lengths, `starts` (n,) where in the corpus's tokens each first
+    stands. Ordered by length, then by where a context first stands.
     """
 
     lengths: Int64[np.ndarray, " n"]
     edges: Int64[np.ndarray, " n+1"]
     tokens: Int[np.ndarray, " k"]
     counts: Int64[np.ndarray, " k"]
-    _starts: Int64[np.ndarray, " n"] = field(repr=False)
+    starts: Int64[np.ndarray, " n"] = field(repr=False)
     _corpus: Documents = field(repr=False)
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Distributions:
 
     def context(self, i: int) -> Int[np.ndarray, " length"]:
         """The tokens of context i."""
-        return self._corpus.tokens[self._starts[i] : self._starts[i] + self.lengths[i]]
+        return self._corpus.tokens[self.starts[i] : self.starts[i] + self.lengths[i]]
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], dict[int, int]]]:
         """Each context as a tuple of tokens, with its next tokens and their counts."""

@@ -8,6 +8,8 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
+from netassay.studies.capacity.prefixes import ascending, run_edges
+
 TOKENS_AT_ONCE = 1 << 16
 RELATIVE_ROUNDING = 1e-11
 
@@ -18,7 +20,7 @@ def telescoped_bound(documents: int, multiplicities: Int64[np.ndarray, " distinc
     It equals the entropy lower bound, empty context included, of documents of equal length, or of any lengths
     where the end of a document counts as a token. `multiplicities` are the c, their sum is N.
     """
-    return _x_ln_x(documents) - _sum_x_ln_x(multiplicities)
+    return x_ln_x(documents) - sum_x_ln_x(multiplicities)
 
 
 def closing_nats(closed: Int64[np.ndarray, "e 2"]) -> float:
@@ -27,30 +29,34 @@ def closing_nats(closed: Int64[np.ndarray, "e 2"]) -> float:
     Rows of `closed` hold how many documents end at a context and how many go on.
     """
     ended, on = closed[:, 0], closed[:, 1]
-    return _sum_x_ln_x(ended + on) - _sum_x_ln_x(on) - _sum_x_ln_x(ended)
+    return sum_x_ln_x(ended + on) - sum_x_ln_x(on) - sum_x_ln_x(ended)
 
 
 def require_telescoped(
     tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"], nats_with_ends: float
-) -> None:
+) -> float:
     """Asserts that a bound found context by context equals the telescoped one, of whole documents compared.
+
+    Returns the sum over distinct documents of c ln c, which the telescoped bound takes away.
 
     `tokens` (t,) are the documents one after another, `nats_with_ends` the bound with the empty context and the
     ends of documents counted as tokens. Documents are told apart by a 64-bit hash first and, should the numbers
     then differ, by their tokens.
     """
     lengths = lengths[lengths > 0]
-    rounding = RELATIVE_ROUNDING * max(_x_ln_x(len(lengths)), 1.0)
+    rounding = RELATIVE_ROUNDING * max(x_ln_x(len(lengths)), 1.0)
     hashes = document_hashes(tokens, lengths)
-    _, counts = np.unique(hashes, return_counts=True)
+    counts = np.diff(run_edges(ascending(hashes)))
     if abs(nats_with_ends - telescoped_bound(len(lengths), counts)) <= rounding:
-        return
+        return sum_x_ln_x(counts)
     edges = np.cumsum(lengths)
     whole = Counter(tokens[edge - size : edge].tobytes() for edge, size in zip(edges, lengths, strict=True))
-    expected = telescoped_bound(len(lengths), np.fromiter(whole.values(), np.int64, len(whole)))
+    counts = np.fromiter(whole.values(), np.int64, len(whole))
+    expected = telescoped_bound(len(lengths), counts)
     assert abs(nats_with_ends - expected) <= rounding, (
         f"the contexts add up to {nats_with_ends!r} nats with the ends of documents, the documents to {expected!r}"
     )
+    return sum_x_ln_x(counts)
 
 
 def document_hashes(
@@ -82,10 +88,10 @@ def _mixed(x: UInt64[np.ndarray, " x"]) -> UInt64[np.ndarray, " x"]:
     return x
 
 
-def _x_ln_x(x: int) -> float:
+def x_ln_x(x: int) -> float:
     return x * math.log(x) if x else 0.0
 
 
-def _sum_x_ln_x(x: np.ndarray) -> float:
+def sum_x_ln_x(x: np.ndarray) -> float:
     several = x[x > 1]
     return float(np.sum(several * np.log(several)))

@@ -1,0 +1,93 @@
+"""Documents on disk, written part by part and read back part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from netassay.errors import StoreError
+from netassay.formats.documents import Documents
+
+BLOCK_TOKENS = 1 << 18
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(eq=False)
+class Spill:
+    """A file of documents: what is appended comes back in the same order, as many tokens at a time as asked.
+
+    Tokens and lengths take 4 bytes each where 32 bits hold them. For the process that writes it only: the form is
+    this machine's and carries no digest. Raises StoreError where the disk is full or the file cannot be reached.
+    """
+
+    path: Path
+    documents: int = 0
+    tokens: int = 0
+
+    def append(self, part: Documents) -> None:
+        """Writes the documents of a part at the end."""
+        try:
+            with self.path.open("ab") as file:
+                for some in part.parts(BLOCK_TOKENS):
+                    lengths, tokens = _narrow(some.lengths), _narrow(some.tokens)
+                    sizes = (len(some), lengths.itemsize, len(tokens), tokens.itemsize)
+                    for array in (np.array(sizes, np.int64), lengths, tokens):
+                        file.write(array.data)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
+                "token used, 4 or 8 bytes each: name a folder that has it, or give more memory"
+            ) from error
+        self.documents += len(part)
+        self.tokens += len(part.tokens)
+
+    def parts(self, tokens_at_once: int) -> Iterator[Documents]:
+        """All documents, in parts as they were appended, small ones together up to so many tokens and documents."""
+        if not self.documents:
+            return
+        held: list[Documents] = []
+        size = 0
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                while block := _block(file):
+                    weight = max(len(block.tokens), len(block))
+                    if held and size + weight > tokens_at_once:
+                        yield Documents.joined(held)
+                        held, size = [], 0
+                    held.append(block)
+                    size += weight
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be read back: {error.strerror or error}") from error
+        yield Documents.joined(held)
+
+    def remove(self) -> None:
+        """Deletes the file."""
+        self.path.unlink(missing_ok=True)
+
+
+def _block(file: BinaryIO) -> Documents | None:
+    head = np.fromfile(file, np.int64, 4)
+    if not len(head):
+        return None
+    documents, width, tokens, size = head.tolist()
+    lengths = np.fromfile(file, f"i{width}", documents)
+    flat = np.fromfile(file, f"i{size}", tokens)
+    offsets = np.zeros(documents + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if len(flat) != tokens or offsets[-1] != tokens:
+        raise OSError("the file ends early")
+    return Documents(flat, offsets)
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """The same integers in 32 bits, where those hold them all, else in 64."""
+    if array.itemsize < 4 or array.dtype == np.int32:
+        return np.ascontiguousarray(array, np.int32)
+    small = not len(array) or (int(array.min()) >= _INT32.min and int(array.max()) <= _INT32.max)
+    # what only unsigned 64 bits hold wraps around, one to one: tokens stay as distinct as they were
+    return np.ascontiguousarray(array, np.int32 if small else np.int64)

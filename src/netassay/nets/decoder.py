@@ -1,0 +1,199 @@
+"""One-layer decoders: the theory's and the experiment's of Madden, Fox, Thrampoulidis (2025).
+
+The two differ on purpose and are never mixed: the theory's has free positions, several heads, no skip, no bias
+outside the hidden layer and no scaling of the scores; the experiment's has one head, sinusoidal positions,
+biases and scores over sqrt(d).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from netassay.errors import ConfigError, DataError
+from netassay.nets.feed_forward import embedding as embedding_layer
+from netassay.nets.feed_forward import feed_forward, linear
+from netassay.nets.initialisation import initialise
+
+
+class Decoder(nn.Module):
+    """The one-layer multi-head decoder of equation (4), whose capacity is at least its `width` (Theorem 21).
+
+    X = Z[:, alpha] + U[:, 1:|alpha|] (d, |alpha|); x = W0' vec_r(W3_r' X softmax(X' W1_r W2_r' X[:, -1]));
+    logits V' psi(W' x + b). Letters: d `embedding`, |alpha| at most `longest` tokens, r = 1..`heads`, W1_r and
+    W2_r (d, `key`), W3_r (d, `value`), both d unless given, W (d, `width`). Its parameters number
+    `studies.capacity.bounds.decoder_parameters`.
+
+    Weights are drawn from `generator` alone: embeddings and positions standard normal, linear maps as
+    PyTorch does.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int,
+        *,
+        embedding: int,
+        longest: int,
+        heads: int = 1,
+        key: int | None = None,
+        value: int | None = None,
+        activation: str = "gelu",
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        key, value = embedding if key is None else key, embedding if value is None else value
+        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding, longest=longest)
+        require_sizes(heads=heads, key=key, value=value)
+        super().__init__()
+        self.heads, self.longest = heads, longest
+        self._sizes: dict[str, int | str] = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "longest": longest,
+            "heads": heads,
+            "key": key,
+            "value": value,
+            "activation": activation,
+        }
+        self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
+        self.positions = embedding_layer(longest, embedding, dtype=dtype, generator=generator)
+        self.key = linear(embedding, heads * key, bias=False, dtype=dtype)  # W1
+        self.query = linear(embedding, heads * key, bias=False, dtype=dtype)  # W2
+        self.value = linear(embedding, heads * value, bias=False, dtype=dtype)  # W3
+        self.attended = linear(heads * value, embedding, bias=False, dtype=dtype)  # W0
+        self.feed_forward = feed_forward(
+            embedding, width, vocabulary, activation=activation, output_bias=False, dtype=dtype
+        )
+        initialise(self, "pytorch", generator)
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
+
+    def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """x of equation (4) at every position t, for the context tokens[:, : t + 1]."""
+        require_length(tokens, self.longest)
+        x = self.embedding(tokens) + self.positions.weight[: tokens.shape[1]]  # (B, T, d)
+        mixed = causal_attention(
+            *(_by_head(layer(x), self.heads) for layer in (self.query, self.key, self.value))
+        )
+        return self.attended(mixed.transpose(1, 2).flatten(2))
+
+    def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
+        """Logits V' psi(W' x + b) of any features."""
+        return self.feed_forward(features)
+
+    def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
+        """Logits of the next token at every position; those at t depend on tokens[:, : t + 1] alone."""
+        return self.read_out(self.features(tokens))
+
+
+class ExperimentDecoder(nn.Module):
+    """The decoder of the paper's experiment (section 7): one head, biases, sinusoidal positions, no skip.
+
+    Query, key, value and output are linear layers (d, d) with bias, scores are divided by sqrt(d), the
+    feed-forward part is linear d -> `width`, activation, linear -> `vocabulary`, with biases; no dropout, norm or
+    residual. Its parameters number `studies.capacity.bounds.experiment_parameters`. Weights are drawn from
+    `generator` alone, as PyTorch's layers would draw theirs.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int,
+        *,
+        embedding: int = 16,
+        activation: str = "gelu",
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding)
+        super().__init__()
+        self._sizes: dict[str, int | str] = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "activation": activation,
+        }
+        self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
+        self.query = linear(embedding, embedding, bias=True, dtype=dtype)
+        self.key = linear(embedding, embedding, bias=True, dtype=dtype)
+        self.value = linear(embedding, embedding, bias=True, dtype=dtype)
+        self.attended = linear(embedding, embedding, bias=True, dtype=dtype)
+        self.feed_forward = feed_forward(
+            embedding, width, vocabulary, activation=activation, output_bias=True, dtype=dtype
+        )
+        initialise(self, "pytorch", generator)
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
+
+    def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """What the attention makes of the context tokens[:, : t + 1], at every position t."""
+        x = self.embedding(tokens)  # (B, T, d)
+        x = x + sinusoids(x.shape[1], x.shape[2], like=x)
+        query = self.query(x) / math.sqrt(x.shape[2])
+        return self.attended(causal_attention(query, self.key(x), self.value(x)))
+
+    def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
+        """Logits of any features."""
+        return self.feed_forward(features)
+
+    def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
+        """Logits of the next token at every position; those at t depend on tokens[:, : t + 1] alone."""
+        return self.read_out(self.features(tokens))
+
+
+def causal_attention(
+    query: Float[Tensor, "*B T k"], key: Float[Tensor, "*B T k"], value: Float[Tensor, "*B T v"]
+) -> Float[Tensor, "*B T v"]:
+    """Values averaged by softmax(key' query), each position over itself and those before it.
+
+    Plain operations, not the fused kernel, so that derivatives of every order and both directions exist.
+    """
+    steps = query.shape[-2]
+    later = torch.ones(steps, steps, dtype=torch.bool, device=query.device).triu(1)
+    scores = (query @ key.mT).masked_fill(later, -math.inf)  # (*B, T, T)
+    return scores.softmax(-1) @ value
+
+
+def sinusoids(length: int, size: int, *, like: Tensor) -> Float[Tensor, "length size"]:
+    """Positions of Vaswani et al. (2017): sin and cos of t / 10000^(2i/d) in turn, t from 0."""
+    return _sinusoids(length, size, like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)
+def _sinusoids(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    pairs = torch.arange((size + 1) // 2, dtype=torch.float64, device=device)
+    angles = torch.outer(
+        torch.arange(length, dtype=torch.float64, device=device), 10_000.0 ** (-2 * pairs / size)
+    )
+    both = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return both[:, :size].to(dtype)
+
+
+def require_sizes(**sizes: int) -> None:
+    """Raises ConfigError for a size below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{name} is {size}; it is a whole number, at least 1")
+
+
+def require_length(tokens: Tensor, longest: int) -> None:
+    """Raises DataError for more tokens than a model with free positions was made for."""
+    if tokens.shape[1] > longest:
+        raise DataError(
+            f"the documents have {tokens.shape[1]} tokens and the model has positions for {longest}; "
+            f"cut the documents, or make the model with longest={tokens.shape[1]}"
+        )
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, heads, T, width of a head)

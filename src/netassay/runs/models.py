@@ -1,0 +1,129 @@
+"""Next-token predictors on disk: a folder with a JSON description and the weights in safetensors."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netassay.errors import ConfigError, RunDamaged, StoreError
+from netassay.runs import disk
+from netassay.runs.tensors import pack, unpack
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
+FORMAT = 1
+
+
+def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | None = None) -> None:
+    """Writes a predictor of `nets` to a new folder, which appears whole or not at all.
+
+    `about` is kept with it, as JSON. Raises StoreError for a folder that exists or cannot be written and
+    ConfigError for a module that is none of the predictors.
+    """
+    folder = Path(folder)
+    kind = type(model).__name__
+    if kind not in _kinds():
+        raise ConfigError(f"the model is a {kind}; what can be saved are {', '.join(_kinds())}")
+    require_new(folder)
+    weights = pack(model.state_dict())
+    description = {
+        "format": FORMAT,
+        "kind": kind,
+        "sizes": _kinds()[kind].sizes(model),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "sha256": disk.sha256(weights),
+        "about": _plain(about or {}),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=".new-model-", dir=folder.parent))
+        try:
+            hidden.chmod(0o755)
+            disk.write_durably(hidden / WEIGHTS, weights)
+            text = json.dumps(description, indent=1, allow_nan=False) + "\n"
+            disk.write_durably(hidden / DESCRIPTION, text.encode())
+            disk.sync_folder(hidden)
+            hidden.rename(folder)
+            disk.sync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+    except OSError as cause:
+        raise StoreError(
+            f"{folder}: cannot be written ({cause}); give a folder in a place that can"
+        ) from None
+
+
+def require_new(folder: Path | str) -> None:
+    """Raises StoreError where something stands at `folder` already."""
+    if os.path.lexists(folder):
+        raise StoreError(f"{folder}: exists already; name another folder, or remove it")
+
+
+def load_model(folder: Path | str) -> nn.Module:
+    """The predictor that `save_model` wrote, weights bit for bit.
+
+    Raises StoreError for a folder that holds none and RunDamaged where the weights are not those that were saved.
+    """
+    import torch
+
+    folder = Path(folder)
+    description = describe_model(folder)
+    kind, sizes, dtype = (description.get(key) for key in ("kind", "sizes", "dtype"))
+    if kind not in _kinds() or dtype not in ("float32", "float64") or not isinstance(sizes, dict):
+        raise StoreError(f"{folder / DESCRIPTION}: kind {kind!r} with dtype {dtype!r} is not known here")
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError as cause:
+        raise StoreError(f"{folder / WEIGHTS}: cannot be read ({cause})") from None
+    if disk.sha256(weights) != description.get("sha256"):
+        raise RunDamaged(
+            f"{folder / WEIGHTS}: is not what was saved (its SHA-256 differs); write the model again"
+        )
+    try:
+        model = _kinds()[kind](
+            **sizes, generator=torch.Generator().manual_seed(0), dtype=getattr(torch, dtype)
+        )
+        model.load_state_dict(unpack(weights))
+    except (TypeError, ValueError, RuntimeError, KeyError) as cause:
+        raise StoreError(f"{folder}: sizes and weights do not belong together ({cause})") from None
+    return model
+
+
+def describe_model(folder: Path | str) -> dict[str, Any]:
+    """What stands in a saved model's JSON: format, kind, sizes, dtype, sha256, about. StoreError if unreadable."""
+    path = Path(folder) / DESCRIPTION
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise StoreError(f"{path}: is no description of a saved model ({cause})") from None
+    if not isinstance(held, dict) or held.get("format") != FORMAT:
+        raise StoreError(f"{path}: is not of format {FORMAT}, the one that this version reads")
+    return held
+
+
+def _kinds() -> dict[str, Any]:
+    # torch is loaded only by who handles a model
+    from netassay.nets.averaging import AveragingNetwork
+    from netassay.nets.decoder import Decoder, ExperimentDecoder
+
+    return {kind.__name__: kind for kind in (AveragingNetwork, Decoder, ExperimentDecoder)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own kinds; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(held) for key, held in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(held) for held in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,128 @@
+"""What one run of the capacity study is: a corpus, decoders of one or several widths, and how they are trained."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from netassay.config import Config
+
+SEPARATOR = "<|endoftext|>"
+
+
+class CapacityConfig(Config):
+    """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound."""
+
+    study: ClassVar[str] = "capacity"
+    example: ClassVar[str] = (
+        "netassay capacity --corpus stories.txt --document record --documents 100 --width 64 --store runs"
+    )
+
+    corpus: str = "topics"
+    """A file as netassay entropy takes it, or the word topics: the help topics that come with Python."""
+
+    document: Literal["line", "paragraph", "file", "record"] | None = None
+    """What a document of text is: line, paragraph, file or record; by default a line, of topics a topic."""
+
+    separator: str = SEPARATOR
+    """Text between records."""
+
+    tokenizer: str = "wordpunct"
+    """wordpunct, whitespace, characters, bytes or a tokenizer.json of Hugging Face's tokenizers."""
+
+    column: str | None = None
+    """Column of JSON lines or Parquet that holds the text; text by default."""
+
+    documents: int | None = Field(None, ge=2)
+    """The corpus's first documents, so many; all by default."""
+
+    length: int = Field(10, ge=2, le=4096)
+    """First tokens of each document, so many."""
+
+    widths: Literal["one", "doubling", "bisection"] = "one"
+    """one: the width alone. doubling: narrowest, twice that, ... up to width. bisection: the fewest neurons, between
+    narrowest and width, that meet the criterion."""
+
+    width: int = Field(64, ge=1, le=65536)
+    """Neurons of the hidden layer; of several widths the largest."""
+
+    narrowest: int = Field(4, ge=1, le=65536)
+    """The least width, where there are several."""
+
+    tries: int = Field(1, ge=1, le=1000)
+    """How often a width is tried, each time with other first weights, until it meets the criterion."""
+
+    trained: Literal["all", "feed_forward", "output"] = "all"
+    """all parameters; feed_forward: embedding and attention stay as drawn; output: only the last layer is trained."""
+
+    solver: Literal["fast", "paper"] = "fast"
+    """fast: on unique contexts SOAP (all), Adam on whitened features (feed_forward) or Newton's method (output).
+    paper: Adam of constant step size on all positions."""
+
+    gap: float | None = Field(None, gt=0, le=10)
+    """The criterion: loss within this part of the bound; by default 0.01, and 0.05 unless all is trained."""
+
+    try_steps: int | None = Field(None, ge=1, le=100_000_000)
+    """Most steps of a try; by default 1,000 (output: 100), with the paper's solver 50,000."""
+
+    step_size: float | None = Field(None, gt=0)
+    """First step size; by default 0.02 where all is trained, else 0.06, with the paper's solver 0.0001. Newton's method
+    has none."""
+
+    stop: bool = True
+    """Whether a try ends as soon as it meets the criterion; otherwise it goes through all its steps."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the first weights."""
+
+    @model_validator(mode="after")
+    def _widths_in_order(self) -> CapacityConfig:
+        if self.widths != "one" and self.narrowest > self.width:
+            raise ValueError(
+                f"narrowest = {self.narrowest} is above width = {self.width}; widths go from narrowest up to width"
+            )
+        return self
+
+    @property
+    def criterion(self) -> float:
+        """The gap asked for, defaults filled in."""
+        if self.gap is not None:
+            return self.gap
+        return 0.01 if self.trained == "all" else 0.05
+
+    @property
+    def most_steps(self) -> int:
+        """Most steps of a try, defaults filled in."""
+        if self.try_steps is not None:
+            return self.try_steps
+        if self.solver == "paper":
+            return 50_000
+        return 100 if self.trained == "output" else 1_000
+
+    @property
+    def first_step_size(self) -> float:
+        """The step size a try begins with, defaults filled in."""
+        if self.step_size is not None:
+            return self.step_size
+        if self.solver == "paper":
+            return 1e-4
+        return 0.02 if self.trained == "all" else 0.06
+
+
+def tiny() -> CapacityConfig:
+    """A config of a second or two that passes through every part of the study."""
+    return CapacityConfig(
+        document="line",
+        documents=60,
+        length=5,
+        widths="bisection",
+        narrowest=4,
+        width=16,
+        tries=2,
+        try_steps=100,
+        gap=0.5,
+    )
+
+
+CONFIG = CapacityConfig

@@ -1,0 +1,107 @@
+"""The part of a report about the fewest parameters that memorise a corpus."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from netassay.numerics.fits import Line, line, slope_ratio
+from netassay.reporting import Axis, Figure, Note, Section, Table, scatter
+
+QUANTITIES = {
+    "contexts": "unique contexts n",
+    "degrees_of_freedom": "degrees of freedom",
+    "information_bits": "information, bits",
+    "vocabulary": "vocabulary ζ",
+}
+
+
+def fewest(attempts: pl.DataFrame) -> Section:
+    """Fewest parameters against what the corpus holds, with fitted lines, from runs that searched by bisection."""
+    title = "Fewest parameters"
+    found = fewest_table(attempts)
+    if not found.height:
+        return Section(
+            title, items=(Note("No search (widths = bisection) has found a width that meets the criterion."),)
+        )
+    fits = fit_table(found)
+    figures = [_figure(found, fits, quantity) for quantity in QUANTITIES]
+    tables = [
+        Table(
+            "capacity-fewest", "Narrowest decoders that memorise",
+            "By bisection on the neurons m of the hidden layer, several first weights a width; parameters are all of "
+            "the model's, trained or not.",
+            found, formats={"criterion": ".3g", "information_bits": ",.0f", "gap": ".3g"},
+        ),
+        Table(
+            "capacity-fits", "Fitted lines",
+            "Least squares, fewest parameters against each quantity; intervals at 95 % by Student's t, ratios by "
+            "Fieller. They hold for independent deviations, which nested corpora do not quite have.",
+            fits, formats=dict.fromkeys(("slope", "low", "high"), ".3g") | {"R²": ".3f", "intercept": ",.0f"},
+        ),
+    ]  # fmt: skip
+    text = (
+        "Read with care. Each point is an upper bound: these weights were found, narrower ones may exist that this "
+        "solver missed, so the line is the model's and the optimiser's together. And the count grows with the "
+        "vocabulary ζ at constant width, m ζ + 17 (m + ζ) + 1088: where the fewest neurons hardly move, “linear in n” "
+        "is mostly the growth of the vocabulary with n. The four quantities rise together, so a good fit to one "
+        "is no evidence against another."
+    )
+    note = () if fits.height else (Note("Lines are fitted from three corpora on."),)
+    return Section(title, text, (*figures, *note, *(t for t in tables if t.data.height)))
+
+
+def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
+    """The narrowest width that met the criterion, for each corpus and part trained, of runs by bisection."""
+    met = attempts.filter(pl.col("met") & (pl.col("widths") == "bisection"))
+    least = (
+        met.sort("width").group_by("corpus", "contexts", "trained", "criterion", maintain_order=True).first()
+    )
+    return least.sort("trained", "contexts").select(
+        "trained", "criterion", "corpus", *(pl.col(name).cast(pl.Int64) for name in ("documents", "contexts",
+        "vocabulary", "degrees_of_freedom")), "information_bits", pl.col("width").alias("neurons"), "parameters",
+        "trained_parameters", "steps", "gap",
+    )  # fmt: skip
+
+
+def fit_table(found: pl.DataFrame) -> pl.DataFrame:
+    """Lines through the fewest parameters for each quantity and part trained, and the ratios of their slopes."""
+    rows: list[tuple[object, ...]] = []
+    for quantity, words in QUANTITIES.items():
+        fitted: dict[str, Line] = {}
+        for (trained,), held in found.group_by("trained", maintain_order=True):
+            if held[quantity].n_unique() < 3:
+                continue
+            fit = line(held[quantity].to_list(), held["parameters"].to_list())
+            fitted[str(trained)] = fit
+            rows.append(
+                (words, str(trained), fit.slope, fit.low, fit.high, fit.intercept, fit.r_squared, fit.points)
+            )
+        if {"all parameters", "feed-forward part"} <= fitted.keys():
+            ratio = slope_ratio(fitted["feed-forward part"], fitted["all parameters"])
+            rows.append((words, "ratio of slopes", ratio.value, ratio.low, ratio.high, None, None, None))
+    schema = {"against": pl.String, "trained": pl.String, "slope": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+              "intercept": pl.Float64, "R²": pl.Float64, "points": pl.Int64}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _figure(found: pl.DataFrame, fits: pl.DataFrame, quantity: str) -> Figure:
+    words = QUANTITIES[quantity]
+    data = found.select("trained", quantity, "parameters", "neurons")
+    fitted = fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts()
+    slopes = "; ".join(
+        f"{row['trained']}: {row['slope']:.3g} a unit [{row['low']:.3g}, {row['high']:.3g}]" for row in fitted
+    )
+    return Figure(
+        f"capacity-fewest-{quantity.replace('_', '-')}",
+        f"Fewest parameters against {words}",
+        "Fewest parameters by which the criterion was met"
+        + (f", and least-squares lines, slopes with 95 % intervals: {slopes}." if slopes else "."),
+        scatter(
+            data,
+            Axis(quantity, title=words),
+            Axis("parameters", title="fewest parameters k"),
+            Axis("trained"),
+            lines={row["trained"]: (row["intercept"], row["slope"]) for row in fitted},
+        ),
+        data,
+    )

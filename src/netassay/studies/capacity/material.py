@@ -1,0 +1,73 @@
+"""The corpus of a run, read once: its contexts, what a decoder is trained on, and a digest of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.formats.corpus import read_corpus
+from netassay.studies.capacity.config import CapacityConfig
+from netassay.studies.capacity.contexts import Contexts, contexts
+from netassay.studies.capacity.targets import Targets, targets
+from netassay.studies.capacity.trial import IGNORED
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """`digest` is the SHA-256 of the documents as used: number, lengths, tokens."""
+
+    found: Contexts
+    to: Targets
+    digest: str
+
+    @property
+    def documents(self) -> Int64[Tensor, "N T"]:
+        """The documents, tokens named as in `to`, filled up with IGNORED behind."""
+        corpus = self.found.corpus
+        names = np.unique(corpus.tokens, return_inverse=True)[1]
+        rows = np.full((len(corpus), int(corpus.lengths.max())), IGNORED)
+        rows[np.arange(rows.shape[1]) < corpus.lengths[:, None]] = names
+        return torch.from_numpy(rows)
+
+
+def material(config: CapacityConfig) -> Material:
+    """Reads the corpus of a config.
+
+    Raises DataError where it has fewer documents than asked for, and where its bound is zero: with nothing left
+    uncertain no part of the bound is a criterion.
+    """
+    corpus = read_corpus(
+        config.corpus,
+        document=config.document,
+        tokenizer=config.tokenizer,
+        separator=config.separator,
+        column=config.column,
+        limit=config.length,
+    ).documents
+    if config.documents is not None:
+        if len(corpus) < config.documents:
+            raise DataError(
+                f"documents = {config.documents}: {config.corpus} holds {len(corpus)}; ask for that many or fewer"
+            )
+        corpus = corpus.select(np.arange(len(corpus)) < config.documents)
+    found = contexts(corpus, length=config.length)
+    if not found.bound_nats > 0:
+        raise DataError(
+            f"{config.corpus}: the entropy bound of the first {config.length} tokens of its documents "
+            f"({found.documents}) is 0, as no context has two continuations, so no gap can be measured against it; take "
+            "more documents"
+        )
+    return Material(found, targets(found), _digest(found))
+
+
+def _digest(found: Contexts) -> str:
+    digest = hashlib.sha256()
+    for numbers in (found.corpus.lengths, found.corpus.tokens):
+        digest.update(np.ascontiguousarray(numbers, "<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,219 @@
+"""The capacity study's part of a report: figures and tables drawn from run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, heat_map, small_multiples
+from netassay.runs import Run
+from netassay.studies.capacity.assay import attempt_table, bound_table, corpus_of
+from netassay.studies.capacity.config import CapacityConfig
+from netassay.studies.capacity.fewest_pages import fewest
+
+TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
+MOST_PANELS = 6
+
+_ATTEMPT_FORMATS = {"bound": ".2f", "nats above": ".3g", "gap": ".3g", "criterion": ".3g"}
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Gaps, fewest parameters, losses and bounds of the given runs, in any state; runs without numbers are named."""
+    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in measured]
+    notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
+    if not measured:
+        empty = notes or (Note("There are no runs of the capacity study."),)
+        return [Section("Memorising a corpus", items=empty)]
+    attempts = pl.concat(_attempts(run, metrics) for run, metrics in measured.items())
+    return [
+        _gaps(attempts, notes),
+        fewest(attempts),
+        _losses(measured),
+        _bounds(measured),
+        _runs(measured, attempts),
+    ]
+
+
+def _attempts(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
+    """The attempts of a run, with what its config and corpus say."""
+    config, corpus = CapacityConfig.from_mapping(run.config), corpus_of(metrics)
+    return attempt_table(run, metrics).with_columns(
+        pl.lit(run.id).alias("run"),
+        pl.lit(TRAINED[config.trained]).alias("trained"),
+        pl.lit(config.solver).alias("solver"),
+        pl.lit(config.corpus).alias("corpus"),
+        pl.lit(config.widths).alias("widths"),
+        pl.lit(config.criterion).alias("criterion"),
+        *(pl.lit(corpus.get(name), dtype=pl.Float64).alias(name) for name in _FACTS),
+    )
+
+
+_FACTS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "information_bits", "bound")
+
+
+def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
+    """Heat maps of the gap over width and contexts, a pair for each corpus and each part that was trained."""
+    figures: list[Figure | Note] = list(notes)
+    # a search visits other widths in every corpus: its cells would leave a grid of holes
+    grid = attempts.filter(pl.col("widths") != "bisection")
+    cells = (
+        (grid if grid.height else attempts)
+        .sort("gap")
+        .group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True)
+    )
+    best = cells.first()
+    for number, ((corpus, trained, solver), held) in enumerate(
+        best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
+    ):
+        if held["width"].n_unique() < 2 and held["contexts"].n_unique() < 2:
+            continue
+        shown = held.select(
+            pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
+        ).with_columns(pl.col("gap") * 100)
+        axes = Axis("contexts", title="unique contexts n"), Axis("width", title="neurons m")
+        criterion = max(held["criterion"].to_list())
+        what = (
+            f"{corpus}; {trained} trained; {'our solver' if solver == 'fast' else 'the paper’s solver'}; a trial ends "
+            f"when its gap is {criterion:.3g} of the bound."
+        )
+        figures += [
+            Figure(
+                f"capacity-nats-{number}", "Loss above the entropy bound",
+                f"Least summed loss minus the entropy lower bound, in nats, measured in float64. {what}",
+                heat_map(shown, *axes, Axis("nats_above", title="loss − bound", unit="nats", log=True)), shown,
+            ),
+            Figure(
+                f"capacity-gap-{number}", "Gap to the entropy bound",
+                f"The same in per cent of the bound; 1 is the criterion of the paper where all is trained. {what}",
+                heat_map(shown, *axes, Axis("gap", title="gap", unit="% of the bound", log=True)), shown,
+            ),
+        ]  # fmt: skip
+    if not attempts.height:
+        figures.append(Note("No trial has ended yet."))
+    text = (
+        "A next-token predictor has memorised a corpus when its summed loss stands at the entropy bound, the loss of "
+        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below; "
+        "every loss here was checked not to.\n\n"
+        "A gap that stays open says that this solver did not close it, not that no weights could: only for the output "
+        "layer alone, a convex problem, can a floor be proved, and then the table of runs says so."
+    )
+    return Section("Memorising a corpus", text, tuple(figures))
+
+
+def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
+    """Loss over bound against the steps of each width's first trial, a panel a corpus."""
+    grid = {run: metrics for run, metrics in runs.items() if run.config["widths"] != "bisection"} or runs
+    curves = pl.concat(_curves(run, metrics) for run, metrics in grid.items()).sort(
+        "contexts", maintain_order=True
+    )
+    panels = curves["panel"].unique(maintain_order=True).to_list()
+    if not panels:
+        return Section("Loss curves", items=(Note("No loss has been recorded yet."),))
+    chosen = [panels[round(i * (len(panels) - 1) / (MOST_PANELS - 1))] for i in range(MOST_PANELS)]
+    drawn = curves.filter(pl.col("panel").is_in(chosen))
+    # a panel may hold runs of several seeds: one curve a width
+    drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True)
+    drawn = drawn.sort("contexts", "width", maintain_order=True)
+    figure = Figure(
+        "capacity-losses", "Loss on the way to the bound",
+        "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound."
+        + ("" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn."),
+        small_multiples(
+            drawn, Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
+            Axis("width", title="neurons m"), rules=[Rule(1.0, "bound")],
+        ),
+        drawn,
+    )  # fmt: skip
+    return Section("Loss curves", "", (figure,))
+
+
+def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
+    corpus = corpus_of(metrics)
+    bound, contexts = corpus.get("bound"), corpus.get("contexts")
+    if bound is None or contexts is None:
+        return pl.DataFrame(schema=_CURVE)
+    named = metrics.filter(pl.col("part") == "")
+    losses = named.filter(pl.col("name") == "loss").select(
+        pl.col("step").alias("at"), pl.col("value") / bound
+    )
+    starts = named.filter(pl.col("name").is_in(["width", "try"])).pivot(
+        "name", index="step", values="value", sort_columns=True
+    )
+    starts = starts.sort("step").with_columns(pl.col("step").alias("first"))
+    whole = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
+    first = whole.filter(pl.col("try") == 0)
+    solver = "" if run.config["solver"] == "fast" else ", paper’s solver"
+    panel = f"n = {contexts:,.0f}, {TRAINED[run.config['trained']]}{solver}"
+    return first.select(
+        pl.lit(contexts).alias("contexts"),
+        pl.lit(panel).alias("panel"),
+        pl.col("width").cast(pl.Int64),
+        (pl.col("at") - pl.col("first")).alias("step"),
+        pl.col("value").alias("ratio"),
+    )
+
+
+_CURVE = {
+    "contexts": pl.Float64,
+    "panel": pl.String,
+    "width": pl.Int64,
+    "step": pl.Int64,
+    "ratio": pl.Float64,
+}
+
+
+def _bounds(runs: dict[Run, pl.DataFrame]) -> Section:
+    """All bounds for each corpus side by side, and where training succeeded."""
+    title = "Bounds beside each other"
+    tables: dict[tuple[str, int, int], pl.DataFrame] = {}
+    for run, metrics in runs.items():
+        held, corpus = bound_table(run), corpus_of(metrics)
+        if held.height and corpus:
+            key = (run.config["corpus"], int(corpus["documents"]), int(corpus["contexts"]))
+            tables.setdefault(key, held)
+    if not tables:
+        return Section(title, items=(Note("No run has kept its bounds yet."),))
+    rows = pl.concat(
+        held.select(
+            pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
+            "bound", "says", "of", "source", "parameters", "width", "rank",
+        )
+        for (corpus, documents, contexts), held in sorted(tables.items())
+    )  # fmt: skip
+    table = Table(
+        "capacity-bounds", "What the bounds say of each corpus",
+        "necessary: with fewer parameters it cannot be done; sufficient: so many are enough; expected: where training "
+        "is expected to succeed, an empirical rate and no bound.",
+        rows, formats={"parameters": ",.0f"},
+    )  # fmt: skip
+    text = (
+        "The worst-case bounds speak of every corpus with as many contexts and tokens; real text asks for far less, as "
+        "nine in ten of its contexts have a single continuation."
+    )
+    return Section(title, text, (table,))
+
+
+def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
+    states = pl.DataFrame([{"run": run.id, "state": str(run.state), "message": run.message} for run in runs])
+    best = attempts.sort("met", "gap", descending=[True, False]).group_by("run", "width").first()
+    fewest_met = best.filter("met").group_by("run").agg(pl.col("width").min().alias("fewest neurons"))
+    tried = attempts.group_by("run").agg(
+        pl.len().alias("tries"), pl.col("proved").sum().alias("proved unable"), pl.col("gap").min().alias("least gap"),
+        *(pl.col(name).first() for name in ("trained", "solver", "criterion", "documents", "contexts")),
+    )  # fmt: skip
+    table = states.join(tried, on="run", how="left").join(fewest_met, on="run", how="left")
+    table = table.with_columns(pl.col("documents", "contexts").cast(pl.Int64)).select(
+        "run", "state", "documents", "contexts", "trained", "solver", "criterion", "tries", "fewest neurons",
+        "least gap", "proved unable", "message",
+    )  # fmt: skip
+    kept = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
+    item = Table(
+        "capacity-runs", "Runs",
+        "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
+        "criterion at any output weights of reasonable size.",
+        table.select(kept).sort("trained", "contexts", nulls_last=True),
+        formats={"criterion": ".3g", "least gap": ".2g"},
+    )  # fmt: skip
+    return Section("Runs", "", (item,))

@@ -1,0 +1,36 @@
+import polars as pl
+import pytest
+
+from netassay.errors import DataError
+from netassay.reporting import Axis, Figure, save_figure, scatter
+from netassay.reporting.export import vega_lite
+
+DATA = pl.DataFrame({"n": [1, 2, 4, 1, 3], "k": [10, 20, 40, 5, 7], "kind": ["a", "a", "a", "b", "b"]})
+
+
+def drawn(**more):
+    chart = scatter(DATA, "n", Axis("k", title="parameters"), "kind", **more)
+    spec = vega_lite(Figure("points", "Points", "", chart, DATA))
+    return [list(spec["datasets"][layer["data"]["name"]]) for layer in spec["layer"]]
+
+
+def test_every_row_is_a_point_and_lines_end_where_their_points_do():
+    ends, points = drawn(lines={"a": (1.0, 10.0)})
+    assert [(row["x"], row["y"], row["series"]) for row in points] == DATA.select("n", "k", "kind").rows()
+    assert [(row["x"], row["y"]) for row in ends] == [(1.0, 11.0), (4.0, 41.0)]
+
+
+def test_it_is_drawn_without_lines(tmp_path):
+    figure = Figure("points", "Points", "", scatter(DATA, "n", "k", "kind"), DATA)
+    (path,) = save_figure(figure, tmp_path, formats=("svg",))
+    assert "parameters" not in path.read_text()
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(DataError, match="no column 'm'"):
+        scatter(DATA, "m", "k", "kind")
+    with pytest.raises(DataError, match="an axis shows numbers"):
+        scatter(DATA, "kind", "k", "n")
+    with pytest.raises(DataError, match="7 series"):
+        many = pl.DataFrame({"x": range(7), "y": range(7), "s": [f"s{i}" for i in range(7)]})
+        scatter(many, "x", "y", "s")
