@@ -23,6 +23,9 @@ _HOMES = {
     "sweep": "netassay.sweeps",
     "outlook": "netassay.sweeps",
     "report": "netassay.presenting",
+    # an atlas of regulatory DNA
+    "Atlas": "netassay.studies.aitac.atlas",
+    "find_atlas": "netassay.studies.aitac.atlas",
     # what is on disk
     "Run": "netassay.runs",
     "Store": "netassay.runs",
