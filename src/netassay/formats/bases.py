@@ -65,8 +65,11 @@ def one_hot(
     """
     import torch
 
-    bases = torch.arange(4, dtype=torch.uint8, device=codes.device)[:, None]
-    return (codes.unsqueeze(-2) == bases).to(dtype or torch.float32)
+    shape = (*codes.shape[:-1], 4, codes.shape[-1])
+    rows = torch.empty(shape, dtype=dtype or torch.float32, device=codes.device)
+    for base in range(4):
+        torch.eq(codes, base, out=rows.select(-2, base))
+    return rows
 
 
 def from_one_hot(

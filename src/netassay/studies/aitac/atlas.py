@@ -33,8 +33,8 @@ class Atlas:
 
     `codes` (peaks, length) holds a byte a base, `heights` (peaks, cell types) float32. `peaks` has the columns
     name, chromosome, start, end (0-based, end exclusive; null where not known) and whatever else is known.
-    `lineages` names the lineage of each cell type, "" for one without. `dropped` and `changed` count peaks by
-    reason; `truth` holds what a simulation planted.
+    `lineages` names the lineage of each cell type, "" for one without. `dropped` counts peaks that were
+    left out, `notes` those changed or kept with a flaw, by reason; `truth` holds what a simulation planted.
     """
 
     codes: UInt8[Tensor, "n length"]
@@ -45,7 +45,7 @@ class Atlas:
     source: str = ""
     simulated: bool = False
     dropped: Mapping[str, int] = field(default_factory=dict)
-    changed: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
     truth: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

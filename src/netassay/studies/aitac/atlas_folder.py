@@ -76,7 +76,7 @@ def open_atlas(kind: type[A], path: Path, *, verify: bool) -> A:
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: the atlas is damaged: {reason}; build it again") from error
-    names = ("source", "simulated", "dropped", "changed")
+    names = ("source", "simulated", "dropped", "notes")
     try:
         atlas = kind(
             arrays["codes"],
@@ -112,7 +112,7 @@ def _facts(atlas: Atlas) -> dict[str, Any]:
         "cell_types": atlas.cell_types,
         "lineages": atlas.lineages,
         "dropped": dict(atlas.dropped),
-        "changed": dict(atlas.changed),
+        "notes": dict(atlas.notes),
         "truth": list(atlas.truth),
     }
 
@@ -135,7 +135,7 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
         "source",
         "simulated",
         "dropped",
-        "changed",
+        "notes",
     }
     if not isinstance(facts, dict) or not wanted <= facts.keys():
         raise DataError(f"{file}: describes no atlas; {advice}")
