@@ -19,7 +19,8 @@ from torch import Tensor
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.studies.aitac import splits
-from netassay.studies.aitac.splits import Split, SplitKind
+from netassay.studies.aitac.choices import SplitKind
+from netassay.studies.aitac.splits import Split
 
 if TYPE_CHECKING:
     Index = int | slice | Sequence[int] | Tensor
@@ -134,6 +135,10 @@ def find_atlas(source: str | Path) -> Atlas:
         from netassay.studies.aitac.dhs4 import dhs4
 
         return dhs4()
+    if source == "simulated":
+        from netassay.studies.aitac.simulate import simulate
+
+        return simulate()
     return Atlas.open(source)
 
 

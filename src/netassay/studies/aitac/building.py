@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -15,15 +15,15 @@ import torch
 from netassay.errors import DataError
 from netassay.formats.fasta import Windows, read_windows
 from netassay.formats.intervals import guess_form, read_intervals
-from netassay.formats.signals import Statistic, read_signal
+from netassay.formats.signals import read_signal
 from netassay.formats.tables import NumberTable, read_numbers, read_pairs
 from netassay.studies.aitac.annotated import read_annotated
 from netassay.studies.aitac.atlas import Atlas
-from netassay.studies.aitac.draft import FLAWS, Draft, Flaw, advice, sound
-from netassay.studies.aitac.normalise import Normalisation, normalise
+from netassay.studies.aitac.choices import FLAWS, Flaw, Form, Normalisation, Statistic
+from netassay.studies.aitac.draft import Draft, advice, sound
+from netassay.studies.aitac.normalise import normalise
 from netassay.studies.aitac.sample import read_sample
 
-Form = Literal["auto", "bed", "immgen", "h5ad", "arrays"]
 SIGNAL_ENDINGS = (".bw", ".bigwig")
 
 
@@ -73,7 +73,7 @@ def build_atlas(
     return _finished(draft, normalisation, lineages, f"{source} ({chosen}), {normalisation} normalisation")
 
 
-def _form(source: Path, form: Form) -> Literal["bed", "immgen", "h5ad", "arrays"]:
+def _form(source: Path, form: Form) -> Form:
     if form not in get_args(Form):
         raise DataError(f"form {form!r}: allowed are {', '.join(get_args(Form))}")
     if form != "auto":
@@ -85,13 +85,13 @@ def _form(source: Path, form: Form) -> Literal["bed", "immgen", "h5ad", "arrays"
 
 def _from_regions(
     source: Path,
-    form: Literal["bed", "immgen"],
+    form: Form,
     signals: Sequence[Path],
     width: int | None,
     statistic: Statistic,
 ) -> Draft:
     skipped: Counter[str] = Counter()
-    regions = read_intervals(source, form, skipped=skipped)
+    regions = read_intervals(source, "immgen" if form == "immgen" else "bed", skipped=skipped)
     draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
     for reason, count in skipped.items():
         draft = draft.note(f"{reason} in {source.name}, skipped", count)

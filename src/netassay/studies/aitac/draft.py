@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN
-
-Flaw = Literal["missing-contig", "beyond-contig", "unknown-base", "not-finite", "constant"]
-
-FLAWS: Mapping[Flaw, str] = {
-    "missing-contig": "on a chromosome that the genome does not have",
-    "beyond-contig": "beyond the end of the chromosome",
-    "unknown-base": "with a base that is not known",
-    "not-finite": "with a height that is missing or not finite",
-    "constant": "with the same height in every cell type",
-}
+from netassay.studies.aitac.choices import FLAWS, Flaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +68,11 @@ def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
             f"{draft.cell_types[column]!r}; {advice(odd, 'not-finite', 'fill the value in')}"
         )
     draft = draft.keep(~odd, FLAWS["not-finite"])
-    found: dict[Flaw, Callable[[Draft], np.ndarray]] = {"unknown-base": _unknown, "constant": _constant}
-    for flaw in [flaw for flaw in found if flaw in drop]:
-        draft = draft.keep(~found[flaw](draft), FLAWS[flaw])
-    for flaw in [flaw for flaw in found if flaw not in drop]:
-        draft = draft.note(f"{FLAWS[flaw]}, kept", int(found[flaw](draft).sum()))
+    tests: dict[Flaw, Callable[[Draft], np.ndarray]] = {"unknown-base": _unknown, "constant": _constant}
+    for flaw in [flaw for flaw in tests if flaw in drop]:
+        draft = draft.keep(~tests[flaw](draft), FLAWS[flaw])
+    for flaw in [flaw for flaw in tests if flaw not in drop]:
+        draft = draft.note(f"{FLAWS[flaw]}, kept", int(tests[flaw](draft).sum()))
     return draft
 
 

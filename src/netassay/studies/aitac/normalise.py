@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from netassay.errors import DataError
-
-Normalisation = Literal["none", "log2", "quantile", "log2-quantile"]
+from netassay.studies.aitac.choices import Normalisation
 
 
 def normalise(

@@ -46,7 +46,7 @@ def read_sample(folder: Path, order: str) -> Draft:
     none = pl.Series([None] * len(names), dtype=pl.Int64)
     peaks = pl.DataFrame({"name": names, "chromosome": none.cast(pl.String), "start": none, "end": none})
     return Draft(
-        peaks, np.asarray(heights, dtype=np.float32), cell_types, folder, codes=codes, lineages=lineages
+        peaks, np.array(heights, dtype=np.float32), cell_types, folder, codes=codes, lineages=lineages
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
-
-SplitKind = Literal["chromosome", "random", "folds", "chromosome-folds"]
+from netassay.studies.aitac.choices import SplitKind
 
 
 class Split(NamedTuple):
