@@ -26,6 +26,10 @@ _HOMES = {
     # an atlas of regulatory DNA
     "Atlas": "netassay.studies.aitac.atlas",
     "find_atlas": "netassay.studies.aitac.atlas",
+    "build_atlas": "netassay.studies.aitac.building",
+    "simulate_atlas": "netassay.studies.aitac.simulate",
+    "describe_atlas": "netassay.studies.aitac.describing",
+    "export_atlas": "netassay.studies.aitac.annotated",
     # what is on disk
     "Run": "netassay.runs",
     "Store": "netassay.runs",

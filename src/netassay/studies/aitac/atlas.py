@@ -136,9 +136,9 @@ def find_atlas(source: str | Path) -> Atlas:
 
         return dhs4()
     if source == "simulated":
-        from netassay.studies.aitac.simulate import simulate
+        from netassay.studies.aitac.simulate import simulate_atlas
 
-        return simulate()
+        return simulate_atlas()
     return Atlas.open(source)
 
 

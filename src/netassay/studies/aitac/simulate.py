@@ -21,7 +21,7 @@ SITE_P_VALUE = 1e-4
 BASELINE, BETWEEN_PEAKS, WITHIN_LINEAGE = 2.0, 0.5, 0.2
 
 
-def simulate(
+def simulate_atlas(
     peaks: int = 12_000,
     *,
     length: int = 251,
