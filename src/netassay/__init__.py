@@ -16,6 +16,9 @@ _HOMES = {
     "Eigenpairs": "netassay.numerics.eigen",
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
+    "AitacConfig": "netassay.studies.aitac.config",
+    "pearson_rows": "netassay.studies.aitac.losses",
+    "pearson_loss": "netassay.studies.aitac.losses",
     "perform": "netassay.performing",
     "resume": "netassay.performing",
     "summarise": "netassay.performing",

@@ -105,10 +105,13 @@ def train(
     *,
     steps: int,
     divergence_factor: float = math.inf,
+    done: Callable[[int], bool] = lambda step: False,
     commit_seconds: float = 10.0,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Trains from the recorder's newest checkpoint (or the start) to `steps`, a stop request or divergence.
+
+    Where `done(step)`, asked before the step is measured, says so, training is finished before `steps`.
 
     A checkpoint is committed at the first and last step, on a stop request, and whenever `commit_seconds` of wall
     time have passed since the last; when it is taken changes no number. The numbers of the step at which the loss
@@ -124,7 +127,8 @@ def train(
     while True:
         stop = recorder.stop_requested()
         overdue = committed is None or time.monotonic() - committed >= commit_seconds
-        if overdue or stop or step == steps:
+        last = step == steps or done(step)
+        if overdue or stop or last:
             tensors, facts = trainee.state()
             recorder.commit(Checkpoint(step, tensors, {"trainee": dict(facts), "first_loss": first_loss}))
             committed = time.monotonic()
@@ -138,7 +142,7 @@ def train(
             first_loss = values["loss"]
         if reason := diverged(values["loss"], first_loss, divergence_factor):
             return Result(Outcome.DIVERGED, step, f"diverged at step {step}: {reason}")
-        if step == steps:
+        if last:
             return Result(Outcome.FINISHED, step)
         trainee.advance()
         step += 1

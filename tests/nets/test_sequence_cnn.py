@@ -248,9 +248,9 @@ def test_frequencies_are_taken_where_they_save_work():
 
 def test_the_greatest_of_windows_and_its_slope():
     g = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 3, (7, 4, 30), generator=g).double().requires_grad_()  # many ties
-    found, slope = greatest(x), torch.randn(7, 30, generator=g, dtype=torch.float64)
-    want = F.max_pool1d(x.permute(2, 0, 1).reshape(30, 28), 4).T
+    x = torch.randint(0, 3, (7, 4, 5, 6), generator=g).double().requires_grad_()  # many ties
+    found, slope = greatest(x), torch.randn(7, 5, 6, generator=g, dtype=torch.float64)
+    want = F.max_pool1d(x.permute(2, 3, 0, 1).reshape(30, 28), 4).T.view(7, 5, 6)
     assert torch.equal(found, want)
     assert torch.equal(*(torch.autograd.grad(y, x, slope)[0] for y in (found, want)))
     assert torch.equal(greatest(x.detach()), want.detach())

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def greatest(x: Float[Tensor, "windows pool *rest"]) -> Float[Tensor, "windows *rest"]:
+def greatest(x: Float[Tensor, "windows pool batch channels"]) -> Float[Tensor, "windows batch channels"]:
     """The maximum of each window, along dimension 1; its slope goes to the first place that attains it.
 
     Values and slopes are those of PyTorch's max-pooling, which on tensors with the length first takes several times
     as long.
     """
-    return _Greatest.apply(x)[0] if x.requires_grad else x.amax(1)
+    return _Greatest.apply(x)[0] if x.requires_grad else x.amax(1)  # type: ignore[no-untyped-call]
 
 
 class _Greatest(torch.autograd.Function):

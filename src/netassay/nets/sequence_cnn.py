@@ -1,9 +1,9 @@
 """AI-TAC, the convolutional network from DNA to accessibility (Maslova et al., PNAS 2020), of any length and width.
 
 It computes what the published network computes in fewer operations. Inside, tensors run length first (length, batch,
-channels), so that convolutions are large matrix products; wide ones go through `fourier_convolution`. Pooling comes before bias and
-activation, which rise steadily and so commute with a maximum. Under bf16 autocast everything but normalisation
-statistics and the last layer is in bf16.
+channels), so that convolutions are large matrix products; wide ones go through `fourier_convolution`. Pooling comes
+before bias and activation, which rise steadily and so commute with a maximum. Under bf16 autocast everything but the
+statistics of batch norm and the last layer is in bf16.
 """
 
 from __future__ import annotations
@@ -91,14 +91,16 @@ class AITAC(nn.Module):
 
     def first_layer(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch filters length"]:
         """Activations of the first layer at every position, before pooling."""
-        bias = self.convolution1.bias
-        return self._first(F.conv1d(x, self.convolution1.weight, bias, padding=STAGES[0].width // 2))
+        layer = self._layer("convolution", 1)
+        return self._first(F.conv1d(x, layer.weight, layer.bias, padding=STAGES[0].width // 2))
 
     def stem(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "pooled batch filters"]:
         """The first layer after pooling and batch norm, length first."""
         dtype = _arithmetic(x)
         windows = _windows(x.to(dtype), STAGES[0].width, _positions(self.length, STAGES[0].pool))
-        weight = self.convolution1.weight.to(dtype).transpose(1, 2).flatten(1)  # (filters, width * 4)
+        weight = (
+            self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)
+        )  # (filters, width * 4)
         found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], -1)
         return self._finish(1, found)
 
@@ -201,7 +203,7 @@ def _draw(model: nn.Module, generator: torch.Generator | None) -> None:
     for layer in model.modules():
         if isinstance(layer, nn.Conv1d | nn.Linear):
             bound = 1 / math.sqrt(layer.weight[0].numel())
-            for values in (layer.weight, layer.bias):
+            for values in layer.parameters():
                 values.uniform_(-bound, bound, generator=generator)
 
 
