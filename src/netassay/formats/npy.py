@@ -42,7 +42,7 @@ def read_array(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # headers are read by Python's own parser, which raises many kinds
         raise DataError(f"{path}: is no array of numbers in NumPy's .npy format ({error})") from error
 
 
@@ -74,7 +74,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # headers are read by Python's own parser, which raises many kinds
         raise DataError(f"{file.name}: is no array in NumPy's .npy format ({error})") from error
     return shape, dtype
 
