@@ -17,6 +17,8 @@ _HOMES = {
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
     "AitacConfig": "netassay.studies.aitac.config",
+    "predict_sequences": "netassay.studies.aitac.prediction",
+    "predict_regions": "netassay.studies.aitac.prediction",
     "pearson_rows": "netassay.studies.aitac.losses",
     "pearson_loss": "netassay.studies.aitac.losses",
     "perform": "netassay.performing",

@@ -8,7 +8,7 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import atlas, plans, results
+from netassay.cli import atlas, plans, predict, results
 from netassay.studies import STUDIES
 
 _GROUPS = {
@@ -21,6 +21,7 @@ _GROUPS = {
         results.verify,
         results.delete,
         results.report,
+        predict.predict,
     ),
     "Help": (results.explain,),
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from netassay import training
 from netassay.errors import DataError
 from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate
@@ -38,6 +39,13 @@ _TOLD = (
 _SETS = {"train": "training", "validation": "validation", "test": "test"}
 
 
+def check(config: AitacConfig) -> None:
+    """Refuses an atlas that is not there or does not fit the config, before a run is begun (DataError)."""
+    if config.atlas != "simulated":
+        material(config.replace(null="none"))
+    devices.device(config.device)
+
+
 def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
     """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
     fit = Fit(config, material(config))
@@ -52,13 +60,13 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     peaks: r, that of the column means, variance and class of each; cell_types; classes; profiles of some peaks of each
     class; predictions; atlas and dropped, the counts of peaks. Of a diverged run only the last two.
     """
-    config = _config(run)
+    config = config_of(run)
     data = material(config)
     kept = {"atlas": _atlas_table(data), "dropped": _dropped_table(data)}
     rows = data.split.test
     if run.state is not State.FINISHED or not len(rows):
         return kept
-    model = trained(run, data)
+    model = trained(run, length=data.codes.shape[1])
     precision = getattr(torch, config.precision)
     output = predict(model, data.codes[rows], both_strands=config.strands == "augmented", precision=precision)
     return kept | test_tables(data, output)
@@ -92,9 +100,13 @@ def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
     }
 
 
-def trained(run: Run, data: Material | None = None) -> AITAC:
-    """The network of a finished run with the weights of its best epoch, in evaluation mode."""
-    config = _config(run)
+def trained(run: Run, *, length: int | None = None) -> AITAC:
+    """The network of a run with the weights of its best epoch so far, in evaluation mode.
+
+    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError where no
+    epoch is over.
+    """
+    config = config_of(run)
     checkpoint = run.checkpoint()
     best = group_of(checkpoint.tensors, "best") if checkpoint else {}
     if not best:
@@ -102,7 +114,9 @@ def trained(run: Run, data: Material | None = None) -> AITAC:
             f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume "
             f"{run.folder}"
         )
-    model = network(config, data or material(config))
+    if length is None:
+        length = int(dict(run.table("atlas").iter_rows())["length"])
+    model = network(config, outputs=len(best["output.bias"]), length=length)
     model.load_state_dict(best)
     return model.eval()
 
@@ -152,7 +166,8 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
         ("r mean", "r spread", "r lower quartile", "r upper quartile", "r IQR"), pl.Float64)})  # fmt: skip
 
 
-def _config(run: Run) -> AitacConfig:
+def config_of(run: Run) -> AitacConfig:
+    """The config of a run of this study."""
     return AitacConfig.from_mapping(run.config, where=str(run.folder))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
+from statistics import fmean, stdev
 
 import polars as pl
 
@@ -43,11 +45,12 @@ def _section(null: str, runs: Sequence[Run]) -> Section:
     table = table.select(name for name in table.columns if table[name].null_count() < len(table))
     means = peak_means(runs)
     histogram = figures.r_histogram({"mean r of a peak": means["r"]})
-    spread = table["r mean"].std()
+    of_peaks, of_folds = means["r"].drop_nulls().to_list(), table["r mean"].drop_nulls().to_list()
     text = (
-        f"{len(runs)} folds over {table['repeat'].n_unique()} repetitions: mean r {table['r mean'].mean():.4f}"
-        + (f", standard deviation over folds {spread:.4f}" if spread is not None else "")
-        + f". {len(means):,} peaks were tested, {means['times'].mean():.1f} times each on average."
+        f"{len(runs)} folds over {table['repeat'].n_unique()} repetitions: mean r over peaks "
+        f"{fmean(of_peaks or [nan]):.4f}, standard deviation of the folds' means "
+        f"{stdev(of_folds) if len(of_folds) > 1 else nan:.4f}. {len(means):,} peaks were tested, "
+        f"{fmean(means['times'].to_list()):.1f} times each on average."
     )
     suffix = "" if null == "none" else f"-{null}"
     formats = {key: ".4f" for key, kind in table.schema.items() if kind == pl.Float64}

@@ -38,7 +38,9 @@ class Fit:
     def __init__(self, config: AitacConfig, data: Material) -> None:
         self.config, self.data = config, data
         self.device = devices.device(config.device)
-        self.model = network(config, data).to(self.device)
+        self.model = network(config, outputs=data.heights.shape[1], length=data.codes.shape[1]).to(
+            self.device
+        )
         self.loss = loss_named(config.loss, config.label_smoothing)
         self.precision = getattr(torch, config.precision)
         self.per_epoch = math.ceil(len(data.split.train) / config.batch_size)
@@ -48,13 +50,13 @@ class Fit:
         self.best: Weights = {}
         self.best_epoch, self.best_loss = 0, math.inf
         self.step, self.epoch_loss = 0, 0.0
-        self.seen: dict[
-            tuple[str, str], float
-        ] = {}  # of the epoch that has just ended, to be recorded with the next step
+        # of the epoch that has just ended, to be recorded with the next step
+        self.seen: dict[tuple[str, str], float] = {}
         self.pending: Tensor | None = None
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        values: dict[Metric, float] = {("peaks", ""): float(self._peaks_before(step)), **self.seen}
+        values: dict[Metric, float] = {("peaks", ""): float(self._peaks_before(step))}
+        values |= {key: value for key, value in self.seen.items()}  # noqa: C416 (a key of values may be a name alone)
         if self.done(step):
             return values | {"loss": values[("epoch_loss", "")]} | self._test()
         batch = self._batch(step)
@@ -207,11 +209,11 @@ class Fit:
         return self.config.learning_rate * share
 
 
-def network(config: AitacConfig, data: Material) -> AITAC:
+def network(config: AitacConfig, *, outputs: int, length: int) -> AITAC:
     """The network of a config at its first weights."""
     return AITAC(
-        data.heights.shape[1],
-        length=data.codes.shape[1],
+        outputs,
+        length=length,
         n_filters=config.n_filters,
         n_channels=config.n_channels,
         n_hidden=config.n_hidden,

@@ -7,20 +7,27 @@ from typing import Any
 
 import polars as pl
 
-from netassay.reporting import Axis, Figure, Note, Section, Table, lines
+from netassay.reporting import Axis, Figure, Note, Section, Table, lines, small_multiples
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
 from netassay.studies.aitac.evaluate import CLASSES
 
 NULL_WORDS = {
-    "none": "trained on the atlas",
-    "rows": "null: heights permuted over peaks",
-    "cells": "null: heights permuted within peaks",
-    "mononucleotide": "null: sequences shuffled",
-    "dinucleotide": "null: dinucleotides kept, sequences shuffled",
+    "none": "model",
+    "rows": "null: rows",
+    "cells": "null: cells",
+    "mononucleotide": "null: mononucleotide",
+    "dinucleotide": "null: dinucleotide",
 }
-BASELINE = "baseline: mean of each cell type"
+BASELINE = "baseline: column means"
+_NULLS = (
+    "Null rows: trained on heights permuted over peaks; cells: on heights permuted within each peak; "
+    "mononucleotide and "
+    "dinucleotide: on sequences shuffled with those counts kept. Baseline: the training mean of each "
+    "cell type for every "
+    "peak."
+)
 _CELL_TYPE_WORDS = {
     "AUROC": "How well the prediction of a cell type tells its open test peaks from the others",
     "r": "Pearson correlation over the test peaks",
@@ -89,9 +96,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
             shown = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
             if shown.height:
                 caption = (
-                    f"{title[0].upper()}{title[1:]} of the test set, which no choice was made on, for "
-                    "every model and for "
-                    "predicting the training mean of each cell type for every peak."
+                    f"{title[0].upper()}{title[1:]} of the test set, on which nothing was chosen. {_NULLS}"
                 )
                 chart = figures.dots(shown, value="value", title=title, row="row", colour="kind")
                 items.append(
@@ -153,34 +158,37 @@ def _marks(name: str, run: Run, last: dict[tuple[str, str], float]) -> list[dict
 
 
 def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Figure]:
-    frames = []
-    for run in runs[:_MOST_SERIES]:
-        metrics = numbers[run]
-        ends = metrics.filter(pl.col("name") == "epoch_loss")["step"]
-        for name, what in (("epoch_loss", "training"), ("validation_loss", "validation")):
-            rows = metrics.filter(pl.col("name") == name).sort("step")
-            epochs = pl.Series(
-                "epoch", [ends.to_list().index(step) + 1 for step in rows["step"]], dtype=pl.Int64
-            )
-            frames.append(
-                pl.DataFrame({"epoch": epochs, "loss": rows["value"]}).with_columns(
-                    line=pl.lit(f"{names[run]}, {what}")
-                )
-            )
+    frames = [_epochs(numbers[run], names[run]) for run in runs[:_MOST_SERIES]]
     data = pl.concat(frames)
     if not data.height:
         return []
-    kept = "the first 12 runs" if len(runs) > _MOST_SERIES else "every run"
-    losses = sorted({run.config["loss"] for run in runs})
+    kept = f"the first {_MOST_SERIES} runs" if len(runs) > _MOST_SERIES else "every run"
+    losses = ", ".join(sorted({run.config["loss"] for run in runs}))
     caption = (
-        f"Mean training loss of each epoch and loss on the validation set after it, of {kept} "
-        f"({', '.join(losses)}). The epoch "
-        "of the least validation loss is the one that is kept."
+        f"Mean training loss of each epoch, and loss on the validation set after it, of {kept} "
+        f"({losses}). The epoch of the "
+        "least validation loss is the one that is kept."
     )
-    chart = lines(
-        data, Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("line", title=" "), height=280
-    )
+    epoch, loss, model = Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("model", title=" ")
+    chart = small_multiples(data, epoch, loss, Axis("set"), model, height=220)
     return [Figure("aitac-learning", "Learning", caption, chart, data)]
+
+
+def _epochs(metrics: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Training and validation loss of each epoch of one run: set, epoch, loss, model."""
+    epochs = metrics.filter(pl.col("name") == "epoch_loss").sort("step").with_row_index("epoch", offset=1)
+    words = {"epoch_loss": "training", "validation_loss": "validation"}
+    return (
+        metrics.filter(pl.col("name").is_in(list(words)))
+        .join(epochs.select("step", "epoch"), on="step")
+        .sort("name", "epoch")
+        .select(
+            pl.col("name").replace_strict(words, return_dtype=pl.String).alias("set"),
+            pl.col("epoch").cast(pl.Int64),
+            pl.col("value").alias("loss"),
+            pl.lit(name).alias("model"),
+        )
+    )
 
 
 def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
@@ -188,7 +196,6 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     peaks = main.table("peaks")
     samples = {names[run]: run.table("peaks")["r"] for run in runs[:6]} | {BASELINE: peaks["r_baseline"]}
     histogram = figures.r_histogram(samples)
-    counts = figures.variance_histogram(peaks)
     shown = main.table("profiles")
     undefined = peaks["r"].null_count()
     items: list[Any] = (
@@ -209,13 +216,7 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
             lines(histogram, _R, _SHARE, Axis("sample", title=" "), height=280),
             histogram,
         ),
-        Figure(
-            "aitac-r-variance", "Correlation against variance",
-            "Peaks with like heights in all cell types have little to predict. Number of test peaks by r "
-            "and by the variance "
-            f"of the observed row ({names[main]}).",
-            figures.variance_map(counts), counts,
-        ),
+        *_variance(peaks, names[main]),
         Table(
             "aitac-classes", "How many peaks are predicted how well",
             f"Classes of r of the test peaks ({names[main]}). Spread: standard deviation within the "
@@ -239,6 +240,19 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     )
 
 
+def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
+    if peaks.drop_nulls("r")["variance"].n_unique() < 2:
+        return [Note("All test peaks have the same variance over cell types, so r is not drawn against it.")]
+    counts = figures.variance_histogram(peaks)
+    caption = (
+        "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and "
+        "by the variance of "
+        f"the observed row ({name})."
+    )
+    chart = figures.variance_map(counts)
+    return [Figure("aitac-r-variance", "Correlation against variance", caption, chart, counts)]
+
+
 def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     main = runs[0]
     table = main.table("cell_types")
@@ -251,7 +265,8 @@ def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     )  # fmt: skip
     formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
     caption = (
-        "r: over the test peaks. The column means predict the same for every peak: their r is not defined, their "
+        "r: over the test peaks. The column means predict the same for every peak: their r is not "
+        "defined, their "
         "AUROC is 0.5."
     )
     return Section(
