@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class Motif:
 
 def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
     """The motifs of these identifiers (such as MA0080.7), in their order; DataError for one that is not there."""
+    from Bio import BiopythonWarning
     from pyjaspar import jaspar_releases, jaspardb
 
     if release not in jaspar_releases:
         raise DataError(f"release {release!r}: allowed are {', '.join(sorted(jaspar_releases))}")
     base = jaspardb(release=release)
-    with closing(base.conn):
+    with closing(base.conn), warnings.catch_warnings():
+        warnings.simplefilter("ignore", BiopythonWarning)  # of motifs that are not there, which are refused below
         return [_motif(base.fetch_motif_by_id(name), name, release) for name in ids]
 
 

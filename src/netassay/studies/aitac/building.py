@@ -20,7 +20,7 @@ from netassay.formats.tables import NumberTable, read_numbers, read_pairs
 from netassay.studies.aitac.annotated import read_annotated
 from netassay.studies.aitac.atlas import Atlas
 from netassay.studies.aitac.choices import FLAWS, Flaw, Form, Normalisation, Statistic
-from netassay.studies.aitac.draft import Draft, advice, sound
+from netassay.studies.aitac.draft import Draft, advice, refuse_odd_heights, sound
 from netassay.studies.aitac.normalise import normalise
 from netassay.studies.aitac.sample import read_sample
 
@@ -60,7 +60,7 @@ def build_atlas(
     elif chosen == "h5ad":
         draft = read_annotated(source)
     else:
-        draft = _from_regions(source, chosen, signals, width, statistic)
+        draft = _from_regions(source, chosen, signals, width, statistic, drop)
     if chosen in ("arrays", "h5ad") and signals:
         raise DataError(f"{source}: holds its own heights; leave {signals[0]} out")
     if draft.codes is None:
@@ -89,6 +89,7 @@ def _from_regions(
     signals: Sequence[Path],
     width: int | None,
     statistic: Statistic,
+    drop: Sequence[Flaw],
 ) -> Draft:
     skipped: Counter[str] = Counter()
     regions = read_intervals(source, "immgen" if form == "immgen" else "bed", skipped=skipped)
@@ -106,7 +107,7 @@ def _from_regions(
         raise DataError(
             f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
         )
-    return _windows_of(_with_table(draft, read_numbers(signals[0])), width)
+    return _windows_of(_with_table(draft, read_numbers(signals[0]), drop), width)
 
 
 def _signal_files(signals: Sequence[Path]) -> list[Path]:
@@ -136,7 +137,7 @@ def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> 
     return replace(draft, heights=heights, cell_types=names)
 
 
-def _with_table(draft: Draft, table: NumberTable) -> Draft:
+def _with_table(draft: Draft, table: NumberTable, drop: Sequence[Flaw]) -> Draft:
     """Rows of the table put in the order of the peaks, by name."""
     rows = pl.DataFrame({"name": table.rows, "row": np.arange(len(table.rows))})
     joined = draft.peaks.select("name").join(rows, on="name", how="left", maintain_order="left")["row"]
@@ -152,7 +153,10 @@ def _with_table(draft: Draft, table: NumberTable) -> Draft:
     without = len(table.rows) - len(taken)
     if without:
         draft = replace(draft, dropped=draft.dropped + Counter({"heights without a peak": without}))
-    return replace(draft, heights=table.values[taken], cell_types=table.columns)
+    draft = replace(draft, heights=table.values[taken], cell_types=table.columns)
+    if "not-finite" not in drop:
+        refuse_odd_heights(draft, lambda row: f"{table.where(taken[row])}: peak {draft.peaks['name'][row]!r}")
+    return draft
 
 
 def _windows_of(draft: Draft, width: int | None) -> Draft:

@@ -60,20 +60,26 @@ def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
         row = int((draft.codes > UNKNOWN).any(axis=1).argmax())
         found = "letters of no DNA" if draft.codes.max() == FOREIGN else "codes above 4"
         raise DataError(f"{draft.where(row)} holds {found}")
-    odd = ~np.isfinite(draft.heights).all(axis=1)
-    if odd.any() and "not-finite" not in drop:
-        row, column = np.argwhere(~np.isfinite(draft.heights))[0]
-        raise DataError(
-            f"{draft.where(int(row))} has the height {draft.heights[row, column]} in cell type "
-            f"{draft.cell_types[column]!r}; {advice(odd, 'not-finite', 'fill the value in')}"
-        )
-    draft = draft.keep(~odd, FLAWS["not-finite"])
+    if "not-finite" not in drop:
+        refuse_odd_heights(draft, draft.where)
+    draft = draft.keep(np.isfinite(draft.heights).all(axis=1), FLAWS["not-finite"])
     tests: dict[Flaw, Callable[[Draft], np.ndarray]] = {"unknown-base": _unknown, "constant": _constant}
     for flaw in [flaw for flaw in tests if flaw in drop]:
         draft = draft.keep(~tests[flaw](draft), FLAWS[flaw])
     for flaw in [flaw for flaw in tests if flaw not in drop]:
         draft = draft.note(f"{FLAWS[flaw]}, kept", int(tests[flaw](draft).sum()))
     return draft
+
+
+def refuse_odd_heights(draft: Draft, where: Callable[[int], str]) -> None:
+    """DataError, at the place that `where` tells of a row, if a height is not finite."""
+    odd = ~np.isfinite(draft.heights).all(axis=1)
+    if odd.any():
+        row, column = np.argwhere(~np.isfinite(draft.heights))[0]
+        raise DataError(
+            f"{where(int(row))} has the height {draft.heights[row, column]} in cell type "
+            f"{draft.cell_types[column]!r}; {advice(odd, 'not-finite', 'fill the value in')}"
+        )
 
 
 def _unknown(draft: Draft) -> np.ndarray:
