@@ -70,7 +70,24 @@ def build_atlas(
     draft = sound(draft, drop)
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
-    return _finished(draft, normalisation, lineages, f"{source} ({chosen}), {normalisation} normalisation")
+    return _finished(draft, normalisation, lineages, _origin(source, chosen, signals, genome, normalisation))
+
+
+def _origin(
+    source: Path,
+    form: Form,
+    signals: Sequence[Path],
+    genome: Path | str | None,
+    normalisation: Normalisation,
+) -> str:
+    """Names of the files, without their folders, and what was done."""
+    words = [f"{source.name} ({form})"]
+    if signals:
+        more = f" and {len(signals) - 1} more" if len(signals) > 1 else ""
+        words.append(f"heights {signals[0].name}{more}")
+    if genome is not None:
+        words.append(f"genome {Path(genome).name}")
+    return ", ".join([*words, f"normalisation {normalisation}"])
 
 
 def _form(source: Path, form: Form) -> Form:
