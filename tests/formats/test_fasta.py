@@ -150,3 +150,11 @@ def test_letters_of_no_dna_are_refused(tmp_path, indexed):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_windows(tmp_path / "no.fa", ["chr1"], np.array([0]), 3)
+
+
+def test_many_short_sequences_of_a_real_file(shared_data):
+    """A file whose records are far smaller than a block; counting lines from the block's start took a minute."""
+    found = list(read_fasta(shared_data / "chip" / "pu1.fa.gz"))
+    assert len(found) == 28_677
+    assert {len(record.letters) for record in found} == {100}
+    assert [record.line for record in found] == list(range(1, 2 * len(found), 2))

@@ -224,7 +224,7 @@ def _records(path: Path) -> Iterator[Record]:
     pending = b"\n"  # the first header is found as any other
     for block in blocks(path):
         text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not seen and not opened else block)
-        begin = 0
+        begin = counted = 0  # line feeds before `counted` are in `seen`
         while (mark := text.find(b"\n>", begin)) >= 0:
             stop = text.find(b"\n", mark + 1)
             if stop < 0:
@@ -236,14 +236,15 @@ def _records(path: Path) -> Iterator[Record]:
                 _refuse_prelude(path, body)
             opened, body = True, []
             name = (text[mark + 2 : stop].decode("utf-8", "replace").split() or [""])[0]
-            line = seen + text.count(b"\n", 0, mark) + 1
+            seen += text.count(b"\n", counted, mark)
+            line, counted = seen + 1, mark
             begin = stop
         cut = mark if mark >= 0 else len(text) - text.endswith(b"\n")
         body.append(text[begin:cut])
         if not opened:
             _refuse_prelude(path, body)
         pending = text[cut:]
-        seen += text.count(b"\n", 0, cut)
+        seen += text.count(b"\n", counted, cut)
     if pending.startswith(b"\n>"):
         if opened:
             yield Record(name, _letters(body), line)

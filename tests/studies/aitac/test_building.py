@@ -216,3 +216,11 @@ def test_other_ways_to_write_the_same_files(toy, form):
         elif form == "gzip":
             toy.path(name).write_bytes(gzip.compress(content))
     assert build(toy).digest == expected
+
+
+def test_a_peak_as_wide_as_a_chromosome_is_refused_before_it_fills_the_memory(toy):
+    toy.path("peaks.bed").write_text("chr1\t0\t4000000000\tpeak_0\n")
+    with pytest.raises(DataError, match=r"peaks.bed:1: peak 'peak_0'.* has 4,000,000,000 bases"):
+        build(toy)
+    with pytest.raises(DataError, match="choose narrower windows"):
+        build(toy, width=2_000_000)

@@ -25,6 +25,8 @@ from netassay.studies.aitac.normalise import normalise
 from netassay.studies.aitac.sample import read_sample
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
+WIDEST = 1_000_000
+_NARROWER = f"allowed are {WIDEST:,}, choose narrower windows with --width (width=)"
 
 
 def build_atlas(
@@ -180,7 +182,9 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
     """Peaks of one width: as they are, or `width` bases around summit or middle."""
     widths = (draft.peaks["end"] - draft.peaks["start"]).to_numpy()
     if width is None:
-        usual = int(np.bincount(widths).argmax()) if widths.max(initial=0) < 1 << 24 else int(widths[0])
+        if (wide := np.flatnonzero(widths > WIDEST)).size:
+            raise DataError(f"{draft.where(int(wide[0]))} has {widths[wide[0]]:,} bases; {_NARROWER}")
+        usual = int(np.bincount(widths).argmax())
         if (odd := np.flatnonzero(widths != usual)).size:
             raise DataError(
                 f"{draft.where(int(odd[0]))} has {widths[odd[0]]} bases, {(widths == usual).sum():,} others have "
@@ -188,8 +192,8 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
                 "around summits or middles"
             )
         return draft
-    if width < 1:
-        raise DataError(f"width {width}: give at least one base")
+    if not 1 <= width <= WIDEST:
+        raise DataError(f"width {width}: give at least one base; {_NARROWER}")
     middle = (pl.col("start") + pl.col("end")) // 2
     centre = pl.coalesce("summit", middle) if "summit" in draft.peaks else middle
     begin = centre - width // 2
