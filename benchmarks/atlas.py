@@ -142,9 +142,9 @@ def building(peaks: int, contig_bases: int) -> None:
             told = json.loads(done.stdout)
             digests.add(told["digest"])
             memory = told["memory"] / 1e9
-            print(  # CPU seconds hold on a machine that does other work too
-                f"  {form:18} build {told['build']:6.1f} s ({told['cpu']:.1f} CPU s), save {told['save']:5.1f} s, memory {memory:5.2f} GB"
-            )
+            # CPU seconds hold on a machine that does other work too
+            taken = f"build {told['build']:6.1f} s ({told['cpu']:.1f} CPU s), save {told['save']:5.1f} s"
+            print(f"  {form:18} {taken}, memory {memory:5.2f} GB")
             begin = time.perf_counter()
             atlas = Atlas.open(folder / "atlas")
             opened = time.perf_counter() - begin
