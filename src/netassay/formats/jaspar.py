@@ -38,7 +38,8 @@ def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
         raise DataError(f"release {release!r}: allowed are {', '.join(sorted(jaspar_releases))}")
     base = jaspardb(release=release)
     with closing(base.conn), warnings.catch_warnings():
-        warnings.simplefilter("ignore", BiopythonWarning)  # of motifs that are not there, which are refused below
+        # the library warns of motifs that are not there; below they are refused
+        warnings.simplefilter("ignore", BiopythonWarning)
         return [_motif(base.fetch_motif_by_id(name), name, release) for name in ids]
 
 

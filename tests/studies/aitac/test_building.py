@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy_atlas import CELL_TYPES, make_toy, write_fasta, write_heights
 
-from netassay import build_atlas, export_atlas
+from netassay import build_atlas, describe_atlas, export_atlas
 from netassay.errors import DataError
 from netassay.formats.bases import decode
 from netassay.studies.aitac.choices import FLAWS, Flaw
@@ -182,6 +182,10 @@ def test_the_sample_of_ai_tac(shared_data):
     assert 7.13 < made.heights.max() < 7.15
     # vertebrate genomes hold less CpG than chance; another order of the rows would show more
     assert cpg(made) == pytest.approx(0.46, abs=0.02)
+    bases = describe_atlas(made)["bases"]
+    assert bases["cpg_observed_over_expected"] == pytest.approx(cpg(made), rel=0.01)
+    assert bases["gc"] == pytest.approx(float(((made.codes == 1) | (made.codes == 2)).double().mean()))
+    assert bases["unknown"] == 0
     assert cpg(build_atlas(shared_data / "aitac_sample", order="ACGT")) > 1
     with pytest.raises(DataError, match="no chromosomes"):
         made.split()
