@@ -8,7 +8,7 @@ from typing import get_args
 
 import netassay
 from netassay import study
-from netassay.cli.app import build
+from netassay.cli.app import build, commands
 
 HERE = Path(__file__).parent
 MADE = "<!-- made by `make docs` from the code; change the docstrings there -->\n"
@@ -17,9 +17,7 @@ MADE = "<!-- made by `make docs` from the code; change the docstrings there -->\
 def cli() -> str:
     """Every command: what it does, an example, its arguments."""
     parts = ["# Command line\n", MADE, inspect.cleandoc(EXIT_CODES)]
-    app = build()
-    for name in sorted(name for name in app.resolved_commands() if not name.startswith("-")):
-        command = app[name].default_command
+    for name, command in commands(build()).items():
         parts += [f"\n## netassay {name}\n", _prose(command.__doc__ or ""), "", *_arguments(command)]
     return "\n".join(parts) + "\n"
 

@@ -92,6 +92,10 @@ def test_no_import_in_circles():
             ["torch", "polars", "altair", "scipy", "sklearn", "ray"],
         ),
         (
+            "from netassay.cli import main; main(['atlas', 'build', '--help'])",
+            ["torch", "numpy", "polars", "altair", "pyfaidx", "pyjaspar", "anndata"],
+        ),
+        (
             "from netassay.cli import main; main(['edge', '--help'])",
             ["torch", "polars", "altair", "scipy", "sklearn"],
         ),

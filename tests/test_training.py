@@ -54,6 +54,14 @@ def test_records_every_step_and_commits_first_and_last():
     assert memory.steps[3]["loss"] == pytest.approx(0.9**6 / 2)
 
 
+def test_a_trainee_that_is_done_ends_with_a_checkpoint_where_it_stands():
+    memory = Memory()
+    result = train(Quadratic(0.1), memory, steps=9, done=lambda step: step == 3)
+    assert (result.outcome, result.step) == (Outcome.FINISHED, 3)
+    assert list(memory.steps) == [0, 1, 2, 3]
+    assert memory.commits == [0, 3]
+
+
 def test_no_steps_measures_the_start():
     memory = Memory()
     assert train(Quadratic(0.1), memory, steps=0).outcome is Outcome.FINISHED

@@ -47,6 +47,11 @@ _HOMES = {
     # studies: their configs, one run, many runs, a page of them
     "CapacityConfig": "netassay.studies.capacity.config",
     "EdgeConfig": "netassay.studies.edge.config",
+    "AitacConfig": "netassay.studies.aitac.config",
+    "predict_sequences": "netassay.studies.aitac.prediction",
+    "predict_regions": "netassay.studies.aitac.prediction",
+    "pearson_rows": "netassay.studies.aitac.losses",
+    "pearson_loss": "netassay.studies.aitac.losses",
     "perform": "netassay.performing",
     "resume": "netassay.performing",
     "summarise": "netassay.performing",
@@ -54,6 +59,13 @@ _HOMES = {
     "sweep": "netassay.sweeps",
     "outlook": "netassay.sweeps",
     "report": "netassay.presenting",
+    # an atlas of regulatory DNA
+    "Atlas": "netassay.studies.aitac.atlas",
+    "find_atlas": "netassay.studies.aitac.atlas",
+    "build_atlas": "netassay.studies.aitac.building",
+    "simulate_atlas": "netassay.studies.aitac.simulate",
+    "describe_atlas": "netassay.studies.aitac.describing",
+    "export_atlas": "netassay.studies.aitac.annotated",
     # what is on disk
     "Run": "netassay.runs",
     "Store": "netassay.runs",

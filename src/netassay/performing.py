@@ -74,6 +74,7 @@ def perform(
     return run
 
 
+
 def resume(folder: Path | str, **keywords: Any) -> Run:
     """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
     run = Run.open(Path(folder))

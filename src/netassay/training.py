@@ -116,15 +116,17 @@ def train(
     *,
     steps: int,
     divergence_factor: float = math.inf,
-    commit_seconds: float = 10.0,
+    done: Callable[[int], bool] = lambda step: False,
     over: Callable[[], bool] = lambda: False,
+    commit_seconds: float = 10.0,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Trains from the recorder's newest checkpoint (or the start) to `steps`, a stop request or divergence.
 
-    `over`, asked before each step is measured, ends the run sooner. A checkpoint is committed at the first and last
-    step, on a stop request, and whenever `commit_seconds` of wall time have passed since the last; when it is taken
-    changes no number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
+    Training is finished before `steps` where `done(step)` says that this step is the last to be measured, or `over()`
+    that nothing is left to measure; both are asked before. A checkpoint is committed at the first and last step, on a
+    stop request, and whenever `commit_seconds` of wall time have passed since the last; when it is taken changes no
+    number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
     """
     checkpoint = recorder.latest()
     step, first_loss = 0, math.nan
@@ -136,7 +138,8 @@ def train(
     while True:
         stop, ended = recorder.stop_requested(), over()
         overdue = committed is None or time.monotonic() - committed >= commit_seconds
-        if overdue or stop or ended or step == steps:
+        last = step == steps or done(step)
+        if overdue or stop or ended or last:
             tensors, facts = trainee.state()
             recorder.commit(Checkpoint(step, tensors, {"trainee": dict(facts), "first_loss": first_loss}))
             committed = time.monotonic()
@@ -155,7 +158,7 @@ def train(
             first_loss = values["loss"]
         if reason := reason or diverged(values["loss"], first_loss, divergence_factor):
             return Result(Outcome.DIVERGED, step, f"diverged at step {step}: {reason}")
-        if step == steps:
+        if last:
             return Result(Outcome.FINISHED, step)
         trainee.advance()
         step += 1

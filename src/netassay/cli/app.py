@@ -8,7 +8,7 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import construct, corpus, plans, results, theory
+from netassay.cli import atlas, construct, corpus, plans, predict, results, theory
 from netassay.studies import STUDIES
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
@@ -22,6 +22,7 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
         results.verify,
         results.delete,
         results.report,
+        predict.predict,
     ),
     "Help": (results.explain,),
 }
@@ -41,7 +42,20 @@ def build(word: str | None = None) -> App:
     for group, commands in _GROUPS.items():
         for command in commands:
             app.command(command, group=group)
+    app.command(atlas.atlas_app())
     return app
+
+
+def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., object]]:
+    """Every command of an app by its words, such as "atlas build", in the order of the alphabet."""
+    found = {}
+    for name in sorted(name for name in app.resolved_commands() if not name.startswith("-")):
+        inner = app[name]
+        if inner.default_command is not None:
+            found[" ".join((*words, name))] = inner.default_command
+        else:
+            found |= commands(inner, (*words, name))
+    return found
 
 
 def _study(name: str) -> Callable[..., int]:

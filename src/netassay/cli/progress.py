@@ -17,15 +17,25 @@ _PLAIN_SECONDS = 10.0
 
 @contextmanager
 def steps(total: int | None) -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
-    """A watch for one run of `total` steps."""
+    """A watch for one run of `total` steps; runs that count peaks tell how many a second."""
+    begun: list[tuple[float, float]] = []
     with _line(total) as show:
 
         def watch(step: int, values: Mapping[Metric, float]) -> None:
             known = [f"loss {values['loss']:.4g}"] if "loss" in values else []
             ratio = values.get(("edge_ratio", ""))
-            show(step, " ".join([*known, *([] if ratio is None else [f"eta lambda/2 {ratio:.3f}"])]))
+            known += [] if ratio is None else [f"eta lambda/2 {ratio:.3f}"]
+            if (peaks := values.get(("peaks", ""))) is not None:
+                if not begun:
+                    begun.append((time.monotonic(), peaks))
+                known += _rate(peaks - begun[0][1], time.monotonic() - begun[0][0])
+            show(step, " ".join(known))
 
         yield watch
+
+
+def _rate(peaks: float, seconds: float) -> list[str]:
+    return [f"{peaks / seconds:,.0f} peaks/s"] if seconds > 0 and peaks > 0 else []
 
 
 @contextmanager
@@ -81,6 +91,6 @@ def _plain(total: int | None) -> Callable[..., None]:
     def show(done: int, words: str, whatever_the_time: bool = False) -> None:
         if whatever_the_time or time.monotonic() - told[0] >= _PLAIN_SECONDS:
             told[0] = time.monotonic()
-            print(f"{done}{f'/{total}' if total else ' steps,'} {words}", file=sys.stderr, flush=True)
+            print(f"{done}/{total} {words}" if total else f"step {done} {words}", file=sys.stderr, flush=True)
 
     return show

@@ -39,7 +39,7 @@ def resume(
     """
     from netassay.performing import resume, summarise
 
-    found = _find(run, store)
+    found = find_run(run, store)
     with progress.steps(found.config.get("steps")) as watch:
         done = resume(found.folder, threads=threads, from_step=from_step, watch=watch)
     answer(summarise(done), format)
@@ -83,7 +83,7 @@ def show(
 
     if name is not None and what not in ("metrics", "tables"):
         raise ConfigError(f"--name {name} goes with --what metrics or --what tables, not with {what}")
-    found = _find(run, store)
+    found = find_run(run, store)
     if what == "summary":
         answer(summarise(found), format)
     elif what == "config":
@@ -143,7 +143,9 @@ def verify(runs: Some = (), *, store: Store = Path("runs"), format: Format = "ta
     if not runs and not store.exists():
         raise StoreError(f"store {store}: there is no such folder, so nothing was verified")
     found = (
-        [problem for run in runs for problem in _find(run, store).verify()] if runs else Runs(store).verify()
+        [problem for run in runs for problem in find_run(run, store).verify()]
+        if runs
+        else Runs(store).verify()
     )
     sound = "every byte is as it was written" if runs or Runs(store).runs() else f"no runs in {store}"
     table([problem._asdict() for problem in found], format, columns=Problem._fields, empty=sound)
@@ -200,7 +202,7 @@ def explain(name: Annotated[str, Parameter(help="Name of a study.")], *, format:
     return 0
 
 
-def _find(name: str, store: Path) -> Any:
+def find_run(name: str, store: Path) -> Any:
     """A run by id, beginning of an id, or the path of its folder."""
     from netassay.runs import Run
     from netassay.runs import Store as Runs
@@ -215,7 +217,9 @@ def _chosen(names: tuple[str, ...], store: Path, where: list[str] | None) -> lis
 
     if names and where:
         raise ConfigError("give either runs by name or --where, not both")
-    return [_find(name, store) for name in names] if names else Runs(store).select(_conditions(where or []))
+    return (
+        [find_run(name, store) for name in names] if names else Runs(store).select(_conditions(where or []))
+    )
 
 
 def _conditions(words: list[str]) -> dict[str, Any]:

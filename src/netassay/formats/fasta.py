@@ -1,0 +1,268 @@
+"""DNA sequences of a FASTA file, and windows of a genome."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from netassay.errors import DataError
+from netassay.formats.bases import FOREIGN, UNKNOWN, encode
+from netassay.formats.streams import blocks
+
+
+class Record(NamedTuple):
+    """One sequence: the first word of its header, its letters without line ends, and the header's line."""
+
+    name: str
+    letters: bytes
+    line: int
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Bases of windows of one width; rows that are `missing` or `beyond` hold no base.
+
+    `missing`: the genome has no such contig. `beyond`: the window begins before or ends after its contig.
+    `renamed`: found under the name with, or without, "chr". `lengths` are those of the contigs by their names in
+    the genome.
+    """
+
+    codes: UInt8[np.ndarray, "n width"]
+    missing: Bool[np.ndarray, " n"]
+    beyond: Bool[np.ndarray, " n"]
+    renamed: Bool[np.ndarray, " n"]
+    lengths: dict[str, int]
+
+
+def read_fasta(path: Path) -> Iterator[Record]:
+    """Records of a FASTA file, plain or gzip (BGZF too), one in memory at a time.
+
+    Case is kept; white space within sequences is taken off. Raises DataError, naming the line, for text before
+    the first header, a header without a name, a name that comes twice, and for a file without a record.
+    """
+    seen: set[str] = set()
+    for record in _records(path):
+        if not record.name:
+            raise DataError(f"{path}:{record.line}: the header has no name after '>'; give each sequence one")
+        if record.name in seen:
+            raise DataError(
+                f"{path}:{record.line}: sequence {record.name!r} is there a second time; give each a name of its own"
+            )
+        seen.add(record.name)
+        yield record
+    if not seen:
+        raise DataError(f"{path}: holds no sequence; a FASTA file has headers that begin with '>'")
+
+
+def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, width: int) -> Windows:
+    """Bases [start, start + width) (0-based) of each chromosome in a FASTA file.
+
+    With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
+    once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by the name with
+    or without "chr". Raises DataError for files that are no FASTA, letters that are none of DNA, and an index
+    that does not fit its file.
+    """
+    n = len(chromosomes)
+    codes = np.full((n, width), UNKNOWN, np.uint8)
+    missing, beyond, renamed = np.ones(n, bool), np.zeros(n, bool), np.zeros(n, bool)
+    rows = _rows_by_name(chromosomes)
+    lengths: dict[str, int] = {}
+    for contig in _contigs(genome):
+        lengths[contig.name] = contig.length
+        exact = rows.get(contig.name, _NONE)
+        other = rows.get(_other_name(contig.name), _NONE)
+        for chosen, alias in ((exact, False), (other[missing[other]], True)):
+            if not len(chosen):
+                continue
+            first = starts[chosen]
+            out = (first < 0) | (first + width > contig.length)
+            missing[chosen], beyond[chosen], renamed[chosen] = False, out, alias
+            kept = chosen[~out]
+            codes[kept] = contig.windows(starts[kept], width)
+    return Windows(codes, missing, beyond, renamed, lengths)
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _rows_by_name(chromosomes: Sequence[str]) -> dict[str, np.ndarray]:
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(chromosomes):
+        rows[name].append(row)
+    return {name: np.array(held) for name, held in rows.items()}
+
+
+def _other_name(name: str) -> str:
+    return name[3:] if name.startswith("chr") else f"chr{name}"
+
+
+def _contigs(genome: Path) -> Iterator[_Read | _Indexed]:
+    index = _fresh_index(genome)
+    if index is None:
+        for record in read_fasta(genome):
+            yield _Read(genome, record)
+        return
+    import pyfaidx
+
+    try:
+        # white space after the name is no part of it, as in `read_fasta`
+        opened = pyfaidx.Faidx(str(genome), str(index), as_raw=True, build_index=False, rebuild=False)
+    except Exception as error:  # the library raises its own kinds and ValueError for indexes it cannot read
+        raise DataError(f"{index}: is no index of {genome} ({error}); {_REINDEX}") from error
+    try:
+        for name, entry in opened.index.items():
+            yield _Indexed(genome, index, opened, name, entry)
+    finally:
+        opened.close()
+
+
+_REINDEX = "delete it, or make it again with samtools faidx"
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A contig that is in memory."""
+
+    genome: Path
+    record: Record
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def length(self) -> int:
+        return len(self.record.letters)
+
+    def windows(self, starts: np.ndarray, width: int) -> np.ndarray:
+        if not len(starts):
+            return np.empty((0, width), np.uint8)
+        letters = np.frombuffer(self.record.letters, np.uint8)
+        found = np.lib.stride_tricks.sliding_window_view(letters, width)[starts]
+        return _known(encode(found.tobytes()).reshape(-1, width), starts, f"{self.genome}: {self.name}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Indexed:
+    """A contig that the index tells the place of."""
+
+    genome: Path
+    index: Path
+    opened: Any
+    name: str
+    entry: Any
+
+    @property
+    def length(self) -> int:
+        return int(self.entry.rlen)
+
+    def windows(self, starts: np.ndarray, width: int) -> np.ndarray:
+        if not len(starts):
+            return np.empty((0, width), np.uint8)
+        self._check()
+        order = np.argsort(starts, kind="stable")
+        letters = [self.opened.fetch(self.name, start + 1, start + width) for start in starts[order].tolist()]
+        if any(len(held) != width for held in letters):
+            raise self._unfit()
+        codes = np.empty((len(starts), width), np.uint8)
+        codes[order] = encode("".join(letters)).reshape(-1, width)
+        return _known(codes, starts, f"{self.genome}: {self.name}")
+
+    def _check(self) -> None:
+        """The contig lies between a header with its name and the next header, as the index says."""
+        entry = self.entry
+        lines, rest = divmod(entry.rlen, entry.lenc) if entry.lenc else (0, 0)
+        end = entry.offset + lines * entry.lenb + rest
+        with self.genome.open("rb") as file:
+            back = min(entry.offset, 4_096)
+            file.seek(entry.offset - back)
+            header = file.read(back).rstrip(b"\r\n").rpartition(b"\n")[2]
+            file.seek(end)
+            after = file.read(64).lstrip(b"\r\n")
+        named = header.startswith(b">") and header[1:].split()[:1] == [self.name.encode()]
+        if (back < 4_096 and not named) or after[:1] not in (b"", b">"):
+            raise self._unfit()
+
+    def _unfit(self) -> DataError:
+        return DataError(f"{self.index}: does not fit {self.genome} at contig {self.name!r}; {_REINDEX}")
+
+
+def _known(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarray:
+    if (codes == FOREIGN).any():
+        row, place = np.argwhere(codes == FOREIGN)[0]
+        raise DataError(
+            f"{where}, base {int(starts[row]) + int(place) + 1} (from 1) is no letter of DNA; allowed are A, C, G, T, "
+            "U, N and the IUPAC letters, in either case"
+        )
+    return codes
+
+
+def _fresh_index(genome: Path) -> Path | None:
+    """The `.fai` beside a plain file, unless the file was changed after it."""
+    for index in (genome.with_name(f"{genome.name}.fai"), genome.with_suffix(".fai")):
+        try:
+            with genome.open("rb") as file:
+                zipped = file.read(2) == b"\x1f\x8b"
+            if not zipped and index.stat().st_mtime >= genome.stat().st_mtime:
+                return index
+        except OSError:
+            continue
+    return None
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """Records as they come; `pending` is kept back where a header may begin or has not ended."""
+    name, line, seen = "", 0, 0  # of the record that is open, its header's line, line feeds before `text`
+    opened = False
+    body: list[bytes] = []
+    pending = b"\n"  # the first header is found as any other
+    for block in blocks(path):
+        text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not seen and not opened else block)
+        begin = counted = 0  # line feeds before `counted` are in `seen`
+        while (mark := text.find(b"\n>", begin)) >= 0:
+            stop = text.find(b"\n", mark + 1)
+            if stop < 0:
+                break
+            body.append(text[begin:mark])
+            if opened:
+                yield Record(name, _letters(body), line)
+            else:
+                _refuse_prelude(path, body)
+            opened, body = True, []
+            name = (text[mark + 2 : stop].decode("utf-8", "replace").split() or [""])[0]
+            seen += text.count(b"\n", counted, mark)
+            line, counted = seen + 1, mark
+            begin = stop
+        cut = mark if mark >= 0 else len(text) - text.endswith(b"\n")
+        body.append(text[begin:cut])
+        if not opened:
+            _refuse_prelude(path, body)
+        pending = text[cut:]
+        seen += text.count(b"\n", counted, cut)
+    if pending.startswith(b"\n>"):
+        if opened:
+            yield Record(name, _letters(body), line)
+        name, line, body, opened = pending[2:].decode("utf-8", "replace").strip(), seen + 1, [], True
+    if opened:
+        yield Record(name, _letters(body), line)
+    else:
+        _refuse_prelude(path, body)
+
+
+def _letters(body: list[bytes]) -> bytes:
+    return b"".join(body).translate(None, b"\r\n\t ")
+
+
+def _refuse_prelude(path: Path, body: list[bytes]) -> None:
+    text = b"".join(body)
+    if text.strip():
+        line = text[: len(text) - len(text.lstrip())].count(b"\n")
+        raise DataError(
+            f"{path}:{max(line, 1)}: begins with {text.strip()[:30]!r}; a FASTA file begins with '>' and a name"
+        )

@@ -1,0 +1,243 @@
+"""AI-TAC, the convolutional network from DNA to accessibility (Maslova et al., PNAS 2020), of any length and width.
+
+It computes what the published network computes in fewer operations. Inside, tensors run length first (length, batch,
+channels), so that convolutions are large matrix products; wide ones go through `fourier_convolution`. Pooling comes
+before bias and activation, which rise steadily and so commute with a maximum. Under bf16 autocast everything but the
+statistics of batch norm and the last layer is in bf16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.errors import ModelError
+from netassay.nets.fourier_convolution import correlate, saves_work
+from netassay.nets.pooling import greatest
+
+FirstActivation = Literal["relu", "exponential"]
+
+# the published files hold the bases in the order A, T, G, C
+_ACGT_IN_ATGC = (0, 3, 2, 1)
+
+
+class Stage(NamedTuple):
+    """One convolution: its taps, and the windows of the pooling after it (stride equal to window, one padded)."""
+
+    width: int
+    pool: int
+
+
+STAGES = (Stage(19, 3), Stage(11, 4), Stage(7, 4))
+
+
+class AITAC(nn.Module):
+    """Three convolutions with max-pooling and batch norm, two hidden linear layers, one output a cell type.
+
+    Takes (batch, 4, length) one-hot sequences, rows A, C, G, T; gives (batch, n_outputs), no final activation.
+    `first_activation` exponential makes first-layer filters easier to read (Koo and Ploenzke 2021).
+    With `reverse_complement` every output is the mean over both strands. Weights are drawn from `generator`
+    as PyTorch draws them by default; `noise` (None: the global one) is the generator of dropout. 3,047,981
+    parameters for 81 outputs. Raises ModelError for lengths that leave nothing after pooling.
+    """
+
+    def __init__(
+        self,
+        n_outputs: int,
+        *,
+        length: int = 251,
+        n_filters: int = 300,
+        n_channels: int = 200,
+        n_hidden: int = 1000,
+        dropout: float = 0.03,
+        first_activation: FirstActivation = "relu",
+        reverse_complement: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.length, self.dropout = length, dropout
+        self.first_activation, self.reverse_complement = first_activation, reverse_complement
+        self.noise: torch.Generator | None = None
+        lengths = pooled_lengths(length)
+        channels = (4, n_filters, n_channels, n_channels)
+        for i, stage in enumerate(STAGES, start=1):
+            convolution = nn.utils.skip_init(
+                nn.Conv1d, channels[i - 1], channels[i], stage.width, padding=stage.width // 2
+            )
+            setattr(self, f"convolution{i}", convolution)
+            setattr(self, f"norm{i}", nn.BatchNorm1d(channels[i]))
+        self.hidden1 = nn.utils.skip_init(nn.Linear, n_channels * lengths[-1], n_hidden)
+        self.hidden2 = nn.utils.skip_init(nn.Linear, n_hidden, n_hidden)
+        self.output = nn.utils.skip_init(nn.Linear, n_hidden, n_outputs)
+        _draw(self, generator)
+
+    def forward(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch outputs"]:
+        if x.shape[1:] != (4, self.length):
+            raise ModelError(
+                f"sequences of shape {tuple(x.shape)}; this network takes (batch, 4, {self.length}): cut or pad the "
+                "sequences to its length, or build it with their length"
+            )
+        if not self.reverse_complement:
+            return self.head(self.stem(x))
+        both = self.head(self.stem(torch.cat([x, x.flip(1, 2)])))
+        return both.view(2, len(x), -1).mean(0)
+
+    def first_layer(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch filters length"]:
+        """Activations of the first layer at every position, before pooling."""
+        layer = self._layer("convolution", 1)
+        return self._first(F.conv1d(x, layer.weight, layer.bias, padding=STAGES[0].width // 2))
+
+    def stem(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "pooled batch filters"]:
+        """The first layer after pooling and batch norm, length first."""
+        dtype = _arithmetic(x)
+        windows = _windows(x.to(dtype), STAGES[0].width, _positions(self.length, STAGES[0].pool))
+        weight = (
+            self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)
+        )  # (filters, width * 4)
+        found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], -1)
+        return self._finish(1, found)
+
+    def head(self, h: Float[Tensor, "pooled batch filters"]) -> Float[Tensor, "batch outputs"]:
+        """All that comes after `stem`."""
+        for i in (2, 3):
+            h = self._finish(i, self._convolve(i, h))
+        flat = h.permute(1, 2, 0).flatten(1)  # (batch, channels * length), as the published network flattens
+        for layer in (self.hidden1, self.hidden2):
+            flat = self._drop(F.relu(_linear(flat, layer)))
+        # the last layer as precise as its weights: correlations across cell types are of small differences
+        with torch.autocast(flat.device.type, enabled=False):
+            return F.linear(flat.to(self.output.weight.dtype), self.output.weight, self.output.bias)
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the weights of the authors' network: their names, (filters, 1, 4, 19) shapes and A, T, G, C order.
+
+        Raises ModelError for a name or shape that does not fit; nothing is then changed.
+        """
+        self.load_state_dict(_translated(state, self.state_dict()))
+
+    def _convolve(self, i: int, h: Tensor) -> Tensor:
+        convolution, stage = self._layer("convolution", i), STAGES[i - 1]
+        weight, padding = convolution.weight.to(h.dtype), stage.width // 2
+        positions = _positions(len(h), stage.pool)
+        work = (len(h), stage.width, len(positions), weight.shape[1], weight.shape[0])
+        if h.device.type == "cpu" and saves_work(*work):
+            return correlate(h, weight, positions, padding=padding)
+        found = F.conv1d(h.permute(1, 2, 0), weight, padding=padding)
+        return found.permute(2, 0, 1)[list(positions)]
+
+    def _finish(self, i: int, found: Tensor) -> Tensor:
+        """Pooling, bias, activation and batch norm of convolution i, length first."""
+        pool = STAGES[i - 1].pool
+        pooled = greatest(found.view(-1, pool, *found.shape[1:]))
+        biased = pooled + self._layer("convolution", i).bias.to(pooled.dtype)
+        active = self._first(biased) if i == 1 else F.relu(biased)
+        return self._layer("norm", i)(active.flatten(0, 1)).view_as(active)
+
+    def _first(self, x: Tensor) -> Tensor:
+        return x.exp() if self.first_activation == "exponential" else F.relu(x)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropout:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.dropout, generator=self.noise)
+        return x * kept.div_(1 - self.dropout)
+
+    def _layer(self, kind: str, i: int) -> Any:
+        return getattr(self, f"{kind}{i}")
+
+
+def pooled_lengths(length: int) -> tuple[int, ...]:
+    """Positions after each pooling: 251 gives 84, 21, 5. Raises ModelError if nothing is left."""
+    lengths = []
+    for stage in STAGES:
+        length = (length + 2 - stage.pool) // stage.pool + 1 if length else 0
+        lengths.append(length)
+    if lengths[-1] < 1:
+        raise ModelError(
+            f"sequences are too short: {lengths} positions are left after pooling; give 23 bases or more"
+        )
+    return tuple(lengths)
+
+
+@lru_cache(maxsize=64)
+def _positions(length: int, pool: int) -> tuple[int, ...]:
+    """Positions under the pooling windows, one after the other; those beyond an end are the end's own.
+
+    The padding of a maximum changes nothing, and neither does an end that comes twice.
+    """
+    windows = (length + 2 - pool) // pool + 1
+    return tuple(min(max(at, 0), length - 1) for at in range(-1, pool * windows - 1))
+
+
+def _windows(x: Tensor, width: int, positions: tuple[int, ...]) -> Tensor:
+    """(positions, batch, width * 4): the bases around each position, zeros beyond the ends."""
+    padded = (
+        F.pad(x, (width // 2, width // 2)).permute(2, 0, 1).contiguous()
+    )  # (length + width - 1, batch, 4)
+    slides = padded.unfold(0, width, 1).transpose(2, 3)  # (length, batch, width, 4), no copy
+    first = slides[: positions.count(0) - 1]
+    last = slides[len(slides) - positions.count(len(slides) - 1) + 1 :]
+    inner = slides[: positions[-1] + 1]
+    return torch.cat([first, inner, last]).flatten(2)
+
+
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+
+
+def _arithmetic(x: Tensor) -> torch.dtype:
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+@torch.no_grad()
+def _draw(model: nn.Module, generator: torch.Generator | None) -> None:
+    """PyTorch's default law: U(-b, b) for weights and biases, b = 1 / sqrt(fan in)."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv1d | nn.Linear):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for values in layer.parameters():
+                values.uniform_(-bound, bound, generator=generator)
+
+
+_PUBLISHED = {
+    "layer1_conv.0": "convolution1", "layer1_process.1": "norm1",
+    "layer2.0": "convolution2", "layer2.3": "norm2",
+    "layer3.0": "convolution3", "layer3.3": "norm3",
+    "layer4.0": "hidden1", "layer5.0": "hidden2", "layer6.0": "output",
+}  # fmt: skip
+
+
+def _translated(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        layer, _, part = key.removeprefix("module.").rpartition(".")
+        if layer not in _PUBLISHED:
+            raise ModelError(
+                f"{key!r} is no tensor of the published network; its layers: {', '.join(_PUBLISHED)}"
+            )
+        name = f"{_PUBLISHED[layer]}.{part}"
+        if name not in wanted:
+            raise ModelError(f"{key!r}: layer {layer} has no {part!r}")
+        if key.endswith("layer1_conv.0.weight") and tensor.ndim == 4 and tensor.shape[1:3] == (1, 4):
+            tensor = tensor[:, 0, list(_ACGT_IN_ATGC)]
+        elif tensor.ndim == 4 and tensor.shape[2] == 1:
+            tensor = tensor[:, :, 0]
+        if tensor.shape != wanted[name].shape:
+            raise ModelError(
+                f"{key!r} has shape {tuple(tensor.shape)}, this network takes {tuple(wanted[name].shape)} there; build "
+                "it with the length, filters and outputs that the weights were trained with"
+            )
+        found[name] = tensor
+    # files of before PyTorch 0.4.1 do not count the batches
+    counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
+    if missing := sorted(wanted.keys() - found.keys() - counts.keys()):
+        raise ModelError(f"the published weights lack {', '.join(missing)} (names of this network)")
+    return {**counts, **found}

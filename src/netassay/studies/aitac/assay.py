@@ -1,0 +1,267 @@
+"""One run of the aitac study: from its config to recorded numbers, tables and a summary."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay import training
+from netassay.errors import DataError
+from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics import devices
+from netassay.numerics.seeds import generator
+from netassay.runs import Run, State, Store
+from netassay.studies.aitac import evaluate
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.fit import Fit, group_of, network
+from netassay.studies.aitac.losses import pearson_rows
+from netassay.studies.aitac.material import Material, material
+from netassay.studies.aitac.predicting import predict
+
+PROFILES = 3
+"""Peaks of each class whose profile is shown."""
+
+_TOLD = (
+    "r_mean",
+    "r_median",
+    "r_weighted",
+    "share_above_075",
+    "cell_r_mean",
+    "accuracy",
+    "auroc",
+    "auprc",
+    "r_undefined",
+)
+_SETS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def check(config: AitacConfig) -> None:
+    """Refuses an atlas that is not there or does not fit the config, before a run is begun (DataError)."""
+    if config.atlas != "simulated":
+        material(config.replace(null="none"))
+    devices.device(config.device)
+
+
+def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
+    """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
+    fit = Fit(config, material(config))
+    return training.train(
+        fit, recorder, steps=fit.steps, done=fit.done, divergence_factor=config.divergence_factor, **keywords
+    )
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """What the kept weights say of the test set, and what the atlas is.
+
+    peaks: r, that of the column means, variance and class of each; cell_types; classes; profiles of some peaks of each
+    class; predictions; atlas and dropped, the counts of peaks. Of a diverged run only the last two.
+    """
+    config = config_of(run)
+    data = material(config)
+    kept = {"atlas": _atlas_table(data), "dropped": _dropped_table(data)}
+    rows = data.split.test
+    if run.state is not State.FINISHED or not len(rows):
+        return kept
+    model = trained(run, length=data.codes.shape[1])
+    precision = getattr(torch, config.precision)
+    output = predict(model, data.codes[rows], both_strands=config.strands == "augmented", precision=precision)
+    return kept | test_tables(data, output)
+
+
+def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
+    """Tables of the test set from its predictions (test peaks, cell types)."""
+    rows = data.split.test
+    observed = data.heights[rows]
+    r = pearson_rows(output, observed)
+    means = data.heights[data.split.train].mean(dim=0).expand_as(observed)
+    classes = evaluate.class_of(r)
+    where = data.atlas.peaks[rows.numpy()].select("name", "chromosome", "start", "end")
+    peaks = where.with_columns(
+        r=_column(r),
+        r_baseline=_column(pearson_rows(means, observed)),
+        variance=_column(observed.double().var(dim=1, correction=0)),
+        **{"class": pl.Series(classes, dtype=pl.String)},
+    )
+    return {
+        "peaks": peaks,
+        "cell_types": _cell_type_table(data, output, observed),
+        "classes": class_table(peaks),
+        "profiles": _profiles(data, output, observed, peaks),
+        "predictions": where.select("name").hstack(
+            [
+                pl.Series(f"predicted {name}", output[:, i].numpy())
+                for i, name in enumerate(data.atlas.cell_types)
+            ]
+        ),
+    }
+
+
+def trained(run: Run, *, length: int | None = None) -> AITAC:
+    """The network of a run with the weights of its best epoch so far, in evaluation mode.
+
+    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError where no
+    epoch is over.
+    """
+    config = config_of(run)
+    checkpoint = run.checkpoint()
+    best = group_of(checkpoint.tensors, "best") if checkpoint else {}
+    if not best:
+        raise DataError(
+            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume "
+            f"{run.folder}"
+        )
+    if length is None:
+        length = int(dict(run.table("atlas").iter_rows())["length"])
+    model = network(config, outputs=len(best["output.bias"]), length=length)
+    model.load_state_dict(best)
+    return model.eval()
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
+    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    config = run.config
+    values: dict[str, Any] = {
+        "atlas": config["atlas"], "null_model": config["null"],
+        "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
+        "loss": _told(last.get(("loss", ""))), "validation_loss": _told(last.get(("validation_loss", ""))),
+        "test_loss": _told(last.get(("test_loss", ""))),
+        "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
+    }  # fmt: skip
+    if config["null"] == "none":
+        values |= _against_nulls(run)
+    return values
+
+
+def null_runs(run: Run) -> dict[str, Run]:
+    """Finished null models of the same config in the same store, by kind."""
+    found = {}
+    for other in Store(run.folder.parent).runs():
+        same = other.study == run.study and {**other.config, "null": "none"} == {**run.config, "null": "none"}
+        if same and other.config["null"] != "none" and other.state is State.FINISHED:
+            found[other.config["null"]] = other
+    return found
+
+
+def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
+    """Peaks in each class of r: count, share of all with a defined r, mean, spread (standard deviation), quartiles.
+
+    A class without peaks has count 0 and no numbers.
+    """
+    known = peaks.drop_nulls("r")
+    rows = []
+    for name in evaluate.CLASSES:
+        r = known.filter(pl.col("class") == name)["r"]
+        low, high = r.quantile(0.25, "linear"), r.quantile(0.75, "linear")
+        rows.append({
+            "class": name, "peaks": len(r), "share": len(r) / len(known) if len(known) else None, "r mean": r.mean(),
+            "r spread": r.std(), "r lower quartile": low, "r upper quartile": high,
+            "r IQR": None if low is None or high is None else high - low,
+        })  # fmt: skip
+    return pl.DataFrame(rows, schema_overrides={"share": pl.Float64, **dict.fromkeys(
+        ("r mean", "r spread", "r lower quartile", "r upper quartile", "r IQR"), pl.Float64)})  # fmt: skip
+
+
+def config_of(run: Run) -> AitacConfig:
+    """The config of a run of this study."""
+    return AitacConfig.from_mapping(run.config, where=str(run.folder))
+
+
+def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:
+    marks = {name: _told(last[(name, part)]) for name in _TOLD if (name, part) in last}
+    return marks or None
+
+
+def _against_nulls(run: Run) -> dict[str, Any]:
+    found = {kind: summary(other)["test"] for kind, other in null_runs(run).items()}
+    if found:
+        return {"null": found}
+    words = (
+        f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
+    )
+    return {"null": None, "null_note": words}
+
+
+def _told(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _column(values: Tensor) -> pl.Series:
+    return pl.Series([_told(value) for value in values.tolist()], dtype=pl.Float64)
+
+
+def _cell_type_table(data: Material, output: Tensor, observed: Tensor) -> pl.DataFrame:
+    held: dict[str, Any] = {
+        "cell type": list(data.atlas.cell_types),
+        "lineage": list(data.atlas.lineages),
+        "r": _column(evaluate.pearson_columns(output, observed)),
+    }
+    if data.one_of_k:
+        ranks = [evaluate.rank_scores(output, observed, i) for i in range(observed.shape[1])]
+        held |= {
+            "AUROC": _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64)),
+            "AUPRC": _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64)),
+            "share open": _column(torch.tensor([rank.open_share for rank in ranks], dtype=torch.float64)),
+        }
+    return pl.DataFrame(held)
+
+
+def _profiles(data: Material, output: Tensor, observed: Tensor, peaks: pl.DataFrame) -> pl.DataFrame:
+    """Observed and rescaled predicted heights of up to PROFILES random peaks of each class, a row a cell type."""
+    draws = generator(0, "profiles")
+    scaled = evaluate.rescaled(output, observed)
+    frames = []
+    for name in evaluate.CLASSES:
+        here = torch.tensor(peaks["class"].eq_missing(name).arg_true().to_list(), dtype=torch.int64)
+        chosen = here[torch.randperm(len(here), generator=draws)[:PROFILES]].tolist()
+        frames += [_profile(data, name, peaks.row(i, named=True), observed[i], scaled[i]) for i in chosen]
+    words, number = pl.String, pl.Float64
+    schema = {"class": words, "peak": words, "r": number, "cell type": words, "lineage": words,
+              "observed": number, "predicted": number}  # fmt: skip
+    return pl.concat([pl.DataFrame(schema=schema), *frames])
+
+
+def _profile(
+    data: Material, name: str, peak: dict[str, Any], observed: Tensor, predicted: Tensor
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "class": name,
+            "peak": peak["name"],
+            "r": peak["r"],
+            "cell type": list(data.atlas.cell_types),
+            "lineage": list(data.atlas.lineages),
+            "observed": observed.tolist(),
+            "predicted": predicted.tolist(),
+        }
+    )
+
+
+def _atlas_table(data: Material) -> pl.DataFrame:
+    atlas = data.atlas
+    facts = {
+        "source": atlas.source or "not said",
+        "simulated": "yes" if atlas.simulated else "no",
+        "digest": atlas.digest,
+        "length": str(atlas.length),
+        "cell types": str(len(atlas.cell_types)),
+        "peaks": str(len(atlas)),
+        **{f"{word} peaks": str(len(getattr(data.split, name))) for name, word in _SETS.items()},
+    }
+    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})
+
+
+def _dropped_table(data: Material) -> pl.DataFrame:
+    rows = [("left out", reason, count) for reason, count in data.atlas.dropped.items()]
+    rows += [("kept", reason, count) for reason, count in data.atlas.notes.items()]
+    return pl.DataFrame(
+        rows, schema={"what": pl.String, "reason": pl.String, "peaks": pl.Int64}, orient="row"
+    )

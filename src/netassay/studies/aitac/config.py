@@ -1,0 +1,131 @@
+"""What one run of the aitac study is: an atlas, a split, a network, a loss, how it is trained, which null if any."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from netassay.config import Config
+from netassay.studies.aitac.choices import SplitKind
+
+Null = Literal["none", "rows", "cells", "mononucleotide", "dinucleotide"]
+Strands = Literal["one", "augmented", "averaged"]
+LossName = Literal["pearson", "mse", "poisson", "cross_entropy"]
+
+
+class AitacConfig(Config):
+    """A convolutional network trained from DNA to accessibility, and its score on chromosomes it has not seen."""
+
+    study: ClassVar[str] = "aitac"
+    example: ClassVar[str] = (
+        "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
+    )
+
+    atlas: str = Field(
+        "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
+    )
+    """Where peaks and heights come from: dhs4 (47,872 human sites, four cell types), simulated, or an atlas folder."""
+
+    peaks: int = Field(0, ge=0)
+    """Use only so many peaks, drawn at random, the same for every seed (of simulated: make so many); 0: all."""
+
+    split: SplitKind = "chromosome"
+    """How test and validation sets are chosen; whole chromosomes keep neighbours on one side."""
+
+    test_chromosomes: str = Field("chr1", min_length=1)
+    """Chromosomes of the test set, with commas between them (split chromosome)."""
+
+    validation_chromosomes: str = Field("chr2", min_length=1)
+    """Chromosomes of the validation set, on which the epoch is chosen (split chromosome)."""
+
+    test_share: float = Field(0.1, ge=0, lt=1)
+    """Share of the peaks in the test set (split random)."""
+
+    validation_share: float = Field(0.1, ge=0, lt=1)
+    """Share of the other peaks in the validation set (split random)."""
+
+    folds: int = Field(10, ge=3, le=1000)
+    """Folds of a cross-validation (splits folds and chromosome-folds)."""
+
+    fold: int = Field(0, ge=0, le=999)
+    """The fold that is the test set, from 0; the next one is the validation set."""
+
+    repeat: int = Field(0, ge=0)
+    """Repetition of a cross-validation: other folds (or another random split) and other first weights."""
+
+    null: Null = "none"
+    """Null model: rows (heights of training peaks permuted over peaks), cells (permuted within each peak), or the
+    sequences of all peaks shuffled, keeping their mononucleotide or dinucleotide counts."""
+
+    loss: LossName = "pearson"
+    """pearson is the mean over peaks of 1 - r across cell types; cross_entropy is for peaks open in one cell type."""
+
+    n_filters: int = Field(300, ge=1, le=65536)
+    """Filters of the first convolution."""
+
+    n_channels: int = Field(200, ge=1, le=65536)
+    """Channels of the second and third convolution."""
+
+    n_hidden: int = Field(1000, ge=1, le=65536)
+    """Units of each of the two hidden layers."""
+
+    first_activation: Literal["relu", "exponential"] = "relu"
+    """Activation of the first layer."""
+
+    dropout: float = Field(0.03, ge=0, lt=1)
+    """Share of hidden units left out at random in each step."""
+
+    strands: Strands = "one"
+    """one: sequences as given. augmented: a random strand in each step, predictions averaged over both. averaged: both
+    in every step and prediction."""
+
+    shift: int = Field(0, ge=0, le=1000)
+    """In training, sequences move by a random number of bases up to this, either way; unknown bases move in."""
+
+    epochs: int = Field(10, ge=1, le=100_000)
+    """Passes over the training set, at most; the epoch with the least validation loss is kept."""
+
+    patience: int = Field(0, ge=0)
+    """Stop after so many epochs without a better validation loss; 0: never."""
+
+    batch_size: int = Field(100, ge=1, le=1_000_000)
+    """Peaks in each step."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of Adam; with a schedule, its greatest."""
+
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    """one_cycle rises linearly over the first fifth of all steps and falls to zero as half a cosine."""
+
+    weight_decay: float = Field(0.0, ge=0)
+    """Decay of weights, not of biases and norms, in units of the step size (AdamW; Loshchilov and Hutter 2019)."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each target spread evenly over the cell types (loss cross_entropy)."""
+
+    weight_average: float = Field(0.0, ge=0, lt=1)
+    """Decay a step of a running mean of the weights, which is then what is validated and kept; 0: no mean is taken."""
+
+    divergence_factor: float = Field(1e3, gt=1)
+    """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
+
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """bfloat16: matrix products in 16 bits, weights and sums in 32 (autocast); two to three times as fast here."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of first weights, order, augmentation and dropout."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
+    """Where it runs: cpu, cuda or cuda:N."""
+
+
+def tiny() -> AitacConfig:
+    """A config of seconds that passes through every part of the study, on a small simulated atlas."""
+    return AitacConfig(
+        atlas="simulated", peaks=240, n_filters=12, n_channels=8, n_hidden=16, epochs=2, batch_size=25, dropout=0.1,
+        strands="augmented", shift=2, weight_average=0.9, schedule="one_cycle", weight_decay=0.01,
+    )  # fmt: skip
+
+
+CONFIG = AitacConfig

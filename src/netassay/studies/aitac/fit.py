@@ -1,0 +1,254 @@
+"""Training of the network by mini-batches, validated every epoch; a `training.Trainee`.
+
+Whatever is drawn is keyed by seed and step or epoch, so the state is weights, moments and a few numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
+from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics import devices
+from netassay.numerics.seeds import generator
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.evaluate import scores
+from netassay.studies.aitac.losses import loss_named
+from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.predicting import autocast, predict
+from netassay.training import Metric
+
+_RISE = 0.2  # share of all steps in which a one-cycle step size rises
+Weights = dict[str, Tensor]
+
+
+class Fit:
+    """Adam on mini-batches; the weights of the epoch with the least validation loss are kept as `best`.
+
+    `measure` gives the loss of the step's batch; after an epoch also its mean loss and the scores on the validation
+    set; at the last step those of `best` on the test set, those of the column means, and as loss the epoch's mean.
+    """
+
+    def __init__(self, config: AitacConfig, data: Material) -> None:
+        self.config, self.data = config, data
+        self.device = devices.device(config.device)
+        self.model = network(config, outputs=data.heights.shape[1], length=data.codes.shape[1]).to(
+            self.device
+        )
+        self.loss = loss_named(config.loss, config.label_smoothing)
+        self.precision = getattr(torch, config.precision)
+        self.per_epoch = math.ceil(len(data.split.train) / config.batch_size)
+        self.steps = self.per_epoch * config.epochs
+        self.optimiser = _adam(self.model, config)
+        self.average = _copied(self.model.state_dict()) if config.weight_average else {}
+        self.best: Weights = {}
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.step, self.epoch_loss = 0, 0.0
+        # of the epoch that has just ended, to be recorded with the next step
+        self.seen: dict[tuple[str, str], float] = {}
+        self.pending: Tensor | None = None
+
+    def measure(self, step: int) -> Mapping[Metric, float]:
+        values: dict[Metric, float] = {("peaks", ""): float(self._peaks_before(step))}
+        values |= {key: value for key, value in self.seen.items()}  # noqa: C416 (a key of values may be a name alone)
+        if self.done(step):
+            return values | {"loss": values[("epoch_loss", "")]} | self._test()
+        batch = self._batch(step)
+        self.model.train()
+        self.model.noise = self._draws("dropout", step, device=self.device)
+        with autocast(self.device, self.precision):
+            output = self.model(one_hot(self._augmented(batch, step).to(self.device)))
+        self.pending = self.loss(output.float(), self.data.heights[batch].to(self.device))
+        loss = self.pending.item()
+        self.epoch_loss += loss * len(batch)
+        return values | {"loss": loss}
+
+    def advance(self) -> None:
+        assert self.pending is not None
+        size = self._step_size(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = size
+        self.optimiser.zero_grad()
+        self.pending.backward()
+        self.optimiser.step()
+        self.pending = None
+        self.step += 1
+        if self.average:
+            decay = min(self.config.weight_average, self.step / (10 + self.step))
+            _move(self.average, self.model.state_dict(), 1 - decay)
+        self.seen = {}
+        if self.step % self.per_epoch == 0:
+            self.seen = {("epoch_loss", ""): self.epoch_loss / len(self.data.split.train)}
+            self.seen |= self._validate(self.step // self.per_epoch)
+            self.epoch_loss = 0.0
+
+    def done(self, step: int) -> bool:
+        """Whether training ends here: the last epoch is over, or none of the last `patience` ones was better."""
+        epoch, rest = divmod(step, self.per_epoch)
+        waited = epoch - self.best_epoch
+        return step >= self.steps or bool(
+            self.config.patience and not rest and waited >= self.config.patience
+        )
+
+    def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        groups = {"model": self.model.state_dict(), "average": self.average, "best": self.best}
+        tensors = {
+            f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
+        }
+        for i, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{i}/{name}": t for name, t in moments.items()}
+        facts = {
+            "atlas": self.data.atlas.digest,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss if self.best else None,
+            "epoch_loss": self.epoch_loss,
+            "step": self.step,
+            "seen": [
+                [name, part, None if math.isnan(value) else value]
+                for (name, part), value in self.seen.items()
+            ],
+        }
+        return tensors, facts
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        if facts["atlas"] != self.data.atlas.digest:
+            raise DataError(
+                f"atlas {self.config.atlas!r} is no longer what this run began with (digest "
+                f"{self.data.atlas.digest[:12]}, "
+                f"then {facts['atlas'][:12]}); put the old one back, or begin another run in another store"
+            )
+        self.model.load_state_dict(group_of(tensors, "model"))
+        self.average = {name: t.to(self.device) for name, t in group_of(tensors, "average").items()}
+        self.best = {name: t.to(self.device) for name, t in group_of(tensors, "best").items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in group_of(tensors, "optimiser").items():
+            i, _, name = key.partition("/")
+            moments.setdefault(int(i), {})[name] = tensor.clone()
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.best_epoch, self.step, self.epoch_loss = facts["best_epoch"], facts["step"], facts["epoch_loss"]
+        self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+        self.seen = {
+            (name, part): math.nan if value is None else value for name, part, value in facts["seen"]
+        }
+
+    def _validate(self, epoch: int) -> dict[tuple[str, str], float]:
+        """Scores on the validation set, and `best` if they are better; without such a set the last epoch is best."""
+        weights, rows = self.average or self.model.state_dict(), self.data.split.validation
+        found: dict[tuple[str, str], float] = {}
+        if len(rows):
+            output = self._predicted(weights, rows)
+            loss = self.loss(output, self.data.heights[rows]).item()
+            marks = scores(output, self.data.heights[rows], one_of_k=self.data.one_of_k)
+            found = {("validation_loss", ""): loss} | {
+                (name, "validation"): mark for name, mark in marks.items()
+            }
+            if not loss < self.best_loss and self.best:
+                return found
+            self.best_loss = loss
+        self.best, self.best_epoch = _copied(weights), epoch
+        return found
+
+    def _test(self) -> dict[Metric, float]:
+        rows = self.data.split.test
+        found: dict[Metric, float] = {("best_epoch", ""): float(self.best_epoch)}
+        if not len(rows):
+            return found
+        observed = self.data.heights[rows]
+        output = self._predicted(self.best, rows)
+        found[("test_loss", "")] = self.loss(output, observed).item()
+        means = self.data.heights[self.data.split.train].mean(dim=0).expand_as(observed)
+        for part, guess in (("test", output), ("baseline", means)):
+            marks = scores(guess, observed, one_of_k=self.data.one_of_k)
+            found |= {(name, part): mark for name, mark in marks.items()}
+        return found
+
+    def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        own = _copied(self.model.state_dict())
+        self.model.load_state_dict(weights)
+        both = self.config.strands == "augmented"
+        output = predict(self.model, self.data.codes[rows], both_strands=both, precision=self.precision)
+        self.model.load_state_dict(own)
+        return output
+
+    def _batch(self, step: int) -> Tensor:
+        epoch, place = divmod(step, self.per_epoch)
+        train, size = self.data.split.train, self.config.batch_size
+        order = torch.randperm(len(train), generator=self._draws("order", epoch))
+        return train[order[place * size : (place + 1) * size]]
+
+    def _peaks_before(self, step: int) -> int:
+        epoch, place = divmod(step, self.per_epoch)
+        return epoch * len(self.data.split.train) + place * self.config.batch_size
+
+    def _augmented(self, batch: Tensor, step: int) -> Tensor:
+        codes, draws = self.data.codes[batch], self._draws("augment", step)
+        if self.config.strands == "augmented":
+            turned = torch.rand(len(codes), generator=draws) < 0.5
+            codes = torch.where(turned[:, None], reverse_complement(codes), codes)
+        if most := min(self.config.shift, codes.shape[1]):
+            moves = torch.randint(-most, most + 1, (len(codes), 1), generator=draws)
+            source = torch.arange(codes.shape[1]) - moves
+            inside = (source >= 0) & (source < codes.shape[1])
+            codes = torch.where(inside, codes.gather(1, source.clamp(0, codes.shape[1] - 1)), UNKNOWN)
+        return codes
+
+    def _draws(self, purpose: str, count: int, device: torch.device | str = "cpu") -> torch.Generator:
+        return generator(self.config.seed, purpose, str(self.config.repeat), str(count), device=device)
+
+    def _step_size(self, step: int) -> float:
+        if self.config.schedule == "constant":
+            return self.config.learning_rate
+        part = (step + 1) / self.steps
+        share = part / _RISE if part < _RISE else (1 + math.cos(math.pi * (part - _RISE) / (1 - _RISE))) / 2
+        return self.config.learning_rate * share
+
+
+def network(config: AitacConfig, *, outputs: int, length: int) -> AITAC:
+    """The network of a config at its first weights."""
+    return AITAC(
+        outputs,
+        length=length,
+        n_filters=config.n_filters,
+        n_channels=config.n_channels,
+        n_hidden=config.n_hidden,
+        dropout=config.dropout,
+        first_activation=config.first_activation,
+        reverse_complement=config.strands == "averaged",
+        generator=generator(config.seed, "init", str(config.repeat)),
+    )
+
+
+def group_of(tensors: Mapping[str, Tensor], group: str) -> Weights:
+    """The tensors of a checkpoint whose names begin with `group`, by the rest of their names."""
+    return {key.removeprefix(f"{group}/"): t for key, t in tensors.items() if key.startswith(f"{group}/")}
+
+
+def _adam(model: AITAC, config: AitacConfig) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim == 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    # without decay AdamW is Adam
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _copied(weights: Mapping[str, Tensor]) -> Weights:
+    return {name: t.detach().clone() for name, t in weights.items()}
+
+
+@torch.no_grad()
+def _move(average: Weights, weights: Mapping[str, Tensor], share: float) -> None:
+    """average <- average + share (weights - average); counts are taken over."""
+    for name, held in average.items():
+        if held.is_floating_point():
+            held.lerp_(weights[name], share)
+        else:
+            held.copy_(weights[name])

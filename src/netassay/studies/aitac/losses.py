@@ -1,0 +1,80 @@
+"""Losses from predictions and heights (peaks, cell types), as means over peaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+EPSILON = 1e-6
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def pearson_loss(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Float[Tensor, ""]:
+    """Mean over peaks of 1 - Pearson correlation across cell types, 0 to 2 (Maslova et al. 2020).
+
+    The correlation is the cosine of the centred rows, each norm at least 1e-6: a constant row counts as r = 0 and moves
+    no weight. Free of scale and offset of each row.
+    """
+    a, b = (rows - rows.mean(dim=1, keepdim=True) for rows in (prediction, observed))
+    return (1 - F.cosine_similarity(a, b, dim=1, eps=EPSILON)).mean()
+
+
+def pearson_rows(
+    prediction: Float[Tensor, "rows columns"], observed: Float[Tensor, "rows columns"]
+) -> Float[Tensor, " rows"]:
+    """Pearson correlation of each row, in double precision; NaN where a row is constant or not finite."""
+    centred = []
+    for rows in (prediction, observed):
+        exact = rows.double()
+        constant = (exact == exact[:, :1]).all(dim=1, keepdim=True)
+        less_mean = exact - exact.mean(dim=1, keepdim=True)
+        centred.append(torch.where(constant, torch.nan, less_mean))
+    a, b = (rows / rows.norm(dim=1, keepdim=True) for rows in centred)
+    return (a * b).sum(dim=1).clamp(-1, 1)
+
+
+def mse(prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]) -> Tensor:
+    """Squared error, mean over peaks and cell types."""
+    return F.mse_loss(prediction, observed)
+
+
+def poisson(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Tensor:
+    """Poisson negative log likelihood without its constant, exp(prediction) the rate; heights from 0 up."""
+    return F.poisson_nll_loss(prediction, observed, log_input=True)
+
+
+def cross_entropy(
+    prediction: Float[Tensor, "peaks cell_types"],
+    observed: Float[Tensor, "peaks cell_types"],
+    smoothing: float = 0.0,
+) -> Tensor:
+    """- log softmax at the cell type in which the peak is open, in nats; `observed` is one-hot."""
+    return F.cross_entropy(prediction, observed, label_smoothing=smoothing)
+
+
+def loss_named(name: str, smoothing: float = 0.0) -> Loss:
+    """The loss of that name."""
+    losses: dict[str, Loss] = {
+        "pearson": pearson_loss,
+        "mse": mse,
+        "poisson": poisson,
+        "cross_entropy": partial(cross_entropy, smoothing=smoothing),
+    }
+    return losses[name]
+
+
+def is_one_of_k(heights: Float[Tensor, "peaks cell_types"]) -> bool:
+    """Whether every peak is open (1) in exactly one of several cell types and closed (0) in the others."""
+    return heights.shape[1] > 1 and bool(
+        ((heights == 0) | (heights == 1)).all() and (heights.sum(dim=1) == 1).all()
+    )

@@ -1,0 +1,117 @@
+"""What a run trains on and is judged by: an atlas as its config wants it, its three sets, a null if asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.numerics.seeds import generator
+from netassay.studies.aitac import nulls
+from netassay.studies.aitac.atlas import Atlas, find_atlas, with_values
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.losses import is_one_of_k
+from netassay.studies.aitac.splits import Split
+
+_SHUFFLED_AT_ONCE = 16_384
+_SHUFFLES = {"mononucleotide": nulls.shuffle_mononucleotides, "dinucleotide": nulls.shuffle_dinucleotides}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Sequences and heights of all peaks; under a null, `codes` or the heights of training and validation are changed.
+
+    The heights of the test set are always the real ones.
+    """
+
+    atlas: Atlas
+    split: Split
+    codes: UInt8[Tensor, "n length"]
+    heights: Float[Tensor, "n cell_types"]
+    one_of_k: bool
+
+
+def material(config: AitacConfig) -> Material:
+    """The data of a config. Raises DataError where loss and heights do not fit."""
+    atlas = atlas_of(config)
+    split = atlas.split(
+        config.split,
+        test=_names(config.test_chromosomes),
+        validation=_names(config.validation_chromosomes),
+        # a repetition is another draw of folds; the seed of the weights leaves the sets alone
+        seed=config.repeat,
+        test_share=config.test_share,
+        validation_share=config.validation_share,
+        folds=config.folds,
+        fold=config.fold,
+    )
+    one_of_k = is_one_of_k(atlas.heights)
+    _check(config, atlas, one_of_k)
+    return Material(atlas, split, _codes(config, atlas), _heights(config, atlas, split), one_of_k)
+
+
+def atlas_of(config: AitacConfig) -> Atlas:
+    """The atlas that a config names, cut down to its number of peaks."""
+    if config.atlas == "simulated" and config.peaks:
+        from netassay.studies.aitac.simulate import simulate_atlas
+
+        return simulate_atlas(config.peaks)
+    atlas = find_atlas(config.atlas)
+    if not config.peaks or config.peaks == len(atlas):
+        return atlas
+    if config.peaks > len(atlas):
+        raise DataError(
+            f"peaks = {config.peaks}: atlas {config.atlas!r} has {len(atlas)}; give at most that, or 0 for all"
+        )
+    # one fixed draw, so that runs of other seeds share their data
+    chosen = torch.randperm(len(atlas), generator=generator(0, "peaks"))[: config.peaks].sort().values
+    return with_values(
+        atlas,
+        codes=atlas.codes[chosen],
+        heights=atlas.heights[chosen],
+        peaks=atlas.peaks[chosen.numpy()],
+        truth={},
+    )
+
+
+def _names(words: str) -> list[str]:
+    return [name.strip() for name in words.split(",") if name.strip()]
+
+
+def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
+    if config.loss == "cross_entropy" and not one_of_k:
+        raise DataError(
+            f"loss cross_entropy: the heights of atlas {config.atlas!r} are not 1 in one cell type and 0 "
+            "in the others; use "
+            "pearson, mse or poisson"
+        )
+    if config.loss == "poisson" and bool((atlas.heights < 0).any()):
+        raise DataError(f"loss poisson: atlas {config.atlas!r} has heights below 0; use pearson or mse")
+    if config.loss == "pearson" and atlas.heights.shape[1] < 3:
+        raise DataError(
+            f"loss pearson: atlas {config.atlas!r} has {atlas.heights.shape[1]} cell types, and a "
+            "correlation across them "
+            "needs three or more; use mse or poisson"
+        )
+
+
+def _codes(config: AitacConfig, atlas: Atlas) -> Tensor:
+    if config.null not in _SHUFFLES:
+        return atlas.codes
+    draws = generator(config.seed, "null", str(config.repeat))
+    parts = atlas.codes.split(_SHUFFLED_AT_ONCE)
+    return torch.cat([_SHUFFLES[config.null](part, draws) for part in parts])
+
+
+def _heights(config: AitacConfig, atlas: Atlas, split: Split) -> Tensor:
+    if config.null not in ("rows", "cells"):
+        return atlas.heights
+    permute = nulls.permute_rows if config.null == "rows" else nulls.permute_cells
+    draws = generator(config.seed, "null", str(config.repeat))
+    heights = atlas.heights.clone()
+    for part in (split.train, split.validation):
+        heights[part] = permute(heights[part], draws)
+    return heights

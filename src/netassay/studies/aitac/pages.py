@@ -1,0 +1,303 @@
+"""The aitac study's part of a report: scores beside nulls and baseline, the peaks, the cell types, the atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Section, Table, lines, small_multiples
+from netassay.runs import Run, State
+from netassay.studies.aitac import figures
+from netassay.studies.aitac.cross_validation import cross_validation
+from netassay.studies.aitac.evaluate import CLASSES
+
+NULL_WORDS = {
+    "none": "model",
+    "rows": "null: rows",
+    "cells": "null: cells",
+    "mononucleotide": "null: mononucleotide",
+    "dinucleotide": "null: dinucleotide",
+}
+BASELINE = "baseline: column means"
+_NULLS = (
+    "Null rows: trained on heights permuted over peaks; cells: on heights permuted within each peak; "
+    "mononucleotide and "
+    "dinucleotide: on sequences shuffled with those counts kept. Baseline: the training mean of each "
+    "cell type for every "
+    "peak."
+)
+_CELL_TYPE_WORDS = {
+    "AUROC": "How well the prediction of a cell type tells its open test peaks from the others",
+    "r": "Pearson correlation over the test peaks",
+}
+_MOST_SERIES = 12
+_UNTOLD = ("null", "device")
+_R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Scores, peaks, cell types, cross-validation and atlas of the given runs, in any state."""
+    if not runs:
+        return [Section("From DNA to accessibility", items=(Note("There are no runs of the aitac study."),))]
+    ordered = sorted(runs, key=lambda run: (list(NULL_WORDS).index(run.config["null"]), run.id))
+    numbers = {run: run.metrics() for run in ordered}
+    names = _names(ordered)
+    found = [_scores(ordered, numbers, names)]
+    if judged := [run for run in ordered if "peaks" in run.tables()]:
+        found += [_peaks(judged, names), _cell_types(judged, names)]
+    return [*found, *cross_validation(judged), _atlas(ordered)]
+
+
+def _names(runs: Sequence[Run]) -> dict[Run, str]:
+    """Each run in words: what was shuffled, and the keys in which the runs differ otherwise."""
+    keys = [key for key in runs[0].config if key not in _UNTOLD]
+    differing = [key for key in keys if len({str(run.config.get(key)) for run in runs}) > 1]
+    words = {}
+    for run in runs:
+        rest = ", ".join(f"{key.replace('_', ' ')} {run.config.get(key)}" for key in differing)
+        words[run] = NULL_WORDS[run.config["null"]] + (f" ({rest})" if rest else "")
+    return words
+
+
+def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> Section:
+    notes = [
+        Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")
+        for run in runs
+        if run.state is not State.FINISHED
+    ]
+    if any(_simulated(run) for run in runs):
+        notes.insert(
+            0,
+            Note(
+                "SIMULATED DATA: sequences and heights of at least one run were made by a program.", "warning"
+            ),
+        )
+    if not any(run.config["null"] != "none" for run in runs):
+        notes.append(
+            Note(
+                "No null model is among these runs; a score is worth what it has above one (--null rows).",
+                "warning",
+            )
+        )
+    rows, marks = [], []
+    for run in runs:
+        last = {(name, part): value for _, name, part, value in numbers[run].iter_rows()}
+        rows.append(_row(run, names[run], last))
+        marks += _marks(names[run], run, last)
+    items: list[Any] = [*notes]
+    if marks:
+        frame = pl.DataFrame(marks).unique(["row", "score"], keep="first", maintain_order=True)
+        for score, title, slug in (
+            ("auroc", "mean AUROC over cell types", "auroc"),
+            ("r_mean", "mean r over peaks", "r"),
+        ):
+            shown = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
+            if shown.height:
+                caption = (
+                    f"{title[0].upper()}{title[1:]} of the test set, on which nothing was chosen. {_NULLS}"
+                )
+                chart = figures.dots(shown, value="value", title=title, row="row", colour="kind")
+                items.append(
+                    Figure(f"aitac-score-{slug}", f"Score: {title}", caption, chart, shown.drop("score"))
+                )
+    items += _learning(runs, numbers, names)
+    formats = {key: ".3f" for row in rows for key, value in row.items() if isinstance(value, float)}
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    items.append(
+        Table(
+            "aitac-runs", "Runs",
+            "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson "
+            "correlation across cell "
+            "types, of each peak. Weighted: by the variance of the observed row. Baseline: the training "
+            "mean of each cell type.",
+            table, formats={key: form for key, form in formats.items() if key in table.columns},
+        )
+    )  # fmt: skip
+    text = (
+        "A convolutional network predicts from DNA alone how open each peak is in every cell type "
+        "(Maslova et al. 2020). What "
+        "counts is its score on chromosomes it has not seen, above that of models whose data were shuffled."
+    )
+    return Section("From DNA to accessibility", text, tuple(items))
+
+
+def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, Any]:
+    shown = {
+        "r mean": ("r_mean", "test"), "baseline r": ("r_mean", "baseline"), "r median": ("r_median", "test"),
+        "r weighted": ("r_weighted", "test"), "share r > 0.75": ("share_above_075", "test"),
+        "r of cell types": ("cell_r_mean", "test"), "AUROC": ("auroc", "test"), "AUPRC": ("auprc", "test"),
+        "accuracy": ("accuracy", "test"), "r undefined": ("r_undefined", "test"),
+    }  # fmt: skip
+    values = {word: last[key] for word, key in shown.items() if key in last}
+    if "r undefined" in values:
+        values["r undefined"] = int(values["r undefined"])
+    best = last.get(("best_epoch", ""))
+    epoch = None if best is None else int(best)
+    return {
+        "model": name,
+        "run": run.id,
+        "state": str(run.state),
+        "atlas": run.config["atlas"],
+        "best epoch": epoch,
+        **values,
+    }
+
+
+def _marks(name: str, run: Run, last: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+    kind = "model" if run.config["null"] == "none" else "null"
+    found = []
+    for score in ("r_mean", "auroc"):
+        for part, row, what in (("test", name, kind), ("baseline", BASELINE, "baseline")):
+            if (score, part) in last:
+                found.append(
+                    {"row": row, "kind": what, "score": score, "value": last[(score, part)], "run": run.id}
+                )
+    return sorted(found, key=lambda mark: mark["kind"] == "baseline")
+
+
+def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Figure]:
+    frames = [_epochs(numbers[run], names[run]) for run in runs[:_MOST_SERIES]]
+    data = pl.concat(frames)
+    if not data.height:
+        return []
+    kept = f"the first {_MOST_SERIES} runs" if len(runs) > _MOST_SERIES else "every run"
+    losses = ", ".join(sorted({run.config["loss"] for run in runs}))
+    caption = (
+        f"Mean training loss of each epoch, and loss on the validation set after it, of {kept} "
+        f"({losses}). The epoch of the "
+        "least validation loss is the one that is kept."
+    )
+    epoch, loss, model = Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("model", title=" ")
+    chart = small_multiples(data, epoch, loss, Axis("set"), model, height=220)
+    return [Figure("aitac-learning", "Learning", caption, chart, data)]
+
+
+def _epochs(metrics: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Training and validation loss of each epoch of one run: set, epoch, loss, model."""
+    epochs = metrics.filter(pl.col("name") == "epoch_loss").sort("step").with_row_index("epoch", offset=1)
+    words = {"epoch_loss": "training", "validation_loss": "validation"}
+    return (
+        metrics.filter(pl.col("name").is_in(list(words)))
+        .join(epochs.select("step", "epoch"), on="step")
+        .sort("name", "epoch")
+        .select(
+            pl.col("name").replace_strict(words, return_dtype=pl.String).alias("set"),
+            pl.col("epoch").cast(pl.Int64),
+            pl.col("value").alias("loss"),
+            pl.lit(name).alias("model"),
+        )
+    )
+
+
+def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
+    main = runs[0]
+    peaks = main.table("peaks")
+    samples = {names[run]: run.table("peaks")["r"] for run in runs[:6]} | {BASELINE: peaks["r_baseline"]}
+    histogram = figures.r_histogram(samples)
+    shown = main.table("profiles")
+    undefined = peaks["r"].null_count()
+    items: list[Any] = (
+        [
+            Note(
+                f"{undefined:,} of {len(peaks):,} test peaks have no defined r (a constant row) and are "
+                "left out here."
+            )
+        ]
+        if undefined
+        else []
+    )
+    items += [
+        Figure(
+            "aitac-r", "Correlation of each peak",
+            "Share of the test peaks in each of 40 bins of r across cell types, for every model and for "
+            "the baseline.",
+            lines(histogram, _R, _SHARE, Axis("sample", title=" "), height=280),
+            histogram,
+        ),
+        *_variance(peaks, names[main]),
+        Table(
+            "aitac-classes", "How many peaks are predicted how well",
+            f"Classes of r of the test peaks ({names[main]}). Spread: standard deviation within the "
+            "class. IQR: distance of the "
+            "quartiles.",
+            main.table("classes"),
+            formats={key: ".3f" for key, kind in main.table("classes").schema.items() if kind == pl.Float64},
+        ),
+        Figure(
+            "aitac-profiles", "Profiles of random peaks",
+            "Observed heights and predictions of up to three test peaks of each class, drawn at random. "
+            "Predictions are rescaled to the "
+            "mean and standard deviation of the observed heights, which r does not see.",
+            figures.profiles(shown, list(CLASSES)), shown,
+        ),
+    ]  # fmt: skip
+    return Section(
+        "Peaks",
+        f"The test set of {main.id}, {len(peaks):,} peaks, by the correlation across cell types.",
+        tuple(items),
+    )
+
+
+def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
+    if peaks.drop_nulls("r")["variance"].n_unique() < 2:
+        return [Note("All test peaks have the same variance over cell types, so r is not drawn against it.")]
+    counts = figures.variance_histogram(peaks)
+    caption = (
+        "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and "
+        "by the variance of "
+        f"the observed row ({name})."
+    )
+    chart = figures.variance_map(counts)
+    return [Figure("aitac-r-variance", "Correlation against variance", caption, chart, counts)]
+
+
+def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
+    main = runs[0]
+    table = main.table("cell_types")
+    value, title = ("AUROC", "AUROC") if "AUROC" in table.columns else ("r", "r over peaks")
+    shown = table.filter(pl.col(value).is_not_null())
+    figure = Figure(
+        "aitac-cell-types", f"Score of each cell type: {title}",
+        f"{_CELL_TYPE_WORDS[value]} ({names[main]}).",
+        figures.dots(shown, value=value, title=title, row="cell type", colour="lineage"), shown,
+    )  # fmt: skip
+    formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
+    caption = (
+        "r: over the test peaks. The column means predict the same for every peak: their r is not "
+        "defined, their "
+        "AUROC is 0.5."
+    )
+    return Section(
+        "Cell types", "", (figure, Table("aitac-cell-type-scores", "Scores", caption, table, formats=formats))
+    )
+
+
+def _atlas(runs: Sequence[Run]) -> Section:
+    seen: dict[str, Run] = {}
+    for run in runs:
+        if "atlas" in run.tables():
+            seen.setdefault(run.config["atlas"], run)
+    items: list[Any] = []
+    for i, (name, run) in enumerate(seen.items(), start=1):
+        if _simulated(run):
+            items.append(Note(f"Atlas {name!r} is SIMULATED.", "warning"))
+        items.append(
+            Table(f"aitac-atlas-{i}", f"Atlas {name}", f"As run {run.id} read it.", run.table("atlas"))
+        )
+        dropped = run.table("dropped")
+        if dropped.height:
+            items.append(Table(f"aitac-dropped-{i}", "Peaks left out or changed", "By reason.", dropped))
+        else:
+            items.append(Note(f"No peak of atlas {name!r} was left out or changed."))
+    return Section("Data", "", tuple(items) or (Note("No run has ended yet, so no atlas is described."),))
+
+
+def _simulated(run: Run) -> bool:
+    if run.config["atlas"] == "simulated":
+        return True
+    if "atlas" not in run.tables():
+        return False
+    facts = dict(run.table("atlas").iter_rows())
+    return facts["simulated"] == "yes"

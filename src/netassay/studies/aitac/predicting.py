@@ -1,0 +1,58 @@
+"""Predictions of a trained network for any number of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from netassay.formats.bases import one_hot
+
+BATCH = 200
+"""Sequences at a time: as many as the caches of a core serve best."""
+
+
+def predict(
+    model: nn.Module,
+    codes: UInt8[Tensor, "n length"],
+    *,
+    both_strands: bool = False,
+    precision: torch.dtype = torch.float32,
+    batch: int = BATCH,
+) -> Float[Tensor, "n outputs"]:
+    """Outputs of `model` in evaluation mode, on the CPU; the model's mode is restored.
+
+    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 computes under
+    autocast; outputs are float32 all the same.
+    """
+    device = next(model.parameters()).device
+    found = []
+    with evaluating(model), torch.inference_mode(), autocast(device, precision):
+        for part in codes.split(batch):
+            x = one_hot(part.to(device))
+            output = model(x).float()
+            if both_strands:
+                output = (output + model(x.flip(1, 2)).float()) / 2
+            found.append(output.cpu())
+    # a clone made outside inference mode is an ordinary tensor
+    return torch.cat(found).clone() if found else torch.empty(0)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """bf16 where asked for, else nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode of every module as it was afterwards."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before.items():
+            module.training = mode
