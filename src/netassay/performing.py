@@ -11,7 +11,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from netassay.config import Config
-from netassay.errors import ConfigError, DataError, Interrupted, ModelError, NetassayError, RunFailed
+from netassay.errors import (
+    ConfigError,
+    DataError,
+    ExtraMissing,
+    Interrupted,
+    ModelError,
+    NetassayError,
+    RunFailed,
+)
 from netassay.runs import Run, RunWriter, State, Store, run_id
 from netassay.study import configure, find
 
@@ -74,7 +82,6 @@ def perform(
     return run
 
 
-
 def resume(folder: Path | str, **keywords: Any) -> Run:
     """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
     run = Run.open(Path(folder))
@@ -111,7 +118,7 @@ def _refusals(run: Run) -> Iterator[None]:
         yield
     except RunFailed as failed:
         cause = failed.__cause__
-        if not isinstance(cause, ConfigError | DataError | ModelError) or run.checkpoints():
+        if not isinstance(cause, ConfigError | DataError | ModelError | ExtraMissing) or run.checkpoints():
             raise
         Store(run.folder.parent).delete([run.id])
         raise cause from None

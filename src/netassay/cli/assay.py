@@ -24,6 +24,11 @@ def whole_number(kind: Any, words: Sequence[Token]) -> int:
         raise ValueError(f"{words[0].value[:40]!r} is no whole number.") from None
 
 
+def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
+    """`whole_number` of a flag that takes several."""
+    return tuple(whole_number(kind, [word]) for word in words)
+
+
 Store = Annotated[Path, Parameter(help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from netassay.cli.assay import whole_number
 from netassay.cli.output import Format, answer, table
 from netassay.errors import DataError
 from netassay.studies.aitac.choices import Flaw, Form, Normalisation, Statistic
@@ -43,7 +44,8 @@ def build(
         Normalisation, Parameter(help="What is done to the heights: log2(x + 1), quantile normalisation.")
     ] = "none",
     width: Annotated[
-        int | None, Parameter(help="Take windows of so many bases around summit or middle.")
+        int | None,
+        Parameter(converter=whole_number, help="Take windows of so many bases around summit or middle."),
     ] = None,
     statistic: Annotated[Statistic, Parameter(help="What of a bigWig is a peak's height.")] = "mean",
     drop: Annotated[
@@ -118,10 +120,10 @@ def info(
 def simulate(
     *,
     out: _Out,
-    peaks: Annotated[int, Parameter(help="Peaks to make.")] = 12_000,
-    length: Annotated[int, Parameter(help="Bases of each.")] = 251,
+    peaks: Annotated[int, Parameter(converter=whole_number, help="Peaks to make.")] = 12_000,
+    length: Annotated[int, Parameter(converter=whole_number, help="Bases of each.")] = 251,
     noise: Annotated[float, Parameter(help="Standard deviation of the noise on heights.")] = 0.3,
-    seed: Annotated[int, Parameter(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, Parameter(converter=whole_number, help="Seed of all draws.")] = 0,
     format: Format = "table",
 ) -> int:
     """Make a simulated atlas with a known grammar, and save it with its truth tables.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from netassay.cli.assay import whole_number
 from netassay.cli.corpus import Reading
 from netassay.cli.output import Format, answer
 
@@ -28,7 +29,10 @@ def construct(
     *,
     width: Annotated[
         int | None,
-        Parameter(help="Hidden neurons; by default a tenth more than contexts, which float32 holds too."),
+        Parameter(
+            converter=whole_number,
+            help="Hidden neurons; by default a tenth more than contexts, which float32 holds too.",
+        ),
     ] = None,
     save: Annotated[Path | None, Parameter(help="New folder for the model.")] = None,
     architecture: Annotated[
@@ -38,7 +42,7 @@ def construct(
         Literal["solve", "ladder", "fit"],
         Parameter(help="How output weights are found; fit takes any width and says how near it comes."),
     ] = "solve",
-    embedding: Annotated[int, Parameter(help="Size of a token's vector.")] = 64,
+    embedding: Annotated[int, Parameter(converter=whole_number, help="Size of a token's vector.")] = 64,
     activation: Annotated[
         Literal["tanh", "gelu", "silu", "sigmoid", "softplus"] | None,
         Parameter(help="Of the hidden neurons; tanh by default, sigmoid for a ladder."),
@@ -46,7 +50,9 @@ def construct(
     smoothing: Annotated[
         float, Parameter(help="Weight of the uniform distribution, which keeps logits finite.")
     ] = 1e-8,
-    seed: Annotated[int, Parameter(help="Of the random embedding, attention and neurons.")] = 0,
+    seed: Annotated[
+        int, Parameter(converter=whole_number, help="Of the random embedding, attention and neurons.")
+    ] = 0,
     weights: Annotated[
         Literal["float64", "float32"], Parameter(help="Arithmetic of the saved weights.")
     ] = "float64",

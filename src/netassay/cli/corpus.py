@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from netassay.cli.assay import whole_number
 from netassay.cli.output import Format, answer
 from netassay.errors import ConfigError, DataError
 
@@ -41,7 +42,9 @@ class Reading:
             help="wordpunct, whitespace, characters, bytes or a tokenizer.json of Hugging Face's tokenizers."
         ),
     ] = "wordpunct"
-    length: Annotated[int | None, Parameter(help="Cut documents to their first tokens.")] = None
+    length: Annotated[
+        int | None, Parameter(converter=whole_number, help="Cut documents to their first tokens.")
+    ] = None
     exact_length: Annotated[
         bool,
         Parameter(help="Leave out documents shorter than --length, instead of keeping them.", negative=""),
@@ -53,9 +56,10 @@ class Reading:
     dtype: Annotated[
         str | None, Parameter(help="The file is raw little-endian token ids of this kind, such as uint16.")
     ] = None
-    end: Annotated[int | None, Parameter(help="Token id that closes a document in a file of token ids.")] = (
-        None
-    )
+    end: Annotated[
+        int | None,
+        Parameter(converter=whole_number, help="Token id that closes a document in a file of token ids."),
+    ] = None
 
     memory: Annotated[
         str | None,
@@ -109,7 +113,10 @@ def entropy(
     *,
     reading: Reading = Reading(),
     window: Annotated[
-        int | None, Parameter(help="Contexts are the last tokens, so many, instead of all before.")
+        int | None,
+        Parameter(
+            converter=whole_number, help="Contexts are the last tokens, so many, instead of all before."
+        ),
     ] = None,
     by_length: Annotated[
         bool, Parameter(help="Also give the numbers for each length of context.", negative="")
@@ -138,12 +145,18 @@ def bounds(
         str | None, Parameter(help="Corpus, for the verdict on it; as netassay entropy takes it.")
     ] = None,
     *,
-    parameters: Annotated[int | None, Parameter(help="Trainable parameters of the model.")] = None,
+    parameters: Annotated[
+        int | None, Parameter(converter=whole_number, help="Trainable parameters of the model.")
+    ] = None,
     vocabulary: Annotated[
-        int | None, Parameter(help="Tokens the model tells apart; those of the corpus by default.")
+        int | None,
+        Parameter(
+            converter=whole_number, help="Tokens the model tells apart; those of the corpus by default."
+        ),
     ] = None,
     width: Annotated[
-        int | None, Parameter(help="Neurons of the hidden layer, if it is a one-layer decoder.")
+        int | None,
+        Parameter(converter=whole_number, help="Neurons of the hidden layer, if it is a one-layer decoder."),
     ] = None,
     config: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from netassay.cli.assay import whole_number, whole_numbers
 from netassay.cli.corpus import Reading
 from netassay.cli.output import Format, table
 
@@ -28,9 +29,10 @@ def injectivity(
     ],
     *,
     size: Annotated[
-        tuple[int, ...] | None, Parameter(help="Documents from the beginning; may be given several times.")
+        tuple[int, ...] | None,
+        Parameter(converter=whole_numbers, help="Documents from the beginning; may be given several times."),
     ] = None,
-    seeds: Annotated[int, Parameter(help="Random draws of the maps.")] = 9,
+    seeds: Annotated[int, Parameter(converter=whole_number, help="Random draws of the maps.")] = 9,
     page: Annotated[
         Path | None, Parameter(help="Also draw the figure on a page of this name (.html).")
     ] = None,
@@ -60,7 +62,10 @@ def rank(
         Parameter(help="tanh, gelu, sigmoid, sin, exp, or a polynomial of those shown by default."),
     ] = (),
     *,
-    size: Annotated[tuple[int, ...], Parameter(help="n, rows of the matrix; may be given several times.")] = (
+    size: Annotated[
+        tuple[int, ...],
+        Parameter(converter=whole_numbers, help="n, rows of the matrix; may be given several times."),
+    ] = (
         1,
         2,
         3,
@@ -75,9 +80,10 @@ def rank(
         32,
     ),
     width: Annotated[
-        tuple[int, ...] | None, Parameter(help="m, columns; as many as rows by default; several times.")
+        tuple[int, ...] | None,
+        Parameter(converter=whole_numbers, help="m, columns; as many as rows by default; several times."),
     ] = None,
-    seed: Annotated[int, Parameter(help="Of the random a and b.")] = 0,
+    seed: Annotated[int, Parameter(converter=whole_number, help="Of the random a and b.")] = 0,
     page: Annotated[
         Path | None, Parameter(help="Also draw the figure on a page of this name (.html).")
     ] = None,

@@ -12,7 +12,6 @@ from torch import Tensor
 from netassay import training
 from netassay.errors import DataError
 from netassay.nets.sequence_cnn import AITAC
-from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate
@@ -37,13 +36,6 @@ _TOLD = (
     "r_undefined",
 )
 _SETS = {"train": "training", "validation": "validation", "test": "test"}
-
-
-def check(config: AitacConfig) -> None:
-    """Refuses an atlas that is not there or does not fit the config, before a run is begun (DataError)."""
-    if config.atlas != "simulated":
-        material(config.replace(null="none"))
-    devices.device(config.device)
 
 
 def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
