@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -35,14 +37,25 @@ def _prose(doc: str) -> str:
 
 def _arguments(command: object) -> list[str]:
     rows = ["| argument | default | meaning |", "|---|---|---|"]
-    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+    for name, parameter in _flags(command):
         words = [held.help for held in get_args(parameter.annotation)[1:] if getattr(held, "help", None)]
         flag = name.replace("_", "-")
         positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         default = "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"`{parameter.default}`"
         shown = f"`{flag.upper()}`" if positional else f"`--{flag}`"
-        rows.append(f"| {shown} | {default} | {_cell(' '.join(words))} |")
+        rows.append(f"| {shown} | {_cell(default)} | {_cell(' '.join(words))} |")
     return rows
+
+
+def _flags(command: object) -> Iterator[tuple[str, inspect.Parameter]]:
+    """The parameters of a command; those that several commands share as one dataclass, one by one."""
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if is_dataclass(parameter.annotation):
+            shared = inspect.signature(parameter.annotation, eval_str=True).parameters
+            for field, held in shared.items():
+                yield field, held.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        else:
+            yield name, parameter
 
 
 def api() -> str:
