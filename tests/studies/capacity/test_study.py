@@ -89,9 +89,7 @@ def test_slope_ratios_come_with_both_kinds_of_training():
     ]  # fmt: skip
     ratios = fit_table(pl.DataFrame(rows)).filter(pl.col("trained") == "ratio of slopes")
     assert ratios.height == 4
-    assert ratios["slope"].to_list() == pytest.approx(
-        [5.0] * 4, rel=1e-2
-    )
+    assert ratios["slope"].to_list() == pytest.approx([5.0] * 4, rel=1e-2)
 
 
 def test_output_layer_alone_is_trained_by_newtons_method(tmp_path):

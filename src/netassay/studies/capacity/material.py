@@ -60,8 +60,8 @@ def material(config: CapacityConfig) -> Material:
     if not found.bound_nats > 0:
         raise DataError(
             f"{config.corpus}: the entropy bound of the first {config.length} tokens of its documents "
-            f"({found.documents}) is 0, as no context has two continuations, so no gap can be measured against it; take "
-            "more documents"
+            f"({found.documents}) is 0, as no context has two continuations, so no gap can be measured against it; "
+            "take more documents"
         )
     return Material(found, targets(found), _digest(found))
 
