@@ -201,3 +201,13 @@ def test_a_run_may_be_over_before_its_steps_are_done():
         assert result == training.Result(training.Outcome.FINISHED, 4)
         assert kept.checkpoints[-1].step == 4
     assert kept.steps == [0, 1, 2, 3]
+
+
+def test_a_width_too_narrow_for_its_output_layer_is_proved_unable(tmp_path):
+    run = perform(
+        SMALL.replace(trained="output", documents=30, width=3, gap=0.05, try_steps=None), tmp_path, threads=1
+    )
+    (attempt,) = attempt_table(run).to_dicts()
+    assert attempt["proved"]
+    assert not attempt["met"]
+    assert attempt["steps"] < 100
