@@ -120,12 +120,15 @@ def speed(repeats: int) -> None:
         for form in ("fp32", "bf16"):
             rate = found[f"{what} {form}"]
             print(
-                f"{what}: netassay, {form}, batch {BATCH}: {rate:.0f} sequences/s, {rate / base:.1f}x (target {target}x)"
+                f"{what}: netassay, {form}, batch {BATCH}: {rate:.0f} sequences/s, {rate / base:.1f}x "
+                f"(target {target}x)"
             )
         direct = ceiling * 1000 / work
         print(
-            f"{what}: direct convolutions at the whole bf16 ceiling would reach {direct:.0f} sequences/s, {direct / base:.1f}x; "
-            f"netassay works at {found[f'{what} bf16'] / direct:.2f} of that, counted in the operations of the definition"
+            f"{what}: direct convolutions at the whole bf16 ceiling would reach {direct:.0f} sequences/s, "
+            f"{direct / base:.1f}x; "
+            f"netassay works at {found[f'{what} bf16'] / direct:.2f} of that, counted in the operations "
+            "of the definition"
         )
 
 
@@ -172,11 +175,13 @@ for step in range(5):
     fit.measure(step)
     fit.advance()
 fit.state()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+# ru_maxrss would count the parent's memory at the time of the fork
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     print(
-        f"peak memory, training on 327,927 x {OUTPUTS} of {LENGTH} bases: {float(done.stdout):.2f} GB (target 4)"
+        f"peak memory, training on 327,927 x {OUTPUTS} of {LENGTH} bases: {float(done.stdout):.2f} GB "
+        "(target 4)"
     )
 
 
