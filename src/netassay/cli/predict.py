@@ -27,7 +27,7 @@ def predict(
 ) -> int:
     """Predict how open new sequences or regions are in every cell type of a trained run.
 
-    The outputs are the network's: for loss pearson free of scale and offset, for cross_entropy before the softmax.
+    Outputs are the network's own: of loss pearson their scale means nothing, of cross_entropy they are before softmax.
 
     Example: netassay predict aitac-1a2b3c --fasta enhancers.fa --out predictions.csv
     """

@@ -138,7 +138,13 @@ class AITAC(nn.Module):
         pooled = greatest(found.view(-1, pool, *found.shape[1:]))
         biased = pooled + self._layer("convolution", i).bias.to(pooled.dtype)
         active = self._first(biased) if i == 1 else F.relu(biased)
-        return self._layer("norm", i)(active.flatten(0, 1)).view_as(active)
+        return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
+
+    def _normalised(self, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+        if len(x) > 1 or not self.training:
+            return norm(x)
+        # one value has no variance: a batch of one short sequence is normalised as in evaluation
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
     def _first(self, x: Tensor) -> Tensor:
         return x.exp() if self.first_activation == "exponential" else F.relu(x)

@@ -120,7 +120,7 @@ def summary(run: Run) -> dict[str, Any]:
     values: dict[str, Any] = {
         "atlas": config["atlas"], "null_model": config["null"],
         "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
-        "loss": _told(last.get(("loss", ""))), "validation_loss": _told(last.get(("validation_loss", ""))),
+        "loss": _told(last.get(("loss", ""))), "validation_loss": _least(run),
         "test_loss": _told(last.get(("test_loss", ""))),
         "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
     }  # fmt: skip
@@ -176,6 +176,12 @@ def _against_nulls(run: Run) -> dict[str, Any]:
         f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
     )
     return {"null": None, "null_note": words}
+
+
+def _least(run: Run) -> float | None:
+    """The validation loss of the best epoch so far."""
+    losses = [value for value in run.metrics("validation_loss")["value"].to_list() if math.isfinite(value)]
+    return min(losses, default=None)
 
 
 def _told(value: float | None) -> float | None:

@@ -15,14 +15,8 @@ from netassay.studies.aitac.losses import pearson_rows
 WELL = 0.75
 """A peak is well predicted above this correlation (Maslova et al. 2020)."""
 
-CLASSES = {
-    "r > 0.75": (0.75, 1.0),
-    "0.5 to 0.75": (0.5, 0.75),
-    "0.25 to 0.5": (0.25, 0.5),
-    "0 to 0.25": (0.0, 0.25),
-    "r < 0": (-1.0, 0.0),
-}
-"""Classes of peaks by r: above the first number, up to and with the second; 0 itself is in "0 to 0.25"."""
+CLASSES = {"r > 0.75": WELL, "0.5 to 0.75": 0.5, "0.25 to 0.5": 0.25, "0 to 0.25": 0.0, "r < 0": -math.inf}
+"""Classes of peaks by r, each above its number and not above the one before; 0 itself is in "0 to 0.25"."""
 
 
 def scores(
@@ -108,10 +102,7 @@ def rescaled(
 
 
 def _class(r: float) -> str:
-    for name, (low, high) in CLASSES.items():
-        if low < r <= high:
-            return name
-    return "0 to 0.25" if r == 0 else "r < 0"
+    return "0 to 0.25" if r == 0 else next(name for name, low in CLASSES.items() if r > low)
 
 
 def _mean(values: Tensor) -> float:

@@ -41,13 +41,18 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """Scores, peaks, cell types, cross-validation and atlas of the given runs, in any state."""
     if not runs:
         return [Section("From DNA to accessibility", items=(Note("There are no runs of the aitac study."),))]
-    ordered = sorted(runs, key=lambda run: (list(NULL_WORDS).index(run.config["null"]), run.id))
+    ordered = sorted(runs, key=_place)
     numbers = {run: run.metrics() for run in ordered}
     names = _names(ordered)
     found = [_scores(ordered, numbers, names)]
     if judged := [run for run in ordered if "peaks" in run.tables()]:
         found += [_peaks(judged, names), _cell_types(judged, names)]
     return [*found, *cross_validation(judged), _atlas(ordered)]
+
+
+def _place(run: Run) -> tuple[Any, ...]:
+    config = run.config
+    return (list(NULL_WORDS).index(config["null"]), config["seed"], config["repeat"], config["fold"], run.id)
 
 
 def _names(runs: Sequence[Run]) -> dict[Run, str]:
@@ -88,6 +93,8 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
         marks += _marks(names[run], run, last)
     items: list[Any] = [*notes]
     if marks:
+        kinds = ["model", "null", "baseline"]
+        marks.sort(key=lambda mark: kinds.index(mark["kind"]))
         frame = pl.DataFrame(marks).unique(["row", "score"], keep="first", maintain_order=True)
         for score, title, slug in (
             ("auroc", "mean AUROC over cell types", "auroc"),
@@ -154,7 +161,7 @@ def _marks(name: str, run: Run, last: dict[tuple[str, str], float]) -> list[dict
                 found.append(
                     {"row": row, "kind": what, "score": score, "value": last[(score, part)], "run": run.id}
                 )
-    return sorted(found, key=lambda mark: mark["kind"] == "baseline")
+    return found
 
 
 def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Figure]:

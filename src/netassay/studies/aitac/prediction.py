@@ -63,7 +63,7 @@ def predict_sequences(run: Run, fasta: Path | str) -> Predictions:
 
 
 def predict_regions(run: Run, regions: Path | str, genome: Path | str) -> Predictions:
-    """Outputs for windows of the network's length about summit or middle of each region of a BED or narrowPeak file.
+    """Outputs for a window about the summit or middle of each region of a BED or narrowPeak file.
 
     Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
     Raises DataError for a run without weights, or if no region is left.
