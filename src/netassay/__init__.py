@@ -14,6 +14,11 @@ _HOMES = {
     "Follower": "netassay.numerics.following",
     "Sharpness": "netassay.numerics.sharpness",
     "Eigenpairs": "netassay.numerics.eigen",
+    "trace": "netassay.numerics.trace",
+    "Trace": "netassay.numerics.trace",
+    "spectral_density": "netassay.numerics.density",
+    "Density": "netassay.numerics.density",
+    "batch_sharpness": "netassay.numerics.directions",
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
     "perform": "netassay.performing",

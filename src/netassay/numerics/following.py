@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from netassay.errors import ModelError
-from netassay.numerics.curvature import Curvature
+from netassay.numerics.curvature import Symmetric
 from netassay.numerics.eigen import (
     Eigenpairs,
     Product,
@@ -84,7 +84,7 @@ class Follower:
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
 
-    def follow(self, curvature: Curvature) -> Sharpness:
+    def follow(self, curvature: Symmetric) -> Sharpness:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
@@ -121,7 +121,7 @@ class Follower:
                 f"the state of the follower lacks {error}; give all that Follower.state() returned"
             ) from None
 
-    def _matrix(self, name: str | None, product: Product, curvature: Curvature) -> Eigenpairs:
+    def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
         capacity = max(24, 2 * k + self.remember + 12)
