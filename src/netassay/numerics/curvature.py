@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Kind = Literal["hessian", "ggn"]
 
 
+@runtime_checkable
 class Symmetric(Protocol):
     """A symmetric matrix at one set of weights, and its diagonal blocks, known by their products alone."""
 

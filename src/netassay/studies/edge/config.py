@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,7 @@ OPTIMISER_SETTINGS: dict[str, dict[str, float]] = {
     "nesterov": {"momentum": 0.9},
     "adam": {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "rmsprop": {"beta2": 0.99, "epsilon": 1e-8},
-    "sgd": {"batch_size": 32},
+    "sgd": {"batch_size": 32.0},
     "sam": {"rho": 0.05},
 }
 """Which keys mean something to which optimiser, and what each is where it is left out."""
@@ -90,7 +90,7 @@ class EdgeConfig(Setting):
     """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
 
     @model_validator(mode="after")
-    def _combinations(self) -> Self:
+    def _combinations(self) -> EdgeConfig:
         for line in refusals(self):
             raise ValueError(line)
         return self
@@ -99,7 +99,7 @@ class EdgeConfig(Setting):
         """The optimiser's own keys as they are used: what was given, else what is usual."""
         usual = OPTIMISER_SETTINGS[self.optimiser]
         given = {key: getattr(self, key) for key in usual}
-        return {key: usual[key] if value is None else value for key, value in given.items()}
+        return {key: float(usual[key] if value is None else value) for key, value in given.items()}
 
 
 def refusals(config: EdgeConfig) -> list[str]:
