@@ -1,3 +1,6 @@
 """The studies, siblings that never import each other. A new one is a folder here and a word below."""
 
-STUDIES = ("edge",)
+STUDIES = ("edge", "edge-stepsize")
+
+TRACKED: tuple[str, ...] = ()
+"""Kinds of runs that a user's own loop writes: they have pages and a summary, and nothing here can perform them."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, did_you_mean, read
 from netassay.errors import ConfigError
-from netassay.study import find, names
+from netassay.study import Study, find, names
 
 MOST_RUNS = 1_000_000
 
@@ -102,7 +102,7 @@ class Plan(BaseModel):
 
 def shipped(name: str) -> list[Plan]:
     """The plan of that name of every study that ships one, in the order of the studies."""
-    homes = [resources.files(f"netassay.studies.{study}") / "plans" / f"{name}.toml" for study in names()]
+    homes = [resources.files(Study(study).package) / "plans" / f"{name}.toml" for study in names()]
     return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes if home.is_file()]
 
 

@@ -15,7 +15,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def mse(
     output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"] | Float[Tensor, "n classes"]
 ) -> Float[Tensor, ""]:
-    """Half the sum of squares to the one-hot class, or the given targets, averaged over examples (Cohen et al. 2021)."""
+    """Half the sum of squares to the one-hot class or given targets, averaged over examples (Cohen et al. 2021)."""
     target = labels if labels.is_floating_point() else F.one_hot(labels, output.shape[1]).to(output.dtype)
     return 0.5 * (output - target).square().sum(dim=1).mean()
 
