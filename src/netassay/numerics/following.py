@@ -245,7 +245,9 @@ def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
     """
     residual, value = ritz.residuals[i], float(ritz.values[i])
     low = min(float(rivals.lowest), float(ritz.values[-1]))
-    depth = max(value, (value - low) / 2, 1e-3 * abs(low), _TINY)
+    # of a matrix that is zero but for rounding the residual is all there is
+    least = max(1e-6 * float(ritz.norms[i]), torch.finfo(residual.dtype).tiny)
+    depth = max(value, (value - low) / 2, 1e-3 * abs(low), least)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
     gaps = value - rivals.values
     angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1

@@ -39,7 +39,9 @@ def quadratic(config, steps, start=1e-3, frozen=None):
         torch.testing.assert_close(seen, frozen, rtol=1e-5, atol=0)
     for _ in range(steps):
         way.advance(gradient(), gradient)
-        if float(x.detach().abs().max()) > 1e4 * start:  # it diverges; an adaptive method would adapt in the end
+        if (
+            float(x.detach().abs().max()) > 1e4 * start
+        ):  # it diverges; an adaptive method would adapt in the end
             break
     return float(x.detach().abs().max()), way
 

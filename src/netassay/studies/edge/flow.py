@@ -92,7 +92,8 @@ class GradientFlow:
             if seen is None or taken == LOOK_STEPS:
                 seen, taken = self.look(), 0
             left, rate = time - self.time, float(seen.values[0])
-            count = max(1, math.ceil(left * rate / self.alpha)) if rate > 0 else 1
+            # as far as rounding goes, a whole number of steps needs no further one
+            count = max(1, math.ceil(left * rate / self.alpha - 1e-9)) if rate > 0 else 1
             step = left / count
             runge_kutta(list(self.parameters.values()), self._gradient, step)
             self.time = time if count == 1 else self.time + step
