@@ -29,6 +29,19 @@ LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
 
 
 @torch.no_grad()
+def constant_loss(name: str, labels: Int[Tensor, " n"] | Float[Tensor, "n outputs"]) -> float:
+    """The named loss of the best output that is the same for every example: what there is to beat.
+
+    mse: half the targets' variance, summed over outputs; cross_entropy: the entropy of the classes' shares, in nats.
+    """
+    target = labels if labels.is_floating_point() else F.one_hot(labels)
+    target = target.double()
+    if name == "mse":
+        return 0.5 * (target - target.mean(dim=0)).square().sum(dim=1).mean().item()
+    return torch.special.entr(target.mean(dim=0)).sum().item()
+
+
+@torch.no_grad()
 def accuracy(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> float:
     """Share of examples whose largest output is the true class, 0 to 1."""
     return (output.argmax(dim=1) == labels).double().mean().item()

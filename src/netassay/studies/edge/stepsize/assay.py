@@ -19,7 +19,7 @@ from netassay.numerics.sharpness import sharpness
 from netassay.runs import Run
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES
+from netassay.studies.edge.losses import LOSSES, constant_loss
 from netassay.studies.edge.networks import network
 from netassay.studies.edge.stepsize.config import StepSizeConfig
 from netassay.studies.edge.stepsize.descents import descend, together
@@ -58,6 +58,7 @@ class Search:
         device, self.dtype = devices.device(config.device), getattr(torch, config.dtype)
         self.config, self.stop, self.loss = config, stop, LOSSES[config.loss]
         self.data: Data = load(config, dtype=self.dtype, device=device)
+        self.goal = config.goal * constant_loss(config.loss, self.data.train.labels)
         self.batches = [(self.data.train.inputs, self.data.train.labels)]
         self.networks: list[nn.Module] = [
             network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device)
@@ -110,7 +111,7 @@ class Search:
                 self.loss,
                 self.data.train,
                 [sizes[i] for i in group],
-                goal=self.config.goal,
+                goal=self.goal,
                 steps=self.config.steps,
                 divergence_factor=self.config.divergence_factor,
                 stop=self.stop,
@@ -135,7 +136,7 @@ class Search:
             self.networks[i],
             self.loss,
             self.batches,
-            goal=self.config.goal,
+            goal=self.goal,
             most_steps=self.config.flow_steps,
             tolerance=self.config.tolerance,
             seed=self.config.seed + i,

@@ -21,7 +21,7 @@ class StepSizeConfig(Setting):
     """Networks: the first weights of `seed`, seed + 1, ..."""
 
     goal: float = Field(0.2, gt=0, lt=1)
-    """A network counts as trained when the loss is at most this multiple of its first loss."""
+    """A network counts as trained when its loss is at most this multiple of the best constant output's loss."""
 
     steps: int = Field(1000, ge=1, le=1_000_000)
     """Most steps of gradient descent a trial; a network that is neither trained nor diverged by then failed too."""
@@ -42,7 +42,7 @@ class StepSizeConfig(Setting):
 def tiny() -> StepSizeConfig:
     """A config of a second or two that passes through every part of the study."""
     return StepSizeConfig(
-        examples=100, width=8, depth=1, seeds=2, goal=0.6, steps=60, resolution=1.5, flow_steps=60
+        examples=100, width=8, depth=1, seeds=2, goal=0.9, steps=60, resolution=1.5, flow_steps=60
     )
 
 

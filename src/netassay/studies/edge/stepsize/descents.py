@@ -34,8 +34,8 @@ def descend(
 ) -> list[Trial] | None:
     """Full-batch descent of each network from its weights, which stay as they are; None if `stop` said so meanwhile.
 
-    A trial ends when the loss is at most `goal` times the first, not finite or beyond `divergence_factor` times it, or
-    after `steps` steps. Networks of one trial share every operation (`torch.func.vmap`) and leave when they have ended.
+    A trial ends when the loss is at most `goal`, not finite or beyond `divergence_factor` times the first, or after
+    `steps` steps. Networks of one trial share every operation (`torch.func.vmap`) and leave when they have ended.
     """
     networks = _Networks(models, loss, train)
     going = list(range(len(models)))
@@ -63,7 +63,7 @@ def descend(
 def _end(value: float, first: float, goal: float, factor: float, last: bool) -> Outcome | None:
     if not math.isfinite(value) or diverged(value, first, factor):
         return Outcome.DIVERGED
-    if value <= goal * first:
+    if value <= goal:
         return Outcome.TRAINED
     return Outcome.UNFINISHED if last else None
 

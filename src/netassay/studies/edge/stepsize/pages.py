@@ -38,8 +38,8 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     cells = _cells(networks, keys)
     text = (
         "Full-batch gradient descent from the same first weights, at step sizes bisected until the largest that trains "
-        "to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may begin above "
-        "it and fall to where the curvature is lower (catapult), or sharpen on its way and be thrown off."
+        "to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may begin "
+        "above it and fall to where the curvature is lower (catapult), or sharpen on its way and be thrown off."
     )
     return [
         Section(title, text, (*notes, *_maps(cells, keys), _cell_table(cells, keys))),

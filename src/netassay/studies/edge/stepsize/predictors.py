@@ -38,20 +38,19 @@ def sharpest_on_flow(
     seed: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Sharpest | None:
-    """Follows gradient flow from the model's weights until the loss is `goal` times the first; None if stopped.
+    """Follows gradient flow from the model's weights until the loss is at most `goal`; None if stopped.
 
     2 / the result is the step size below which descent stays near the flow all the way (Cohen et al. 2021, section
     3.1). The sharpness is looked at every `flow.LOOK_STEPS` Runge-Kutta steps of 1 / lambda; at most `most_steps`.
     """
     flow = GradientFlow(model, loss, batches, follower=Follower(tolerance=tolerance, seed=seed))
     seen = flow.look()
-    first = seen.loss
     top = (float(seen.values[0]), float(seen.errors[0]), 0.0)
-    while seen.loss > goal * first and flow.steps < most_steps:
+    while seen.loss > goal and flow.steps < most_steps:
         if stop():
             return None
         rate = max(float(seen.values[0]), 1e-6)
         flow.advance(flow.time + min(LOOK_STEPS, most_steps - flow.steps) * flow.alpha / rate, seen)
         seen = flow.look()
         top = max(top, (float(seen.values[0]), float(seen.errors[0]), flow.time))
-    return Sharpest(*top, flow.time, flow.steps, seen.loss, seen.loss <= goal * first)
+    return Sharpest(*top, flow.time, flow.steps, seen.loss, seen.loss <= goal)
