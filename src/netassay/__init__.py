@@ -14,6 +14,12 @@ _HOMES = {
     "Follower": "netassay.numerics.following",
     "Sharpness": "netassay.numerics.sharpness",
     "Eigenpairs": "netassay.numerics.eigen",
+    # how large a step may be: now, and while a loop of one's own trains
+    "step_size": "netassay.studies.edge.largest_step",
+    "StepSizes": "netassay.studies.edge.largest_step",
+    "LargestStep": "netassay.studies.edge.largest_step",
+    "SharpnessTracker": "netassay.studies.edge.tracker.tracker",
+    "EdgeWarning": "netassay.studies.edge.tracker.tracker",
     "trace": "netassay.numerics.trace",
     "Trace": "netassay.numerics.trace",
     "spectral_density": "netassay.numerics.density",
@@ -21,6 +27,7 @@ _HOMES = {
     "batch_sharpness": "netassay.numerics.directions",
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
+    "StepSizeConfig": "netassay.studies.edge.stepsize.config",
     "perform": "netassay.performing",
     "resume": "netassay.performing",
     "summarise": "netassay.performing",

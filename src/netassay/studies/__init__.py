@@ -2,5 +2,5 @@
 
 STUDIES = ("edge", "edge-stepsize")
 
-TRACKED: tuple[str, ...] = ()
+TRACKED = ("edge-tracker",)
 """Kinds of runs that a user's own loop writes: they have pages and a summary, and nothing here can perform them."""

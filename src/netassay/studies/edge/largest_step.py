@@ -20,8 +20,9 @@ from netassay.studies.edge.thresholds import threshold
 
 @dataclass(frozen=True)
 class LargestStep:
-    """`value` is the largest stable step size, infinite where no curvature is positive; `error` its estimated absolute
-    error, infinite where the curvature's error does not exclude zero.
+    """`value` is the largest stable step size, infinite where no curvature is positive.
+
+    `error` is its estimated absolute error, infinite where the error of the curvature does not exclude zero.
 
     `sharpness` and `sharpness_error` are the curvature that sets it, weight decay included; `products` what it cost.
     """
@@ -59,10 +60,10 @@ def step_size(
     """The step size at which the steepest direction of the loss, taken as a quadratic, turns from stable to unstable.
 
     2 / lambda for gradient descent, 2 (1 + b) / lambda with heavy-ball `momentum` b (0 to below 1), and
-    2 (1 + b) / ((1 + 2 b) lambda) with `nesterov` (Cohen et al. 2021, appendix B); lambda is the largest eigenvalue of the
-    Hessian of the loss over all batches plus `weight_decay` (from 0). Of each layer likewise, from its own diagonal block,
-    so never smaller than that of the whole. It holds at these weights: a network sharpens as it trains, and one that starts
-    above may fall to where the curvature is lower. Other arguments and errors as for `sharpness`.
+    2 (1 + b) / ((1 + 2 b) lambda) with `nesterov` (Cohen et al. 2021, appendix B); lambda is the largest eigenvalue of
+    the Hessian of the loss over all batches plus `weight_decay` (from 0). Of each layer likewise, from its own diagonal
+    block, so never smaller than that of the whole. It holds at these weights: a network sharpens as it trains, and one
+    that starts above may fall to where the curvature is lower. Other arguments and errors as for `sharpness`.
     """
     if not 0 <= momentum < 1:
         raise ModelError(f"momentum={momentum}: momentum is from 0 to below 1")
