@@ -60,10 +60,10 @@ def _sgd(groups: list[dict[str, Any]], parameters: Mapping[str, nn.Parameter]) -
     momentum, nesterov, dampening, decay, uphill = kinds.pop()
     if uphill:
         return "the optimiser maximises, which has no edge of stability"
-    limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=momentum)
+    limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=float(momentum))
     # dampening scales every gradient that enters the momentum but the first
     limit = limit / (1 - dampening) if momentum and dampening < 1 else limit
-    return _scaled([float(g["lr"]) for g in groups], limit, decay, None, parameters)
+    return _scaled([float(g["lr"]) for g in groups], limit, float(decay), None, parameters)
 
 
 def _adaptive(
@@ -92,7 +92,7 @@ def _adaptive(
             pieces.append((1 - b1**t) * root.reshape(-1))
         else:
             pieces.append((held["square_avg"].sqrt() + first["eps"]).reshape(-1))
-    limit = threshold("adam", 1.0, momentum=first["betas"][0]) if adam else 2.0
+    limit = threshold("adam", 1.0, momentum=float(first["betas"][0])) if adam else 2.0
     return _scaled([float(g["lr"]) for g in groups], limit, 0.0, torch.cat(pieces).detach(), parameters)
 
 

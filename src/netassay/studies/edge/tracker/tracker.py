@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +150,7 @@ class SharpnessTracker:
             with self.budget.spending(), self._kept_going():
                 self._finish(State.FINISHED, f"tracking took {self.share:.1%} of the training time")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> SharpnessTracker:
         return self
 
     def __exit__(
