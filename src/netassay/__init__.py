@@ -25,6 +25,8 @@ _HOMES = {
     "spectral_density": "netassay.numerics.density",
     "Density": "netassay.numerics.density",
     "batch_sharpness": "netassay.numerics.directions",
+    "gradient_flow": "netassay.studies.edge.flow",
+    "CentralFlow": "netassay.studies.edge.central_flow",
     # studies: their configs, one run, many runs, a page of them
     "EdgeConfig": "netassay.studies.edge.config",
     "StepSizeConfig": "netassay.studies.edge.stepsize.config",

@@ -260,3 +260,29 @@ def test_stopped_and_resumed_it_goes_on_bit_for_bit(method, cut):
 def test_combinations_that_mean_nothing_are_refused_in_words(values, words):
     with pytest.raises(ConfigError, match=words):
         EdgeConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "low", "high"),
+    [
+        ("polyak", {"momentum": 0.5, "step_size": 0.4, "steps": 300}, 0.95, 1.1),
+        ("nesterov", {"momentum": 0.5, "step_size": 0.3, "steps": 300}, 0.95, 1.2),
+        ("adam", {"step_size": 0.004, "steps": 300}, 0.85, 1.1),
+        ("rmsprop", {"step_size": 0.0005, "steps": 300}, 0.9, 1.2),
+    ],
+)
+def test_on_digits_each_climbs_to_its_own_edge_and_hovers_there(method, own, low, high):
+    config = EdgeConfig(
+        examples=300, width=32, layers=False, curvature_every=5, tolerance=3e-3, optimiser=method, **own
+    )
+    memory = Memory()
+    assay(config, memory)
+    ratios = {
+        step: values[("edge_ratio", "")]
+        for step, values in memory.steps.items()
+        if ("edge_ratio", "") in values
+    }
+    early = [ratio for step, ratio in ratios.items() if 10 <= step <= 50]
+    late = torch.tensor([ratio for step, ratio in ratios.items() if step >= 150])
+    assert min(early) < 0.9
+    assert low < float(late.median()) < high, (min(early), float(late.median()), late[::4])
