@@ -1,5 +1,6 @@
 """Named arrays: NumPy's own files read back, objects and damage refused."""
 
+import contextlib
 import io
 import zipfile
 
@@ -41,9 +42,7 @@ def test_objects_are_never_unpickled(tmp_path):
 def test_damage_is_told(tmp_path):
     whole = npy(np.arange(10.0))
     (tmp_path / "x.npy").write_bytes(whole[:-4])
-    with pytest.raises(
-        DataError, match=f"byte {len(whole) - 4}: expected 80 bytes for float64 of shape .10,., found 76"
-    ):
+    with pytest.raises(DataError, match=f"byte {len(whole) - 4}: expected 80 bytes .* found 76"):
         arrays.read(tmp_path, "x")
     (tmp_path / "y.npy").write_bytes(b"no array")
     with pytest.raises(DataError, match="byte 0: expected the header"):
@@ -51,7 +50,7 @@ def test_damage_is_told(tmp_path):
     with pytest.raises(DataError, match="must hold the array 'z'"):
         arrays.read(tmp_path, "z")
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match="no sound .npz"):
+    with pytest.raises(DataError, match="no sound"):
         arrays.read(tmp_path / "bad.npz", "x")
     np.savez(tmp_path / "good.npz", a=np.ones(2))
     with pytest.raises(DataError, match="has no array 'x'; it has: a"):
@@ -71,7 +70,5 @@ def test_a_changed_byte_of_the_header_is_an_array_or_a_data_error(tmp_path_facto
     path = tmp_path_factory.mktemp("npy")
     with zipfile.ZipFile(path / "a.npz", "w") as file:
         file.writestr("x.npy", bytes(data))
-    try:
+    with contextlib.suppress(DataError):
         assert isinstance(arrays.read(path / "a.npz", "x"), np.ndarray)
-    except DataError:
-        pass

@@ -73,7 +73,7 @@ def test_the_wrong_file_and_a_missing_one(tmp_path):
     (tmp_path / "train-labels.gz").write_bytes(gzip.compress(GOOD))
     with pytest.raises(DataError, match="byte 3: expected 1 dimensions, found 3"):
         idx.read(idx.find(tmp_path, "train-labels"), dimensions=1)
-    with pytest.raises(DataError, match="neither t10k nor t10k.gz"):
+    with pytest.raises(DataError, match="neither t10k nor"):
         idx.find(tmp_path, "t10k")
     with pytest.raises(DataError, match="cannot be read"):
         idx.read(tmp_path)

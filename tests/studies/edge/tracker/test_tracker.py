@@ -51,7 +51,9 @@ def loop(model, optimizer, tracker, steps, clock=None):
 def test_tracked_numbers_are_the_sharpness_at_those_weights(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5, weight_decay=0.01)
-    with SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-8) as t:
+    with SharpnessTracker(
+        model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-8
+    ) as t:
         loop(model, optimizer, t, 3)
         truth = netassay.sharpness(model, nn.MSELoss(), [(X, Y)], blocks="layer", tolerance=1e-8)
     metrics = {(n, p): v for s, n, p, v in t.run.metrics().iter_rows() if s == 2}
@@ -160,7 +162,9 @@ def test_an_error_of_the_loop_leaves_an_interrupted_run(tmp_path):
 def test_tracked_runs_are_drawn_and_cannot_be_performed(tmp_path):
     trackers = []
     for optimizer in (0.1, None):
-        with SharpnessTracker(network(), nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, name="<b>") as tracker:
+        with SharpnessTracker(
+            network(), nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, name="<b>"
+        ) as tracker:
             tracker.step(1.0)
         trackers.append(tracker)
     runs = Store(tmp_path).select({})

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from netassay import training
+from netassay.errors import DataError
 from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.numerics.sharpness import sharpness
@@ -59,6 +60,8 @@ class Search:
         self.config, self.stop, self.loss = config, stop, LOSSES[config.loss]
         self.data: Data = load(config, dtype=self.dtype, device=device)
         self.goal = config.goal * constant_loss(config.loss, self.data.train.labels)
+        if self.goal == 0:
+            raise DataError("every training example has the same target, so there is nothing to learn; give others")
         self.batches = [(self.data.train.inputs, self.data.train.labels)]
         self.networks: list[nn.Module] = [
             network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device)
