@@ -11,6 +11,8 @@ LADDER = 2.0
 MOST_RUNGS = 20
 """Doublings or halvings without a trial that trains, after which the search is given up."""
 
+FURTHEST_DOWN = 8
+
 
 class Outcome(StrEnum):
     """How a trial ended: at the goal, beyond all bounds, or neither within its steps."""
@@ -52,7 +54,8 @@ def next_step_size(trials: Sequence[Trial], start: float, resolution: float) -> 
 
     From `start` it doubles while networks train or are unfinished, halves while they diverge, and bisects
     geometrically what is in between. A network that trains at none of them is given up when the ladder has
-    `MOST_RUNGS` rungs, or unfinished and diverged are as close as `resolution`.
+    `MOST_RUNGS` rungs, or unfinished and diverged are as close as `resolution` and nothing trains down to one
+    `FURTHEST_DOWN`th of the smallest that diverges.
     """
     if not trials:
         return start
@@ -69,7 +72,10 @@ def next_step_size(trials: Sequence[Trial], start: float, resolution: float) -> 
     if not diverged:
         return max(sizes) * LADDER
     below = [size for size in unfinished if size < min(diverged)]
-    return _between(max(below), min(diverged), resolution) if below else min(sizes) / LADDER
+    if not below:
+        return min(sizes) / LADDER
+    lower = min(sizes) / LADDER if min(below) * FURTHEST_DOWN > min(diverged) else None
+    return _between(max(below), min(diverged), resolution) or lower
 
 
 def _between(low: float, high: float, resolution: float) -> float | None:
