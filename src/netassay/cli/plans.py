@@ -16,7 +16,12 @@ Workers = Annotated[int | None, Parameter(help="Runs at a time; by default one a
 
 
 def sweep(
-    plan: Annotated[Path, Parameter(help="TOML or JSON file with keys study, base, axes, cases, repeats.")],
+    plan: Annotated[
+        str,
+        Parameter(
+            help="TOML or JSON file with keys study, base, axes, cases, repeats, or a shipped plan as STUDY:NAME."
+        ),
+    ],
     *,
     store: Store = Path("runs"),
     workers: Workers = None,
@@ -27,11 +32,13 @@ def sweep(
 ) -> int:
     """Make every run of a plan done, one process each; the same command goes on after any interruption.
 
-    Example: netassay sweep plan.toml --store runs --workers 2
+    Example: netassay sweep edge:step-sizes --store runs --workers 2
     """
     from netassay.sweeps import Plan, outlook, sweep
 
-    chosen = Plan.from_file(plan)
+    chosen = Plan.named(plan)
+    if chosen.expect and not Path(plan).exists():
+        _say(f"{chosen.name}: {chosen.expect}")
     ahead = outlook(chosen, store, workers)
     _say(ahead.in_words())
     if dry_run:
