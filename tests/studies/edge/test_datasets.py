@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from netassay.errors import ConfigError, DataError
+from netassay.errors import ConfigError, DataError, RunFailed
 from netassay.performing import perform
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.datasets import load
@@ -174,3 +174,21 @@ def test_a_run_of_every_kind_of_setting(tmp_path, values):
     assert metrics.filter(metrics["name"] == "accuracy").height == (
         0 if values.get("data") == "chebyshev" else 6
     )
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    def stop(step, values):
+        if step == 3:
+            raise ZeroDivisionError
+
+    path = tmp_path / "a.npz"
+    np.savez(path, x=RNG.normal(size=(12, 3)), y=np.arange(12) % 2)
+    config = EdgeConfig(data="arrays", path=str(path), examples=12, width=3, steps=6)
+    with pytest.raises(RunFailed):
+        perform(config, tmp_path / "runs", commit_seconds=0, watch=stop)
+    kept = path.read_bytes()
+    np.savez(path, x=RNG.normal(size=(12, 3)), y=np.arange(12) % 2)
+    with pytest.raises(RunFailed, match="training data changed since this run began"):
+        perform(config, tmp_path / "runs")
+    path.write_bytes(kept)
+    assert str(perform(config, tmp_path / "runs").state) == "finished"

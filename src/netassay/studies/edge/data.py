@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 
 GREY_LEVELS = 16
@@ -41,6 +42,14 @@ class Data(NamedTuple):
         for part in self.train:
             found.update(part.detach().cpu().contiguous().numpy().tobytes())
         return found.hexdigest()
+
+    def require(self, digest: str) -> None:
+        """DataError if the training set is not the one of that digest: a run must not go on with other data."""
+        if (own := self.digest()) != digest:
+            raise DataError(
+                f"the training data changed since this run began: SHA-256 {digest[:12]} then, {own[:12]} now; put "
+                "the old data back, or begin a new run in another store"
+            )
 
 
 def digits(

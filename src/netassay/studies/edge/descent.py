@@ -132,9 +132,10 @@ class Descent:
         groups |= {instrument.name: instrument.state() for instrument in self.instruments}
         return {
             f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
-        }, {}
+        }, {"data": self.data.digest()}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.data.require(facts["data"])
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")

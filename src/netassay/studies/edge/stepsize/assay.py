@@ -35,17 +35,20 @@ CODES = {Outcome.TRAINED: 1.0, Outcome.UNFINISHED: 0.0, Outcome.DIVERGED: -1.0}
 class Findings:
     """All that a search has found so far, and so all that its future depends on; JSON holds it exactly."""
 
+    data: str
+    """Digest of the training set it was found on."""
     start: list[tuple[float, float]] = field(default_factory=list)
     """Sharpness of each network at its first weights, and its estimated absolute error."""
     trials: list[list[Trial]] = field(default_factory=list)
     flows: list[Sharpest] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
-        return {"start": self.start, "trials": self.trials, "flows": self.flows}
+        return {"data": self.data, "start": self.start, "trials": self.trials, "flows": self.flows}
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Findings:
         return cls(
+            data=facts["data"],
             start=[(value, error) for value, error in facts["start"]],
             trials=[[Trial(s, Outcome(o), n, x) for s, o, n, x in trials] for trials in facts["trials"]],
             flows=[Sharpest(*flow) for flow in facts["flows"]],
@@ -61,7 +64,9 @@ class Search:
         self.data: Data = load(config, dtype=self.dtype, device=device)
         self.goal = config.goal * constant_loss(config.loss, self.data.train.labels)
         if self.goal == 0:
-            raise DataError("every training example has the same target, so there is nothing to learn; give others")
+            raise DataError(
+                "every training example has the same target, so there is nothing to learn; give others"
+            )
         self.batches = [(self.data.train.inputs, self.data.train.labels)]
         self.networks: list[nn.Module] = [
             network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device)
@@ -168,9 +173,10 @@ def assay(
     """
     search = Search(config, recorder.stop_requested)
     checkpoint = recorder.latest()
-    step, found = (
-        (0, Findings()) if checkpoint is None else (checkpoint.step, Findings.from_facts(checkpoint.facts))
-    )
+    step, found = 0, Findings(search.data.digest())
+    if checkpoint is not None:
+        step, found = checkpoint.step, Findings.from_facts(checkpoint.facts)
+        search.data.require(found.data)
     committed = None if checkpoint is None else time.monotonic()
     while True:
         stopped = recorder.stop_requested()
@@ -250,7 +256,7 @@ def _wide(run: Run, names: Sequence[str] | None) -> list[tuple[int, dict[str, fl
     """(seed, {metric: value}) of each stage and network that recorded any of `names`, in order."""
     rows: dict[tuple[int, str], dict[str, float]] = {}
     for step, name, part, value in run.metrics().iter_rows():
-        if names is None or name in names:
+        if part.startswith("seed ") and (names is None or name in names):
             rows.setdefault((step, part), {})[name] = value
     return [(int(part.removeprefix("seed ")), row) for (_, part), row in rows.items()]
 
