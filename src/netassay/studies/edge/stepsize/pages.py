@@ -35,7 +35,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         )
         for run, frame in found.items()
     )
-    cells = _cells(networks, keys)
+    cells = _ordered(_cells(networks, keys), keys)
     text = (
         "Full-batch gradient descent from the same first weights, at step sizes bisected until the largest that trains "
         "to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may begin "
@@ -79,6 +79,14 @@ def _cells(networks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
         )
         .with_columns((pl.col("largest") / pl.col(name)).alias(f"over_{name}") for name in PREDICTORS)
     )
+
+
+def _ordered(cells: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Numbers ascending, words by their median largest step size, so that the map reads from small to large."""
+    for key in reversed(keys):
+        rank = pl.col("largest").median().over(key) if cells[key].dtype == pl.String else pl.col(key)
+        cells = cells.sort(rank, pl.col(key), maintain_order=True, nulls_last=True)
+    return cells
 
 
 def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]:
