@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netassay.config import Config
 from netassay.errors import Interrupted, NetassayError, RunFailed
-from netassay.runs import Run, RunWriter, State
+from netassay.runs import Run, RunWriter, State, run_id
 from netassay.study import configure, find
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def perform(
     says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
     raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed. `from_step`
     goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
+    What the study refuses beforehand (data that is not there) raises its own error and leaves no run.
     """
+    if not (Path(store) / run_id(config.study, config.digest)).exists():
+        find(config.study).check(config)
     run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
     if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run

@@ -4,7 +4,8 @@ A study is a folder in `netassay.studies` with three modules of these names:
 
 - config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
 - assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
-  what a finished run keeps beside its metrics; `summary(run) -> dict`, the answer of a run in any state, for JSON;
+  what a finished run keeps beside its metrics; `summary(run) -> dict`, the answer of a run in any state, for JSON; and
+  if there is something to refuse before a run is written (data that is not there), `check(config)`;
 - pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included.
 """
 
@@ -36,6 +37,10 @@ class Study:
     @property
     def pages(self) -> ModuleType:
         return self._module("pages")
+
+    def check(self, config: Config) -> None:
+        """Raises what `assay.check` does, if the study has one."""
+        getattr(self.assay, "check", lambda config: None)(config)
 
     def tiny(self) -> Config:
         return self._module("config").tiny()

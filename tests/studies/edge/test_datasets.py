@@ -14,6 +14,7 @@ from netassay.studies.edge.datasets import load
 from netassay.studies.edge.losses import LOSSES, constant_loss
 from netassay.studies.edge.networks import network
 from netassay.studies.edge.setting import Setting
+from netassay.studies.edge.stepsize.config import StepSizeConfig
 
 F64 = torch.float64
 RNG = np.random.default_rng(0)
@@ -192,3 +193,10 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path):
         perform(config, tmp_path / "runs")
     path.write_bytes(kept)
     assert str(perform(config, tmp_path / "runs").state) == "finished"
+
+
+def test_data_that_is_not_there_leaves_no_run(tmp_path):
+    for study in (EdgeConfig, StepSizeConfig):
+        with pytest.raises(DataError, match="train-images"):
+            perform(study(data="idx", path=str(tmp_path)), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

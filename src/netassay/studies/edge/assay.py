@@ -13,6 +13,7 @@ from netassay import training
 from netassay.numerics import devices
 from netassay.numerics.following import Follower
 from netassay.runs import Run, State
+from netassay.studies.edge import datasets
 from netassay.studies.edge.central_flow import CentralBeside, CentralFlow
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data
@@ -46,6 +47,11 @@ def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> t
     return training.train(
         descent, recorder, steps=config.steps, divergence_factor=config.divergence_factor, **keywords
     )
+
+
+def check(config: EdgeConfig) -> None:
+    """Refuses data that is not there or does not fit, before a run is written."""
+    datasets.check(config)
 
 
 def build(config: EdgeConfig) -> Descent:

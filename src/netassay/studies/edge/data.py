@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
+from netassay.studies.edge.setting import Setting
 
 GREY_LEVELS = 16
 
@@ -94,3 +95,13 @@ def split(x: Tensor, y: Tensor, examples: int, test_examples: int | None) -> Dat
     last = None if test_examples is None else examples + test_examples
     outputs = y.shape[1] if y.is_floating_point() else int(y.max()) + 1
     return Data(Examples(x[:examples], y[:examples]), Examples(x[examples:last], y[examples:last]), outputs)
+
+
+def require_image(setting: Setting, data: Data) -> tuple[int, int, int]:
+    """Channels, height and width of the data's rows; DataError where they are no images."""
+    if data.image is None:
+        raise DataError(
+            f"data = {setting.data!r} are no images, which network = 'cnn' needs; use network = 'mlp', or arrays "
+            "whose x has the shape (n, height, width) or (n, channels, height, width)"
+        )
+    return data.image

@@ -12,7 +12,7 @@ from torch import Tensor
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats import arrays, cifar, idx
 from netassay.numerics.seeds import generator
-from netassay.studies.edge.data import Data, Examples, chebyshev, digits, split
+from netassay.studies.edge.data import Data, Examples, chebyshev, digits, require_image, split
 from netassay.studies.edge.setting import Setting
 
 if TYPE_CHECKING:
@@ -38,6 +38,14 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
             f"{setting.path}: y holds numbers, a regression; use loss = 'mse', or whole numbers as classes"
         )
     return data.to(device)
+
+
+def check(setting: Setting) -> None:
+    """Raises what `load` and the network of the setting raise for data from the disk or an extra."""
+    if setting.path is not None or setting.data == "mnist":
+        data = load(setting, dtype=torch.float32)
+        if setting.network == "cnn":
+            require_image(setting, data)
 
 
 def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:

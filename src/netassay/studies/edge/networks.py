@@ -7,11 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from netassay.errors import DataError
 from netassay.nets.cnn import CNN
 from netassay.nets.mlp import MLP
 from netassay.numerics.seeds import generator
-from netassay.studies.edge.data import Data
+from netassay.studies.edge.data import Data, require_image
 from netassay.studies.edge.setting import Setting
 
 Build = Callable[[Setting, Data, torch.Generator, torch.dtype], nn.Module]
@@ -34,13 +33,8 @@ def _mlp(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dt
 
 
 def _cnn(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
-    if data.image is None:
-        raise DataError(
-            f"data = {setting.data!r} are no images, which network = 'cnn' needs; use network = 'mlp', or arrays "
-            "whose x has the shape (n, height, width) or (n, channels, height, width)"
-        )
     return CNN(
-        data.image,
+        require_image(setting, data),
         data.classes,
         depth=setting.depth,
         width=setting.width,

@@ -18,6 +18,7 @@ from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.numerics.sharpness import sharpness
 from netassay.runs import Run
+from netassay.studies.edge import datasets
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.datasets import load
 from netassay.studies.edge.losses import LOSSES, constant_loss
@@ -158,6 +159,11 @@ class Search:
 
     def _part(self, i: int) -> str:
         return f"seed {self.config.seed + i}"
+
+
+def check(config: StepSizeConfig) -> None:
+    """Refuses data that is not there or does not fit, before a run is written."""
+    datasets.check(config)
 
 
 def assay(
