@@ -141,8 +141,8 @@ def _require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.de
         k = max(0, (fit - 12) // 2) if fit >= 24 else 0
         raise ModelError(
             f"{2 * capacity} vectors of {size:,} numbers need {2 * capacity * vector / 1e9:.1f} GB, and on {device} "
-            f"{free / 1e9:.1f} GB are free: {2 * fit} vectors fit, room for k up to {k}; ask for fewer eigenvalues, for "
-            "blocks instead of the whole, or for float32"
+            f"{free / 1e9:.1f} GB are free: {2 * fit} vectors fit, room for k up to {k}; ask for fewer eigenvalues, "
+            "for blocks instead of the whole, or for float32"
         )
 
 
