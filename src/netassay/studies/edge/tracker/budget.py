@@ -15,8 +15,9 @@ REMEMBERED = 3
 class Budget:
     """Counts seconds of `clock`: what is `spent` inside `spending`, and what training took in between.
 
-    A look is affordable when it is expected to keep spent / training at or below `share` (above 0). The first is taken
-    at once, so that there is a number at the start; its debt is paid off before the next.
+    A look is affordable when it is expected to keep spent / training at or below `share` (above 0), with `reserved`
+    seconds kept back for what comes at the end. The first is taken at once, so that there is a number at the start; its
+    debt is paid off before the next.
     """
 
     def __init__(self, share: float, clock: Callable[[], float]) -> None:
@@ -25,7 +26,7 @@ class Budget:
                 f"budget={share}: give the share of the training time, above 0, such as 0.2 for 20 %"
             )
         self.share, self.clock = share, clock
-        self.spent = self.trained = 0.0
+        self.spent = self.trained = self.reserved = 0.0
         self._left: float | None = None
         self._costs: deque[float] = deque(maxlen=REMEMBERED)
 
@@ -51,7 +52,7 @@ class Budget:
             self._costs.append(self.clock() - entered)
 
     def affords_a_look(self) -> bool:
-        return not self._costs or self.spent + max(self._costs) <= self.share * self.trained
+        return not self._costs or self.spent + max(self._costs) + self.reserved <= self.share * self.trained
 
     @property
     def used(self) -> float:

@@ -113,6 +113,8 @@ class SharpnessTracker:
             self._writer = self.run.writer(devices.environment())
             self._warned, self._ended = False, False
             self._committed = time.monotonic()
+        # closing the run costs about what opening it did
+        self.budget.reserved = self.budget.spent
         atexit.register(self._close_at_exit)
 
     @property
@@ -204,7 +206,6 @@ class SharpnessTracker:
         atexit.unregister(self._close_at_exit)
         try:
             self._writer.finish(state, step=self.steps, message=message)
-            self._writer.write_table("metrics", self.run.metrics())
         finally:
             self._writer.close()
 
