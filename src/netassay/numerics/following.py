@@ -27,6 +27,8 @@ from netassay.numerics.eigen import (
 )
 from netassay.numerics.sharpness import Sharpness
 
+# a cold start stops when the leader has converged and leaves its neighbours half seen: the first search comes early
+EARLY = 4
 _TINY = 1e-300  # keeps a zero denominator from being one
 
 
@@ -52,8 +54,8 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector
-    searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
+    again when it may have caught up by the drift seen so far; every `probe_every` steps (and, where that is 10 or
+    more, at step 4) a random vector searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
     are spent on one matrix in one step outside searches, whatever is left shows in the errors. Of each block
     the `block_k` largest are followed (default k). Memory: k + `remember` vectors a matrix.
     """
@@ -150,7 +152,7 @@ class Follower:
         return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
-        searching = self.step % self.probe_every == 0
+        searching = self.step % self.probe_every == 0 or self.step == EARLY < self.probe_every // 2
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, ~inside)
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf

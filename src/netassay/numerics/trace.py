@@ -98,7 +98,9 @@ def hutchplusplus(
     third = products // 3
 
     def signs(count: int) -> Tensor:
-        drawn = torch.randint(0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8)
+        drawn = torch.randint(
+            0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8
+        )
         return (2 * drawn - 1).to(device=device, dtype=dtype)
 
     images = torch.stack([product(v) for v in signs(third)])  # (third, n)
