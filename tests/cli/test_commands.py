@@ -13,6 +13,7 @@ import pytest
 from netassay.cli import main
 from netassay.cli.app import build
 from netassay.runs import Run, State, Store
+from netassay.studies import STUDIES
 
 SMALL = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
 app = build()
@@ -121,7 +122,7 @@ def test_every_help_has_an_example_that_parses(command):
     assert bound.arguments, "the example shows no option or argument"
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", "edge"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"demo", *STUDIES}))
 def test_every_short_example_runs(command, store, tmp_path, capsys):
     import shutil
 

@@ -32,7 +32,7 @@ def sweep(
 ) -> int:
     """Make every run of a plan done, one process each; the same command goes on after any interruption.
 
-    Example: netassay sweep edge:step-sizes --store runs --workers 2
+    Example: netassay sweep plan.toml --store runs --workers 2
     """
     from netassay.sweeps import Plan, outlook, sweep
 
