@@ -54,10 +54,11 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps (and, where that is 10 or
-    more, at step 4) a random vector searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
-    are spent on one matrix in one step outside searches, whatever is left shows in the errors. Of each block
-    the `block_k` largest are followed (default k). Memory: k + `remember` vectors a matrix.
+    again when it may have caught up by the drift seen so far; every `probe_every` steps (and, where that
+    is 10 or more, at step 4) a random vector searches for a leader that was never in the subspace.
+    `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
+    searches, whatever is left shows in the errors. Of each block the `block_k` largest are followed
+    (default k). Memory: k + `remember` vectors a matrix.
     """
 
     def __init__(
