@@ -72,7 +72,9 @@ class Plan(BaseModel):
         study, colon, name = str(word).partition(":")
         if not colon or study not in names() or Path(word).exists():
             return cls.from_file(word)
-        known = {home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")}
+        known = {
+            home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
+        }
         if name not in known:
             raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, known)}")
         return cls(**tomllib.loads(known[name].read_text(encoding="utf-8")))
