@@ -20,6 +20,8 @@ lint: $(READY)
 
 bench: $(BENCH)
 	$(BIN)/python benchmarks/curvature.py
+	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/following.py
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -62,3 +63,12 @@ def test_named_tests_exist(name):
     assert promised
     for test in promised:
         assert f"def {test}(" in tests, f"{page.name}: {test}"
+
+
+def test_python_of_the_step_size_tutorial_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "edge-diverges.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.py").write_text(block)
+        runpy.run_path(str(tmp_path / f"{number}.py"))
+    assert len(list((tmp_path / "runs").glob("edge-tracker-*"))) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import netassay
 from netassay.reporting import Figure, save_figure, write_page
 from netassay.runs import Run
-from netassay.study import find, names
+from netassay.study import drawn, find
 
 
 def report(
@@ -23,9 +23,12 @@ def report(
     `figures`: a folder that gets every figure as PNG, SVG and PDF and the numbers behind it as CSV. Nothing is
     left half-written; runs in any state are shown as far as they go.
     """
-    chosen = {name: [run for run in runs if run.study == name] for name in names()}
+    chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
     sections = [
-        part for name, held in chosen.items() if held or not runs for part in find(name).pages.sections(held)
+        part
+        for name, held in chosen.items()
+        if held or not runs
+        for part in find(name, tracked=True).pages.sections(held)
     ]
     if figures is not None:
         for section in sections:

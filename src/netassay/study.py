@@ -40,8 +40,13 @@ class Study:
     def tiny(self) -> Config:
         return self._module("config").tiny()
 
+    @property
+    def package(self) -> str:
+        """The package of this study: "a-b" is the experiment b within the study a, with the same three modules."""
+        return f"netassay.studies.{self.name.replace('-', '.')}"
+
     def _module(self, part: str) -> ModuleType:
-        return import_module(f"netassay.studies.{self.name}.{part}")
+        return import_module(f"{self.package}.{part}")
 
 
 def names() -> tuple[str, ...]:
@@ -49,11 +54,20 @@ def names() -> tuple[str, ...]:
     return import_module("netassay.studies").STUDIES
 
 
-def find(name: str) -> Study:
-    """The study of that name; ConfigError if there is none."""
-    if name not in names():
-        raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
-    return Study(name)
+def drawn() -> tuple[str, ...]:
+    """Names of all kinds of runs that have pages: the studies, and what users' own loops write."""
+    return names() + import_module("netassay.studies").TRACKED
+
+
+def find(name: str, *, tracked: bool = False) -> Study:
+    """The study of that name; ConfigError if there is none. With `tracked`, any kind of run that has pages."""
+    if name in drawn() and (tracked or name in names()):
+        return Study(name)
+    if name in drawn():
+        raise ConfigError(
+            f"{name!r} is written by a user's own training loop: run that script again to have a new one"
+        )
+    raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
 
 
 def configure(values: Mapping[str, Any], *, where: str = "config") -> Config:

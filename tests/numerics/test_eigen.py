@@ -140,3 +140,18 @@ def test_error_bound_is_between_zero_and_the_residual():
     assert 0 < bounds[1] < 0.02
     assert error_bounds(values, norms, 1, outside=2.0)[0] == pytest.approx(0.01)
     assert error_bounds(values[:1], norms[:1], 1)[0] == pytest.approx(0.01)
+
+
+def test_vectors_that_do_not_fit_are_refused_with_how_many_do(monkeypatch):
+    from netassay.numerics import devices
+
+    # 24 + 24 vectors of 1,000 float64 numbers are 384,000 bytes
+    monkeypatch.setattr(devices, "free_memory", lambda device: 383_999)
+    with pytest.raises(
+        ModelError, match=r"48 vectors of 1,000 numbers .* 46 vectors fit, room for k up to 0"
+    ):
+        lanczos(lambda v: v, 1000)
+    monkeypatch.setattr(devices, "free_memory", lambda device: 700_000)
+    with pytest.raises(ModelError, match=r"room for k up to 15"):
+        lanczos(lambda v: v, 1000, k=16)
+    assert lanczos(lambda v: v, 1000, k=15, generator=torch.Generator().manual_seed(0)).products > 0

@@ -88,3 +88,33 @@ def test_every_study_ships_a_demo_that_says_what_to_expect():
         assert plan.name
         assert "minute" in plan.expect
         assert plan.configs()
+
+
+def test_a_shipped_plan_is_named_by_its_study():
+    plan = Plan.named("edge:depth")
+    assert plan.study == "edge"
+    assert plan.size == 8
+    assert Plan.named("edge-stepsize:map").size == 32
+    with pytest.raises(ConfigError, match="ships no plan 'dept'; did you mean 'depth'"):
+        Plan.named("edge:dept")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Plan.named("nothing:depth")
+
+
+def test_a_file_goes_before_a_shipped_plan(tmp_path):
+    (tmp_path / "edge:depth.toml").write_text('study = "edge"')
+    assert Plan.named(tmp_path / "edge:depth.toml").size == 1
+
+
+@pytest.mark.parametrize("name", study.names())
+def test_every_shipped_plan_is_whole_and_says_what_it_shows(name):
+    from importlib import resources
+
+    folder = resources.files(study.find(name).package) / "plans"
+    found = [home.name.removesuffix(".toml") for home in folder.iterdir()]
+    assert "demo" in found
+    for plan in found:
+        made = Plan.named(f"{name}:{plan}")
+        assert made.configs()
+        assert len(made.expect) > 80
+        assert any(word in made.expect for word in ("second", "minute", "hour"))

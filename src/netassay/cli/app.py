@@ -10,6 +10,7 @@ from cyclopts import App
 import netassay
 from netassay.cli import atlas, construct, corpus, plans, predict, results, theory
 from netassay.studies import STUDIES
+from netassay.study import Study
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
@@ -70,5 +71,5 @@ def _named(name: str) -> Callable[[], None]:
     def command() -> None:
         raise AssertionError(f"command {name} was called without being loaded")
 
-    command.__doc__ = (import_module(f"netassay.studies.{name}").__doc__ or "").splitlines()[0]
+    command.__doc__ = (import_module(Study(name).package).__doc__ or "").splitlines()[0]
     return command

@@ -18,7 +18,12 @@ Workers = Annotated[
 
 
 def sweep(
-    plan: Annotated[Path, Parameter(help="TOML or JSON file with keys study, base, axes, cases, repeats.")],
+    plan: Annotated[
+        str,
+        Parameter(
+            help="TOML or JSON file with keys study, base, axes, cases, repeats, or a shipped plan as STUDY:NAME."
+        ),
+    ],
     *,
     store: Store = Path("runs"),
     workers: Workers = None,
@@ -33,7 +38,9 @@ def sweep(
     """
     from netassay.sweeps import Plan, outlook, sweep
 
-    chosen = Plan.from_file(plan)
+    chosen = Plan.named(plan)
+    if chosen.expect and not Path(plan).exists():
+        _say(f"{chosen.name}: {chosen.expect}")
     ahead = outlook(chosen, store, workers)
     _say(ahead.in_words())
     if dry_run:

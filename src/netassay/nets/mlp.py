@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from netassay.nets.activations import ACTIVATIONS
 from netassay.nets.initialisation import initialise
+
+# batch: by the statistics of the batch at hand, in training and testing alike, so that the loss has no hidden state
+NORMALISATIONS: dict[str, Callable[..., nn.Module]] = {
+    "batch": lambda width, dtype: nn.BatchNorm1d(width, track_running_stats=False, dtype=dtype),
+    "layer": lambda width, dtype: nn.LayerNorm(width, dtype=dtype),
+}
 
 
 class MLP(nn.Sequential):
     """`depth` hidden layers of `width`, each followed by the activation, and a linear output.
 
     Layers are named layer1, layer2, ..., output. depth 0 is a linear map. Inputs of any shape are flattened from
-    dimension 1 on. Weights are drawn from `generator` alone, by a rule of `nets.initialisation`.
+    dimension 1 on. `normalisation` ("none", "batch", "layer"; named norm1, norm2, ...) stands between a hidden layer
+    and its activation; with `residual` every hidden layer but the first adds its result to its input. Weights are
+    drawn from `generator` alone, by a rule of `nets.initialisation`.
     """
 
     def __init__(
@@ -27,19 +37,37 @@ class MLP(nn.Sequential):
         width: int = 200,
         activation: str = "tanh",
         bias: bool = True,
+        normalisation: str = "none",
+        residual: bool = False,
         initialisation: str = "pytorch",
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+        hidden: list[list[str]] = []
         fan_in = inputs
         for i in range(1, depth + 1):
-            layers[f"layer{i}"] = _linear(fan_in, width, bias, dtype)
-            layers[f"{activation}{i}"] = ACTIVATIONS[activation]()
+            group: dict[str, nn.Module] = {f"layer{i}": _linear(fan_in, width, bias, dtype)}
+            if normalisation != "none":
+                group[f"norm{i}"] = NORMALISATIONS[normalisation](width, dtype=dtype)
+            group[f"{activation}{i}"] = ACTIVATIONS[activation]()
+            layers |= group
+            hidden.append(list(group))
             fan_in = width
         layers["output"] = _linear(fan_in, outputs, bias, dtype)
         super().__init__(layers)
+        self.residual, self.hidden = residual, hidden
         initialise(self, initialisation, generator)
+
+    def forward(self, input: Tensor) -> Float[Tensor, "n outputs"]:
+        modules = dict(self.named_children())
+        x = modules["flatten"](input)
+        for i, group in enumerate(self.hidden):
+            result = x
+            for name in group:
+                result = modules[name](result)
+            x = x + result if self.residual and i else result
+        return modules["output"](x)
 
 
 def _linear(fan_in: int, fan_out: int, bias: bool, dtype: torch.dtype) -> nn.Linear:

@@ -5,9 +5,9 @@ kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,32 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 Kind = Literal["hessian", "ggn"]
+
+
+@runtime_checkable
+class Symmetric(Protocol):
+    """A symmetric matrix at one set of weights, and its diagonal blocks, known by their products alone."""
+
+    @property
+    def blocks(self) -> Mapping[str, Sequence[str]]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def loss(self) -> float: ...
+
+    def block_size(self, name: str) -> int: ...
+
+    def product(self, v: Tensor) -> Tensor: ...
+
+    def block_product(self, name: str, v: Tensor) -> Tensor: ...
 
 
 class Curvature:
@@ -53,13 +79,13 @@ class Curvature:
         if kind not in ("hessian", "ggn"):
             raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
         self.kind = kind
-        self.blocks = resolve_blocks(model, blocks)
+        self.blocks: Mapping[str, Sequence[str]] = resolve_blocks(model, blocks)
         self.products: Counter[str | None] = Counter()
         self._model, self._batches = model, batches
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
         evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
-        self.loss = sum(float(e.loss.detach()) * e.weight for e in evaluations)
+        self.loss: float = sum(float(e.loss.detach()) * e.weight for e in evaluations)
         tape = HessianTape if kind == "hessian" else GaussNewtonTape
         with torch.enable_grad():
             try:
@@ -80,6 +106,11 @@ class Curvature:
     def names(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of the flat vectors."""
         return tuple(self._parameters)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of weights of each parameter, in the order of the flat vectors."""
+        return {name: p.numel() for name, p in self._parameters.items()}
 
     @property
     def size(self) -> int:
@@ -127,7 +158,7 @@ class Curvature:
     ) -> None:
         self.release()
 
-    def _block(self, name: str) -> tuple[str, ...]:
+    def _block(self, name: str) -> Sequence[str]:
         if name not in self.blocks:
             known = ", ".join(map(repr, self.blocks)) or "none; give blocks= when building the curvature"
             raise ModelError(f"there is no block {name!r}; known: {known}")
@@ -136,7 +167,7 @@ class Curvature:
     def _size(self, names: Sequence[str]) -> int:
         return sum(self._parameters[name].numel() for name in names)
 
-    def _columns(self, block: str | None, names: tuple[str, ...], v: Tensor) -> Tensor:
+    def _columns(self, block: str | None, names: Sequence[str], v: Tensor) -> Tensor:
         size = self._size(names)
         if not isinstance(v, Tensor) or v.is_complex():
             kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
@@ -158,7 +189,7 @@ class Curvature:
             return torch.zeros_like(v)
         return torch.stack([self._multiply(names, column) for column in v.unbind(1)], dim=1)
 
-    def _multiply(self, names: tuple[str, ...], v: Tensor) -> Tensor:
+    def _multiply(self, names: Sequence[str], v: Tensor) -> Tensor:
         sizes = [self._parameters[name].numel() for name in names]
         parts = {n: part.view_as(self._parameters[n]) for n, part in zip(names, v.split(sizes), strict=True)}
         try:

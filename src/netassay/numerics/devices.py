@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ def device(name: str) -> torch.device:
         last = torch.cuda.device_count() - 1
         raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{last}")
     return chosen
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be had on a device, None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return None
 
 
 def environment() -> dict[str, Any]:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netassay.errors import NotFinite
+from netassay.errors import ModelError, NotFinite
+from netassay.numerics import devices
 
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
@@ -57,6 +58,7 @@ class Subspace:
         self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.size, self.capacity, self.dimension, self.products = size, min(capacity, size), 0, 0
+        _require_room(self.capacity, size, dtype, device)
         self._product = product
         self._basis = torch.empty(self.capacity, size, dtype=dtype, device=device)
         self._images = torch.empty_like(self._basis)
@@ -128,6 +130,20 @@ class Subspace:
             v = v / norm
             if norm > 0.7:  # little was taken off, so little cancelled (Daniel, Gragg, Kaufman, Stewart 1976)
                 return v
+
+
+def _require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
+    """ModelError if basis and images would not fit into memory: allocating them would end the process later on."""
+    free = devices.free_memory(device)
+    vector = size * dtype.itemsize
+    if free is not None and 2 * capacity * vector > free:
+        fit = free // (2 * vector)
+        k = max(0, (fit - 12) // 2) if fit >= 24 else 0
+        raise ModelError(
+            f"{2 * capacity} vectors of {size:,} numbers need {2 * capacity * vector / 1e9:.1f} GB, and on {device} "
+            f"{free / 1e9:.1f} GB are free: {2 * fit} vectors fit, room for k up to {k}; ask for fewer eigenvalues, "
+            "for blocks instead of the whole, or for float32"
+        )
 
 
 def error_bounds(values: Tensor, norms: Tensor, k: int, outside: float = -math.inf) -> Float[Tensor, " k"]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from netassay.errors import ModelError
-from netassay.numerics.curvature import Curvature
+from netassay.numerics.curvature import Symmetric
 from netassay.numerics.eigen import (
     Eigenpairs,
     Product,
@@ -27,6 +27,8 @@ from netassay.numerics.eigen import (
 )
 from netassay.numerics.sharpness import Sharpness
 
+# a cold start stops when the leader has converged and leaves its neighbours half seen: the first search comes early
+EARLY = 4
 _TINY = 1e-300  # keeps a zero denominator from being one
 
 
@@ -52,10 +54,11 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector
-    searches for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products`
-    are spent on one matrix in one step outside searches, whatever is left shows in the errors. Of each block
-    the `block_k` largest are followed (default k). Memory: k + `remember` vectors a matrix.
+    again when it may have caught up by the drift seen so far; every `probe_every` steps (and, where that
+    is 10 or more, at step 4) a random vector searches for a leader that was never in the subspace.
+    `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
+    searches, whatever is left shows in the errors. Of each block the `block_k` largest are followed
+    (default k). Memory: k + `remember` vectors a matrix.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Follower:
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
 
-    def follow(self, curvature: Curvature) -> Sharpness:
+    def follow(self, curvature: Symmetric) -> Sharpness:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
@@ -121,7 +124,7 @@ class Follower:
                 f"the state of the follower lacks {error}; give all that Follower.state() returned"
             ) from None
 
-    def _matrix(self, name: str | None, product: Product, curvature: Curvature) -> Eigenpairs:
+    def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
         capacity = max(24, 2 * k + self.remember + 12)
@@ -150,7 +153,7 @@ class Follower:
         return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
-        searching = self.step % self.probe_every == 0
+        searching = self.step % self.probe_every == 0 or self.step == EARLY < self.probe_every // 2
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, ~inside)
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
@@ -245,7 +248,9 @@ def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
     """
     residual, value = ritz.residuals[i], float(ritz.values[i])
     low = min(float(rivals.lowest), float(ritz.values[-1]))
-    depth = max(value, (value - low) / 2, 1e-3 * abs(low), _TINY)
+    # of a matrix that is zero but for rounding the residual is all there is
+    least = max(1e-6 * float(ritz.norms[i]), torch.finfo(residual.dtype).tiny)
+    depth = max(value, (value - low) / 2, 1e-3 * abs(low), least)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
     gaps = value - rivals.values
     angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1

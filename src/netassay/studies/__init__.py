@@ -1,3 +1,6 @@
 """The studies, siblings that never import each other. A new one is a folder here and a word below."""
 
-STUDIES = ("capacity", "edge", "aitac")
+STUDIES = ("capacity", "edge", "edge-stepsize", "aitac")
+
+TRACKED = ("edge-tracker",)
+"""Kinds of runs that a user's own loop writes: they have pages and a summary, and nothing here can perform them."""

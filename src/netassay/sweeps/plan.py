@@ -6,6 +6,7 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, did_you_mean, read
 from netassay.errors import ConfigError
-from netassay.study import find, names
+from netassay.study import Study, find, names
 
 MOST_RUNS = 1_000_000
 
@@ -62,6 +63,22 @@ class Plan(BaseModel):
             message = str(refused)
             raise ConfigError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
+    @classmethod
+    def named(cls, word: Path | str) -> Self:
+        """The plan in a file, or the one that a study ships, as STUDY:NAME ("edge:depth").
+
+        ConfigError tells the plans that are shipped where there is none of that name.
+        """
+        study, colon, name = str(word).partition(":")
+        if not colon or study not in names() or Path(word).exists():
+            return cls.from_file(word)
+        known = {
+            home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
+        }
+        if name not in known:
+            raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, known)}")
+        return cls(**tomllib.loads(known[name].read_text(encoding="utf-8")))
+
     @property
     def size(self) -> int:
         """Runs before equal ones are joined."""
@@ -102,8 +119,13 @@ class Plan(BaseModel):
 
 def shipped(name: str) -> list[Plan]:
     """The plan of that name of every study that ships one, in the order of the studies."""
-    homes = [resources.files(f"netassay.studies.{study}") / "plans" / f"{name}.toml" for study in names()]
-    return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes if home.is_file()]
+    homes = [home for study in names() for home in _plans(study) if home.name == f"{name}.toml"]
+    return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes]
+
+
+def _plans(study: str) -> list[Traversable]:
+    folder = resources.files(Study(study).package) / "plans"
+    return sorted(folder.iterdir(), key=lambda home: home.name) if folder.is_dir() else []
 
 
 def _in_words(error: Any) -> str:

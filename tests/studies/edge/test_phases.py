@@ -80,6 +80,16 @@ def test_beginning_above_the_edge_is_no_crossing_and_the_edge_begins_when_it_com
     assert found[0].first_step == 10
 
 
+def test_falling_far_and_coming_back_is_a_crossing_from_below():
+    steps = np.arange(40)
+    ratios = np.concatenate([[900.0, 30.0, 0.5, 0.1], np.linspace(0.15, 0.95, 10), np.full(26, 1.02)])
+    found = phases(steps, ratios, FLAT)
+    assert names(found) == ["sharpening", "crossing", "edge"]
+    assert (named(found, "sharpening").first_step, named(found, "crossing").first_step) == (3, 14)
+    never_back = np.concatenate([np.linspace(3, 1.3, 10), np.full(10, 1.05), np.linspace(0.7, 0.2, 20)])
+    assert names(phases(steps, never_back, FLAT)) == ["edge"]
+
+
 def test_catapult_is_a_spike_of_the_loss_with_a_fall_of_the_sharpness():
     steps = np.arange(0, 41, 2)
     losses = np.concatenate([[1.0, 1.5, 4.0, 8.0, 4.0, 2.0, 1.2], np.linspace(0.9, 0.5, 34)])

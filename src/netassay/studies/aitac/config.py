@@ -113,7 +113,7 @@ class AitacConfig(Config):
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in 16 bits, weights and sums in 32 (autocast); two to three times as fast here."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of first weights, order, augmentation and dropout."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])

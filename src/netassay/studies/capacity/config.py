@@ -73,7 +73,7 @@ class CapacityConfig(Config):
     stop: bool = True
     """Whether a try ends as soon as it meets the criterion; otherwise it goes through all its steps."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of the first weights."""
 
     @model_validator(mode="after")

@@ -4,48 +4,51 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from netassay.config import Config
+from netassay.studies.edge.setting import Setting
+
+OPTIMISER_SETTINGS: dict[str, dict[str, float]] = {
+    "gd": {},
+    "polyak": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9},
+    "adam": {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "rmsprop": {"beta2": 0.99, "epsilon": 1e-8},
+    "sgd": {"batch_size": 32.0},
+    "sam": {"rho": 0.05},
+}
+"""Which keys mean something to which optimiser, and what each is where it is left out."""
 
 
-class EdgeConfig(Config):
-    """Full-batch gradient descent on one network, its sharpness followed as a whole and layer by layer."""
+class EdgeConfig(Setting):
+    """Training of one network, its sharpness followed as a whole and layer by layer."""
 
     study: ClassVar[str] = "edge"
     example: ClassVar[str] = "netassay edge --depth 2 --width 200 --step-size 0.1 --steps 2000 --store runs"
 
-    data: Literal["digits"] = "digits"
-    """Training data: digits is scikit-learn's 1,797 images of 8 x 8 pixels."""
-
-    examples: int = Field(1500, ge=10, le=1797)
-    """Training examples; the images left over are the test set (at 1797 there is none)."""
-
-    depth: int = Field(2, ge=0, le=64)
-    """Hidden layers."""
-
-    width: int = Field(200, ge=1, le=65536)
-    """Units of each hidden layer."""
-
-    activation: Literal[
-        "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "softplus", "sigmoid", "hardtanh", "identity"
-    ] = "tanh"
-    """Activation function of the hidden layers."""
-
-    bias: bool = True
-    """Whether layers have biases."""
-
-    initialisation: Literal["pytorch", "xavier", "kaiming", "lecun", "orthogonal"] = "pytorch"
-    """Law of the first weights."""
-
-    loss: Literal["mse", "cross_entropy"] = "mse"
-    """mse is half the sum of squares per example to one-hot classes, averaged over examples (Cohen et al. 2021)."""
+    optimiser: Literal["gd", "polyak", "nesterov", "adam", "rmsprop", "sgd", "sam"] = "gd"
+    """gd is full-batch gradient descent; all but sgd take the whole training set at every step."""
 
     step_size: float = Field(0.1, gt=0)
-    """Step size eta of gradient descent."""
+    """Step size eta of the optimiser."""
+
+    momentum: float | None = Field(None, ge=0, lt=1)
+    """Momentum of polyak and nesterov, beta1 of adam; 0.9 if left out."""
+
+    beta2: float | None = Field(None, ge=0, lt=1)
+    """Averaging of squared gradients: adam (0.999 if left out) and rmsprop (0.99)."""
+
+    epsilon: float | None = Field(None, gt=0, lt=1)
+    """Added to the root of the averaged squares: adam and rmsprop; 1e-8 if left out."""
+
+    batch_size: int | None = Field(None, ge=1)
+    """Examples of each step of sgd; 32 if left out."""
+
+    rho: float | None = Field(None, ge=0)
+    """How far uphill sam takes its gradient; 0.05 if left out."""
 
     steps: int = Field(2000, ge=0, le=100_000_000)
-    """Steps of gradient descent."""
+    """Steps of the optimiser."""
 
     curvature_every: int = Field(10, ge=1)
     """Steps between measurements of the curvature; loss and gradient are recorded at every step."""
@@ -59,17 +62,77 @@ class EdgeConfig(Config):
     tolerance: float = Field(1e-3, gt=0, lt=1)
     """Relative error asked of each eigenvalue."""
 
+    gauss_newton: bool = False
+    """Whether to follow the sharpness of the Gauss-Newton matrix G too, and the top of H - G."""
+
+    alignment: bool = False
+    """Whether to measure the gradient's share in the leading eigenvectors and the directional sharpness."""
+
+    trace_products: int = Field(0, ge=0, le=10_000)
+    """Products a matrix for the trace, whole and per layer; 0 for none, else at least 6."""
+
+    density_steps: int = Field(0, ge=0, le=1000)
+    """Lanczos steps a matrix for the spectral density, whole and per layer; 0 for none, else at least 4."""
+
+    batch_probes: int = Field(0, ge=0, le=10_000)
+    """Mini-batches for the batch sharpness of sgd; 0 for none."""
+
+    projections: int = Field(0, ge=0, le=10_000)
+    """Random projections of the way from the start, by which runs with one start are compared; 0 for none."""
+
+    flow: bool = False
+    """Whether gradient flow is followed beside the descent, from the same start, to time eta x steps."""
+
+    central_flow: bool = False
+    """Whether the central flow is followed beside gradient descent (Cohen et al. 2025)."""
+
     divergence_factor: float = Field(1e3, gt=1)
     """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
 
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Seed of the first weights."""
+    @model_validator(mode="after")
+    def _combinations(self) -> EdgeConfig:
+        for line in refusals(self):
+            raise ValueError(line)
+        return self
 
-    dtype: Literal["float32", "float64"] = "float32"
-    """Arithmetic."""
+    def optimiser_settings(self) -> dict[str, float]:
+        """The optimiser's own keys as they are used: what was given, else what is usual."""
+        usual = OPTIMISER_SETTINGS[self.optimiser]
+        given = {key: getattr(self, key) for key in usual}
+        return {key: float(usual[key] if value is None else value) for key, value in given.items()}
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Where it runs: cpu, cuda or cuda:N."""
+
+def refusals(config: EdgeConfig) -> list[str]:
+    """What is wrong with a combination of optimiser and measurements, in words; empty where nothing is."""
+    found = []
+    method = config.optimiser
+    for key in sorted({key for keys in OPTIMISER_SETTINGS.values() for key in keys}):
+        value = getattr(config, key)
+        if value is not None and key not in OPTIMISER_SETTINGS[method]:
+            owners = ", ".join(name for name, keys in OPTIMISER_SETTINGS.items() if key in keys)
+            found.append(
+                f"{key} = {value} means nothing to optimiser {method!r}: leave it out, or choose {owners}"
+            )
+    if 0 < config.trace_products < 6:
+        found.append(f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6")
+    if 0 < config.density_steps < 4:
+        found.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
+    if config.batch_probes and method != "sgd":
+        found.append(
+            f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {method!r} has none of: "
+            "choose optimiser sgd, or leave it out"
+        )
+    if config.flow and method in ("adam", "rmsprop", "sam"):
+        found.append(
+            f"flow = true needs a method whose limit for small steps is gradient flow, which {method!r} is not: "
+            "choose gd, polyak, nesterov or sgd, or leave it out"
+        )
+    if config.central_flow and method != "gd":
+        found.append(
+            f"central_flow = true is the central flow of gradient descent, not of {method!r}: "
+            "choose optimiser gd, or leave it out"
+        )
+    return found
 
 
 def tiny() -> EdgeConfig:

@@ -1,9 +1,9 @@
-"""Full-batch gradient descent that looks at its own curvature."""
+"""Training that looks at its own curvature."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,19 +11,25 @@ from torch import Tensor, nn
 
 from netassay.errors import NotFinite
 from netassay.numerics.blocks import layer_blocks
+from netassay.numerics.combined import Preconditioned
 from netassay.numerics.curvature import Curvature
 from netassay.numerics.following import Follower
+from netassay.numerics.sharpness import Sharpness
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
+from netassay.studies.edge.instruments import Instrument, Look
 from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.optimisers import Optimiser
 from netassay.training import Diverged, Every, Metric
 
 
 class Descent:
-    """theta <- theta - eta grad L(theta) on the whole training set; a `training.Trainee`.
+    """A network on its way down by an optimiser; a `training.Trainee`.
 
-    Loss and gradient norms are measured at every step, everything else where `every` is due. There the gradient and
-    all Hessian products come from one kept graph, so that the step's gradient is paid once.
+    Loss and gradient norms of the whole training set are measured at every step (under mini-batches the norms only
+    with the curvature), everything else where `every` is due. There the gradient and all Hessian products come from
+    one kept graph, so that the step's gradient is paid once. `preconditioned` follows P^-1/2 H P^-1/2 where the
+    optimiser has a preconditioner.
     """
 
     def __init__(
@@ -32,13 +38,16 @@ class Descent:
         loss: Loss,
         data: Data,
         *,
-        step_size: float,
+        optimiser: Optimiser,
         every: Every,
         follower: Follower,
+        preconditioned: Follower | None = None,
+        instruments: Sequence[Instrument] = (),
         layers: bool = True,
     ) -> None:
         self.model, self.loss, self.data = model, loss, data
-        self.step_size, self.every, self.follower = step_size, every, follower
+        self.optimiser, self.every, self.follower = optimiser, every, follower
+        self.preconditioned, self.instruments = preconditioned, instruments
         self.blocks: Literal["layer"] | None = "layer" if layers else None
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.layers = layer_blocks(model)
@@ -46,56 +55,100 @@ class Descent:
         self.gradient: dict[str, Tensor] = {}
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        loss = self.loss(self.model(self.data.train.inputs), self.data.train.labels)
+        due = self.every.due(step)
+        with torch.set_grad_enabled(due or self.optimiser.every_step):
+            loss = self.loss(self.model(self.data.train.inputs), self.data.train.labels)
         if not math.isfinite(loss.item()):
             return {"loss": loss.item()}
-        if self.every.due(step):
+        if due:
             try:
                 seen = self._look(step)
             except NotFinite as cause:
                 raise Diverged({"loss": loss.item()}, str(cause)) from None
-        else:
+        elif self.optimiser.every_step:
             seen = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
+        else:
+            return {"loss": loss.item()}
         return {"loss": loss.item()} | quantities.norms("gradient_norm", self.gradient, self.layers) | seen
 
     def _look(self, step: int) -> dict[Metric, float]:
         """Curvature, performance and norms at the weights of `step`; leaves the gradient for `advance`."""
         batches = [(self.data.train.inputs, self.data.train.labels)]
-        with Curvature(self.model, self.loss, batches, blocks=self.blocks) as curvature:
-            sharpness = self.follower.follow(curvature)
-        sizes = [p.numel() for p in self.parameters.values()]
-        pieces = curvature.gradient.split(sizes)
-        self.gradient = {
-            name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)
-        }
         values = {name: p.detach() for name, p in self.parameters.items()}
         moved = {name: value - self.start[name] for name, value in values.items()}
+        with Curvature(self.model, self.loss, batches, blocks=self.blocks) as curvature:
+            sharpness = self.follower.follow(curvature)
+            self._keep_gradient(curvature)
+            scaled = self._preconditioned(curvature)
+            further: dict[Metric, float] = {}
+            if self.instruments:
+                way = torch.cat([m.reshape(-1) for m in moved.values()])
+                look = Look(
+                    step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers
+                )
+                for instrument in self.instruments:
+                    further |= instrument.read(look)
         return (
-            quantities.curvature(sharpness, self.step_size, values, self.layers)
+            quantities.curvature(sharpness, self._edge_ratio, values, self.layers)
+            | ({} if scaled is None else quantities.preconditioned(scaled, self._edge_ratio))
             | quantities.performance(self.model, self.loss, self.data.train, self.data.test)
             | quantities.norms("parameter_norm", values, self.layers)
             | quantities.norms("distance", moved, self.layers)
+            | further
         )
 
-    @torch.no_grad()
+    def _keep_gradient(self, curvature: Curvature) -> None:
+        pieces = curvature.gradient.split([p.numel() for p in self.parameters.values()])
+        self.gradient = {
+            name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)
+        }
+
+    def _preconditioned(self, curvature: Curvature) -> Sharpness | None:
+        diagonal = self.optimiser.preconditioner(self.gradient)
+        if diagonal is None or self.preconditioned is None:
+            return None
+        return self.preconditioned.follow(Preconditioned(curvature, diagonal))
+
+    def _edge_ratio(self, value: float) -> float:
+        norm = quantities.norms("gradient_norm", self.gradient, {})[("gradient_norm", "")]
+        return self.optimiser.edge_ratio(value, norm)
+
     def advance(self) -> None:
-        for name, p in self.parameters.items():
-            # torch refuses a factor that the arithmetic cannot hold; the largest it can hold overflows as well
-            p.sub_(self.gradient[name], alpha=min(self.step_size, torch.finfo(p.dtype).max))
+        self.optimiser.advance(self.gradient, self._gradient_of)
+
+    def _gradient_of(self, examples: Tensor | None) -> dict[str, Tensor]:
+        """Gradient at the weights as they are now, of some of the training examples or of all."""
+        x, y = self.data.train
+        if examples is not None:
+            x, y = x[examples], y[examples]
+        found = torch.autograd.grad(self.loss(self.model(x), y), list(self.parameters.values()))
+        return dict(zip(self.parameters, found, strict=True))
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        groups = {"model": self.model.state_dict(), "start": self.start, "follower": self.follower.state()}
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(), "start": self.start, "follower": self.follower.state(),
+            "optimiser": self.optimiser.state(),
+        }  # fmt: skip
+        if self.preconditioned is not None:
+            groups["preconditioned"] = self.preconditioned.state()
+        groups |= {instrument.name: instrument.state() for instrument in self.instruments}
         return {
             f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
-        }, {}
+        }, {"data": self.data.digest()}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "start": {}, "follower": {}}
+        self.data.require(facts["data"])
+        groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
-            groups[group][name] = tensor
+            groups.setdefault(group, {})[name] = tensor
         self.model.load_state_dict(groups["model"])
         self.start = {name: tensor.to(self.start[name]) for name, tensor in groups["start"].items()}
         self.follower.load(groups["follower"])
+        self.optimiser.load(groups.get("optimiser", {}))
+        if self.preconditioned is not None:
+            self.preconditioned.load(groups["preconditioned"])
+        for instrument in self.instruments:
+            instrument.load(groups.get(instrument.name, {}))

@@ -12,9 +12,11 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def mse(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Half the sum of squares to the one-hot class, averaged over examples (Cohen et al. 2021)."""
-    target = F.one_hot(labels, output.shape[1]).to(output.dtype)
+def mse(
+    output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"] | Float[Tensor, "n classes"]
+) -> Float[Tensor, ""]:
+    """Half the sum of squares to the one-hot class or given targets, averaged over examples (Cohen et al. 2021)."""
+    target = labels if labels.is_floating_point() else F.one_hot(labels, output.shape[1]).to(output.dtype)
     return 0.5 * (output - target).square().sum(dim=1).mean()
 
 
@@ -24,6 +26,19 @@ def cross_entropy(output: Float[Tensor, "n classes"], labels: Int[Tensor, " n"])
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+@torch.no_grad()
+def constant_loss(name: str, labels: Int[Tensor, " n"] | Float[Tensor, "n outputs"]) -> float:
+    """The named loss of the best output that is the same for every example: what there is to beat.
+
+    mse: half the targets' variance, summed over outputs; cross_entropy: the entropy of the classes' shares, in nats.
+    """
+    target = labels if labels.is_floating_point() else F.one_hot(labels)
+    target = target.double()
+    if name == "mse":
+        return 0.5 * (target - target.mean(dim=0)).square().sum(dim=1).mean().item()
+    return torch.special.entr(target.mean(dim=0)).sum().item()
 
 
 @torch.no_grad()

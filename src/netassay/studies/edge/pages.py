@@ -11,6 +11,7 @@ import polars as pl
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.assay import phase_table
+from netassay.studies.edge.quantity_pages import limit, quantities
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _MOST_SERIES = 42
@@ -31,6 +32,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     return [
         _edge(measured, names, numbers, axis, notes),
         _layers(measured, names, numbers, axis),
+        *quantities(measured, names, axis),
         _phases(measured, names, axis),
         _runs(measured, names, numbers, axis),
     ]
@@ -84,9 +86,10 @@ def _edge(
         whole.filter(pl.col("name") == name).select(axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
-    rules = [
-        Rule(2 / size, f"2/η = {2 / size:.3g}", series=_only(runs, names, size)) for size in _step_sizes(runs)
-    ]
+    rules = _edges(runs, names)
+    plain = all(run.config.get("optimiser", "gd") in ("gd", "sgd") for run in runs)
+    ratio_title = "ηλ/2" if plain else "λ / threshold"
+    words = ", ηλ/2" if plain else " (of adaptive methods: the preconditioned one)"
     figures = [
         Figure(
             "edge-loss", "Training loss",
@@ -95,14 +98,14 @@ def _edge(
         ),
         Figure(
             "edge-sharpness", "Sharpness",
-            "Largest eigenvalue λ of the Hessian of the training loss. Dashed: 2/η, above which a quadratic with this "
-            "curvature diverges under gradient descent of step size η.",
+            "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which "
+            "a quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
             lines(sharpness, step, Axis("sharpness", title="sharpness λ"), axis, rules=rules), sharpness,
         ),
         Figure(
             "edge-ratio", "Distance from the edge",
-            "ηλ/2 of every run; 1 is the edge of stability.",
-            lines(ratio, step, Axis("edge_ratio", title="ηλ/2"), axis, rules=[Rule(1.0, "edge")]), ratio,
+            f"Sharpness over the optimiser's threshold{words}; 1 is the edge of stability.",
+            lines(ratio, step, Axis("edge_ratio", title=ratio_title), axis, rules=[Rule(1.0, "edge")]), ratio,
         ),
     ]  # fmt: skip
     text = (
@@ -212,14 +215,17 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
     return {"stated error": relative, "products": values["products"].sum() / values["step"].n_unique()}  # type: ignore[dict-item]
 
 
-def _step_sizes(runs: dict[Run, pl.DataFrame]) -> list[float]:
-    return sorted({run.config["step_size"] for run in runs})
-
-
-def _only(runs: dict[Run, pl.DataFrame], names: dict[Run, str], size: float) -> str | None:
-    """The series of a step size, if it is that of a single run."""
-    found = [names[run] for run in runs if run.config["step_size"] == size]
-    return found[0] if len(found) == 1 and len(names) > 1 else None
+def _edges(runs: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Rule]:
+    """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
+    held: dict[tuple[float, str], list[str]] = {}
+    for run in runs:
+        if (edge := limit(run)) is not None:
+            word = "2/η" if run.config.get("optimiser", "gd") in ("gd", "sgd") else "edge"
+            held.setdefault((edge, word), []).append(names[run])
+    return [
+        Rule(edge, f"{word} = {edge:.3g}", series=of[0] if len(of) == 1 and len(names) > 1 else None)
+        for (edge, word), of in sorted(held.items(), reverse=True)
+    ]
 
 
 def _too_many(names: dict[Run, str]) -> tuple[Note, ...]:

@@ -3,7 +3,8 @@
 With r = eta lambda / 2, lambda the sharpness of the whole network (or of one layer), at the measured steps:
 
 - crossing: the first measured step with r >= 1 whose predecessor has r < 1. A trajectory that begins with r >= 1 has
-  no crossing; it "starts above".
+  no crossing; it "starts above". If it falls below EDGE_LOW and comes back to 1 later, it is taken from that fall on
+  (adaptive methods begin so, with a preconditioner that is almost zero).
 - sharpening: from the smallest r before the crossing (without a crossing: before the largest r) up to it, if r grows by
   at least a tenth of its value on the way.
 - edge: from the crossing (of a trajectory that starts above: from its first r < EDGE_HIGH) to the last step with
@@ -67,6 +68,8 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     if not len(steps):
         return []
     found = []
+    first = _fallen(ratios)
+    steps, ratios = steps[first:], ratios[first:]
     above = ratios >= 1
     rises = np.flatnonzero(above[1:] & ~above[:-1]) + 1
     crossing = int(rises[0]) if len(rises) and not above[0] else None
@@ -81,6 +84,12 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     if edge := _edge(steps, ratios, crossing):
         found.append(_phase("edge", part, steps, ratios, *edge))
     return found
+
+
+def _fallen(ratios: np.ndarray) -> int:
+    """Where a trajectory that starts above and comes back from below begins; 0 for all others."""
+    low = np.flatnonzero(ratios < EDGE_LOW)
+    return int(low[0]) if ratios[0] >= 1 and len(low) and (ratios[low[0] :] >= 1).any() else 0
 
 
 def _edge(steps: np.ndarray, ratios: np.ndarray, crossing: int | None) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ A metric's part is "" for the whole network or the name of a layer; eigenvalues 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +28,28 @@ def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metr
 
 @torch.no_grad()
 def performance(model: nn.Module, loss: Loss, train: Examples, test: Examples) -> dict[Metric, float]:
-    """Accuracy on both sets and the loss on the test set; an empty test set gives no number."""
-    values: dict[Metric, float] = {("accuracy", "train"): accuracy(model(train.inputs), train.labels)}
+    """Accuracy on both sets and the loss on the test set.
+
+    An empty test set gives no number; a regression (targets of floating point) has no accuracy.
+    """
+    values: dict[Metric, float] = {}
+    classes = not train.labels.is_floating_point()
+    if classes:
+        values[("accuracy", "train")] = accuracy(model(train.inputs), train.labels)
     if len(test.labels):
         output = model(test.inputs)
-        values[("accuracy", "test")] = accuracy(output, test.labels)
         values[("test_loss", "")] = loss(output, test.labels).item()
+        if classes:
+            values[("accuracy", "test")] = accuracy(output, test.labels)
     return values
 
 
 def curvature(
-    sharpness: Sharpness, step_size: float, tensors: Mapping[str, Tensor], layers: Layers
+    sharpness: Sharpness, edge_ratio: Callable[[float], float], tensors: Mapping[str, Tensor], layers: Layers
 ) -> dict[Metric, float]:
-    """Sharpness of the whole and of each block with its error, residual, products and edge ratio eta lambda / 2.
+    """Sharpness of the whole and of each block with its error, residual, products and edge ratio.
+
+    `edge_ratio` divides an eigenvalue by the optimiser's threshold: for gradient descent eta lambda / 2.
 
     leading_weight is the share of each layer in the leading eigenvector, ||v_l||^2; the shares sum to one.
     `tensors` (the parameters) give names and sizes of the eigenvector's entries, in their order.
@@ -53,7 +62,7 @@ def curvature(
             ("sharpness", part): leading,
             ("sharpness_error", part): pairs.errors[0].item(),
             ("sharpness_residual", part): pairs.residuals[0].item(),
-            ("edge_ratio", part): step_size * leading / 2,
+            ("edge_ratio", part): edge_ratio(leading),
             ("products", part): float(pairs.products),
         }
     for rank, value in enumerate(sharpness.values.tolist(), start=1):
@@ -63,3 +72,18 @@ def curvature(
     return values | {
         ("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()
     }
+
+
+def preconditioned(sharpness: Sharpness, edge_ratio: Callable[[float], float]) -> dict[Metric, float]:
+    """The same of P^-1 H, whole and per block, whose ratio to the threshold takes the place of the Hessian's."""
+    values: dict[Metric, float] = {}
+    matrices: dict[str, Sharpness | Eigenpairs] = {"": sharpness, **sharpness.blocks}
+    for part, pairs in matrices.items():
+        leading = pairs.values[0].item()
+        values |= {
+            ("preconditioned_sharpness", part): leading,
+            ("preconditioned_sharpness_error", part): pairs.errors[0].item(),
+            ("preconditioned_products", part): float(pairs.products),
+            ("edge_ratio", part): edge_ratio(leading),
+        }
+    return values

@@ -1,0 +1,212 @@
+"""What is measured beside loss and sharpness, where a config asks for it: one instrument a question.
+
+An instrument reads a `Look` and gives numbers; what it remembers (only followers and flows do) is its state. Draws
+are keyed by seed and step, so that they need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from netassay.numerics.combined import Difference
+from netassay.numerics.curvature import Curvature
+from netassay.numerics.density import Density, curvature_density
+from netassay.numerics.directions import alignment, batch_sharpness, directional_sharpness
+from netassay.numerics.eigen import Eigenpairs
+from netassay.numerics.following import Follower
+from netassay.numerics.seeds import generator
+from netassay.numerics.sharpness import Sharpness
+from netassay.numerics.trace import Trace, curvature_trace
+from netassay.studies.edge.data import Examples
+from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.quantities import Layers
+from netassay.training import Metric
+
+
+@dataclass(frozen=True)
+class Look:
+    """The weights of one step, the curvature of the training loss there with its graph, and what was found."""
+
+    step: int
+    model: nn.Module
+    loss: Loss
+    train: Examples
+    curvature: Curvature
+    sharpness: Sharpness
+    distance: Tensor  # (P,) weights minus those of the start
+    layers: Layers
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    name: str
+
+    def read(self, look: Look) -> Mapping[Metric, float]: ...
+
+    def state(self) -> Mapping[str, Tensor]: ...
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+
+class Stateless:
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        pass
+
+
+class GaussNewton:
+    """Sharpness of the Gauss-Newton matrix G, whole and per layer, and the largest eigenvalue of H - G."""
+
+    name = "gauss_newton"
+
+    def __init__(self, follower: Follower, residual: Follower, blocks: Literal["layer"] | None) -> None:
+        self.follower, self.residual, self.blocks = follower, residual, blocks
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        batches = [(look.train.inputs, look.train.labels)]
+        with Curvature(look.model, look.loss, batches, kind="ggn", blocks=self.blocks) as ggn:
+            gauss_newton = self.follower.follow(ggn)
+            left = self.residual.follow(Difference(look.curvature, ggn))
+        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", left)
+
+    def state(self) -> Mapping[str, Tensor]:
+        both = {"ggn": self.follower.state(), "residual": self.residual.state()}
+        return {f"{which}/{key}": held for which, state in both.items() for key, held in state.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        for which, follower in (("ggn", self.follower), ("residual", self.residual)):
+            mine = {key: held for key, held in tensors.items() if key.startswith(f"{which}/")}
+            follower.load({key.removeprefix(f"{which}/"): held for key, held in mine.items()})
+
+
+def _tops(name: str, found: Sharpness) -> dict[Metric, float]:
+    values: dict[Metric, float] = {}
+    matrices: dict[str, Sharpness | Eigenpairs] = {"": found, **found.blocks}
+    for part, pairs in matrices.items():
+        values[(name, part)] = float(pairs.values[0])
+        values[(f"{name}_error", part)] = float(pairs.errors[0])
+    return values
+
+
+class Alignment(Stateless):
+    """Squared cosines of the gradient with the leading eigenvectors, and g'Hg / g'g whole and per layer."""
+
+    name = "alignment"
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        curvature = look.curvature
+        values: dict[Metric, float] = {
+            ("gradient_alignment", str(rank)): share
+            for rank, share in enumerate(
+                alignment(look.sharpness.vectors, curvature.gradient).tolist(), start=1
+            )
+        }
+        values[("directional_sharpness", "")] = directional_sharpness(curvature, curvature.gradient)
+        for name in curvature.blocks:
+            g = curvature.block_gradient(name)
+            norm = torch.linalg.vector_norm(g)
+            if float(norm) > 0:
+                unit = g / norm
+                bent = curvature.block_product(name, unit)
+                values[("directional_sharpness", name)] = float(unit.double() @ bent.double())
+        return values
+
+
+class TraceOf(Stateless):
+    """Trace of the Hessian, whole and per layer, with standard errors."""
+
+    name = "trace"
+
+    def __init__(self, products: int, seed: int) -> None:
+        self.products, self.seed = products, seed
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        draws = generator(self.seed, "trace", str(look.step))
+        found = curvature_trace(look.curvature, products=self.products, generator=draws)
+        values: dict[Metric, float] = {}
+        parts: dict[str, Trace] = {"": found, **found.blocks}
+        for part, one in parts.items():
+            values |= {("trace", part): one.value, ("trace_error", part): one.error}
+        return values
+
+
+class Spectrum(Stateless):
+    """Spectral density as the nodes and weights of a quadrature; of layer l the part is l:rank, of the whole :rank."""
+
+    name = "spectrum"
+
+    def __init__(self, steps: int, seed: int) -> None:
+        self.steps, self.seed = steps, seed
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        draws = generator(self.seed, "spectrum", str(look.step))
+        found = curvature_density(look.curvature, steps=self.steps, generator=draws)
+        values: dict[Metric, float] = {}
+        parts: dict[str, Density] = {"": found, **found.blocks}
+        for part, one in parts.items():
+            rule = zip(one.nodes[0].tolist(), one.weights[0].tolist(), strict=True)
+            for rank, (node, weight) in enumerate(rule, start=1):
+                values |= {
+                    ("spectrum_node", f"{part}:{rank}"): node,
+                    ("spectrum_weight", f"{part}:{rank}"): weight,
+                }
+        return values
+
+
+class BatchSharpnessOf(Stateless):
+    """Batch sharpness over mini-batches drawn as training draws them, and its ratio to 2 / eta."""
+
+    name = "batch_sharpness"
+
+    def __init__(self, probes: int, batch_size: int, step_size: float, seed: int) -> None:
+        self.probes, self.batch_size, self.step_size, self.seed = probes, batch_size, step_size, seed
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        draws = generator(self.seed, "batch sharpness", str(look.step))
+        count = len(look.train.labels)
+        picks = (torch.randperm(count, generator=draws)[: self.batch_size] for _ in range(self.probes))
+        found = batch_sharpness(
+            look.model, look.loss, [(look.train.inputs[at], look.train.labels[at]) for at in picks]
+        )
+        return {
+            ("batch_sharpness", ""): found.value,
+            ("batch_sharpness_error", ""): found.error,
+            ("batch_edge_ratio", ""): self.step_size * found.value / 2,
+        }
+
+
+class Projections(Stateless):
+    """The way from the start, seen in fixed random directions, the same for all runs of one network.
+
+    Entries are standard normal over sqrt(count): for two runs from one start, the distance of their projections
+    estimates that of their weights to about 1 / sqrt(2 count) relative (Johnson and Lindenstrauss 1984).
+    """
+
+    name = "projections"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        # the run's seed has no part in it: runs are compared with each other
+        return {
+            ("projection", str(i)): value
+            for i, value in enumerate(project(look.distance, self.count), start=1)
+        }
+
+
+def project(vector: Tensor, count: int) -> list[float]:
+    """`count` fixed random projections of a flat vector, drawn one row at a time to hold one row in memory."""
+    draws = generator(0, "projections")
+    v = vector.double().cpu()
+    return [
+        float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5
+        for _ in range(count)
+    ]

@@ -1,0 +1,90 @@
+"""What every experiment of the edge study is set in: data, a network, a loss, the first weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from netassay.config import Config
+
+_FROM_FILES = ("idx", "cifar10", "arrays")
+_EXAMPLES = {"digits": 1797, "mnist": 5000}
+
+
+class Setting(Config):
+    """A network of named architecture on named data, with a loss and the law and seed of its first weights."""
+
+    data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays"] = "digits"
+    """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];
+    mnist: 5,000 handwritten digits (extra [mnist]); from the disk: idx (Fashion-MNIST, MNIST), cifar10, arrays."""
+
+    path: str | None = Field(None, min_length=1, examples=["fashion-mnist", "cifar-10-batches-bin", "my.npz"])
+    """File or folder of the data from the disk: the folder of IDX files or of CIFAR-10's binary version; for arrays an
+    .npz file with x and y or a folder with x.npy and y.npy. Its bytes are not part of the run's name."""
+
+    examples: int = Field(1500, ge=1, le=10_000_000)
+    """Training examples (of chebyshev: points). The examples left over, or the data's own test set, are for testing."""
+
+    test_examples: int = Field(2000, ge=0, le=10_000_000)
+    """At most so many examples for testing."""
+
+    degree: int = Field(3, ge=0, le=64)
+    """Degree of the Chebyshev polynomial (data = chebyshev only)."""
+
+    network: Literal["mlp", "cnn"] = "mlp"
+    """Architecture. mlp: fully connected; cnn: 3 x 3 convolutions with 2 x 2 average pooling, for images."""
+
+    depth: int = Field(2, ge=0, le=64)
+    """Hidden layers (of cnn: convolutions)."""
+
+    width: int = Field(200, ge=1, le=65536)
+    """Units of each hidden layer (of cnn: channels)."""
+
+    activation: Literal[
+        "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "softplus", "sigmoid", "hardtanh", "identity"
+    ] = "tanh"
+    """Activation function of the hidden layers."""
+
+    bias: bool = True
+    """Whether layers have biases."""
+
+    normalisation: Literal["none", "batch", "layer"] = "none"
+    """Normalisation before each activation; batch takes the statistics of the set at hand, training or test."""
+
+    residual: bool = False
+    """Whether each hidden layer of the mlp but the first adds its result to its input."""
+
+    initialisation: Literal["pytorch", "xavier", "kaiming", "lecun", "orthogonal"] = "pytorch"
+    """Law of the first weights."""
+
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    """mse is half the sum of squares per example to one-hot classes, averaged over examples (Cohen et al. 2021)."""
+
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Seed of the first weights."""
+
+    dtype: Literal["float32", "float64"] = "float32"
+    """Arithmetic."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
+    """Where it runs: cpu, cuda or cuda:N."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Setting:
+        if self.data in _FROM_FILES and self.path is None:
+            raise ValueError(f"data = {self.data!r} comes from the disk: give path = its file or folder")
+        if self.data not in _FROM_FILES and self.path is not None:
+            raise ValueError(f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}), not "
+                             f"{self.data!r}")  # fmt: skip
+        most = _EXAMPLES.get(self.data, self.examples)
+        if self.examples > most:
+            raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {most}")
+        if self.data == "chebyshev" and self.loss != "mse":
+            raise ValueError(
+                f"loss = {self.loss!r} is for classes; chebyshev is a regression: use loss = 'mse'"
+            )
+        if self.network == "cnn" and (self.residual or self.data == "chebyshev"):
+            what = "residual = true is" if self.residual else "data = 'chebyshev' is"
+            raise ValueError(f"{what} for network = 'mlp' only")
+        return self

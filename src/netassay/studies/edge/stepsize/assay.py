@@ -1,0 +1,265 @@
+"""One search for the largest stable step size: curvature at the start, trials in rounds, gradient flow, in a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import torch
+from torch import nn
+
+from netassay import training
+from netassay.errors import DataError
+from netassay.numerics import devices
+from netassay.numerics.seeds import generator
+from netassay.numerics.sharpness import sharpness
+from netassay.runs import Run
+from netassay.studies.edge.data import Data
+from netassay.studies.edge.datasets import load
+from netassay.studies.edge.losses import LOSSES, constant_loss
+from netassay.studies.edge.networks import network
+from netassay.studies.edge.stepsize.config import StepSizeConfig
+from netassay.studies.edge.stepsize.descents import descend, together
+from netassay.studies.edge.stepsize.predictors import Sharpest, sharpest_on_flow
+from netassay.studies.edge.stepsize.search import Outcome, Trial, bracket, next_step_size
+
+CODES = {Outcome.TRAINED: 1.0, Outcome.UNFINISHED: 0.0, Outcome.DIVERGED: -1.0}
+"""Outcomes as the metric "outcome" holds them."""
+
+
+@dataclass
+class Findings:
+    """All that a search has found so far, and so all that its future depends on; JSON holds it exactly."""
+
+    data: str
+    """Digest of the training set it was found on."""
+    start: list[tuple[float, float]] = field(default_factory=list)
+    """Sharpness of each network at its first weights, and its estimated absolute error."""
+    trials: list[list[Trial]] = field(default_factory=list)
+    flows: list[Sharpest] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        return {"data": self.data, "start": self.start, "trials": self.trials, "flows": self.flows}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Findings:
+        return cls(
+            data=facts["data"],
+            start=[(value, error) for value, error in facts["start"]],
+            trials=[[Trial(s, Outcome(o), n, x) for s, o, n, x in trials] for trials in facts["trials"]],
+            flows=[Sharpest(*flow) for flow in facts["flows"]],
+        )
+
+
+class Search:
+    """The networks of a config, and what is to be done next with them."""
+
+    def __init__(self, config: StepSizeConfig, stop: Callable[[], bool]) -> None:
+        device, self.dtype = devices.device(config.device), getattr(torch, config.dtype)
+        self.config, self.stop, self.loss = config, stop, LOSSES[config.loss]
+        self.data: Data = load(config, dtype=self.dtype, device=device)
+        self.goal = config.goal * constant_loss(config.loss, self.data.train.labels)
+        if self.goal == 0:
+            raise DataError(
+                "every training example has the same target, so there is nothing to learn; give others"
+            )
+        self.batches = [(self.data.train.inputs, self.data.train.labels)]
+        self.networks: list[nn.Module] = [
+            network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device)
+            for i in range(config.seeds)
+        ]
+        batched = config.network == "mlp"
+        self.at_once = together(self.data.train, config.width, config.seeds) if batched else 1
+
+    def go_on(self, found: Findings) -> dict[training.Metric, float] | None:
+        """The next stage, kept in `found`: its numbers, empty when nothing is left, None when stopped meanwhile."""
+        if not found.start:
+            return self._start(found)
+        sizes = {i: size for i in range(len(self.networks)) if (size := self._next(found, i)) is not None}
+        if sizes:
+            return self._round(found, sizes)
+        if self.config.flow_steps and len(found.flows) < len(self.networks):
+            return self._flow(found)
+        return {}
+
+    def _next(self, found: Findings, i: int) -> float | None:
+        return next_step_size(found.trials[i], 2 / found.start[i][0], self.config.resolution)
+
+    def _start(self, found: Findings) -> dict[training.Metric, float]:
+        values: dict[training.Metric, float] = {}
+        for i, model in enumerate(self.networks):
+            seen = sharpness(
+                model,
+                self.loss,
+                self.batches,
+                tolerance=self.config.tolerance,
+                generator=generator(self.config.seed + i, "lanczos"),
+            )
+            # a start without positive curvature bounds no step: the search then begins at 1
+            value = max(float(seen.values[0]), 0.0)
+            found.start.append((value or 2.0, float(seen.errors[0])))
+            found.trials.append([])
+            values |= {
+                ("sharpness", self._part(i)): value,
+                ("sharpness_error", self._part(i)): float(seen.errors[0]),
+            }
+        return values
+
+    def _round(self, found: Findings, sizes: Mapping[int, float]) -> dict[training.Metric, float] | None:
+        trials: dict[int, Trial] = {}
+        ready = list(sizes)
+        for at in range(0, len(ready), self.at_once):
+            group = ready[at : at + self.at_once]
+            ended = descend(
+                [self.networks[i] for i in group],
+                self.loss,
+                self.data.train,
+                [sizes[i] for i in group],
+                goal=self.goal,
+                steps=self.config.steps,
+                divergence_factor=self.config.divergence_factor,
+                stop=self.stop,
+            )
+            if ended is None:
+                return None
+            trials |= dict(zip(group, ended, strict=True))
+        values: dict[training.Metric, float] = {}
+        for i, trial in trials.items():
+            found.trials[i].append(trial)
+            values |= {
+                ("step_size", self._part(i)): trial.step_size,
+                ("outcome", self._part(i)): CODES[trial.outcome],
+                ("trial_steps", self._part(i)): float(trial.steps),
+                ("trial_loss", self._part(i)): trial.loss,
+            }
+        return values
+
+    def _flow(self, found: Findings) -> dict[training.Metric, float] | None:
+        i = len(found.flows)
+        flow = sharpest_on_flow(
+            self.networks[i],
+            self.loss,
+            self.batches,
+            goal=self.goal,
+            most_steps=self.config.flow_steps,
+            tolerance=self.config.tolerance,
+            seed=self.config.seed + i,
+            stop=self.stop,
+        )
+        if flow is None:
+            return None
+        found.flows.append(flow)
+        numbers = flow._asdict() | {"reached": float(flow.reached), "steps": float(flow.steps)}
+        return {(f"flow_{name}", self._part(i)): value for name, value in numbers.items()}
+
+    def _part(self, i: int) -> str:
+        return f"seed {self.config.seed + i}"
+
+
+def assay(
+    config: StepSizeConfig,
+    recorder: training.Recorder,
+    *,
+    commit_seconds: float = 10.0,
+    watch: Callable[[int, Mapping[training.Metric, float]], None] = lambda step, values: None,
+) -> training.Result:
+    """Searches until nothing is left; a step is one stage: the start, a round of trials, the flow of one network.
+
+    What was found is committed like weights in training: the same keywords, the same promise on resuming.
+    """
+    search = Search(config, recorder.stop_requested)
+    checkpoint = recorder.latest()
+    step, found = 0, Findings(search.data.digest())
+    if checkpoint is not None:
+        step, found = checkpoint.step, Findings.from_facts(checkpoint.facts)
+        search.data.require(found.data)
+    committed = None if checkpoint is None else time.monotonic()
+    while True:
+        stopped = recorder.stop_requested()
+        values = None if stopped else search.go_on(found)
+        if values:
+            recorder.record(step, values)
+            watch(step, values)
+            step += 1
+        overdue = committed is None or time.monotonic() - committed >= commit_seconds
+        if overdue or not values:
+            recorder.commit(training.Checkpoint(step, {}, found.facts()))
+            committed = time.monotonic()
+        if values is None:
+            return training.Result(training.Outcome.INTERRUPTED, step, f"stopped after stage {step}")
+        if not values:
+            return training.Result(training.Outcome.FINISHED, step)
+
+
+def trials(run: Run) -> pl.DataFrame:
+    """Every trial of a run so far: seed, step_size, outcome, steps and loss at its end, in the order they were made."""
+    rows = _wide(run, ("step_size", "outcome", "trial_steps", "trial_loss"))
+    words = {code: str(outcome) for outcome, code in CODES.items()}
+    schema = {
+        "seed": pl.Int64,
+        "step_size": pl.Float64,
+        "outcome": pl.String,
+        "steps": pl.Int64,
+        "loss": pl.Float64,
+    }
+    return pl.DataFrame(
+        [(seed, row["step_size"], words[row["outcome"]], int(row["trial_steps"]), row["trial_loss"])
+         for seed, row in rows if "step_size" in row],
+        schema=schema, orient="row",
+    )  # fmt: skip
+
+
+def largest(run: Run) -> pl.DataFrame:
+    """One row a network: the largest step size that trained, the smallest above it that failed and how, and predictors.
+
+    Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow.
+    """
+    made, rows = trials(run), []
+    curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
+    for seed in sorted({seed for seed, _ in curvature}):
+        own = [
+            Trial(s, Outcome(o), n, x) for _, s, o, n, x in made.filter(pl.col("seed") == seed).iter_rows()
+        ]
+        found = bracket(own)
+        start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
+        rows.append({
+            "seed": seed, "largest": _known(found.largest), "failing": _known(found.failing),
+            "failing_outcome": found.failing_outcome or None, "trials": len(own),
+            "sharpness": start, "by_start": 2 / start if start else None,
+            "flow_sharpness": flow, "by_flow": 2 / flow if flow and flow > 0 else None,
+            "flow_reached": None if flow is None else bool(curvature[seed, "flow_reached"]),
+        })  # fmt: skip
+    schema: dict[str, Any] = {"seed": pl.Int64, "largest": pl.Float64, "failing": pl.Float64,
+                              "failing_outcome": pl.String, "trials": pl.Int64, "sharpness": pl.Float64,
+                              "by_start": pl.Float64, "flow_sharpness": pl.Float64, "by_flow": pl.Float64,
+                              "flow_reached": pl.Boolean}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema)
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """The trials, and the answer network by network."""
+    return {"trials": trials(run), "largest": largest(run)}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Medians over the networks, None for what is not known (yet), and the answers one by one."""
+    found = largest(run)
+    medians = {key: found[key].drop_nulls().median() for key in ("largest", "by_start", "by_flow")}
+    return {**medians, "trained": found["largest"].count(), "networks": found.to_dicts()}
+
+
+def _wide(run: Run, names: Sequence[str] | None) -> list[tuple[int, dict[str, float]]]:
+    """(seed, {metric: value}) of each stage and network that recorded any of `names`, in order."""
+    rows: dict[tuple[int, str], dict[str, float]] = {}
+    for step, name, part, value in run.metrics().iter_rows():
+        if part.startswith("seed ") and (names is None or name in names):
+            rows.setdefault((step, part), {})[name] = value
+    return [(int(part.removeprefix("seed ")), row) for (_, part), row in rows.items()]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,49 @@
+"""What is searched for the largest stable step size: a network of one architecture, from several first weights."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from netassay.studies.edge.setting import Setting
+
+
+class StepSizeConfig(Setting):
+    """The largest step size at which gradient descent still trains one architecture, from several first weights."""
+
+    study: ClassVar[str] = "edge-stepsize"
+    example: ClassVar[str] = (
+        "netassay edge-stepsize --activation relu --depth 4 --width 64 --examples 500 --store runs"
+    )
+
+    seeds: int = Field(3, ge=1, le=1000)
+    """Networks: the first weights of `seed`, seed + 1, ..."""
+
+    goal: float = Field(0.2, gt=0, lt=1)
+    """A network counts as trained when its loss is at most this multiple of the best constant output's loss."""
+
+    steps: int = Field(1000, ge=1, le=1_000_000)
+    """Most steps of gradient descent a trial; a network that is neither trained nor diverged by then failed too."""
+
+    resolution: float = Field(1.1, gt=1, le=4)
+    """The search ends when the smallest failing step size is at most this multiple of the largest that trains."""
+
+    divergence_factor: float = Field(1e3, gt=1)
+    """A trial counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
+
+    flow_steps: int = Field(2000, ge=0, le=10_000_000)
+    """Most Runge-Kutta steps of gradient flow, followed until it has trained for its largest sharpness; 0: no flow."""
+
+    tolerance: float = Field(1e-3, gt=0, lt=1)
+    """Relative error asked of each sharpness."""
+
+
+def tiny() -> StepSizeConfig:
+    """A config of a second or two that passes through every part of the study."""
+    return StepSizeConfig(
+        examples=100, width=8, depth=1, seeds=2, goal=0.9, steps=60, resolution=1.5, flow_steps=60
+    )
+
+
+CONFIG = StepSizeConfig

@@ -1,0 +1,103 @@
+"""Gradient descent of several networks of one shape at once, each at its own step size, to its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from netassay.studies.edge.data import Examples
+from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.stepsize.search import Outcome, Trial
+from netassay.training import diverged
+
+BATCHED_UP_TO = 40_000
+"""Numbers in one hidden layer's output for all examples up to which networks share their operations: above, a core is
+busy with one network already (benchmarks/stepsize.py)."""
+
+STOP_EVERY = 20
+
+
+def descend(
+    models: Sequence[nn.Module],
+    loss: Loss,
+    train: Examples,
+    step_sizes: Sequence[float],
+    *,
+    goal: float,
+    steps: int,
+    divergence_factor: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Trial] | None:
+    """Full-batch descent of each network from its weights, which stay as they are; None if `stop` said so meanwhile.
+
+    A trial ends when the loss is at most `goal`, not finite or beyond `divergence_factor` times the first, or after
+    `steps` steps. Networks of one trial share every operation (`torch.func.vmap`) and leave when they have ended.
+    """
+    networks = _Networks(models, loss, train)
+    going = list(range(len(models)))
+    first: list[float] = []
+    found: dict[int, Trial] = {}
+    for step in range(steps + 1):
+        if step % STOP_EVERY == 0 and stop():
+            return None
+        losses = networks.losses()
+        values = losses.detach().tolist()
+        first = first or values
+        for place, (i, value) in enumerate(zip(going, values, strict=True)):
+            end = _end(value, first[i], goal, divergence_factor, step == steps)
+            if end is not None:
+                found[i] = Trial(step_sizes[i], end, step, value)
+                going[place] = -1
+        stay = [place for place, i in enumerate(going) if i >= 0]
+        going = [i for i in going if i >= 0]
+        if not going:
+            break
+        networks.step(losses, [step_sizes[i] for i in going], stay)
+    return [found[i] for i in range(len(models))]
+
+
+def _end(value: float, first: float, goal: float, factor: float, last: bool) -> Outcome | None:
+    if not math.isfinite(value) or diverged(value, first, factor):
+        return Outcome.DIVERGED
+    if value <= goal:
+        return Outcome.TRAINED
+    return Outcome.UNFINISHED if last else None
+
+
+class _Networks:
+    """Weights of several networks of one shape, stacked, and their losses; a single one goes without stacking."""
+
+    def __init__(self, models: Sequence[nn.Module], loss: Loss, train: Examples) -> None:
+        self.model, self.train, self.loss = models[0], train, loss
+        stacked, buffers = stack_module_state(list(models))
+        assert not buffers, "the study's networks keep no buffers"
+        self.weights = {name: p.detach().requires_grad_() for name, p in stacked.items()}
+
+    def losses(self) -> Tensor:  # (B,)
+        if len(next(iter(self.weights.values()))) == 1:
+            return self._one({name: p[0] for name, p in self.weights.items()})[None]
+        return vmap(self._one)(self.weights)
+
+    def step(self, losses: Tensor, step_sizes: Sequence[float], stay: Sequence[int]) -> None:
+        gradients = torch.autograd.grad(losses.sum(), list(self.weights.values()))
+        whole = len(stay) == len(losses)
+        sizes = losses.new_tensor(step_sizes)
+        with torch.no_grad():
+            for (name, p), g in zip(list(self.weights.items()), gradients, strict=True):
+                eta = sizes.view(-1, *[1] * (p.ndim - 1))
+                if whole:
+                    p.addcmul_(g, eta, value=-1)
+                else:
+                    self.weights[name] = (p[list(stay)] - eta * g[list(stay)]).requires_grad_()
+
+    def _one(self, weights: dict[str, Tensor]) -> Tensor:
+        return self.loss(functional_call(self.model, weights, (self.train.inputs,)), self.train.labels)
+
+
+def together(train: Examples, width: int, networks: int) -> int:
+    """How many networks to descend at once: all of them while a layer's output is small, else one."""
+    return networks if len(train.inputs) * width <= BATCHED_UP_TO else 1

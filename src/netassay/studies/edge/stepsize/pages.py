@@ -1,0 +1,177 @@
+"""The map of largest stable step sizes over architectures, beside what the curvature predicts, from run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
+from netassay.runs import Run
+from netassay.studies.edge.stepsize.agreement import PREDICTORS, agreement
+from netassay.studies.edge.stepsize.assay import largest
+
+_NAMES = {"by_start": "2/λ₀", "by_flow": "2/max λ on the flow"}
+_NOT_ARCHITECTURE = ("seed", "seeds")
+_FIRST = ("activation", "depth", "width")
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """The map, how well it is predicted, and the answers one by one; runs without numbers are named as such."""
+    title = "Largest stable step size"
+    found = {run: largest(run) for run in runs}
+    silent = [run.id for run, frame in found.items() if not frame.height]
+    notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
+    found = {run: frame for run, frame in found.items() if frame.height}
+    if not found:
+        return [
+            Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))
+        ]
+    keys = _varied(list(found))
+    networks = pl.concat(
+        frame.select(
+            pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all()
+        )
+        for run, frame in found.items()
+    )
+    cells = _ordered(_cells(networks, keys), keys)
+    text = (
+        "Full-batch gradient descent from the same first weights, at step sizes bisected until the largest that trains "
+        "to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may begin "
+        "above it and fall to where the curvature is lower (catapult), or sharpen on its way and be thrown off."
+    )
+    return [
+        Section(title, text, (*notes, *_maps(cells, keys), _cell_table(cells, keys))),
+        Section("What predicts it", "", _prediction(networks)),
+        Section("Networks one by one", "", (_network_table(networks),)),
+    ]
+
+
+def _varied(runs: Sequence[Run]) -> list[str]:
+    """Config keys that tell architectures apart; activation and depth first, since they are the axes of the map."""
+    keys = [
+        key
+        for key in runs[0].config
+        if key not in _NOT_ARCHITECTURE and len({str(run.config.get(key)) for run in runs}) > 1
+    ]
+    return sorted(
+        keys,
+        key=lambda key: (
+            ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9
+        ),
+    )
+
+
+def _cells(networks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """One row an architecture: medians over its networks, and how many of them trained at all."""
+    by = list(keys) or ["run"]
+    return (
+        networks.group_by(by, maintain_order=True)
+        .agg(
+            pl.col("largest").median(),
+            pl.col("largest").min().alias("least"),
+            pl.col("largest").max().alias("most"),
+            *(pl.col(name).median() for name in PREDICTORS),
+            pl.col("largest").count().alias("trained"),
+            pl.len().alias("networks"),
+            (pl.col("failing_outcome") == "diverged").sum().alias("diverged above"),
+        )
+        .with_columns((pl.col("largest") / pl.col(name)).alias(f"over_{name}") for name in PREDICTORS)
+    )
+
+
+def _ordered(cells: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Numbers ascending, words by their median largest step size, so that the map reads from small to large."""
+    for key in reversed(keys):
+        rank = pl.col("largest").median().over(key) if cells[key].dtype == pl.String else pl.col(key)
+        cells = cells.sort(rank, pl.col(key), maintain_order=True, nulls_last=True)
+    return cells
+
+
+def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]:
+    if len(keys) != 2:
+        varied = ", ".join(keys) or "none"
+        return (Note(f"A map needs runs that differ in exactly two keys; these differ in: {varied}."),)
+    across, down = (keys[1], keys[0]) if cells[keys[0]].dtype == pl.String else (keys[0], keys[1])
+    x, y = (Axis(key, title=_title(key)) for key in (across, down))
+    wanted = {
+        "largest": (
+            "Largest step size that trains",
+            "Median over the networks of a cell, by bisection.",
+            "η*",
+        ),
+        "over_by_start": (
+            "Against the curvature at the start",
+            "The largest step size in multiples of 2/λ₀, λ₀ the sharpness at the first weights. 1: as on a quadratic.",
+            "η* λ₀ / 2",
+        ),
+        "over_by_flow": (
+            "Against the curvature along gradient flow",
+            "The largest step size in multiples of 2/max λ, the largest sharpness on gradient flow up to the goal. 1: "
+            "descent trains exactly as long as it stays near the flow.",
+            "η* max λ / 2",
+        ),
+    }
+    return tuple(
+        Figure(
+            f"stepsize-{name.replace('_', '-')}", words[0], words[1],
+            heat_map(cells, x, y, Axis(name, title=words[2], log=True)),
+            cells.select(*keys, name, "least", "most", "trained", "networks"),
+        )
+        for name, words in wanted.items()
+        if cells[name].count()
+    )  # fmt: skip
+
+
+def _title(key: str) -> str:
+    return {"depth": "hidden layers", "activation": "activation"}.get(key, key.replace("_", " "))
+
+
+def _cell_table(cells: pl.DataFrame, keys: Sequence[str]) -> Table:
+    names: Mapping[str, str] = {
+        "largest": "η* median", "least": "η* least", "most": "η* most", **_NAMES,
+        "over_by_start": "η*λ₀/2", "over_by_flow": "η* max λ/2",
+    }  # fmt: skip
+    return Table(
+        "stepsize-architectures", "Architectures",
+        "Medians over the networks of an architecture. trained: how many reached the goal at some step size; diverged "
+        "above: how many of them diverge, rather than fail to arrive in time, at the next larger step size tried.",
+        cells.rename(dict(names)), formats=dict.fromkeys(names.values(), ".3g"),
+    )  # fmt: skip
+
+
+def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
+    rows: list[dict[str, Any]] = [
+        {"predictor": _NAMES[name], **found._asdict()}
+        for name in PREDICTORS
+        if (found := agreement(networks["largest"], networks[name])) is not None
+    ]
+    if not rows:
+        return (
+            Note(
+                "A rank correlation needs at least three networks that trained and whose predictor is known."
+            ),
+        )
+    table = pl.DataFrame(rows).rename(
+        {"correlation": "rank correlation", "ratio_low": "ratio, lower quartile", "ratio": "ratio, median",
+         "ratio_high": "ratio, upper quartile"}
+    )  # fmt: skip
+    caption = (
+        "Spearman's rank correlation between predictor and largest step size over all networks (NaN where either is "
+        "the same everywhere), and the quartiles of largest step size / predictor."
+    )
+    formats = dict.fromkeys(table.columns[2:], ".3g")
+    return (Table("stepsize-prediction", "Predictors", caption, table, formats=formats),)
+
+
+def _network_table(networks: pl.DataFrame) -> Table:
+    names = {"largest": "η*", "failing": "fails at", "failing_outcome": "how", "sharpness": "λ₀",
+             "flow_sharpness": "max λ on the flow", "flow_reached": "flow reached the goal", **_NAMES}  # fmt: skip
+    numbers = ("largest", "failing", "sharpness", "flow_sharpness", "by_start", "by_flow")
+    return Table(
+        "stepsize-networks", "Networks",
+        "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. Where the "
+        "flow did not reach the goal within its steps, max λ is that of the part that was followed.",
+        networks.rename(names), formats={names[key]: ".4g" for key in numbers},
+    )  # fmt: skip

@@ -1,0 +1,116 @@
+"""Tracked trainings on the page: loss, sharpness beside the optimiser's own edge, layers, and what looking cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
+from netassay.runs import Run
+from netassay.studies.edge.tracker.assay import summary
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """All tracked runs together and each one's layers; runs without numbers are named as such."""
+    title = "Tracked trainings"
+    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in measured]
+    notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
+    if not measured:
+        return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
+    names = _names(list(measured))
+    numbers = pl.concat(
+        metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items()
+    )
+    text = (
+        "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
+        "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
+    )
+    return [
+        Section(title, text, (*notes, *_whole(numbers), _runs(names))),
+        Section("Tracked layers", "", _layers(numbers)),
+    ]
+
+
+def _names(runs: Sequence[Run]) -> dict[Run, str]:
+    """The user's names, told apart by id where they are not unique."""
+    given = [run.config.get("name") or run.id for run in runs]
+    return {
+        run: name if given.count(name) == 1 else f"{name} ({run.id[-12:]})"
+        for run, name in zip(runs, given, strict=True)
+    }
+
+
+def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
+    run, step = Axis("run"), Axis("step", title="training step")
+    loss = _metric(numbers, "loss")
+    loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
+    pieces = [
+        frame.select("step", value, pl.concat_str("run", pl.lit(words)).alias("run"))
+        for name, words in (("sharpness", ": λ"), ("threshold", ": edge"))
+        if (frame := _metric(numbers, name)).height
+        for value in [pl.col(name).alias("sharpness")]
+    ]
+    ratio = _metric(numbers, "edge_ratio")
+    preconditioned = "preconditioned_sharpness" in numbers["name"].to_list()
+    # the edge of an adaptive method bounds the preconditioned Hessian, not this λ
+    sharpness = pieces[0] if preconditioned or len(pieces) == 1 else pl.concat(pieces)
+    figures = [
+        Figure("tracker-loss", "Loss", "The loop's own loss where it gave it, else the loss on the tracked examples.",
+               lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run), loss),
+        Figure("tracker-sharpness", "Sharpness and edge",
+               "λ, and the largest λ that is stable at the step size of the moment (not for adaptive methods, whose "
+               "edge is one of the preconditioned Hessian).",
+               lines(sharpness, step, Axis("sharpness", title="sharpness λ"), run), sharpness),
+    ]  # fmt: skip
+    if ratio.height:
+        figures.append(
+            Figure("tracker-ratio", "Distance from the edge", "Sharpness (for adaptive methods that of the "
+                   "preconditioned Hessian) over the edge; above 1 the steepest direction is unstable.",
+                   lines(ratio, step, Axis("edge_ratio", title="fraction of the edge"), run, rules=[Rule(1.0, "edge")]),
+                   ratio)
+        )  # fmt: skip
+        return tuple(figures)
+    return (
+        *figures,
+        Note("The edge is not known: no optimiser was given to the tracker, or one without a known edge."),
+    )
+
+
+def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
+    parts = numbers.filter((pl.col("name") == "sharpness") & (pl.col("part") != ""))
+    data = parts.select("run", "step", "part", pl.col("value").alias("sharpness"))
+    if not data.height:
+        return (Note("Layers were not tracked."),)
+    chart = small_multiples(
+        data, Axis("step", title="training step"), Axis("sharpness", title="layer sharpness λ"), Axis("part"),
+        Axis("run"), columns=3, width=168, height=140,
+    )  # fmt: skip
+    caption = "Largest eigenvalue of each layer's own block of the Hessian, on one scale."
+    return (Figure("tracker-layers", "Sharpness of each layer", caption, chart, data),)
+
+
+def _metric(numbers: pl.DataFrame, name: str) -> pl.DataFrame:
+    chosen = numbers.filter((pl.col("name") == name) & (pl.col("part") == ""))
+    return chosen.select("run", "step", pl.col("value").alias(name))
+
+
+def _runs(names: dict[Run, str]) -> Table:
+    rows = [
+        {"name": name, "run": run.id, "state": str(run.state), "model": run.config.get("model"),
+         "optimiser": run.config.get("optimiser"), **{k: v for k, v in summary(run).items() if k != "name"},
+         "message": run.message}
+        for run, name in names.items()
+    ]  # fmt: skip
+    table = pl.DataFrame(rows, infer_schema_length=None).rename(
+        {"edge_ratio": "fraction of the edge", "first_step_at_the_edge": "first step at the edge",
+         "share": "tracking / training time"}
+    )  # fmt: skip
+    formats = {
+        "loss": ".4g",
+        "sharpness": ".4g",
+        "fraction of the edge": ".3f",
+        "tracking / training time": ".1%",
+    }
+    return Table("tracker-runs", "Tracked runs", "Last numbers of each.", table, formats=formats)
