@@ -30,7 +30,7 @@ def fashion(tmp_path):
     kept = {}
     for part, n in sets.items():
         x, y = RNG.integers(0, 256, (n, 6, 5), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
-        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(x)))
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(x), mtime=0))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(y))
         kept[part] = x, y
     return tmp_path, kept
