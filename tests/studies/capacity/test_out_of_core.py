@@ -20,7 +20,13 @@ NUMBERS = [
     *("documents", "empty", "shortened", "dropped", "tokens", "vocabulary", "n", "n_with_empty"),
     *("predictions", "degrees_of_freedom", "degrees_of_freedom_with_empty", "largest_support"),
 ]
-ARRAYS = ("contexts_by_length", "predictions_by_length", "certain_by_length", "branches_by_length", "widest_by_length")
+ARRAYS = (
+    "contexts_by_length",
+    "predictions_by_length",
+    "certain_by_length",
+    "branches_by_length",
+    "widest_by_length",
+)
 
 
 @contextmanager
