@@ -46,6 +46,23 @@ def test_the_rank_does_not_grow_with_tokens_or_contexts():
         assert head.gap_nats() < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "s", "gap"), [(200, 3, 1e-12), (750, 1, 1e-15), (750, 2, 1e-12), (750, 3, 1e-10)]
+)
+def test_the_gap_that_float64_holds_at_the_size_of_text(vocabulary, s, gap):
+    """Supports anywhere on the circle, neighbours among them, by logits whose rank is measured."""
+    r = np.random.default_rng(1)
+    supports = [r.choice(vocabulary, s, replace=False) for _ in range(60)]
+    probabilities = [(p + 1e-6) / (p + 1e-6).sum() for p in r.dirichlet(np.ones(s), 60)]
+    head = low_rank_head(supports, probabilities, vocabulary)
+    logits = head.context_factors @ head.token_factors.T
+    assert np.linalg.matrix_rank(logits) <= head.rank == 2 * s
+    shifted = logits - logits.max(1, keepdims=True)
+    log_q = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    divergences = [p @ (np.log(p) - row[g]) for p, row, g in zip(probabilities, log_q, supports, strict=True)]
+    assert max(divergences) < gap
+
+
 def test_the_product_vanishes_on_the_support_and_nowhere_else():
     angles = np.array([0.3, 1.9, 4.0])
     c = vanishing(angles)
