@@ -50,7 +50,7 @@ def test_simulated_is_said_wherever_the_atlas_goes(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["simulated"] is True
     run("atlas", "info", "s")
     out = capsys.readouterr().out
-    assert re.search(r"simulated +True", out)
+    assert re.search(r"simulated +true", out)
     assert "simulated: 16 factors" in out
     pytest.importorskip("anndata", reason="the extra anndata is not installed")
     run("atlas", "export", "s", "s.h5ad")

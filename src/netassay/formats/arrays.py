@@ -7,6 +7,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -62,7 +63,7 @@ def _parse(where: str, data: bytes) -> np.ndarray:
         version = npy.read_magic(stream)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = header(stream)
-    except (ValueError, UnicodeDecodeError) as cause:
+    except (ValueError, TokenError) as cause:
         raise DataError(f"{where}: byte 0: expected the header of a .npy array, found: {cause}") from None
     if dtype.hasobject:
         raise DataError(

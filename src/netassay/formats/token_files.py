@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def _npy(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TokenError) as error:
         raise DataError(
             f"{path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a dtype for "
             "raw integers"

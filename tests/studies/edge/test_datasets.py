@@ -9,6 +9,7 @@ import torch
 
 from netassay.errors import ConfigError, DataError, RunFailed
 from netassay.performing import perform
+from netassay.runs import Store
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.datasets import load
 from netassay.studies.edge.losses import LOSSES, constant_loss
@@ -199,4 +200,4 @@ def test_data_that_is_not_there_leaves_no_run(tmp_path):
     for study in (EdgeConfig, StepSizeConfig):
         with pytest.raises(DataError, match="train-images"):
             perform(study(data="idx", path=str(tmp_path)), tmp_path / "runs")
-    assert not (tmp_path / "runs").exists()
+    assert not Store(tmp_path / "runs").runs()
