@@ -9,7 +9,7 @@
     const entry = clone.usermeta && clone.usermeta.legendEntry;
     if (entry) narrowLegends(clone, Math.max(1, Math.floor((width - 60) / entry)));
     if (clone.facet && clone.columns && clone.spec) {
-      const axis = 64, label = clone.usermeta.labelWidth || 0, gap = 24 + label;
+      const axis = 64, label = (clone.usermeta && clone.usermeta.labelWidth) || 0, gap = 24 + label;
       width -= label;
       const columns = Math.max(1, Math.min(clone.columns, Math.floor((width - axis + gap) / (NARROWEST_PANEL + gap))));
       clone.columns = columns;

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 500
 """Rows of a table that a page shows; its CSV holds them all."""
 
-_SHORT = 24  # characters that are never broken into two lines
+_SHORT = 40  # characters that are never broken into two lines; the id of a run is shorter
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 

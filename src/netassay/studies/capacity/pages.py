@@ -216,4 +216,4 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         table.select(kept).sort("trained", "contexts", nulls_last=True),
         formats={"criterion": ".3g", "least gap": ".2g"},
     )  # fmt: skip
-    return Section("Runs", "", (item,))
+    return Section("Runs of the capacity study", "", (item,))

@@ -205,7 +205,7 @@ def _runs(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.Data
         "layers.",
         pl.DataFrame(rows, infer_schema_length=None), formats=formats,
     )  # fmt: skip
-    return Section("Runs", "", (table,))
+    return Section("Runs of the edge study", "", (table,))
 
 
 def _quality(values: pl.DataFrame) -> dict[str, float | None]:
