@@ -27,13 +27,14 @@ def predict(
 ) -> Float[Tensor, "n outputs"]:
     """Outputs of `model` in evaluation mode, on the CPU; the model's mode is restored.
 
-    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 computes under
-    autocast; outputs are float32 all the same.
+    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the
+    matrix products, all but the last; outputs are float32 all the same. AI-TAC goes through `Folded`, any other model
+    through its own forward, under autocast.
     """
     device = next(model.parameters()).device
     found = []
     with evaluating(model), torch.inference_mode(), autocast(device, precision):
-        forward = Folded(model, precision) if isinstance(model, AITAC) else _from_codes(model)
+        forward = Folded(model, precision) if type(model) is AITAC else _from_codes(model)
         for part in codes.split(batch):
             here = part.to(device)
             output = forward(here).float()
