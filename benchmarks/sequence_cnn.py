@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -22,8 +23,10 @@ from torch import Tensor, nn
 
 from netassay import pearson_loss
 from netassay.nets import AITAC
+from netassay.studies.aitac.folded import Folded
+from netassay.studies.aitac.predicting import predict
 
-LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH = 251, 81, 100, 200
+LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH, MANY = 251, 81, 100, 200, 4000
 MFLOP_FORWARD, MFLOP_STEP = 138, 403  # of one sequence, by the definition of the convolutions
 
 
@@ -73,13 +76,18 @@ def training(model: nn.Module, x: Tensor, bf16: bool, fused: bool) -> Callable[[
     return step
 
 
-def inference(model: nn.Module, x: Tensor, bf16: bool) -> Callable[[], object]:
+def inference(model: nn.Module, x: Tensor) -> Callable[[], object]:
     def run() -> Tensor:
         model.eval()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.inference_mode():
             return model(x)
 
     return run
+
+
+def predictions(model: nn.Module, codes: Tensor, precision: torch.dtype) -> Callable[[], object]:
+    """The whole way from codes of bases to outputs, what is prepared once a call included."""
+    return lambda: predict(model, codes, precision=precision)
 
 
 def rates(jobs: dict[str, tuple[Callable[[], object], float]], repeats: int) -> dict[str, float]:
@@ -97,6 +105,7 @@ def rates(jobs: dict[str, tuple[Callable[[], object], float]], repeats: int) -> 
 
 def speed(repeats: int) -> None:
     x, y = dna(PUBLISHED_BATCH), dna(BATCH)
+    many = torch.randint(0, 4, (MANY, LENGTH), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     a = torch.randn(2048, 2048)
     b = a.bfloat16()
     found = rates(
@@ -106,9 +115,10 @@ def speed(repeats: int) -> None:
             "train published": (training(Published(), x, False, False), len(x)),
             "train fp32": (training(AITAC(OUTPUTS), y, False, True), len(y)),
             "train bf16": (training(AITAC(OUTPUTS), y, True, True), len(y)),
-            "infer published": (inference(Published(), x, False), len(x)),
-            "infer fp32": (inference(AITAC(OUTPUTS), y, False), len(y)),
-            "infer bf16": (inference(AITAC(OUTPUTS), y, True), len(y)),
+            "infer published": (inference(Published(), x), len(x)),
+            "infer fp32": (predictions(AITAC(OUTPUTS), many, torch.float32), len(many)),
+            "infer bf16": (predictions(AITAC(OUTPUTS), many, torch.bfloat16), len(many)),
+            "prepare": (partial(Folded, AITAC(OUTPUTS), torch.bfloat16), 1),
         },
         repeats,
     )
@@ -130,6 +140,10 @@ def speed(repeats: int) -> None:
             f"netassay works at {found[f'{what} bf16'] / direct:.2f} of that, counted in the operations "
             "of the definition"
         )
+    print(
+        f"infer: from codes of {MANY:,} sequences, {1000 / found['prepare']:.0f} ms of preparation among it, "
+        "where the published form is given one-hot tensors"
+    )
 
 
 def scores(seeds: int) -> None:

@@ -31,6 +31,7 @@ class Transforms(NamedTuple):
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # they are kept, and training cannot take what was made in inference mode
 def transforms(
     length: int,
     width: int,
@@ -81,10 +82,24 @@ def correlate(
 
     In single precision it agrees with the definition to about 1e-6 of the largest output.
     """
+    matrices = transforms(len(x), weight.shape[2], padding, tuple(positions), x.dtype, x.device)
+    return correlate_transformed(x, transformed_taps(weight, matrices), matrices)
+
+
+def transformed_taps(
+    weight: Float[Tensor, "outputs inputs width"], matrices: Transforms
+) -> Float[Tensor, "r inputs outputs"]:
+    """G w, the taps by frequency; the same for every batch."""
+    outputs, inputs, width = weight.shape
+    return (matrices.taps @ weight.permute(2, 1, 0).reshape(width, -1)).view(-1, inputs, outputs)
+
+
+def correlate_transformed(
+    x: Float[Tensor, "length batch inputs"], taps: Float[Tensor, "r inputs outputs"], matrices: Transforms
+) -> Float[Tensor, "positions batch outputs"]:
+    """`correlate` with taps that `transformed_taps` made for the same matrices."""
     length, batch, inputs = x.shape
-    outputs, _, width = weight.shape
-    a, g, c = transforms(length, width, padding, tuple(positions), x.dtype, x.device)
-    taps = (g @ weight.permute(2, 1, 0).reshape(width, -1)).view(-1, inputs, outputs)  # (r, inputs, outputs)
-    spectrum = (a @ x.reshape(length, -1)).view(-1, batch, inputs)  # (r, batch, inputs)
+    spectrum = (matrices.inputs @ x.reshape(length, -1)).view(-1, batch, inputs)  # (r, batch, inputs)
     products = torch.bmm(spectrum, taps)  # (r, batch, outputs)
-    return (c.T @ products.view(len(c), -1)).view(-1, batch, outputs)
+    inverse = matrices.inverse
+    return (inverse.T @ products.view(len(inverse), -1)).view(-1, batch, taps.shape[2])

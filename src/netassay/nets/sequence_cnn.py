@@ -97,7 +97,7 @@ class AITAC(nn.Module):
     def stem(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "pooled batch filters"]:
         """The first layer after pooling and batch norm, length first."""
         dtype = _arithmetic(x)
-        windows = _windows(x.to(dtype), STAGES[0].width, _positions(self.length, STAGES[0].pool))
+        windows = _windows(x.to(dtype), STAGES[0].width, pooling_positions(self.length, STAGES[0].pool))
         weight = (
             self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)
         )  # (filters, width * 4)
@@ -125,7 +125,7 @@ class AITAC(nn.Module):
     def _convolve(self, i: int, h: Tensor) -> Tensor:
         convolution, stage = self._layer("convolution", i), STAGES[i - 1]
         weight, padding = convolution.weight.to(h.dtype), stage.width // 2
-        positions = _positions(len(h), stage.pool)
+        positions = pooling_positions(len(h), stage.pool)
         work = (len(h), stage.width, len(positions), weight.shape[1], weight.shape[0])
         if h.device.type == "cpu" and saves_work(*work):
             return correlate(h, weight, positions, padding=padding)
@@ -173,7 +173,7 @@ def pooled_lengths(length: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _positions(length: int, pool: int) -> tuple[int, ...]:
+def pooling_positions(length: int, pool: int) -> tuple[int, ...]:
     """Positions under the pooling windows, one after the other; those beyond an end are the end's own.
 
     The padding of a maximum changes nothing, and neither does an end that comes twice.

@@ -66,10 +66,10 @@ def test_a_last_batch_of_one_and_the_mode_after_an_evaluation(atlas):
     for step in range(3):
         fit.measure(step)
         fit.advance()
-    assert modes[0] == (True, len(data.split.train) - 1)
-    assert modes[1] == (True, 1)
-    assert modes[2][0] is False
-    assert modes[-1] == (True, len(data.split.train) - 1)
+        assert fit.model.training  # also after the evaluation at the end of the epoch
+    assert fit.best_epoch == 1
+    whole = len(data.split.train) - 1
+    assert modes == [(True, whole), (True, 1), (True, whole)]
 
 
 def test_the_epoch_is_chosen_on_validation_and_told_on_test(atlas):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.formats.bases import one_hot
+from netassay.formats.bases import one_hot, reverse_complement
+from netassay.nets.sequence_cnn import AITAC
+from netassay.studies.aitac.folded import Folded
 
 BATCH = 200
 """Sequences at a time: as many as the caches of a core serve best."""
@@ -25,20 +27,26 @@ def predict(
 ) -> Float[Tensor, "n outputs"]:
     """Outputs of `model` in evaluation mode, on the CPU; the model's mode is restored.
 
-    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 computes under
-    autocast; outputs are float32 all the same.
+    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the
+    matrix products, all but the last; outputs are float32 all the same. AI-TAC goes through `Folded`, any other model
+    through its own forward, under autocast.
     """
     device = next(model.parameters()).device
     found = []
     with evaluating(model), torch.inference_mode(), autocast(device, precision):
+        forward = Folded(model, precision) if type(model) is AITAC else _from_codes(model)
         for part in codes.split(batch):
-            x = one_hot(part.to(device))
-            output = model(x).float()
+            here = part.to(device)
+            output = forward(here).float()
             if both_strands:
-                output = (output + model(x.flip(1, 2)).float()) / 2
+                output = (output + forward(reverse_complement(here)).float()) / 2
             found.append(output.cpu())
     # a clone made outside inference mode is an ordinary tensor
     return torch.cat(found).clone() if found else torch.empty(0)
+
+
+def _from_codes(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda codes: model(one_hot(codes))
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
