@@ -22,12 +22,12 @@ def test_a_store_that_is_not_there_yet_is_empty(store):
 
 def test_the_table_shows_what_differs(store, new_run):
     runs = [new_run(width=w, rate=r, layers=[w], net={"bias": w == 1}, same=0) for w, r in ((1, 1), (2, 0.5))]
-    other = new_run(study="capacity", width=3, step=7)
+    other, another = new_run(study="capacity", width=3, step=7), new_run(study="capacity", width=3, step=8)
     table = store.table()
     assert table.columns[:7] == ["id", "study", "state", "step", "seconds", "created", "message"]
-    assert set(table.columns[7:]) == {"width", "rate", "layers", "net.bias", "same", "config.step"}
+    assert set(table.columns[7:]) == {"width", "rate", "layers", "net.bias", "config.step"}
     rows = {row["id"]: row for row in table.iter_rows(named=True)}
-    assert rows.keys() == {run.id for run in (*runs, other)}
+    assert rows.keys() == {run.id for run in (*runs, other, another)}
     first = rows[runs[0].id]
     assert (first["rate"], first["layers"], first["net.bias"], first["state"]) == (
         1.0,
@@ -36,6 +36,14 @@ def test_the_table_shows_what_differs(store, new_run):
         "planned",
     )
     assert (rows[other.id]["config.step"], rows[other.id]["rate"], rows[other.id]["step"]) == (7, None, 0)
+
+
+def test_the_table_of_some_runs_shows_what_differs_among_them(store, new_run):
+    some = [new_run(width=1, rate=rate) for rate in (0.1, 0.2)]
+    new_run(width=2, rate=0.1)
+    table = store.table({"width": 1})
+    assert set(table["id"]) == {run.id for run in some}
+    assert table.columns[7:] == ["width", "rate"]
 
 
 def test_a_damaged_run_is_shown_and_hides_no_other(store, new_run):

@@ -53,11 +53,7 @@ def runs(*, store: Store = Path("runs"), where: Where = None, format: Format = "
     """
     from netassay.runs import Store as Runs
 
-    kept = Runs(store)
-    frame = kept.table()
-    if where:
-        ids = [run.id for run in kept.select(_conditions(where))]
-        frame = frame.filter(frame["id"].is_in(ids))
+    frame = Runs(store).table(_conditions(where) if where else None)
     table(frame.to_dicts(), format, columns=frame.columns, empty=f"no runs in {store}")
     return 0
 

@@ -35,19 +35,22 @@ class Store:
         """Folders named like a run that cannot be opened, with the reason."""
         return self._scan()[1]
 
-    def table(self) -> pl.DataFrame:
-        """A row a run: id, study, state, step, seconds, created, message, every config value that differs.
+    def table(self, where: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """A row a run: id, study, state, step, seconds, created, message, and the config values that differ.
 
-        Runs that cannot be read are shown with state "damaged" and the reason as message.
+        A value stands there if runs of one study differ in it, or if `where` names it. With `where` only the runs that
+        `select` gives are there; without, runs that cannot be read are too, with state "damaged" and the reason as message.
         """
         import polars as pl
 
-        runs, broken = self._scan()
+        runs, broken = self._scan() if where is None else (self.select(where), [])
         flat = [_flatten(run.config) for run in runs]
+        studies = [run.study for run in runs]
         fixed = ("id", "study", "state", "step", "seconds", "created", "message")
         columns: dict[str, list[Any]] = {name: [getattr(run, name) for run in runs] for name in fixed}
         columns["state"] = [str(state) for state in columns["state"]]
-        for key in _differing(flat):
+        asked = [key for key in where or () if any(key in values for values in flat) and key not in columns]
+        for key in dict.fromkeys([*asked, *_differing(flat, studies)]):
             name = f"config.{key}" if key in columns else key
             columns[name] = _column([values.get(key) for values in flat])
         for problem in broken:
@@ -185,9 +188,14 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _differing(flat: list[dict[str, Any]]) -> list[str]:
+def _differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
+    """Keys in which runs of one study differ; those of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
-    return [key for key in keys if len({json.dumps(values.get(key)) for values in flat}) > 1]
+    found: dict[str, dict[str, set[str]]] = {key: {} for key in keys}
+    for values, study in zip(flat, studies, strict=True):
+        for key in keys:
+            found[key].setdefault(study, set()).add(json.dumps(values.get(key)))
+    return [key for key, held in found.items() if any(len(different) > 1 for different in held.values())]
 
 
 def _column(values: list[Any]) -> list[Any]:
