@@ -39,7 +39,8 @@ class Store:
         """A row a run: id, study, state, step, seconds, created, message, and the config values that differ.
 
         A value stands there if runs of one study differ in it, or if `where` names it. With `where` only the runs that
-        `select` gives are there; without, runs that cannot be read are too, with state "damaged" and the reason as message.
+        `select` gives are there; without, runs that cannot be read are too, with state "damaged" and the reason as
+        message.
         """
         import polars as pl
 
