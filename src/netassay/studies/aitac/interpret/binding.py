@@ -29,9 +29,9 @@ def associations(
 
     Large is above the (1 - share) quantile over the peaks that are compared: all, or those of `among`, such as the
     peaks with a site of the filter. Columns: filter, large, large_marked, other, other_marked; odds_ratio (conditional
-    maximum likelihood) with the exact interval low to high at 95 %, Fisher's exact p (two-sided), and q over the filters
-    (Benjamini and Hochberg). A filter without large values, or without others, has no numbers. Raises DataError if
-    all peaks are marked or none.
+    maximum likelihood) with the exact interval low to high at 95 %, Fisher's exact p (two-sided), and q over the
+    filters (Benjamini and Hochberg). A filter without large values, or without others, has no numbers. Raises
+    DataError if all peaks are marked or none.
     """
     check_marks(marked)
     rows = []

@@ -105,8 +105,8 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
             for frame in (peaks, regions)
         )
         raise DataError(
-            f"peaks and regions have no chromosome in common (peaks: {ours}; regions: {theirs}); take regions called on "
-            "the peaks' assembly"
+            f"peaks and regions have no chromosome in common (peaks: {ours}; regions: {theirs}); take regions "
+            "called on the peaks' assembly"
         )
     extent = np.zeros(len(peaks), np.int64)
     extent[placed["peak"].to_numpy()] = _bases_shared(placed, shared)
