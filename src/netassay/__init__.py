@@ -85,6 +85,11 @@ _HOMES = {
     "simulate_atlas": "netassay.studies.aitac.simulate",
     "describe_atlas": "netassay.studies.aitac.describing",
     "export_atlas": "netassay.studies.aitac.annotated",
+    # what a network learned: which filters and pairs of them it uses
+    "influence": "netassay.studies.aitac.interpret.influence",
+    "Influence": "netassay.studies.aitac.interpret.influence",
+    "interactions": "netassay.studies.aitac.interpret.interactions",
+    "Interactions": "netassay.studies.aitac.interpret.interactions",
     # what is on disk
     "Run": "netassay.runs",
     "Store": "netassay.runs",

@@ -50,6 +50,7 @@ class _Convolution(NamedTuple):
     Its answer is the maximum of each window, plus bias.
     """
 
+    taps: Float[Tensor, "outputs inputs width"]
     weight: Tensor
     bias: Tensor
     positions: tuple[int, ...]
@@ -58,13 +59,16 @@ class _Convolution(NamedTuple):
     pool: int
 
     def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
-        if self.matrices is not None:
-            found = correlate_transformed(h, self.weight, self.matrices)
-        else:
-            found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
-            found = found.permute(2, 0, 1)[list(self.positions)]
+        found = self.sums(h)
         best = found.new_empty(len(found) // self.pool, *found.shape[1:])
-        return _greatest(found, self.pool, best).add_(self.bias)
+        return greatest_of_windows(found, self.pool, best).add_(self.bias)
+
+    def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
+        """Before pooling and bias."""
+        if self.matrices is not None:
+            return correlate_transformed(h, self.weight, self.matrices)
+        found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
+        return found.permute(2, 0, 1)[list(self.positions)]
 
 
 class Folded:
@@ -120,17 +124,22 @@ class Folded:
 
     def _outputs(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            h = self._first(codes)
-            for convolution, finish in zip(self.convolutions, self.finishes[1:], strict=True):
-                h = finish(convolution(h))
-            flat = h.permute(1, 2, 0).flatten(1)
-            for weight, bias in self.hidden:
-                flat = F.linear(flat, weight, bias).relu_()
-            # as in the model, the last layer is as precise as its weights
-            return F.linear(flat.to(self.output[0].dtype), *self.output)
+            h = self.first(codes)
+            h = self.finishes[1](self.convolutions[0](h))
+            return self.after_second(h)
 
-    def _first(self, codes: Tensor) -> Tensor:
-        """The first layer after pooling and batch norm, (pooled, batch, filters)."""
+    def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        """All that follows the second layer."""
+        h = self.finishes[2](self.convolutions[1](h))
+        flat = h.permute(1, 2, 0).flatten(1)
+        for weight, bias in self.hidden:
+            flat = F.linear(flat, weight, bias).relu_()
+        # as in the model, the last layer is as precise as its weights
+        return F.linear(flat.to(self.output[0].dtype), *self.output)
+
+    def first(self, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch filters"]:
+        """The first layer after pooling and batch norm, of one strand; channels of negative scale with their sign
+        turned if ReLU is the activation."""
         stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
         words = _words(codes, stage.width)
         parts = torch.tensor(positions, device=codes.device).split(_WINDOWS * stage.pool)
@@ -140,7 +149,7 @@ class Folded:
                 [words[part + start] + at * _LETTERS**_WORD for at, start in _starts(stage.width)], dim=-1
             )
             sums = F.embedding_bag(rows.view(-1, rows.shape[-1]), self.words, mode="sum")
-            self.finishes[0](_greatest(sums.view(*rows.shape[:2], -1), stage.pool, piece))
+            self.finishes[0](greatest_of_windows(sums.view(*rows.shape[:2], -1), stage.pool, piece))
         return found
 
 
@@ -178,16 +187,17 @@ def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch
     outputs, inputs, width = weight.shape
     positions = pooling_positions(length, pool)
     if weight.device.type != "cpu" or not saves_work(length, width, len(positions), inputs, outputs):
-        return _Convolution(weight.to(dtype), bias.to(dtype), positions, None, pool)
+        taps = weight.to(dtype)
+        return _Convolution(taps, taps, bias.to(dtype), positions, None, pool)
     exact, rounded = (
         transforms(length, width, width // 2, positions, kind, weight.device)
         for kind in (weight.dtype, dtype)
     )
-    taps = transformed_taps(weight, exact).to(dtype)
-    return _Convolution(taps, bias.to(dtype), positions, rounded, pool)
+    by_frequency = transformed_taps(weight, exact).to(dtype)
+    return _Convolution(weight.to(dtype), by_frequency, bias.to(dtype), positions, rounded, pool)
 
 
-def _greatest(
+def greatest_of_windows(
     x: Float[Tensor, "positions batch channels"], pool: int, best: Float[Tensor, "windows batch channels"]
 ) -> Float[Tensor, "windows batch channels"]:
     """The maximum of each window, written to `best`."""
