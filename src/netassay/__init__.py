@@ -76,6 +76,8 @@ _HOMES = {
     "perform": "netassay.performing",
     "interpret": "netassay.interpreting",
     "repetitions": "netassay.interpreting",
+    "transfer": "netassay.interpreting",
+    "TransferConfig": "netassay.studies.aitac.transfer.config",
     "resume": "netassay.performing",
     "summarise": "netassay.performing",
     "Plan": "netassay.sweeps",
