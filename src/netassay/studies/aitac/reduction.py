@@ -1,0 +1,39 @@
+"""Scores of a reduced network beside those of the whole one."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.evaluate import scores
+from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.predicting import predict
+from netassay.studies.aitac.weights import Start
+
+WHOLE, CUT, TUNED = "whole network", "these filters, before training on", "these filters, trained on"
+
+
+def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor) -> pl.DataFrame:
+    """Test scores of the network a run began with, of its reduced form before training, and of the run's `output`.
+
+    Columns network, run, filters, and a column a score; the run is named where it is another's.
+    """
+    rows, both = data.split.test, config.strands == "augmented"
+    precision = getattr(torch, config.precision)
+    whole = predict(start.model, data.codes[rows], both_strands=both, precision=precision)
+    cut = predict(start.reduced(), data.codes[rows], both_strands=both, precision=precision)
+    all_filters, few = len(start.model.norm1.weight), len(start.filters)
+    found = []
+    for name, run, filters, guess in (
+        (WHOLE, start.run.id, all_filters, whole),
+        (CUT, start.run.id, few, cut),
+        (TUNED, None, few, output),
+    ):
+        marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k)
+        told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
+        found.append({"network": name, "run": run, "filters": filters, **told})
+    return pl.DataFrame(found, infer_schema_length=None)
