@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter, Token
 
 from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
-from netassay.config import allowed, read
+from netassay.config import Config, allowed, read
 from netassay.errors import ConfigError
 from netassay.study import Study
 
@@ -63,7 +63,7 @@ def assay_command(study: Study) -> Callable[..., int]:
 
     command.__doc__ = f"{(study.config.__doc__ or '').splitlines()[0]}\n\nExample: {study.config.example}"
     flags = [_flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
-    command.__signature__ = inspect.Signature([*flags, *_config_flags(study)])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*flags, *config_flags(study.config)])  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
 
@@ -79,9 +79,10 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
     return values
 
 
-def _config_flags(study: Study) -> list[inspect.Parameter]:
+def config_flags(config: type[Config]) -> list[inspect.Parameter]:
+    """A flag for each key of a config."""
     flags = []
-    for name, field in study.config.model_fields.items():
+    for name, field in config.model_fields.items():
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
