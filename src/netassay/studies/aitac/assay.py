@@ -114,6 +114,8 @@ def summary(run: Run) -> dict[str, Any]:
     }  # fmt: skip
     if config["null"] == "none":
         values |= _against_nulls(run)
+    if "reduction" in run.tables():
+        values["reduction"] = run.table("reduction").to_dicts()
     return values
 
 

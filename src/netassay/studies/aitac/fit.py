@@ -38,7 +38,9 @@ class Fit:
     set; at the last step those of `best` on the test set, those of the column means, and as loss the epoch's mean.
     """
 
-    def __init__(self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = "") -> None:
+    def __init__(
+        self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
+    ) -> None:
         self.config, self.data, self.origin = config, data, origin
         self.device = devices.device(config.device)
         begun = start or network(config, outputs=data.heights.shape[1], length=data.codes.shape[1])

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from netassay.errors import ConfigError, DataError, ModelError
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
-from netassay.runs import Run
+from netassay.runs import Run, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import group_of, network
 from netassay.studies.aitac.interpret.reduced import reduced_network
 
-REPRODUCIBLE = "reproducible_filters"
-"""Table of an interpreted run that tells which of its filters are reproducible."""
-
+# the study whose runs tell which filters are reproducible, and the table in which they do
+_INTERPRETATION, _TABLE = "aitac-interpret", "reproducible_filters"
 _SIZES = ("n_filters", "n_channels", "n_hidden", "first_activation")
 
 
@@ -80,7 +80,9 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
         return None
     run = Run.open(Path(config.start_from))
     if run.study != config.study:
-        raise DataError(f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}")
+        raise DataError(
+            f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}"
+        )
     model = trained(run, length=length)
     _check(config, config_of(run), model, outputs)
     filters = _chosen(config, run, len(model.norm1.weight))
@@ -103,7 +105,9 @@ def reduced_config(
 
 def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) -> None:
     own = {key: (getattr(config, key), getattr(other, key)) for key in _SIZES}
-    if wrong := [f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there]:
+    if wrong := [
+        f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there
+    ]:
         raise ModelError(
             f"start_from = {config.start_from!r} holds another network: {'; '.join(wrong)}; give its sizes, or let "
             f"netassay reduce {config.start_from} take them over"
@@ -122,15 +126,7 @@ def _chosen(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
     if words == "all":
         return tuple(range(n_filters))
     if words == "reproducible":
-        if REPRODUCIBLE not in run.tables():
-            raise DataError(
-                f"it is not known which filters of run {run.id} are reproducible; find out: "
-                f"netassay interpret {run.folder} --only reproducible"
-            )
-        table = run.table(REPRODUCIBLE)
-        numbers = table.filter("reproducible")["filter"].to_list()
-        if not numbers:
-            raise DataError(f"no filter of run {run.id} is reproducible; give numbers, as in filters = \"1,5,9\"")
+        numbers = _reproducible(run)
     elif words.startswith("random:"):
         count = int(words.removeprefix("random:"))
         if count > n_filters:
@@ -139,6 +135,29 @@ def _chosen(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
     else:
         numbers = [int(word) for word in words.split(",")]
     return tuple(sorted(set(numbers)))
+
+
+def _reproducible(run: Run) -> list[int]:
+    """Filters that an interpretation of the run in the same store found reproducible; all that tell must agree."""
+    told = {}
+    for other in Store(run.folder.parent).runs():
+        if other.study == _INTERPRETATION and other.config["run"] == run.id and _TABLE in other.tables():
+            table = other.table(_TABLE).filter(pl.col("run") == run.id, "reproducible")
+            told[other.id] = table["filter"].to_list()
+    if not told:
+        raise DataError(
+            f"no interpretation in {run.folder.parent} tells which filters of run {run.id} are reproducible; make it: "
+            f"netassay interpret {run.folder} --ensemble --only reproducible"
+        )
+    if len({tuple(numbers) for numbers in told.values()}) > 1:
+        raise DataError(
+            f"interpretations {', '.join(told)} tell different reproducible filters of run {run.id}; delete all but one, "
+            'or give numbers, as in filters = "1,5,9"'
+        )
+    (numbers,) = {tuple(numbers) for numbers in told.values()}
+    if not numbers:
+        raise DataError(f'no filter of run {run.id} is reproducible; give numbers, as in filters = "1,5,9"')
+    return list(numbers)
 
 
 def _digest(weights: Mapping[str, Tensor], filters: tuple[int, ...]) -> str:
