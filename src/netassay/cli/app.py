@@ -15,6 +15,7 @@ from netassay.cli import (
     interpret,
     plans,
     predict,
+    reduce,
     results,
     theory,
     transfer,
@@ -27,6 +28,7 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
     "What a network learned": (
         interpret.interpret_command(),
+        reduce.reduce,
         transfer.transfer,
         variants.variants,
         predict.predict,
