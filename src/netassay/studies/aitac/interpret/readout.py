@@ -25,7 +25,8 @@ def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
     if isinstance(output, Tensor) and output.is_floating_point():
         if output.shape != (n_outputs,) or not output.isfinite().all():
             raise ModelError(
-                f"weights of shape {tuple(output.shape)} over the outputs: give {n_outputs} finite numbers, one an output"
+                f"weights of shape {tuple(output.shape)} over the outputs: give {n_outputs} finite numbers, "
+                "one an output"
             )
         return output.detach().cpu().double()[:, None]
     chosen = [int(i) for i in ([output] if isinstance(output, int) else output)]

@@ -21,14 +21,14 @@ def as_codes(
         if (sequences > UNKNOWN).any():
             row, place = (sequences > UNKNOWN).nonzero()[0].tolist()
             raise DataError(
-                f"sequence {row}, position {place} (from 0) has code {int(sequences[row, place])}; codes are 0 to 3 for "
-                "A, C, G, T and 4 for an unknown base"
+                f"sequence {row}, position {place} (from 0) has code {int(sequences[row, place])}; codes are 0 to 3 "
+                "for A, C, G, T and 4 for an unknown base"
             )
         return sequences
     if sequences.ndim != 3 or sequences.shape[1] != 4:
         raise DataError(
-            f"sequences of shape {tuple(sequences.shape)} and {sequences.dtype}; give uint8 codes (n, length) or one-hot "
-            "floats (n, 4, length)"
+            f"sequences of shape {tuple(sequences.shape)} and {sequences.dtype}; give uint8 codes (n, length) or "
+            "one-hot floats (n, 4, length)"
         )
     known = sequences == 1
     odd = ~(known | (sequences == 0)).all(dim=1) | (known.sum(dim=1) > 1)
