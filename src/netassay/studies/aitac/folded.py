@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.errors import ModelError
-from netassay.formats.bases import UNKNOWN, reverse_complement
+from netassay.formats.bases import reverse_complement
 from netassay.nets.fourier_convolution import (
     Transforms,
     correlate_transformed,
@@ -26,9 +26,8 @@ from netassay.nets.fourier_convolution import (
     transforms,
 )
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths, pooling_positions
+from netassay.studies.aitac.words import WORD, looked_up, tap_sums, words
 
-_WORD = 4  # bases looked up at once
-_LETTERS = UNKNOWN + 1
 _WINDOWS = 4  # pooling windows of the first layer at a time, so that they stay in the cache
 
 
@@ -99,7 +98,7 @@ class Folded:
                 bias, finish = size * bias + floor, _Finish(floor.to(dtype), None)
             self.finishes.append(finish)
             if i == 0:
-                self.words = _table(weight, bias).to(dtype)
+                self.words = tap_sums(weight, bias).to(dtype)
             else:
                 self.convolutions.append(_prepared(weight, bias, lengths[i], STAGES[i].pool, dtype))
         hidden = [(_double(layer.weight), _double(layer.bias)) for layer in (model.hidden1, model.hidden2)]
@@ -120,58 +119,31 @@ class Folded:
 
     def _outputs(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            h = self._first(codes)
-            for convolution, finish in zip(self.convolutions, self.finishes[1:], strict=True):
-                h = finish(convolution(h))
+            h = self.up_to(len(STAGES), codes)
             flat = h.permute(1, 2, 0).flatten(1)
             for weight, bias in self.hidden:
                 flat = F.linear(flat, weight, bias).relu_()
             # as in the model, the last layer is as precise as its weights
             return F.linear(flat.to(self.output[0].dtype), *self.output)
 
+    @torch.no_grad()
+    def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
+        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
+        h = self._first(codes)
+        for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
+            h = finish(convolution(h))
+        return h
+
     def _first(self, codes: Tensor) -> Tensor:
-        """The first layer after pooling and batch norm, (pooled, batch, filters)."""
         stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
-        words = _words(codes, stage.width)
+        half = stage.width // 2
+        letters = words(codes, half, half + -stage.width % WORD)
         parts = torch.tensor(positions, device=codes.device).split(_WINDOWS * stage.pool)
         found = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
         for part, piece in zip(parts, found.split(_WINDOWS), strict=True):
-            rows = torch.stack(
-                [words[part + start] + at * _LETTERS**_WORD for at, start in _starts(stage.width)], dim=-1
-            )
-            sums = F.embedding_bag(rows.view(-1, rows.shape[-1]), self.words, mode="sum")
-            self.finishes[0](_greatest(sums.view(*rows.shape[:2], -1), stage.pool, piece))
+            sums = looked_up(letters, part, self.words, stage.width)
+            self.finishes[0](_greatest(sums, stage.pool, piece))
         return found
-
-
-def _words(codes: Tensor, width: int) -> Tensor:
-    """The number of the word that begins at each place (place, batch), `width` // 2 unknown bases before the first."""
-    missing = -width % _WORD
-    letters = F.pad(codes.T.int(), (0, 0, width // 2, width // 2 + missing), value=UNKNOWN)
-    count = len(letters) - _WORD + 1
-    words = torch.zeros((count, letters.shape[1]), dtype=torch.int32, device=codes.device)
-    for i in range(_WORD):
-        words.mul_(_LETTERS).add_(letters[i : i + count])
-    return words
-
-
-def _starts(width: int) -> list[tuple[int, int]]:
-    return list(enumerate(range(0, width, _WORD)))
-
-
-def _table(
-    weight: Float[Tensor, "filters 4 width"], bias: Float[Tensor, " filters"]
-) -> Float[Tensor, "rows filters"]:
-    """Sums of taps of all words, one place after the other; unknown bases add nothing, the first place the bias."""
-    missing = -weight.shape[2] % _WORD
-    taps = F.pad(weight, (0, missing, 0, _LETTERS - 4)).permute(2, 1, 0)  # (width, letters, filters)
-    parts = []
-    for _, start in _starts(weight.shape[2]):
-        sums = taps[start] + bias if start == 0 else taps[start]
-        for i in range(1, _WORD):
-            sums = (sums[:, None] + taps[start + i]).flatten(0, 1)
-        parts.append(sums)
-    return torch.cat(parts)
 
 
 def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.dtype) -> _Convolution:
