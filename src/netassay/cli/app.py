@@ -8,13 +8,31 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import atlas, construct, corpus, interpret, plans, predict, reduce, results, theory
+from netassay.cli import (
+    atlas,
+    construct,
+    corpus,
+    interpret,
+    plans,
+    predict,
+    reduce,
+    results,
+    theory,
+    transfer,
+    variants,
+)
 from netassay.studies import STUDIES
 from netassay.study import Study
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
-    "What a network learned": (interpret.interpret_command(), reduce.reduce, predict.predict),
+    "What a network learned": (
+        interpret.interpret_command(),
+        reduce.reduce,
+        transfer.transfer,
+        variants.variants,
+        predict.predict,
+    ),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (
         results.resume,

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from netassay.cli.assay import Store
 from netassay.errors import ConfigError
 
-_ENDINGS = (".csv", ".tsv", ".parquet")
+ENDINGS = (".csv", ".tsv", ".parquet")
 
 
 def predict(
@@ -33,8 +33,8 @@ def predict(
     """
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
-    if out.suffix.lower() not in _ENDINGS:
-        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(_ENDINGS)}")
+    if out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
     from netassay.cli.results import find_run
     from netassay.runs.disk import write_durably
     from netassay.studies.aitac.prediction import predict_regions, predict_sequences
@@ -45,7 +45,7 @@ def predict(
     else:
         assert bed is not None and genome is not None
         made = predict_regions(found, bed, genome)
-    write_durably(out, _encoded(made.table, out.suffix.lower()))
+    write_durably(out, encoded(made.table, out.suffix.lower()))
     for what, counts in (("left out", made.dropped), ("changed", made.notes)):
         for reason, count in counts.items():
             print(f"{count:,} {what}: {reason}", file=sys.stderr)
@@ -53,7 +53,7 @@ def predict(
     return 0
 
 
-def _encoded(table: object, ending: str) -> bytes:
+def encoded(table: object, ending: str) -> bytes:
     import io
 
     import polars as pl

@@ -49,6 +49,7 @@ class _Convolution(NamedTuple):
     Its answer is the maximum of each window, plus bias.
     """
 
+    taps: Float[Tensor, "outputs inputs width"]
     weight: Tensor
     bias: Tensor
     positions: tuple[int, ...]
@@ -57,13 +58,16 @@ class _Convolution(NamedTuple):
     pool: int
 
     def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
-        if self.matrices is not None:
-            found = correlate_transformed(h, self.weight, self.matrices)
-        else:
-            found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
-            found = found.permute(2, 0, 1)[list(self.positions)]
+        found = self.sums(h)
         best = found.new_empty(len(found) // self.pool, *found.shape[1:])
-        return _greatest(found, self.pool, best).add_(self.bias)
+        return greatest_of_windows(found, self.pool, best).add_(self.bias)
+
+    def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
+        """Before pooling and bias."""
+        if self.matrices is not None:
+            return correlate_transformed(h, self.weight, self.matrices)
+        found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
+        return found.permute(2, 0, 1)[list(self.positions)]
 
 
 class Folded:
@@ -119,22 +123,28 @@ class Folded:
 
     def _outputs(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            h = self.up_to(len(STAGES), codes)
-            flat = h.permute(1, 2, 0).flatten(1)
-            for weight, bias in self.hidden:
-                flat = F.linear(flat, weight, bias).relu_()
-            # as in the model, the last layer is as precise as its weights
-            return F.linear(flat.to(self.output[0].dtype), *self.output)
+            return self.after_second(self.up_to(2, codes))
 
     @torch.no_grad()
     def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
         """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
-        h = self._first(codes)
+        h = self.first(codes)
         for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
             h = finish(convolution(h))
         return h
 
-    def _first(self, codes: Tensor) -> Tensor:
+    def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        """All that follows the second layer."""
+        h = self.finishes[2](self.convolutions[1](h))
+        flat = h.permute(1, 2, 0).flatten(1)
+        for weight, bias in self.hidden:
+            flat = F.linear(flat, weight, bias).relu_()
+        # as in the model, the last layer is as precise as its weights
+        return F.linear(flat.to(self.output[0].dtype), *self.output)
+
+    def first(self, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch filters"]:
+        """The first layer after pooling and batch norm, of one strand; channels of negative scale with their sign
+        turned if ReLU is the activation."""
         stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
         half = stage.width // 2
         letters = words(codes, half, half + -stage.width % WORD)
@@ -142,7 +152,7 @@ class Folded:
         found = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
         for part, piece in zip(parts, found.split(_WINDOWS), strict=True):
             sums = looked_up(letters, part, self.words, stage.width)
-            self.finishes[0](_greatest(sums, stage.pool, piece))
+            self.finishes[0](greatest_of_windows(sums, stage.pool, piece))
         return found
 
 
@@ -150,16 +160,17 @@ def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch
     outputs, inputs, width = weight.shape
     positions = pooling_positions(length, pool)
     if weight.device.type != "cpu" or not saves_work(length, width, len(positions), inputs, outputs):
-        return _Convolution(weight.to(dtype), bias.to(dtype), positions, None, pool)
+        taps = weight.to(dtype)
+        return _Convolution(taps, taps, bias.to(dtype), positions, None, pool)
     exact, rounded = (
         transforms(length, width, width // 2, positions, kind, weight.device)
         for kind in (weight.dtype, dtype)
     )
-    taps = transformed_taps(weight, exact).to(dtype)
-    return _Convolution(taps, bias.to(dtype), positions, rounded, pool)
+    by_frequency = transformed_taps(weight, exact).to(dtype)
+    return _Convolution(weight.to(dtype), by_frequency, bias.to(dtype), positions, rounded, pool)
 
 
-def _greatest(
+def greatest_of_windows(
     x: Float[Tensor, "positions batch channels"], pool: int, best: Float[Tensor, "windows batch channels"]
 ) -> Float[Tensor, "windows batch channels"]:
     """The maximum of each window, written to `best`."""
