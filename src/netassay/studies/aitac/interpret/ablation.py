@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.errors import DataError, ModelError
-from netassay.formats.bases import UNKNOWN, reverse_complement
+from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.any_layer import AnyLayer
 from netassay.studies.aitac.interpret.first_layer import FirstLayer
@@ -46,7 +46,7 @@ class Survey:
 
     @property
     def strength(self) -> Float[Tensor, "n channels"]:
-        """The greatest value in each sequence between the channel's lowest (0) and greatest (1); 0 if it is constant."""
+        """The greatest value in each sequence, from the channel's lowest (0) to greatest (1); 0 if it is constant."""
         span = self.greatest - self.lowest
         return torch.where(span > 0, (self.highest - self.lowest) / span, 0.0)
 
@@ -116,7 +116,7 @@ class Ablation:
 
     def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
         """Outputs without each set of channels, a batch of sequences after the other (of the data set, if none given)."""
-        self._check(sets)
+        self.check(sets)
         for rows, here in self._batches(self.sequences if sequences is None else sequences):
             with self._quietly():
                 maps = self.engine.maps(here)
@@ -192,7 +192,8 @@ class Ablation:
         with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
             yield
 
-    def _check(self, sets: Sequence[Sequence[int]]) -> None:
+    def check(self, sets: Sequence[Sequence[int]]) -> None:
+        """DataError for sets that are empty or name a channel twice or one that the layer does not have."""
         for chosen in sets:
             if (
                 not chosen
