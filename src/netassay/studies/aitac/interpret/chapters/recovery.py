@@ -29,8 +29,8 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     """factors and findings of motifs (`Recovery`), pairs, pair_findings, tested (`PairRecovery`), and scores."""
     if not subject.truth:
         raise DataError(
-            f"atlas {subject.atlas.source!r} is not simulated, so it is not known what there was to be found; recovery is "
-            "told of simulated atlases alone"
+            f"atlas {subject.atlas.source!r} is not simulated, so it is not known what there was to be found; "
+            "recovery is told of simulated atlases alone"
         )
     found = {_ONE: _recovered(subject, config)} | _of_several(subject, config)
     tested = tested_pairs(subject, config)
@@ -49,9 +49,19 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     """Interactions of all pairs of recovered factors, each by all filters that match it, in every lineage."""
     sets = matched_filters(
-        subject.motifs, subject.truth, q=config.recovery_q, least_bits=config.least_bits, least_sites=config.least_sites
+        subject.motifs,
+        subject.truth,
+        q=config.recovery_q,
+        least_bits=config.least_bits,
+        least_sites=config.least_sites,
     )
-    schema = {"first": pl.String, "second": pl.String, "lineage": pl.String, "effect": pl.Float64, "q": pl.Float64}
+    schema = {
+        "first": pl.String,
+        "second": pl.String,
+        "lineage": pl.String,
+        "effect": pl.Float64,
+        "q": pl.Float64,
+    }
     if len(sets) < 2:
         return pl.DataFrame(schema=schema)
     names = list(sets)
@@ -69,16 +79,16 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
     """Which planted motifs and pairs were found, and what was found besides."""
-    from netassay.studies.aitac.interpret.figures import found_map
+    from netassay.studies.aitac.interpret.found_charts import found_dots
 
     scores = tables["scores"]
     told = {(row["what"], row["by"]): row for row in scores.iter_rows(named=True)}
     best = told.get(("motifs", _SEVERAL), told[("motifs", _ONE)])
     text = (
-        f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more between "
-        f"its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of a cluster that "
-        f"enough runs hold. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that matches none is "
-        f"false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, and "
+        f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more "
+        f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of a "
+        f"cluster that enough runs hold. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that matches "
+        f"none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, and "
         f"{best['false']} of {best['findings']} findings are false."
     )
     factors = tables["factors"]
@@ -89,15 +99,15 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             "aitac-recovered", "Planted motifs and how surely they were found",
             f"Least q of a finding for each planted motif, as -log10 q (10 at most); found above "
             f"{-math.log10(config.recovery_q):g}.",
-            found_map(shown, threshold=-math.log10(config.recovery_q)), shown,
+            found_dots(shown, threshold=-math.log10(config.recovery_q)), shown,
         ),
         Table(
             "aitac-recovery", "Recall and precision",
             "Visible: motifs whose effect differs between cell types; a loss of correlations across cell types cannot "
-            "teach the others. Columns permuted: share of the findings that match a planted motif with their columns in "
-            "a random order. Pairs: found at q < "
-            f"{config.pair_q:g} with the sign that was planted, among pairs of the motifs that this run's filters match.",
-            scores, formats={key: ".2f" for key in ("recall", "recall of visible", "precision", "columns permuted")},
+            "teach the others. Columns permuted: share of the findings that match a planted motif with their columns "
+            f"in a random order. Pairs: found at q < {config.pair_q:g} with the sign that was planted, among pairs of "
+            "the motifs that this run's filters match.",
+            scores, formats=dict.fromkeys(("recall", "recall of visible", "precision", "columns permuted"), ".2f"),
         ),
         Table("aitac-planted-pairs", "Planted pairs",
               "Effect planted (above 0 synergistic), and interaction found in the lineage of least q, in units of the "

@@ -48,7 +48,10 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 def run_motifs(subject: Subject, config: InterpretConfig) -> list[Motifs]:
     """First-layer motifs of the run and its peers, all on the peaks that the run predicts well."""
     codes = subject.codes[subject.well]
-    return [subject.motifs, *(filter_motifs(peer, codes, threshold=config.motif_threshold) for peer in subject.peers)]
+    return [
+        subject.motifs,
+        *(filter_motifs(peer, codes, threshold=config.motif_threshold) for peer in subject.peers),
+    ]
 
 
 def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
@@ -56,13 +59,15 @@ def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
     parts = matrices.sort("position").partition_by("motif", as_dict=True)
     names = clusters["cluster"].to_list()
     return Motifs.of_matrices(
-        names, [parts[(name,)].select(*"ACGT").to_torch().double().T for name in names], clusters["sites"].to_list()
+        names,
+        [parts[(name,)].select(*"ACGT").to_torch().double().T for name in names],
+        clusters["sites"].to_list(),
     )
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
     """How many filters other runs have too, beside permuted ones, and the motifs that runs have in common."""
-    from netassay.studies.aitac.interpret.figures import counted_bars
+    from netassay.studies.aitac.interpret.found_charts import counted_bars
 
     told = dict(tables["numbers"].iter_rows())
     clusters = tables["clusters"]
@@ -72,18 +77,18 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     ])  # fmt: skip
     others, least = told["other runs"], told["needed"]
     text = (
-        f"A filter is reproduced in another run, trained from other first weights, if a filter there is like it (Tomtom "
-        f"q < {config.reproducible_q:g}), and reproducible if that holds in at least {least} of the {others} others. "
-        f"{told['reproducible']} of {told['filters']} filters of this run are ({told['informative']} have "
+        "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
+        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {least} of the {others} "
+        f"others. {told['reproducible']} of {told['filters']} filters of this run are ({told['informative']} have "
         f"{LEAST_COLUMNS} columns or more between their flanks); of the same filters with their columns in a random "
         f"order {told['reproducible, permuted']}.\n\n"
-        f"Filters of all runs form {len(clusters)} clusters, {told['clusters held']} of them held by {least + 1} or more "
-        f"of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
+        f"Filters of all runs form {len(clusters)} clusters, {told['clusters held']} of them held by {least + 1} or "
+        f"more of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
     )
     figure = Figure(
         "aitac-reproduced", "How many other runs have a filter too",
-        f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters with "
-        f"their columns in a random order. Reproducible: {least} or more.",
+        f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
+        f"with their columns in a random order. Reproducible: {least} or more.",
         counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"), times,
     )  # fmt: skip
     items: list[Figure | Table | Note] = [figure]
@@ -97,7 +102,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             "aitac-clusters", "Clusters of filters",
             f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
             f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
-            clusters.filter(pl.col("runs") > 1).select("cluster", "runs", "filters", "consensus", "information", "sites"),
+            clusters.filter(pl.col("runs") > 1).drop("held"),
             formats={"information": ".1f"}, units={"information": "bits"},
         )
     )  # fmt: skip
@@ -109,7 +114,10 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure
 
     shown = clusters.head(_LOGOS)
     motifs = cluster_motifs_of(shown, matrices)
-    titles = [f"{name} ({runs} runs, {n} filters)" for name, runs, n in shown.select("cluster", "runs", "filters").rows()]
+    titles = [
+        f"{name} ({runs} runs, {n} filters)"
+        for name, runs, n in shown.select("cluster", "runs", "filters").rows()
+    ]
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     data = matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list()))
     return Figure(
