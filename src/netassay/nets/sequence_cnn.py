@@ -62,7 +62,7 @@ class AITAC(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.length, self.dropout = length, dropout
+        self.length, self.n_filters, self.dropout = length, n_filters, dropout
         self.first_activation, self.reverse_complement = first_activation, reverse_complement
         self.noise: torch.Generator | None = None
         lengths = pooled_lengths(length)

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from netassay import training
-from netassay.errors import DataError
-from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate

@@ -189,8 +189,9 @@ class Fit:
     def _train_mode(self) -> None:
         """Training mode of all that is trained: a frozen first layer keeps its running mean and variance."""
         self.model.train()
-        if not self.model.norm1.weight.requires_grad:
-            self.model.norm1.eval()
+        norm = self.model.get_submodule("norm1")
+        if not any(p.requires_grad for p in norm.parameters()):
+            norm.eval()
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.per_epoch)
