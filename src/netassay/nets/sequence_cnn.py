@@ -140,8 +140,8 @@ class AITAC(nn.Module):
         active = self._first(biased) if i == 1 else F.relu(biased)
         return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
 
-    def _normalised(self, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-        if len(x) > 1 or not self.training:
+    def _normalised(self, norm: nn.Module, x: Tensor) -> Any:
+        if len(x) > 1 or not self.training or not isinstance(norm, nn.BatchNorm1d):
             return norm(x)
         # one value has no variance: a batch of one short sequence is normalised as in evaluation
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

@@ -73,7 +73,8 @@ def trace(
     thinned, note = _thinned(drawable)
     lines = _rule_rows(rules, series, panels, y)
     shifted = _with_shifts(lines, thinned["y"], y, height)
-    rows = pl.concat([_with_marks(thinned, list(series.values())), shifted], how="diagonal")
+    shaped = len(series) <= _SHAPED_SERIES and (bool(series) or thinned.height <= MARKS)
+    rows = pl.concat([_with_marks(thinned, list(series.values()), shaped), shifted], how="diagonal")
     rank = pl.col("panel").replace_strict(list(panels.values()), range(len(panels)), default=0)
     rows = rows.drop("panel") if group is None else rows.with_columns(rank=rank)
     return Trace(
@@ -83,7 +84,7 @@ def trace(
         longest=thinned.group_by(_LINE).len()["len"].max() or 0,  # type: ignore[arg-type]
         rules=lines.height,
         label_width=min(LABEL_WIDTH, max((10 + 6 * len(rule.label) for rule in rules), default=0)),
-        shaped=len(series) <= _SHAPED_SERIES and (bool(series) or thinned.height <= MARKS),
+        shaped=shaped,
         notes=(*notes, *note),
     )
 
@@ -160,8 +161,11 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     ]
 
 
-def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
-    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`)."""
+def _with_marks(points: pl.DataFrame, series: Sequence[str], shaped: bool) -> pl.DataFrame:
+    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`).
+
+    Without shapes a line of a single point, which would not be seen, is marked.
+    """
     place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     stride = (length + _HOVER_POINTS - 1) // _HOVER_POINTS
     near = (place % stride == 0) | (place == length - 1)
@@ -172,11 +176,12 @@ def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
     margin = (length + _MARGIN - 1) // _MARGIN  # a shape at the end of a long line would be cut by the frame
     inside = (place >= margin) & (place < length - margin)
     drawn = pl.col("y").is_not_null()
+    several = pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside)
     return points.with_columns(
         label=pl.lit(None, pl.String),
         kind=pl.lit("point"),
         near=near & drawn,
-        marked=drawn & pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside),
+        marked=drawn & (several if shaped else drawn.sum().over(_LINE) == 1),
     )
 
 
