@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,6 +19,7 @@ LINE_POINTS = 1_000
 
 _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
+_LABEL_DIGITS = 5e-3  # labels mostly show three digits
 LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
 _MARGIN = 50  # the outermost part of a long line that carries no shape, one in so many points
 MARKS = 30  # up to so many points a line, each is marked; of longer lines a few are
@@ -189,7 +190,7 @@ def _rule_rows(
     rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis
 ) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
-    for rule in rules:
+    for rule in _told_apart(rules):
         if not math.isfinite(rule.value) or (y.log and rule.value <= 0):
             raise DataError(
                 f"rule {rule.label!r} at {rule.value}: give a finite value, above zero on a logarithmic axis"
@@ -203,6 +204,31 @@ def _rule_rows(
     text, number = pl.String, pl.Float64
     schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}
     return pl.DataFrame(rows, schema={**schema, "near": pl.Boolean, "marked": pl.Boolean}, orient="row")
+
+
+def _told_apart(rules: Sequence[Rule]) -> list[Rule]:
+    """One rule of those in a panel whose labels are the same and whose values differ by less than labels show.
+
+    It stands at the mean of their values, and belongs to no series where theirs differ.
+    """
+    alike: list[list[Rule]] = []
+    for rule in rules:
+        for found in alike:
+            first = found[0]
+            near = math.isclose(rule.value, first.value, rel_tol=_LABEL_DIGITS, abs_tol=0.0)
+            if near and (rule.label, rule.panel) == (first.label, first.panel):
+                found.append(rule)
+                break
+        else:
+            alike.append([rule])
+    return [
+        replace(
+            found[0],
+            value=sum(rule.value for rule in found) / len(found),
+            series=found[0].series if len({rule.series for rule in found}) == 1 else None,
+        )
+        for found in alike
+    ]
 
 
 def _with_shifts(lines: pl.DataFrame, drawn: pl.Series, y: Axis, height: int) -> pl.DataFrame:
