@@ -48,6 +48,9 @@ class Config(BaseModel):
     example: ClassVar[str]
     """A command line, shown in the help of the study's command."""
 
+    later: ClassVar[tuple[str, ...]] = ()
+    """Keys that came when runs had been made: left out of the mapping at their default, so that digests stay."""
+
     def __init__(self, /, **values: Any) -> None:  # "self" too may be a mistyped key
         try:
             super().__init__(**values)
@@ -73,8 +76,9 @@ class Config(BaseModel):
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def mapping(self) -> dict[str, Any]:
-        """All values and the study's name, as JSON holds them."""
-        return {"study": self.study, **self.model_dump(mode="json")}
+        """All values and the study's name, as JSON holds them; without `later` keys that are at their default."""
+        silent = {key for key in self.later if getattr(self, key) == type(self).model_fields[key].default}
+        return {"study": self.study, **self.model_dump(mode="json", exclude=silent)}
 
     def replace(self, **values: Any) -> Self:
         """The same config with some values changed, validated again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit, group_of, network
+from netassay.studies.aitac.leader import leading
 from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
@@ -40,10 +42,16 @@ _SETS = {"train": "training", "validation": "validation", "test": "test"}
 
 def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
     """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
-    fit = Fit(config, material(config))
-    return training.train(
-        fit, recorder, steps=fit.steps, done=fit.done, divergence_factor=config.divergence_factor, **keywords
-    )
+    data = material(config)
+    with leading(config, data) if config.devices > 1 else nullcontext(Fit(config, data)) as fit:
+        return training.train(
+            fit,
+            recorder,
+            steps=fit.steps,
+            done=fit.done,
+            divergence_factor=config.divergence_factor,
+            **keywords,
+        )
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
