@@ -12,7 +12,7 @@ from datetime import timedelta
 from signal import Signals
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from netassay.errors import DataError, RunFailed
 from netassay.studies.aitac.config import AitacConfig
@@ -52,7 +52,7 @@ def leading(config: AitacConfig, data: Material) -> Iterator[LeadingFit]:
     threads = max(1, before // config.devices) if config.device == "cpu" else before
     server = socket.create_server((HOST, 0))
     port = server.getsockname()[1]
-    store = distributed.TCPStore(
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
         HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
     )
     processes = [Process(config, rank, port, threads) for rank in range(1, config.devices)]
