@@ -63,7 +63,9 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     for cell_type in sorted(int(i) for i in order if held[i]):
         mine = well[own == cell_type]
         lead = subject.predicted[mine, cell_type] - subject.predicted[mine].mean(1)
-        best = mine[(lead if subject.material.one_of_k else subject.r[mine]).argsort(descending=True, stable=True)]
+        best = mine[
+            (lead if subject.material.one_of_k else subject.r[mine]).argsort(descending=True, stable=True)
+        ]
         for place, row in enumerate(best[: config.attribution_peaks].tolist()):
             peak = subject.atlas.peaks.row(int(subject.index[row]), named=True)
             r = float(subject.r[row])
@@ -79,11 +81,16 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
 _Made = dict[tuple[str, str], Tensor]
 
 
-def _contributions(subject: Subject, config: InterpretConfig, peaks: pl.DataFrame) -> tuple[_Made, list[tuple[str, str]]]:
+def _contributions(
+    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame
+) -> tuple[_Made, list[tuple[str, str]]]:
     """Contributions (peaks, length) by network ("trained", "shuffled weights", a peer's id) and method."""
     made: _Made = {}
     missing = []
-    networks = {"trained": subject.model, "shuffled weights": shuffled_weights(subject.model, subject.generator("weights"))}
+    networks = {
+        "trained": subject.model,
+        "shuffled weights": shuffled_weights(subject.model, subject.generator("weights")),
+    }
     networks |= dict(zip(subject.runs[1:], subject.peers, strict=True))
     for network, model in networks.items():
         for method in METHODS if network == "trained" else _QUICK:
@@ -94,7 +101,9 @@ def _contributions(subject: Subject, config: InterpretConfig, peaks: pl.DataFram
     return made, missing
 
 
-def _of(subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, model: AITAC, method: Method) -> Tensor:
+def _of(
+    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, model: AITAC, method: Method
+) -> Tensor:
     found = torch.zeros(len(peaks), subject.codes.shape[1])
     many = len(subject.cell_types)
     for output in peaks["output"].unique(maintain_order=True):
@@ -119,7 +128,9 @@ def _bases(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
     for i, peak in enumerate(peaks.iter_rows(named=True)):
         if peak["logo"]:
             letters = decode(subject.codes[peak["row"]].numpy())
-            values = {method: held[i].tolist() for (network, method), held in made.items() if network == "trained"}
+            values = {
+                method: held[i].tolist() for (network, method), held in made.items() if network == "trained"
+            }
             frames.append(pl.DataFrame({
                 "peak": [peak["peak"]] * len(letters), "cell type": [peak["cell type"]] * len(letters),
                 "position": range(len(letters)), "base": list(letters), **values,
@@ -160,7 +171,9 @@ def _sites(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
     inside = torch.zeros(len(peaks), subject.codes.shape[1], dtype=torch.bool)
     for i, peak in enumerate(peaks.iter_rows(named=True)):
         factors = acting.filter(pl.col("cell_type") == peak["cell type"])["factor"]
-        sites = truth["sites"].filter(pl.col("peak") == int(subject.index[peak["row"]]), pl.col("factor").is_in(factors.implode()))
+        sites = truth["sites"].filter(
+            pl.col("peak") == int(subject.index[peak["row"]]), pl.col("factor").is_in(factors.implode())
+        )
         for factor, start in sites.select("factor", "start").iter_rows():
             inside[i, start : start + widths[factor]] = True
     rows = []
