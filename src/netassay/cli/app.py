@@ -16,8 +16,10 @@ from netassay.cli import (
     interpret,
     plans,
     predict,
+    reduce,
     results,
     theory,
+    transfer,
     variants,
 )
 from netassay.studies import STUDIES
@@ -27,9 +29,11 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
     "What a network learned": (
         interpret.interpret_command(),
-        predict.predict,
+        reduce.reduce,
+        transfer.transfer,
         variants.variants,
         attribute.attribute,
+        predict.predict,
     ),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (

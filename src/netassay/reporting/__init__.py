@@ -12,6 +12,7 @@ _HOMES = {
     "Rule": "netassay.reporting.chart",
     "Section": "netassay.reporting.section",
     "Table": "netassay.reporting.section",
+    "forest": "netassay.reporting.estimates",
     "heat_map": "netassay.reporting.heat",
     "lines": "netassay.reporting.chart",
     "scatter": "netassay.reporting.points",

@@ -2,7 +2,7 @@
 
 STUDIES = ("capacity", "edge", "edge-stepsize", "aitac")
 
-DERIVED = ("aitac-interpret",)
+DERIVED = ("aitac-interpret", "aitac-transfer")
 """Kinds of runs that are made from other runs, by a command of their own, and performed, resumed and drawn
 as studies are."""
 
