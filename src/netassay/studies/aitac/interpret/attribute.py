@@ -163,20 +163,24 @@ def _deepshap(
             "deepshap needs tangermeme, which is not installed; install netassay with the extra attributions: "
             "pip install 'netassay[attributions]'"
         ) from error
+    found = []
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
         warnings.simplefilter("ignore")
-        found = library.deep_lift_shap(
-            explained,
-            one_hot(codes),
-            references=one_hot(references),
-            batch_size=_PAIRS,
-            hypothetical=True,
-            device=str(_device(explained)),
-            additional_nonlinear_ops={Exponential: library._nonlinear},
-            only_warn=True,
-        )
-    return found.float()
+        for part, others in zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True):
+            found.append(
+                library.deep_lift_shap(
+                    explained,
+                    one_hot(part),
+                    references=one_hot(others),
+                    batch_size=_PAIRS,
+                    hypothetical=True,
+                    device=str(_device(explained)),
+                    additional_nonlinear_ops={Exponential: library._nonlinear},
+                    only_warn=True,
+                ).float()
+            )
+    return torch.cat(found)
 
 
 def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:
