@@ -47,7 +47,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 
 def run_motifs(subject: Subject, config: InterpretConfig) -> list[Motifs]:
     """First-layer motifs of the run and its peers, all on the peaks that the run predicts well."""
-    codes = subject.codes[subject.well]
+    codes = subject.codes[subject.motif_peaks]
     return [
         subject.motifs,
         *(filter_motifs(peer, codes, threshold=config.motif_threshold) for peer in subject.peers),
@@ -123,7 +123,7 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
         f"Merged motifs of the clusters {words}{left}. Height of a column: its information, in bits.",
-        logos(motifs, titles=titles), data,
+        logos(list(zip(titles, motifs.heights.numpy(), strict=True))), data,
     )  # fmt: skip
 
 
