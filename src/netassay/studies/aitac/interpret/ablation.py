@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.errors import DataError, ModelError
-from netassay.formats.bases import UNKNOWN, reverse_complement
+from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.any_layer import AnyLayer
 from netassay.studies.aitac.interpret.first_layer import FirstLayer
@@ -46,7 +46,7 @@ class Survey:
 
     @property
     def strength(self) -> Float[Tensor, "n channels"]:
-        """The greatest value in each sequence between the channel's lowest (0) and greatest (1); 0 if it is constant."""
+        """The greatest value in each sequence, from the channel's lowest (0) to greatest (1); 0 if it is constant."""
         span = self.greatest - self.lowest
         return torch.where(span > 0, (self.highest - self.lowest) / span, 0.0)
 
@@ -68,9 +68,9 @@ class Ablation:
 
     `sequences` are codes (n, length), or one-hot floats (n, 4, length). `layer` names the module whose output is
     replaced, (n, channels, positions); for AI-TAC it is the first layer after pooling and batch norm, and no name is
-    given. With `both_strands` outputs are means over each sequence and its reverse complement, as are the means that are
-    filled in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError
-    for layers that it does not have, DataError for sequences of another form.
+    given. With `both_strands` outputs are means over each sequence and its reverse complement, and so is what is filled
+    in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError for
+    layers that it does not have, DataError for sequences of another form.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Ablation:
                 name for name, part in model.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)
             )
             raise ModelError(
-                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions are: "
+                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
                 f"{names or 'none'}"
             )
         else:
@@ -115,8 +115,8 @@ class Ablation:
         return self.survey.mean.shape[1]
 
     def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
-        """Outputs without each set of channels, a batch of sequences after the other (of the data set, if none given)."""
-        self._check(sets)
+        """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
+        self.check(sets)
         for rows, here in self._batches(self.sequences if sequences is None else sequences):
             with self._quietly():
                 maps = self.engine.maps(here)
@@ -192,7 +192,8 @@ class Ablation:
         with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
             yield
 
-    def _check(self, sets: Sequence[Sequence[int]]) -> None:
+    def check(self, sets: Sequence[Sequence[int]]) -> None:
+        """DataError for sets that are empty or name a channel twice or one that the layer does not have."""
         for chosen in sets:
             if (
                 not chosen

@@ -39,11 +39,46 @@ class InterpretConfig(Config):
     well_predicted: float = Field(0.75, gt=-1, lt=1)
     """A peak counts as well predicted above this r; in one-of-k data, where its own cell type is predicted highest."""
 
+    # attributions
+    attribution_cell_types: int = Field(8, ge=1)
+    """Contributions are shown for so many cell types, those with most well-predicted peaks."""
+
+    attribution_peaks: int = Field(20, ge=1)
+    """Best predicted peaks of each of them on which methods are compared."""
+
+    attribution_logos: int = Field(1, ge=1)
+    """Of these so many are drawn."""
+
+    attribution_references: int = Field(10, ge=1)
+    """Shuffled forms of each sequence that DeepLIFT/SHAP and integrated gradients compare it with."""
+
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of all draws and permutations."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
     """Where it runs: cpu, cuda or cuda:N."""
+
+    # reproducible, recovery
+    reproducible_q: float = Field(0.05, gt=0, lt=1)
+    """A filter is reproduced in another run if that has one with a q-value (Tomtom) below this."""
+
+    reproducible_share: float = Field(0.88, gt=0, le=1)
+    """A filter is reproducible if it is reproduced in this share of the other runs or more (8 of 9)."""
+
+    cluster_p: float = Field(1e-4, gt=0, lt=1)
+    """Clusters of filters are joined while the geometric mean of the p-values between them is below this."""
+
+    recovery_q: float = Field(0.01, gt=0, lt=1)
+    """A finding matches a planted motif of a simulated atlas below this q-value."""
+
+    least_bits: float = Field(8.0, ge=0, le=100)
+    """Information, in bits between its flanks, from which on a motif counts as a finding."""
+
+    least_sites: int = Field(20, ge=1)
+    """Sites from which on a motif counts as a finding."""
+
+    pair_q: float = Field(0.05, gt=0, lt=1)
+    """A pair of planted factors counts as found below this q-value."""
 
     # binding
     chip: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["peaks.narrowPeak", "peaks.fa.gz"])

@@ -110,7 +110,8 @@ def recovery(
         least = values[:, i].min(0) if len(held) else None
         good = least is not None and float(least.values) < q
         recovered.append({
-            "factor": name, "visible": visible[name], "recovered": good, "q": None if least is None else float(least.values),
+            "factor": name, "visible": visible[name], "recovered": good,
+            "q": None if least is None else float(least.values),
             "finding": held.names[int(least.indices)] if least is not None and good else None,
         })  # fmt: skip
     findings = []

@@ -311,4 +311,4 @@ def _curves(
     ]
     names = {"group": pl.String, "predictor": pl.String, "share": pl.Float64, "peaks": pl.Int64}
     numbers = dict.fromkeys(("marked", "fold", "low", "high"), pl.Float64)
-    return pl.concat([pl.DataFrame(schema=names | numbers), *frames])
+    return pl.concat([pl.DataFrame(schema={**names, **numbers}), *frames])
