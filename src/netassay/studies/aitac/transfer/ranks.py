@@ -11,6 +11,8 @@ from torch import Tensor
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.interpret import species
 from netassay.studies.aitac.interpret.influence import influence
+from netassay.studies.aitac.interpret.match import NAMED
+from netassay.studies.aitac.interpret.naming import filter_names
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.nulls import shuffle_dinucleotides
 from netassay.studies.aitac.transfer.config import TransferConfig
@@ -58,4 +60,5 @@ def rank_tables(subject: Subject, config: TransferConfig, codes: Tensor) -> dict
 
 def factor_names(subject: Subject, filters: int) -> Sequence[str]:
     """The factor that each filter's motif matches best, "" where none does."""
-    return [""] * filters
+    names = filter_names(subject, NAMED)
+    return [names.get(i, "") for i in range(filters)]

@@ -32,6 +32,7 @@ NEEDS: tuple[str, ...] = ("motifs",)
 WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
 
+_DATABASE = "jaspar-vertebrates"
 _LEAST = 10  # marked peaks, and others, that a cell type needs for numbers of its own
 _RANDOM_SETS = 20
 _PERMUTATIONS = 200
@@ -134,9 +135,9 @@ def _mark_table(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> pl.Data
 
 def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> np.ndarray:
     """Filters whose motif is like the factor's, and how many are with their columns in a random order."""
-    like = np.zeros(len(subject.motifs), bool)
+    like: np.ndarray = np.zeros(len(subject.motifs), np.bool_)
     if config.chip_factor:
-        target = binding.factor_motif(read_database(), config.chip_factor)
+        target = binding.factor_motif(read_database(_DATABASE), config.chip_factor)
         null = permuted(subject.motifs, subject.generator("binding columns"))
         real, chance = (
             (adjusted(likeness(motifs, target).T)[0] < config.name_q).numpy()
@@ -192,7 +193,7 @@ def _scores(
         }
         kinds = dict.fromkeys(scores, "network")
     if config.chip_factor:
-        target = binding.factor_motif(read_database(), config.chip_factor)
+        target = binding.factor_motif(read_database(_DATABASE), config.chip_factor)
         begin, end = 0, int(target.seen[0].sum())
         scores["motif score"] = binding.best_site(
             subject.codes, _raised(target.counts[0, :, begin:end].numpy())
