@@ -28,7 +28,7 @@ _REAL, _NULL = "filters", "columns permuted"
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     """filters and permuted (`Reproduced`, with the ids of the runs), clusters, their members and matrices, numbers."""
-    runs = run_motifs(subject, config)
+    runs = run_motifs(subject)
     draws = subject.generator("reproducible")
     found = reproducible_filters(
         runs, q=config.reproducible_q, share=config.reproducible_share, generator=draws
@@ -45,13 +45,10 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     }
 
 
-def run_motifs(subject: Subject, config: InterpretConfig) -> list[Motifs]:
+def run_motifs(subject: Subject) -> list[Motifs]:
     """First-layer motifs of the run and its peers, all on the peaks that the run predicts well."""
     codes = subject.codes[subject.well]
-    return [
-        subject.motifs,
-        *(filter_motifs(peer, codes, threshold=config.motif_threshold) for peer in subject.peers),
-    ]
+    return [subject.motifs, *(filter_motifs(peer, codes) for peer in subject.peers)]
 
 
 def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
