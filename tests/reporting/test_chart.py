@@ -228,3 +228,18 @@ def test_the_theme_is_on_only_while_a_chart_is_written() -> None:
     spec_of(lines(WAVE, "step", "loss"))
     assert alt.theme.active == "default"
     assert alt.data_transformers.active == "default" and not alt.data_transformers.options
+
+
+def test_a_line_of_one_point_is_seen_among_many_series() -> None:
+    data = pl.DataFrame({
+        "x": [0, 1] * 7 + [0], "y": [float(i) for i in range(15)], "s": [f"s{i // 2}" for i in range(15)]
+    })  # fmt: skip
+    rows = rows_of(lines(data, "x", "y", "s"))
+    assert [row["series"] for row in rows if row["marked"]] == ["s7"]
+
+
+def test_a_name_that_is_wider_than_its_panel_is_broken() -> None:
+    data = pl.DataFrame({"x": [0, 1], "y": [0.0, 1.0], "p": ["network aitac, normalisation batch"] * 2})
+    for width, broken in ((120, True), (400, False)):
+        spec = small_multiples(data, "x", "y", "p", width=width).to_dict()
+        assert ("labelExpr" in spec["facet"]["header"]) == broken

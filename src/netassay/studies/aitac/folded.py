@@ -123,28 +123,29 @@ class Folded:
 
     def _outputs(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            return self.after_second(self.up_to(2, codes))
-
-    @torch.no_grad()
-    def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
-        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
-        h = self.first(codes)
-        for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
-            h = finish(convolution(h))
-        return h
+            return self._top(self.up_to(len(STAGES), codes))
 
     def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
-        """All that follows the second layer."""
-        h = self.finishes[2](self.convolutions[1](h))
+        """The outputs from what `up_to` gives for the second convolution."""
+        with torch.autocast(h.device.type, enabled=False):
+            return self._top(self.finishes[2](self.convolutions[1](h)))
+
+    def _top(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
         flat = h.permute(1, 2, 0).flatten(1)
         for weight, bias in self.hidden:
             flat = F.linear(flat, weight, bias).relu_()
         # as in the model, the last layer is as precise as its weights
         return F.linear(flat.to(self.output[0].dtype), *self.output)
 
-    def first(self, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch filters"]:
-        """The first layer after pooling and batch norm, of one strand; channels of negative scale with their sign
-        turned if ReLU is the activation."""
+    @torch.no_grad()
+    def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
+        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
+        h = self._first(codes)
+        for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
+            h = finish(convolution(h))
+        return h
+
+    def _first(self, codes: Tensor) -> Tensor:
         stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
         half = stage.width // 2
         letters = words(codes, half, half + -stage.width % WORD)

@@ -1,4 +1,4 @@
-"""Interactions: hand-made networks whose answer is known, whole passes, and the permutation test against enumeration."""
+"""Interactions: hand-made networks whose answer is known, whole passes, permutations against all choices."""
 
 from itertools import combinations
 

@@ -68,9 +68,9 @@ class Ablation:
 
     `sequences` are codes (n, length), or one-hot floats (n, 4, length). `layer` names the module whose output is
     replaced, (n, channels, positions); for AI-TAC it is the first layer after pooling and batch norm, and no name is
-    given. With `both_strands` outputs are means over each sequence and its reverse complement, as are the means that are
-    filled in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError
-    for layers that it does not have, DataError for sequences of another form.
+    given. With `both_strands` outputs are means over each sequence and its reverse complement, and so is what is filled
+    in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError for
+    layers that it does not have, DataError for sequences of another form.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Ablation:
                 name for name, part in model.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)
             )
             raise ModelError(
-                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions are: "
+                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
                 f"{names or 'none'}"
             )
         else:
@@ -115,7 +115,7 @@ class Ablation:
         return self.survey.mean.shape[1]
 
     def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
-        """Outputs without each set of channels, a batch of sequences after the other (of the data set, if none given)."""
+        """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
         self.check(sets)
         for rows, here in self._batches(self.sequences if sequences is None else sequences):
             with self._quietly():

@@ -39,8 +39,8 @@ class AnyLayer:
             self.model(_floats(sequences))
         if len(seen) != 1:
             raise ModelError(
-                f"layer {self.name!r} ran {len(seen)} times in one pass of {type(self.model).__name__}; an ablation needs "
-                "a layer that runs exactly once"
+                f"layer {self.name!r} ran {len(seen)} times in one pass of {type(self.model).__name__}; an ablation "
+                "needs a layer that runs exactly once"
             )
         maps = seen[0].flatten(2) if seen[0].ndim > 2 else seen[0][:, :, None]
         self.n_channels = maps.shape[1]

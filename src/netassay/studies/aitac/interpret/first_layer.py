@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
@@ -33,30 +33,28 @@ class FirstLayer:
     @torch.no_grad()
     def __init__(self, model: AITAC, precision: torch.dtype) -> None:
         self.model, self.folded = model, Folded(model, precision)
-        self.n_channels = model.convolution1.out_channels
         self.taps = (
             self.folded.convolutions[0].taps.permute(1, 2, 0).contiguous()
         )  # (filters, width, outputs)
         scale = self.folded.finishes[0].scale
-        self.rising = torch.ones(self.n_channels, device=self.taps.device)
+        self.rising = torch.ones(len(self.taps), device=self.taps.device)
         if scale is not None:
             self.rising = torch.where(scale < 0, -1.0, 1.0)
 
     def maps(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "positions n filters"]:
         if codes.shape[1] != self.model.length:
             raise ModelError(
-                f"sequences of {codes.shape[1]} bases; this network takes {self.model.length}: cut or pad the sequences to "
-                "its length"
+                f"sequences of {codes.shape[1]} bases; this network takes {self.model.length}: cut or pad them "
+                "to its length"
             )
-        return self.folded.first(codes)
+        return self.folded.up_to(1, codes)
 
     def published_fill(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, " filters"]:
-        """Mean of each activation over sequences and positions, before pooling and batch norm, as the authors fill in."""
+        """Mean activation of each filter over all positions, before pooling and batch norm, as the authors fill in."""
         mean = self.model.first_layer(one_hot(codes)).mean(dim=(0, 2))
-        if self.folded.finishes[0].scale is None:
-            mean = torch.where(
-                self.model.norm1.weight < 0, -mean, mean
-            )  # the maps have their sign turned as well
+        norm: nn.BatchNorm1d = getattr(self.model, "norm1")  # noqa: B009 (its parts have no types)
+        if self.folded.finishes[0].scale is None:  # the maps have their sign turned as well
+            mean = torch.where(norm.weight < 0, -mean, mean)
         return mean
 
     def without(

@@ -1,9 +1,10 @@
-"""The hierarchy of factors: filters with the same motif joined, ranked by influence in each lineage, over several runs."""
+"""The hierarchy of factors: filters of the same motif joined, ranked by influence in each lineage, over runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -96,8 +97,8 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
     for run, chosen in matching.group_by("run", maintain_order=True).agg("filter").iter_rows():
         if not 0 <= run < len(influences) or not all(0 <= i < len(influences[run].names) for i in chosen):
             raise DataError(
-                f"the matching names run {run} with filters {sorted(chosen)[:5]} ..., of {len(influences)} influences; "
-                "runs and filters are counted from 0"
+                f"the matching names filters {sorted(chosen)[:5]} of run {run}, of {len(influences)} influences; both "
+                "count from 0"
             )
     rows = []
     for cluster, part in matching.group_by("cluster", maintain_order=True):
@@ -114,11 +115,11 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
             _over_runs, (overall, signed, outputs)
         )
         rows += [
-            (cluster[0], len(sums), part.height, float(mean), _told(spread), float(mean_signed), _told(spread_signed), i,
-             float(means[i]), _told(spreads[i]))
+            (cluster[0], len(sums), part.height, float(mean), _told(spread), float(mean_signed), _told(spread_signed),
+             i, float(means[i]), _told(spreads[i]))
             for i in range(len(means))
         ]  # fmt: skip
-    schema = {
+    schema: dict[str, Any] = {
         "cluster": matching.schema["cluster"], "runs": pl.Int64, "filters": pl.Int64, "influence": pl.Float64,
         "spread": pl.Float64, "influence_signed": pl.Float64, "spread_signed": pl.Float64, "output": pl.Int64,
         "by_output": pl.Float64, "by_output_spread": pl.Float64,

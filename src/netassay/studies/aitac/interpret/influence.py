@@ -2,13 +2,13 @@
 
 With r_i the correlation across cell types of peak i and r_i^(f) the same without filter f: overall influence
 mean_i (r_i^(f) - r_i)^2, signed mean_i (r_i - r_i^(f)); of a cell type c mean_i (y_ic^(f) - y_ic)^2, signed
-mean_i (y_ic - y_ic^(f)). A mean over the data set is put in the filter's place, so the linear part of a signed effect on an
-output cancels over the peaks; which way a filter pushes is told by `direction`.
+mean_i (y_ic - y_ic^(f)). A mean over the data set is put in the filter's place, so the linear part of a signed effect
+on an output cancels over the peaks; which way a filter pushes is told by `direction`.
 
-The null is that of heights that belong to other peaks. Over all orders of the peaks, r_i - r_i^(f) = <e_i, v_i>, with e the
-change of the centred unit row of predictions and v that of heights, has known moments: the mean of the statistic is
-<mean e, mean v>, its variance tr(S_e S_v) / (n^2 (n - 1)), S the scatter matrices (Hoeffding, Annals of Mathematical
-Statistics 22, 1951), and the expectation of the squared form is tr(M_e M_v) with the second moments M. So no order is drawn.
+The null is that of heights that belong to other peaks. With e the change of the centred unit row of predictions and v
+that row of heights, r_i - r_i^(f) = <e_i, v_i>. Over all orders of the peaks its mean has mean <mean e, mean v> and
+variance tr(S_e S_v) / (n^2 (n - 1)), S the scatter matrices (Hoeffding, Annals of Mathematical Statistics 22, 1951),
+and the squared form has mean tr(M_e M_v), M the second moments: so no order is drawn.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _SETS = 32  # sets whose statistics are taken together
 class Influence:
     """Influence of sets of filters on the predictions of n peaks, in double precision.
 
-    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, as are
-    `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p` of the
-    signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are lower
-    without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1: the
-    set opens (above 0) or closes; `agreement` that of the loss with the observed height, less the peak's mean: with other
-    peaks' heights it has mean 0 and variance 1 / (n - 1). Both NaN where one side does not vary.
+    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, as
+    are `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p`
+    of the signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are
+    lower without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1:
+    the set opens (above 0) or closes; `agreement` that of the loss with the observed height, less the peak's mean: with
+    other peaks' heights it has mean 0 and variance 1 / (n - 1). Both NaN where one side does not vary.
 
     `change` (peaks, sets) is r_i - r_i^(f), NaN where undefined, and `by_peak` the mean over outputs of the squared
     change. `undefined` counts peaks whose r is not defined (a constant row; left out), `undefined_without` those
@@ -79,12 +79,13 @@ def influence(
     precision: torch.dtype = torch.float32,
     batch: int = BATCH,
 ) -> Influence:
-    """What `model` loses without each filter of its first layer, or each set of filters, or of another layer's channels.
+    """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.
 
     AI-TAC is computed the fast way, exact in float32 (`precision` bfloat16: for screening); any other module, for which
-    `layer` names the module whose output (n, channels, positions) is replaced, with one full pass a set. Without `heights`
-    only the influence on outputs is there. Each filter is a set of its own unless `sets` are given, "filter_3" its name;
-    see `Ablation` for the other words. Raises DataError for heights that do not fit, and what `Ablation` raises.
+    `layer` names the module whose output (n, channels, positions) is replaced, with one full pass a set. Without
+    `heights` only the influence on outputs is there. Each filter is a set of its own unless `sets` are given,
+    "filter_3" its name; for the other words see `netassay.studies.aitac.interpret.ablation.Ablation`. Raises DataError
+    for heights that do not fit, ModelError for a layer that is not there.
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch

@@ -37,9 +37,9 @@ class Interactions:
     """Interactions of pairs of sets of filters, in the units of the outputs, by group of outputs (lineage).
 
     `pairs` are numbers of `names`. `effect` is the mean over the `both` peaks with both sites, `matched` that over the
-    `one` peaks with one, weighted as their strata are among those with both. `p` (two-sided) is NaN where there are fewer
-    than 10 peaks of either kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the mean over
-    the peaks with both, `by_peak` the interaction in every peak, by group.
+    `one` peaks with one, weighted as their fifths are among those with both. `p` (two-sided) is NaN where there are
+    fewer than 10 peaks of either kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the
+    mean over the peaks with both, `by_peak` the interaction in every peak, by group.
     """
 
     names: tuple[str, ...]
@@ -84,8 +84,9 @@ def interactions(
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
 
     `lineages` names the group of each output ("": in none); without it every output is a group of its own. The p-values
-    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). For the other words see `influence`.
-    Raises DataError for sets that share filters, pairs that are not there, and what `Ablation` raises.
+    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). For the other words see
+    `influence`. Raises DataError for sets that share filters and pairs that are not there, ModelError for a layer that
+    is not there.
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
@@ -148,7 +149,7 @@ def interactions_of(
 
 
 def set_strengths(ablation: Ablation, sets: Sequence[Sequence[int]]) -> Float[Tensor, "n sets"]:
-    """How strongly each set's filters answer to each sequence, between the lowest (0) and greatest (1) answer anywhere."""
+    """How strongly each set's filters answer to each sequence, from the lowest (0) to the greatest (1) anywhere."""
     strength = ablation.survey.strength
     return torch.stack([strength[:, list(part)].amax(1) for part in sets], dim=1)
 

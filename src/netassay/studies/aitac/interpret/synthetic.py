@@ -1,6 +1,6 @@
 """Two motifs planted into backgrounds at every distance: what a network makes of both beyond each alone.
 
-synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds; the null is the same with the columns
+synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds; the null is the same with the bases
 of the second motif in a random order, another one in every background.
 """
 
@@ -18,7 +18,7 @@ from netassay.formats.bases import reverse_complement
 from netassay.studies.aitac.predicting import predict
 
 ORIENTATIONS = ("++", "+-", "-+", "--")
-"""Strand of the first motif, on the left, and of the second, on the right. The other order is that of the other strand."""
+"""Strand of the first motif, on the left, and of the second. Read from the other strand they are the other order."""
 
 _JITTER = 10  # bases by which the place of a pair varies over backgrounds
 
@@ -27,9 +27,9 @@ _JITTER = 10  # bases by which the place of a pair varies over backgrounds
 class Spacing:
     """Synergy of two motifs by orientation and distance between their centres, in the units of the outputs.
 
-    `error` is the standard error of the mean over backgrounds; `null` and `null_error` those of the second motif with its
-    columns in random order (over both strands of the first). `alone` are the mean effects of the first and the
-    second motif alone, the latter over all places.
+    `error` is the standard error of the mean over backgrounds; `null` and `null_error` those of the second motif with
+    its bases in random order (over both strands of the first). `alone` are the mean effects of the first and the
+    second motif alone, over both strands, the latter over all places.
     """
 
     orientations: tuple[str, ...]
@@ -58,9 +58,9 @@ def spacing(
     """Synergy of two motifs (shares of A, C, G, T in each column) in `backgrounds`, codes such as shuffled sequences.
 
     What is planted is each motif's most frequent bases, or with `sampled` another draw from its columns in every
-    background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ by an
-    odd number the centres are half a base closer than asked for. Raises DataError for fewer than two backgrounds, motifs
-    that would overlap or do not fit.
+    background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ
+    by an odd number the centres are half a base closer than asked for. Raises DataError for fewer than two backgrounds,
+    motifs that would overlap or do not fit.
     """
     widths = first.shape[1], second.shape[1]
     near = (widths[0] + widths[1] + 1) // 2

@@ -28,6 +28,7 @@ from netassay.numerics.following import Follower
 from netassay.numerics.forward import Batches, Loss
 from netassay.numerics.sharpness import Sharpness
 from netassay.runs import Run, State
+from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities
 from netassay.studies.edge.tracker.budget import Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
@@ -108,7 +109,7 @@ class SharpnessTracker:
                 began=f"{datetime.now(UTC).isoformat()} {os.getpid()} {next(_SERIAL)}",
             )
             self.run = Run.create(
-                Path(store), study=config.study, config=config.mapping(), digest=config.digest
+                store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
             )
             self._writer = self.run.writer(devices.environment())
             self._warned, self._ended = False, False

@@ -1,0 +1,185 @@
+"""Which bases of the best predicted peaks matter, and how far the answer can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay.errors import DataError, ExtraMissing
+from netassay.formats.bases import decode
+from netassay.nets.sequence_cnn import AITAC
+from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
+from netassay.studies.aitac.interpret.attribute import METHODS, Method, attribute
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.readout import contrast, readout
+from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.interpret.trust import shuffled_weights, site_auroc
+from netassay.studies.aitac.losses import pearson_rows
+
+NEEDS: tuple[str, ...] = ()
+
+_SHOWN = 60  # bases of a logo
+_QUICK: tuple[Method, ...] = ("gradient", "mutagenesis")
+_NETWORKS = {
+    "trained": "two methods, one network",
+    "repetition": "one method, two trainings",
+    "shuffled weights": "null: weights shuffled",
+    "another peak": "null: another peak",
+}
+
+
+def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
+    """peaks that are explained, each for one cell type; bases of some; agreement; sites of a simulated atlas; missing."""
+    peaks = _peaks(subject, config)
+    made, missing = _contributions(subject, config, peaks)
+    found = {
+        "peaks": peaks,
+        "bases": _bases(subject, peaks, made),
+        "agreement": _agreement(made),
+        "missing": pl.DataFrame(missing, schema={"method": pl.String, "reason": pl.String}, orient="row"),
+    }
+    if "sites" in subject.truth:
+        found["sites"] = _sites(subject, peaks, made)
+    return found
+
+
+def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
+    """The best predicted peaks of each cell type: rows, how well predicted, whether a logo is shown."""
+    well, heights = subject.well, subject.heights
+    if not len(well):
+        raise DataError(
+            f"no peak of the {config.peaks} set is well predicted (r above {config.well_predicted:g}), so that there is "
+            "nothing to explain; train longer, or lower --well-predicted"
+        )
+    own = heights[well].argmax(1)
+    held = torch.bincount(own, minlength=len(subject.cell_types))
+    order = held.argsort(descending=True, stable=True)[: config.attribution_cell_types]
+    rows = []
+    for cell_type in sorted(int(i) for i in order if held[i]):
+        mine = well[own == cell_type]
+        lead = subject.predicted[mine, cell_type] - subject.predicted[mine].mean(1)
+        best = mine[
+            (lead if subject.material.one_of_k else subject.r[mine]).argsort(descending=True, stable=True)
+        ]
+        for place, row in enumerate(best[: config.attribution_peaks].tolist()):
+            peak = subject.atlas.peaks.row(int(subject.index[row]), named=True)
+            r = float(subject.r[row])
+            rows.append({
+                "peak": peak["name"], "chromosome": peak["chromosome"], "start": peak["start"], "row": row,
+                "cell type": subject.cell_types[cell_type], "output": cell_type, "r": r if math.isfinite(r) else None,
+                "predicted lead": float(subject.predicted[row, cell_type] - subject.predicted[row].mean()),
+                "logo": place < config.attribution_logos,
+            })  # fmt: skip
+    return pl.DataFrame(rows, schema_overrides={"r": pl.Float64})
+
+
+_Made = dict[tuple[str, str], Tensor]
+
+
+def _contributions(
+    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame
+) -> tuple[_Made, list[tuple[str, str]]]:
+    """Contributions (peaks, length) by network ("trained", "shuffled weights", a peer's id) and method."""
+    made: _Made = {}
+    missing = []
+    networks = {
+        "trained": subject.model,
+        "shuffled weights": shuffled_weights(subject.model, subject.generator("weights")),
+    }
+    networks |= dict(zip(subject.runs[1:], subject.peers, strict=True))
+    for network, model in networks.items():
+        for method in METHODS if network == "trained" else _QUICK:
+            try:
+                made[network, method] = _of(subject, config, peaks, model, method)
+            except ExtraMissing as reason:
+                missing.append((method, str(reason)))
+    return made, missing
+
+
+def _of(
+    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, model: AITAC, method: Method
+) -> Tensor:
+    found = torch.zeros(len(peaks), subject.codes.shape[1])
+    many = len(subject.cell_types)
+    for output in peaks["output"].unique(maintain_order=True):
+        at = torch.from_numpy(peaks["output"].to_numpy() == output)
+        weights = contrast(output, many) if many > 1 else readout(output, many)[:, 0]
+        found[at] = attribute(
+            model,
+            subject.codes[torch.from_numpy(peaks["row"].to_numpy())[at]],
+            method,
+            output=weights,
+            both_strands=subject.trained_by.strands == "augmented",
+            references=config.attribution_references,
+            # a straight way crosses many kinks: what the sum misses is told, not refused
+            tolerance=math.inf,
+            generator=subject.generator("references"),
+        ).actual
+    return found
+
+
+def _bases(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
+    frames = []
+    for i, peak in enumerate(peaks.iter_rows(named=True)):
+        if peak["logo"]:
+            letters = decode(subject.codes[peak["row"]].numpy())
+            values = {
+                method: held[i].tolist() for (network, method), held in made.items() if network == "trained"
+            }
+            frames.append(pl.DataFrame({
+                "peak": [peak["peak"]] * len(letters), "cell type": [peak["cell type"]] * len(letters),
+                "position": range(len(letters)), "base": list(letters), **values,
+            }))  # fmt: skip
+    return pl.concat(frames)
+
+
+def _agreement(made: _Made) -> pl.DataFrame:
+    """Pearson correlation over the bases of a peak: mean, quantiles over peaks; undefined ones are counted."""
+    trained = {method: held for (network, method), held in made.items() if network == "trained"}
+    rows = []
+    for first, second in combinations(trained, 2):
+        rows.append(_row("trained", first, second, trained[first], trained[second]))
+        # a peak beside the next one, the last beside the first
+        rows.append(_row("another peak", first, second, trained[first], trained[second].roll(1, 0)))
+    for (network, method), held in made.items():
+        if network != "trained":
+            kind = network if network in _NETWORKS else "repetition"
+            rows.append(_row(kind, method, method, trained[method], held))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _row(kind: str, first: str, second: str, a: Tensor, b: Tensor) -> dict[str, str | int | float | None]:
+    r = pearson_rows(a, b)
+    known = pl.Series(r[~r.isnan()].double().numpy())
+    return {
+        "kind": kind, "first": first, "second": second, "r mean": known.mean(), "r lower decile": known.quantile(0.1),
+        "r median": known.median(), "r upper decile": known.quantile(0.9), "peaks": len(known),
+        "undefined": len(r) - len(known),
+    }  # fmt: skip
+
+
+def _sites(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
+    """AUROC of |contribution| for bases in sites of factors that act in the cell type, against all other bases."""
+    truth = subject.truth
+    widths = dict(truth["factors"].select("factor", "width").iter_rows())
+    acting = truth["effects"].filter(pl.col("effect").abs() > 0.05)
+    inside = torch.zeros(len(peaks), subject.codes.shape[1], dtype=torch.bool)
+    for i, peak in enumerate(peaks.iter_rows(named=True)):
+        factors = acting.filter(pl.col("cell_type") == peak["cell type"])["factor"]
+        sites = truth["sites"].filter(
+            pl.col("peak") == int(subject.index[peak["row"]]), pl.col("factor").is_in(factors.implode())
+        )
+        for factor, start in sites.select("factor", "start").iter_rows():
+            inside[i, start : start + widths[factor]] = True
+    rows = []
+    for (network, method), held in made.items():
+        auroc = site_auroc(held, inside)
+        known = pl.Series(auroc[~auroc.isnan()].numpy())
+        rows.append({"network": network, "method": method, "AUROC mean": known.mean(), "AUROC median": known.median(),
+                     "peaks": len(known), "without a site": len(auroc) - len(known)})  # fmt: skip
+    return pl.DataFrame(rows)
