@@ -12,7 +12,8 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS, adjusted, likeness
+from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 from netassay.studies.aitac.interpret.reproduced import permuted
 
 LEAST_BITS, LEAST_SITES = 8.0, 20

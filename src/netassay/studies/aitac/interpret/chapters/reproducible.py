@@ -9,7 +9,7 @@ import polars as pl
 from netassay.formats.motifs import Motifs
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.reproduced import (
     Clusters,
@@ -107,20 +107,20 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
 
 def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure:
-    from netassay.reporting.logo import logos
+    from netassay.reporting.logo import information_heights, logos
 
     shown = clusters.head(_LOGOS)
     motifs = cluster_motifs_of(shown, matrices)
-    titles = [
-        f"{name} ({runs} runs, {n} filters)"
-        for name, runs, n in shown.select("cluster", "runs", "filters").rows()
-    ]
+    panels = []
+    for i, (name, runs, filters) in enumerate(shown.select("cluster", "runs", "filters").iter_rows()):
+        here = slice(*motifs.spans[i])
+        heights = information_heights(motifs.pwm[i, :, here].numpy(), motifs.information[i, here].numpy())
+        panels.append((f"{name.replace('_', ' ')}: {runs} runs, {filters} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
-    data = matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list()))
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}. Height of a column: its information, in bits.",
-        logos(motifs, titles=titles), data,
+        f"Merged motifs of the clusters {words}{left}, between their flanks. Height of a column: its information, in bits.",
+        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 
 
