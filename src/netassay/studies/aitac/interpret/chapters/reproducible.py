@@ -47,8 +47,15 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 
 def run_motifs(subject: Subject) -> list[Motifs]:
     """First-layer motifs of the run and its peers, all on the peaks that the run predicts well."""
-    codes = subject.codes[subject.well]
-    return [subject.motifs, *(filter_motifs(peer, codes) for peer in subject.peers)]
+    codes, held = subject.codes[subject.motif_peaks], subject.config
+    others = [
+        filter_motifs(
+            peer, codes, threshold=held.motif_threshold, quantile=held.motif_quantile,
+            pseudocount=held.motif_pseudocount,
+        )
+        for peer in subject.peers
+    ]  # fmt: skip
+    return [subject.motifs, *others]
 
 
 def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
@@ -107,20 +114,19 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
 
 def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure:
-    from netassay.reporting.logo import information_heights, logos
+    from netassay.reporting.logo import logos
 
     shown = clusters.head(_LOGOS)
     motifs = cluster_motifs_of(shown, matrices)
     panels = []
     for i, (name, runs, filters) in enumerate(shown.select("cluster", "runs", "filters").iter_rows()):
-        here = slice(*motifs.spans[i])
-        heights = information_heights(motifs.pwm[i, :, here].numpy(), motifs.information[i, here].numpy())
+        heights = motifs.heights[i, :, slice(*motifs.spans[i])].numpy()
         panels.append((f"{name.replace('_', ' ')}: {runs} runs, {filters} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks. Height of a column: its information, in bits.",
-        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
+        f"Merged motifs of the clusters {words}{left}, between their flanks. Height of a column: its information, in "
+        "bits.", logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 
 
