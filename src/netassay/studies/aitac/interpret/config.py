@@ -39,6 +39,36 @@ class InterpretConfig(Config):
     well_predicted: float = Field(0.75, gt=-1, lt=1)
     """A peak counts as well predicted above this r; in one-of-k data, where its own cell type is predicted highest."""
 
+    # motifs, second_layer
+    motif_best: int = Field(0, ge=0)
+    """Make motifs from so many peaks of greatest r, well predicted or not; 0: from the well-predicted ones."""
+
+    motif_threshold: float = Field(0.5, ge=0, lt=1)
+    """A filter is active above this share of its greatest activation."""
+
+    motif_quantile: float = Field(1.0, gt=0, le=1)
+    """Instead of the greatest activation this quantile of the greatest activations of the peaks."""
+
+    motif_pseudocount: float = Field(0.0, ge=0)
+    """Sites with equal shares of the bases that are added to every motif."""
+
+    motif_database: str = Field(
+        "jaspar-vertebrates", min_length=1, examples=["jaspar-vertebrates", "jaspar-plants", "motifs.meme"]
+    )
+    """Known motifs: a group of JASPAR CORE, or a file in MEME format."""
+
+    motif_q: float = Field(0.05, gt=0, le=1)
+    """A filter is named after the known motif that it is like below this q-value."""
+
+    motif_permutations: int = Field(5, ge=1, le=1000)
+    """So often the columns of all motifs are permuted to see what chance matches."""
+
+    motif_logos: int = Field(16, ge=1, le=200)
+    """At most so many filters are drawn beside their matches."""
+
+    second_layer_threshold: float = Field(0.7, ge=0, lt=1)
+    """`motif_threshold` of the second layer, whose 51 bases are lost in noise at lower shares."""
+
     # attributions
     attribution_cell_types: int = Field(8, ge=1)
     """Contributions are shown for so many cell types, those with most well-predicted peaks."""
@@ -79,6 +109,49 @@ class InterpretConfig(Config):
 
     pair_q: float = Field(0.05, gt=0, lt=1)
     """A pair of planted factors counts as found below this q-value."""
+
+    # binding
+    chip: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["peaks.narrowPeak", "peaks.fa.gz"])
+    """ChIP-seq to compare with: regions (BED, narrowPeak; of the atlas's assembly) or sequences (FASTA); none: left out."""
+
+    chip_factor: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["SPI1", "MA0080.7"])
+    """Its factor, by the name or id of a motif of the database; filters like that motif are compared with it."""
+
+    chip_word: int = Field(24, ge=8, le=32)
+    """Bases of the words that a peak shares with sequences."""
+
+    chip_words: int = Field(14, ge=1, le=10_000)
+    """Places of a peak that must begin a shared word for it to be marked; 1 also marks relatives of repeats."""
+
+    chip_share: float = Field(0.05, gt=0, lt=1)
+    """Influence is large in this share of the peaks."""
+
+    # influence
+    fill: Literal["mean", "zero", "published"] = "mean"
+    """What takes an ablated filter's place: its mean over the peaks at the same place, nought, or what the published
+    analysis put there (a mean before pooling and batch norm)."""
+
+    screening: bool = False
+    """Influence in 16 bits: faster, ranks nearly the same."""
+
+    name_q: float = Field(0.05, gt=0, le=1)
+    """A filter is called by the motif it matches best below this q-value."""
+
+    # pairs
+    pair_factors: int = Field(12, ge=2, le=100)
+    """So many of the most influential factors are tested in all pairs."""
+
+    site_share: float = Field(0.2, gt=0, lt=1)
+    """A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+
+    permutations: int = Field(5000, ge=1, le=1_000_000)
+    """Permutations of the test of a pair."""
+
+    scanned_pairs: int = Field(6, ge=0, le=100)
+    """Pairs with the strongest interactions that are planted at every distance."""
+
+    backgrounds: int = Field(32, ge=2, le=10_000)
+    """Shuffled peaks that pairs are planted into."""
 
 
 CONFIG = InterpretConfig
