@@ -19,6 +19,9 @@ from netassay.formats.motifs import Motifs
 LEAST_COLUMNS = 5
 """Motifs with fewer columns between their flanks are like anything and not compared."""
 
+LEAST_BITS = 4.0
+"""Queries with less information between their flanks are not compared: correlations do not see that they are flat."""
+
 MOST_COLUMNS = 22
 """Longer targets are cut to their most informative stretch: noise finds something in a long profile."""
 
@@ -100,9 +103,11 @@ def match_motifs(
         )
     draws = generator or torch.Generator().manual_seed(0)
     pairs = compare(motifs, known, threads=threads)
-    kept = _long_enough(motifs)
+    kept = _told(motifs)
     if left := len(motifs) - len(kept):
-        skipped[f"queries with fewer than {LEAST_COLUMNS} columns with information, not compared"] = left
+        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = (
+            left
+        )
     ranked = _ranked(pairs, len(targets))
     nulls = [
         _least(_ranked(compare(motifs, known, draws=draws, threads=threads), len(targets)), len(motifs))
@@ -122,11 +127,12 @@ def compare(
     p is that of the best placement of all on both strands, whole queries being scored, columns beyond the target as
     if they were typical; a column by chance is one drawn about equal shares of the bases, so that p does not depend
     on what else is compared. By universalmotif (`complete`, parametric null). With `draws` the columns of the queries
-    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out.
+    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out, and queries
+    with less than `LEAST_BITS`.
     """
     import universalmotif
 
-    rows, (found, _) = _long_enough(queries), _targets(targets)
+    rows, (found, _) = _told(queries), _targets(targets)
     if not rows or not found:
         return pl.DataFrame(schema=PAIRS)
     cut = [queries.pwm[i, :, slice(*queries.spans[i])] for i in rows]
@@ -201,8 +207,13 @@ def _named(ranked: pl.DataFrame, motifs: Motifs, known: Motifs, most: int) -> pl
         kept.select("p", "q", "offset", "orientation", "overlap", "similarity"))  # fmt: skip
 
 
-def _long_enough(motifs: Motifs) -> list[int]:
-    return [i for i, (start, stop) in enumerate(motifs.spans) if stop - start >= LEAST_COLUMNS]
+def _told(motifs: Motifs) -> list[int]:
+    """Rows of the queries that say enough to be compared."""
+    return [
+        i
+        for i, (start, stop) in enumerate(motifs.spans)
+        if stop - start >= LEAST_COLUMNS and float(motifs.information[i, start:stop].sum()) >= LEAST_BITS
+    ]
 
 
 def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
