@@ -150,7 +150,11 @@ def test_generators_of_ones_own_are_found_out_and_put_back():
     def noisy_loss(output, target, own=own):
         return half_square(output + torch.randn(output.shape, generator=own, dtype=output.dtype), target)
 
-    for noisy, loss in ((model, half_square), (network(), noisy_loss), (network(), partial(noisy_loss, own=own))):
+    for noisy, loss in (
+        (model, half_square),
+        (network(), noisy_loss),
+        (network(), partial(noisy_loss, own=own)),
+    ):
         with pytest.raises(ModelError, match="drew random numbers"):
             evaluate(noisy, loss, [(X, Y)])
     assert torch.equal(model.own.get_state(), before)

@@ -66,9 +66,7 @@ def _written(motifs: Motifs, i: int) -> Iterator[str]:
         raise DataError(
             f"motif name {name!r}: the names of a MEME file are not empty and have no white space"
         )
-    seen = motifs.seen[i].nonzero().flatten()
-    width = int(seen[-1]) + 1 if len(seen) else motifs.counts.shape[2]
-    sites = int(motifs.sites[i])
+    width, sites = motifs.widths[i], int(motifs.sites[i])
     law = torch.tensor(motifs.background, dtype=torch.float64)
     rows = torch.where(motifs.seen[i, :, None], motifs.pwm[i].T, law)[:width]
     yield from ("", f"MOTIF {name} {title}".rstrip())

@@ -1,6 +1,6 @@
 """Makes the numbers that `test_match` is held against: Tomtom's p-values by memelite, which compiles for a minute.
 
-Run: python tests/studies/aitac/interpret/tomtom.py (memelite 0.5.0) and put what it prints into tomtom.json.
+Run: python tests/tomtom.py (memelite 0.5.0) and put what it prints into tomtom.json.
 """
 
 import json

@@ -150,7 +150,7 @@ def compare(
     sizes = pl.DataFrame({
         "target_i": range(len(rows), len(made)), "target": list(found),
         "before": [start for start, _ in found.values()],
-        "behind": [_width(targets, i) - stop for i, (_, stop) in found.items()],
+        "behind": [targets.widths[i] - stop for i, (_, stop) in found.items()],
         "wide": [matrix.shape[1] for matrix in stretches],
     })  # fmt: skip
     spans = pl.DataFrame({
@@ -233,8 +233,3 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
             stop = start + MOST_COLUMNS
         found[i] = (start, stop)
     return found, counts
-
-
-def _width(motifs: Motifs, i: int) -> int:
-    seen = motifs.seen[i].nonzero().flatten()
-    return int(seen[-1]) + 1 if len(seen) else 0

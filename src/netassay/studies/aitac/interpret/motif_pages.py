@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import altair as alt
-import numpy as np
 import polars as pl
 
 from netassay.formats.motifs import Motifs
@@ -80,7 +79,8 @@ def _beside(
     mine, theirs = ({name: i for i, name in enumerate(held.names)} for held in (motifs, targets))
     panels, starts = [], []
     for row in shown.iter_rows(named=True):
-        matrix = _own_columns(targets, theirs[row["target"]])
+        target = theirs[row["target"]]
+        matrix = targets.heights[target, :, : targets.widths[target]].numpy()
         turned, strand = (
             (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
         )
@@ -213,8 +213,3 @@ def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
 
 def _factor(filters: pl.DataFrame) -> list[str]:
     return [name or target or "" for name, target in filters.select("name", "target").iter_rows()]
-
-
-def _own_columns(motifs: Motifs, i: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    seen = motifs.seen[i].nonzero().flatten()
-    return motifs.heights[i, :, : int(seen[-1]) + 1].numpy()
