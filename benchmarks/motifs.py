@@ -1,7 +1,7 @@
 """Motifs of AI-TAC's filters against plain inference, memory over the number of peaks, Tomtom from a cold start.
 
-Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/motifs.py. Times are CPU seconds, medians of interleaved repeats; those
-of Tomtom are of a whole new process. Random DNA of 251 bases, networks as they are before training.
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/motifs.py. Times are CPU seconds, medians of interleaved repeats;
+those of Tomtom are of a whole new process. Random DNA of 251 bases, networks as they are before training.
 """
 
 import os
@@ -61,8 +61,8 @@ def speed() -> None:
     for layer in ("layer 1", "layer 2"):
         rate = found[layer]
         print(
-            f"motifs of {layer}, per pass: {rate:,.0f} sequences/s, {rate / plain:.1f} of plain inference (target 0.7), "
-            f"{rate / ours:.1f} of predict"
+            f"motifs of {layer}, per pass: {rate:,.0f} sequences/s, {rate / plain:.1f} of plain inference (target "
+            f"0.7), {rate / ours:.1f} of predict"
         )
 
 
@@ -77,7 +77,9 @@ def memory() -> None:
 
 
 def tomtom() -> None:
-    motifs = filter_motifs(AITAC(OUTPUTS, generator=torch.Generator().manual_seed(1)), codes_of(1000))
+    motifs = filter_motifs(
+        AITAC(OUTPUTS, generator=torch.Generator().manual_seed(1)), codes_of(1000), threshold=0.8
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = str(write_meme(motifs, Path(folder) / "filters.meme"))
         for permutations in (0, 1):
@@ -88,8 +90,8 @@ def tomtom() -> None:
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             null = " and as many with permuted columns" if permutations else ""
             print(
-                f"Tomtom of {len(motifs)} filters{null} against JASPAR vertebrates, {int(done.stdout)} compared, start-up "
-                f"included: {cpu:.1f} CPU s, {wall:.1f} s (target 5)"
+                f"Tomtom of {len(motifs)} filters{null} against JASPAR vertebrates, {int(done.stdout)} compared, "
+                f"start-up included: {cpu:.1f} CPU s, {wall:.1f} s (target 5)"
             )
 
 

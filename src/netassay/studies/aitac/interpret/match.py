@@ -83,16 +83,17 @@ def match_motifs(
     permutations: int = 1,
     most: int = 10,
     generator: torch.Generator | None = None,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> Matches:
     """The known motifs of `database` (or of what `read_database` finds) that each motif is like.
 
     Tomtom's p-values (`compare`), clipped to [0, 1]; q by Benjamini and Hochberg (1995) over the targets of a query.
     Beside them stands the null, `permutations` times the queries with their columns, flanks cut off, in random order
-    drawn from `generator` (seed 0 if not given). Raises DataError for an empty database and numbers out of range.
+    drawn from `generator` (seed 0 if not given). `threads` are PyTorch's unless given. Raises DataError
+    for an empty database and numbers out of range.
     """
     known = database if isinstance(database, Motifs) else read_database(database)
-    if permutations < 0 or most < 1 or threads < 1:
+    if permutations < 0 or most < 1 or (threads is not None and threads < 1):
         raise DataError(
             f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more"
         )
@@ -120,7 +121,7 @@ def match_motifs(
 
 
 def compare(
-    queries: Motifs, targets: Motifs, *, draws: torch.Generator | None = None, threads: int = 1
+    queries: Motifs, targets: Motifs, *, draws: torch.Generator | None = None, threads: int | None = None
 ) -> pl.DataFrame:
     """Every pair of a query and a target (`PAIRS`; their row numbers), the flanks of both cut off.
 
@@ -145,7 +146,7 @@ def compare(
     ]
     told = universalmotif.compare_motifs(
         made, compare_to=list(range(len(rows))), complete=True, null="parametric", qvalue=1.0,
-        min_overlap=LEAST_COLUMNS, nthreads=threads,
+        min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
     )  # fmt: skip
     sizes = pl.DataFrame({
         "target_i": range(len(rows), len(made)), "target": list(found),
