@@ -92,6 +92,12 @@ _HOMES = {
     "describe_atlas": "netassay.studies.aitac.describing",
     "export_atlas": "netassay.studies.aitac.annotated",
     # what a network learned: which filters and pairs of them it uses
+    "reproducible_filters": "netassay.studies.aitac.interpret.reproduced",
+    "cluster_motifs": "netassay.studies.aitac.interpret.reproduced",
+    "reduced_network": "netassay.studies.aitac.interpret.reduced",
+    "reduced_config": "netassay.studies.aitac.weights",
+    "recovery": "netassay.studies.aitac.interpret.recovery",
+    "pair_recovery": "netassay.studies.aitac.interpret.recovery",
     "influence": "netassay.studies.aitac.interpret.influence",
     "Influence": "netassay.studies.aitac.interpret.influence",
     "interactions": "netassay.studies.aitac.interpret.interactions",

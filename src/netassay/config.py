@@ -78,11 +78,8 @@ class Config(BaseModel):
 
     def mapping(self) -> dict[str, Any]:
         """The study's name and all values, as JSON holds them, but for those of `later` that keep their default."""
-        values = self.model_dump(mode="json")
-        for key in self.later:
-            if getattr(self, key) == type(self).model_fields[key].default:
-                del values[key]
-        return {"study": self.study, **values}
+        silent = {key for key in self.later if getattr(self, key) == type(self).model_fields[key].default}
+        return {"study": self.study, **self.model_dump(mode="json", exclude=silent)}
 
     def replace(self, **values: Any) -> Self:
         """The same config with some values changed, validated again."""

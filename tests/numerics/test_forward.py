@@ -131,6 +131,32 @@ def test_bad_losses(loss, message):
         evaluate(network(), loss, [(X, Y)])
 
 
+class Noisy(nn.Module):
+    """Adds noise of a generator of its own, which the global random state does not show."""
+
+    def __init__(self):
+        super().__init__()
+        self.plain, self.own = network(), torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        output = self.plain(x)
+        return output + 0.1 * torch.randn(output.shape, generator=self.own, dtype=output.dtype)
+
+
+def test_generators_of_ones_own_are_found_out_and_put_back():
+    model, own = Noisy(), torch.Generator().manual_seed(1)
+    before = model.own.get_state()
+
+    def noisy_loss(output, target, own=own):
+        return half_square(output + torch.randn(output.shape, generator=own, dtype=output.dtype), target)
+
+    for noisy, loss in ((model, half_square), (network(), noisy_loss), (network(), partial(noisy_loss, own=own))):
+        with pytest.raises(ModelError, match="drew random numbers"):
+            evaluate(noisy, loss, [(X, Y)])
+    assert torch.equal(model.own.get_state(), before)
+    assert torch.equal(own.get_state(), torch.Generator().manual_seed(1).get_state())
+
+
 def test_bad_reduction():
     with pytest.raises(ModelError, match="reduction is 'median'"):
         evaluate(network(), half_square, [(X, Y)], reduction="median")

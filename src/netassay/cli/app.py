@@ -10,6 +10,7 @@ from cyclopts import App
 import netassay
 from netassay.cli import (
     atlas,
+    attribute,
     construct,
     corpus,
     interpret,
@@ -31,6 +32,7 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
         reduce.reduce,
         transfer.transfer,
         variants.variants,
+        attribute.attribute,
         predict.predict,
     ),
     "Many runs": (plans.sweep, plans.demo),

@@ -29,7 +29,14 @@ def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
     return tuple(whole_number(kind, [word]) for word in words)
 
 
-Store = Annotated[Path, Parameter(help="Folder that holds the runs.")]
+def folder(kind: Any, words: Sequence[Token]) -> Path:
+    """The path in a flag's word; cyclopts by itself would take none for the current folder."""
+    if not words[0].value:
+        raise ValueError('"" is no folder; write "." for the current one.')
+    return Path(words[0].value)
+
+
+Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,
     Parameter(converter=whole_number, help="Threads; by default those the run began with, or all cores."),

@@ -94,7 +94,8 @@ def _bases(given: Track) -> Iterator[tuple[str, int, int, float]]:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which takes its place at the end, or is removed after an error."""
-    part = path.with_name(f"{path.name}.part")
+    # bigWig writers go by the ending
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         yield part
         part.replace(path)

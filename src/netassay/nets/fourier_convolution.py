@@ -99,7 +99,7 @@ def correlate_transformed(
 ) -> Float[Tensor, "positions batch outputs"]:
     """`correlate` with taps that `transformed_taps` made for the same matrices."""
     length, batch, inputs = x.shape
-    spectrum = (matrices.inputs @ x.reshape(length, -1)).view(-1, batch, inputs)  # (r, batch, inputs)
+    spectrum = (matrices.inputs @ x.reshape(length, -1)).view(len(taps), batch, inputs)  # (r, batch, inputs)
     products = torch.bmm(spectrum, taps)  # (r, batch, outputs)
-    inverse = matrices.inverse
-    return (inverse.T @ products.view(len(inverse), -1)).view(-1, batch, taps.shape[2])
+    found = matrices.inverse.T @ products.view(len(taps), -1)
+    return found.view(len(found), batch, taps.shape[2])

@@ -38,13 +38,22 @@ class Stage(NamedTuple):
 STAGES = (Stage(19, 3), Stage(11, 4), Stage(7, 4))
 
 
+class Share(NamedTuple):
+    """Rows first to last (exclusive) of a batch of `whole` sequences."""
+
+    first: int
+    last: int
+    whole: int
+
+
 class AITAC(nn.Module):
     """Three convolutions with max-pooling and batch norm, two hidden linear layers, one output a cell type.
 
     Takes (batch, 4, length) one-hot sequences, rows A, C, G, T; gives (batch, n_outputs), no final activation.
     `first_activation` exponential makes first-layer filters easier to read (Koo and Ploenzke 2021).
     With `reverse_complement` every output is the mean over both strands. Weights are drawn from `generator`
-    as PyTorch draws them by default; `noise` (None: the global one) is the generator of dropout. 3,047,981
+    as PyTorch draws them by default; `noise` (None: the global one) is the generator of dropout. `share` says which
+    rows of a larger batch the next input is: dropout is then drawn for the whole, and these rows taken. 3,047,981
     parameters for 81 outputs. Raises ModelError for lengths that leave nothing after pooling.
     """
 
@@ -62,9 +71,10 @@ class AITAC(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.length, self.dropout = length, dropout
+        self.length, self.n_filters, self.dropout = length, n_filters, dropout
         self.first_activation, self.reverse_complement = first_activation, reverse_complement
         self.noise: torch.Generator | None = None
+        self.share: Share | None = None
         lengths = pooled_lengths(length)
         channels = (4, n_filters, n_channels, n_channels)
         for i, stage in enumerate(STAGES, start=1):
@@ -87,7 +97,7 @@ class AITAC(nn.Module):
         if not self.reverse_complement:
             return self.head(self.stem(x))
         both = self.head(self.stem(torch.cat([x, x.flip(1, 2)])))
-        return both.view(2, len(x), -1).mean(0)
+        return both.unflatten(0, (2, len(x))).mean(0)
 
     def first_layer(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch filters length"]:
         """Activations of the first layer at every position, before pooling."""
@@ -101,7 +111,7 @@ class AITAC(nn.Module):
         weight = (
             self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)
         )  # (filters, width * 4)
-        found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], -1)
+        found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], len(weight))
         return self._finish(1, found)
 
     def head(self, h: Float[Tensor, "pooled batch filters"]) -> Float[Tensor, "batch outputs"]:
@@ -135,13 +145,14 @@ class AITAC(nn.Module):
     def _finish(self, i: int, found: Tensor) -> Tensor:
         """Pooling, bias, activation and batch norm of convolution i, length first."""
         pool = STAGES[i - 1].pool
-        pooled = greatest(found.view(-1, pool, *found.shape[1:]))
+        pooled = greatest(found.view(len(found) // pool, pool, *found.shape[1:]))
         biased = pooled + self._layer("convolution", i).bias.to(pooled.dtype)
         active = self._first(biased) if i == 1 else F.relu(biased)
         return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
 
-    def _normalised(self, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-        if len(x) > 1 or not self.training:
+    def _normalised(self, norm: nn.Module, x: Tensor) -> Any:
+        # one of batch norm's own kind alone: a shared one sees the whole batch, and a frozen one is none
+        if len(x) > 1 or not self.training or type(norm) is not nn.BatchNorm1d:
             return norm(x)
         # one value has no variance: a batch of one short sequence is normalised as in evaluation
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
@@ -152,8 +163,10 @@ class AITAC(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropout:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.dropout, generator=self.noise)
-        return x * kept.div_(1 - self.dropout)
+        strands = 2 if self.reverse_complement else 1
+        first, last, whole = self.share or (0, len(x) // strands, len(x) // strands)
+        kept = x.new_empty(strands, whole, *x.shape[1:]).bernoulli_(1 - self.dropout, generator=self.noise)
+        return x * kept[:, first:last].flatten(0, 1).div(1 - self.dropout)
 
     def _layer(self, kind: str, i: int) -> Any:
         return getattr(self, f"{kind}{i}")

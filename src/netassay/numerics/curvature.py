@@ -5,9 +5,10 @@ kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError, NotFinite
 from netassay.numerics.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
+from netassay.numerics.eigen import Product
 from netassay.numerics.forward import Batches, Loss, evaluate
 from netassay.numerics.tape import GaussNewtonTape, HessianTape, differentiable_once, not_twice_differentiable
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 Kind = Literal["hessian", "ggn"]
+_T = TypeVar("_T")
 
 
 @runtime_checkable
@@ -48,6 +51,16 @@ class Symmetric(Protocol):
     def product(self, v: Tensor) -> Tensor: ...
 
     def block_product(self, name: str, v: Tensor) -> Tensor: ...
+
+
+def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
+    """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
+    whole = of(curvature.product, curvature.size)
+    blocks = {
+        name: of(partial(curvature.block_product, name), curvature.block_size(name))
+        for name in curvature.blocks
+    }
+    return whole, blocks
 
 
 class Curvature:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
-from netassay.numerics.curvature import Curvature, Kind, Symmetric
-from netassay.numerics.eigen import Product
+from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.numerics.eigen import Product, unit_of
 from netassay.numerics.forward import Batches, Loss
 
 
@@ -122,11 +122,7 @@ def curvature_density(
             device=curvature.device,
         )
 
-    whole = of(curvature.product, curvature.size)
-    parts = {
-        name: of(partial(curvature.block_product, name), curvature.block_size(name))
-        for name in curvature.blocks
-    }
+    whole, parts = whole_and_blocks(curvature, of)
     return Density(whole.nodes, whole.weights, whole.size, whole.products, whole.exact, parts)
 
 
@@ -173,8 +169,11 @@ def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[floa
     basis[0] = start / torch.linalg.vector_norm(start)
     diagonal: list[float] = []
     beside: list[float] = []
+    unit = 1.0
     for j in range(steps):
         image = product(basis[j])
+        unit = unit_of(image) if j == 0 else unit
+        image = image if unit == 1 else image / unit
         diagonal.append(float(basis[j].double() @ image.double()))
         if not math.isfinite(diagonal[-1]):
             raise ModelError(
@@ -190,7 +189,7 @@ def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[floa
             break
         beside.append(norm)
         basis[j + 1] = image / norm
-    return diagonal, beside
+    return [unit * a for a in diagonal], [unit * b for b in beside]
 
 
 def _gauss_rule(diagonal: list[float], beside: list[float]) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
-from netassay.numerics.curvature import Curvature, Kind, Symmetric
+from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.numerics.eigen import Product
 from netassay.numerics.forward import Batches, Loss
 
@@ -67,11 +66,7 @@ def curvature_trace(curvature: Symmetric, *, products: int, generator: torch.Gen
             device=curvature.device,
         )
 
-    whole = of(curvature.product, curvature.size)
-    parts = {
-        name: of(partial(curvature.block_product, name), curvature.block_size(name))
-        for name in curvature.blocks
-    }
+    whole, parts = whole_and_blocks(curvature, of)
     return Trace(whole.value, whole.error, whole.products, parts)
 
 

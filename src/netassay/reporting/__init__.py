@@ -15,6 +15,8 @@ _HOMES = {
     "forest": "netassay.reporting.estimates",
     "heat_map": "netassay.reporting.heat",
     "lines": "netassay.reporting.chart",
+    "logo": "netassay.reporting.logo",
+    "logos": "netassay.reporting.logo",
     "scatter": "netassay.reporting.points",
     "save_figure": "netassay.reporting.export",
     "small_multiples": "netassay.reporting.chart",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import polars as pl
@@ -10,13 +11,12 @@ import torch
 from torch import Tensor
 
 from netassay import training
-from netassay.errors import DataError
-from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
+from netassay.studies.aitac.leader import leading
 from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
@@ -46,10 +46,18 @@ def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> 
     """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
     data = material(config)
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
-    fit = Fit(config, data, *((start.reduced(), start.digest) if start else ()))
-    return training.train(
-        fit, recorder, steps=fit.steps, done=fit.done, divergence_factor=config.divergence_factor, **keywords
-    )
+    begun = (start.reduced(), start.digest) if start else ()
+    with (
+        leading(config, data, *begun) if config.devices > 1 else nullcontext(Fit(config, data, *begun)) as fit
+    ):
+        return training.train(
+            fit,
+            recorder,
+            steps=fit.steps,
+            done=fit.done,
+            divergence_factor=config.divergence_factor,
+            **keywords,
+        )
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:

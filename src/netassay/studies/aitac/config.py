@@ -21,7 +21,7 @@ class AitacConfig(Config):
     example: ClassVar[str] = (
         "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
     )
-    later: ClassVar[tuple[str, ...]] = ("start_from", "filters")
+    later: ClassVar[tuple[str, ...]] = ("start_from", "filters", "devices")
 
     atlas: str = Field(
         "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
@@ -131,6 +131,9 @@ class AitacConfig(Config):
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
     """Where it runs: cpu, cuda or cuda:N."""
+
+    devices: int = Field(1, ge=1, le=1024)
+    """Devices that share every batch, a process each: GPUs (device cuda), or processes on the cores (device cpu)."""
 
 
 def tiny() -> AitacConfig:

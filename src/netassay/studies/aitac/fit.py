@@ -64,24 +64,16 @@ class Fit:
         if self.done(step):
             return values | {"loss": values[("epoch_loss", "")]} | self._test()
         batch = self._batch(step)
-        self._train_mode()
-        self.model.noise = self._draws("dropout", step, device=self.device)
-        with autocast(self.device, self.precision):
-            output = self.model(one_hot(self._augmented(batch, step).to(self.device)))
-        self.pending = self.loss(output.float(), self.data.heights[batch].to(self.device))
-        loss = self.pending.item()
+        loss = self._forward(batch, step)
         self.epoch_loss += loss * len(batch)
         return values | {"loss": loss}
 
     def advance(self) -> None:
-        assert self.pending is not None
         size = self._step_size(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = size
-        self.optimiser.zero_grad()
-        self.pending.backward()
+        self._backward()
         self.optimiser.step()
-        self.pending = None
         self.step += 1
         if self.average:
             decay = min(self.config.weight_average, self.step / (10 + self.step))
@@ -147,6 +139,24 @@ class Fit:
             (name, part): math.nan if value is None else value for name, part, value in facts["seen"]
         }
 
+    def _forward(self, batch: Tensor, step: int) -> float:
+        """The mean loss of the batch; `_backward` takes its slopes."""
+        output = self._output(self._augmented(batch, step), step)
+        self.pending = self.loss(output, self.data.heights[batch].to(self.device))
+        return self.pending.item()
+
+    def _output(self, codes: Tensor, step: int) -> Tensor:
+        self._train_mode()
+        self.model.noise = self._draws("dropout", step, device=self.device)
+        with autocast(self.device, self.precision):
+            return self.model(one_hot(codes.to(self.device))).float()
+
+    def _backward(self) -> None:
+        assert self.pending is not None
+        self.optimiser.zero_grad()
+        self.pending.backward()
+        self.pending = None
+
     def _validate(self, epoch: int) -> dict[tuple[str, str], float]:
         """Scores on the validation set, and `best` if they are better; without such a set the last epoch is best."""
         weights, rows = self.average or self.model.state_dict(), self.data.split.validation
@@ -189,8 +199,9 @@ class Fit:
     def _train_mode(self) -> None:
         """Training mode of all that is trained: a frozen first layer keeps its running mean and variance."""
         self.model.train()
-        if not self.model.norm1.weight.requires_grad:
-            self.model.norm1.eval()
+        norm = self.model.get_submodule("norm1")
+        if not any(p.requires_grad for p in norm.parameters()):
+            norm.eval()
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.per_epoch)

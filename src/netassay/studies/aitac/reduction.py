@@ -37,7 +37,7 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
     precision = getattr(torch, config.precision)
     whole = predict(start.model, data.codes[rows], both_strands=both, precision=precision)
     cut = predict(start.reduced(), data.codes[rows], both_strands=both, precision=precision)
-    all_filters, few = len(start.model.norm1.weight), len(start.filters)
+    all_filters, few = start.model.n_filters, len(start.filters)
     found = []
     for name, run, filters, guess in (
         (WHOLE, start.run.id, all_filters, whole),
@@ -68,8 +68,8 @@ def reductions(runs: Sequence[Run], names: Mapping[Run, str]) -> list[Section]:
     value, title = ("auroc", "mean AUROC") if "auroc" in table.columns else ("r_mean", "mean r over peaks")
     shown = table.filter(pl.col(value).is_not_null())
     text = (
-        "A reduced network keeps only chosen filters of a trained one, its first layer frozen. What it loses is what the "
-        "other filters held; as many filters drawn at random (random:N) tell how much any choice would lose."
+        "A reduced network keeps only chosen filters of a trained one, its first layer frozen. What it loses is what "
+        "the other filters held; as many filters drawn at random (random:N) tell how much any choice would lose."
     )
     figure = Figure(
         "aitac-reduction", "Reduced networks", "Test score of the whole network, of the reduced one as it was cut out, "

@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from netassay.errors import ConfigError, DataError, ModelError
+from netassay.errors import ConfigError, DataError, ModelError, RunDamaged, StoreError
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
@@ -78,14 +78,14 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
                 f"filters = {config.filters!r} are chosen from a trained network; give its run: start_from"
             )
         return None
-    run = Run.open(Path(config.start_from))
+    run = _opened(config.start_from)
     if run.study != config.study:
         raise DataError(
             f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}"
         )
     model = trained(run, length=length)
     _check(config, config_of(run), model, outputs)
-    filters = _chosen(config, run, len(model.norm1.weight))
+    filters = _chosen(config, run, model.n_filters)
     return Start(run, model, filters, _digest(model.state_dict(), filters))
 
 
@@ -101,6 +101,15 @@ def reduced_config(
         start_from=str(run.folder), filters=filters, epochs=epochs, learning_rate=learning_rate, seed=seed,
         schedule="constant",
     )  # fmt: skip
+
+
+def _opened(folder: str) -> Run:
+    try:
+        return Run.open(Path(folder))
+    except RunDamaged:
+        raise
+    except StoreError as cause:
+        raise DataError(f"start_from: {cause}") from None
 
 
 def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) -> None:
@@ -151,8 +160,8 @@ def _reproducible(run: Run) -> list[int]:
         )
     if len({tuple(numbers) for numbers in told.values()}) > 1:
         raise DataError(
-            f"interpretations {', '.join(told)} tell different reproducible filters of run {run.id}; delete all but one, "
-            'or give numbers, as in filters = "1,5,9"'
+            f"interpretations {', '.join(told)} tell different reproducible filters of run {run.id}; delete all "
+            'but one, or give numbers, as in filters = "1,5,9"'
         )
     (numbers,) = {tuple(numbers) for numbers in told.values()}
     if not numbers:

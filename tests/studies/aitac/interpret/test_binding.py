@@ -98,7 +98,7 @@ def test_the_best_site_is_that_of_every_place_on_both_strands():
     found = binding.best_site(torch.from_numpy(codes), probabilities)
     want = [brute_best(row, np.log2(4 * probabilities)) for row in codes]
     assert found == pytest.approx(np.array(want), abs=1e-4)
-    with pytest.raises(DataError, match="21 bases wide.*20"):
+    with pytest.raises(DataError, match=r"21 bases wide.*20"):
         binding.best_site(torch.from_numpy(codes), np.full((4, 21), 0.25))
 
 

@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
-from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC
 from netassay.studies.aitac.interpret.layers import activations
-from netassay.studies.aitac.interpret.motifs import filter_motifs, well_predicted
+from netassay.studies.aitac.interpret.motifs import filter_motifs
 
 
 def random_codes(n, length, letters=5, seed=1):

@@ -132,7 +132,7 @@ def test_chance_is_what_moved_regions_mark():
 
 def test_tables_without_a_chromosome_in_common_are_refused():
     with pytest.raises(
-        DataError, match="no chromosome in common.*peaks: chr1; regions: scaffold_7.*assembly"
+        DataError, match=r"no chromosome in common.*peaks: chr1; regions: scaffold_7.*assembly"
     ):
         by_coordinates(table([("chr1", 0, 9)]), table([("scaffold_7", 0, 9)]))
     with pytest.raises(DataError, match="no chromosome in common"):

@@ -9,7 +9,7 @@ import torch
 from easy_atlas import SMALL, easy_atlas
 
 from netassay.cli import main
-from netassay.errors import ConfigError, DataError, ModelError, RunFailed, StoreError
+from netassay.errors import ConfigError, DataError, ModelError, RunFailed
 from netassay.nets import AITAC
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
@@ -171,7 +171,7 @@ def test_reproducible_filters_come_from_an_interpretation(begun, tmp_path, capsy
         ({"n_filters": 300}, ModelError, "n_filters = 300, there 12"),
         ({"strands": "averaged"}, ModelError, "strands"),
         ({"start_from": "", "filters": "1"}, ConfigError, "give its run"),
-        ({"start_from": "nowhere"}, StoreError, "nowhere"),
+        ({"start_from": "nowhere"}, DataError, "nowhere"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_no_run(begun, tmp_path, changes, error, words):

@@ -61,9 +61,11 @@ def test_a_filter_is_reproducible_where_the_others_have_it(runs):
     told = {(run, name): (times, good) for run, _, name, times, good in found.filters.iter_rows()}
     assert (found.others, found.needed) == (2, 2)
     assert told == {
-        (0, "filter_0"): (2, True), (0, "filter_1"): (1, False), (0, "filter_2"): (0, False), (0, "filter_3"): (0, False),
+        (0, "filter_0"): (2, True), (0, "filter_1"): (1, False), (0, "filter_2"): (0, False),
+        (0, "filter_3"): (0, False),
         (1, "filter_0"): (1, False), (1, "filter_1"): (0, False), (1, "filter_2"): (2, True),
-        (2, "filter_0"): (0, False), (2, "filter_1"): (2, True), (2, "filter_2"): (0, False), (2, "filter_3"): (0, False),
+        (2, "filter_0"): (0, False), (2, "filter_1"): (2, True), (2, "filter_2"): (0, False),
+        (2, "filter_3"): (0, False),
     }  # fmt: skip
     assert not found.permuted["reproducible"].any()
     assert len(found.permuted) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,11 +12,14 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from scipy import stats
 from torch import Tensor
 
+from netassay.config import did_you_mean
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
+from netassay.formats.motifs import Motifs
 from netassay.studies.aitac.interpret import ranking
 
 _AT_ONCE = 1_024
+_LISTED = 30  # names that a message lists
 
 
 def associations(
@@ -98,6 +102,23 @@ def best_site(
         torch.nn.functional.conv1d(one_hot(part), kernels).amax(dim=(1, 2)) for part in codes.split(_AT_ONCE)
     ]
     return torch.cat(best).double().numpy()
+
+
+def factor_motif(database: Motifs, factor: str) -> Motifs:
+    """The motif of a factor by the id or, in either case, the title of a database's motif; the first of several.
+
+    Raises DataError, with the nearest name, if there is none.
+    """
+    for words in (database.names, tuple(title.casefold() for title in database.titles)):
+        wanted = factor if words is database.names else factor.casefold()
+        if wanted in words:
+            return database.select([words.index(wanted)])
+    known = [*database.titles, *database.names]
+    raise DataError(
+        f"the database of motifs has no factor {factor!r}; {did_you_mean(factor.upper(), known)}"
+        if len(known) < _LISTED or difflib.get_close_matches(factor.upper(), known, n=1)
+        else f"the database of {len(database)} motifs has no factor {factor!r}; give an id or a name of it"
+    )
 
 
 def gc_content(codes: UInt8[Tensor, "n length"]) -> Float64[np.ndarray, " n"]:

@@ -22,7 +22,7 @@ def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
     does. Mode and device are those of `model`. Maslova et al. (2020), reproducible filters. Raises ModelError for
     numbers that are not there or come twice, and for none.
     """
-    known = len(model.norm1.weight)
+    known = model.n_filters
     rows = [int(number) for number in filters]
     if wrong := [number for number in rows if not 0 <= number < known]:
         raise ModelError(f"filter {wrong[0]} is not there; the network has filters 0 to {known - 1}")
@@ -40,8 +40,8 @@ def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
         len(model.output.bias),
         length=model.length,
         n_filters=len(rows),
-        n_channels=len(model.norm2.weight),
-        n_hidden=len(model.hidden1.bias),
+        n_channels=len(held["norm2.weight"]),
+        n_hidden=len(held["hidden1.bias"]),
         dropout=model.dropout,
         first_activation=model.first_activation,
         reverse_complement=model.reverse_complement,

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS, adjusted, likeness
+from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 
-SHARE = 8 / 9
-"""Of the other runs: in so many a reproducible filter is found again (Maslova et al. 2020: 8 of 9)."""
+SHARE = 0.88
+"""Of the other runs: in so many a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
 
 _LEAST_P = 1e-10  # smaller ones are all the same: a mean of logarithms must not hang on one of them
 _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is left out
@@ -93,7 +94,7 @@ def reproducible_filters(
                 }
             )
         )
-    return Reproduced(*tables, of - 1, least)
+    return Reproduced(tables[0], tables[1], of - 1, least)
 
 
 def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:

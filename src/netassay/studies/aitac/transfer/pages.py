@@ -155,6 +155,7 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
     items.append(
         Table("transfer-agreement", "Do the same filters matter?", caption, held["agreement"], formats)
     )
+    items += [Note(text) for text in held["remarks"]["text"]]
     if held["factors"].height:
         told = "Influence summed over the filters that match the same factor best (q < 0.05)."
         items.append(Table("transfer-factors", "Factors in either atlas", told, held["factors"]))

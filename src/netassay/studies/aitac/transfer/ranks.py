@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 import torch
 from torch import Tensor
 
+from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.interpret import species
 from netassay.studies.aitac.interpret.influence import influence
+from netassay.studies.aitac.interpret.match import NAMED
+from netassay.studies.aitac.interpret.naming import filter_names
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.nulls import shuffle_dinucleotides
 from netassay.studies.aitac.transfer.config import TransferConfig
@@ -20,7 +21,7 @@ OTHER, SHUFFLED = "other atlas", "its sequences shuffled"
 
 
 def rank_tables(subject: Subject, config: TransferConfig, codes: Tensor) -> dict[str, pl.DataFrame]:
-    """Tables filters, factors and agreement; none if no peaks are asked for.
+    """Tables filters, factors, agreement and remarks; none if no peaks are asked for.
 
     Influence is the mean squared change of the outputs, so no heights are needed, on the test set of the network's own
     atlas and on as many peaks of the other. The null are the other atlas's sequences with their dinucleotides shuffled:
@@ -37,7 +38,7 @@ def rank_tables(subject: Subject, config: TransferConfig, codes: Tensor) -> dict
         name: influence(subject.model, held, both_strands=both).by_output.mean(dim=1).numpy()
         for name, held in read.items()
     }
-    names = factor_names(subject, len(found["own"]))
+    names, remarks = factor_names(subject, len(found["own"]))
     filters = pl.DataFrame({"filter": range(len(names)), "factor": names, **found}).sort(
         "own", descending=True
     )
@@ -53,9 +54,14 @@ def rank_tables(subject: Subject, config: TransferConfig, codes: Tensor) -> dict
     agreement = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
         pl.col("rho", "low", "high", "p").fill_nan(None)
     )
-    return {"filters": filters, "factors": factors, "agreement": agreement}
+    told = pl.DataFrame({"text": remarks}, schema={"text": pl.String})
+    return {"filters": filters, "factors": factors, "agreement": agreement, "remarks": told}
 
 
-def factor_names(subject: Subject, filters: int) -> Sequence[str]:
-    """The factor that each filter's motif matches best, "" where none does."""
-    return [""] * filters
+def factor_names(subject: Subject, filters: int) -> tuple[list[str], list[str]]:
+    """The factor that each filter's motif matches best, "" where none does; and why there are none, if so."""
+    try:
+        names = filter_names(subject, NAMED)
+    except DataError as reason:
+        return [""] * filters, [f"Filters have no names: {reason}."]
+    return [names.get(i, "") for i in range(filters)], []

@@ -1,0 +1,188 @@
+"""How much of the simulated atlas's grammar trained networks hold: planted motifs and pairs, one run and several.
+
+Run: .venv/bin/python benchmarks/recovery.py STORE [--peaks test|all] [--pairs]. STORE holds finished runs of the
+simulated atlas, as `netassay sweep aitac:ensemble --store STORE` makes them; those that differ by the seed alone are an
+ensemble. What counts as found is fixed by the defaults of `recovery` and `reproducible_filters`.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import json
+import time
+from collections import Counter
+from math import nan
+from statistics import mean
+
+import polars as pl
+import torch
+
+from netassay import Run, Store
+from netassay.formats.motifs import Motifs
+from netassay.numerics.seeds import generator
+from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.interpret.interactions import interactions
+from netassay.studies.aitac.interpret.motifs import filter_motifs
+from netassay.studies.aitac.interpret.recovery import Recovery, matched_filters, pair_recovery, recovery
+from netassay.studies.aitac.interpret.reproduced import cluster_motifs, permuted, reproducible_filters
+from netassay.studies.aitac.losses import pearson_rows
+from netassay.studies.aitac.material import Material, material
+from netassay.studies.aitac.predicting import predict
+
+WELL, MOST_PAIR_PEAKS = 0.75, 1200
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("store")
+    words.add_argument("--peaks", choices=("test", "all"), default="test")
+    words.add_argument("--pairs", action="store_true")
+    asked = words.parse_args()
+    torch.set_num_threads(1)
+    groups = ensembles(Store(asked.store).runs())
+    data = {null: material(config_of(held[0])) for (null, _), held in groups.items()}
+    truth = next(iter(data.values())).atlas.truth
+    for (null, name), runs in groups.items():
+        print(f"\n{name}: {len(runs)} runs" + (f", null model {null}" if null != "none" else ""))
+        told = [
+            run.metrics().filter(pl.col("name") == "r_mean", pl.col("part") == "test")["value"][-1]
+            for run in runs
+        ]
+        print(f"  test r {mean(told):.3f} ({', '.join(f'{r:.3f}' for r in told)})")
+        motifs = [motifs_of(run, data[null], asked.peaks) for run in runs]
+        one_by_one(motifs, truth)
+        if len(runs) > 1:
+            together(motifs, truth)
+        if asked.pairs and null == "none":
+            pairs(runs, motifs, data[null], truth)
+
+
+def ensembles(runs: list[Run]) -> dict[tuple[str, str], list[Run]]:
+    """Finished runs of the simulated atlas by null model and all that differs between them, the seed aside."""
+    done = [
+        run for run in runs if run.study == "aitac" and run.state == "finished" and "peaks" in run.tables()
+    ]
+    done = [run for run in done if run.config["atlas"] == "simulated"]
+    keys = [key for key in done[0].config if len({json.dumps(run.config.get(key)) for run in done}) > 1]
+    named: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(done, key=lambda run: (run.config["null"] != "none", run.config["seed"])):
+        rest = [f"{key} {run.config.get(key)}" for key in keys if key not in ("seed", "null")]
+        named.setdefault((run.config["null"], ", ".join(rest) or "all alike"), []).append(run)
+    return named
+
+
+def motifs_of(run: Run, data: Material, peaks: str) -> Motifs:
+    """First-layer motifs on the peaks of the test set (or all) that the run predicts well."""
+    model, config = trained(run), config_of(run)
+    codes = data.codes[data.split.test] if peaks == "test" else data.codes
+    heights = data.atlas.heights[data.split.test] if peaks == "test" else data.atlas.heights
+    output = predict(model, codes, both_strands=config.strands == "augmented", precision=torch.bfloat16)
+    well = pearson_rows(output, heights) > WELL
+    return filter_motifs(model, codes[well] if int(well.sum()) >= 20 else codes)
+
+
+def one_by_one(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
+    told = [recovery(held, truth, generator=generator(0, "benchmark")) for held in motifs]
+    show("one run (mean)", told)
+    times = Counter(name for one in told for name in one.factors.filter("recovered")["factor"])
+    print(
+        "    runs that find each: " + ", ".join(f"{name} {times[name]}" for name in told[0].factors["factor"])
+    )
+
+
+def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
+    draws = generator(0, "benchmark")
+    begin = time.process_time()
+    found = reproducible_filters(motifs, generator=draws)
+    compared = time.process_time() - begin
+    kept = [
+        found.filters.filter(pl.col("run") == i, "reproducible")["filter"].to_list()
+        for i in range(len(motifs))
+    ]
+    sizes = [len(rows) for rows in kept]
+    null = int(found.permuted["reproducible"].sum())
+    print(
+        f"  reproducible filters (in {found.needed} of {found.others} others): {', '.join(map(str, sizes))} of "
+        f"{len(motifs[0])}; run 1 with columns permuted: {null}; compared in {compared:.1f} CPU s"
+    )
+    only = [
+        recovery(held, truth, rows=rows, generator=draws) for held, rows in zip(motifs, kept, strict=True)
+    ]
+    show("reproducible filters of one run (mean)", only)
+    begin = time.process_time()
+    clusters = cluster_motifs(motifs)
+    clustered = time.process_time() - begin
+    shuffled = cluster_motifs([permuted(held, draws) for held in motifs])
+    for share in (0.0, 0.5, 0.88):
+        rows = clusters.held_by(share)
+        told = recovery(clusters.motifs, truth, rows=rows, generator=draws)
+        least = int(clusters.runs[rows].min()) if len(rows) else 0
+        show(f"clusters held by {least} or more of {len(motifs)} runs", [told])
+        print(
+            f"    such clusters {len(rows)}, of filters with columns permuted {len(shuffled.held_by(share))}"
+        )
+        missed = told.factors.filter(~pl.col("recovered"))["factor"].to_list()
+        false = told.findings.filter(pl.col("factor").is_null())
+        print(f"    missed: {', '.join(missed) or 'none'}; false: {', '.join(false['consensus']) or 'none'}")
+    print(f"  clustered in {clustered:.1f} CPU s")
+
+
+def show(words: str, told: list[Recovery]) -> None:
+    planted, visible = len(told[0].factors), int(told[0].factors["visible"].sum())
+    recovered = mean(int(one.factors["recovered"].sum()) for one in told)
+    findings = mean(len(one.findings) for one in told)
+    false = mean(int(one.findings["factor"].is_null().sum()) for one in told)
+    known = [one.permuted for one in told if len(one.findings)]
+    print(
+        f"  {words}: recovered {recovered:.1f} of {planted} ({visible} visible): recall {recovered / planted:.2f}; "
+        f"false {false:.1f} of {findings:.1f} findings: precision {1 - false / findings if findings else nan:.2f}; "
+        f"columns permuted match: {mean(known) if known else nan:.2f}"
+    )
+
+
+def pairs(runs: list[Run], motifs: list[Motifs], data: Material, truth: dict[str, pl.DataFrame]) -> None:
+    """Planted pairs among all pairs of matched factors, by each run, and by most of the runs."""
+    votes: Counter[tuple[str, str, bool]] = Counter()
+    told = []
+    codes = data.codes[data.split.test][:MOST_PAIR_PEAKS]
+    for run, held in zip(runs, motifs, strict=True):
+        sets = matched_filters(held, truth)
+        names = list(sets)
+        found = interactions(
+            trained(run), codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
+            generator=generator(0, "benchmark"),
+        )  # fmt: skip
+        rows = [
+            (names[a], names[b], float(found.difference[i, j]), float(found.q[i, j]))
+            for i, (a, b) in enumerate(found.pairs.tolist())
+            for j in range(len(found.groups))
+        ]
+        one = pair_recovery(
+            pl.DataFrame(rows, schema=["first", "second", "effect", "q"], orient="row"), truth
+        )
+        told.append(one)
+        votes.update((a, b, effect > 0) for a, b, effect, _, _ in one.findings.iter_rows())
+    found_pairs = mean(int(one.pairs["recovered"].sum()) for one in told)
+    sizes, false = (
+        mean(len(one.findings) for one in told),
+        mean(int((~one.findings["planted"]).sum()) for one in told),
+    )
+    print(
+        f"  pairs, one run (mean): recovered {found_pairs:.1f} of {len(told[0].pairs)} (testable "
+        f"{mean(one.testable for one in told):.1f}), false {false:.1f} of {sizes:.1f} found among "
+        f"{mean(one.tested for one in told):.0f} tested"
+    )
+    rows = truth["pairs"].select("first", "second", "effect").iter_rows()
+    planted = {(min(a, b), max(a, b), effect > 0) for a, b, effect in rows}
+    most = [key for key, count in votes.items() if count > len(runs) / 2]
+    good = sum(key in planted for key in most)
+    print(
+        f"  pairs found by most of {len(runs)} runs: recovered {good} of {len(planted)}, false {len(most) - good} of "
+        f"{len(most)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
