@@ -101,6 +101,7 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
     shown = data.with_columns(row=pl.format("{}", pl.col("set")), order=pl.col("rank")).select(
         "lineage", "row", "order", "share", "direction"
     )
+    shades: Any = {"scheme": DIVERGING, "domain": [-1, 1], "reverse": True}
     bars = alt.Chart(shown).encode(
         alt.Y(
             "row:N",
@@ -112,7 +113,7 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
         alt.Color(
             "direction:Q",
             title="closes (−1) to opens (1)",
-            scale=alt.Scale(scheme=DIVERGING, domain=[-1, 1], reverse=True),
+            scale=alt.Scale(**shades),
             legend=alt.Legend(tickCount=5),
         ),
         tooltip=["row:N", alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("direction:Q", format=".2f")],

@@ -36,11 +36,12 @@ def joined(names: Mapping[int, str], filters: int) -> Factors:
 
 
 def matched_names(best: pl.DataFrame, q: float = Q_VALUE) -> dict[int, str]:
-    """Names of filters from their best matches, columns query ("filter_3"), name and q; those of q below `q`."""
-    chosen = best.filter(pl.col("q") < q)
-    return {
-        int(query.removeprefix("filter_")): name for query, name in chosen.select("query", "name").iter_rows()
-    }
+    """Names of filters from their best matches, columns query ("filter_3"), target, name and q; those below `q`.
+
+    A motif without a name is called by its id, the target.
+    """
+    chosen = best.filter(pl.col("q") < q).select("query", "target", "name")
+    return {int(query.removeprefix("filter_")): name or target for query, target, name in chosen.iter_rows()}
 
 
 def groups(lineages: Sequence[str]) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.formats.motifs import Motifs
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret import factor_charts
 from netassay.studies.aitac.interpret.chapters.influence import ablated
@@ -168,7 +169,8 @@ def _planted_distance(subject: Subject, first: str, second: str) -> float | None
 
 def _motif(subject: Subject, name: str, filters: tuple[int, ...]) -> Tensor:
     """The planted motif of that name, else that of the factor's filter with most information, without its flanks."""
-    motifs, rows = subject.motifs, list(filters)
+    motifs: Motifs = subject.motifs
+    rows = list(filters)
     if subject.truth and name in (planted := planted_motifs(subject.truth)).names:
         motifs, rows = planted, [planted.names.index(name)]
     bits = motifs.information[rows].sum(1)
