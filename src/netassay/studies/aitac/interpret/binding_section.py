@@ -27,7 +27,7 @@ def binding_section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig)
     if tables["curves"].height:
         items.append(_enrichment(tables["curves"]))
     else:
-        items.append(Note("No cell type has ten marked peaks and ten others; enrichment is not drawn."))
+        items.append(Note("No cell type has twenty marked peaks and twenty others; enrichment is not drawn."))
     items += [_filters(tables["filters"], facts), _filter_table(tables["filters"], config)]
     if tables["differences"].height:
         items.append(_differences(tables["differences"]))

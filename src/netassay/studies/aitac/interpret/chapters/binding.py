@@ -33,7 +33,7 @@ WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
 
 _DATABASE = "jaspar-vertebrates"
-_LEAST = 10  # marked peaks, and others, that a cell type needs for numbers of its own
+_LEAST = 20  # marked peaks, and others, that a cell type needs for numbers of its own
 _RANDOM_SETS = 20
 _PERMUTATIONS = 200
 _SHARES = np.geomspace(0.005, 1, 40)
