@@ -47,7 +47,7 @@ def batching() -> None:
         )
 
 
-def tracking(budget: float = 0.2, seconds: float = 12.0) -> None:
+def tracking(budget: float = 0.2, seconds: float = 10.0) -> None:
     """Time that the tracker took over time of training, mini-batches of 64 on 1,500 digits, whole and layers."""
     data = load(StepSizeConfig(), dtype=torch.float32).train
     for rate, name in ((0.1, "calm"), (0.5, "at the edge")):

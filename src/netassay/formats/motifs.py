@@ -72,6 +72,11 @@ class Motifs:
         nats = torch.xlogy(self.pwm, self.pwm) - torch.xlogy(self.pwm, law)
         return nats.sum(1) / math.log(2)
 
+    @property
+    def heights(self) -> Float64[Tensor, "motifs 4 width"]:
+        """Letters of a logo: each base's share of the bits of its column."""
+        return self.pwm * self.information[:, None]
+
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """First column and the one after the last that is no flank (`FLANK_BITS`); (0, 0) if there is none."""

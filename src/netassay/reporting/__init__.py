@@ -14,7 +14,6 @@ _HOMES = {
     "Table": "netassay.reporting.section",
     "forest": "netassay.reporting.estimates",
     "heat_map": "netassay.reporting.heat",
-    "information_heights": "netassay.reporting.logo",
     "lines": "netassay.reporting.chart",
     "logo": "netassay.reporting.logo",
     "logos": "netassay.reporting.logo",

@@ -81,11 +81,6 @@ def logo(
     return layers.properties(width=width, height=height)
 
 
-def information_heights(pwm: Float[Any, "4 width"], information: Float[Any, " width"]) -> Heights:
-    """Each base's share of the bits of its column."""
-    return np.asarray(pwm, float) * np.asarray(information, float)
-
-
 def _bounds(heights: Sequence[Heights]) -> tuple[float, float]:
     high = max(float(part.clip(min=0).sum(0).max(initial=0)) for part in heights)
     low = min(float(part.clip(max=0).sum(0).min(initial=0)) for part in heights)

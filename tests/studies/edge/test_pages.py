@@ -65,3 +65,9 @@ def test_a_full_table_of_two_keys_is_drawn_in_panels(tmp_path):
     chart = sections(runs)[0].items[0].chart.to_dict()
     assert "facet" in chart
     assert "facet" not in sections(runs[:3])[0].items[0].chart.to_dict()
+
+
+def test_layers_stand_in_the_order_of_the_deepest_network(tmp_path):
+    runs = [perform(SMALL.replace(depth=depth), tmp_path, threads=1) for depth in (1, 3)]
+    data = sections(runs)[1].items[0].data
+    assert list(dict.fromkeys(data["part"])) == ["layer1", "layer2", "layer3", "output"]

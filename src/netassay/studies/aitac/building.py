@@ -47,7 +47,7 @@ def build_atlas(
     `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a .h5ad, or a folder with
     the four arrays of the AI-TAC sample; `form` says which where it cannot be told. `heights` is a table with a
     row a peak, joined by name, or bigWigs, one a cell type and named after it (or their folder), of which the
-    `statistic` over the peak is taken. `genome` is FASTA. `width` takes windows of so many bases around summit or
+    `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of so many bases around summit or
     middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown base is a column of
     zeros and a constant row stays (both counted), other flaws are refused. `order` is that of the rows of one-hot
     arrays. Heights are normalised over the peaks that stay. Raises DataError naming file and line.
@@ -205,7 +205,7 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
 def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -> Draft:
     if genome is None:
         raise DataError(
-            f"{draft.path}: gives regions and no bases; add the genome (FASTA) they were called on"
+            f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on"
         )
     width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
     path = Path(genome)

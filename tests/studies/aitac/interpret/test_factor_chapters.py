@@ -76,7 +76,7 @@ def test_tables_of_influence_are_what_the_science_gives(tmp_path):
     assert made["filters"]["factor"].to_list() == ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", None, None, None]
     section = influence_chapter.section(made, CONFIG)
     assert drawn(section) == ["aitac-influence-null", "aitac-influence-map", "aitac-influence-lineages"]
-    page = write_page([section], tmp_path / "page.html", title="x").read_text()
+    page = write_page(tmp_path / "page.html", title="x", sections=[section]).read_text()
     assert "<b>CTCF" not in page
 
 

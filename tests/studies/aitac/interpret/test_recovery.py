@@ -91,25 +91,28 @@ def test_filters_of_each_factor(found):
     assert matched_filters(found, truth(), least_sites=10)["ETS"] == [4]
 
 
-def test_pairs_are_counted_once_with_the_sign_of_their_best_lineage():
+def test_pairs_are_counted_once_with_the_sign_of_their_strongest_lineage():
     grammar = truth([("AP1", "ETS", 1.5), ("ETS", "RUNX", -1.0), ("AP1", "RUNX", -1.0)])
     rows = [
-        ("ETS", "AP1", 0.4, 0.001), ("ETS", "AP1", -0.1, 0.2),  # right
-        ("ETS", "RUNX", 0.3, 0.01), ("ETS", "RUNX", -0.2, 0.04),  # the wrong sign is the surer one
-        ("AP1", "RUNX", -0.3, None),  # not tested
-        ("AP1", "SOX", 0.2, 0.03), ("AP1", "GATA", 0.2, 0.06),  # false; not found
+        ("ETS", "AP1", 0.4, 0.001), ("ETS", "AP1", -0.9, 0.2),  # right: the stronger one is not sure
+        ("ETS", "RUNX", 0.3, 0.01), ("ETS", "RUNX", -0.2, 0.04),  # the wrong sign is the stronger one
+        ("AP1", "RUNX", -0.3, None), ("AP1", "RUNX", -0.3, float("nan")),  # not tested
+        ("AP1", "SOX", 0.35, 0.03), ("AP1", "GATA", 0.2, 0.06),  # false; not found
     ]  # fmt: skip
     tested = pl.DataFrame(rows, schema=["first", "second", "effect", "q"], orient="row")
     told = pair_recovery(tested, grammar)
-    assert told.pairs.select("pair", "recovered", "q").rows() == [
-        ("AP1+ETS", True, 0.001), ("ETS+RUNX", False, 0.01), ("AP1+RUNX", False, None),
+    assert told.pairs.select("pair", "recovered", "q", "rank").rows() == [
+        ("AP1+ETS", True, 0.001, 1), ("ETS+RUNX", False, 0.01, 3), ("AP1+RUNX", False, None, None),
     ]  # fmt: skip
     assert told.recall == pytest.approx(1 / 3)
     assert told.findings.rows() == [
-        ("AP1", "ETS", 0.4, 0.001, True), ("ETS", "RUNX", 0.3, 0.01, False), ("AP1", "SOX", 0.2, 0.03, False),
+        ("AP1", "ETS", 0.4, 0.001, True), ("AP1", "SOX", 0.35, 0.03, False), ("ETS", "RUNX", 0.3, 0.01, False),
     ]  # fmt: skip
-    assert told.precision == pytest.approx(1 / 3)
+    assert told.precision == told.strongest == pytest.approx(1 / 3)
     assert (told.tested, told.testable) == (4, 2)
+    one = truth([("AP1", "ETS", 1.5)])
+    assert pair_recovery(tested, one).strongest == 1
+    assert math.isnan(pair_recovery(tested.clear(), one).precision)
 
 
 def test_the_planted_motifs_themselves_are_all_recovered():

@@ -39,6 +39,36 @@ class InterpretConfig(Config):
     well_predicted: float = Field(0.75, gt=-1, lt=1)
     """A peak counts as well predicted above this r; in one-of-k data, where its own cell type is predicted highest."""
 
+    # motifs, second_layer
+    motif_best: int = Field(0, ge=0)
+    """Make motifs from so many peaks of greatest r, well predicted or not; 0: from the well-predicted ones."""
+
+    motif_threshold: float = Field(0.5, ge=0, lt=1)
+    """A filter is active above this share of its greatest activation."""
+
+    motif_quantile: float = Field(1.0, gt=0, le=1)
+    """Instead of the greatest activation this quantile of the greatest activations of the peaks."""
+
+    motif_pseudocount: float = Field(0.0, ge=0)
+    """Sites with equal shares of the bases that are added to every motif."""
+
+    motif_database: str = Field(
+        "jaspar-vertebrates", min_length=1, examples=["jaspar-vertebrates", "jaspar-plants", "motifs.meme"]
+    )
+    """Known motifs: a group of JASPAR CORE, or a file in MEME format."""
+
+    motif_q: float = Field(0.05, gt=0, le=1)
+    """A filter is named after the known motif that it is like below this q-value."""
+
+    motif_permutations: int = Field(5, ge=1, le=1000)
+    """So often the columns of all motifs are permuted to see what chance matches."""
+
+    motif_logos: int = Field(16, ge=1, le=200)
+    """At most so many filters are drawn beside their matches."""
+
+    second_layer_threshold: float = Field(0.7, ge=0, lt=1)
+    """`motif_threshold` of the second layer, whose 51 bases are lost in noise at lower shares."""
+
     # attributions
     attribution_cell_types: int = Field(8, ge=1)
     """Contributions are shown for so many cell types, those with most well-predicted peaks."""

@@ -16,7 +16,7 @@ def counted_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Char
         alt.Chart(shown)
         .mark_bar()
         .encode(
-            alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0)),
+            alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0), scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
             alt.Y("y:Q", title=y),
             alt.XOffset("kind:N", sort=kinds),
             alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=PALETTE[: len(kinds)])),

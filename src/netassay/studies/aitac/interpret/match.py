@@ -142,7 +142,8 @@ def compare(
         min_overlap=LEAST_COLUMNS, nthreads=threads,
     )  # fmt: skip
     sizes = pl.DataFrame({
-        "target_i": range(len(rows), len(made)), "target": list(found), "before": [start for start, _ in found.values()],
+        "target_i": range(len(rows), len(made)), "target": list(found),
+        "before": [start for start, _ in found.values()],
         "behind": [_width(targets, i) - stop for i, (_, stop) in found.items()],
         "wide": [matrix.shape[1] for matrix in stretches],
     })  # fmt: skip

@@ -27,7 +27,7 @@ from netassay.nets.fourier_convolution import Transforms, transformed_taps, tran
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 from netassay.studies.aitac.interpret.readout import Output, readout
 
-_MUTANTS = 192  # at most in one matrix product
+_MUTANTS = 384  # at most in one matrix product
 
 
 class _Geometry(NamedTuple):

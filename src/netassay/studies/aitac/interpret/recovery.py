@@ -12,7 +12,8 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS, adjusted, likeness
+from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 from netassay.studies.aitac.interpret.reproduced import permuted
 
 LEAST_BITS, LEAST_SITES = 8.0, 20
@@ -53,9 +54,9 @@ class Recovery:
 
 @dataclass(frozen=True, eq=False)
 class PairRecovery:
-    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found effect, q.
-    `findings`, a row a pair found: first, second, effect, q, planted. `tested` pairs were looked at, `testable` of the
-    planted ones among them.
+    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found_effect, q, and
+    rank among the pairs found. `findings`, a row a pair found, the strongest first: first, second, effect, q, planted
+    (with this sign). `tested` pairs were looked at, `testable` of the planted ones among them.
     """
 
     pairs: pl.DataFrame
@@ -72,6 +73,11 @@ class PairRecovery:
     def precision(self) -> float:
         """Share of the pairs found that were planted, with the right sign; NaN if none was found."""
         return _share(self.findings["planted"])
+
+    @property
+    def strongest(self) -> float:
+        """The same of the strongest findings alone, as many as pairs were planted."""
+        return _share(self.findings.head(len(self.pairs))["planted"])
 
 
 def planted_motifs(truth: Mapping[str, pl.DataFrame]) -> Motifs:
@@ -93,17 +99,21 @@ def recovery(
     q: float = 0.01,
     least_bits: float = LEAST_BITS,
     least_sites: int = LEAST_SITES,
+    permutations: int = 10,
 ) -> Recovery:
     """Recall and precision of motifs, filters of a network or clusters of them, against a simulated atlas's truth.
 
     A finding is one of `rows` (all) with `least_bits` of information over five columns or more between its flanks, and
-    `least_sites` sites. It matches a planted motif if Tomtom's q, over all planted ones, is below `q`.
+    `least_sites` sites. It matches a planted motif if Tomtom's q, over all planted ones, is below `q`; how many do with
+    their columns in a random order is told as a mean over `permutations`.
     """
     planted = planted_motifs(truth)
     counted = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
     held = found.select(counted)
     values = adjusted(likeness(held, planted))
-    null = adjusted(likeness(permuted(held, generator), planted))
+    nulls = [
+        adjusted(likeness(permuted(held, generator), planted)) for _ in range(permutations if counted else 0)
+    ]
     visible = _visible(truth)
     recovered = []
     for i, name in enumerate(planted.names):
@@ -127,7 +137,8 @@ def recovery(
               "factor": pl.String, "q": pl.Float64}  # fmt: skip
     factors = {"factor": pl.String, "visible": pl.Boolean, "recovered": pl.Boolean, "q": pl.Float64,
                "finding": pl.String}  # fmt: skip
-    share = float((null < q).any(1).double().mean()) if len(held) else float("nan")
+    by_chance = [float((null < q).any(1).double().mean()) for null in nulls]
+    share = sum(by_chance) / len(by_chance) if by_chance else float("nan")
     return Recovery(pl.DataFrame(recovered, schema=factors), pl.DataFrame(findings, schema=schema), share)
 
 
@@ -155,38 +166,38 @@ def pair_recovery(
     """Recall and precision of pairs of factors against those planted.
 
     `tested` has a row for every pair of factors, and every lineage, that was looked at: first, second, effect and q
-    (None where it could not be tested). A pair is found where a lineage has q < `q`; its sign is that of the effect at
-    the least q. It is right if planted with that sign, synergistic (above 0) or antagonistic.
+    (None where it could not be tested). A pair is found where a lineage has q < `q`; its effect is that of the greatest
+    size among such lineages. It is right if planted with that sign, synergistic (above 0) or antagonistic.
     """
+    looked: set[frozenset[str]] = set()
     best: dict[frozenset[str], tuple[float, float]] = {}
     for first, second, effect, value in tested.select("first", "second", "effect", "q").iter_rows():
-        if value is not None and value == value:  # NaN too is a pair that was not tested
-            key = frozenset((first, second))
-            best[key] = min(best.get(key, (float("inf"), 0.0)), (value, effect))
+        if value is None or value != value:  # NaN too is a pair that was not tested
+            continue
+        key = frozenset((first, second))
+        looked.add(key)
+        if value < q and abs(effect) > abs(best.get(key, (0.0, 1.0))[0]):
+            best[key] = (effect, value)
+    strongest = sorted(best, key=lambda key: -abs(best[key][0]))
     planted = {frozenset((a, b)): effect for a, b, effect in _planted_pairs(truth)}
     rows = []
-    for first, second, effect in _planted_pairs(truth):
-        value, seen = best.get(frozenset((first, second)), (None, None))
-        good = value is not None and seen is not None and value < q and (seen > 0) == (effect > 0)
-        rows.append(
-            {
-                "pair": f"{first}+{second}",
-                "effect": effect,
-                "recovered": good,
-                "found_effect": seen,
-                "q": value,
-            }
-        )
+    for key, effect in planted.items():
+        seen, value = best.get(key, (None, None))
+        rows.append({
+            "pair": "+".join(_ordered(key, truth)), "effect": effect, "found_effect": seen, "q": value,
+            "recovered": seen is not None and (seen > 0) == (effect > 0),
+            "rank": strongest.index(key) + 1 if key in best else None,
+        })  # fmt: skip
     findings = [
         {
-            "first": min(key), "second": max(key), "effect": effect, "q": value,
-            "planted": key in planted and (planted[key] > 0) == (effect > 0),
+            "first": min(key), "second": max(key), "effect": best[key][0], "q": best[key][1],
+            "planted": key in planted and (planted[key] > 0) == (best[key][0] > 0),
         }
-        for key, (value, effect) in best.items() if value < q
+        for key in strongest
     ]  # fmt: skip
     schema = {"pair": pl.String, "effect": pl.Float64, "recovered": pl.Boolean, "found_effect": pl.Float64,
-              "q": pl.Float64}  # fmt: skip
-    of_found = {
+              "q": pl.Float64, "rank": pl.Int64}  # fmt: skip
+    found = {
         "first": pl.String,
         "second": pl.String,
         "effect": pl.Float64,
@@ -195,9 +206,9 @@ def pair_recovery(
     }
     return PairRecovery(
         pl.DataFrame(rows, schema=schema),
-        pl.DataFrame(findings, schema=of_found).sort("q"),
-        len(best),
-        sum(key in best for key in planted),
+        pl.DataFrame(findings, schema=found),
+        len(looked),
+        sum(key in looked for key in planted),
     )
 
 
@@ -219,6 +230,10 @@ def _bits(motifs: Motifs) -> Float64[Tensor, " motifs"]:
 def _visible(truth: Mapping[str, pl.DataFrame]) -> dict[str, bool]:
     spread = _table(truth, "effects").group_by("factor").agg(pl.col("effect").max() - pl.col("effect").min())
     return {name: width > _SEEN for name, width in spread.iter_rows()}
+
+
+def _ordered(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
+    return next((a, b) for a, b, _ in _planted_pairs(truth) if key == {a, b})
 
 
 def _planted_pairs(truth: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, float]]:

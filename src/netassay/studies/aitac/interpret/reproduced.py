@@ -15,7 +15,8 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS, adjusted, likeness
+from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 
 SHARE = 0.88
 """Of the other runs: in so many a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""

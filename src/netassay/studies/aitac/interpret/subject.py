@@ -11,6 +11,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.formats.jaspar import read_database
+from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
 from netassay.numerics.seeds import generator
@@ -19,6 +21,8 @@ from netassay.runs.disk import sha256
 from netassay.runs.tensors import pack
 from netassay.studies.aitac.assay import config_of, trained
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.match import Matches, match_motifs
+from netassay.studies.aitac.interpret.motifs import FilterMotifs, filter_motifs, well_predicted
 from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
@@ -84,6 +88,43 @@ class Subject:
         if self.material.one_of_k:
             return (self.predicted.argmax(1) == self.heights.argmax(1)).nonzero()[:, 0]
         return (self.r > self.config.well_predicted).nonzero()[:, 0]
+
+    @cached_property
+    def motif_peaks(self) -> Int64[Tensor, " k"]:
+        """Rows of the peaks that motifs are made from: the well-predicted ones, or the best `motif_best` by r."""
+        if self.config.motif_best:
+            return well_predicted(self.r, best=self.config.motif_best)
+        if not len(self.well) and self.material.one_of_k:
+            raise DataError("no peak has its own cell type predicted highest; train the network first")
+        return self.well if len(self.well) else well_predicted(self.r, self.config.well_predicted)
+
+    def motifs_of(self, layer: str, threshold: float) -> FilterMotifs:
+        """Motifs of a layer on these peaks, with the mean observed heights at its sites."""
+        rows, config = self.motif_peaks, self.config
+        return filter_motifs(
+            self.model, self.codes[rows], layer, threshold=threshold, quantile=config.motif_quantile,
+            heights=self.heights[rows], pseudocount=config.motif_pseudocount,
+        )  # fmt: skip
+
+    @cached_property
+    def motifs(self) -> FilterMotifs:
+        """Motifs of the first layer."""
+        return self.motifs_of("convolution1", self.config.motif_threshold)
+
+    @cached_property
+    def database(self) -> Motifs:
+        """Known motifs that those of filters are compared with."""
+        return read_database(self.config.motif_database)
+
+    @cached_property
+    def matches(self) -> Matches:
+        """Known motifs like those of the first layer."""
+        return self.matches_of(self.motifs)
+
+    def matches_of(self, motifs: Motifs) -> Matches:
+        """Known motifs like the given ones, and like the same with their columns permuted."""
+        repeats, draws = self.config.motif_permutations, self.generator("motif columns")
+        return match_motifs(motifs, self.database, permutations=repeats, generator=draws)
 
     @property
     def cell_types(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from netassay.studies.aitac.interpret.recovery import (
 from netassay.studies.aitac.interpret.subject import Subject
 
 NEEDS: tuple[str, ...] = ("reproducible",)
+_SHARES = ("recall", "recall of visible", "precision", "columns permuted", "precision of the strongest")
 _ONE, _SEVERAL = "one run", "clusters of several runs"
 
 
@@ -106,12 +107,12 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             "Visible: motifs whose effect differs between cell types; a loss of correlations across cell types cannot "
             "teach the others. Columns permuted: share of the findings that match a planted motif with their columns "
             f"in a random order. Pairs: found at q < {config.pair_q:g} with the sign that was planted, among pairs of "
-            "the motifs that this run's filters match.",
-            scores, formats=dict.fromkeys(("recall", "recall of visible", "precision", "columns permuted"), ".2f"),
+            "the motifs that this run's filters match; the strongest: as many of them as were planted.",
+            scores, formats=dict.fromkeys(_SHARES, ".2f"),
         ),
         Table("aitac-planted-pairs", "Planted pairs",
-              "Effect planted (above 0 synergistic), and interaction found in the lineage of least q, in units of the "
-              "network's output.", tables["pairs"], formats={"found_effect": ".3f", "q": ".3g"}),
+              "Effect planted (above 0 synergistic), and interaction found in the lineage of greatest effect, in units "
+              "of the network's output.", tables["pairs"], formats={"found_effect": ".3f", "q": ".3g"}),
     ]  # fmt: skip
     false = tables["findings"].filter(pl.col("factor").is_null())
     if false.height:
@@ -149,7 +150,7 @@ def _motif_scores(way: str, told: Recovery) -> dict[str, object]:
         "what": "motifs", "by": way, "planted": len(told.factors), "recovered": int(told.factors["recovered"].sum()),
         "findings": len(told.findings), "false": int(told.findings["factor"].is_null().sum()),
         "recall": told.recall, "recall of visible": _known(told.recall_of_visible), "precision": _known(told.precision),
-        "columns permuted": _known(told.permuted),
+        "columns permuted": _known(told.permuted), "precision of the strongest": None,
     }  # fmt: skip
 
 
@@ -158,6 +159,7 @@ def _pair_scores(told: PairRecovery) -> dict[str, object]:
         "what": "pairs", "by": _ONE, "planted": len(told.pairs), "recovered": int(told.pairs["recovered"].sum()),
         "findings": len(told.findings), "false": int((~told.findings["planted"]).sum()),
         "recall": told.recall, "recall of visible": None, "precision": _known(told.precision), "columns permuted": None,
+        "precision of the strongest": _known(told.strongest),
     }  # fmt: skip
 
 

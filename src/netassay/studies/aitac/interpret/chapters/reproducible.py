@@ -9,7 +9,7 @@ import polars as pl
 from netassay.formats.motifs import Motifs
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.likeness import LEAST_COLUMNS
+from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.reproduced import (
     Clusters,
@@ -28,7 +28,7 @@ _REAL, _NULL = "filters", "columns permuted"
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     """filters and permuted (`Reproduced`, with the ids of the runs), clusters, their members and matrices, numbers."""
-    runs = run_motifs(subject, config)
+    runs = run_motifs(subject)
     draws = subject.generator("reproducible")
     found = reproducible_filters(
         runs, q=config.reproducible_q, share=config.reproducible_share, generator=draws
@@ -45,13 +45,17 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     }
 
 
-def run_motifs(subject: Subject, config: InterpretConfig) -> list[Motifs]:
+def run_motifs(subject: Subject) -> list[Motifs]:
     """First-layer motifs of the run and its peers, all on the peaks that the run predicts well."""
-    codes = subject.codes[subject.well]
-    return [
-        subject.motifs,
-        *(filter_motifs(peer, codes, threshold=config.motif_threshold) for peer in subject.peers),
-    ]
+    codes, held = subject.codes[subject.motif_peaks], subject.config
+    others = [
+        filter_motifs(
+            peer, codes, threshold=held.motif_threshold, quantile=held.motif_quantile,
+            pseudocount=held.motif_pseudocount,
+        )
+        for peer in subject.peers
+    ]  # fmt: skip
+    return [subject.motifs, *others]
 
 
 def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
@@ -114,16 +118,15 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure
 
     shown = clusters.head(_LOGOS)
     motifs = cluster_motifs_of(shown, matrices)
-    titles = [
-        f"{name} ({runs} runs, {n} filters)"
-        for name, runs, n in shown.select("cluster", "runs", "filters").rows()
-    ]
+    panels = []
+    for i, (name, runs, filters) in enumerate(shown.select("cluster", "runs", "filters").iter_rows()):
+        heights = motifs.heights[i, :, slice(*motifs.spans[i])].numpy()
+        panels.append((f"{name.replace('_', ' ')}: {runs} runs, {filters} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
-    data = matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list()))
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}. Height of a column: its information, in bits.",
-        logos(motifs, titles=titles), data,
+        f"Merged motifs of the clusters {words}{left}, between their flanks. Height of a column: its information, in "
+        "bits.", logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 
 
