@@ -174,8 +174,8 @@ def pairs(runs: list[Run], motifs: list[Motifs], data: Material, truth: dict[str
         f"{mean(one.testable for one in told):.1f}), false {false:.1f} of {sizes:.1f} found among "
         f"{mean(one.tested for one in told):.0f} tested"
     )
-    rows = truth["pairs"].select("first", "second", "effect").iter_rows()
-    planted = {(min(a, b), max(a, b), effect > 0) for a, b, effect in rows}
+    known = truth["pairs"].select("first", "second", "effect").iter_rows()
+    planted = {(min(a, b), max(a, b), effect > 0) for a, b, effect in known}
     most = [key for key, count in votes.items() if count > len(runs) / 2]
     good = sum(key in planted for key in most)
     print(

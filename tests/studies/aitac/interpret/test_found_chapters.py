@@ -51,7 +51,8 @@ def made_subject(atlas, own, others):
     found = {}
     return SimpleNamespace(
         model=models[0], peers=tuple(models[1:]), runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
-        atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(), lineages=atlas.lineages, truth=atlas.truth,
+        atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
+        lineages=atlas.lineages, truth=atlas.truth,
         motifs=filter_motifs(models[0], atlas.codes), found=found, generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
     )  # fmt: skip
