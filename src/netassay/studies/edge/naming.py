@@ -60,7 +60,8 @@ def _needed(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         rest = [other for other in kept if other != key]
         if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
             kept = rest
-    return kept
+    # an architecture is named before its step size
+    return sorted(kept, key=lambda key: _FOLLOWING.index(key) if key in _FOLLOWING else -1)
 
 
 def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:
