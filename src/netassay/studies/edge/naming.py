@@ -12,6 +12,7 @@ from netassay.studies.edge.config import OPTIMISER_SETTINGS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"
+_SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose values need no key before them
 
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
@@ -81,7 +82,7 @@ def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, st
     if len(keys) > 2 and max(map(len, changed.values())) > 1:
         changed = dict.fromkeys(runs, keys)  # no series of single changes: all is said
     return Axis("run"), {
-        run: ", ".join(f"{key} {value(run.config.get(key))}" for key in own) or _BASE
+        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE
         for run, own in changed.items()
     }
 
@@ -96,7 +97,11 @@ def _grid(runs: Sequence[Run], keys: Sequence[str]) -> dict[Run, tuple[str, str]
     places: Mapping[Run, tuple[object, object]] = {
         run: (run.config.get(first), run.config.get(second)) for run in runs
     }
-    return {run: (f"{first} {value(a)}", f"{second} {value(b)}") for run, (a, b) in places.items()}
+    return {run: (_said(first, a), _said(second, b)) for run, (a, b) in places.items()}
+
+
+def _said(key: str, held: object) -> str:
+    return value(held) if key in _SPEAKING else f"{key} {value(held)}"
 
 
 def _sortable(held: object) -> tuple[int, float, str]:
