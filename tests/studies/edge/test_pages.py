@@ -51,7 +51,7 @@ def test_a_series_of_single_changes_is_named_by_the_change(tmp_path):
         "base",
         "bias False",
         "residual True",
-        "activation relu",
+        "relu",
         "normalisation layer",
     }
 
