@@ -290,7 +290,7 @@ def _require_repeat(
         for (x, y), n in zip(again, counts, strict=True)
     )
     before = sum(float(e.loss.detach()) * e.weight for e in done)
-    rounding = 300 * torch.finfo(done[0].loss.dtype).eps
+    rounding = 1e3 * torch.finfo(done[0].loss.dtype).eps
     if len(again) != len(first) or not abs(value - before) <= rounding * max(abs(before), abs(value)):
         raise DataError(
             f"batches changed between two passes at the same weights: {len(first)} batches of loss "
