@@ -28,6 +28,7 @@ from netassay.studies.aitac.losses import pearson_rows
 NEEDS: tuple[str, ...] = ()
 
 _SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and beside them
+_STEPS = 20  # of integrated gradients from each reference: they take most of the chapter's time
 _QUICK: tuple[Method, ...] = ("gradient", "mutagenesis")
 _KINDS = {
     "trained": "two methods",
@@ -134,6 +135,7 @@ def _of(
             output=contrast(output, many) if many > 1 else output,
             both_strands=subject.trained_by.strands == "augmented",
             references=config.attribution_references,
+            steps=_STEPS,
             # what the sum of contributions misses is told, not refused
             tolerance=math.inf,
             generator=subject.generator("references"),
