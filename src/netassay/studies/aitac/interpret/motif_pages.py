@@ -17,6 +17,7 @@ from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
 _UNKNOWN = 12  # filters without a match that are drawn
 _PROFILES = 20  # filters whose profile is drawn
+_TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
 _FEWEST = 5  # sites of a filter that is drawn without a match
 
 
@@ -186,7 +187,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
         "q:Q",
         title="q below",
         scale=alt.Scale(type="log", reverse=True, nice=False),
-        axis=alt.Axis(format="~g", values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
+        axis=alt.Axis(labelExpr=_TICKS, values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
     )
     y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
     colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
