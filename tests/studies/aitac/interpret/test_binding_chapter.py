@@ -37,7 +37,7 @@ def database(monkeypatch):
     ]
     names = [f"T{i}" for i in range(4)]
     found = Motifs.of_matrices(names, matrices, [100] * 4, ["JUN", "Sp1", "SRF", "RUNX1"])
-    monkeypatch.setattr(binding, "read_database", lambda source: found)
+    monkeypatch.setattr(Subject, "database", found)
 
 
 def tables(store, **keys):

@@ -4,18 +4,31 @@ import json
 
 import polars as pl
 import pytest
-from easy_atlas import SMALL, easy_atlas
+import torch
+from easy_atlas import MOTIFS, SMALL, easy_atlas
 
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, Interrupted
+from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.transfer.assay import BASELINE, MAP, ROWS, TRANSFER
 
 SAME = [(name, name) for name in "abcd"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database():
+    """The motifs of the atlas as the database, which takes no time to compare with."""
+    matrices = [100 * torch.eye(4, dtype=torch.float64)[["ACGT".index(x) for x in word]].T for word in MOTIFS]
+    names = [f"T{i}" for i in range(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Subject, "database", Motifs.of_matrices(names, matrices, [100] * 4, names))
+        yield
 
 
 @pytest.fixture(scope="module")

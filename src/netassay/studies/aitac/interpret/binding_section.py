@@ -27,7 +27,7 @@ def binding_section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig)
     if tables["curves"].height:
         items.append(_enrichment(tables["curves"]))
     else:
-        items.append(Note("No cell type has ten marked peaks and ten others; enrichment is not drawn."))
+        items.append(Note("No cell type has twenty marked peaks and twenty others; enrichment is not drawn."))
     items += [_filters(tables["filters"], facts), _filter_table(tables["filters"], config)]
     if tables["differences"].height:
         items.append(_differences(tables["differences"]))
@@ -47,7 +47,7 @@ def _text(facts: Mapping[str, str], config: InterpretConfig) -> str:
     if "factor" in facts:
         text += (
             f"\n\nOf the filters, {facts['filters like it']} have a motif like {facts['motif']} (Tomtom, q < "
-            f"{config.name_q:g} over the filters; with their columns in a random order "
+            f"{config.motif_q:g} over the filters; with their columns in a random order "
             f"{facts['filters like it, columns permuted']}): {facts['like']}. They are ablated together. The "
             f"motif score "
             "is the best log odds of that motif along the peak, and needs no network."

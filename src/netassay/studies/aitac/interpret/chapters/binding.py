@@ -14,7 +14,6 @@ from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
 from netassay.formats.intervals import guess_form, read_intervals
-from netassay.formats.jaspar import read_database
 from netassay.formats.streams import blocks
 from netassay.reporting import Section
 from netassay.studies.aitac.interpret import binding, overlap, ranking
@@ -32,8 +31,7 @@ NEEDS: tuple[str, ...] = ("motifs",)
 WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
 
-_DATABASE = "jaspar-vertebrates"
-_LEAST = 10  # marked peaks, and others, that a cell type needs for numbers of its own
+_LEAST = 20  # marked peaks, and others, that a cell type needs for numbers of its own
 _RANDOM_SETS = 20
 _PERMUTATIONS = 200
 _SHARES = np.geomspace(0.005, 1, 40)
@@ -137,10 +135,10 @@ def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> n
     """Filters whose motif is like the factor's, and how many are with their columns in a random order."""
     like: np.ndarray = np.zeros(len(subject.motifs), np.bool_)
     if config.chip_factor:
-        target = binding.factor_motif(read_database(_DATABASE), config.chip_factor)
+        target = binding.factor_motif(subject.database, config.chip_factor)
         null = permuted(subject.motifs, subject.generator("binding columns"))
         real, chance = (
-            (adjusted(likeness(motifs, target).T)[0] < config.name_q).numpy()
+            (adjusted(likeness(motifs, target).T)[0] < config.motif_q).numpy()
             for motifs in (subject.motifs, null)
         )
         like = real
@@ -193,7 +191,7 @@ def _scores(
         }
         kinds = dict.fromkeys(scores, "network")
     if config.chip_factor:
-        target = binding.factor_motif(read_database(_DATABASE), config.chip_factor)
+        target = binding.factor_motif(subject.database, config.chip_factor)
         begin, end = 0, int(target.seen[0].sum())
         scores["motif score"] = binding.best_site(
             subject.codes, _raised(target.counts[0, :, begin:end].numpy())
