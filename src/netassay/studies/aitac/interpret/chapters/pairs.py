@@ -106,7 +106,14 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
             "one": found.one.repeat_interleave(lineages).numpy(),
             "apart": found.apart.repeat_interleave(lineages).numpy(),
             **{name: values.flatten().numpy() for name, values in numbers.items()},
-            "cell type": [cell_types[i] for i in most.tolist() for _ in range(lineages)],
+            "cell type": pl.Series(
+                [
+                    cell_types[i] if n else None
+                    for i, n in zip(most.tolist(), found.both, strict=True)
+                    for _ in found.groups
+                ],
+                dtype=pl.String,
+            ),
             "there": strongest.repeat_interleave(lineages).numpy(),
         }
     ).with_columns(pl.col(*numbers, "there").fill_nan(None))
