@@ -144,6 +144,9 @@ class InterpretConfig(Config):
     site_share: float = Field(0.2, gt=0, lt=1)
     """A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
 
+    pair_reach: int = Field(50, ge=3)
+    """A peak has both sites of a pair only where they are so many bases apart or less; the second layer sees 51."""
+
     permutations: int = Field(5000, ge=1, le=1_000_000)
     """Permutations of the test of a pair."""
 
