@@ -160,8 +160,8 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
     caption = (
         "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
         "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
-        "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of one motif, "
-        "ablated together."
+        "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
+        "one motif, ablated together."
     )
     formats = dict.fromkeys(("rho", "low", "high", "p"), ".3f")
     items.append(
