@@ -25,7 +25,13 @@ from netassay.numerics.seeds import generator
 from netassay.studies.aitac.assay import config_of, trained
 from netassay.studies.aitac.interpret.interactions import interactions
 from netassay.studies.aitac.interpret.motifs import filter_motifs
-from netassay.studies.aitac.interpret.recovery import Recovery, matched_filters, pair_recovery, recovery
+from netassay.studies.aitac.interpret.recovery import (
+    PairRecovery,
+    Recovery,
+    matched_filters,
+    pair_recovery,
+    recovery,
+)
 from netassay.studies.aitac.interpret.reproduced import cluster_motifs, permuted, reproducible_filters
 from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
@@ -143,44 +149,48 @@ def show(words: str, told: list[Recovery]) -> None:
 
 
 def pairs(runs: list[Run], motifs: list[Motifs], data: Material, truth: dict[str, pl.DataFrame]) -> None:
-    """Planted pairs among all pairs of matched factors, by each run, and by most of the runs."""
-    votes: Counter[tuple[str, str, bool]] = Counter()
-    told = []
+    """Planted pairs among all pairs of matched factors: by each run, and by the mean interaction over the runs."""
     codes = data.codes[data.split.test][:MOST_PAIR_PEAKS]
-    for run, held in zip(runs, motifs, strict=True):
-        sets = matched_filters(held, truth)
-        names = list(sets)
-        found = interactions(
-            trained(run), codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
-            generator=generator(0, "benchmark"),
-        )  # fmt: skip
-        rows = [
-            (names[a], names[b], float(found.difference[i, j]), float(found.q[i, j]))
-            for i, (a, b) in enumerate(found.pairs.tolist())
-            for j in range(len(found.groups))
-        ]
-        one = pair_recovery(
-            pl.DataFrame(rows, schema=["first", "second", "effect", "q"], orient="row"), truth
-        )
-        told.append(one)
-        votes.update((a, b, effect > 0) for a, b, effect, _, _ in one.findings.iter_rows())
-    found_pairs = mean(int(one.pairs["recovered"].sum()) for one in told)
-    sizes, false = (
-        mean(len(one.findings) for one in told),
-        mean(int((~one.findings["planted"]).sum()) for one in told),
-    )
+    tables = [tested_pairs(run, held, codes, data, truth) for run, held in zip(runs, motifs, strict=True)]
+    show_pairs("pairs, one run (mean)", [pair_recovery(table, truth) for table in tables])
+    if len(runs) > 1:
+        together = pl.concat(tables).group_by("first", "second", "lineage", maintain_order=True)
+        mean_table = together.agg(pl.col("effect").mean(), pl.col("q").median(), pl.len().alias("runs"))
+        most = mean_table.filter(pl.col("runs") > len(runs) / 2)
+        told = pair_recovery(most, truth)
+        show_pairs(f"pairs, mean effect and median q over {len(runs)} runs", [told])
+        print("    " + "; ".join(f"{row[0]} {row[1]:+g} rank {row[-1]}" for row in told.pairs.iter_rows()))
+
+
+def tested_pairs(
+    run: Run, held: Motifs, codes: torch.Tensor, data: Material, truth: dict[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """Interactions of a run's pairs of factors by lineage, in units of its outputs' spread across cell types."""
+    sets, model = matched_filters(held, truth), trained(run)
+    names = list(sets)
+    spread = float(predict(model, codes).std(1).mean())
+    found = interactions(
+        model, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
+        generator=generator(0, "benchmark"),
+    )  # fmt: skip
+    rows = [
+        (*sorted((names[a], names[b])), group, float(found.difference[i, j]) / spread, float(found.q[i, j]))
+        for i, (a, b) in enumerate(found.pairs.tolist())
+        for j, group in enumerate(found.groups)
+    ]
+    columns = ["first", "second", "lineage", "effect", "q"]
+    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col("q").fill_nan(None))
+
+
+def show_pairs(words: str, told: list[PairRecovery]) -> None:
+    recovered = mean(int(one.pairs["recovered"].sum()) for one in told)
+    sizes = mean(len(one.findings) for one in told)
+    false = mean(int((~one.findings["planted"]).sum()) for one in told)
     print(
-        f"  pairs, one run (mean): recovered {found_pairs:.1f} of {len(told[0].pairs)} (testable "
-        f"{mean(one.testable for one in told):.1f}), false {false:.1f} of {sizes:.1f} found among "
-        f"{mean(one.tested for one in told):.0f} tested"
-    )
-    rows = truth["pairs"].select("first", "second", "effect").iter_rows()
-    planted = {(min(a, b), max(a, b), effect > 0) for a, b, effect in rows}
-    most = [key for key, count in votes.items() if count > len(runs) / 2]
-    good = sum(key in planted for key in most)
-    print(
-        f"  pairs found by most of {len(runs)} runs: recovered {good} of {len(planted)}, false {len(most) - good} of "
-        f"{len(most)}"
+        f"  {words}: recovered {recovered:.1f} of {len(told[0].pairs)} (testable "
+        f"{mean(one.testable for one in told):.1f}); false {false:.1f} of {sizes:.1f} found among "
+        f"{mean(one.tested for one in told):.0f} tested; of the {len(told[0].pairs)} strongest "
+        f"{mean(one.strongest for one in told) * len(told[0].pairs):.1f} are planted"
     )
 
 

@@ -217,7 +217,7 @@ def test_every_help_has_an_example_that_parses(command):
 
 
 # these take a trained sequence network: tests/studies/aitac runs them
-OF_A_NETWORK = {"predict", "interpret", "variants", "attribute", "transfer"}
+OF_A_NETWORK = {"predict", "interpret", "variants", "attribute", "transfer", "reduce"}
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,9 @@ def attribute(
 ) -> int:
     """How much each base contributes to the output of a cell type.
 
-    Writes sequences.tsv, contributions.safetensors (of each base that might stand at a place), and for regions
-    contributions.bw and .bedgraph (of the bases that are there). Regions that overlap are averaged.
+    Writes sequences.tsv, contributions.safetensors and, for regions, contributions.bw and contributions.bedgraph.
+
+    The tracks are of the bases that are there, means where regions overlap; the tensors tell of all four bases.
 
     Example: netassay attribute aitac-1a2b3c --cell-type K562 --fasta enhancers.fa --out contributions
     """

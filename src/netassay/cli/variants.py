@@ -33,8 +33,9 @@ def variants(
 ) -> int:
     """Effect of each variant of a VCF file on every cell type of a trained run.
 
-    An effect is the output with the alternative allele less that with the reference, mean of both strands, window
-    centred on the variant. p is the share of random changes nearby with at least as large a largest effect.
+    An effect is the output with the alternative allele less that with the reference, as the mean of both strands.
+
+    p is the share of random single-base changes nearby whose largest effect is at least as large.
 
     Example: netassay variants aitac-1a2b3c --vcf gwas.vcf --genome hg38.fa --out effects.tsv
     """

@@ -169,8 +169,9 @@ def _bow(degrees: tuple[float, float], radii: tuple[float, float]) -> list[tuple
 def _closed(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Corners that fill the unit square from edge to edge, the first once more at the end."""
     x, y = np.array(corners).T
-    x, y = (x - x.min()) / np.ptp(x), (y - y.min()) / np.ptp(y)
-    return [*zip(x.round(3).tolist(), y.round(3).tolist(), strict=True), (float(x[0]), float(y[0]))]
+    x, y = ((part - part.min()) / np.ptp(part) for part in (x, y))
+    found = list(zip(x.round(3).tolist(), y.round(3).tolist(), strict=True))
+    return [*found, found[0]]
 
 
 _OUTER, _INNER = (0.5, 0.5), (0.29, 0.34)

@@ -124,7 +124,7 @@ class AitacConfig(Config):
     filters: str = Field(
         "all",
         pattern=r"^(all|reproducible|random:[1-9][0-9]{0,4}|[0-9]{1,5}(,[0-9]{1,5})*)$",
-        examples=["all", "1,5,9", "random:20", "reproducible"],
+        examples=["all", "reproducible", "random:20", "1,5,9"],
     )
     """Filters of start_from that are kept: all, their numbers from 0, so many at random (from the seed), or those that
     `netassay interpret` found reproducible."""

@@ -12,6 +12,7 @@ from netassay.studies.edge.config import OPTIMISER_SETTINGS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"
+_SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose values need no key before them
 
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
@@ -60,7 +61,8 @@ def _needed(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         rest = [other for other in kept if other != key]
         if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
             kept = rest
-    return kept
+    # an architecture is named before its step size
+    return sorted(kept, key=lambda key: _FOLLOWING.index(key) if key in _FOLLOWING else -1)
 
 
 def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:
@@ -80,7 +82,7 @@ def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, st
     if len(keys) > 2 and max(map(len, changed.values())) > 1:
         changed = dict.fromkeys(runs, keys)  # no series of single changes: all is said
     return Axis("run"), {
-        run: ", ".join(f"{key} {value(run.config.get(key))}" for key in own) or _BASE
+        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE
         for run, own in changed.items()
     }
 
@@ -95,7 +97,11 @@ def _grid(runs: Sequence[Run], keys: Sequence[str]) -> dict[Run, tuple[str, str]
     places: Mapping[Run, tuple[object, object]] = {
         run: (run.config.get(first), run.config.get(second)) for run in runs
     }
-    return {run: (f"{first} {value(a)}", f"{second} {value(b)}") for run, (a, b) in places.items()}
+    return {run: (_said(first, a), _said(second, b)) for run, (a, b) in places.items()}
+
+
+def _said(key: str, held: object) -> str:
+    return value(held) if key in _SPEAKING else f"{key} {value(held)}"
 
 
 def _sortable(held: object) -> tuple[int, float, str]:

@@ -100,7 +100,7 @@ def _in_panels(told: Names) -> bool:
 def _far(ratio: pl.DataFrame) -> bool:
     """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
     shown = ratio["edge_ratio"].drop_nulls().drop_nans()
-    return bool(len(shown)) and float(shown.max()) > 20 and float(shown.min()) > 0  # type: ignore[arg-type]
+    return bool(len(shown)) and float(shown.max()) > 5 and float(shown.min()) > 0  # type: ignore[arg-type]
 
 
 def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:

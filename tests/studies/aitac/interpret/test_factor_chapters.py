@@ -31,7 +31,7 @@ def stub(**changes):
     codes = torch.randint(0, 4, (80, 101), generator=draws, dtype=torch.uint8)
     best = pl.DataFrame({"query": [f"filter_{i}" for i in range(7)],
                          "name": ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", "x", "x", "x"],
-                         "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0]})  # fmt: skip
+                         "target": list("abcdefg"), "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0]})  # fmt: skip
     counts = torch.rand(7, 4, 8, generator=draws, dtype=torch.float64) ** 6
     given = {
         "model": network(0), "peers": (), "runs": ("aitac-0",), "codes": codes,

@@ -7,14 +7,20 @@ import pytest
 import torch
 
 from netassay.errors import DataError
+from netassay.interpreting import interpret
 from netassay.nets import AITAC
 from netassay.numerics.seeds import generator
+from netassay.performing import perform, summarise
+from netassay.presenting import report
 from netassay.reporting import Figure, Note
+from netassay.runs import State
+from netassay.studies.aitac.config import tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.recovery import planted_motifs
 from netassay.studies.aitac.simulate import simulate_atlas
+from netassay.studies.aitac.weights import reduced_config
 
 PEAKS = 400
 
@@ -51,7 +57,8 @@ def made_subject(atlas, own, others):
     found = {}
     return SimpleNamespace(
         model=models[0], peers=tuple(models[1:]), runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
-        atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(), lineages=atlas.lineages, truth=atlas.truth,
+        atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
+        lineages=atlas.lineages, truth=atlas.truth,
         motifs=filter_motifs(models[0], atlas.codes), found=found, generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
     )  # fmt: skip
@@ -111,3 +118,20 @@ def test_an_atlas_without_truth_leaves_a_sentence():
     real = SimpleNamespace(truth={}, atlas=SimpleNamespace(source="my peaks"))
     with pytest.raises(DataError, match="'my peaks' is not simulated"):
         recovery.tables(real, InterpretConfig())
+
+
+def test_an_interpretation_of_two_runs_tells_which_filters_to_keep(tmp_path):
+    config = tiny().replace(peaks=200, epochs=1, first_activation="relu")
+    runs = [perform(config.replace(seed=seed), tmp_path, threads=1) for seed in (0, 1)]
+    made = interpret(runs[0], runs[1:], only="recovery", peaks="all", motif_best=50, reproducible_q=0.9, threads=1)
+    assert made.state is State.FINISHED
+    told = summarise(made)["chapters"]
+    assert set(told) == {"reproducible", "recovery"}
+    assert told["recovery"]["factors"] == 32
+    table = made.table("reproducible_filters").filter(pl.col("run") == runs[0].id)
+    assert len(table) == 12
+    page = report([made], tmp_path / "page.html").read_text()
+    assert "SIMULATED" in page
+    assert "Reproducible filters" in page
+    smaller = perform(reduced_config(runs[0], epochs=1), tmp_path, threads=1)
+    assert smaller.table("reduction")["filters"].to_list()[1] == table["reproducible"].sum() > 0

@@ -131,11 +131,11 @@ class InterpretConfig(Config):
     """What takes an ablated filter's place: its mean over the peaks at the same place, nought, or what the published
     analysis put there (a mean before pooling and batch norm)."""
 
+    name_q: float = Field(0.05, gt=0, le=1)
+    """A filter counts to the factor whose motif it matches best below this q-value."""
+
     screening: bool = False
     """Influence in 16 bits: faster, ranks nearly the same."""
-
-    name_q: float = Field(0.05, gt=0, le=1)
-    """A filter is called by the motif it matches best below this q-value."""
 
     # pairs
     pair_factors: int = Field(12, ge=2, le=100)

@@ -101,6 +101,7 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
     shown = data.with_columns(row=pl.format("{}", pl.col("set")), order=pl.col("rank")).select(
         "lineage", "row", "order", "share", "direction"
     )
+    shades: Any = {"scheme": DIVERGING, "domain": [-1, 1], "reverse": True}
     bars = alt.Chart(shown).encode(
         alt.Y(
             "row:N",
@@ -112,7 +113,7 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
         alt.Color(
             "direction:Q",
             title="closes (−1) to opens (1)",
-            scale=alt.Scale(scheme=DIVERGING, domain=[-1, 1], reverse=True),
+            scale=alt.Scale(**shades),
             legend=alt.Legend(tickCount=5),
         ),
         tooltip=["row:N", alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("direction:Q", format=".2f")],
@@ -126,13 +127,12 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
     )
 
 
-def network(pairs: pl.DataFrame, factors: Sequence[str], *, q: float) -> alt.FacetChart:
-    """Factors on a circle, a line for each pair (lineage, first, second, difference, q) of q below `q`.
+def network(pairs: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]) -> alt.FacetChart:
+    """Factors on a circle, a panel a lineage, a line for each pair (lineage, first, second, difference, q).
 
     Blue lines are synergies, orange ones antagonisms, wider where stronger; a lineage without any has its factors only.
     """
-    lineages = pairs["lineage"].unique(maintain_order=True).to_list()
-    drawn = _on_a_circle(pairs.filter(pl.col("q") < q), factors, lineages)
+    drawn = _on_a_circle(pairs, factors, lineages)
     base = alt.Chart(drawn).encode(
         alt.X("x:Q", scale=alt.Scale(domain=[-1.9, 1.9]), axis=None),
         alt.Y("y:Q", scale=alt.Scale(domain=[-1.3, 1.3]), axis=None),

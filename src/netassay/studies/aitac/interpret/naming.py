@@ -8,9 +8,9 @@ from netassay.studies.aitac.interpret.subject import Subject
 
 
 def filter_names(subject: Subject, q: float) -> dict[int, str]:
-    """The factor of each filter that has one: in a simulated atlas the planted motif it matches, else its best match in
-    the database, with a q-value below `q`."""
+    """The factor of each filter that has one: its best match in the database, with a q-value below `q`; in a simulated
+    atlas the planted motif that it matches (`matched_filters`)."""
     if not subject.truth:
         return matched_names(subject.matches.best(), q)
-    held = matched_filters(subject.motifs, subject.truth, q=q)
+    held = matched_filters(subject.motifs, subject.truth)
     return {i: name for name, filters in held.items() for i in filters}

@@ -54,9 +54,9 @@ class Recovery:
 
 @dataclass(frozen=True, eq=False)
 class PairRecovery:
-    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found_effect, q, and
-    rank among the pairs found. `findings`, a row a pair found, the strongest first: first, second, effect, q, planted
-    (with this sign). `tested` pairs were looked at, `testable` of the planted ones among them.
+    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found_effect, q,
+    and rank among the pairs found. `findings`, a row a pair found, the strongest first: first, second, effect, q,
+    planted (with this sign). `tested` pairs were looked at, `testable` of the planted ones among them.
     """
 
     pairs: pl.DataFrame

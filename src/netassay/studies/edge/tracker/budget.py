@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from netassay.errors import ConfigError
 
 SEARCH_EVERY = 5
-"""Looks after which a random vector searches for an eigenvalue that came up unseen, which costs more than the others."""
+"""Looks after which a random vector searches for an eigenvalue that came up unseen, a look dearer than others."""
 
 REMEMBERED = SEARCH_EVERY + 1
 """How many of the last looks the expected cost of the next is the largest of: one with a search is among them, or the

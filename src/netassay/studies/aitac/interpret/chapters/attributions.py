@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-import altair as alt
 import polars as pl
 import torch
 from torch import Tensor
@@ -15,11 +14,11 @@ from torch import Tensor
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.bases import decode
 from netassay.nets.sequence_cnn import AITAC
-from netassay.reporting import PALETTE, Figure, Note, Section, Table
+from netassay.reporting import Axis, Figure, Note, Section, Table, forest
 from netassay.reporting.letters import signed_letters
 from netassay.studies.aitac.interpret.attribute import METHODS, Method, attribute
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.readout import contrast, readout
+from netassay.studies.aitac.interpret.readout import contrast
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.interpret.trust import shuffled_weights, site_auroc
 from netassay.studies.aitac.losses import pearson_rows
@@ -45,12 +44,15 @@ _WORDS = {
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     """peaks that are explained, each for one cell type; bases of some; agreement; missing methods; simulated sites."""
     peaks = _peaks(subject, config)
-    made, missing = _contributions(subject, config, peaks)
+    made, missing, missed = _contributions(subject, config, peaks)
     found = {
         "peaks": peaks,
         "bases": _bases(subject, peaks, made),
         "agreement": _agreement(made),
         "missing": pl.DataFrame(missing, schema={"method": pl.String, "reason": pl.String}, orient="row"),
+        "completeness": pl.DataFrame(
+            missed, schema={"method": pl.String, "missed": pl.Float64}, orient="row"
+        ),
     }
     if "sites" in subject.truth:
         found["sites"] = _sites(subject, peaks, made)
@@ -92,9 +94,13 @@ _Made = dict[tuple[str, str], Tensor]
 
 def _contributions(
     subject: Subject, config: InterpretConfig, peaks: pl.DataFrame
-) -> tuple[_Made, list[tuple[str, str]]]:
-    """Contributions (peaks, length) by network ("trained", "shuffled weights", a peer's id) and method."""
+) -> tuple[_Made, list[tuple[str, str]], list[tuple[str, float]]]:
+    """Contributions (peaks, length) by network ("trained", "shuffled weights", a peer's id) and method.
+
+    Then methods that are not installed, and the share that contributions miss of what they must sum to.
+    """
     made: _Made = {}
+    missed: list[tuple[str, float]] = []
     missing: list[tuple[str, str]] = []
     shuffled = shuffled_weights(subject.model, subject.generator("weights"))
     networks = {"trained": subject.model, "shuffled weights": shuffled}
@@ -102,32 +108,39 @@ def _contributions(
     for network, model in networks.items():
         for method in METHODS if network == "trained" else _QUICK:
             try:
-                made[network, method] = _of(subject, config, peaks, model, method)
+                made[network, method], share = _of(subject, config, peaks, model, method)
+                if network == "trained" and share is not None:
+                    missed.append((method, share))
             except ExtraMissing as reason:
                 missing.append((method, str(reason)))
-    return made, missing
+    return made, missing, missed
 
 
 def _of(
     subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, model: AITAC, method: Method
-) -> Tensor:
+) -> tuple[Tensor, float | None]:
     found = torch.zeros(len(peaks), subject.codes.shape[1])
     many = len(subject.cell_types)
-    for output in peaks["output"].unique(maintain_order=True):
-        at = torch.from_numpy(peaks["output"].to_numpy() == output)
-        weights = contrast(output, many) if many > 1 else readout(output, many)[:, 0]
-        found[at] = attribute(
+    errors, sizes = [], []
+    for output in peaks["output"].unique(maintain_order=True).to_list():
+        at = torch.tensor((peaks["output"] == output).to_list())
+        rows = torch.tensor(peaks["row"].to_list())[at]
+        made = attribute(
             model,
-            subject.codes[torch.from_numpy(peaks["row"].to_numpy())[at]],
+            subject.codes[rows],
             method,
-            output=weights,
+            output=contrast(output, many) if many > 1 else output,
             both_strands=subject.trained_by.strands == "augmented",
             references=config.attribution_references,
-            # a straight way crosses many kinks: what the sum misses is told, not refused
+            # what the sum of contributions misses is told, not refused
             tolerance=math.inf,
             generator=subject.generator("references"),
-        ).actual
-    return found
+        )
+        found[at] = made.actual
+        if made.error is not None and made.difference is not None:
+            errors.append(made.error.abs())
+            sizes.append(made.difference.abs())
+    return found, float(torch.cat(errors).mean() / torch.cat(sizes).mean()) if errors else None
 
 
 def _bases(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
@@ -207,7 +220,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         items.append(
             Note("No repetition is given, so that agreement between trainings cannot be told (--ensemble).")
         )
-    items += [_logos(tables["bases"], peaks), *_agreement_items(agreement)]
+    items += [_logos(tables["bases"], peaks), *_agreement_items(agreement, tables["completeness"])]
     if "sites" in tables:
         caption = (
             "How well the size of contributions tells bases within sites of factors that act in the cell type from the "
@@ -247,13 +260,13 @@ def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
     )
     caption = (
         f"The {_SHOWN} bases that contribute most, and {_FLANK} to either side, of the best predicted peak of each "
-        "cell type, by saturation mutagenesis: output with the base that is there less the mean over the four bases. Letters that hang upside "
-        "down lower the output. Positions count from 0 within the peak."
+        "cell type, by saturation mutagenesis: output with the base that is there less the mean over the four bases. "
+        "Letters that hang upside down lower the output. Positions count from 0 within the peak."
     )
     return Figure("attribution-logos", "Contributions of bases", caption, chart, bases)
 
 
-def _agreement_items(agreement: pl.DataFrame) -> list[Figure | Table | Note]:
+def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> list[Figure | Table | Note]:
     named = agreement.with_columns(pl.col("first", "second").replace_strict(_WORDS))
     shown = named.with_columns(
         pair=pl.when(pl.col("first") == pl.col("second")).then("first").otherwise(
@@ -261,42 +274,22 @@ def _agreement_items(agreement: pl.DataFrame) -> list[Figure | Table | Note]:
         kind=pl.col("kind").replace_strict(_KINDS),
     )  # fmt: skip
     caption = (
-        "Median (dot) and middle 80 % (bar) over peaks of the correlation of contributions. Two trainings: one method "
-        "on this network and on a repetition. Null, another peak: contributions of one peak beside those of the next. "
-        "Null, shuffled weights: one method on this network and on a copy whose units keep their weights and lose "
-        "their inputs; contributions that agree there would not depend on what was learned."
+        "Median (point) and middle 80 % (bar) over peaks of the correlation of contributions. Two methods: both on "
+        "this network. Two trainings: one method on this network and on a repetition. Null, another peak: "
+        "contributions of one peak beside those of the next. Null, shuffled weights: one method on this network and on "
+        "a copy whose units keep their weights and lose their inputs; contributions that agree there would not depend "
+        "on what was learned."
     )
     title = "Do methods and trainings agree?"
-    figure = Figure("attribution-agreement", title, caption, _intervals(shown), agreement)
-    formats = {column: ".3f" for column in agreement.columns if column.startswith("r ")}
-    undefined = "Quantiles are over peaks. Undefined: a method gave one value for every base."
-    return [figure, Table("attribution-numbers", "Agreement in numbers", undefined, named, formats)]
-
-
-def _intervals(shown: pl.DataFrame) -> alt.FacetChart:
-    """A dot and a bar a comparison, a panel a kind of it."""
-    kinds = [kind for kind in _KINDS.values() if kind in set(shown["kind"])]
-    rows = shown.select(
-        "pair", "kind", low="r lower decile", middle="r median", high="r upper decile",
-        rank=pl.col("kind").replace_strict({kind: i for i, kind in enumerate(kinds)}),
+    chart = forest(
+        shown.sort(pl.col("kind").replace_strict({kind: i for i, kind in enumerate(_KINDS.values())})),
+        Axis("r median", title="r over the bases of a peak"), "pair", Axis("kind", title=" "),
+        low="r lower decile", high="r upper decile", reference=0.0, width=420,
     )  # fmt: skip
-    paint = alt.Scale(domain=kinds, range=[PALETTE[i] for i in range(len(kinds))])
-    base = alt.Chart(rows).encode(
-        alt.Y(
-            "pair:N",
-            title=None,
-            sort=None,
-            axis=alt.Axis(grid=True, labelLimit=260, labelOverlap=False, labelFlush=False),
-        ),
-        alt.Color("kind:N", scale=paint, legend=None),
-    )
-    least = min(-0.2, float(shown["r lower decile"].min() or 0))  # type: ignore[arg-type]
-    span = alt.Scale(domain=[least, 1], nice=True)
-    bars = base.mark_rule(strokeWidth=4, opacity=0.45).encode(
-        alt.X("low:Q", title="r over the bases of a peak", scale=span, axis=alt.Axis(labelFlush=False)),
-        alt.X2("high:Q"),
-    )
-    dots = base.mark_point(filled=True, size=64, opacity=1).encode(alt.X("middle:Q", scale=span))
-    facet = alt.Facet("kind:N", title=None, sort=alt.EncodingSortField("rank", op="min"))
-    layers = alt.layer(bars, dots).properties(width=420, height=alt.Step(20)).facet(facet=facet, columns=1)
-    return layers.resolve_scale(y="independent").properties(spacing=16)
+    figure = Figure("attribution-agreement", title, caption, chart, agreement)
+    formats = {column: ".3f" for column in agreement.columns if column.startswith("r ")}
+    shares = [f"{share:.1%} by {_WORDS[method]}" for method, share in completeness.iter_rows()]
+    undefined = "Quantiles are over peaks. Undefined: a method gave one value for every base."
+    if shares:
+        undefined += f" Contributions miss, of what they must sum to, {' and '.join(shares)}."
+    return [figure, Table("attribution-numbers", "Agreement in numbers", undefined, named, formats)]

@@ -19,7 +19,7 @@ from netassay.studies.aitac.interpret.subject import Subject
 
 NEEDS: tuple[str, ...] = ("motifs",)
 
-_MAPPED, _LISTED, _LADDER = 40, 30, 8
+_MAPPED, _LISTED, _LADDER = 30, 24, 8
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
@@ -187,8 +187,8 @@ def _ladder(ranked: pl.DataFrame) -> Figure:
     shown = ranked.filter(pl.col("rank") <= _LADDER)
     caption = (
         f"The {_LADDER} factors with the greatest influence in each lineage, as shares of the sum over all factors. "
-        "Colour: the correlation over peaks of what is taken away with what the prediction loses; above 0 the factor "
-        "opens."
+        "Colour: the correlation over peaks of what is taken away with what the prediction loses, the mean over cell "
+        "types weighted by influence; above 0 the factor opens."
     )
     return Figure(
         "aitac-influence-lineages", "The hierarchy of factors", caption, factor_charts.ladder(shown), ranked

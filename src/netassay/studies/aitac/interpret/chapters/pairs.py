@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import torch
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.formats.motifs import Motifs
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret import factor_charts
 from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.hierarchy import groups
 from netassay.studies.aitac.interpret.interactions import FEWEST, Interactions, interactions_of
 from netassay.studies.aitac.interpret.recovery import planted_motifs
 from netassay.studies.aitac.interpret.subject import Subject
@@ -23,7 +23,7 @@ from netassay.studies.aitac.nulls import shuffle_dinucleotides
 NEEDS: tuple[str, ...] = ("motifs", "influence")
 
 Q_VALUE = 0.05
-_FURTHEST = 60
+_FURTHEST, _DRAWN = 60, 10
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
@@ -38,7 +38,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
         site_share=config.site_share, permutations=config.permutations, generator=subject.generator("pairs"),
     )  # fmt: skip
-    pairs = _pair_table(found)
+    pairs = _pair_table(found, subject.cell_types)
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
         "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
@@ -77,13 +77,17 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
-        f"{Q_VALUE:.0%} of these are expected to be false."
+        f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
+        "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
+        "with the other sign in the rest: the cell type where it is strongest comes first."
     )
     return Section("Pairs of factors", text, tuple(items))
 
 
-def _pair_table(found: Interactions) -> pl.DataFrame:
+def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
     lineages = len(found.groups)
+    most = found.by_output.abs().nan_to_num(-1).argmax(1)
+    strongest = found.by_output.gather(1, most[:, None])[:, 0]
     first, second = (
         [found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist()
     )
@@ -98,15 +102,18 @@ def _pair_table(found: Interactions) -> pl.DataFrame:
             "both": found.both.repeat_interleave(lineages).numpy(),
             "one": found.one.repeat_interleave(lineages).numpy(),
             **{name: values.flatten().numpy() for name, values in numbers.items()},
+            "cell type": [cell_types[i] for i in most.tolist() for _ in range(lineages)],
+            "there": strongest.repeat_interleave(lineages).numpy(),
         }
-    ).with_columns(pl.col(*numbers).fill_nan(None))
+    ).with_columns(pl.col(*numbers, "there").fill_nan(None))
 
 
 def _spacing(
     subject: Subject, config: InterpretConfig, pairs: pl.DataFrame, sets: Mapping[str, tuple[int, ...]]
 ) -> pl.DataFrame:
     schema = {
-        "first": pl.String, "second": pl.String, "lineage": pl.String, "orientation": pl.String, "distance": pl.Float64,
+        "first": pl.String, "second": pl.String, "cell type": pl.String, "orientation": pl.String,
+        "distance": pl.Float64,
         "synergy": pl.Float64, "error": pl.Float64, "null": pl.Float64, "null_error": pl.Float64, "planted": pl.Float64,
     }  # fmt: skip
     draws = subject.generator("backgrounds")
@@ -114,9 +121,8 @@ def _spacing(
     if len(drawn) < 2:
         return pl.DataFrame(schema=schema)
     backgrounds = shuffle_dinucleotides(subject.codes[drawn], draws)
-    outputs = groups(subject.lineages)
     frames = [pl.DataFrame(schema=schema)]
-    for first, second, lineage in _chosen(subject, config, pairs):
+    for first, second, cell_type in _chosen(subject, config, pairs):
         motifs = [_motif(subject, name, sets[name]) for name in (first, second)]
         near = (motifs[0].shape[1] + motifs[1].shape[1] + 1) // 2
         far = min(max(_FURTHEST, near), subject.codes.shape[1] - motifs[0].shape[1] - motifs[1].shape[1])
@@ -127,14 +133,14 @@ def _spacing(
             both_strands=subject.trained_by.strands == "augmented",
             precision=torch.bfloat16 if config.screening else torch.float32,
         )  # fmt: skip
-        here = outputs[lineage]
-        null, null_error = (values[:, here].mean(1).tolist() for values in (found.null, found.null_error))
+        here = subject.cell_types.index(cell_type)
+        null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))
         frames += [
             pl.DataFrame(
                 {
-                    "first": first, "second": second, "lineage": lineage, "orientation": kind,
-                    "distance": found.distances.tolist(), "synergy": found.synergy[i][:, here].mean(1).tolist(),
-                    "error": found.error[i][:, here].mean(1).tolist(), "null": null, "null_error": null_error,
+                    "first": first, "second": second, "cell type": cell_type, "orientation": kind,
+                    "distance": found.distances.tolist(), "synergy": found.synergy[i, :, here].tolist(),
+                    "error": found.error[i, :, here].tolist(), "null": null, "null_error": null_error,
                     "planted": _planted_distance(subject, first, second),
                 },
                 schema=schema,
@@ -145,14 +151,15 @@ def _spacing(
 
 
 def _chosen(subject: Subject, config: InterpretConfig, pairs: pl.DataFrame) -> list[tuple[str, str, str]]:
-    """Pairs to plant, each with the lineage of its strongest interaction: planted ones first, then by strength."""
-    strongest = (
-        pairs.drop_nulls("difference")
-        .with_columns(strength=pl.col("difference").abs(), sure=(pl.col("q") < Q_VALUE).fill_null(False))
-        .sort("sure", "strength", descending=True)
-        .unique(["first", "second"], keep="first", maintain_order=True)
+    """Pairs to plant, each with the cell type of its strongest interaction: planted ones first, then by strength."""
+    each = (
+        pairs.with_columns(sure=(pl.col("q") < Q_VALUE).fill_null(False))
+        .group_by("first", "second", "cell type", "there", maintain_order=True)
+        .agg(pl.col("sure").any())
+        .drop_nulls("there")
+        .sort("sure", pl.col("there").abs(), descending=True, maintain_order=True)
     )
-    rows = strongest.select("first", "second", "lineage").rows()
+    rows = each.select("first", "second", "cell type").rows()
     rows.sort(key=lambda row: _planted_distance(subject, row[0], row[1]) is None)
     return rows[: config.scanned_pairs]
 
@@ -168,7 +175,8 @@ def _planted_distance(subject: Subject, first: str, second: str) -> float | None
 
 def _motif(subject: Subject, name: str, filters: tuple[int, ...]) -> Tensor:
     """The planted motif of that name, else that of the factor's filter with most information, without its flanks."""
-    motifs, rows = subject.motifs, list(filters)
+    motifs: Motifs = subject.motifs
+    rows = list(filters)
     if subject.truth and name in (planted := planted_motifs(subject.truth)).names:
         motifs, rows = planted, [planted.names.index(name)]
     bits = motifs.information[rows].sum(1)
@@ -177,21 +185,28 @@ def _motif(subject: Subject, name: str, filters: tuple[int, ...]) -> Tensor:
 
 
 def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:
+    strongest = (
+        pairs.filter(pl.col("q") < Q_VALUE)
+        .sort(pl.col("difference").abs(), descending=True)
+        .group_by("lineage", maintain_order=True)
+        .head(_DRAWN)
+    )
     caption = (
         f"Pairs whose interaction in peaks with both sites differs from that in matched peaks with one (q < "
-        f"{Q_VALUE:g}), by lineage. Blue: the two open more together than alone; orange: less; width: how much, in "
-        "units of the prediction. Grey: factors without such a pair there."
+        f"{Q_VALUE:g}), by lineage, the {_DRAWN} strongest of each. Blue: the two open more together than alone; "
+        "orange: less; width: how much, in units of the prediction. Grey: factors without such a pair there."
     )
-    chart = factor_charts.network(pairs, factors, q=Q_VALUE)
+    lineages = pairs["lineage"].unique(maintain_order=True).to_list()
+    chart = factor_charts.network(strongest, factors, lineages)
     return Figure("aitac-pairs-network", "Synergy and antagonism", caption, chart, pairs)
 
 
 def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
-    words = pl.format("{} + {}, {}", "first", "second", "lineage")
+    words = pl.format("{} + {}, {}", "first", "second", "cell type")
     caption = (
         f"Synergy of two motifs planted into {facts['backgrounds']} shuffled peaks (dinucleotides kept), the first on "
-        "the left, against the distance of their centres, on the prediction of the lineage named. Grey: mean and two "
-        "standard errors with the bases of the second motif in random order."
+        "the left, against the distance of their centres, on the prediction of the cell type named, where the pair "
+        "interacts most. Grey: mean and two standard errors with the bases of the second motif in random order."
     )
     if scanned["planted"].count():
         caption += " Broken line: the distance that was planted."
@@ -203,7 +218,8 @@ def _table(pairs: pl.DataFrame) -> Table:
     ranked = pairs.sort("q", pl.col("difference").abs(), descending=[False, True], nulls_last=True)
     caption = (
         "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
-        "second. p: two-sided, by permutation; q: Benjamini and Hochberg over all pairs and lineages. Both, one: peaks."
+        "second. p: two-sided, by permutation; q: Benjamini and Hochberg over all pairs and lineages. Both, one: "
+        "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
     )
-    formats = dict.fromkeys(("effect", "matched", "difference", "p", "q"), ".3g")
+    formats = dict.fromkeys(("effect", "matched", "difference", "p", "q", "there"), ".3g")
     return Table("aitac-pairs", "Pairs", caption, ranked, formats=formats)

@@ -87,10 +87,10 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     best = told.get(("motifs", _SEVERAL), told[("motifs", _ONE)])
     text = (
         f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more "
-        f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of a "
-        f"cluster that enough runs hold. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that matches "
-        f"none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, and "
-        f"{best['false']} of {best['findings']} findings are false."
+        f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of "
+        f"a cluster that enough runs hold. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that "
+        f"matches none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, "
+        f"and {best['false']} of {best['findings']} findings are false."
     )
     factors = tables["factors"]
     shown = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
