@@ -153,7 +153,7 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
         shown = shown.filter(pl.col("own") > 0, pl.col("other") > 0) if log else shown
         own, other = (
             Axis("own", title=f"{measure}, own atlas", log=log),
-            Axis("other", title="in the other", log=log),
+            Axis("other", title="in the other atlas", log=log),
         )
         chart = scatter(shown, own, other, Axis("in", title=" "), width=460, height=340)
         items.append(Figure(f"transfer-ranks-{number}", f"Filters by {measure}", caption, chart, shown))
