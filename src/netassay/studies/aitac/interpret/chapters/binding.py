@@ -26,7 +26,7 @@ from netassay.studies.aitac.interpret.overlap import Overlap
 from netassay.studies.aitac.interpret.reproduced import permuted
 from netassay.studies.aitac.interpret.subject import Subject
 
-NEEDS: tuple[str, ...] = ("motifs",)
+NEEDS: tuple[str, ...] = ()
 
 WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
