@@ -45,7 +45,12 @@ def predict(
     else:
         assert bed is not None and genome is not None
         made = predict_regions(found, bed, genome)
-    write_durably(out, _encoded(made.table, out.suffix.lower()))
+    try:
+        write_durably(out, _encoded(made.table, out.suffix.lower()))
+    except OSError as cause:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({cause.strerror}); give another path in a folder that is there"
+        ) from None
     for what, counts in (("left out", made.dropped), ("changed", made.notes)):
         for reason, count in counts.items():
             print(f"{count:,} {what}: {reason}", file=sys.stderr)

@@ -268,5 +268,5 @@ def _refuse_prelude(path: Path, body: list[bytes]) -> None:
     if text.strip():
         line = text[: len(text) - len(text.lstrip())].count(b"\n")
         raise DataError(
-            f"{path}:{max(line, 1)}: begins with {text.strip()[:30]!r}; a FASTA file begins with '>' and a name"
+            f"{path}:{max(line, 1)}: begins with {text.strip()[:30].decode('utf-8', 'replace')!r}; a FASTA file begins with '>' and a name"
         )

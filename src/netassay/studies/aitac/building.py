@@ -193,7 +193,7 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
             )
         return draft
     if not 1 <= width <= WIDEST:
-        raise DataError(f"width {width}: give at least one base; {_NARROWER}")
+        raise DataError(f"width = {width} is not allowed: windows of 1 to {WIDEST:,} bases (--width, width=)")
     middle = (pl.col("start") + pl.col("end")) // 2
     centre = pl.coalesce("summit", middle) if "summit" in draft.peaks else middle
     begin = centre - width // 2
