@@ -85,7 +85,9 @@ def write_inputs(folder: Path, peaks: int, contig_bases: int) -> None:
     with (folder / "genome.fa").open("wb") as file:
         for i in range(CONTIGS):
             header = f">chr{i + 1}\n".encode()
-            letters = np.frombuffer(b"ACGT", np.uint8)[draw.integers(0, 4, (contig_bases // LINE, LINE), np.uint8)]
+            letters = np.frombuffer(b"ACGT", np.uint8)[
+                draw.integers(0, 4, (contig_bases // LINE, LINE), np.uint8)
+            ]
             lines = np.hstack([letters, np.full((len(letters), 1), 10, np.uint8)])
             file.write(header)
             file.write(lines.tobytes())

@@ -21,7 +21,9 @@ def predict(
     *,
     fasta: Annotated[Path | None, Parameter(help="Sequences, FASTA, plain or gzip.")] = None,
     bed: Annotated[Path | None, Parameter(help="Regions, BED or narrowPeak; needs --genome.")] = None,
-    genome: Annotated[Path | None, Parameter(help="FASTA of the genome (an index beside it is used), or 2bit.")] = None,
+    genome: Annotated[
+        Path | None, Parameter(help="FASTA of the genome (an index beside it is used), or 2bit.")
+    ] = None,
     out: Annotated[Path, Parameter(help="Table to write: .csv, .tsv or .parquet.")],
     store: Store = Path("runs"),
 ) -> int:

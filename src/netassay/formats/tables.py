@@ -151,8 +151,8 @@ def _refuse_numbers(names: Sequence[str], where: str) -> None:
     """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
     if all(_is_number(name) for name in names[1:]) and not all(name.isdecimal() for name in names[1:]):
         raise DataError(
-            f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the columns; give the "
-            "table a header with the cell types"
+            f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
+            "columns; give the table a header with the cell types"
         )
 
 
