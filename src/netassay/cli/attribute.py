@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from netassay.cli.assay import Store
-from netassay.cli.predict import encoded
+from netassay.cli.output import write_table
 from netassay.errors import ConfigError
 
 
@@ -51,7 +51,6 @@ def attribute(
         raise ConfigError(f"--out {out}: is there and is no folder; name a folder")
     from netassay.cli.results import find_run
     from netassay.formats.meme import write_meme
-    from netassay.runs.disk import write_durably
     from netassay.studies.aitac.interpret.attribution_files import save_attributions, write_tracks
     from netassay.studies.aitac.interpret.modisco import find_patterns
     from netassay.studies.aitac.interpret.run_attributions import attribute_run
@@ -60,7 +59,7 @@ def attribute(
         find_run(run, store), cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_durably(out / "sequences.tsv", encoded(made.table, ".tsv"))
+    write_table(out / "sequences.tsv", made.table)
     save_attributions(out / "contributions.safetensors", made.attributions)
     if bed is not None:
         shared = write_tracks(out, made.attributions, made.table, made.given.contigs)
