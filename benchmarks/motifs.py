@@ -22,8 +22,8 @@ from netassay import filter_motifs, write_meme
 from netassay.nets import AITAC
 from netassay.studies.aitac.predicting import predict
 
-MANY = 3000
-PEAKS = (5_000, 50_000)
+MANY = 2000
+PEAKS = (1_000, 10_000)
 
 MEMORY = """
 import resource, torch

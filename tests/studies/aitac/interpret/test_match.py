@@ -37,6 +37,25 @@ def test_like_another_librarys_tomtom():
         assert QUERIES[i] in best
 
 
+def test_by_chance_p_is_uniform():
+    """Columns drawn as the null has them: so many pairs are below p as p says."""
+    draws = torch.Generator().manual_seed(0)
+
+    def random_motifs(n, width):
+        # shares of a Dirichlet law of 1/2: squares of normal numbers
+        columns = torch.randn(n, 4, width, generator=draws, dtype=torch.float64) ** 2
+        return Motifs.of_matrices(
+            [f"m{i}" for i in range(n)], list(100 * columns / columns.sum(1, keepdim=True)), [100] * n
+        )
+
+    p = compare(random_motifs(60, 10), random_motifs(100, 9))["p"]
+    assert len(p) == 6000
+    for level in (0.5, 0.1, 0.01):
+        # pairs share motifs, so their numbers spread more than independent ones would
+        spread = 3 * (level * (1 - level) / 600) ** 0.5
+        assert (p < level).mean() == pytest.approx(level, abs=spread)
+
+
 def placed(matrix, before, width=19):
     """The motif `before` columns into a filter that is flat elsewhere, cut at its ends."""
     columns = torch.full((4, width + 60), 0.25, dtype=torch.float64)

@@ -16,6 +16,7 @@ from netassay.reporting import Figure, Note, Table, write_page
 from netassay.studies.aitac.interpret.chapters import motifs as first_chapter
 from netassay.studies.aitac.interpret.chapters import second_layer
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.layers import activations
 from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
 from netassay.studies.aitac.interpret.subject import Subject
 
@@ -108,7 +109,12 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
     assert any(text.startswith("SIMULATED DATA") for text in words)
     assert any("2 of 6 are active nowhere and have no motif: filter_4, filter_5." in text for text in words)
     figures = {item.name: item for item in section.items if isinstance(item, Figure)}
-    assert list(figures) == ["aitac-motifs-logos", "aitac-motifs-shares"]
+    assert list(figures) == ["aitac-motifs-logos", "aitac-motifs-profiles", "aitac-motifs-shares"]
+    profile = figures["aitac-motifs-profiles"].data.filter(filter="filter_0")
+    subject = Made()
+    with_site = activations(subject.model, subject.codes)[:, 0].amax(1) > subject.motifs.thresholds[0]
+    want = subject.heights[with_site].mean(0) - subject.heights.mean(0)
+    assert profile["difference"].to_list() == pytest.approx(want.tolist(), abs=6e-4)
     assert figures["aitac-motifs-logos"].data.height == 3
     assert "Shown are the 3 of least q, of 4." in figures["aitac-motifs-logos"].caption
     (table,) = [item for item in section.items if isinstance(item, Table)]

@@ -73,13 +73,13 @@ class InterpretConfig(Config):
     attribution_cell_types: int = Field(8, ge=1)
     """Contributions are shown for so many cell types, those with most well-predicted peaks."""
 
-    attribution_peaks: int = Field(20, ge=1)
+    attribution_peaks: int = Field(10, ge=1)
     """Best predicted peaks of each of them on which methods are compared."""
 
     attribution_logos: int = Field(1, ge=1)
     """Of these so many are drawn."""
 
-    attribution_references: int = Field(10, ge=1)
+    attribution_references: int = Field(5, ge=1)
     """Shuffled forms of each sequence that DeepLIFT/SHAP and integrated gradients compare it with."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
@@ -143,6 +143,9 @@ class InterpretConfig(Config):
 
     site_share: float = Field(0.2, gt=0, lt=1)
     """A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+
+    pair_reach: int = Field(50, ge=3)
+    """A peak has both sites of a pair only where they are so many bases apart or less; the second layer sees 51."""
 
     permutations: int = Field(5000, ge=1, le=1_000_000)
     """Permutations of the test of a pair."""

@@ -9,13 +9,15 @@ import altair as alt
 import polars as pl
 
 from netassay.formats.motifs import Motifs
-from netassay.reporting import PALETTE, Figure, Note, Table
+from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
 
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
 _UNKNOWN = 12  # filters without a match that are drawn
+_PROFILES = 20  # filters whose profile is drawn
+_TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
 _FEWEST = 5  # sites of a filter that is drawn without a match
 
 
@@ -53,6 +55,8 @@ def motif_items(
     if motifs is not None:
         items += _beside(like, motifs, tables["known"], config, words)
         items += _alone(filters, motifs, config, words)
+    if like.height:
+        items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
     items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
     return tuple(items)
 
@@ -146,6 +150,32 @@ def _alone(filters: pl.DataFrame, motifs: Motifs, config: InterpretConfig, words
     return [Figure(f"{words.slug}-unknown", "Like no known motif", caption, logos(panels, columns=3), data)]
 
 
+def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
+    """Where the peaks of the named filters are open: mean heights less those of all peaks."""
+    heights = profiles.unpivot(index="filter", variable_name="cell type", value_name="height")
+    everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
+    shown = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
+    data = shown.join(everywhere, on="cell type", maintain_order="left").select(
+        "label",
+        "filter",
+        "cell type",
+        "height",
+        "overall",
+        difference=(pl.col("height") - pl.col("overall")).round(3),
+    )
+    chart = heat_map(
+        data, Axis("cell type"), Axis("label", title=words.one),
+        Axis("difference", title="height above that of all peaks"), scheme="diverging",
+        height=max(120, 24 * like.height),
+    )  # fmt: skip
+    return Figure(
+        f"{words.slug}-profiles", f"Where the peaks of the named {words.one}s are open",
+        f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
+        f"looked at. In the order of q; {like.height} are shown.",
+        chart, data,
+    )  # fmt: skip
+
+
 def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Figure:
     kinds = [words.all, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
@@ -157,7 +187,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
         "q:Q",
         title="q below",
         scale=alt.Scale(type="log", reverse=True, nice=False),
-        axis=alt.Axis(format="~g", values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
+        axis=alt.Axis(labelExpr=_TICKS, values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
     )
     y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
     colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
