@@ -112,7 +112,8 @@ class InterpretConfig(Config):
 
     # binding
     chip: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["peaks.narrowPeak", "peaks.fa.gz"])
-    """ChIP-seq to compare with: regions (BED, narrowPeak; of the atlas's assembly) or sequences (FASTA); none: left out."""
+    """ChIP-seq to compare with: regions (BED or narrowPeak, of the atlas's assembly) or sequences (FASTA); none: left
+    out."""
 
     chip_factor: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["SPI1", "MA0080.7"])
     """Its factor, by the name or id of a motif of the database; filters like that motif are compared with it."""
@@ -130,9 +131,6 @@ class InterpretConfig(Config):
     fill: Literal["mean", "zero", "published"] = "mean"
     """What takes an ablated filter's place: its mean over the peaks at the same place, nought, or what the published
     analysis put there (a mean before pooling and batch norm)."""
-
-    name_q: float = Field(0.05, gt=0, le=1)
-    """A filter counts to the factor whose motif it matches best below this q-value."""
 
     screening: bool = False
     """Influence in 16 bits: faster, ranks nearly the same."""
