@@ -46,4 +46,5 @@ def found_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
         )
     )  # fmt: skip
     rule = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("at:Q"))
-    return alt.layer(rule, dots).properties(width=440, height=max(80, 22 * len(names)))
+    layered: alt.LayerChart = alt.layer(rule, dots)
+    return layered.properties(width=440, height=max(80, 22 * len(names)))
