@@ -19,7 +19,7 @@ LEVELS = [
     {"study"},
     {"studies"},
     {"performing", "presenting"},
-    {"sweeps"},
+    {"sweeps", "interpreting"},
     {"cli"},
     {"__main__"},
 ]

@@ -49,7 +49,8 @@ class Config(BaseModel):
     """A command line, shown in the help of the study's command."""
 
     later: ClassVar[tuple[str, ...]] = ()
-    """Keys that came when runs had been made: left out of the mapping at their default, so that digests stay."""
+    """Keys that are younger than the study's first runs: left out of `mapping` while they keep their default, so that
+    the digests of older configs stay."""
 
     def __init__(self, /, **values: Any) -> None:  # "self" too may be a mistyped key
         try:
@@ -76,7 +77,7 @@ class Config(BaseModel):
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def mapping(self) -> dict[str, Any]:
-        """All values and the study's name, as JSON holds them; without `later` keys that are at their default."""
+        """The study's name and all values, as JSON holds them, but for those of `later` that keep their default."""
         silent = {key for key in self.later if getattr(self, key) == type(self).model_fields[key].default}
         return {"study": self.study, **self.model_dump(mode="json", exclude=silent)}
 

@@ -21,6 +21,7 @@ from netassay.errors import (
     RunFailed,
 )
 from netassay.runs import Run, RunWriter, State, Store, run_id
+from netassay.runs.folders import store_folder
 from netassay.study import configure, find
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ def perform(
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
-    new = not (Path(store) / run_id(config.study, config.digest)).exists()
-    run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
+    store = store_folder(store)
+    new = not (store / run_id(config.study, config.digest)).exists()
+    run = Run.create(store, study=config.study, config=config.mapping(), digest=config.digest)
     if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run
 
     from netassay.numerics import devices
+
+    if not new and (name := getattr(config, "device", None)):
+        devices.device(name)  # a run begun on another machine is left as it is
 
     begun_with = run.environment.get("threads")
     with (
@@ -133,7 +138,8 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
         with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
             writer.finish(State.FAILED, step=run.step, message=message)
-        raise RunFailed(f"run {run.id} failed after step {run.step}: {message}") from cause
+        told = message.removeprefix(f"run {run.id}: ")
+        raise RunFailed(f"run {run.id} failed after step {run.step}: {told}") from cause
 
 
 @contextmanager

@@ -54,14 +54,19 @@ def names() -> tuple[str, ...]:
     return import_module("netassay.studies").STUDIES
 
 
+def performed() -> tuple[str, ...]:
+    """Names of all kinds of runs that can be performed: the studies, and what is made from their runs."""
+    return names() + import_module("netassay.studies").DERIVED
+
+
 def drawn() -> tuple[str, ...]:
-    """Names of all kinds of runs that have pages: the studies, and what users' own loops write."""
-    return names() + import_module("netassay.studies").TRACKED
+    """Names of all kinds of runs that have pages: those performed here, and what users' own loops write."""
+    return performed() + import_module("netassay.studies").TRACKED
 
 
 def find(name: str, *, tracked: bool = False) -> Study:
     """The study of that name; ConfigError if there is none. With `tracked`, any kind of run that has pages."""
-    if name in drawn() and (tracked or name in names()):
+    if name in performed() or (tracked and name in drawn()):
         return Study(name)
     if name in drawn():
         raise ConfigError(

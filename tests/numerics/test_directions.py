@@ -8,7 +8,7 @@ from dense import dense_hessian, examples, half_square, network
 
 from netassay.errors import ModelError
 from netassay.numerics.curvature import Curvature
-from netassay.numerics.directions import alignment, batch_sharpness, directional_sharpness
+from netassay.numerics.directions import alignment, batch_sharpness, directional, directional_sharpness
 
 X, LABEL, Y = examples()
 
@@ -59,3 +59,9 @@ def test_no_batches_and_no_gradient_are_refused():
         batch_sharpness(model, half_square, [])
     with pytest.raises(ModelError, match="every batch is zero"):
         batch_sharpness(model, half_square, [(X, model(X).detach())])
+
+
+@pytest.mark.parametrize("size", [1e-34, 1e25])
+def test_the_length_of_a_direction_does_not_matter_in_float32(size):
+    direction = size * torch.arange(1.0, 6.0)
+    assert directional(lambda v: 3 * v, direction) == pytest.approx(3, rel=1e-6)

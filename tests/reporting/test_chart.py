@@ -148,6 +148,20 @@ def test_rules_stand_in_their_panel_or_in_all() -> None:
     ]
 
 
+def test_rules_whose_labels_cannot_tell_them_apart_are_one() -> None:
+    rules = [Rule(20.01, "2/η = 20", series="a"), Rule(20.03, "2/η = 20", series="b"), Rule(40.0, "2/η = 40")]
+    rules += [Rule(30.0, "goal", series="a"), Rule(31.0, "goal", series="a")]
+    data = pl.DataFrame({"step": [0, 1], "loss": [1.0, 2.0], "run": ["a", "b"]})
+    found = [row for row in rows_of(lines(data, "step", "loss", "run", rules=rules)) if row["kind"] == "rule"]
+    drawn = [(row["y"], row["label"], row["series"]) for row in found]
+    assert drawn == [
+        (pytest.approx(20.02), "2/η = 20", None),
+        (40.0, "2/η = 40", None),
+        (30.0, "goal", "a"),
+        (31.0, "goal", "a"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
@@ -228,3 +242,18 @@ def test_the_theme_is_on_only_while_a_chart_is_written() -> None:
     spec_of(lines(WAVE, "step", "loss"))
     assert alt.theme.active == "default"
     assert alt.data_transformers.active == "default" and not alt.data_transformers.options
+
+
+def test_a_line_of_one_point_is_seen_among_many_series() -> None:
+    data = pl.DataFrame({
+        "x": [0, 1] * 7 + [0], "y": [float(i) for i in range(15)], "s": [f"s{i // 2}" for i in range(15)]
+    })  # fmt: skip
+    rows = rows_of(lines(data, "x", "y", "s"))
+    assert [row["series"] for row in rows if row["marked"]] == ["s7"]
+
+
+def test_a_name_that_is_wider_than_its_panel_is_broken() -> None:
+    data = pl.DataFrame({"x": [0, 1], "y": [0.0, 1.0], "p": ["network aitac, normalisation batch"] * 2})
+    for width, broken in ((120, True), (400, False)):
+        spec = small_multiples(data, "x", "y", "p", width=width).to_dict()
+        assert ("labelExpr" in spec["facet"]["header"]) == broken

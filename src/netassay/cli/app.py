@@ -8,12 +8,33 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import atlas, construct, corpus, plans, predict, results, theory
+from netassay.cli import (
+    atlas,
+    attribute,
+    construct,
+    corpus,
+    interpret,
+    plans,
+    predict,
+    reduce,
+    results,
+    theory,
+    transfer,
+    variants,
+)
 from netassay.studies import STUDIES
 from netassay.study import Study
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
+    "What a network learned": (
+        interpret.interpret_command(),
+        reduce.reduce,
+        transfer.transfer_command(),
+        variants.variants,
+        attribute.attribute,
+        predict.predict,
+    ),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (
         results.resume,
@@ -23,7 +44,6 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
         results.verify,
         results.delete,
         results.report,
-        predict.predict,
     ),
     "Help": (results.explain,),
 }

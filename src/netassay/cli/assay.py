@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter, Token
 
 from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
-from netassay.config import allowed, read
+from netassay.config import Config, allowed, read
 from netassay.errors import ConfigError
 from netassay.study import Study
 
@@ -29,7 +29,14 @@ def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
     return tuple(whole_number(kind, [word]) for word in words)
 
 
-Store = Annotated[Path, Parameter(help="Folder that holds the runs.")]
+def folder(kind: Any, words: Sequence[Token]) -> Path:
+    """The path in a flag's word; cyclopts by itself would take none for the current folder."""
+    if not words[0].value:
+        raise ValueError('"" is no folder; write "." for the current one.')
+    return Path(words[0].value)
+
+
+Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,
     Parameter(converter=whole_number, help="Threads; by default those the run began with, or all cores."),
@@ -63,7 +70,7 @@ def assay_command(study: Study) -> Callable[..., int]:
 
     command.__doc__ = f"{(study.config.__doc__ or '').splitlines()[0]}\n\nExample: {study.config.example}"
     flags = [_flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
-    command.__signature__ = inspect.Signature([*flags, *_config_flags(study)])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*flags, *config_flags(study.config)])  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
 
@@ -79,9 +86,10 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
     return values
 
 
-def _config_flags(study: Study) -> list[inspect.Parameter]:
+def config_flags(config: type[Config]) -> list[inspect.Parameter]:
+    """A flag for each key of a config."""
     flags = []
-    for name, field in study.config.model_fields.items():
+    for name, field in config.model_fields.items():
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"

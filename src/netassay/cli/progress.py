@@ -39,6 +39,17 @@ def _rate(peaks: float, seconds: float) -> list[str]:
 
 
 @contextmanager
+def chapters() -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
+    """A watch for an interpretation: a line a chapter."""
+
+    def watch(step: int, values: Mapping[Metric, float]) -> None:
+        for metric in values:
+            print(f"chapter {metric[1]} done", file=sys.stderr, flush=True)
+
+    yield watch
+
+
+@contextmanager
 def runs(total: int) -> Iterator[Callable[[Progress], None]]:
     """A watch for a sweep of `total` runs."""
     with _line(total) as show:

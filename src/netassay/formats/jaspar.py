@@ -6,13 +6,33 @@ import warnings
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from netassay.errors import DataError
+from netassay.formats.meme import read_meme
+from netassay.formats.motifs import Motifs
 
 RELEASE = "JASPAR2024"
+
+TAXA = ("vertebrates", "plants", "insects", "fungi", "nematodes", "urochordates")
+"""Groups of species that JASPAR CORE has a collection of."""
+
+# one query for all counts: through the library's objects, a motif at a time, it takes ten times as long
+_COUNTS = """
+    WITH latest AS (SELECT BASE_ID, MAX(VERSION) AS VERSION FROM MATRIX GROUP BY BASE_ID)
+    SELECT m.BASE_ID || '.' || m.VERSION, m.NAME, d.row, d.col, d.val
+    FROM MATRIX m
+    JOIN latest ON latest.BASE_ID = m.BASE_ID AND latest.VERSION = m.VERSION
+    JOIN MATRIX_ANNOTATION a ON a.ID = m.ID AND a.TAG = 'tax_group' AND a.VAL = ?
+    JOIN MATRIX_DATA d ON d.ID = m.ID
+    WHERE m.COLLECTION = 'CORE'
+    ORDER BY m.BASE_ID, m.VERSION, d.col
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +52,49 @@ class Motif:
 def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
     """The motifs of these identifiers (such as MA0080.7), in their order; DataError for one that is not there."""
     from Bio import BiopythonWarning
-    from pyjaspar import jaspar_releases, jaspardb
 
-    if release not in jaspar_releases:
-        raise DataError(f"release {release!r}: allowed are {', '.join(sorted(jaspar_releases))}")
-    base = jaspardb(release=release)
+    base = _open(release)
     with closing(base.conn), warnings.catch_warnings():
         # the library warns of motifs that are not there; below they are refused
         warnings.simplefilter("ignore", BiopythonWarning)
         return [_motif(base.fetch_motif_by_id(name), name, release) for name in ids]
+
+
+def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
+    """Known motifs: the newest versions of JASPAR CORE of a group ("jaspar-vertebrates"), or those of a MEME file.
+
+    JASPAR's counts are left as they are; `sites` is the largest sum of a column. Raises DataError for a group that is
+    not there and for a file that `read_meme` refuses.
+    """
+    group = str(source).removeprefix("jaspar-")
+    if group in TAXA and str(source) != group:
+        return _collection(group, release)
+    if Path(source).is_file():
+        return read_meme(source)
+    known = ", ".join(f"jaspar-{name}" for name in TAXA)
+    raise DataError(
+        f"motif database {str(source)!r}: give one of {known}, or a file in MEME format that exists"
+    )
+
+
+def _collection(group: str, release: str) -> Motifs:
+    base = _open(release)
+    with closing(base.conn):
+        rows = base.conn.execute(_COUNTS, (group,)).fetchall()
+    found: dict[str, tuple[str, list[list[float]]]] = {}
+    for name, title, letter, _, value in rows:
+        found.setdefault(name, (title, [[], [], [], []]))[1]["ACGT".index(letter)].append(float(value))
+    matrices = [torch.tensor(counts, dtype=torch.float64) for _, counts in found.values()]
+    sites = [round(float(counts.sum(0).max())) for counts in matrices]
+    return Motifs.of_matrices(list(found), matrices, sites, [title for title, _ in found.values()])
+
+
+def _open(release: str) -> Any:
+    from pyjaspar import jaspar_releases, jaspardb
+
+    if release not in jaspar_releases:
+        raise DataError(f"release {release!r}: allowed are {', '.join(sorted(jaspar_releases))}")
+    return jaspardb(release=release)
 
 
 def _motif(found: object, name: str, release: str) -> Motif:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -71,6 +72,40 @@ def read_pairs(path: Path) -> dict[str, str]:
     another length and keys that come twice.
     """
     pairs: dict[str, str] = {}
+    for first, second, number in _two_columns(path, "cell type and lineage"):
+        if first in pairs:
+            raise DataError(f"{path}:{number}: {first!r} is there a second time; give each one line")
+        pairs[first] = second
+    return pairs
+
+
+class Link(NamedTuple):
+    """A row of a table that maps names to names, and its line."""
+
+    source: str
+    target: str
+    line: int
+
+
+def read_links(path: Path) -> list[Link]:
+    """A table of two columns, source and target, as its rows; either may come several times.
+
+    A first row whose words begin with "source" and "target" is a header. Otherwise as `read_pairs`; a target must be
+    given.
+    """
+    links = [Link(*row) for row in _two_columns(path, "source and target")]
+    first = links[0]
+    if first.source.lower().startswith("source") and first.target.lower().startswith("target"):
+        links = links[1:]
+    if empty := [link.line for link in links if not link.target]:
+        raise DataError(f"{path}:{empty[0]}: the second field is empty; give source and target")
+    if not links:
+        raise DataError(f"{path}: holds a header and no row; give two columns, source and target")
+    return links
+
+
+def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
+    rows = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -78,15 +113,12 @@ def read_pairs(path: Path) -> dict[str, str]:
         words = [word.strip().strip('"') for word in line.split(separator)]
         if len(words) != 2 or not words[0]:
             raise DataError(
-                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, cell type and lineage, parted "
-                "by a tab or comma"
+                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {what}, parted by a tab or comma"
             )
-        if words[0] in pairs:
-            raise DataError(f"{path}:{number}: {words[0]!r} is there a second time; give each one line")
-        pairs[words[0]] = words[1]
-    if not pairs:
-        raise DataError(f"{path}: holds no pair; give two columns, cell type and lineage")
-    return pairs
+        rows.append((words[0], words[1], number))
+    if not rows:
+        raise DataError(f"{path}: holds no pair; give two columns, {what}")
+    return rows
 
 
 def _delimited(path: Path) -> tuple[pl.DataFrame, int]:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from netassay.errors import ModelError
 from netassay.nets.fourier_convolution import correlate, saves_work
 from netassay.nets.pooling import greatest
-from netassay.nets.shared_norm import SharedBatchNorm
 
 FirstActivation = Literal["relu", "exponential"]
 
@@ -72,7 +71,7 @@ class AITAC(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.length, self.dropout = length, dropout
+        self.length, self.n_filters, self.dropout = length, n_filters, dropout
         self.first_activation, self.reverse_complement = first_activation, reverse_complement
         self.noise: torch.Generator | None = None
         self.share: Share | None = None
@@ -151,8 +150,9 @@ class AITAC(nn.Module):
         active = self._first(biased) if i == 1 else F.relu(biased)
         return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
 
-    def _normalised(self, norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-        if len(x) > 1 or not self.training or isinstance(norm, SharedBatchNorm):
+    def _normalised(self, norm: nn.Module, x: Tensor) -> Any:
+        # one of batch norm's own kind alone: a shared one sees the whole batch, and a frozen one is none
+        if len(x) > 1 or not self.training or type(norm) is not nn.BatchNorm1d:
             return norm(x)
         # one value has no variance: a batch of one short sequence is normalised as in evaluation
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)

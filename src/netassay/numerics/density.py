@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
-from netassay.numerics.curvature import Curvature, Kind, Symmetric
-from netassay.numerics.eigen import Product
+from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.numerics.eigen import Product, require_vectors, unit_of
 from netassay.numerics.forward import Batches, Loss
 
 
@@ -122,11 +122,7 @@ def curvature_density(
             device=curvature.device,
         )
 
-    whole = of(curvature.product, curvature.size)
-    parts = {
-        name: of(partial(curvature.block_product, name), curvature.block_size(name))
-        for name in curvature.blocks
-    }
+    whole, parts = whole_and_blocks(curvature, of)
     return Density(whole.nodes, whole.weights, whole.size, whole.products, whole.exact, parts)
 
 
@@ -143,17 +139,24 @@ def lanczos_quadrature(
     """Stochastic Lanczos quadrature (Golub and Welsch 1969; Ubaru, Chen, Saad 2017; for networks: Ghorbani,
     Krishnan, Xiao 2019), with full re-orthogonalisation.
 
-    Memory: `steps` vectors. Raises ModelError for fewer than 4 steps or no probe, and for products that are
-    not finite.
+    Memory: `steps` vectors. Raises ModelError for fewer than 4 steps or no probe, for more vectors than fit, and
+    for products that are not finite.
     """
-    if steps < 4 or probes < 1:
+    if not (isinstance(steps, int) and isinstance(probes, int) and steps >= 4 and probes >= 1):
         raise ModelError(
-            f"steps={steps}, probes={probes}: a density needs at least 4 steps from at least 1 probe"
+            f"steps={steps}, probes={probes}: a density needs whole numbers, at least 4 steps from at least 1 probe"
         )
     if size <= steps * probes:
         dense = torch.stack([product(row) for row in torch.eye(size, dtype=dtype, device=device)]).double()
         values = torch.linalg.eigvalsh((dense + dense.T).cpu() / 2)
         return Density(values[None], torch.full((1, size), 1 / size, dtype=torch.float64), size, size, True)
+    require_vectors(
+        steps,
+        size,
+        dtype,
+        torch.device(device),
+        lambda fit: "as many as `steps` may be; ask for fewer, and for more probes instead",
+    )
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     rules, spent = [], 0
     for _ in range(probes):
@@ -173,8 +176,11 @@ def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[floa
     basis[0] = start / torch.linalg.vector_norm(start)
     diagonal: list[float] = []
     beside: list[float] = []
+    unit = 1.0
     for j in range(steps):
         image = product(basis[j])
+        unit = unit_of(image) if j == 0 else unit
+        image = image if unit == 1 else image / unit
         diagonal.append(float(basis[j].double() @ image.double()))
         if not math.isfinite(diagonal[-1]):
             raise ModelError(
@@ -190,7 +196,7 @@ def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[floa
             break
         beside.append(norm)
         basis[j + 1] = image / norm
-    return diagonal, beside
+    return [unit * a for a in diagonal], [unit * b for b in beside]
 
 
 def _gauss_rule(diagonal: list[float], beside: list[float]) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,14 @@ from netassay.numerics import devices
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
 
+UNRESOLVED = 4.0
+"""How many times its residual the error of an eigenvalue found from a random vector may be, whatever the gap seems.
+
+A Ritz vector that mixes two eigenvectors not told apart yet, at an angle t to the first, has an error of tan t times
+its residual, and the two of a random vector mix at tan t <= 4 in five cases of six before the first is favoured.
+"""
+
+PROBE_AHEAD = 3.0
 PROBE_LEAST = 5  # Krylov steps before the residual of a random probe says anything about an outlier
 
 
@@ -36,18 +44,19 @@ class Eigenpairs:
 
 @dataclass(frozen=True)
 class Ritz:
-    """Ritz pairs of a subspace, descending: all m values, and of the leading ones vectors, residuals,
-    their norms.
+    """Ritz pairs of a subspace, descending: all m values, and of the leading ones vectors, residuals over
+    `unit`, the norms of the residuals.
     """
 
     values: Tensor  # (m,) float64
     vectors: Tensor  # (count, n)
     residuals: Tensor  # (count, n)
     norms: Tensor  # (count,) float64
+    unit: float
 
 
 class Subspace:
-    """An orthonormal basis V, its image W = A V and the projected matrix V'AV.
+    """An orthonormal basis V, its image W = A V, kept over `unit`, and the projected matrix V'AV.
 
     Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its
     restart the thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method
@@ -58,7 +67,7 @@ class Subspace:
         self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.size, self.capacity, self.dimension, self.products = size, min(capacity, size), 0, 0
-        _require_room(self.capacity, size, dtype, device)
+        self.unit = 1.0
         self._product = product
         self._basis = torch.empty(self.capacity, size, dtype=dtype, device=device)
         self._images = torch.empty_like(self._basis)
@@ -77,9 +86,12 @@ class Subspace:
             return False
         m = self.dimension
         self._basis[m] = v
-        self._images[m] = self._product(v)
+        image = self._product(v)
         self.products += 1
-        column = (self._basis[: m + 1] @ self._images[m]).double().cpu()
+        if m == 0:
+            self.unit = unit_of(image)
+        self._images[m] = image if self.unit == 1 else image / self.unit
+        column = (self._basis[: m + 1] @ self._images[m]).double().cpu() * self.unit
         if not bool(column.isfinite().all()):
             raise NotFinite(
                 "a curvature product is not finite although loss and gradient are; is a derivative infinite?"
@@ -88,9 +100,9 @@ class Subspace:
         self.dimension += 1
         return True
 
-    def continue_krylov(self) -> bool:
-        """Expands by the image of the newest basis vector."""
-        return self.expand(self._images[self.dimension - 1])
+    def continue_krylov(self, apart: Tensor | None = None) -> bool:
+        """Expands by the image of the newest basis vector, less its part along the rows of `apart`."""
+        return self.expand(_less(self._images[self.dimension - 1], apart))
 
     def rayleigh(self, i: int) -> Tensor:
         """Rayleigh quotient of basis vector i, () float64."""
@@ -102,8 +114,9 @@ class Subspace:
         values, mix = torch.linalg.eigh(self._projected[:m, :m])
         values, mix = values.flip(0), mix.flip(1)[:, :count].T.to(self._basis)  # (count, m)
         vectors = mix @ self._basis[:m]
-        residuals = mix @ self._images[:m] - values[:count, None].to(self._basis) * vectors
-        return Ritz(values, vectors, residuals, torch.linalg.vector_norm(residuals, dim=1).double().cpu())
+        residuals = mix @ self._images[:m] - (values[:count, None] / self.unit).to(self._basis) * vectors
+        norms = torch.linalg.vector_norm(residuals, dim=1).double().cpu() * self.unit
+        return Ritz(values, vectors, residuals, norms, self.unit)
 
     def restart(self, keep: int) -> None:
         """Shrinks the subspace to its leading Ritz vectors."""
@@ -132,17 +145,39 @@ class Subspace:
                 return v
 
 
-def _require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
+def unit_of(vector: Tensor) -> float:
+    """A power of two to divide by before squares are summed: 1 unless they would leave what float32 holds."""
+    largest = float(vector.abs().max()) if len(vector) else 0.0
+    if largest == 0 or not math.isfinite(largest) or 1e-9 < largest < 1e9:
+        return 1.0
+    return 2.0 ** math.frexp(largest)[1]
+
+
+def require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
     """ModelError if basis and images would not fit into memory: allocating them would end the process later on."""
+    require_vectors(
+        2 * capacity,
+        size,
+        dtype,
+        device,
+        lambda fit: (
+            f"room for k up to {max(0, (fit // 2 - 12) // 2) if fit >= 48 else 0}; ask for fewer eigenvalues, "
+            "for blocks instead of the whole, or for float32"
+        ),
+    )
+
+
+def require_vectors(
+    count: int, size: int, dtype: torch.dtype, device: torch.device, advice: Callable[[int], str]
+) -> None:
+    """ModelError with `advice(how many fit)` if `count` vectors of `size` numbers do not fit into memory."""
     free = devices.free_memory(device)
     vector = size * dtype.itemsize
-    if free is not None and 2 * capacity * vector > free:
-        fit = free // (2 * vector)
-        k = max(0, (fit - 12) // 2) if fit >= 24 else 0
+    if free is not None and count * vector > free:
+        fit = free // vector
         raise ModelError(
-            f"{2 * capacity} vectors of {size:,} numbers need {2 * capacity * vector / 1e9:.1f} GB, and on {device} "
-            f"{free / 1e9:.1f} GB are free: {2 * fit} vectors fit, room for k up to {k}; ask for fewer eigenvalues, "
-            "for blocks instead of the whole, or for float32"
+            f"{count} vectors of {size:,} numbers need {count * vector / 1e9:.1f} GB, and on {device} "
+            f"{free / 1e9:.1f} GB are free: {fit} vectors fit, {advice(fit)}"
         )
 
 
@@ -193,17 +228,20 @@ def lanczos(
     device: torch.device | str = "cpu",
 ) -> Eigenpairs:
     """The k largest eigenvalues of a symmetric matrix, to `tolerance` relative to each by its own error
-    estimate.
+    estimate: that of `error_bounds`, but never below the residual, and from a random start never below four times
+    the residual (see UNRESOLVED).
 
     k above `size` gives the full spectrum. Without `start` it begins from a random vector of `generator`
     (default: a fixed seed); with it, from the given (n,) or columns of (n, s), and before it ends it
     searches the complement from a random vector, so that a direction absent from `start` that has overtaken
     is found. It also does so for k above 1, where one Krylov sequence holds a multiple eigenvalue only once.
     Stops unconverged after `max_products` (default 100 + 30 k): the errors then say so. Raises ModelError
-    for products that are not finite.
+    for products that are not finite, and for fewer products than eigenvalues.
     """
     given = 0 if start is None else start.numel() // size
-    space = Subspace(product, size, max(24, 2 * k + 12, given + 12), dtype, torch.device(device))
+    capacity = min(max(24, 2 * k + 12, given + 12), size)
+    require_room(capacity, size, dtype, torch.device(device))
+    space = Subspace(product, size, capacity, dtype, torch.device(device))
     return run_lanczos(
         space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products
     )
@@ -222,59 +260,73 @@ def run_lanczos(
     size, k = space.size, min(k, space.size)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     most = 100 + 30 * k if max_products is None else max_products
+    if most < k:
+        raise ModelError(
+            f"max_products={most} cannot give k={k} eigenvalues: each needs a product at least, and about 10 to "
+            "converge; give more products or ask for fewer eigenvalues"
+        )
     for column in () if start is None else start.reshape(size, -1).unbind(1):
         space.expand(column)
-    probed = k == 1 and space.dimension == 0
-    if space.dimension == 0:
+    cold = space.dimension == 0
+    # what was given is no random mixture, and is searched past below
+    unresolved = UNRESOLVED if cold else 1.0
+    probed = k == 1 and cold
+    if cold:
         space.expand(random_direction(space, generator))
-    settled: tuple[Tensor, Tensor] | None = None
     while True:
         ritz = space.ritz(k + 1)
         floor = rounding(ritz.values, ritz.vectors.dtype)
-        errors = error_bounds(ritz.values, ritz.norms, k) + floor
-        loose = errors[: space.dimension] > tolerance * ritz.values[:k].abs() + 2 * floor
-        done = space.dimension >= k and not bool(loose.any())
-        # a mixture of close eigenvectors looks converged until one more product splits it
-        confirmed = done and settled is not None and bool((ritz.values[:k] <= settled[0] + settled[1]).all())
-        if space.dimension == size or space.products >= most or (confirmed and probed):
-            found = len(loose)
-            return eigenpairs(
-                ritz, torch.where(loose, ritz.norms[:found] + floor, errors[:found]), found, space.products
-            )
-        settled = (ritz.values[:k], errors) if done else None
-        if confirmed:
+        count = min(k, space.dimension)
+        errors = error_bounds(ritz.values, ritz.norms, count)
+        errors = torch.maximum(errors, unresolved * ritz.norms[:count]) + floor
+        loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
+        done = count == k and not bool(loose.any())
+        if space.dimension == size or space.products >= most or (done and probed):
+            return eigenpairs(ritz, errors, count, space.products)
+        if done:
             # each search can find one more copy of a multiple eigenvalue
             probed = not probe(space, k, tolerance, generator, most - space.products)
-            settled = None
             continue
         if space.full:
             space.restart(k + 6)
-        if (not bool(loose.any()) and not done) or not space.expand(ritz.residuals[slackest(ritz, loose)]):
+        if not bool(loose.any()) or not space.expand(ritz.residuals[slackest(ritz, loose)]):
             space.expand(random_direction(space, generator))
 
 
-def probe(space: Subspace, k: int, tolerance: float, generator: torch.Generator, most: int) -> bool:
-    """Searches outside the k leading Ritz vectors from a random vector; True if that changed the k leading
-    values.
+def _less(vector: Tensor, apart: Tensor | None) -> Tensor:
+    return vector if apart is None else vector - (apart @ vector) @ apart
 
-    Goes on for at least PROBE_LEAST steps, since the residual of a random vector is small whatever the
-    outliers are; then until value plus twice the residual of every other Ritz pair stays below the k-th
-    value, or one of them takes a leader's place.
+
+def probe(
+    space: Subspace,
+    k: int,
+    tolerance: float,
+    generator: torch.Generator,
+    most: int,
+    apart: Float[Tensor, "j n"] | None = None,
+) -> bool:
+    """Searches outside the k leading Ritz vectors from a random vector; True if that changed the k leading
+    values. The rows of `apart`, near eigenvectors known from elsewhere, are left out of what is searched.
+
+    Goes on for at least PROBE_LEAST steps, since nothing of a random vector tells of outliers before; then until
+    the highest of the other Ritz values, and as far again as PROBE_AHEAD times its last rise, stays below the
+    k-th value, or one of them takes a leader's place.
     """
     if space.capacity < space.size:
         space.restart(min(k + 6, space.capacity - PROBE_LEAST - 1))
     before = space.ritz(0).values[:k].sum()
-    if space.full or not space.expand(random_direction(space, generator)):
+    if space.full or not space.expand(_less(random_direction(space, generator), apart)):
         return False
+    highest = -math.inf
     for step in range(1, most):
-        if space.full or not space.continue_krylov():
+        if space.full or not space.continue_krylov(apart):
             break
+        values = space.ritz(0).values
+        bar, last, highest = float(values[k - 1]), highest, float(values[k])
         if step < PROBE_LEAST:
             continue
-        ritz = space.ritz(space.dimension)
-        bar = float(ritz.values[k - 1])
-        highest = float((ritz.values + 2 * ritz.norms)[k:].max())
-        if highest <= bar + tolerance * abs(bar) or _risen(space, before, k, tolerance):
+        ahead = highest + PROBE_AHEAD * (highest - last)
+        if ahead <= bar + tolerance * abs(bar) or _risen(space, before, k, tolerance):
             break
     return _risen(space, before, k, tolerance)
 

@@ -21,14 +21,18 @@ from netassay.numerics.eigen import (
     error_bounds,
     probe,
     random_direction,
+    require_room,
     rounding,
     run_lanczos,
     slackest,
 )
 from netassay.numerics.sharpness import Sharpness
 
-# a cold start stops when the leader has converged and leaves its neighbours half seen: the first search comes early
-EARLY = 4
+SETTLING, NEAREST = 4, 3
+"""Products beyond those of a cold start, which stops when the leaders have converged and leaves their rivals half
+seen, and how many of these they are spent on."""
+
+FIRST = 2  # rivals that are multiplied to see a first drift
 _TINY = 1e-300  # keeps a zero denominator from being one
 
 
@@ -54,8 +58,8 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps (and, where that
-    is 10 or more, at step 4) a random vector searches for a leader that was never in the subspace.
+    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector searches
+    for a leader that was never in the subspace.
     `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
     searches, whatever is left shows in the errors. Of each block the `block_k` largest are followed
     (default k). Memory: k + `remember` vectors a matrix.
@@ -128,8 +132,10 @@ class Follower:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
         capacity = max(24, 2 * k + self.remember + 12)
-        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
         track = self._tracks.get(name)
+        if track is None:
+            require_room(min(capacity, size), size, curvature.dtype, curvature.device)
+        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
         if track is not None and track.vectors.shape[1] != size:
             what = "the network" if name is None else f"block {name!r}"
             raise ModelError(
@@ -149,13 +155,19 @@ class Follower:
             generator=self._generator,
             max_products=None,
         )
-        ritz = space.ritz(len(pairs.values) + self.remember)
+        kept = len(pairs.values) + self.remember
+        for _ in range(SETTLING):
+            ritz = space.ritz(kept)
+            if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
+                break
+        ritz = space.ritz(kept)
+        pairs = replace(pairs, products=space.products)
         return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
-        searching = self.step % self.probe_every == 0 or self.step == EARLY < self.probe_every // 2
+        searching = self.step % self.probe_every == 0
         track, inside = self._multiplied(space, track, k, searching)
-        rivals = _rows(track, ~inside)
+        rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
         while True:
@@ -166,15 +178,17 @@ class Follower:
             done = not bool(loose.any()) or space.full or space.products >= most
             if done and searching:
                 searching, most = False, space.products + 2 * self.max_products
-                probe(space, k, self.tolerance, self._generator, self.max_products)
+                probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
+                # a rival that was not multiplied may lie above by less than the tolerance
+                errors = torch.maximum(errors, outside - ritz.values[:k])
                 return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
 
-    def _multiplied(self, space: Subspace, track: Track, k: int, every: bool) -> tuple[Track, Tensor]:
+    def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
         """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
         those were.
         """
-        inside = torch.tensor([i < k for i in range(len(track.vectors))])
+        inside = [i < k for i in range(len(track.vectors))]
         for vector in track.vectors[:k]:
             space.expand(vector)
         while space.dimension < k:  # two leaders had become one
@@ -185,16 +199,28 @@ class Follower:
         # rivals that were calm when last seen may have begun to move with the leader
         drift = torch.maximum(track.drift, (bar - last).abs() / 20)
         track = replace(track, values=values, ages=track.ages + 1, drift=drift)
-        moves = []
-        for i, upper in enumerate(track.uppers().tolist()):
-            due = every or upper >= float(bar) + self.tolerance * abs(float(bar))
-            if i >= k and due and space.expand(track.vectors[i]):
-                inside[i] = True
-                moved = (space.rayleigh(space.dimension - 1) - values[i]).abs()
-                moves.append(moved / track.ages[i])
+        highest = float(bar) + self.tolerance * abs(float(bar))
+        unseen, fastest, moves = not bool(drift.isfinite()), drift, []
+        waiting = [*range(k, len(values))]
+        while waiting:
+            uppers = (track.values + track.radii + fastest * track.ages).tolist()
+            stale = [i for i in waiting if searching and float(track.ages[i]) >= self.probe_every]
+            due = stale or [i for i in waiting if uppers[i] >= highest]
+            if not due:
+                break
+            waiting.remove(due[0])
+            if space.expand(track.vectors[due[0]]):
+                inside[due[0]] = True
+                moved = (space.rayleigh(space.dimension - 1) - values[due[0]]).abs()
+                # what was known poorly is found out within its radius, which is no movement
+                poor = track.radii[due[0]] > self.tolerance * bar.abs()
+                moved = (moved - track.radii[due[0]]).clamp_min(0) if bool(poor) else moved
+                moves.append(moved / track.ages[due[0]])
+            if len(moves) >= FIRST or not unseen:
+                fastest = torch.stack([*moves, *([] if unseen else [drift])]).max()
         if moves:
-            known = drift / 2 if bool(drift.isfinite()) else torch.zeros_like(drift)
-            track = replace(track, drift=torch.maximum(torch.stack(moves).max(), known))
+            slowest = torch.zeros_like(drift) if unseen else drift / 2
+            track = replace(track, drift=torch.stack([*moves, slowest]).max())
         return track, inside
 
     def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
@@ -203,18 +229,27 @@ class Follower:
         """
         lowest = torch.minimum(track.lowest, ritz.values[-1])
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
-        fresh = _remembered(ritz, track.drift, lowest)
-        fresh = replace(fresh, vectors=vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True))
-        both = Track(
-            torch.cat([fresh.vectors, rivals.vectors]),
-            torch.cat([fresh.values, rivals.values]),
-            torch.cat([fresh.radii, rivals.radii]),
-            torch.cat([fresh.ages, rivals.ages]),
+        vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        fresh = replace(_remembered(ritz, track.drift, lowest), vectors=vectors)
+        found, m = len(fresh.values), k + self.remember
+        both = torch.cat([fresh.values, rivals.values])
+        order = torch.cat([torch.arange(k), both[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
+        if found == k and order == [*range(len(track.values))]:
+            # nothing but the leaders is new: the rivals' vectors stay where they are
+            track.vectors[:k] = fresh.vectors
+            vectors = track.vectors
+        else:
+            vectors = torch.stack([
+                fresh.vectors[i] if i < found else rivals.vectors[i - found] for i in order
+            ])  # fmt: skip
+        return Track(
+            vectors,
+            both[order],
+            torch.cat([fresh.radii, rivals.radii])[order],
+            torch.cat([fresh.ages, rivals.ages])[order],
             track.drift,
             lowest,
         )
-        order = both.values[k:].argsort(descending=True, stable=True) + k
-        return _rows(both, torch.cat([torch.arange(k), order])[: k + self.remember])
 
 
 def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
@@ -230,10 +265,13 @@ def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
     )
 
 
-def _rows(track: Track, which: Tensor) -> Track:
+def _rows(track: Track, which: list[int]) -> Track:
+    """Some rows of a track; its vectors are a view where the rows are adjacent, which they mostly are."""
+    adjacent = which == [*range(which[0], which[-1] + 1)] if which else True
+    vectors = track.vectors[slice(which[0], which[-1] + 1) if which else slice(0)] if adjacent else None
     return replace(
         track,
-        vectors=track.vectors[which.to(track.vectors.device)],
+        vectors=track.vectors[which] if vectors is None else vectors,
         values=track.values[which],
         radii=track.radii[which],
         ages=track.ages[which],
@@ -246,12 +284,12 @@ def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
     The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is
     taken to lie at eigenvalue zero, damped where the spectrum reaches far below it.
     """
-    residual, value = ritz.residuals[i], float(ritz.values[i])
-    low = min(float(rivals.lowest), float(ritz.values[-1]))
+    residual, value = ritz.residuals[i], float(ritz.values[i]) / ritz.unit
+    low = min(float(rivals.lowest), float(ritz.values[-1])) / ritz.unit
     # of a matrix that is zero but for rounding the residual is all there is
-    least = max(1e-6 * float(ritz.norms[i]), torch.finfo(residual.dtype).tiny)
+    least = max(1e-6 * float(ritz.norms[i]) / ritz.unit, torch.finfo(residual.dtype).tiny)
     depth = max(value, (value - low) / 2, 1e-3 * abs(low), least)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
-    gaps = value - rivals.values
+    gaps = value - rivals.values / ritz.unit
     angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1
     return residual / depth + (angles - parts / depth).to(residual) @ rivals.vectors

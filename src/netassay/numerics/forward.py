@@ -60,6 +60,10 @@ def evaluate(
             f"batches is a {type(batches).__name__}, an iterator that can be gone over only once; "
             "give a list of (x, y) pairs or a DataLoader"
         )
+    if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+        raise DataError(
+            f"batches is of type {type(batches).__name__}; give a list of (x, y) pairs or a DataLoader"
+        )
     with torch.random.fork_rng(devices=_cuda(model)):
         first = list(_pairs(batches))
         if not first:
@@ -70,9 +74,10 @@ def evaluate(
         counts = [_examples(i, x, y) for i, (x, y) in enumerate(first)]
         weights = [n / sum(counts) if mean else 1.0 for n in counts]
         versions = _versions(first)
-        with torch.enable_grad(), _buffers_kept(model):
+        own = _own_generators(model, loss)
+        with torch.enable_grad(), _buffers_kept(model), _states_kept(own):
             done = [
-                _evaluation(model, loss, i, pair, weight, cut)
+                _evaluation(model, loss, i, pair, weight, cut, own)
                 for i, (pair, weight) in enumerate(zip(first, weights, strict=True))
             ]
         with torch.no_grad(), _buffers_kept(model):
@@ -162,10 +167,16 @@ def _refuse_unequal(loss: Loss, targets: list[Any]) -> None:
 
 
 def _evaluation(
-    model: nn.Module, loss: Loss, i: int, pair: tuple[Any, Any], weight: float, cut: bool
+    model: nn.Module,
+    loss: Loss,
+    i: int,
+    pair: tuple[Any, Any],
+    weight: float,
+    cut: bool,
+    own: list[torch.Generator],
 ) -> Evaluation:
     x, y = pair
-    before = _random_state(model)
+    before = _random_state(model, own)
     try:
         output = call(model, x)
     except _MISFITS as error:
@@ -180,7 +191,7 @@ def _evaluation(
         value = loss(head, y)
     except _MISFITS as error:
         raise ModelError(f"batch {i}: the loss failed on the model's output: {error}") from error
-    if any(not torch.equal(a, b) for a, b in zip(before, _random_state(model), strict=True)):
+    if any(not torch.equal(a, b) for a, b in zip(before, _random_state(model, own), strict=True)):
         raise ModelError(
             f"batch {i}: {type(model).__name__} or the loss drew random numbers, so the loss is random; "
             "call model.eval() or remove the randomness"
@@ -214,13 +225,25 @@ def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
             "no_grad() "
             "or rounding in the model and loss"
         )
+    if value.is_complex():
+        raise ModelError(f"batch {i}: the loss is a complex number; return its real part or its modulus")
     if not bool(value.isfinite()):
-        for name, part in (("x", x), ("y", y)):
-            if any(not bool(t.isfinite().all()) for t in _tensors(part)):
-                raise DataError(f"batch {i}: {name} holds NaN or infinity; clean the data")
+        _refuse_not_finite(i, x, y)
         raise ModelError(
             f"batch {i}: the loss is {value.item()}; the weights or the loss have left the finite numbers"
         )
+
+
+def refuse_data_not_finite(batches: Batches) -> None:
+    """DataError where x or y of a batch hold NaN or infinity."""
+    for i, (x, y) in enumerate(_pairs(batches)):
+        _refuse_not_finite(i, x, y)
+
+
+def _refuse_not_finite(i: int, x: Any, y: Any) -> None:
+    for name, part in (("x", x), ("y", y)):
+        if any(not bool(t.isfinite().all()) for t in _tensors(part)):
+            raise DataError(f"batch {i}: {name} holds NaN or infinity; clean the data")
 
 
 def _tensors(part: Any) -> list[Tensor]:
@@ -267,7 +290,7 @@ def _require_repeat(
         for (x, y), n in zip(again, counts, strict=True)
     )
     before = sum(float(e.loss.detach()) * e.weight for e in done)
-    rounding = 1e4 * torch.finfo(done[0].loss.dtype).eps
+    rounding = 1e3 * torch.finfo(done[0].loss.dtype).eps
     if len(again) != len(first) or not abs(value - before) <= rounding * max(abs(before), abs(value)):
         raise DataError(
             f"batches changed between two passes at the same weights: {len(first)} batches of loss "
@@ -277,8 +300,38 @@ def _require_repeat(
         )
 
 
-def _random_state(model: nn.Module) -> list[Tensor]:
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _cuda(model))]
+def _random_state(model: nn.Module, own: list[torch.Generator]) -> list[Tensor]:
+    states = [generator.get_state() for generator in own]
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _cuda(model)), *states]
+
+
+def _own_generators(model: nn.Module, loss: Loss) -> list[torch.Generator]:
+    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure."""
+    held: list[Any] = []
+    for part in (*model.modules(), loss, getattr(loss, "func", None)):
+        held += getattr(part, "__dict__", {}).values()
+        held += getattr(part, "keywords", {}).values()
+        held += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
+        held += getattr(part, "__defaults__", None) or ()
+    return [one for one in held if isinstance(one, torch.Generator)]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _states_kept(generators: list[torch.Generator]) -> Iterator[None]:
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def _cuda(model: nn.Module) -> list[int]:

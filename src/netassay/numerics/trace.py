@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import torch
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
-from netassay.numerics.curvature import Curvature, Kind, Symmetric
-from netassay.numerics.eigen import Product
+from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.numerics.eigen import Product, require_vectors
 from netassay.numerics.forward import Batches, Loss
 
 LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standard error from
@@ -67,11 +66,7 @@ def curvature_trace(curvature: Symmetric, *, products: int, generator: torch.Gen
             device=curvature.device,
         )
 
-    whole = of(curvature.product, curvature.size)
-    parts = {
-        name: of(partial(curvature.block_product, name), curvature.block_size(name))
-        for name in curvature.blocks
-    }
+    whole, parts = whole_and_blocks(curvature, of)
     return Trace(whole.value, whole.error, whole.products, parts)
 
 
@@ -88,14 +83,22 @@ def hutchplusplus(
 
     A third of the products finds the range of the matrix, a third is spent on the exact trace within it, a
     third on Hutchinson's estimate outside, whose spread gives the standard error. Where `products` reach
-    `size` the diagonal is read off. Raises ModelError for fewer than 6 products.
+    `size` the diagonal is read off. Raises ModelError for fewer than 6 products, and for more vectors than fit.
     """
-    if products < LEAST_PRODUCTS:
-        raise ModelError(f"products={products}: a trace needs at least {LEAST_PRODUCTS}; give more")
+    if not (isinstance(products, int) and products >= LEAST_PRODUCTS):
+        raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
         return Trace(_dense_trace(product, size, dtype, device), 0.0, size)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     third = products // 3
+    # signs, their images and the basis made of them are there together
+    require_vectors(
+        3 * third,
+        size,
+        dtype,
+        torch.device(device),
+        lambda fit: "about as many as `products` may be; ask for fewer",
+    )
 
     def signs(count: int) -> Tensor:
         drawn = torch.randint(

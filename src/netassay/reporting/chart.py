@@ -103,7 +103,10 @@ def small_multiples(
     layers = _layers(drawn, x, y, by, width, columns * width)
     # sorted by a number, as a list of names would become an expression with the names in it
     order = alt.EncodingSortField("rank", op="min", order="ascending")
-    facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6))
+    # a name that is wider than its panel goes on, part by part, on the next lines
+    long = max((len(name) for name in drawn.rows["panel"].drop_nulls().unique()), default=0)
+    split: dict[str, Any] = {"labelExpr": "split(datum.label, ', ')"} if 7 * long > width else {}
+    facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6, **split))
     panels = layers.properties(width=width, height=height).facet(facet=facet, columns=columns)
     spacing = {"column": 24 + drawn.label_width, "row": 24}
     if drawn.rows["panel"].n_unique() % columns:
@@ -186,10 +189,11 @@ def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, whole: 
     points = base.transform_filter("datum.kind === 'point'")
     line = points.mark_line(clip=True).encode(horizontal, vertical, color=colour, strokeDash=dash)
     layers = [line.encode(opacity=faded).properties(name="lines").add_params(zoom, *([pick] if by else []))]
-    if drawn.shaped:
+    if drawn.shaped or drawn.rows["marked"].any():
         marked = base.transform_filter("datum.marked")
         dots = marked.mark_point(clip=True, filled=True, size=58, stroke="white", strokeWidth=0.9, aria=False)
-        layers.append(dots.encode(horizontal, vertical, color=colour, shape=shape, opacity=faded))
+        dots = dots.encode(horizontal, vertical, color=colour, opacity=faded)
+        layers.append(dots.encode(shape=shape) if drawn.shaped else dots)
     if drawn.rules:
         layers += _rules(base.transform_filter("datum.kind === 'rule'"), vertical, drawn, by)
     tips = [alt.Tooltip("series:N", title=by.label)] if by else []

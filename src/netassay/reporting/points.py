@@ -50,7 +50,7 @@ def scatter(
     shape = alt.Shape(
         "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
     )
-    channels = (_channel(alt.X, "x", x), _channel(alt.Y, "y", y))
+    channels = (_channel(alt.X, "x", x, rows["x"]), _channel(alt.Y, "y", y, rows["y"]))
     points = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, stroke="white", strokeWidth=0.9)
     tips = [alt.Tooltip("series:N", title=by.label), alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
             alt.Tooltip("y:Q", title=y.label, format=",.6~g")]  # fmt: skip
@@ -60,11 +60,22 @@ def scatter(
     return alt.LayerChart(layer=[fitted, drawn]).properties(width=width, height=height)
 
 
-def _channel(channel: type[alt.X] | type[alt.Y], field: str, axis: Axis) -> alt.X | alt.Y:
-    scale = alt.Scale(type="log") if axis.log else alt.Scale(zero=False, padding=12)
-    if axis.domain is not None:
-        scale.domain = list(axis.domain)
+def _channel(channel: type[alt.X] | type[alt.Y], field: str, axis: Axis, values: pl.Series) -> alt.X | alt.Y:
+    scale = alt.Scale(type="log") if axis.log else alt.Scale(zero=False, nice=False)
+    domain = axis.domain if axis.domain is not None or axis.log else _with_room(values)
+    if domain is not None:
+        scale.domain = list(domain)
     return channel(f"{field}:Q", title=axis.label, scale=scale)
+
+
+def _with_room(values: pl.Series) -> tuple[float, float] | None:
+    """The values' range and a little on either side, but not below zero where none of them is."""
+    sound = values.filter(values.is_finite()).drop_nulls()
+    if not sound.len():
+        return None
+    low, high = float(sound.min()), float(sound.max())  # type: ignore[arg-type]
+    room = 0.04 * ((high - low) or abs(high) or 1.0)
+    return (max(low - room, 0.0) if low >= 0 else low - room), high + room
 
 
 def _ends(rows: pl.DataFrame, lines: Mapping[str, tuple[float, float]]) -> pl.DataFrame:

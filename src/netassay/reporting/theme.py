@@ -14,6 +14,9 @@ ORDERED = ("#6A51A3", "#4A74B4", "#2E93A8", "#2FA67F", "#74B84A", "#C9B020")
 """For lines of a quantity with more values than PALETTE has colours: purple to ochre, ever lighter, without
 the ends of Viridis that vanish on a black or white ground."""
 
+BASE_COLOURS = ("#009E73", "#0072B2", "#E69F00", "#D55E00")
+"""For A, C, G, T: green, blue, orange and red as logos have them, from Okabe and Ito's colours."""
+
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"
 

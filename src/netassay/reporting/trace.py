@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,6 +19,7 @@ LINE_POINTS = 1_000
 
 _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
+_LABEL_DIGITS = 5e-3  # labels mostly show three digits
 LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
 _MARGIN = 50  # the outermost part of a long line that carries no shape, one in so many points
 MARKS = 30  # up to so many points a line, each is marked; of longer lines a few are
@@ -73,7 +74,8 @@ def trace(
     thinned, note = _thinned(drawable)
     lines = _rule_rows(rules, series, panels, y)
     shifted = _with_shifts(lines, thinned["y"], y, height)
-    rows = pl.concat([_with_marks(thinned, list(series.values())), shifted], how="diagonal")
+    shaped = len(series) <= _SHAPED_SERIES and (bool(series) or thinned.height <= MARKS)
+    rows = pl.concat([_with_marks(thinned, list(series.values()), shaped), shifted], how="diagonal")
     rank = pl.col("panel").replace_strict(list(panels.values()), range(len(panels)), default=0)
     rows = rows.drop("panel") if group is None else rows.with_columns(rank=rank)
     return Trace(
@@ -83,7 +85,7 @@ def trace(
         longest=thinned.group_by(_LINE).len()["len"].max() or 0,  # type: ignore[arg-type]
         rules=lines.height,
         label_width=min(LABEL_WIDTH, max((10 + 6 * len(rule.label) for rule in rules), default=0)),
-        shaped=len(series) <= _SHAPED_SERIES and (bool(series) or thinned.height <= MARKS),
+        shaped=shaped,
         notes=(*notes, *note),
     )
 
@@ -160,8 +162,11 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     ]
 
 
-def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
-    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`)."""
+def _with_marks(points: pl.DataFrame, series: Sequence[str], shaped: bool) -> pl.DataFrame:
+    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`).
+
+    Without shapes a line of a single point, which would not be seen, is marked.
+    """
     place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     stride = (length + _HOVER_POINTS - 1) // _HOVER_POINTS
     near = (place % stride == 0) | (place == length - 1)
@@ -172,11 +177,12 @@ def _with_marks(points: pl.DataFrame, series: Sequence[str]) -> pl.DataFrame:
     margin = (length + _MARGIN - 1) // _MARGIN  # a shape at the end of a long line would be cut by the frame
     inside = (place >= margin) & (place < length - margin)
     drawn = pl.col("y").is_not_null()
+    several = pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside)
     return points.with_columns(
         label=pl.lit(None, pl.String),
         kind=pl.lit("point"),
         near=near & drawn,
-        marked=drawn & pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside),
+        marked=drawn & (several if shaped else drawn.sum().over(_LINE) == 1),
     )
 
 
@@ -184,7 +190,7 @@ def _rule_rows(
     rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis
 ) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
-    for rule in rules:
+    for rule in _told_apart(rules):
         if not math.isfinite(rule.value) or (y.log and rule.value <= 0):
             raise DataError(
                 f"rule {rule.label!r} at {rule.value}: give a finite value, above zero on a logarithmic axis"
@@ -198,6 +204,31 @@ def _rule_rows(
     text, number = pl.String, pl.Float64
     schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}
     return pl.DataFrame(rows, schema={**schema, "near": pl.Boolean, "marked": pl.Boolean}, orient="row")
+
+
+def _told_apart(rules: Sequence[Rule]) -> list[Rule]:
+    """One rule of those in a panel whose labels are the same and whose values differ by less than labels show.
+
+    It stands at the mean of their values, and belongs to no series where theirs differ.
+    """
+    alike: list[list[Rule]] = []
+    for rule in rules:
+        for found in alike:
+            first = found[0]
+            near = math.isclose(rule.value, first.value, rel_tol=_LABEL_DIGITS, abs_tol=0.0)
+            if near and (rule.label, rule.panel) == (first.label, first.panel):
+                found.append(rule)
+                break
+        else:
+            alike.append([rule])
+    return [
+        replace(
+            found[0],
+            value=sum(rule.value for rule in found) / len(found),
+            series=found[0].series if len({rule.series for rule in found}) == 1 else None,
+        )
+        for found in alike
+    ]
 
 
 def _with_shifts(lines: pl.DataFrame, drawn: pl.Series, y: Axis, height: int) -> pl.DataFrame:

@@ -25,6 +25,13 @@ def is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None
 
 
+def store_folder(given: Path | str) -> Path:
+    """The folder that was named as a store. StoreError for no name, which would mean the current folder unsaid."""
+    if not str(given):
+        raise StoreError('store "": is no folder; give its name, or "." for the current folder')
+    return Path(given)
+
+
 def make(folder: Path, facts: dict[str, str]) -> None:
     """A new run folder, built under a hidden name and renamed. StoreError if the store cannot be written."""
     store = folder.parent

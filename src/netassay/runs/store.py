@@ -23,7 +23,7 @@ class Store:
     """The runs in one folder; links in it are never followed. A folder not made yet holds no runs."""
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = folders.store_folder(folder).absolute()
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(f"store {self.folder}: is a file; give a folder")
 

@@ -2,5 +2,9 @@
 
 STUDIES = ("capacity", "edge", "edge-stepsize", "aitac")
 
+DERIVED = ("aitac-interpret", "aitac-transfer")
+"""Kinds of runs that are made from other runs, by a command of their own, and performed, resumed and drawn
+as studies are."""
+
 TRACKED = ("edge-tracker",)
 """Kinds of runs that a user's own loop writes: they have pages and a summary, and nothing here can perform them."""

@@ -56,7 +56,7 @@ class Sweep:
         for config in self.plan.configs():
             name = run_id(config.study, config.digest)
             state, message = _standing(known.get(name))
-            values = {key: config.mapping()[key] for key in self.plan.varied}
+            values = self.plan.values(config)
             rows.append({"run": name, **values, "state": state, "message": self.failed.get(name, message)})
         return rows
 
@@ -132,7 +132,7 @@ def outlook(plan: Plan, store: Path | str = "runs", workers: int | None = None) 
                 seconds += [run.seconds] if State(state).is_final else []
             except StoreError:
                 state = DAMAGED
-        values = {key: config.mapping()[key] for key in plan.varied}
+        values = plan.values(config)
         rows.append({"run": folder.name, **values, "state": state})
     left = sum(row["state"] not in (State.FINISHED, State.DIVERGED, DAMAGED) for row in rows)
     local = LocalProcesses.sharing(left, workers)

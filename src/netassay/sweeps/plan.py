@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, did_you_mean, read
 from netassay.errors import ConfigError
-from netassay.study import Study, find, names
+from netassay.study import Study, find, names, performed
 
 MOST_RUNS = 1_000_000
 
@@ -70,7 +70,7 @@ class Plan(BaseModel):
         ConfigError tells the plans that are shipped where there is none of that name.
         """
         study, colon, name = str(word).partition(":")
-        if not colon or study not in names() or Path(word).exists():
+        if not colon or study not in performed() or Path(word).exists():
             return cls.from_file(word)
         known = {
             home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
@@ -93,6 +93,11 @@ class Plan(BaseModel):
         keys = [*self.axes, *itertools.chain(*self.cases), *(["seed"] if self.repeats > 1 else [])]
         return tuple(dict.fromkeys(keys))
 
+    def values(self, config: Config) -> dict[str, Any]:
+        """What a run's config says of the keys in which runs differ."""
+        held = config.model_dump(mode="json")
+        return {key: held[key] for key in self.varied}
+
     def configs(self) -> list[Config]:
         """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""
         return list({config.digest: config for config in self._all()}.values())
@@ -114,7 +119,7 @@ class Plan(BaseModel):
                 values = {**self.base, **dict(zip(self.axes, choice, strict=True)), **case}
                 for repeat in range(self.repeats):
                     config = make(values, where="plan")
-                    yield config.replace(seed=config.mapping()["seed"] + repeat) if repeat else config
+                    yield config.replace(seed=config.model_dump()["seed"] + repeat) if repeat else config
 
 
 def shipped(name: str) -> list[Plan]:

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from netassay import find_atlas
-from netassay.errors import DataError, ExtraMissing
-from netassay.studies.aitac import dhs4 as module
+from netassay.formats.dhs4 import PACKAGE
 
 try:
-    metadata.distribution(module.PACKAGE)
+    metadata.distribution(PACKAGE)
 except metadata.PackageNotFoundError:
-    pytest.skip(f"{module.PACKAGE} is not installed", allow_module_level=True)
+    pytest.skip(f"{PACKAGE} is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +46,3 @@ def test_windows_that_overlap_hold_the_same_bases(atlas):
 def test_nothing_of_the_package_is_run():
     code = "import sys; from netassay import find_atlas; find_atlas('dhs4'); print('dnadiffusion' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
-
-
-def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(module, "PACKAGE", "no-such-package")
-    with pytest.raises(ExtraMissing, match=r"pip install --no-deps no-such-package==0.0.0.dev0"):
-        module.dhs4()
-
-
-def test_another_version_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "FILE", "dnadiffusion/data/none.txt")
-    with pytest.raises(DataError, match=r"holds no dnadiffusion/data/none.txt; install it with"):
-        module.dhs4()
-    (tmp_path / "t.txt").write_text("a\tb\n1\t2\n")
-    monkeypatch.setattr(module, "_file", lambda: tmp_path / "t.txt")
-    with pytest.raises(DataError, match="is not the table it should be"):
-        module.dhs4()

@@ -164,3 +164,22 @@ def test_a_start_above_the_edge_is_refused():
         CentralFlow(Sharpening(30.0), itself, NOTHING, step_size=0.1).advance(1)
     with pytest.raises(ModelError, match="at least 2 a step"):
         CentralFlow(Sharpening(1.0), itself, NOTHING, step_size=0.1, substeps=1)
+
+
+def test_a_descent_without_oscillation_overshoots_the_edge_before_it_can_follow_the_flow():
+    """The instability is delayed: below the edge the oscillation dies away, and above it must grow from what is left.
+    One that has the flow's own amplitude at the crossing stays at the edge (Sharpening, by hand)."""
+    eta, push = 0.1, 0.1
+    highest = {}
+    for start in (1e-12, (2 * push) ** 0.5):
+        x, y, seen = start, 0.0, []
+        for _ in range(600):
+            x, y = x - eta * (19.99 + y) * x, y - eta * (x * x / 2 - push)
+            seen.append((19.99 + y) * eta / 2)
+        highest[start] = max(seen)
+    flow = CentralFlow(Sharpening(19.99, push=push), itself, NOTHING, step_size=eta)
+    flow.advance(40)
+    assert float(flow.look().values[0]) * eta / 2 == pytest.approx(1, abs=1e-6)
+    quiet, moving = highest.values()
+    assert moving < 1.02
+    assert quiet > 1.05

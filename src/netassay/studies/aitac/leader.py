@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from netassay.errors import DataError, RunFailed
+from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.group import HOST, device_of, joined, require_devices
 from netassay.studies.aitac.material import Material
@@ -41,8 +42,12 @@ class LeadingFit(SharedFit):
 
 
 @contextmanager
-def leading(config: AitacConfig, data: Material) -> Iterator[LeadingFit]:
+def leading(
+    config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
+) -> Iterator[LeadingFit]:
     """The trainee of a run on `config.devices` devices; the other processes live as long as the context.
+
+    It begins with the network `start`, if given, whose weights the digest `origin` names.
 
     Raises ConfigError for more devices than there are, ExtraMissing without Lightning Fabric, RunFailed where another
     process cannot begin or is lost.
@@ -61,7 +66,7 @@ def leading(config: AitacConfig, data: Material) -> Iterator[LeadingFit]:
         for process in processes:
             process.wait_until_ready(data.atlas.digest)
         with _explained(processes), joined(0, config, port, patience=_PATIENCE) as group:
-            fit = LeadingFit(config, data, group)
+            fit = LeadingFit(config, data, group, start, origin)
             fit.processes = processes
             yield fit
             fit.tell(Order.END)

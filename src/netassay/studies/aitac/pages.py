@@ -12,6 +12,7 @@ from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
 from netassay.studies.aitac.evaluate import CLASSES
+from netassay.studies.aitac.reduction import reductions
 
 NULL_WORDS = {
     "none": "model",
@@ -33,7 +34,7 @@ _CELL_TYPE_WORDS = {
     "r": "Pearson correlation over the test peaks",
 }
 _MOST_SERIES = 12
-_UNTOLD = ("null", "device")
+_UNTOLD = ("null", "device", "start_from")
 _R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
 
 
@@ -47,7 +48,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     found = [_scores(ordered, numbers, names)]
     if judged := [run for run in ordered if "peaks" in run.tables()]:
         found += [_peaks(judged, names), _cell_types(judged, names)]
-    return [*found, *cross_validation(judged), _atlas(ordered)]
+    return [*found, *reductions(judged, names), *cross_validation(judged), _atlas(ordered)]
 
 
 def _place(run: Run) -> tuple[Any, ...]:
@@ -57,11 +58,13 @@ def _place(run: Run) -> tuple[Any, ...]:
 
 def _names(runs: Sequence[Run]) -> dict[Run, str]:
     """Each run in words: what was shuffled, and the keys in which the runs differ otherwise."""
-    keys = [key for key in runs[0].config if key not in _UNTOLD]
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key not in _UNTOLD]
     differing = [key for key in keys if len({str(run.config.get(key)) for run in runs}) > 1]
     words = {}
     for run in runs:
-        rest = ", ".join(f"{key.replace('_', ' ')} {run.config.get(key)}" for key in differing)
+        rest = ", ".join(
+            f"{key.replace('_', ' ')} {run.config[key]}" for key in differing if key in run.config
+        )
         words[run] = NULL_WORDS[run.config["null"]] + (f" ({rest})" if rest else "")
     return words
 

@@ -27,14 +27,17 @@ def main() -> int:
     from netassay.studies.aitac.group import joined
     from netassay.studies.aitac.material import material
     from netassay.studies.aitac.shared_fit import SharedFit
+    from netassay.studies.aitac.weights import start_of
 
     try:
         config = AitacConfig.from_mapping(json.loads(line))
         with devices.settings(threads):
             data = material(config)
+            start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
             print("ready", data.atlas.digest, flush=True)
             with joined(rank, config, port, patience=_PATIENCE) as group:
-                SharedFit(config, data, group).serve()
+                begun = (start.reduced(), start.digest) if start else ()
+                SharedFit(config, data, group, *begun).serve()
     except NetassayError as cause:
         print(cause, file=sys.stderr)
         return cause.exit_code

@@ -14,7 +14,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from netassay.nets.sequence_cnn import Share
+from netassay.nets.sequence_cnn import AITAC, Share
 from netassay.nets.shared_norm import share_statistics
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
@@ -33,8 +33,10 @@ class Order(IntEnum):
 class SharedFit(Fit):
     """`Fit` in which every process of `group` computes its part of each batch; rank 0 is the trainee of the loop."""
 
-    def __init__(self, config: AitacConfig, data: Material, group: Group) -> None:
-        super().__init__(config.replace(device=device_of(config, group.rank)), data)
+    def __init__(
+        self, config: AitacConfig, data: Material, group: Group, start: AITAC | None = None, origin: str = ""
+    ) -> None:
+        super().__init__(config.replace(device=device_of(config, group.rank)), data, start, origin)
         self.group = group
         share_statistics(self.model)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -17,22 +19,29 @@ GREY_LEVELS = 16
 
 
 class Examples(NamedTuple):
-    """Inputs, one flat row an example, and class labels, or the targets of a regression."""
+    """Inputs, one flat row an example, and class labels, or the targets of a regression.
 
-    inputs: Float[Tensor, "n features"]
-    labels: Int[Tensor, " n"] | Float[Tensor, "n outputs"]
+    Of text both are token ids: the inputs of each position, and the tokens that follow.
+    """
+
+    inputs: Float[Tensor, "n features"] | Int[Tensor, "n tokens"]
+    labels: Int[Tensor, " n"] | Int[Tensor, "n tokens"] | Float[Tensor, "n outputs"]
 
     def to(self, device: torch.device | str) -> Examples:
         return Examples(self.inputs.to(device), self.labels.to(device))
 
 
 class Data(NamedTuple):
-    """`classes` is the number of outputs; `image` the channels, height and width of a row that is an image."""
+    """`classes` is the number of outputs; `image` the channels, height and width of a row that is an image.
+
+    `left_out` counts what the source holds and could not be taken, by reason.
+    """
 
     train: Examples
     test: Examples
     classes: int
     image: tuple[int, int, int] | None = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def to(self, device: torch.device | str) -> Data:
         return self._replace(train=self.train.to(device), test=self.test.to(device))
@@ -105,3 +114,13 @@ def require_image(setting: Setting, data: Data) -> tuple[int, int, int]:
             "whose x has the shape (n, height, width) or (n, channels, height, width)"
         )
     return data.image
+
+
+def require_bases(setting: Setting, data: Data) -> int:
+    """Length of the sequences that are the data's rows; DataError where they are no one-hot DNA."""
+    if data.image is None or data.image[:2] != (1, 4):
+        raise DataError(
+            f"data = {setting.data!r} are no DNA, which network = 'aitac' needs; use data = 'dhs4', or arrays whose x "
+            "has the shape (n, 4, length), one row each for A, C, G and T"
+        )
+    return data.image[2]

@@ -13,6 +13,7 @@ from netassay.errors import DataError, ExtraMissing
 from netassay.formats import arrays, cifar, idx
 from netassay.numerics.seeds import generator
 from netassay.studies.edge.data import Data, Examples, chebyshev, digits, split
+from netassay.studies.edge.sequences import dhs4, text
 from netassay.studies.edge.setting import Setting
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
         return chebyshev(examples, setting.degree, dtype=dtype).to(device)
     if setting.data == "mnist":
         return mnist(examples, tested, dtype=dtype).to(device)
+    if setting.data == "text":
+        return text(setting.path, examples, tested).to(device)
+    if setting.data == "dhs4":
+        return dhs4(examples, tested, dtype=dtype).to(device)
     read = {"idx": idx_folder, "cifar10": cifar_folder, "arrays": array_files}[setting.data]
     assert setting.path is not None  # the setting's own check
     data = read(Path(setting.path), examples, tested, dtype=dtype)

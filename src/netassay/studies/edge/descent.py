@@ -71,7 +71,13 @@ class Descent:
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
         else:
             return {"loss": loss.item()}
-        return {"loss": loss.item()} | quantities.norms("gradient_norm", self.gradient, self.layers) | seen
+        left_out = self.data.left_out if step == 0 else {}
+        return (
+            {"loss": loss.item()}
+            | {("left_out", reason): float(count) for reason, count in left_out.items()}
+            | quantities.norms("gradient_norm", self.gradient, self.layers)
+            | seen
+        )
 
     def _look(self, step: int) -> dict[Metric, float]:
         """Curvature, performance and norms at the weights of `step`; leaves the gradient for `advance`."""

@@ -6,8 +6,10 @@ are keyed by seed and step, so that they need none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from netassay.numerics.combined import Difference
 from netassay.numerics.curvature import Curvature
 from netassay.numerics.density import Density, curvature_density
-from netassay.numerics.directions import alignment, batch_sharpness, directional_sharpness
+from netassay.numerics.directions import alignment, batch_sharpness, directional, directional_sharpness
 from netassay.numerics.eigen import Eigenpairs
 from netassay.numerics.following import Follower
 from netassay.numerics.seeds import generator
@@ -110,12 +112,9 @@ class Alignment(Stateless):
         }
         values[("directional_sharpness", "")] = directional_sharpness(curvature, curvature.gradient)
         for name in curvature.blocks:
-            g = curvature.block_gradient(name)
-            norm = torch.linalg.vector_norm(g)
-            if float(norm) > 0:
-                unit = g / norm
-                bent = curvature.block_product(name, unit)
-                values[("directional_sharpness", name)] = float(unit.double() @ bent.double())
+            along = directional(partial(curvature.block_product, name), curvature.block_gradient(name))
+            if not math.isnan(along):
+                values[("directional_sharpness", name)] = along
         return values
 
 

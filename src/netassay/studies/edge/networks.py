@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from netassay.nets.cnn import CNN
-from netassay.nets.mlp import MLP
+from netassay.nets.decoder import ExperimentDecoder
+from netassay.nets.mlp import MLP, NORMALISATIONS
+from netassay.nets.sequence_cnn import AITAC, STAGES
 from netassay.numerics.seeds import generator
-from netassay.studies.edge.data import Data, require_image
+from netassay.studies.edge.data import Data, require_bases, require_image
 from netassay.studies.edge.setting import Setting
 
 Build = Callable[[Setting, Data, torch.Generator, torch.dtype], nn.Module]
@@ -47,7 +49,41 @@ def _cnn(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dt
     )
 
 
-NETWORKS: dict[str, Build] = {"mlp": _mlp, "cnn": _cnn}
+def _decoder(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
+    return ExperimentDecoder(
+        data.classes, setting.width, activation=setting.activation, generator=weights, dtype=dtype
+    )
+
+
+class RowsAITAC(AITAC):
+    """AI-TAC on flat rows, without dropout, so that its loss is a function of the weights alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(1, (4, self.length)))
+
+
+def _aitac(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
+    """The published proportions at width 300: 200 channels, 1,000 hidden units."""
+    width = setting.width
+    channels = max(1, round(2 * width / 3))
+    model = RowsAITAC(
+        data.classes,
+        length=require_bases(setting, data),
+        n_filters=width,
+        n_channels=channels,
+        n_hidden=max(1, round(10 * width / 3)),
+        dropout=0.0,
+        generator=weights,
+    )
+    for i in range(1, len(STAGES) + 1):
+        # running averages would be a state of the loss beside the weights: the set's own statistics, or none
+        made = NORMALISATIONS.get(setting.normalisation)
+        features = width if i == 1 else channels
+        setattr(model, f"norm{i}", nn.Identity() if made is None else made(features, dtype=dtype))
+    return model.to(dtype)
+
+
+NETWORKS: dict[str, Build] = {"mlp": _mlp, "cnn": _cnn, "decoder": _decoder, "aitac": _aitac}
 """A further network is one entry here and one word of `Setting.network`."""
 
 

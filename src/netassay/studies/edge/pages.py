@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.assay import phase_table
+from netassay.studies.edge.naming import Names, told_apart, value
 from netassay.studies.edge.quantity_pages import limit, quantities
 
-_WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _MOST_SERIES = 42
+_GRID_FROM = 7  # runs that one pair of axes no longer shows apart
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -24,69 +25,29 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
     if not measured:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
-    axis, names = _told_apart(list(measured))
+    told = told_apart(list(measured))
+    axis, names = told.axis, told.of
     measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(
         metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in measured.items()
     )
     return [
-        _edge(measured, names, numbers, axis, notes),
+        _edge(measured, told, numbers, (*notes, *_left_out(measured, names))),
         _layers(measured, names, numbers, axis),
         *quantities(measured, names, axis),
         _phases(measured, names, axis),
-        _runs(measured, names, numbers, axis),
+        _runs(measured, told),
     ]
 
 
-def _told_apart(runs: Sequence[Run]) -> tuple[Axis, dict[Run, str]]:
-    """How each run is named in legends, in the order of the values: by the config keys in which the runs differ,
-    and by its store where another has the same config.
-    """
-    axis, names = _by_config(runs)
-    named = Counter(names.values())
-    return axis, {
-        run: name if named[name] == 1 else f"{name} ({run.folder.parent})" for run, name in names.items()
-    }
-
-
-def _by_config(runs: Sequence[Run]) -> tuple[Axis, dict[Run, str]]:
-    differing = [key for key in runs[0].config if len({str(run.config.get(key)) for run in runs}) > 1]
-    ordered = sorted(runs, key=lambda run: tuple(_sortable(run.config.get(key)) for key in differing))
-    if len(differing) == 1:
-        key = differing[0]
-        title = _WORDS.get(key, key.replace("_", " "))
-        return Axis("run", title=title), {run: _value(run.config.get(key)) for run in ordered}
-    if not differing:
-        return Axis("run", title="step size η"), {run: _value(run.config["step_size"]) for run in ordered}
-    return Axis("run"), {
-        run: ", ".join(f"{key} {_value(run.config.get(key))}" for key in differing) for run in ordered
-    }
-
-
-def _sortable(value: object) -> tuple[int, float, str]:
-    number = isinstance(value, int | float)
-    return (0, float(value), "") if number else (1, 0.0, str(value))  # type: ignore[arg-type]
-
-
-def _value(value: object) -> str:
-    # all digits: two values that differ must not become one line
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
 def _edge(
-    runs: dict[Run, pl.DataFrame],
-    names: dict[Run, str],
-    numbers: pl.DataFrame,
-    axis: Axis,
-    notes: tuple[Note, ...],
+    runs: dict[Run, pl.DataFrame], told: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
 ) -> Section:
     whole = numbers.filter(pl.col("part") == "")
-    step = Axis("step", title="step")
     loss, sharpness, ratio = (
-        whole.filter(pl.col("name") == name).select(axis.column, "step", pl.col("value").alias(name))
+        whole.filter(pl.col("name") == name).select(told.axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
-    rules = _edges(runs, names)
     plain = all(run.config.get("optimiser", "gd") in ("gd", "sgd") for run in runs)
     ratio_title = "ηλ/2" if plain else "λ / threshold"
     words = ", ηλ/2" if plain else " (of adaptive methods: the preconditioned one)"
@@ -94,25 +55,58 @@ def _edge(
         Figure(
             "edge-loss", "Training loss",
             "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
-            lines(loss, step, Axis("loss", title="training loss", log=True), axis), loss,
+            _drawn(loss, Axis("loss", title="training loss", log=True), told), loss,
         ),
         Figure(
             "edge-sharpness", "Sharpness",
             "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which "
             "a quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
-            lines(sharpness, step, Axis("sharpness", title="sharpness λ"), axis, rules=rules), sharpness,
+            _drawn(sharpness, Axis("sharpness", title="sharpness λ", log=_wide(sharpness, runs)), told,
+                   _edges(runs, told)), sharpness,
         ),
         Figure(
             "edge-ratio", "Distance from the edge",
             f"Sharpness over the optimiser's threshold{words}; 1 is the edge of stability.",
-            lines(ratio, step, Axis("edge_ratio", title=ratio_title), axis, rules=[Rule(1.0, "edge")]), ratio,
+            _drawn(ratio, Axis("edge_ratio", title=ratio_title, log=_far(ratio)), told, [Rule(1.0, "edge")]), ratio,
         ),
     ]  # fmt: skip
     text = (
         "Full-batch gradient descent raises the sharpness (progressive sharpening) until it reaches 2/η, and then "
         "hovers there while the loss goes on falling, no longer at every step (Cohen et al. 2021)."
     )
-    return Section("Edge of stability", text, (*notes, *_too_many(names), *figures))
+    return Section("Edge of stability", text, (*notes, *_too_many(told.of), *figures))
+
+
+def _drawn(data: pl.DataFrame, y: Axis, told: Names, rules: Sequence[Rule] = ()) -> alt.TopLevelMixin:
+    """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first."""
+    step = Axis("step", title="step")
+    if not _in_panels(told):
+        return lines(data, step, y, told.axis, rules=rules)
+    places = {told.of[run]: place for run, place in told.grid.items()}
+    panel, series = (
+        pl.col(told.axis.column).replace_strict({name: place[i] for name, place in places.items()})
+        for i in (0, 1)
+    )
+    return small_multiples(
+        data.with_columns(panel.alias("panel"), series.alias("series")),
+        step, y, Axis("panel"), Axis("series", title=told.series), rules=rules, columns=3, width=200, height=150,
+    )  # fmt: skip
+
+
+def _in_panels(told: Names) -> bool:
+    return bool(told.grid) and len(told.of) >= _GRID_FROM
+
+
+def _far(ratio: pl.DataFrame) -> bool:
+    """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
+    shown = ratio["edge_ratio"].drop_nulls().drop_nans()
+    return bool(len(shown)) and float(shown.max()) > 5 and float(shown.min()) > 0  # type: ignore[arg-type]
+
+
+def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:
+    """Whether sharpness and thresholds span so much that the lower ones would lie on the axis."""
+    shown = [*sharpness["sharpness"].drop_nulls().drop_nans(), *filter(None, map(limit, runs))]
+    return bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
 
 
 def _layers(
@@ -120,7 +114,7 @@ def _layers(
 ) -> Section:
     title = "Layer by layer"
     step, layer = Axis("step", title="step"), Axis("part")
-    parts = numbers.filter(pl.col("part") != "")
+    parts = _in_order(numbers.filter(pl.col("part") != ""), axis)
     sharpness, ratio, weight = (
         parts.filter(pl.col("name") == name).select(axis.column, "step", "part", pl.col("value").alias(name))
         for name in ("sharpness", "edge_ratio", "leading_weight")
@@ -159,6 +153,15 @@ def _layers(
     return Section(title, text, figures)
 
 
+def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
+    """Rows by layer, in the order of the run that has the most layers, and what that one lacks behind."""
+    layers = parts.filter(pl.col("name") == "sharpness").unique([axis.column, "part"], maintain_order=True)
+    by_run = layers.group_by(axis.column, maintain_order=True).agg("part")["part"].to_list()
+    order = list(dict.fromkeys(part for own in sorted(by_run, key=len, reverse=True) for part in own))
+    rank = pl.col("part").replace_strict(order, range(len(order)), default=len(order), return_dtype=pl.Int64)
+    return parts.sort(rank, maintain_order=True)
+
+
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
     found = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
     shown = found.with_columns(pl.col("part").replace("", "whole")).rename({
@@ -176,21 +179,22 @@ def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) ->
     )
 
 
-def _runs(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
+def _runs(runs: dict[Run, pl.DataFrame], told: Names) -> Section:
     rows = []
     for run, metrics in runs.items():
         whole = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
             "name", index=["step", "part"], values="value"
         )
-        last = {(name, part): value for _, name, part, value in metrics.iter_rows()}
+        last = {(name, part): number for _, name, part, number in metrics.iter_rows()}
         rows.append({
-            axis.label: names[run], "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
+            told.axis.label: told.of[run], **{key: value(run.config.get(key)) for key in told.following},
+            "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
             "loss": last.get(("loss", "")), "training accuracy": last.get(("accuracy", "train")),
             "test accuracy": last.get(("accuracy", "test")), "message": run.message,
             **_quality(whole),
         })  # fmt: skip
     if not any(row["message"] for row in rows):
-        rows = [{key: value for key, value in row.items() if key != "message"} for row in rows]
+        rows = [{key: held for key, held in row.items() if key != "message"} for row in rows]
     formats = {
         "loss": ".4g",
         "training accuracy": ".3f",
@@ -215,20 +219,39 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
     return {"stated error": relative, "products": values["products"].sum() / values["step"].n_unique()}  # type: ignore[dict-item]
 
 
-def _edges(runs: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Rule]:
+def _edges(runs: Mapping[Run, pl.DataFrame], told: Names) -> list[Rule]:
     """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
-    held: dict[tuple[float, str], list[str]] = {}
+    panels, held = _in_panels(told), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
             word = "2/η" if run.config.get("optimiser", "gd") in ("gd", "sgd") else "edge"
-            held.setdefault((edge, word), []).append(names[run])
+            panel, series = told.grid[run] if panels else (None, told.of[run])
+            held.setdefault((edge, word, panel), []).append(series)
     return [
-        Rule(edge, f"{word} = {edge:.3g}", series=of[0] if len(of) == 1 and len(names) > 1 else None)
-        for (edge, word), of in sorted(held.items(), reverse=True)
+        Rule(
+            edge,
+            f"{word} = {edge:.3g}",
+            series=of[0] if len(of) == 1 and len(told.of) > 1 else None,
+            panel=panel,
+        )
+        for (edge, word, panel), of in sorted(held.items(), key=lambda item: -item[0][0])
     ]
 
 
-def _too_many(names: dict[Run, str]) -> tuple[Note, ...]:
+def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:
+    """What the data hold and a run could not take, the same words once."""
+    found: dict[str, list[str]] = {}
+    for run, metrics in runs.items():
+        counts = metrics.filter(pl.col("name") == "left_out").select("part", "value").iter_rows()
+        words = ", ".join(f"{int(count):,} {reason}" for reason, count in counts)
+        if words:
+            found.setdefault(words, []).append(names[run])
+    return tuple(
+        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in found.items()
+    )
+
+
+def _too_many(names: Mapping[Run, str]) -> tuple[Note, ...]:
     if len(names) <= _MOST_SERIES:
         return ()
     return (

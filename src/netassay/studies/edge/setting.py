@@ -9,22 +9,36 @@ from pydantic import Field, model_validator
 from netassay.config import Config
 
 _FROM_FILES = ("idx", "cifar10", "arrays")
-_EXAMPLES = {"digits": 1797, "mnist": 5000}
+_EXAMPLES = {"digits": 1797, "mnist": 5000, "dhs4": 43_307}
+_MADE_ONE_WAY = {
+    "decoder": {
+        "depth": 2,
+        "bias": True,
+        "normalisation": "none",
+        "residual": False,
+        "initialisation": "pytorch",
+    },
+    "aitac": {"depth": 2, "bias": True, "residual": False, "initialisation": "pytorch", "activation": "relu"},
+}
+"""Keys that these networks leave no choice in, each at its default (the activation of aitac aside)."""
 
 
 class Setting(Config):
     """A network of named architecture on named data, with a loss and the law and seed of its first weights."""
 
-    data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays"] = "digits"
+    data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays", "text", "dhs4"] = "digits"
     """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];
-    mnist: 5,000 handwritten digits (extra [mnist]); from the disk: idx (Fashion-MNIST, MNIST), cifar10, arrays."""
+    mnist: 5,000 handwritten digits (extra [mnist]); from the disk: idx (Fashion-MNIST, MNIST), cifar10, arrays;
+    text: next tokens, of Python's help topics unless a path is given; dhs4: human DNA of 200 bases, four cell types."""
 
     path: str | None = Field(None, min_length=1, examples=["fashion-mnist", "cifar-10-batches-bin", "my.npz"])
     """File or folder of the data from the disk: the folder of IDX files or of CIFAR-10's binary version; for arrays an
-    .npz file with x and y or a folder with x.npy and y.npy. Its bytes are not part of the run's name."""
+    .npz file with x and y or a folder with x.npy and y.npy; for text a corpus as netassay entropy takes it, a line a
+    document. Its bytes are not part of the run's name."""
 
     examples: int = Field(1500, ge=1, le=10_000_000)
-    """Training examples (of chebyshev: points). The examples left over, or the data's own test set, are for testing."""
+    """Training examples (of chebyshev: points; of text: documents). The examples left over, or the data's own test set,
+    are for testing."""
 
     test_examples: int = Field(2000, ge=0, le=10_000_000)
     """At most so many examples for testing."""
@@ -32,19 +46,20 @@ class Setting(Config):
     degree: int = Field(3, ge=0, le=64)
     """Degree of the Chebyshev polynomial (data = chebyshev only)."""
 
-    network: Literal["mlp", "cnn"] = "mlp"
-    """Architecture. mlp: fully connected; cnn: 3 x 3 convolutions with 2 x 2 average pooling, for images."""
+    network: Literal["mlp", "cnn", "decoder", "aitac"] = "mlp"
+    """Architecture. mlp: fully connected; cnn: 3 x 3 convolutions with 2 x 2 average pooling, for images; decoder: the
+    one-layer transformer of the capacity study, for text; aitac: the network of the aitac study, for DNA."""
 
     depth: int = Field(2, ge=0, le=64)
-    """Hidden layers (of cnn: convolutions)."""
+    """Hidden layers (of cnn: convolutions); decoder and aitac have their own number."""
 
     width: int = Field(200, ge=1, le=65536)
-    """Units of each hidden layer (of cnn: channels)."""
+    """Units of each hidden layer (of cnn: channels; of aitac: filters, 300 as published, the rest in proportion)."""
 
     activation: Literal[
         "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "softplus", "sigmoid", "hardtanh", "identity"
     ] = "tanh"
-    """Activation function of the hidden layers."""
+    """Activation function of the hidden layers; that of aitac is relu."""
 
     bias: bool = True
     """Whether layers have biases."""
@@ -74,8 +89,8 @@ class Setting(Config):
     def _fits_together(self) -> Setting:
         if self.data in _FROM_FILES and self.path is None:
             raise ValueError(f"data = {self.data!r} comes from the disk: give path = its file or folder")
-        if self.data not in _FROM_FILES and self.path is not None:
-            raise ValueError(f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}), not "
+        if self.data not in (*_FROM_FILES, "text") and self.path is not None:
+            raise ValueError(f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}, text), not "
                              f"{self.data!r}")  # fmt: skip
         most = _EXAMPLES.get(self.data, self.examples)
         if self.examples > most:
@@ -87,4 +102,11 @@ class Setting(Config):
         if self.network == "cnn" and (self.residual or self.data == "chebyshev"):
             what = "residual = true is" if self.residual else "data = 'chebyshev' is"
             raise ValueError(f"{what} for network = 'mlp' only")
+        if (self.data == "text") != (self.network == "decoder"):
+            raise ValueError(f"network = {self.network!r} does not go with data = {self.data!r}: the decoder takes "
+                             "text, and text takes the decoder")  # fmt: skip
+        for key, only in _MADE_ONE_WAY.get(self.network, {}).items():
+            if (given := getattr(self, key)) != only:
+                raise ValueError(f"{key} = {given!r} is not allowed: network = {self.network!r} has {key} = {only!r} "
+                                 "only")  # fmt: skip
         return self

@@ -1,0 +1,105 @@
+"""Values of single bases along a genome, written as bigWig or bedGraph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from netassay.errors import DataError
+
+
+class Stretch(NamedTuple):
+    """Bases of one chromosome that have a value, in order (0-based)."""
+
+    chromosome: str
+    places: Int64[np.ndarray, " n"]
+    values: Float64[np.ndarray, " n"]
+
+
+class Track(NamedTuple):
+    """A stretch a chromosome, in the order of the alphabet; `shared` bases had a value in more than one window."""
+
+    stretches: tuple[Stretch, ...]
+    shared: int
+
+
+def track(chromosomes: Sequence[str], starts: np.ndarray, values: np.ndarray) -> Track:
+    """Values (windows, width) of windows that begin at `starts` (0-based), one a base.
+
+    A base under several windows has their mean; values that are not finite leave a gap.
+    """
+    held = np.asarray(chromosomes)
+    found, shared = [], 0
+    for chromosome in sorted(set(chromosomes)):
+        rows = np.flatnonzero(held == chromosome)
+        places = (np.asarray(starts, np.int64)[rows, None] + np.arange(values.shape[1])).ravel()
+        flat = np.asarray(values[rows], np.float64).ravel()
+        kept = np.isfinite(flat)
+        unique, where, counts = np.unique(places[kept], return_inverse=True, return_counts=True)
+        if len(unique):
+            means = np.bincount(where, flat[kept], len(unique)) / counts
+            found.append(Stretch(chromosome, unique, means))
+            shared += int((counts > 1).sum())
+    return Track(tuple(found), shared)
+
+
+def write_bedgraph(path: Path, given: Track) -> None:
+    """A line a base: chromosome, start, end, value with seven digits.
+
+    The file is complete or not there. Raises DataError if it cannot be written.
+    """
+    with _whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for stretch in given.stretches:
+            file.writelines(
+                f"{stretch.chromosome}\t{place}\t{place + 1}\t{value:.7g}\n"
+                for place, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True)
+            )
+
+
+def write_bigwig(path: Path, given: Track, lengths: Mapping[str, int]) -> None:
+    """The track as bigWig, in single precision; `lengths` are those of the chromosomes.
+
+    The file is complete or not there. Raises DataError for a chromosome without a length, for values beyond its end,
+    and if it cannot be written.
+    """
+    import pybigtools
+
+    for stretch in given.stretches:
+        name = stretch.chromosome
+        if name not in lengths:
+            raise DataError(f"{path}: the length of chromosome {name!r} is not known; give it")
+        if stretch.places[0] < 0 or stretch.places[-1] >= lengths[name]:
+            raise DataError(
+                f"{path}: values at {name}:{stretch.places[0]}-{stretch.places[-1] + 1}, beyond {name}, which has "
+                f"{lengths[name]:,} bases"
+            )
+    used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in given.stretches}
+    if not used:
+        raise DataError(f"{path}: there is no value to write; a bigWig cannot be empty")
+    with _whole(path) as part:
+        pybigtools.open(str(part), "w").write(used, _bases(given))
+
+
+def _bases(given: Track) -> Iterator[tuple[str, int, int, float]]:
+    for stretch in given.stretches:
+        for place, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True):
+            yield stretch.chromosome, place, place + 1, value
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which takes its place at the end, or is removed after an error."""
+    # bigWig writers go by the ending
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)

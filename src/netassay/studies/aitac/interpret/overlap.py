@@ -1,0 +1,175 @@
+"""Which peaks an experiment marks: by the place of its regions, or by the bases of its sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Int64, UInt8
+
+from netassay.errors import DataError
+from netassay.formats.bases import UNKNOWN
+
+LONGEST_WORD = 32
+"""Bases that 64 bits hold."""
+
+SHIFTS = (-200_000, -100_000, 100_000, 200_000)
+"""Bases by which regions are moved to see how many peaks they mark by chance."""
+
+_AT_ONCE = 8_192
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """`marked`, and `extent`: the words a peak shares with the sequences, or the most bases with one region.
+
+    `chance` is the share of peaks marked by regions moved to other places (NaN for sequences). `left_out` counts
+    regions, sequences and peaks that could not be compared, by reason.
+    """
+
+    marked: Bool[np.ndarray, " n"]
+    extent: Int64[np.ndarray, " n"]
+    chance: float
+    left_out: dict[str, int]
+
+
+def by_sequence(
+    codes: UInt8[np.ndarray, "n length"],
+    sequences: Sequence[UInt8[np.ndarray, " bases"]],
+    *,
+    k: int = 24,
+    least: int = 14,
+) -> Overlap:
+    """A peak is marked if at least `least` of its places begin a word of `k` bases that a sequence holds too.
+
+    Either strand; words with an unknown base count for nothing. Fourteen places in a row are k + 13 bases of one
+    piece. `least` = 1 asks for a single word, which for k = 24 marks many repeats: families of transposable elements
+    share such words all over a genome. Raises DataError for k outside 8 to 32, and if no word can be compared.
+    """
+    if not 8 <= k <= LONGEST_WORD or least < 1:
+        raise DataError(
+            f"k = {k}, least = {least}: allowed are words of 8 to {LONGEST_WORD} bases, at least one"
+        )
+    if codes.shape[1] < k + least - 1:
+        raise DataError(
+            f"peaks of {codes.shape[1]} bases have no {least} words of {k} bases; ask for fewer or shorter ones"
+        )
+    lengths = np.array([len(sequence) for sequence in sequences])
+    found = []
+    for length in np.unique(lengths[lengths >= k]).tolist():
+        held = np.stack([sequence for sequence in sequences if len(sequence) == length])
+        found += [word[known] for word, known in (words(part, k) for part in _parts(held))]
+    looked_for = pl.Series(np.concatenate(found) if found else [], dtype=pl.UInt64).unique()
+    if not len(looked_for):
+        raise DataError(f"none of the {len(sequences):,} sequences holds {k} known bases in a row to compare")
+    extent = []
+    for part in _parts(codes):
+        word, known = words(part, k)
+        hit = pl.Series(word.ravel()).is_in(looked_for.implode()).to_numpy().reshape(word.shape)
+        extent.append((hit & known).sum(axis=1))
+    shared = np.concatenate(extent)
+    short = int((lengths < k).sum())
+    left_out = {f"sequences shorter than {k} bases": short} if short else {}
+    return Overlap(shared >= least, shared, float("nan"), left_out)
+
+
+def words(codes: UInt8[np.ndarray, "n length"], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, length - k + 1): the word at each place as a number, the lesser of both strands; whether it is known."""
+    bases = codes.astype(np.uint64) & np.uint64(3)
+    one: _Words = (bases, np.uint64(3) - bases, 1)
+    held = one
+    # the digits of k in binary after the first: a word is doubled, and where the digit is 1, a base is added
+    for digit in f"{k:b}"[1:]:
+        held = _joined(held, held)
+        held = _joined(held, one) if digit == "1" else held
+    forward, other, _ = held
+    unknown = np.zeros((len(codes), codes.shape[1] + 1), np.int32)
+    np.cumsum(codes == UNKNOWN, axis=1, out=unknown[:, 1:])
+    return np.minimum(forward, other), unknown[:, k:] == unknown[:, :-k]
+
+
+def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1) -> Overlap:
+    """A peak is marked if it has at least `least` bases in common with a region.
+
+    Both tables have the columns chromosome, start, end (0-based, end exclusive); chromosomes are found by name, or by
+    the name with or without "chr". Peaks whose place is not known are not marked, and counted. Raises DataError if
+    the tables have no chromosome in common.
+    """
+    placed = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
+    shared = _named_alike(placed["chromosome"], regions)
+    if not len(shared):
+        ours, theirs = (
+            ", ".join(frame["chromosome"].drop_nulls().unique().sort().head(5).to_list()) or "none"
+            for frame in (peaks, regions)
+        )
+        raise DataError(
+            f"peaks and regions have no chromosome in common (peaks: {ours}; regions: {theirs}); take regions "
+            "called on the peaks' assembly"
+        )
+    extent = np.zeros(len(peaks), np.int64)
+    extent[placed["peak"].to_numpy()] = _bases_shared(placed, shared)
+    moved = [
+        (_bases_shared(placed, shared.with_columns(pl.col("start", "end") + shift)) >= least).mean()
+        for shift in SHIFTS
+    ]
+    counts = {
+        "peaks without a place": len(peaks) - len(placed),
+        "regions on chromosomes without a peak": len(regions) - len(shared),
+    }
+    left_out = {why: count for why, count in counts.items() if count}
+    return Overlap(extent >= max(1, least), extent, float(np.mean(moved)), left_out)
+
+
+_Words = tuple[np.ndarray, np.ndarray, int]
+
+
+def _joined(left: _Words, right: _Words) -> _Words:
+    """Words of `left` each followed by the word of `right`; the other strand reads them the other way round."""
+    (forward, other, width), (after, other_after, more) = left, right
+    places = min(forward.shape[1], after.shape[1] - width)
+    ahead, behind = np.uint64(2 * more), np.uint64(2 * width)
+    return (
+        (forward[:, :places] << ahead) | after[:, width : width + places],
+        (other_after[:, width : width + places] << behind) | other[:, :places],
+        width + more,
+    )
+
+
+def _parts(codes: np.ndarray) -> list[np.ndarray]:
+    return [codes[first : first + _AT_ONCE] for first in range(0, len(codes), _AT_ONCE)]
+
+
+def _named_alike(chromosomes: pl.Series, regions: pl.DataFrame) -> pl.DataFrame:
+    """Regions on chromosomes that the peaks have, under the peaks' names."""
+    ours = set(chromosomes.unique())
+    names = {}
+    for name in regions["chromosome"].unique():
+        other = name[3:] if name.startswith("chr") else f"chr{name}"
+        if found := name if name in ours else other if other in ours else None:
+            names[name] = found
+    known = regions.select("chromosome", "start", "end").filter(pl.col("chromosome").is_in(list(names)))
+    return known.with_columns(pl.col("chromosome").replace_strict(names, return_dtype=pl.String))
+
+
+def _bases_shared(placed: pl.DataFrame, regions: pl.DataFrame) -> Int64[np.ndarray, " placed"]:
+    """The most bases that each peak has in common with one region."""
+    import bioframe
+    import pandas as pd
+
+    ours, theirs = (
+        pd.DataFrame(
+            {
+                "chrom": frame["chromosome"].to_list(),
+                "start": frame["start"].to_numpy(),
+                "end": frame["end"].to_numpy(),
+            }
+        )
+        for frame in (placed, regions)
+    )
+    pairs = bioframe.overlap(ours, theirs, how="inner", return_index=True, return_overlap=True)
+    found = np.zeros(len(placed), np.int64)
+    bases = (pairs["overlap_end"] - pairs["overlap_start"]).to_numpy(np.int64)
+    np.maximum.at(found, pairs["index"].to_numpy(np.int64), bases)
+    return found

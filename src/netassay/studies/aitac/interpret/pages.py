@@ -1,0 +1,47 @@
+"""The aitac-interpret part of a report: the chapters of each interpretation, drawn from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from netassay.reporting import Figure, Note, Section, Table
+from netassay.runs import Run, State
+from netassay.studies.aitac.interpret.assay import NOTE, chapter_tables
+from netassay.studies.aitac.interpret.chapters import chapter, chosen
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """The chapters of the given interpretations, in any state."""
+    if not runs:
+        return [Section("What the network learned", items=(Note("There are no interpretations."),))]
+    return [section for number, run in enumerate(runs) for section in _of(run, number, len(runs) > 1)]
+
+
+def _of(run: Run, number: int, several: bool) -> list[Section]:
+    config = InterpretConfig.from_mapping(run.config, where=str(run.folder))
+    of = f"Interpretation {run.id} of run {config.run}"
+    head = (
+        [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
+    )
+    found = [Section("What the network learned", f"{of}.", tuple(head))]
+    for name in chosen(config.only):
+        made = chapter_tables(run, name)
+        if NOTE in made:
+            title = name.replace("_", " ").capitalize()
+            found.append(Section(title, items=(Note(made[NOTE]["text"][0], "warning"),)))
+        elif made:
+            found.append(_named(chapter(name).section(made, config), number, several, run))
+    return found
+
+
+def _named(section: Section, number: int, several: bool, run: Run) -> Section:
+    """Names of figures and tables are unique on a page: those of a further interpretation get its number."""
+    if not several:
+        return section
+    items = tuple(
+        replace(item, name=f"{item.name}-{number + 1}") if isinstance(item, Figure | Table) else item
+        for item in section.items
+    )
+    return replace(section, title=f"{section.title} ({run.id})", items=items)

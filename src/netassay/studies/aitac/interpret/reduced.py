@@ -1,0 +1,58 @@
+"""A smaller network of only some first-layer filters, to show how much of what was learned they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from netassay.errors import ModelError
+from netassay.nets.sequence_cnn import AITAC
+
+FROZEN = ("convolution1", "norm1")
+"""The first layer: what a reduced network keeps as it is."""
+
+
+@torch.no_grad()
+def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
+    """A copy of `model` in which the first layer has only these filters (numbers from 0), in this order.
+
+    Weights, biases and batch norm of the first layer and the input channels of the second are copied filter by filter,
+    all else as it is; the first layer takes no gradients. With all filters, in any order, it computes what `model`
+    does. Mode and device are those of `model`. Maslova et al. (2020), reproducible filters. Raises ModelError for
+    numbers that are not there or come twice, and for none.
+    """
+    known = model.n_filters
+    rows = [int(number) for number in filters]
+    if wrong := [number for number in rows if not 0 <= number < known]:
+        raise ModelError(f"filter {wrong[0]} is not there; the network has filters 0 to {known - 1}")
+    if len(set(rows)) < len(rows):
+        raise ModelError(f"filter {next(n for n in rows if rows.count(n) > 1)} is given twice; give it once")
+    if not rows:
+        raise ModelError("no filter is left; keep at least one")
+    held = dict(model.state_dict())
+    index = torch.tensor(rows, device=model.output.weight.device)
+    for name, tensor in held.items():
+        if name.startswith(FROZEN) and tensor.ndim:  # num_batches_tracked, a single number, is of the layer
+            held[name] = tensor[index]
+    held["convolution2.weight"] = held["convolution2.weight"][:, index]
+    smaller = AITAC(
+        len(model.output.bias),
+        length=model.length,
+        n_filters=len(rows),
+        n_channels=len(held["norm2.weight"]),
+        n_hidden=len(held["hidden1.bias"]),
+        dropout=model.dropout,
+        first_activation=model.first_activation,
+        reverse_complement=model.reverse_complement,
+        generator=torch.Generator(),
+    ).to(index.device)
+    smaller.load_state_dict(held)
+    freeze(smaller)
+    return smaller.train(model.training)
+
+
+def freeze(model: AITAC) -> None:
+    """Takes the gradients from the first layer; its batch norm is held fixed only in evaluation mode."""
+    for name in FROZEN:
+        model.get_submodule(name).requires_grad_(False)

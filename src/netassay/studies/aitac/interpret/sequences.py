@@ -1,0 +1,42 @@
+"""Sequences as codes of bases or as one-hot floats, whichever a caller has."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.formats.bases import UNKNOWN
+
+
+def as_codes(
+    sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+) -> UInt8[Tensor, "n length"]:
+    """Codes (0 to 3 for A, C, G, T; 4 where no base is known) of codes or of one-hot floats.
+
+    Raises DataError for other shapes, and for columns that are neither one base nor zero.
+    """
+    if sequences.ndim == 2 and sequences.dtype == torch.uint8:
+        if (sequences > UNKNOWN).any():
+            row, place = (sequences > UNKNOWN).nonzero()[0].tolist()
+            raise DataError(
+                f"sequence {row}, position {place} (from 0) has code {int(sequences[row, place])}; codes are 0 to 3 "
+                "for A, C, G, T and 4 for an unknown base"
+            )
+        return sequences
+    if sequences.ndim != 3 or sequences.shape[1] != 4:
+        raise DataError(
+            f"sequences of shape {tuple(sequences.shape)} and {sequences.dtype}; give uint8 codes (n, length) or "
+            "one-hot floats (n, 4, length)"
+        )
+    known = sequences == 1
+    odd = ~(known | (sequences == 0)).all(dim=1) | (known.sum(dim=1) > 1)
+    if odd.any():
+        row, place = odd.nonzero()[0].tolist()
+        raise DataError(
+            f"sequence {row}, position {place} (from 0) is {sequences[row, :, place].tolist()}; a one-hot column is a "
+            "single 1 or four zeros"
+        )
+    codes = known.to(torch.uint8).argmax(dim=1).to(torch.uint8)
+    return codes.masked_fill_(~known.any(dim=1), UNKNOWN)

@@ -1,0 +1,45 @@
+"""How far contributions of bases can be trusted: do methods agree, and do they depend on what was learned?"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@torch.no_grad()
+def shuffled_weights(model: Module, generator: torch.Generator) -> Module:
+    """A copy in which every unit keeps its weights and loses which of its inputs each belongs to.
+
+    Contributions that stay the same do not depend on what was learned (Adebayo et al., Sanity checks for saliency
+    maps, 2018). Biases and norms are as they were.
+    """
+    copy = deepcopy(model)
+    for layer in copy.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            rows = layer.weight.flatten(1)
+            order = torch.rand(rows.shape, generator=generator, dtype=torch.float64).argsort(1)
+            layer.weight.copy_(rows.gather(1, order.to(rows.device)).view_as(layer.weight))
+    return copy
+
+
+def site_auroc(
+    contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n length"]
+) -> Float[Tensor, " n"]:
+    """How well the size of contributions tells bases in a site from the others of a sequence, 0.5 by chance.
+
+    NaN where all bases are of one kind.
+    """
+    from scipy.stats import rankdata
+
+    ranks = torch.from_numpy(np.asarray(rankdata(contributions.abs().double().numpy(), axis=1), np.float64))
+    many = inside.sum(1).double()
+    others = inside.shape[1] - many
+    above = (ranks * inside).sum(1) - many * (many + 1) / 2
+    return torch.where((many > 0) & (others > 0), above / (many * others), torch.nan)

@@ -1,0 +1,113 @@
+"""Sequences and regions that are not in an atlas, cut to the length that a network takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.formats.bases import FOREIGN, UNKNOWN, encode
+from netassay.formats.fasta import read_fasta, read_windows
+from netassay.formats.intervals import guess_form, read_intervals
+
+
+@dataclass(frozen=True, eq=False)
+class NewSequences:
+    """`codes`, and a row of `where` for each: name, for regions chromosome, start, end (0-based, end exclusive).
+
+    `dropped` counts sequences left out, `notes` those changed, by reason. `contigs` are the lengths of the contigs of
+    regions by the names in `where`.
+    """
+
+    where: pl.DataFrame
+    codes: UInt8[Tensor, "n length"]
+    dropped: Mapping[str, int]
+    notes: Mapping[str, int]
+    contigs: Mapping[str, int] = field(default_factory=dict)
+
+
+def sequences_of(fasta: Path | str, length: int) -> NewSequences:
+    """Every sequence of a FASTA file.
+
+    Longer ones are cut to `length` about their middle, shorter ones stand in the middle of unknown bases; both are
+    counted. Raises DataError for letters that are not DNA.
+    """
+    names, rows = [], []
+    notes: Counter[str] = Counter()
+    for record in read_fasta(Path(fasta)):
+        codes = encode(record.letters)
+        if (codes == FOREIGN).any():
+            place = int((codes == FOREIGN).argmax())
+            raise DataError(
+                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {place + 1} that "
+                "is not DNA; allowed "
+                "are A, C, G, T, U, N and the IUPAC letters, in either case"
+            )
+        spare = len(codes) - length
+        if spare:
+            notes[
+                "longer than the network, cut about the middle"
+                if spare > 0
+                else "shorter, unknown bases added"
+            ] += 1
+        names.append(record.name)
+        rows.append(_fitted(codes, length))
+    return NewSequences(pl.DataFrame({"name": names}), torch.from_numpy(np.stack(rows)), {}, notes)
+
+
+def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSequences:
+    """A window about the summit or middle of each region of a BED or narrowPeak file.
+
+    Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
+    Raises DataError if no region is left.
+    """
+    skipped: Counter[str] = Counter()
+    frame = read_intervals(Path(regions), guess_form(Path(regions)), skipped=skipped)
+    middle = (pl.col("start") + pl.col("end")) // 2
+    centre = pl.coalesce("summit", middle) if "summit" in frame.columns else middle
+    begin = (centre - length // 2).alias("begin")
+    windows = frame.select("name", "chromosome", begin)
+    found = read_windows(Path(genome), windows["chromosome"].to_list(), windows["begin"].to_numpy(), length)
+    kept = ~(found.missing | found.beyond)
+    dropped = {
+        **skipped,
+        f"on a contig that {Path(genome).name} does not have": int(found.missing.sum()),
+        "window beyond the end of its contig": int(found.beyond.sum()),
+    }
+    if not kept.any():
+        raise DataError(
+            f"{regions}: no region is left ({told(dropped)}); take the genome they were called on"
+        )
+    where = windows.filter(pl.Series(kept)).select(
+        "name", "chromosome", pl.col("begin").alias("start"), (pl.col("begin") + length).alias("end")
+    )
+    moved = int(((frame["end"] - frame["start"]) != length).sum())
+    notes = Counter({f"of another width, {length} bases about summit or middle taken": moved})
+    contigs = {name: found.lengths[_known_as(name, found.lengths)] for name in set(where["chromosome"])}
+    return NewSequences(where, torch.from_numpy(found.codes[kept]), dropped, notes, contigs)
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Counts in words, those of nothing left out."""
+    return ", ".join(f"{n:,} {why}" for why, n in counts.items() if n)
+
+
+def _known_as(name: str, lengths: Mapping[str, int]) -> str:
+    other = name[3:] if name.startswith("chr") else f"chr{name}"
+    return name if name in lengths else other
+
+
+def _fitted(codes: np.ndarray, length: int) -> np.ndarray:
+    spare = len(codes) - length
+    if spare >= 0:
+        return codes[spare // 2 : spare // 2 + length]
+    before = -spare // 2
+    return np.pad(codes, (before, -spare - before), constant_values=UNKNOWN)

@@ -1,0 +1,227 @@
+"""One transfer: the scores beside their nulls, then the ranks of the filters in both atlases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.numerics.seeds import generator
+from netassay.runs import Run, RunWriter, Store
+from netassay.studies.aitac import evaluate
+from netassay.studies.aitac.atlas import Atlas, find_atlas
+from netassay.studies.aitac.interpret import species
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.losses import is_one_of_k, pearson_rows
+from netassay.studies.aitac.predicting import predict
+from netassay.studies.aitac.transfer.config import TransferConfig
+from netassay.studies.aitac.transfer.ranks import rank_tables
+from netassay.training import Checkpoint, Metric, Outcome, Result
+
+TRANSFER, ROWS, MAP, BASELINE = (
+    "transfer",
+    "null: permuted rows",
+    "null: permuted map",
+    "baseline: column means",
+)
+"""What is scored: the network; on heights of other peaks; under other maps; the mean of each cell type everywhere."""
+
+_PARTS = ("scores", "ranks")
+
+
+def assay(
+    config: TransferConfig,
+    recorder: RunWriter,
+    *,
+    commit_seconds: float = 10.0,
+    watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
+) -> Result:
+    """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
+    setting = setting_of(config, Store(recorder.folder.parent))
+    facts = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
+    latest = recorder.latest()
+    if latest is not None and latest.facts != facts:
+        raise DataError(
+            f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began; begin it again with "
+            "--from-step 0"
+        )
+    done = 0 if latest is None else latest.step
+    if latest is None:
+        recorder.commit(Checkpoint(0, {}, facts))
+    for step, part in enumerate(_PARTS[done:], start=done):
+        if recorder.stop_requested():
+            return Result(Outcome.INTERRUPTED, step, f"stopped before the {part}")
+        if part == "scores":
+            made = score_tables(setting)
+        else:
+            made = rank_tables(setting.subject, config, setting.codes, setting.heights, setting.map)
+        for name, frame in made.items():
+            recorder.write_table(name, frame)
+        values: dict[Metric, float] = {("rows", part): float(sum(frame.height for frame in made.values()))}
+        recorder.record(step, values)
+        watch(step, values)
+        recorder.commit(Checkpoint(step + 1, {}, facts))
+    return Result(Outcome.FINISHED, len(_PARTS))
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """None beside those that were kept on the way."""
+    return {}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The scores beside their nulls, and how far the ranks of filters and factors agree."""
+    held = run.tables()
+    scores = run.table("scores").filter(pl.col("score") == "r_mean") if "scores" in held else None
+    return {
+        "transfers": run.config["run"],
+        "atlas": run.config["atlas"],
+        "r_mean": None if scores is None else {row["model"]: row["value"] for row in scores.to_dicts()},
+        "ranks": run.table("agreement").to_dicts() if "agreement" in held else None,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """The network, the other atlas, its rows that are used, and the map between their cell types."""
+
+    config: TransferConfig
+    subject: Subject
+    atlas: Atlas
+    index: Tensor
+    map: species.CellTypeMap
+
+    @property
+    def codes(self) -> Tensor:
+        """Sequences of the peaks that are used."""
+        return self.atlas.codes[self.index]
+
+    @property
+    def heights(self) -> Tensor:
+        """Their heights in the mapped cell types."""
+        return self.map.heights(self.atlas.heights[self.index])
+
+
+def setting_of(config: TransferConfig, store: Store) -> Setting:
+    """What a transfer is made of. Raises DataError where network, atlas and map do not fit each other."""
+    looked_at = InterpretConfig(
+        run=config.run, most_peaks=config.influence_peaks, seed=config.seed, device=config.device
+    )
+    subject = Subject(looked_at, store)
+    atlas = find_atlas(config.atlas)
+    if atlas.length != subject.atlas.length:
+        raise DataError(
+            f"the network of run {config.run} reads {subject.atlas.length} bases and the peaks of atlas "
+            f"{config.atlas!r} have {atlas.length}; build that atlas with --width {subject.atlas.length}, or train a "
+            f"network on peaks of {atlas.length} bases"
+        )
+    found = species.cell_type_map(config.pairs, subject.cell_types, atlas.cell_types)
+    index = torch.arange(len(atlas))
+    if 0 < config.most_peaks < len(atlas):
+        drawn = torch.randperm(len(atlas), generator=generator(config.seed, "transfer", "peaks"))
+        index = drawn[: config.most_peaks].sort().values
+    return Setting(config, subject, atlas, index, found)
+
+
+def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
+    """Tables scores, peaks, cell_types, map and facts."""
+    config, subject, atlas = setting.config, setting.subject, setting.atlas
+    both = subject.trained_by.strands == "augmented"
+    precision = getattr(torch, subject.trained_by.precision)
+    output = predict(subject.model, setting.codes, both_strands=both, precision=precision)
+    predicted = setting.map.predictions(output)
+    observed = setting.heights
+    draws = generator(config.seed, "transfer", "nulls")
+    rows = species.permuted_rows(observed, draws, config.permutations)
+    maps = species.permuted_maps(predicted, draws, config.permutations)
+    means = observed.mean(dim=0).expand_as(observed)
+    one_of_k = is_one_of_k(observed)
+    cases = {
+        TRANSFER: [(predicted, observed)],
+        ROWS: [(predicted, moved) for moved in rows],
+        MAP: [(moved, observed) for _, moved in maps],
+        BASELINE: [(means, observed)],
+    }
+    chosen = setting.index.numpy()
+    peaks = atlas.peaks[chosen].select("name", "chromosome", "start", "end").with_columns(
+        variance=pl.Series(observed.double().var(dim=1, correction=0).numpy()),
+        **{f"r {name}": _column(pearson_rows(*pairs[0])) for name, pairs in cases.items()},
+    )  # fmt: skip
+    return {
+        "scores": _scores(cases, one_of_k),
+        "peaks": peaks,
+        "cell_types": _cell_types(setting, predicted, observed, rows, one_of_k),
+        "map": _map(setting),
+        "facts": _facts(setting),
+    }
+
+
+def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool) -> pl.DataFrame:
+    """model, score, value (mean over the draws of a null), low and high (the least and greatest draw), draws."""
+    rows = []
+    for model, pairs in cases.items():
+        drawn = [evaluate.scores(predicted, observed, one_of_k=one_of_k) for predicted, observed in pairs]
+        for score in drawn[0]:
+            values = np.array([marks[score] for marks in drawn])
+            known = values[np.isfinite(values)]
+            told = (known.mean(), known.min(), known.max()) if len(known) else (None,) * 3
+            rows.append((model, score, *(None if t is None else float(t) for t in told), len(drawn)))
+    schema = {"model": pl.String, "score": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+              "draws": pl.Int64}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _cell_types(
+    setting: Setting, predicted: Tensor, observed: Tensor, rows: list[Tensor], one_of_k: bool
+) -> pl.DataFrame:
+    """A row a cell type: r over peaks, the least and greatest r under permuted rows, for one-of-k AUROC and AUPRC."""
+    null = torch.stack([evaluate.pearson_columns(predicted, moved) for moved in rows])
+    lineages = dict(zip(setting.atlas.cell_types, setting.atlas.lineages, strict=True))
+    held: dict[str, Any] = {
+        "cell type": list(setting.map.targets),
+        "lineage": [lineages[name] for name in setting.map.targets],
+        "stands for it": [", ".join(names) for names in setting.map.sources],
+        "r": _column(evaluate.pearson_columns(predicted, observed)),
+        "null low": _column(null.min(dim=0).values),
+        "null high": _column(null.max(dim=0).values),
+    }
+    if one_of_k:
+        ranks = [evaluate.rank_scores(predicted, observed, i) for i in range(observed.shape[1])]
+        held["AUROC"] = _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64))
+        held["AUPRC"] = _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64))
+    return pl.DataFrame(held)
+
+
+def _map(setting: Setting) -> pl.DataFrame:
+    """source, target; null on the side that has no partner."""
+    found: list[tuple[str | None, str | None]] = list(setting.config.pairs)
+    found += [(name, None) for name in setting.map.unused_sources]
+    found += [(None, name) for name in setting.map.unused_targets]
+    return pl.DataFrame(found, schema={"source": pl.String, "target": pl.String}, orient="row")
+
+
+def _facts(setting: Setting) -> pl.DataFrame:
+    ours, theirs = setting.subject.atlas, setting.atlas
+    facts = {
+        "run": setting.config.run,
+        "its atlas": ours.source or "not said",
+        "other atlas": theirs.source or "not said",
+        "simulated": "yes" if ours.simulated or theirs.simulated else "no",
+        "same atlas": "yes" if ours.digest == theirs.digest else "no",
+        "digest of the other atlas": theirs.digest,
+        "length": str(theirs.length),
+        "peaks": str(len(setting.index)),
+        "peaks of the other atlas": str(len(theirs)),
+    }
+    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})
+
+
+def _column(values: Tensor) -> pl.Series:
+    return pl.Series(values.double().numpy()).fill_nan(None)

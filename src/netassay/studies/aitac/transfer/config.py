@@ -1,0 +1,68 @@
+"""What one transfer is: a trained run, another atlas, and which cell types stand for which."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from netassay.config import Config
+
+
+class TransferConfig(Config):
+    """A trained network on another atlas, such as another species': scores, nulls, ranks of factors."""
+
+    study: ClassVar[str] = "aitac-transfer"
+    example: ClassVar[str] = (
+        "netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html"
+    )
+
+    run: str = Field("", pattern=r"^(aitac-[0-9a-f]{12})?$", examples=["aitac-0123456789ab"])
+    """Id of the run whose network is used, in the same store."""
+
+    atlas: str = Field(
+        "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
+    )
+    """The other atlas: dhs4, simulated, or an atlas folder."""
+
+    cell_types: str = Field("[]", examples=['[["B", "GM12878"]]'])
+    """The map as JSON, a list of pairs: cell type of the network, cell type of the atlas."""
+
+    most_peaks: int = Field(0, ge=0)
+    """Use no more peaks of the other atlas than this, drawn at random; 0: all of them."""
+
+    influence_peaks: int = Field(1000, ge=0)
+    """Peaks of each atlas on which the influence of the filters is found, drawn at random; 0: none, and no ranks."""
+
+    permutations: int = Field(20, ge=2, le=1000)
+    """Draws of each null."""
+
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Seed of all draws and permutations."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
+    """Where it runs: cpu, cuda or cuda:N."""
+
+    @field_validator("cell_types")
+    @classmethod
+    def _pairs(cls, text: str) -> str:
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            rows = None
+        if not isinstance(rows, list) or not all(_is_pair(row) for row in rows):
+            raise ValueError("cell_types is no JSON list of pairs of names")
+        return text
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The map: cell type of the network, cell type of the atlas."""
+        return [(source, target) for source, target in json.loads(self.cell_types)]
+
+
+def _is_pair(row: object) -> bool:
+    return isinstance(row, list) and len(row) == 2 and all(isinstance(name, str) for name in row)
+
+
+CONFIG = TransferConfig

@@ -1,0 +1,191 @@
+"""The aitac-transfer part of a report: scores beside nulls, the peaks, the cell types, the ranks of filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, scatter
+from netassay.runs import Run, State
+from netassay.studies.aitac import figures
+from netassay.studies.aitac.transfer.assay import BASELINE, MAP, ROWS, TRANSFER
+from netassay.studies.aitac.transfer.ranks import CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
+
+_NULLS = (
+    "Permuted rows: the same predictions against the heights of other peaks. Permuted map: under maps in which no cell "
+    "type keeps its own. Bars: least and greatest draw. Baseline: the mean of each cell type of the other atlas, over "
+    "these very peaks, for every peak."
+)
+_SCORES = {
+    "r_mean": "mean r across cell types", "r_median": "median r", "r_weighted": "r weighted by variance",
+    "share_above_075": "share r > 0.75", "cell_r_mean": "mean r of cell types over peaks", "accuracy": "accuracy",
+    "auroc": "AUROC", "auprc": "AUPRC", "r_undefined": "peaks without r",
+}  # fmt: skip
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """One section a transfer, in any state."""
+    if not runs:
+        return [Section("Transfer to another atlas", items=(Note("There are no transfers."),))]
+    return [_numbered(_section(run), number, len(runs) > 1, run) for number, run in enumerate(runs)]
+
+
+def _section(run: Run) -> Section:
+    notes = (
+        [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
+    )
+    text = (
+        f"The network of run {run.config['run']} on atlas {run.config['atlas']!r} ({run.id}). Peaks and cell types are "
+        "those of the other atlas; which cell type of the network stands for which is told by a map."
+    )
+    if "scores" not in run.tables():
+        return Section("Transfer to another atlas", text, (*notes, Note("No score is there yet.")))
+    held = {name: run.table(name) for name in run.tables() if name != "metrics"}
+    items: list[Any] = [
+        *notes,
+        *_warnings(held["facts"]),
+        _score_figure(held["scores"]),
+        _histogram(held["peaks"]),
+    ]
+    items += [
+        *_cell_types(held["cell_types"]),
+        _score_table(held["scores"]),
+        *_ranks(held),
+        _map_table(held["map"]),
+    ]
+    return Section("Transfer to another atlas", text, tuple(items))
+
+
+def _warnings(facts: pl.DataFrame) -> list[Note]:
+    held = dict(facts.iter_rows())
+    notes = []
+    if held["simulated"] == "yes":
+        words = "SIMULATED DATA: at least one of the two atlases was made by a program."
+        notes.append(Note(words, "warning"))
+    if held["same atlas"] == "yes":
+        words = "This is the atlas that the network was trained on: the scores hold training peaks."
+        notes.append(Note(words, "warning"))
+    return notes
+
+
+def _score_figure(scores: pl.DataFrame) -> Figure:
+    drawn = scores.filter(pl.col("score") == "r_mean").drop("score")
+    kinds = {TRANSFER: "model", ROWS: "null", MAP: "null", BASELINE: "baseline"}
+    shown = drawn.with_columns(kind=pl.col("model").replace_strict(kinds, return_dtype=pl.String))
+    value = Axis("value", title="mean r across cell types")
+    chart = forest(shown, value, "model", Axis("kind", title=" "), width=460)
+    caption = f"Mean over peaks of Pearson's r across the mapped cell types. {_NULLS}"
+    return Figure("transfer-score", "Score beside its nulls", caption, chart, shown)
+
+
+def _histogram(peaks: pl.DataFrame) -> Figure:
+    data = figures.r_histogram({name: peaks[f"r {name}"] for name in (TRANSFER, ROWS, MAP, BASELINE)})
+    r, share = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
+    undefined = peaks[f"r {TRANSFER}"].null_count()
+    caption = (
+        f"Share of {len(peaks) - undefined:,} peaks in each of 40 bins of r; {undefined:,} peaks without a defined r "
+        "are left out. Nulls: their first draw."
+    )
+    chart = lines(data, r, share, Axis("sample", title=" "), height=280)
+    return Figure("transfer-r", "Correlation of each peak", caption, chart, data)
+
+
+def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
+    low, high, nothing = pl.col("null low"), pl.col("null high"), pl.lit(None, pl.Float64)
+    columns = {
+        TRANSFER: {"value": pl.col("r"), "low": nothing, "high": nothing},
+        ROWS: {"value": (low + high) / 2, "low": low, "high": high},
+    }
+    shown = pl.concat(
+        [table.select("cell type", kind=pl.lit(name), **held) for name, held in columns.items()]
+    )
+    chart = forest(
+        shown, Axis("value", title="r over peaks"), "cell type", Axis("kind", title=" "), width=460
+    )
+    caption = "Pearson's r of each cell type over the peaks; beside it the least to the greatest r under permuted rows."
+    formats = {name: ".3f" for name, kind in table.schema.items() if kind == pl.Float64}
+    told = "Stands for it: cell types of the network, averaged."
+    return [
+        Figure("transfer-cell-types", "Score of each cell type", caption, chart, shown),
+        Table("transfer-cell-type-scores", "Cell types", told, table, formats),
+    ]
+
+
+def _score_table(scores: pl.DataFrame) -> Table:
+    shown = scores.with_columns(pl.col("score").replace(_SCORES))
+    caption = "Of nulls the mean over the draws, and the least and greatest."
+    return Table(
+        "transfer-scores", "All scores", caption, shown, dict.fromkeys(("value", "low", "high"), ".3f")
+    )
+
+
+def _map_table(table: pl.DataFrame) -> Table:
+    caption = "Cell types of the network (source) and of the other atlas (target); without a partner they are left out."
+    return Table("transfer-map", "Which cell type stands for which", caption, table)
+
+
+def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
+    if "agreement" not in held:
+        return [Note("The ranks of filters were not asked for, or are not there yet.")]
+    found = held["influence"]
+    captions = {
+        LOSS: (
+            "Mean fall of r without the filter, a point a filter. Null: what it would be on average if the heights of "
+            "the other atlas belonged to other peaks."
+        ),
+        CHANGE: (
+            "Mean squared change of the predictions without the filter. No height enters: null are the other atlas's "
+            "sequences with their dinucleotides shuffled, which tell how far the weights alone fix the order."
+        ),
+    }
+    items: list[Any] = []
+    for number, (measure, caption) in enumerate(captions.items(), start=1):
+        drawn = found.filter(pl.col("of") == FILTERS, pl.col("measure") == measure)
+        parts = [
+            drawn.select("filters", "factor", "own", pl.lit(name).alias("in"), pl.col(name).alias("other"))
+            for name in (OTHER, NULL)
+        ]
+        shown = pl.concat(parts).drop_nulls(["own", "other"])
+        log = measure == CHANGE
+        shown = shown.filter(pl.col("own") > 0, pl.col("other") > 0) if log else shown
+        own, other = (
+            Axis("own", title=f"{measure}, own atlas", log=log),
+            Axis("other", title="in the other atlas", log=log),
+        )
+        chart = scatter(shown, own, other, Axis("in", title=" "), width=460, height=340)
+        items.append(Figure(f"transfer-ranks-{number}", f"Filters by {measure}", caption, chart, shown))
+    caption = (
+        "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
+        "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
+        "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
+        "one motif, ablated together."
+    )
+    formats = dict.fromkeys(("rho", "low", "high", "p"), ".3f")
+    items.append(
+        Table("transfer-agreement", "Do the same filters matter?", caption, held["agreement"], formats)
+    )
+    items += [Note(text) for text in held["remarks"]["text"]]
+    factors = found.filter(pl.col("of") == FACTORS, pl.col("measure") == LOSS).drop("of", "measure")
+    if factors.height:
+        ranked = factors.with_columns(
+            pl.col("own").rank("ordinal", descending=True).alias("rank in own"),
+            pl.col(OTHER).rank("ordinal", descending=True).alias("rank in other"),
+        ).sort("rank in own", nulls_last=True)
+        told = "Loss of r without all filters of the factor, in either atlas."
+        formats = dict.fromkeys(("own", OTHER, NULL), ".4f")
+        items.append(Table("transfer-factors", "Factors in either atlas", told, ranked, formats))
+    return items
+
+
+def _numbered(section: Section, number: int, several: bool, run: Run) -> Section:
+    """Names of figures and tables are unique on a page."""
+    if not several:
+        return section
+    items = tuple(
+        replace(item, name=f"{item.name}-{number + 1}") if isinstance(item, Figure | Table) else item
+        for item in section.items
+    )
+    return replace(section, title=f"{section.title} ({run.id})", items=items)

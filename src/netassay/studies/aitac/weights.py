@@ -1,0 +1,177 @@
+"""The network of a run, with the weights it has kept, and a run that others begin with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay.errors import ConfigError, DataError, ModelError, RunDamaged, StoreError
+from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics.seeds import generator
+from netassay.runs import Run, Store
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.fit import group_of, network
+from netassay.studies.aitac.interpret.reduced import reduced_network
+
+# the study whose runs tell which filters are reproducible, and the table in which they do
+_INTERPRETATION, _TABLE = "aitac-interpret", "reproducible_filters"
+_SIZES = ("n_filters", "n_channels", "n_hidden", "first_activation")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A trained network and those of its filters (their numbers, ascending) with which a run begins."""
+
+    run: Run
+    model: AITAC
+    filters: tuple[int, ...]
+    digest: str
+    """SHA-256 of the weights and the chosen filters, so that a resumed run can tell that neither has changed."""
+
+    def reduced(self) -> AITAC:
+        """The network at the beginning of the run."""
+        return reduced_network(self.model, self.filters)
+
+
+def config_of(run: Run) -> AitacConfig:
+    """The config of a run of this study."""
+    return AitacConfig.from_mapping(run.config, where=str(run.folder))
+
+
+def trained(run: Run, *, length: int | None = None) -> AITAC:
+    """The network of a run with the weights of its best epoch so far, in evaluation mode.
+
+    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError where no
+    epoch is over.
+    """
+    config = config_of(run)
+    checkpoint = run.checkpoint()
+    best = group_of(checkpoint.tensors, "best") if checkpoint else {}
+    if not best:
+        raise DataError(
+            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume "
+            f"{run.folder}"
+        )
+    if length is None:
+        length = int(dict(run.table("atlas").iter_rows())["length"])
+    # a reduced network has fewer filters than its config, which is that of the whole one, says
+    held = config.replace(n_filters=len(best["convolution1.bias"]))
+    model = network(held, outputs=len(best["output.bias"]), length=length)
+    model.load_state_dict(best)
+    return model.eval()
+
+
+def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
+    """What the run of `config` begins with; None for random first weights.
+
+    Raises ConfigError, DataError or ModelError where there is no such run, filter, or the network does not fit.
+    """
+    if not config.start_from:
+        if config.filters != "all":
+            raise ConfigError(
+                f"filters = {config.filters!r} are chosen from a trained network; give its run: start_from"
+            )
+        return None
+    run = _opened(config.start_from)
+    if run.study != config.study:
+        raise DataError(
+            f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}"
+        )
+    model = trained(run, length=length)
+    _check(config, config_of(run), model, outputs)
+    filters = _chosen(config, run, model.n_filters)
+    return Start(run, model, filters, _digest(model.state_dict(), filters))
+
+
+def reduced_config(
+    run: Run, filters: str = "reproducible", *, epochs: int = 10, learning_rate: float = 1e-4, seed: int = 0
+) -> AitacConfig:
+    """The config of a run that begins with the trained network of `run` and only the chosen first-layer filters.
+
+    The first layer is frozen, the rest trained on for `epochs` at a constant `learning_rate` (Maslova et al. 2020);
+    all else is as in `run`. `filters`: "all", "1,5,9", "random:20" or "reproducible".
+    """
+    return config_of(run).replace(
+        start_from=str(run.folder), filters=filters, epochs=epochs, learning_rate=learning_rate, seed=seed,
+        schedule="constant",
+    )  # fmt: skip
+
+
+def _opened(folder: str) -> Run:
+    try:
+        return Run.open(Path(folder))
+    except RunDamaged:
+        raise
+    except StoreError as cause:
+        raise DataError(f"start_from: {cause}") from None
+
+
+def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) -> None:
+    own = {key: (getattr(config, key), getattr(other, key)) for key in _SIZES}
+    if wrong := [
+        f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there
+    ]:
+        raise ModelError(
+            f"start_from = {config.start_from!r} holds another network: {'; '.join(wrong)}; give its sizes, or let "
+            f"netassay reduce {config.start_from} take them over"
+        )
+    if model.reverse_complement != (config.strands == "averaged"):
+        raise ModelError(f"strands = {config.strands!r}, and the network of start_from has {other.strands!r}")
+    if len(model.output.bias) != outputs:
+        raise ModelError(
+            f"atlas {config.atlas!r} has {outputs} cell types, the network of start_from {len(model.output.bias)} "
+            "outputs; give the atlas it was trained on"
+        )
+
+
+def _chosen(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
+    words = config.filters
+    if words == "all":
+        return tuple(range(n_filters))
+    if words == "reproducible":
+        numbers = _reproducible(run)
+    elif words.startswith("random:"):
+        count = int(words.removeprefix("random:"))
+        if count > n_filters:
+            raise ConfigError(f"filters = {words!r}: the network of start_from has {n_filters} filters")
+        numbers = torch.randperm(n_filters, generator=generator(config.seed, "filters"))[:count].tolist()
+    else:
+        numbers = [int(word) for word in words.split(",")]
+    return tuple(sorted(set(numbers)))
+
+
+def _reproducible(run: Run) -> list[int]:
+    """Filters that an interpretation of the run in the same store found reproducible; all that tell must agree."""
+    told = {}
+    for other in Store(run.folder.parent).runs():
+        if other.study == _INTERPRETATION and other.config["run"] == run.id and _TABLE in other.tables():
+            table = other.table(_TABLE).filter(pl.col("run") == run.id, "reproducible")
+            told[other.id] = table["filter"].to_list()
+    if not told:
+        raise DataError(
+            f"no interpretation in {run.folder.parent} tells which filters of run {run.id} are reproducible; make it: "
+            f"netassay interpret {run.folder} --ensemble --only reproducible"
+        )
+    if len({tuple(numbers) for numbers in told.values()}) > 1:
+        raise DataError(
+            f"interpretations {', '.join(told)} tell different reproducible filters of run {run.id}; delete all "
+            'but one, or give numbers, as in filters = "1,5,9"'
+        )
+    (numbers,) = {tuple(numbers) for numbers in told.values()}
+    if not numbers:
+        raise DataError(f'no filter of run {run.id} is reproducible; give numbers, as in filters = "1,5,9"')
+    return list(numbers)
+
+
+def _digest(weights: Mapping[str, Tensor], filters: tuple[int, ...]) -> str:
+    held = hashlib.sha256(repr(filters).encode())
+    for name, tensor in weights.items():
+        held.update(name.encode())
+        held.update(tensor.contiguous().numpy().tobytes())
+    return held.hexdigest()

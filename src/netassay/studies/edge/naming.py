@@ -1,0 +1,113 @@
+"""How runs are told apart in legends, panels and tables: by what differs between them, and by no more than that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from netassay.reporting import Axis
+from netassay.runs import Run
+from netassay.studies.edge.config import OPTIMISER_SETTINGS
+
+_WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
+_BASE = "base"
+_SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose values need no key before them
+
+# keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
+# what belongs to a network and its data, then the step size
+_FOLLOWING = (
+    "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
+    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "step_size",
+)  # fmt: skip
+
+
+class Names(NamedTuple):
+    """Run -> its name, in the order of the values; `axis` what the names are of; `following` keys that are in no name.
+
+    `grid` maps a run to the panel and series it is drawn in, where runs differ in two keys and fill the table of both;
+    `series` is what the series are of.
+    """
+
+    axis: Axis
+    of: dict[Run, str]
+    following: tuple[str, ...]
+    grid: dict[Run, tuple[str, str]]
+    series: str
+
+
+def told_apart(runs: Sequence[Run]) -> Names:
+    """Names of runs, by the config keys in which they differ, and by the store where another has the same config."""
+    differing = [key for key in runs[0].config if len({str(run.config.get(key)) for run in runs}) > 1]
+    keys = _needed(runs, differing)
+    ordered = sorted(runs, key=lambda run: tuple(_sortable(run.config.get(key)) for key in keys))
+    axis, named = _named(ordered, keys)
+    counted = Counter(named.values())
+    names = {
+        run: name if counted[name] == 1 else f"{name} ({run.folder.parent})" for run, name in named.items()
+    }
+    following = tuple(key for key in differing if key not in keys)
+    grid, series = _grid(ordered, keys) if len(counted) == len(runs) else ({}, "")
+    return Names(axis, names, following, grid, series)
+
+
+def value(held: object) -> str:
+    """All digits: two values that differ must not become one line."""
+    return repr(held).removesuffix(".0") if isinstance(held, float) else str(held)
+
+
+def _needed(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+    """The keys without those that tell nothing more than the others."""
+    kept = list(keys)
+    apart = _distinct(runs, kept)
+    for key in _FOLLOWING:
+        rest = [other for other in kept if other != key]
+        if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
+            kept = rest
+    # an architecture is named before its step size
+    return sorted(kept, key=lambda key: _FOLLOWING.index(key) if key in _FOLLOWING else -1)
+
+
+def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:
+    return len({tuple(str(run.config.get(key)) for key in keys) for run in runs})
+
+
+def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, str]]:
+    if len(keys) <= 1:
+        key = keys[0] if keys else "step_size"
+        title = _WORDS.get(key, key.replace("_", " "))
+        return Axis("run", title=title), {run: value(run.config.get(key)) for run in runs}
+    usual = {key: Counter(value(run.config.get(key)) for run in runs).most_common(1)[0][0] for key in keys}
+    changed = {
+        run: [key for key in keys if value(run.config.get(key)) != usual[key]] if len(keys) > 2 else keys
+        for run in runs
+    }
+    if len(keys) > 2 and max(map(len, changed.values())) > 1:
+        changed = dict.fromkeys(runs, keys)  # no series of single changes: all is said
+    return Axis("run"), {
+        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE
+        for run, own in changed.items()
+    }
+
+
+def _grid(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Run, tuple[str, str]], str]:
+    if len(keys) != 2:
+        return {}, ""
+    # panels for the key of more values, so that the lines of one panel are few
+    first, second = sorted(keys, key=lambda key: -_distinct(runs, [key]))
+    if _distinct(runs, [first]) * _distinct(runs, [second]) != len(runs):
+        return {}, ""
+    places: Mapping[Run, tuple[object, object]] = {
+        run: (run.config.get(first), run.config.get(second)) for run in runs
+    }
+    title = _WORDS.get(second, second.replace("_", " "))
+    return {run: (_said(first, a), value(b)) for run, (a, b) in places.items()}, title
+
+
+def _said(key: str, held: object) -> str:
+    return value(held) if key in _SPEAKING else f"{key} {value(held)}"
+
+
+def _sortable(held: object) -> tuple[int, float, str]:
+    number = isinstance(held, int | float)
+    return (0, float(held), "") if number else (1, 0.0, str(held))  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""Sequences as data of the edge study: text as token ids, DNA as one-hot rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+
+from netassay.errors import DataError
+from netassay.formats.bases import one_hot
+from netassay.formats.corpus import TOPICS, read_in_parts
+from netassay.formats.dhs4 import CELL_TYPES, LENGTH, read_sites
+from netassay.formats.documents import Documents
+from netassay.formats.text import Unit
+from netassay.numerics.seeds import generator
+from netassay.studies.edge.data import Data, Examples
+
+TOKENS = 10
+"""First tokens of each document: the experiment of Madden, Fox, Thrampoulidis (2025), section 7."""
+
+HELD_OUT = "chr1"
+"""The chromosome whose DNA is for testing: neighbouring sites never stand on both sides."""
+
+
+def text(path: str | None, examples: int, test_examples: int) -> Data:
+    """The first `TOKENS` tokens of documents, each position but the last to predict the next; inputs are token ids.
+
+    A document is a line of Python's help topics, or of the file at `path` (of JSON lines or a table: a row), its tokens
+    runs of word characters and of what is neither those nor blank. The first documents that are long enough are for
+    training, those after them for testing; shorter ones on the way are left out and counted. Tokens are numbered as
+    they come up in both sets, so `classes` is the vocabulary of both.
+    """
+    source = TOPICS if path is None else path
+    kept, left_out = _long_enough(source, examples + test_examples)
+    if len(kept) < examples:
+        raise DataError(
+            f"{source}: holds {len(kept)} lines of {TOKENS} tokens or more for training, {examples} are asked for; set "
+            f"examples = {len(kept)}"
+        )
+    words, names = np.unique(kept, return_inverse=True)
+    rows = torch.from_numpy(names.reshape(kept.shape).astype(np.int64))
+    sets = (rows[:examples], rows[examples:])
+    train, test = (Examples(rows[:, :-1].contiguous(), rows[:, 1:].contiguous()) for rows in sets)
+    return Data(train, test, classes=len(words), left_out=left_out)
+
+
+def _long_enough(source: str, wanted: int) -> tuple[np.ndarray, dict[str, int]]:
+    """The first `wanted` documents of at least TOKENS tokens, (n, TOKENS); how many were left out before, and why."""
+    left_out: Counter[str] = Counter()
+    found: list[np.ndarray] = []
+    document: Unit | None = "line" if source == TOPICS else None
+    for part in read_in_parts(source, document=document, limit=TOKENS, skipped=left_out):
+        rows, short = _rows(part, wanted - sum(map(len, found)))
+        found.append(rows)
+        left_out[f"shorter than {TOKENS} tokens"] += short
+        if sum(map(len, found)) == wanted:
+            break
+    return np.concatenate(found or [np.empty((0, TOKENS), np.int64)]), dict(left_out)
+
+
+def _rows(documents: Documents, wanted: int) -> tuple[np.ndarray, int]:
+    """At most `wanted` long documents, and how many short ones stand before the last of them."""
+    long = documents.lengths >= TOKENS
+    chosen = np.flatnonzero(long)[:wanted]
+    looked_at = int(chosen[-1]) + 1 if len(chosen) == wanted and wanted else len(documents)
+    tokens = documents.select(long & (np.arange(len(long)) < looked_at)).tokens
+    return tokens.reshape(-1, TOKENS), looked_at - len(chosen)
+
+
+def dhs4(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
+    """Human DNase sites of 200 bases, class the one cell type of four in which each is open (`formats.dhs4`).
+
+    Rows are one-hot, A, C, G, T (as images: four rows of 200), in one fixed permutation; the sites of `HELD_OUT` are
+    for testing.
+    """
+    sites = read_sites()
+    order = torch.randperm(len(sites.codes), generator=generator(0, "dhs4")).numpy()
+    held_out = (sites.table["chr"] == HELD_OUT).to_numpy()[order]
+    classes = sites.table.select(*CELL_TYPES).to_numpy().argmax(axis=1)
+    train, test = (
+        Examples(
+            one_hot(torch.from_numpy(sites.codes[chosen]), dtype).flatten(1),
+            torch.from_numpy(classes[chosen].astype(np.int64)),
+        )
+        for chosen in (order[~held_out][:examples], order[held_out][:test_examples])
+    )
+    return Data(train, test, classes=len(CELL_TYPES), image=(1, 4, LENGTH))

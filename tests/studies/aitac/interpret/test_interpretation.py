@@ -1,0 +1,119 @@
+"""The frame around the chapters: order, tables kept, reasons told, resumption; with two chapters made for the test."""
+
+import json
+import sys
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+from netassay.cli import main
+from netassay.errors import ConfigError, DataError, Interrupted
+from netassay.interpreting import interpret, repetitions
+from netassay.performing import perform, resume, summarise
+from netassay.presenting import report
+from netassay.reporting import Note, Section
+from netassay.runs import Run, State, Store
+from netassay.studies.aitac.config import tiny
+from netassay.studies.aitac.interpret import chapters
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    config = tiny().replace(peaks=200, epochs=1)
+    store = tmp_path_factory.mktemp("store")
+    return [perform(config.replace(seed=seed), store, threads=1) for seed in (0, 1)]
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Chapters first and second, which needs it, and broken; the calls are counted."""
+    calls = []
+
+    def first(subject, config):
+        calls.append("first")
+        return {"heights": pl.DataFrame({"mean": subject.heights.mean(1).tolist()})}
+
+    def second(subject, config):
+        calls.append("second")
+        draw = subject.generator("second").initial_seed()
+        return {"sum": pl.DataFrame({"sum": [subject.earlier("first", "heights")["mean"].sum() + draw % 7]})}
+
+    def broken(subject, config):
+        calls.append("broken")
+        raise DataError("no peak is <b>good</b> enough")
+
+    def section(tables, config):
+        return Section("Made", "", (Note(f"sum {next(iter(tables.values()))[0, 0]}"),))
+
+    for function, needs in ((first, ()), (second, ("first",)), (broken, ())):
+        module = ModuleType(function.__name__)
+        module.NEEDS, module.tables, module.section = needs, function, section
+        monkeypatch.setitem(sys.modules, f"{chapters.__name__}.{function.__name__}", module)
+    monkeypatch.setattr(chapters, "CHAPTERS", ("first", "broken", "second"))
+    return calls
+
+
+def test_chapters_are_kept_and_a_broken_one_says_why(trained, made, tmp_path):
+    run = interpret(trained[0], threads=1)
+    assert run.state is State.FINISHED
+    assert made == ["first", "broken", "second"]
+    assert len(run.table("first_heights")) > 10
+    assert run.verify() == []
+    told = summarise(run)
+    json.dumps(told)
+    assert told["chapters"]["broken"] == "no peak is <b>good</b> enough"
+    page = report([run], tmp_path / "page.html").read_text()
+    assert "no peak is &lt;b&gt;good&lt;/b&gt; enough" in page
+    interpret(trained[0], threads=1)
+    assert len(made) == 3
+
+
+def test_what_a_chapter_needs_is_made_with_it(trained, made):
+    run = interpret(trained[0], only="second", threads=1)
+    assert made == ["first", "second"]
+    assert "broken_note" not in run.tables()
+
+
+def test_a_stopped_interpretation_goes_on_to_the_same_numbers(trained, made):
+    whole = interpret(trained[0], most_peaks=15, seed=1, threads=1)
+    wanted = whole.table("second_sum")
+    Store(whole.folder.parent).delete([whole.id])
+    made.clear()
+
+    def stop(step, values):
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        interpret(trained[0], most_peaks=15, seed=1, threads=1, watch=stop)
+    run = Run.open(whole.folder)
+    assert run.state is State.INTERRUPTED
+    again = resume(run.folder, threads=1)
+    assert again.state is State.FINISHED
+    assert made == ["first", "broken", "broken", "second"], "the first chapter is not made twice"
+    assert again.table("second_sum").equals(wanted)
+
+
+def test_peers_are_repetitions_in_the_same_store(trained, made, tmp_path):
+    assert [run.id for run in repetitions(trained[0])] == [trained[1].id]
+    run = interpret(trained[0], [trained[1]], only="first", threads=1)
+    assert run.config["peers"] == trained[1].id
+    with pytest.raises(ConfigError, match="is given twice"):
+        interpret(trained[0], [trained[0]])
+    other = perform(tiny().replace(peaks=210, epochs=1), tmp_path, threads=1)
+    with pytest.raises(ConfigError, match="same store"):
+        interpret(trained[0], [other])
+    odd = perform(tiny().replace(peaks=210, epochs=1), trained[0].folder.parent, threads=1)
+    with pytest.raises(DataError, match="another atlas"):
+        interpret(trained[0], [odd])
+
+
+def test_unknown_chapters_and_runs_are_refused(trained, made, capsys):
+    with pytest.raises(ConfigError, match="there is no chapter 'secnd'; did you mean 'second'"):
+        interpret(trained[0], only="secnd")
+    store = ["--store", str(trained[0].folder.parent)]
+    assert main(["interpret", trained[0].id[:9], "--only", "first", *store, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["interprets"] == trained[0].id
+    assert main(["interpret", "nothing", *store]) == 2
+    assert "no run 'nothing'" in capsys.readouterr().err
