@@ -26,10 +26,10 @@ LEAST_BITS = 4.0
 MOST_COLUMNS = 22
 """Longer targets are cut to their most informative stretch: noise finds something in a long profile."""
 
-_AT_ONCE = 60  # queries
-
 NAMED = 0.05
 """A filter is called after its best match only below this q."""
+
+_AT_ONCE = 60  # queries
 
 PAIRS = {
     "query": pl.Int64, "target": pl.Int64, "p": pl.Float64, "offset": pl.Int64, "orientation": pl.String,
