@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from netassay.cli.assay import Store
-from netassay.cli.predict import ENDINGS, encoded
+from netassay.cli.output import require_ending, write_table
 from netassay.errors import ConfigError
 
 
@@ -39,16 +39,14 @@ def variants(
 
     Example: netassay variants aitac-1a2b3c --vcf gwas.vcf --genome hg38.fa --out effects.tsv
     """
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
+    require_ending(out)
     if null < 0:
         raise ConfigError(f"--null {null}: give 0 or more random changes")
     from netassay.cli.results import find_run
-    from netassay.runs.disk import write_durably
     from netassay.studies.aitac.interpret.variants import variant_effects
 
     made = variant_effects(find_run(run, store), vcf, genome, mismatches=mismatches, null=null)
-    write_durably(out, encoded(made.table(), out.suffix.lower()))
+    write_table(out, made.table())
     for reason, count in made.dropped.items():
         print(f"{count:,} left out: {reason}", file=sys.stderr)
     print(out)

@@ -66,8 +66,8 @@ def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, w
 
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
     once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by the name with
-    or without "chr". Raises DataError for files that are neither, letters that are none of DNA, and an index that does not
-    fit its file; ExtraMissing for 2bit without the extra.
+    or without "chr". Raises DataError for files that are neither, letters that are none of DNA, and an index that
+    does not fit its file; ExtraMissing for 2bit without the extra.
     """
     n = len(chromosomes)
     codes = np.full((n, width), UNKNOWN, np.uint8)
@@ -267,6 +267,7 @@ def _refuse_prelude(path: Path, body: list[bytes]) -> None:
     text = b"".join(body)
     if text.strip():
         line = text[: len(text) - len(text.lstrip())].count(b"\n")
+        begin = text.strip()[:30].decode("utf-8", "replace")
         raise DataError(
-            f"{path}:{max(line, 1)}: begins with {text.strip()[:30]!r}; a FASTA file begins with '>' and a name"
+            f"{path}:{max(line, 1)}: begins with {begin!r}; a FASTA file begins with '>' and a name"
         )

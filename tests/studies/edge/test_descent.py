@@ -204,11 +204,11 @@ def test_the_field_s_network_climbs_to_the_edge_and_hovers_there():
     assert 0.95 <= found["edge"].ratio_median <= 1.10
 
 
-@pytest.mark.parametrize(("optimiser", "step_size"), [("gd", 0.6), ("adam", 0.02)])
-def test_the_identities_of_the_layers_hold_at_every_recorded_step(optimiser, step_size):
+def test_the_identities_of_the_layers_hold_at_every_recorded_step():
     """Interlacing of H and of G, the sum bound on G, shares that sum to one: over sharpening, crossing and edge."""
-    config = SMALL.replace(optimiser=optimiser, step_size=step_size, steps=40, curvature_every=8, gauss_newton=True,
-                           tolerance=1e-4, alignment=True)  # fmt: skip
+    config = SMALL.replace(
+        step_size=0.6, steps=40, curvature_every=8, gauss_newton=True, tolerance=1e-4, alignment=True
+    )
     memory = Memory()
     assay(config, memory)
     looks = [values for values in memory.steps.values() if ("sharpness", "") in values]
@@ -228,6 +228,5 @@ def test_the_identities_of_the_layers_hold_at_every_recorded_step(optimiser, ste
         assert seen[("directional_sharpness", "")] <= seen[("sharpness", "")] + slack
         norms = [seen[("gradient_norm", layer)] ** 2 for layer in layers]
         assert sum(norms) == pytest.approx(seen[("gradient_norm", "")] ** 2)
-    if optimiser == "gd":
-        ratios = [seen[("edge_ratio", "")] for seen in looks]
-        assert min(ratios) < 1 < max(ratios)
+    ratios = [seen[("edge_ratio", "")] for seen in looks]
+    assert min(ratios) < 1 < max(ratios)

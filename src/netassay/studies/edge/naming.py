@@ -25,13 +25,15 @@ _FOLLOWING = (
 class Names(NamedTuple):
     """Run -> its name, in the order of the values; `axis` what the names are of; `following` keys that are in no name.
 
-    `grid` maps a run to the panel and series it is drawn in, where runs differ in two keys and fill the table of both.
+    `grid` maps a run to the panel and series it is drawn in, where runs differ in two keys and fill the table of both;
+    `series` is what the series are of.
     """
 
     axis: Axis
     of: dict[Run, str]
     following: tuple[str, ...]
     grid: dict[Run, tuple[str, str]]
+    series: str
 
 
 def told_apart(runs: Sequence[Run]) -> Names:
@@ -45,7 +47,8 @@ def told_apart(runs: Sequence[Run]) -> Names:
         run: name if counted[name] == 1 else f"{name} ({run.folder.parent})" for run, name in named.items()
     }
     following = tuple(key for key in differing if key not in keys)
-    return Names(axis, names, following, _grid(ordered, keys) if len(counted) == len(runs) else {})
+    grid, series = _grid(ordered, keys) if len(counted) == len(runs) else ({}, "")
+    return Names(axis, names, following, grid, series)
 
 
 def value(held: object) -> str:
@@ -87,17 +90,18 @@ def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, st
     }
 
 
-def _grid(runs: Sequence[Run], keys: Sequence[str]) -> dict[Run, tuple[str, str]]:
+def _grid(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Run, tuple[str, str]], str]:
     if len(keys) != 2:
-        return {}
+        return {}, ""
     # panels for the key of more values, so that the lines of one panel are few
     first, second = sorted(keys, key=lambda key: -_distinct(runs, [key]))
     if _distinct(runs, [first]) * _distinct(runs, [second]) != len(runs):
-        return {}
+        return {}, ""
     places: Mapping[Run, tuple[object, object]] = {
         run: (run.config.get(first), run.config.get(second)) for run in runs
     }
-    return {run: (_said(first, a), _said(second, b)) for run, (a, b) in places.items()}
+    title = _WORDS.get(second, second.replace("_", " "))
+    return {run: (_said(first, a), value(b)) for run, (a, b) in places.items()}, title
 
 
 def _said(key: str, held: object) -> str:

@@ -89,7 +89,7 @@ def _drawn(data: pl.DataFrame, y: Axis, told: Names, rules: Sequence[Rule] = ())
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
-        step, y, Axis("panel"), Axis("series"), rules=rules, columns=3, width=200, height=150,
+        step, y, Axis("panel"), Axis("series", title=told.series), rules=rules, columns=3, width=200, height=150,
     )  # fmt: skip
 
 

@@ -158,7 +158,12 @@ def _rules(picture: Picture, names: Mapping[Run, str]) -> list[Rule]:
     else:
         limits = {name: edge for run, name in names.items() if (edge := limit(run)) is not None}
     several = len(names) > 1
-    return [Rule(edge, f"edge {edge:.3g}", panel=name if several else None) for name, edge in limits.items()]
+    return [
+        Rule(
+            edge, f"edge {edge:,.0f}" if edge >= 1000 else f"edge {edge:.3g}", panel=name if several else None
+        )
+        for name, edge in limits.items()
+    ]
 
 
 def _chart(data: pl.DataFrame, picture: Picture, axis: Axis, rules: Sequence[Rule]) -> alt.TopLevelMixin:

@@ -121,25 +121,3 @@ def test_patterns_become_motifs(monkeypatch):
     monkeypatch.setitem(sys.modules, "modiscolite", None)
     with pytest.raises(ExtraMissing, match=r"netassay\[modisco\]"):
         modisco.find_patterns(Attributions("gradient", sequences(2, 30), torch.zeros(2, 4, 30)))
-
-
-def test_letters_hang_below_the_line_where_they_lower():
-    from netassay.reporting.letters import outline, signed_letters
-
-    data = pl.DataFrame(
-        {"at": [3, 4, 5], "base": ["A", "N", "T"], "value": [1.0, 5.0, -2.0], "panel": ["p"] * 3}
-    )
-    chart = signed_letters(
-        data, position="at", letter="base", value="value", panel="panel", title="contribution"
-    )
-    rows = pl.DataFrame(next(iter(chart.to_dict()["datasets"].values())))
-    assert set(rows["letter"]) == {"A", "T"}
-    a, t = (rows.filter(letter=letter) for letter in "AT")
-    assert (a["y"].min(), a["y"].max(), t["y"].min(), t["y"].max()) == (0, 1, -2, 0)
-    assert (a["x"].min(), a["x"].max()) == (2.53, 3.47)
-    for letter in "ACGT":
-        corners = torch.tensor(outline(letter))
-        assert corners.min() >= -1e-6
-        assert corners.max() <= 1 + 1e-6
-    with pytest.raises(DataError, match="no column 'score'"):
-        signed_letters(data, position="at", letter="base", value="score", panel="panel", title="x")

@@ -162,7 +162,7 @@ def test_what_is_missing_is_said(store, tmp_path, fasta):
         tables(store)
     with pytest.raises(DataError, match=r"nowhere\.bed: cannot be read"):
         tables(store, chip=str(tmp_path / "nowhere.bed"))
-    with pytest.raises(DataError, match="no factor 'RUNX9'; did you mean 'RUNX1'"):
+    with pytest.raises(DataError, match="is called 'RUNX9'; did you mean 'RUNX1'"):
         tables(store, chip=str(fasta), chip_factor="RUNX9")
     with pytest.raises(DataError, match="peaks of 60 bases have no 40 words of 24 bases"):
         tables(store, chip=str(fasta), chip_words=40)

@@ -12,14 +12,12 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from scipy import stats
 from torch import Tensor
 
-from netassay.config import did_you_mean
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.formats.motifs import Motifs
 from netassay.studies.aitac.interpret import ranking
 
 _AT_ONCE = 1_024
-_LISTED = 30  # names that a message lists
 
 
 def associations(
@@ -113,12 +111,9 @@ def factor_motif(database: Motifs, factor: str) -> Motifs:
         wanted = factor if words is database.names else factor.casefold()
         if wanted in words:
             return database.select([words.index(wanted)])
-    known = [*database.titles, *database.names]
-    raise DataError(
-        f"the database of motifs has no factor {factor!r}; {did_you_mean(factor.upper(), known)}"
-        if len(known) < _LISTED or difflib.get_close_matches(factor.upper(), known, n=1)
-        else f"the database of {len(database)} motifs has no factor {factor!r}; give an id or a name of it"
-    )
+    near = difflib.get_close_matches(factor.upper(), [*database.titles, *database.names], n=1)
+    advice = f"did you mean {near[0]!r}?" if near else "give the name or id of one of them"
+    raise DataError(f"none of the {len(database)} motifs of the database is called {factor!r}; {advice}")
 
 
 def gc_content(codes: UInt8[Tensor, "n length"]) -> Float64[np.ndarray, " n"]:
@@ -126,31 +121,6 @@ def gc_content(codes: UInt8[Tensor, "n length"]) -> Float64[np.ndarray, " n"]:
     known = (codes < 4).sum(dim=1).double()
     strong = ((codes == 1) | (codes == 2)).sum(dim=1).double()
     return torch.where(known > 0, strong / known.clamp(min=1), 0.5).numpy()
-
-
-def random_filters(
-    values: Float[np.ndarray, "n filters"],
-    chosen: Bool[np.ndarray, " filters"],
-    marked: Bool[np.ndarray, " n"],
-    strata: list[Bool[np.ndarray, " n"]],
-    draws: torch.Generator,
-    times: int,
-) -> Float64[np.ndarray, " times"]:
-    """Stratified areas of sums over as many filters as are `chosen`, drawn from the others: what any filters reach.
-
-    Empty if fewer others are left than are chosen.
-    """
-    count, others = int(chosen.sum()), np.flatnonzero(~chosen)
-    if not count or len(others) < count:
-        return np.empty(0)
-    sums = np.stack(
-        [
-            values[:, others[torch.randperm(len(others), generator=draws)[:count].numpy()]].sum(axis=1)
-            for _ in range(times)
-        ],
-        axis=1,
-    )
-    return ranking.stratified(sums, marked, strata).auroc
 
 
 def check_marks(marked: Bool[np.ndarray, " n"]) -> None:

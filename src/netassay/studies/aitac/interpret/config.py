@@ -73,13 +73,13 @@ class InterpretConfig(Config):
     attribution_cell_types: int = Field(8, ge=1)
     """Contributions are shown for so many cell types, those with most well-predicted peaks."""
 
-    attribution_peaks: int = Field(20, ge=1)
+    attribution_peaks: int = Field(10, ge=1)
     """Best predicted peaks of each of them on which methods are compared."""
 
     attribution_logos: int = Field(1, ge=1)
     """Of these so many are drawn."""
 
-    attribution_references: int = Field(10, ge=1)
+    attribution_references: int = Field(5, ge=1)
     """Shuffled forms of each sequence that DeepLIFT/SHAP and integrated gradients compare it with."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
@@ -112,7 +112,8 @@ class InterpretConfig(Config):
 
     # binding
     chip: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["peaks.narrowPeak", "peaks.fa.gz"])
-    """ChIP-seq to compare with: regions (BED, narrowPeak; of the atlas's assembly) or sequences (FASTA); none: left out."""
+    """ChIP-seq to compare with: regions (BED or narrowPeak, of the atlas's assembly) or sequences (FASTA); none: left
+    out."""
 
     chip_factor: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["SPI1", "MA0080.7"])
     """Its factor, by the name or id of a motif of the database; filters like that motif are compared with it."""
@@ -131,9 +132,6 @@ class InterpretConfig(Config):
     """What takes an ablated filter's place: its mean over the peaks at the same place, nought, or what the published
     analysis put there (a mean before pooling and batch norm)."""
 
-    name_q: float = Field(0.05, gt=0, le=1)
-    """A filter counts to the factor whose motif it matches best below this q-value."""
-
     screening: bool = False
     """Influence in 16 bits: faster, ranks nearly the same."""
 
@@ -143,6 +141,9 @@ class InterpretConfig(Config):
 
     site_share: float = Field(0.2, gt=0, lt=1)
     """A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+
+    pair_reach: int = Field(50, ge=3)
+    """A peak has both sites of a pair only where they are so many bases apart or less; the second layer sees 51."""
 
     permutations: int = Field(5000, ge=1, le=1_000_000)
     """Permutations of the test of a pair."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
+import altair as alt
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from netassay.errors import DataError, ExtraMissing
 from netassay.formats.bases import decode
 from netassay.nets.sequence_cnn import AITAC
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest
-from netassay.reporting.letters import signed_letters
+from netassay.reporting.logo import BASES, logo
 from netassay.studies.aitac.interpret.attribute import METHODS, Method, attribute
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.readout import contrast
@@ -26,6 +28,7 @@ from netassay.studies.aitac.losses import pearson_rows
 NEEDS: tuple[str, ...] = ()
 
 _SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and beside them
+_STEPS = 20  # of integrated gradients from each reference: they take most of the chapter's time
 _QUICK: tuple[Method, ...] = ("gradient", "mutagenesis")
 _KINDS = {
     "trained": "two methods",
@@ -132,6 +135,7 @@ def _of(
             output=contrast(output, many) if many > 1 else output,
             both_strands=subject.trained_by.strands == "augmented",
             references=config.attribution_references,
+            steps=_STEPS,
             # what the sum of contributions misses is told, not refused
             tolerance=math.inf,
             generator=subject.generator("references"),
@@ -245,23 +249,24 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
 def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
     lead = {(row["peak"], row["cell type"]): row["predicted lead"] for row in peaks.iter_rows(named=True)}
-    frames = []
+    panels = []
     for (peak, cell_type), held in bases.group_by("peak", "cell type", maintain_order=True):
         many = min(_SHOWN, len(held))
-        sums = held["mutagenesis"].abs().rolling_sum(many)
-        end = int(sums.arg_max() or many - 1)
+        end = int(held["mutagenesis"].abs().rolling_sum(many).arg_max() or many - 1)
+        shown = held[max(0, end - many + 1 - _FLANK) : end + 1 + _FLANK]
+        heights = np.zeros((4, len(shown)))
+        for column, (base, value) in enumerate(shown.select("base", "mutagenesis").iter_rows()):
+            if base in BASES:
+                heights[BASES.index(base), column] = value
+        drawn = logo(heights, title="contribution", domain=None, first=shown["position"][0], height=84)
         words = f"{cell_type}: {peak} (lead {lead[(peak, cell_type)]:.2f})"
-        frames.append(
-            held[max(0, end - many + 1 - _FLANK) : end + 1 + _FLANK].with_columns(panel=pl.lit(words))
-        )
-    shown = pl.concat(frames)
-    chart = signed_letters(
-        shown, position="position", letter="base", value="mutagenesis", panel="panel", title="contribution"
-    )
+        panels.append(drawn.properties(title=alt.Title(words, frame="group")))
+    chart = alt.vconcat(*panels, spacing=18)
     caption = (
         f"The {_SHOWN} bases that contribute most, and {_FLANK} to either side, of the best predicted peak of each "
         "cell type, by saturation mutagenesis: output with the base that is there less the mean over the four bases. "
-        "Letters that hang upside down lower the output. Positions count from 0 within the peak."
+        "Letters below the line lower the output. Horizontal: position within the peak, from 0; the vertical scale is "
+        "each peak's own."
     )
     return Figure("attribution-logos", "Contributions of bases", caption, chart, bases)
 

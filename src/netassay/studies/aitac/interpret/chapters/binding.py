@@ -19,6 +19,7 @@ from netassay.reporting import Section
 from netassay.studies.aitac.interpret import binding, overlap, ranking
 from netassay.studies.aitac.interpret.ablation import Ablation
 from netassay.studies.aitac.interpret.binding_section import binding_section
+from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.influence import Influence, influence_of
 from netassay.studies.aitac.interpret.likeness import adjusted, likeness
@@ -26,7 +27,7 @@ from netassay.studies.aitac.interpret.overlap import Overlap
 from netassay.studies.aitac.interpret.reproduced import permuted
 from netassay.studies.aitac.interpret.subject import Subject
 
-NEEDS: tuple[str, ...] = ("motifs",)
+NEEDS: tuple[str, ...] = ()
 
 WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
@@ -51,7 +52,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     made = {"marks": _mark_table(marked, strata)}
     binding.check_marks(marked)
     like = _like(subject, config, facts)
-    ablation = Ablation(subject.model, subject.codes, both_strands=subject.trained_by.strands == "augmented")
+    ablation = ablated(subject, config)
     single = influence_of(ablation, subject.heights)
     made["filters"] = _filters(subject, single, marked, strata, like, config)
     scores, kinds = _scores(subject, config, ablation, like)

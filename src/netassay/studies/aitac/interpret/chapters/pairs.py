@@ -10,6 +10,7 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
+from netassay.nets.sequence_cnn import STAGES
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret import factor_charts
 from netassay.studies.aitac.interpret.chapters.influence import ablated
@@ -36,7 +37,8 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
     found = interactions_of(
         ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
-        site_share=config.site_share, permutations=config.permutations, generator=subject.generator("pairs"),
+        site_share=config.site_share, within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        generator=subject.generator("pairs"),
     )  # fmt: skip
     pairs = _pair_table(found, subject.cell_types)
     facts = {
@@ -76,7 +78,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
-        f"which the factor's filters answer most.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
+        f"which the factor's filters answer most, and both where the strongest places of the two are at most "
+        f"{config.pair_reach} bases apart.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
         f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
         "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
         "with the other sign in the rest: the cell type where it is strongest comes first."
@@ -101,8 +104,16 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
             "lineage": list(found.groups) * len(found.pairs),
             "both": found.both.repeat_interleave(lineages).numpy(),
             "one": found.one.repeat_interleave(lineages).numpy(),
+            "apart": found.apart.repeat_interleave(lineages).numpy(),
             **{name: values.flatten().numpy() for name, values in numbers.items()},
-            "cell type": [cell_types[i] for i in most.tolist() for _ in range(lineages)],
+            "cell type": pl.Series(
+                [
+                    cell_types[i] if n else None
+                    for i, n in zip(most.tolist(), found.both, strict=True)
+                    for _ in found.groups
+                ],
+                dtype=pl.String,
+            ),
             "there": strongest.repeat_interleave(lineages).numpy(),
         }
     ).with_columns(pl.col(*numbers, "there").fill_nan(None))
