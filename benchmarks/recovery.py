@@ -121,13 +121,13 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     clusters = cluster_motifs(motifs)
     clustered = time.process_time() - begin
     shuffled = cluster_motifs([permuted(held, draws) for held in motifs])
-    for share in (0.0, 0.5, 0.88):
-        rows = clusters.held_by(share)
+    # in one other run, in most, and as the default has it
+    for least in sorted({2, len(motifs) // 2 + 1, found.needed + 1}):
+        rows = (clusters.runs >= least).nonzero()[:, 0]
         told = recovery(clusters.motifs, truth, rows=rows, generator=draws)
-        least = int(clusters.runs[rows].min()) if len(rows) else 0
         show(f"clusters held by {least} or more of {len(motifs)} runs", [told])
         print(
-            f"    such clusters {len(rows)}, of filters with columns permuted {len(shuffled.held_by(share))}"
+            f"    such clusters {len(rows)}, of filters with columns permuted {int((shuffled.runs >= least).sum())}"
         )
         missed = told.factors.filter(~pl.col("recovered"))["factor"].to_list()
         false = told.findings.filter(pl.col("factor").is_null())
