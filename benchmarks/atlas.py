@@ -1,6 +1,7 @@
 """How fast letters become one-hot rows, and what it takes to build an atlas of the size of ImmGen's.
 
-Run: .venv/bin/python benchmarks/atlas.py [--peaks 300000] [--contig-megabases 20]. The genome, peaks and heights are
+Run: .venv/bin/python benchmarks/atlas.py [--peaks 300000] [--contig-megabases 20]; 135 makes a genome as large as a
+mouse's. The genome, peaks and heights are
 random and made here, and not part of what is timed. Each build is a process of its own; its memory is the most that
 process held at once.
 """
@@ -11,7 +12,6 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -85,7 +85,9 @@ def write_inputs(folder: Path, peaks: int, contig_bases: int) -> None:
     with (folder / "genome.fa").open("wb") as file:
         for i in range(CONTIGS):
             header = f">chr{i + 1}\n".encode()
-            letters = np.frombuffer(b"ACGT", np.uint8)[draw.integers(0, 4, (contig_bases // LINE, LINE))]
+            letters = np.frombuffer(b"ACGT", np.uint8)[
+                draw.integers(0, 4, (contig_bases // LINE, LINE), np.uint8)
+            ]
             lines = np.hstack([letters, np.full((len(letters), 1), 10, np.uint8)])
             file.write(header)
             file.write(lines.tobytes())
@@ -118,7 +120,9 @@ def child(folder: Path) -> None:
     )
     built, used = time.perf_counter() - begin, time.process_time() - used
     atlas.save(folder / "atlas")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # ru_maxrss would count the parent's memory at the time of the fork
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     saved = time.perf_counter() - begin - built
     print(json.dumps({"build": built, "cpu": used, "save": saved, "memory": peak, "digest": atlas.digest}))
 

@@ -111,20 +111,27 @@ def seconds(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
     return {name: median(values) for name, values in seen.items()}
 
 
+def exactness(model: AITAC, codes: Tensor, heights: Tensor) -> None:
+    """Largest differences of the fast way from the slow one, for some filters and the first peaks."""
+    codes, heights = codes[:PEAKS], heights[:PEAKS]
+    slow = published(model, codes, heights, filters=CHECKED)
+    fast = influence(model, codes, heights, sets=[(f,) for f in range(CHECKED)])
+    for name, words in (("overall", "overall influence"), ("by_output", "influence on outputs")):
+        difference, size = (
+            float((slow[name] - getattr(fast, name)).abs().max()),
+            float(slow[name].abs().max()),
+        )
+        print(
+            f"  {words} of {CHECKED} filters, {len(codes)} peaks: at most {difference:.1e} from the slow way, "
+            f"{difference / size:.1e} of the largest value {size:.2g}"
+        )
+
+
 def speed(repeats: int) -> None:
     draws = torch.Generator().manual_seed(0)
     model = AITAC(OUTPUTS, generator=draws).eval()
     codes = torch.randint(0, 4, (PEAKS, LENGTH), generator=draws, dtype=torch.uint8)
     heights = torch.rand(PEAKS, OUTPUTS, generator=draws)
-    few = [(f,) for f in range(CHECKED)]
-    slow = published(model, codes, heights, filters=CHECKED)
-    fast = influence(model, codes, heights, sets=few)
-    largest = {name: float((slow[name] - getattr(fast, name)).abs().max()) for name in slow}
-    sizes = {name: float(slow[name].abs().max()) for name in slow}
-    print(
-        f"largest difference of the fast way from the slow one, {CHECKED} filters: "
-        + ", ".join(f"{name} {largest[name]:.1e} (largest value {sizes[name]:.1e})" for name in slow)
-    )
     found = seconds(
         {
             "published": lambda: published(model, codes, heights),
@@ -151,6 +158,8 @@ def agreement(folder: Path, peaks: int) -> None:
         torch.randperm(len(data.split.test), generator=torch.Generator().manual_seed(0))[:peaks]
     ]
     codes, heights = data.codes[rows], data.heights[rows]
+    print(f"{run.id}, trained:")
+    exactness(model, codes, heights)
     exact = influence(model, codes, heights)
     others = {
         "bfloat16": influence(model, codes, heights, precision=torch.bfloat16),
@@ -179,10 +188,12 @@ def main() -> None:
         "--run", type=Path, default=None, help="folder of a trained run, for the rank agreement"
     )
     parser.add_argument("--peaks", type=int, default=800)
+    parser.add_argument("--ranks-only", action="store_true", help="no timing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, 1 thread, {torch.backends.cpu.get_cpu_capability()}")
-    speed(options.repeats)
+    if not options.ranks_only:
+        speed(options.repeats)
     if options.run:
         agreement(options.run, options.peaks)
 

@@ -72,3 +72,13 @@ def test_python_of_the_step_size_tutorial_runs(tmp_path):
         (tmp_path / f"{number}.py").write_text(block)
         runpy.run_path(str(tmp_path / f"{number}.py"))
     assert len(list((tmp_path / "runs").glob("edge-tracker-*"))) == 1
+
+
+def test_the_tutorial_on_interpretations_names_every_figure():
+    page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
+    told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))
+    for name in ("binding_section.py", "chapters/influence.py", "chapters/pairs.py", "chapters/reproducible.py"):
+        code = (ROOT / "src/netassay/studies/aitac/interpret" / name).read_text()
+        titles = re.findall(r'Figure\(\s*"[a-z-]+",\s*"([^"]+)"', code)
+        assert titles, name
+        assert set(titles) <= told, f"{name}: {set(titles) - told}"

@@ -102,6 +102,15 @@ _HOMES = {
     "Influence": "netassay.studies.aitac.interpret.influence",
     "interactions": "netassay.studies.aitac.interpret.interactions",
     "Interactions": "netassay.studies.aitac.interpret.interactions",
+    # what the filters of a network look for
+    "filter_motifs": "netassay.studies.aitac.interpret.motifs",
+    "FilterMotifs": "netassay.studies.aitac.interpret.motifs",
+    "Motifs": "netassay.formats.motifs",
+    "match_motifs": "netassay.studies.aitac.interpret.match",
+    "Matches": "netassay.studies.aitac.interpret.match",
+    "read_meme": "netassay.formats.meme",
+    "write_meme": "netassay.formats.meme",
+    "read_database": "netassay.formats.jaspar",
     # what is on disk
     "Run": "netassay.runs",
     "Store": "netassay.runs",

@@ -151,7 +151,7 @@ def test_bad_input_is_told_with_its_place_and_a_remedy(case, spoil, toy, capsys)
     [
         (["atlas", "build", "--peaks", "peaks.bed", "--out", "a"], "gives regions and no heights"),
         ([*BUILD[:6], "--out", "a"], "add the genome"),
-        ([*BUILD, "--width", "0"], "at least one base"),
+        ([*BUILD, "--width", "0"], "windows of 1 to 1,000,000 bases"),
         ([*BUILD, "--width", "9000", "--drop", "unknown-base"], "begins before the chromosome's first base"),
         ([*BUILD, "--drop", "nan"], "not-finite"),
         ([*BUILD, "--heights", "genome.fa"], "give one table, or bigWigs"),

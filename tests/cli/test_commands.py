@@ -266,6 +266,8 @@ def test_help(command, capsys):
         (["report", "nothing"], "nothing"),
         (["explain", "egde"], "did you mean 'edge'"),
         (["export", "x.doc", "--store", "."], "x.doc"),
+        (["edge", "--store", ""], '"" is no folder'),
+        (["runs", "--store="], '"" is no folder'),
     ],
 )
 def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):
@@ -304,6 +306,35 @@ def test_a_failed_run_is_code_1(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(assay, "build", fail)
     run("edge", *SMALL, code=1)
     assert "RuntimeError: made for a test" in capsys.readouterr().err
+
+
+def test_a_run_of_a_machine_with_a_gpu_is_left_as_it_is_where_there_is_none(capsys, tmp_path):
+    import torch
+
+    from netassay.studies.edge.config import EdgeConfig
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    chosen = EdgeConfig(examples=60, width=4, steps=6, curvature_every=3, device="cuda")
+    made = Run.create(tmp_path, study="edge", config=chosen.mapping(), digest=chosen.digest)
+    before = made.state
+    run("resume", made.id, "--store", str(tmp_path), code=2)
+    assert "no usable GPU" in capsys.readouterr().err
+    assert made.state == before
+
+
+def test_what_the_disk_refuses_names_the_run_once(capsys, tmp_path, monkeypatch):
+    import netassay.studies.edge.assay as assay
+    from netassay.errors import RunFailed
+
+    def refuse(config, writer, **keywords):
+        raise RunFailed(f"run {writer.folder.name}: commit failed (disk full); free space")
+
+    monkeypatch.setattr(assay, "assay", refuse)
+    run("edge", *SMALL, "--store", str(tmp_path), code=1)
+    said = capsys.readouterr().err
+    assert said.count("run edge-") == 1
+    assert "commit failed (disk full)" in said
 
 
 def test_a_reader_that_goes_away_is_no_error(store):

@@ -51,6 +51,10 @@ def test_parquet_and_missing_values(tmp_path, write):
     assert np.isnan(table.values).all()
 
 
+def test_clusters_may_be_numbered(write):
+    assert read_numbers(write("name,0,1,2\np,1,2,3\n")).columns == ("0", "1", "2")
+
+
 finite = st.floats(-1e6, 1e6, width=32)
 
 
@@ -67,7 +71,8 @@ def test_numbers_come_back_as_they_were_written(tmp_path_factory, rows, separato
     ("content", "message"),
     [
         ("name A B\np 1 2\n", r"h.csv:1: the header 'name A B' holds no tab, comma or semicolon"),
-        ("", "holds no tab, comma or semicolon"),
+        ("", "h.csv:1: is empty, where the header should be"),
+        ("p,1.5,2\nq,3,4\n", r"h.csv:1: reads as a row of heights \(p, 1.5, 2"),
         ("name,A\n", "holds a header and no row; the atlas would be empty"),
         ("name,A,A\np,1,2\n", "h.csv:1: two columns are named 'A'"),
         ("name,A,\np,1,2\n", "h.csv:1: column 3 has no name"),

@@ -312,3 +312,57 @@ def test_sparse_gradients_are_refused_by_name():
     model = nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Flatten(), nn.Linear(6, 3)).double()
     with pytest.raises(ModelError, match=r"gradient of '0\.weight' is sparse"):
         Curvature(model, nn.CrossEntropyLoss(), [(torch.tensor([[0, 1], [2, 3]]), torch.tensor([0, 1]))])
+
+
+class Overwrites(nn.Module):
+    """Changes in place what the derivative of the exponential needs."""
+
+    def forward(self, x):
+        return x.exp().add_(1)
+
+
+class Decays(nn.Module):
+    """Writes into its weight whenever it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(5, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.line.weight.mul_(0.9)
+        return self.line(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (
+            nn.Sequential(nn.Linear(5, 4), Overwrites(), nn.Linear(4, 3)),
+            r"module '1' \(Overwrites\) overwrites",
+        ),
+        (
+            nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.ReLU(inplace=True), nn.Linear(4, 3)),
+            r"one of the modules '2' \(ReLU\) overwrites a value in place.*inplace=False",
+        ),
+        (Decays(), r"Decays or the loss writes into the weights \('line\.weight'\)"),
+    ],
+)
+def test_modules_that_work_in_place_are_named(model, said):
+    x, _, y = examples()
+    with pytest.raises(ModelError, match=said):
+        Curvature(model.double(), half_square, [(x, y)])
+
+
+def test_missing_data_that_the_loss_hides_are_named():
+    x, _, y = examples()
+    x[3, 2] = torch.nan
+    hiding = lambda o, t: (o - t).nan_to_num().square().mean()  # noqa: E731
+    with pytest.raises(DataError, match="batch 0: x holds NaN"):
+        Curvature(network(), hiding, [(x, y)])
+
+
+def test_what_is_no_module_is_refused():
+    x, _, y = examples()
+    with pytest.raises(ModelError, match="the model is a function"):
+        Curvature(lambda x: x, half_square, [(x, y)])

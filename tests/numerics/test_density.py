@@ -133,6 +133,19 @@ def test_products_that_are_not_finite():
         lanczos_quadrature(lambda v: v * torch.nan, 1000)
 
 
+def test_vectors_that_do_not_fit_are_refused_with_how_many_do(monkeypatch):
+    from netassay.numerics import devices
+    from netassay.numerics.trace import hutchplusplus
+
+    monkeypatch.setattr(devices, "free_memory", lambda device: 239_999)
+    with pytest.raises(
+        ModelError, match=r"30 vectors of 1,000 numbers .* 29 vectors fit, as many as `steps`"
+    ):
+        lanczos_quadrature(lambda v: v, 1000, steps=30)
+    with pytest.raises(ModelError, match=r"29 vectors fit, about as many as `products`"):
+        hutchplusplus(lambda v: v, 1000, products=30)
+
+
 @pytest.mark.parametrize("size", [1e-34, 1e30])
 def test_float32_matrices_of_any_size(size):
     values = torch.linspace(-1, 1, 300)

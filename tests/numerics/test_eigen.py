@@ -75,7 +75,14 @@ def near_ties(name, seed, n=300):
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize(
     "name",
-    ["flat", "doubled", "pair_within_tolerance", "pair_beyond_tolerance", "all_in_pairs", "six_within_8_percent"],
+    [
+        "flat",
+        "doubled",
+        "pair_within_tolerance",
+        "pair_beyond_tolerance",
+        "all_in_pairs",
+        "six_within_8_percent",
+    ],
 )
 def test_stated_errors_hold_where_eigenvalues_nearly_coincide(name, k):
     """Bounds from gaps alone, which see the pair as one, missed here in up to 19 seeds of 20."""

@@ -87,6 +87,19 @@ def test_a_rival_that_catches_up_is_seen_without_any_search():
         assert float(found.values[0]) == pytest.approx(float(torch.linalg.eigvalsh(matrix)[-1]), rel=1e-3)
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.001])
+def test_a_rival_that_passes_within_the_tolerance_is_in_the_error(turn):
+    """Nothing asks for its product, and where eigenvectors stand still the leader's residual says nothing of it."""
+    top = ((1.0, 1.0), (0.9995, 1.0007))
+    follower, covered = Follower(probe_every=10**6), []
+    for matrix in Drifting(turn=turn, top=top)(60):
+        found = follower.follow(spectrum(matrix))
+        truth = torch.linalg.eigvalsh(matrix)[-1]
+        covered.append(bool((found.values[0] - truth).abs() <= found.errors[0]))
+        assert float(found.errors[0]) <= 2e-3
+    assert sum(covered) >= 57
+
+
 @pytest.mark.parametrize(
     "values", [[1.0], [-2.0, -1.0, -3.0], [0.0] * 6, [1.0] * 8, [5.0, 5.0, 5.0, 1.0, -9.0]]
 )

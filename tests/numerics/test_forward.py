@@ -95,11 +95,19 @@ def test_data_that_change_are_refused():
     with pytest.raises(DataError, match="changed between two passes"):
         evaluate(network(), half_square, Augmented())
 
+    class HardlyAugmented:
+        def __iter__(self):
+            yield X.float() + 0.03 * torch.randn_like(X.float()), Y.float()
+
+    with pytest.raises(DataError, match="changed between two passes"):
+        evaluate(network().float(), half_square, HardlyAugmented())
+
 
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
         ([], "no \\(x, y\\) pair"),
+        (3, "batches is of type int"),
         ([(X, Y, X)], "batch 0 is 3 parts"),
         ([(X, Y), X], "batch 1 is a Tensor"),
         ([(X[:0], Y[:0])], "no examples"),
@@ -118,6 +126,7 @@ def test_bad_batches(batches, message):
         (lambda o, t: (o - t).square().mean(1), r"shape \(20,\)"),
         (lambda o, t: 1.0, "a float"),
         (lambda o, t: half_square(o.detach(), t), "does not depend"),
+        (lambda o, t: half_square(o, t).to(torch.complex128), "complex number"),
         (lambda o, t: half_square(o, t) * torch.inf, "the loss is inf"),
         (lambda o, t: (o @ t).sum(), "batch 0: the loss failed"),
         (lambda o, t: F.cross_entropy(o, LABEL + 3), "batch 0: the loss failed.*out of bounds"),
@@ -150,7 +159,11 @@ def test_generators_of_ones_own_are_found_out_and_put_back():
     def noisy_loss(output, target, own=own):
         return half_square(output + torch.randn(output.shape, generator=own, dtype=output.dtype), target)
 
-    for noisy, loss in ((model, half_square), (network(), noisy_loss), (network(), partial(noisy_loss, own=own))):
+    for noisy, loss in (
+        (model, half_square),
+        (network(), noisy_loss),
+        (network(), partial(noisy_loss, own=own)),
+    ):
         with pytest.raises(ModelError, match="drew random numbers"):
             evaluate(noisy, loss, [(X, Y)])
     assert torch.equal(model.own.get_state(), before)

@@ -87,5 +87,5 @@ def test_global_random_state_is_left_alone_and_seeds_repeat():
 
 
 def test_too_few_products_are_refused():
-    with pytest.raises(ModelError, match="products=5: a trace needs at least 6"):
+    with pytest.raises(ModelError, match="products=5: a trace needs a whole number of at least 6"):
         hutchplusplus(lambda v: v, 10, products=5)

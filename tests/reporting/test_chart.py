@@ -148,6 +148,20 @@ def test_rules_stand_in_their_panel_or_in_all() -> None:
     ]
 
 
+def test_rules_whose_labels_cannot_tell_them_apart_are_one() -> None:
+    rules = [Rule(20.01, "2/η = 20", series="a"), Rule(20.03, "2/η = 20", series="b"), Rule(40.0, "2/η = 40")]
+    rules += [Rule(30.0, "goal", series="a"), Rule(31.0, "goal", series="a")]
+    data = pl.DataFrame({"step": [0, 1], "loss": [1.0, 2.0], "run": ["a", "b"]})
+    found = [row for row in rows_of(lines(data, "step", "loss", "run", rules=rules)) if row["kind"] == "rule"]
+    drawn = [(row["y"], row["label"], row["series"]) for row in found]
+    assert drawn == [
+        (pytest.approx(20.02), "2/η = 20", None),
+        (40.0, "2/η = 40", None),
+        (30.0, "goal", "a"),
+        (31.0, "goal", "a"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

@@ -20,6 +20,11 @@ def test_a_store_that_is_not_there_yet_is_empty(store):
     assert not store.folder.exists()
 
 
+def test_no_name_is_no_store():
+    with pytest.raises(StoreError, match="is no folder"):
+        Store("")
+
+
 def test_the_table_shows_what_differs(store, new_run):
     runs = [new_run(width=w, rate=r, layers=[w], net={"bias": w == 1}, same=0) for w, r in ((1, 1), (2, 0.5))]
     other, another = new_run(study="capacity", width=3, step=7), new_run(study="capacity", width=3, step=8)

@@ -30,7 +30,7 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "What a network learned": (
         interpret.interpret_command(),
         reduce.reduce,
-        transfer.transfer,
+        transfer.transfer_command(),
         variants.variants,
         attribute.attribute,
         predict.predict,

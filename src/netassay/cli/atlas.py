@@ -33,7 +33,8 @@ def build(
         ),
     ] = None,
     genome: Annotated[
-        Path | None, Parameter(help="FASTA of the genome, plain or gzip; an index beside it is used.")
+        Path | None,
+        Parameter(help="FASTA of the genome, plain or gzip (an index beside it is used), or 2bit."),
     ] = None,
     out: _Out,
     form: Annotated[

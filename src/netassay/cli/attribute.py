@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from netassay.cli.assay import Store
-from netassay.cli.predict import encoded
+from netassay.cli.output import write_table
 from netassay.errors import ConfigError
 
 
@@ -31,15 +31,17 @@ def attribute(
         Parameter(help="Explain the output less the mean over all cell types, or the output itself."),
     ] = "mean",
     patterns: Annotated[
-        bool, Parameter(negative="", help="Find recurring motifs, by TF-MoDISco (extra modisco).")
+        bool,
+        Parameter(negative="", help="Find recurring motifs, by TF-MoDISco (extra modisco): patterns.meme."),
     ] = False,
     out: Annotated[Path, Parameter(help="Folder to write; made if it is not there.")],
     store: Store = Path("runs"),
 ) -> int:
     """How much each base contributes to the output of a cell type.
 
-    Writes sequences.tsv, contributions.safetensors (of each base that might stand at a place), and for regions
-    contributions.bw and .bedgraph (of the bases that are there). Regions that overlap are averaged.
+    Writes sequences.tsv, contributions.safetensors and, for regions, contributions.bw and contributions.bedgraph.
+
+    The tracks are of the bases that are there, means where regions overlap; the tensors tell of all four bases.
 
     Example: netassay attribute aitac-1a2b3c --cell-type K562 --fasta enhancers.fa --out contributions
     """
@@ -48,7 +50,7 @@ def attribute(
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is there and is no folder; name a folder")
     from netassay.cli.results import find_run
-    from netassay.runs.disk import write_durably
+    from netassay.formats.meme import write_meme
     from netassay.studies.aitac.interpret.attribution_files import save_attributions, write_tracks
     from netassay.studies.aitac.interpret.modisco import find_patterns
     from netassay.studies.aitac.interpret.run_attributions import attribute_run
@@ -57,14 +59,14 @@ def attribute(
         find_run(run, store), cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_durably(out / "sequences.tsv", encoded(made.table, ".tsv"))
+    write_table(out / "sequences.tsv", made.table)
     save_attributions(out / "contributions.safetensors", made.attributions)
     if bed is not None:
         shared = write_tracks(out, made.attributions, made.table, made.given.contigs)
         if shared:
             print(f"{shared:,} bases lie in several regions: the mean is written", file=sys.stderr)
     if patterns:
-        find_patterns(made.attributions, file=out / "patterns.h5")
+        write_meme(find_patterns(made.attributions, file=out / "patterns.h5").motifs, out / "patterns.meme")
     for what, counts in (("left out", made.given.dropped), ("changed", made.given.notes)):
         for reason, count in counts.items():
             if count:

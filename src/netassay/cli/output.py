@@ -1,4 +1,4 @@
-"""Answers on standard output: as a table, JSON or CSV; the same keys and values in each."""
+"""Answers: on standard output as a table, JSON or CSV, the same keys and values in each; tables in files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+from netassay.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ENDINGS = (".csv", ".tsv", ".parquet")
 
 Format = Annotated[
     Literal["table", "json", "csv"],
@@ -97,3 +105,28 @@ def _rounded(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return _text(value)
+
+
+def require_ending(out: Path) -> None:
+    """Refuses a table's file whose ending tells no format."""
+    if out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
+
+
+def write_table(out: Path, frame: pl.DataFrame) -> None:
+    """Writes a table whole or not at all, in the format that its ending tells."""
+    import io
+
+    from netassay.runs.disk import write_durably
+
+    buffer, ending = io.BytesIO(), out.suffix.lower()
+    if ending == ".parquet":
+        frame.write_parquet(buffer)
+    else:
+        frame.write_csv(buffer, separator="," if ending == ".csv" else "\t")
+    try:
+        write_durably(out, buffer.getvalue())
+    except OSError as cause:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({cause.strerror}); give another path in a folder that is there"
+        ) from None

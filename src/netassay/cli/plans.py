@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from netassay.cli import progress
 from netassay.cli.assay import Store, whole_number
 from netassay.cli.output import Format, table
+
+if TYPE_CHECKING:
+    from netassay.runs import Run
 
 Workers = Annotated[
     int | None, Parameter(converter=whole_number, help="Runs at a time; by default one a core.")
@@ -77,12 +80,26 @@ def demo(
             done = sweep(plan, out / "runs", workers=workers, watch=watch)
         failed |= done.failed
         runs += [run.id for run in done.runs]
+        runs += [
+            _interpreted(run) for run in done.runs if run.study == "aitac" and run.config["null"] == "none"
+        ]
     for run, cause in failed.items():
         _say(f"{run} failed: {cause}")
     page = report([Runs(out / "runs").find(run) for run in runs], out / "report.html", figures=out / "figures",
                   title="netassay demo")  # fmt: skip
     print(page)
     return 1 if failed else 0
+
+
+def _interpreted(run: Run) -> str:
+    """The id of a small interpretation of a trained run."""
+    from netassay.interpreting import interpret
+    from netassay.sweeps import Plan
+
+    plan = Plan.named("aitac-interpret:demo")
+    _say(f"{plan.name}: {plan.expect}")
+    with progress.chapters() as watch:
+        return interpret(run, watch=watch, **plan.base).id
 
 
 def _say(words: str) -> None:

@@ -9,9 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from netassay.cli.assay import Store
+from netassay.cli.output import require_ending, write_table
 from netassay.errors import ConfigError
-
-ENDINGS = (".csv", ".tsv", ".parquet")
 
 
 def predict(
@@ -21,7 +20,9 @@ def predict(
     *,
     fasta: Annotated[Path | None, Parameter(help="Sequences, FASTA, plain or gzip.")] = None,
     bed: Annotated[Path | None, Parameter(help="Regions, BED or narrowPeak; needs --genome.")] = None,
-    genome: Annotated[Path | None, Parameter(help="FASTA of the genome; an index beside it is used.")] = None,
+    genome: Annotated[
+        Path | None, Parameter(help="FASTA of the genome (an index beside it is used), or 2bit.")
+    ] = None,
     out: Annotated[Path, Parameter(help="Table to write: .csv, .tsv or .parquet.")],
     store: Store = Path("runs"),
 ) -> int:
@@ -33,10 +34,8 @@ def predict(
     """
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
+    require_ending(out)
     from netassay.cli.results import find_run
-    from netassay.runs.disk import write_durably
     from netassay.studies.aitac.prediction import predict_regions, predict_sequences
 
     found = find_run(run, store)
@@ -45,23 +44,9 @@ def predict(
     else:
         assert bed is not None and genome is not None
         made = predict_regions(found, bed, genome)
-    write_durably(out, encoded(made.table, out.suffix.lower()))
+    write_table(out, made.table)
     for what, counts in (("left out", made.dropped), ("changed", made.notes)):
         for reason, count in counts.items():
             print(f"{count:,} {what}: {reason}", file=sys.stderr)
     print(out)
     return 0
-
-
-def encoded(table: object, ending: str) -> bytes:
-    import io
-
-    import polars as pl
-
-    assert isinstance(table, pl.DataFrame)
-    buffer = io.BytesIO()
-    if ending == ".parquet":
-        table.write_parquet(buffer)
-    else:
-        table.write_csv(buffer, separator="," if ending == ".csv" else "\t")
-    return buffer.getvalue()

@@ -2,77 +2,75 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli.assay import Store, Threads, whole_number
+from netassay.cli.assay import Store, Threads, config_flags
 from netassay.cli.output import Format, answer
 from netassay.errors import ConfigError
+from netassay.studies.aitac.transfer.config import TransferConfig
+
+_RUN = Annotated[str, Parameter(help="Id, beginning of an id, or folder of a finished run of study aitac.")]
+_ATLAS = Annotated[str, Parameter(help="The other atlas: dhs4, simulated, or the folder of one.")]
+_CELL_TYPES = Annotated[
+    Path,
+    Parameter(
+        help="Table of two columns: cell type of the network, and the one of the atlas that it stands for."
+    ),
+]
+_OUT = Annotated[Path | None, Parameter(help="Page to write, one HTML file that works offline.")]
+_FIGURES = Annotated[
+    Path | None, Parameter(help="Also write every figure of the page as PNG, SVG, PDF and CSV here.")
+]
+_POSITIONAL, _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
-def transfer(
-    run: Annotated[
-        str, Parameter(help="Id, beginning of an id, or folder of a finished run of study aitac.")
-    ],
-    *,
-    atlas: Annotated[str, Parameter(help="The other atlas: dhs4, simulated, or the folder of one.")],
-    cell_types: Annotated[
-        Path,
-        Parameter(
-            help="Table of two columns: cell type of the network, and the one of the atlas that it stands for."
-        ),
-    ],
-    out: Annotated[Path | None, Parameter(help="Page to write, one HTML file that works offline.")] = None,
-    figures: Annotated[
-        Path | None, Parameter(help="Also write every figure of the page as PNG, SVG, PDF and CSV here.")
-    ] = None,
-    most_peaks: Annotated[
-        int, Parameter(converter=whole_number, help="Use no more peaks of the atlas than this; 0: all.")
-    ] = 0,
-    influence_peaks: Annotated[
-        int,
-        Parameter(
-            converter=whole_number,
-            help="Peaks of either atlas on which the influence of the filters is found; 0: none, and no ranks.",
-        ),
-    ] = 1000,
-    permutations: Annotated[int, Parameter(converter=whole_number, help="Draws of each null.")] = 20,
-    seed: Annotated[int, Parameter(converter=whole_number, help="Seed of all draws.")] = 0,
-    device: Annotated[str, Parameter(help="cpu, cuda or cuda:N.")] = "cpu",
-    store: Store = Path("runs"),
-    threads: Threads = None,
-    format: Format = "table",
-) -> int:
-    """Take a trained network to another atlas, such as another species': scores, nulls, ranks of its filters.
+def transfer_command() -> Callable[..., int]:
+    """The command `transfer`, its further flags made from its config."""
 
-    Several cell types that stand for one are averaged. The answer is a run of its own in the store.
+    def transfer(run: str, **words: Any) -> int:
+        from netassay.cli.progress import chapters
+        from netassay.cli.results import find_run
+        from netassay.interpreting import transfer
+        from netassay.performing import summarise
+        from netassay.presenting import report
 
-    Example: netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html
-    """
-    from netassay.cli.progress import chapters
-    from netassay.cli.results import find_run
-    from netassay.interpreting import transfer as take
-    from netassay.performing import summarise
-    from netassay.presenting import report
+        out, figures = words.pop("out", None), words.pop("figures", None)
+        store, format = words.pop("store", Path("runs")), words.pop("format", "table")
+        if figures is not None and out is None:
+            raise ConfigError("--figures: figures are those of a page; give --out PAGE.html as well")
+        with chapters() as watch:
+            done = transfer(
+                find_run(run, store), words.pop("atlas"), words.pop("cell_types"), watch=watch, **words
+            )
+        answer(summarise(done), format)
+        if out is not None:
+            report([done], out, figures=figures, title="Transfer to another atlas")
+        return 0
 
-    if figures is not None and out is None:
-        raise ConfigError("--figures: figures are those of a page; give --out PAGE.html as well")
-    with chapters() as watch:
-        done = take(
-            find_run(run, store),
-            atlas,
-            cell_types,
-            most_peaks=most_peaks,
-            influence_peaks=influence_peaks,
-            permutations=permutations,
-            seed=seed,
-            device=device,
-            threads=threads,
-            watch=watch,
-        )
-    answer(summarise(done), format)
-    if out is not None:
-        report([done], out, figures=figures, title="Transfer to another atlas")
-    return 0
+    transfer.__doc__ = (
+        "Take a trained network to another atlas, such as another species': scores, nulls, ranks of its filters.\n\n"
+        "Several cell types that stand for one are averaged. The answer is a run of its own in the store.\n\n"
+        f"Example: {TransferConfig.example}"
+    )
+    own = {
+        "out": (_OUT, None),
+        "figures": (_FIGURES, None),
+        "store": (Store, Path("runs")),
+        "threads": (Threads, None),
+        "format": (Format, "table"),
+    }
+    given = ("run", "atlas", "cell_types")
+    transfer.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        inspect.Parameter("run", _POSITIONAL, annotation=_RUN),
+        inspect.Parameter("atlas", _NAMED, annotation=_ATLAS),
+        inspect.Parameter("cell_types", _NAMED, annotation=_CELL_TYPES),
+        *(inspect.Parameter(name, _NAMED, annotation=kind, default=default) for name, (kind, default) in own.items()),
+        *(flag for flag in config_flags(TransferConfig) if flag.name not in given),
+    ])  # fmt: skip
+    transfer.__annotations__ = {}
+    return transfer

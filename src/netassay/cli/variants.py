@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from netassay.cli.assay import Store
-from netassay.cli.predict import ENDINGS, encoded
+from netassay.cli.output import require_ending, write_table
 from netassay.errors import ConfigError
 
 
@@ -33,21 +33,20 @@ def variants(
 ) -> int:
     """Effect of each variant of a VCF file on every cell type of a trained run.
 
-    An effect is the output with the alternative allele less that with the reference, mean of both strands, window
-    centred on the variant. p is the share of random changes nearby with at least as large a largest effect.
+    An effect is the output with the alternative allele less that with the reference, as the mean of both strands.
+
+    p is the share of random single-base changes nearby whose largest effect is at least as large.
 
     Example: netassay variants aitac-1a2b3c --vcf gwas.vcf --genome hg38.fa --out effects.tsv
     """
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
+    require_ending(out)
     if null < 0:
         raise ConfigError(f"--null {null}: give 0 or more random changes")
     from netassay.cli.results import find_run
-    from netassay.runs.disk import write_durably
     from netassay.studies.aitac.interpret.variants import variant_effects
 
     made = variant_effects(find_run(run, store), vcf, genome, mismatches=mismatches, null=null)
-    write_durably(out, encoded(made.table(), out.suffix.lower()))
+    write_table(out, made.table())
     for reason, count in made.dropped.items():
         print(f"{count:,} left out: {reason}", file=sys.stderr)
     print(out)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, UInt8
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
 from netassay.formats.streams import blocks
+from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
 
 
 class Record(NamedTuple):
@@ -61,12 +62,12 @@ def read_fasta(path: Path) -> Iterator[Record]:
 
 
 def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, width: int) -> Windows:
-    """Bases [start, start + width) (0-based) of each chromosome in a FASTA file.
+    """Bases [start, start + width) (0-based) of each chromosome in a FASTA or 2bit file.
 
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
     once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by the name with
-    or without "chr". Raises DataError for files that are no FASTA, letters that are none of DNA, and an index
-    that does not fit its file.
+    or without "chr". Raises DataError for files that are neither, letters that are none of DNA, and an index that
+    does not fit its file; ExtraMissing for 2bit without the extra.
     """
     n = len(chromosomes)
     codes = np.full((n, width), UNKNOWN, np.uint8)
@@ -102,7 +103,10 @@ def _other_name(name: str) -> str:
     return name[3:] if name.startswith("chr") else f"chr{name}"
 
 
-def _contigs(genome: Path) -> Iterator[_Read | _Indexed]:
+def _contigs(genome: Path) -> Iterator[_Read | _Indexed | TwoBitContig]:
+    if is_twobit(genome):
+        yield from twobit_contigs(genome)
+        return
     index = _fresh_index(genome)
     if index is None:
         for record in read_fasta(genome):
@@ -263,6 +267,7 @@ def _refuse_prelude(path: Path, body: list[bytes]) -> None:
     text = b"".join(body)
     if text.strip():
         line = text[: len(text) - len(text.lstrip())].count(b"\n")
+        begin = text.strip()[:30].decode("utf-8", "replace")
         raise DataError(
-            f"{path}:{max(line, 1)}: begins with {text.strip()[:30]!r}; a FASTA file begins with '>' and a name"
+            f"{path}:{max(line, 1)}: begins with {begin!r}; a FASTA file begins with '>' and a name"
         )

@@ -65,7 +65,8 @@ def guess_form(path: Path) -> Form:
         if len(words) >= 4 and _is_number(words[2]) and _is_number(words[3]):
             return "immgen"
     raise DataError(
-        f"{path}: no line reads as a region; give {_COLUMNS['bed']} (BED) or {_COLUMNS['immgen']} (ImmGen's table)"
+        f"{path}: no line reads as a region; give lines {_COLUMNS['bed']} (BED) or {_COLUMNS['immgen']} (ImmGen's "
+        "table)"
     )
 
 

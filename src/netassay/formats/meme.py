@@ -66,9 +66,7 @@ def _written(motifs: Motifs, i: int) -> Iterator[str]:
         raise DataError(
             f"motif name {name!r}: the names of a MEME file are not empty and have no white space"
         )
-    seen = motifs.seen[i].nonzero().flatten()
-    width = int(seen[-1]) + 1 if len(seen) else motifs.counts.shape[2]
-    sites = int(motifs.sites[i])
+    width, sites = motifs.widths[i], int(motifs.sites[i])
     law = torch.tensor(motifs.background, dtype=torch.float64)
     rows = torch.where(motifs.seen[i, :, None], motifs.pwm[i].T, law)[:width]
     yield from ("", f"MOTIF {name} {title}".rstrip())
@@ -115,11 +113,13 @@ class _Reading:
         return DataError(f"{self.path}:{self.number}: {words}")
 
     def _begin(self) -> None:
-        first = next((line for line in self if line.strip()), None)
-        if first is None:
-            raise DataError(f"{self.path}: is empty; {_ADVICE}")
-        if not first.startswith("MEME version") and "MEME" not in first:
-            raise self._refuse(f"is no MEME file, it begins with {first[:40]!r}; {_ADVICE}")
+        """Up to the line that tells the version; the output of MEME itself has a banner before it."""
+        for line in self:
+            if line.startswith("MEME version"):
+                return
+            if line.strip() and not line.startswith(("*", "MEME - ")):
+                raise self._refuse(f"is no MEME file, it begins with {line[:40]!r}; {_ADVICE}")
+        raise DataError(f"{self.path}: is empty; {_ADVICE}")
 
     def _alphabet(self, line: str) -> None:
         given = line.removeprefix("ALPHABET").strip(" =")

@@ -49,10 +49,17 @@ class Motifs:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
+    @cached_property
     def seen(self) -> Bool[Tensor, "motifs width"]:
         """Columns that have counts."""
         return self.counts.sum(1) > 0
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each motif up to the last that has counts; all of them where none has."""
+        columns = torch.arange(1, self.counts.shape[2] + 1)
+        last = (self.seen * columns).amax(1) if len(columns) else torch.zeros(len(self), dtype=torch.int64)
+        return tuple(torch.where(last > 0, last, len(columns)).tolist())
 
     @cached_property
     def pwm(self) -> Float64[Tensor, "motifs 4 width"]:

@@ -134,6 +134,7 @@ def _delimited(path: Path) -> tuple[pl.DataFrame, int]:
     if len(names) < 2:
         raise DataError(f"{path}:1: names {len(names)} column; give a column of names and one a cell type")
     _refuse_columns(names, f"{path}:1")
+    _refuse_numbers(names, f"{path}:1")
     names[0] = _free_name(names)
     content = b"".join(blocks(path)).rstrip()
     try:
@@ -164,6 +165,10 @@ def _parsed(content: bytes, separator: str, names: Sequence[str], kind: type[pl.
 
 
 def _separator(path: Path, header: str) -> str:
+    if not header.strip():
+        raise DataError(
+            f"{path}:1: is empty, where the header should be; give a column of names and one a cell type"
+        )
     counts = {mark: header.count(mark) for mark in SEPARATORS}
     separator = max(counts, key=lambda mark: counts[mark])
     if not counts[separator]:
@@ -172,6 +177,23 @@ def _separator(path: Path, header: str) -> str:
             "the columns with one of these"
         )
     return separator
+
+
+def _refuse_numbers(names: Sequence[str], where: str) -> None:
+    """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
+    if all(_is_number(name) for name in names[1:]) and not all(name.isdecimal() for name in names[1:]):
+        raise DataError(
+            f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
+            "columns; give the table a header with the cell types"
+        )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from netassay.errors import ModelError
 from netassay.nets.fourier_convolution import correlate, saves_work
 from netassay.nets.pooling import greatest
-from netassay.nets.shared_norm import SharedBatchNorm
 
 FirstActivation = Literal["relu", "exponential"]
 

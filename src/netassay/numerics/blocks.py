@@ -21,6 +21,8 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises ModelError when there are none, or when they differ in dtype or device or are not float32 or
     float64.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise ModelError(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from netassay.errors import ModelError, NotFinite
 from netassay.numerics.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.numerics.eigen import Product
-from netassay.numerics.forward import Batches, Loss, evaluate
+from netassay.numerics.forward import Batches, Loss, evaluate, refuse_data_not_finite
 from netassay.numerics.tape import GaussNewtonTape, HessianTape, differentiable_once, not_twice_differentiable
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ class Curvature:
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
         evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
+        if changed := self._changed():
+            raise ModelError(
+                f"{type(model).__name__} or the loss writes into the weights ({changed!r}) as it is evaluated, so "
+                "there are no weights to take the curvature at; change them outside of the forward pass"
+            )
         self.loss: float = sum(float(e.loss.detach()) * e.weight for e in evaluations)
         tape = HessianTape if kind == "hessian" else GaussNewtonTape
         with torch.enable_grad():
@@ -111,6 +116,7 @@ class Curvature:
             raise self._explained("a custom function is marked once_differentiable")
         self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
         if not bool(self.gradient.isfinite().all()):
+            refuse_data_not_finite(batches)
             raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
@@ -227,15 +233,29 @@ class Curvature:
             raise ModelError(f"the gradient of {name!r} is sparse; build its module with sparse=False")
         return torch.zeros_like(parameter).reshape(-1) if part is None else part.detach().reshape(-1)
 
+    def _changed(self) -> str | None:
+        """The first parameter that was written to since the curvature was begun."""
+        return next((n for n, p in self._parameters.items() if p._version != self._versions[n]), None)
+
     def _require_same_weights(self) -> None:
-        changed = [n for n, p in self._parameters.items() if p._version != self._versions[n]]
-        if changed:
+        if changed := self._changed():
             raise ModelError(
-                f"the weights changed ({changed[0]!r}) while the curvature was in use; build it anew"
+                f"the weights changed ({changed!r}) while the curvature was in use; build it anew"
             )
 
     def _explained(self, error: RuntimeError | str) -> ModelError:
         culprit = not_twice_differentiable(self._model, self._batches)
+        if "inplace operation" in str(error):
+            marked = [
+                f"{n!r} ({type(m).__name__})"
+                for n, m in self._model.named_modules()
+                if getattr(m, "inplace", False)
+            ]
+            where = culprit or (f"one of the modules {', '.join(marked)}" if marked else "the model or loss")
+            return ModelError(
+                f"{where} overwrites a value in place that its derivative still needs; let it work on a copy: "
+                "inplace=False, x = x + 1 for x += 1, functions without a trailing underscore"
+            )
         return ModelError(
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
             "(replace the operation by a differentiable one; for attention, run inside "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
 from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
-from netassay.numerics.eigen import Product, unit_of
+from netassay.numerics.eigen import Product, require_vectors, unit_of
 from netassay.numerics.forward import Batches, Loss
 
 
@@ -139,17 +139,24 @@ def lanczos_quadrature(
     """Stochastic Lanczos quadrature (Golub and Welsch 1969; Ubaru, Chen, Saad 2017; for networks: Ghorbani,
     Krishnan, Xiao 2019), with full re-orthogonalisation.
 
-    Memory: `steps` vectors. Raises ModelError for fewer than 4 steps or no probe, and for products that are
-    not finite.
+    Memory: `steps` vectors. Raises ModelError for fewer than 4 steps or no probe, for more vectors than fit, and
+    for products that are not finite.
     """
-    if steps < 4 or probes < 1:
+    if not (isinstance(steps, int) and isinstance(probes, int) and steps >= 4 and probes >= 1):
         raise ModelError(
-            f"steps={steps}, probes={probes}: a density needs at least 4 steps from at least 1 probe"
+            f"steps={steps}, probes={probes}: a density needs whole numbers, at least 4 steps from at least 1 probe"
         )
     if size <= steps * probes:
         dense = torch.stack([product(row) for row in torch.eye(size, dtype=dtype, device=device)]).double()
         values = torch.linalg.eigvalsh((dense + dense.T).cpu() / 2)
         return Density(values[None], torch.full((1, size), 1 / size, dtype=torch.float64), size, size, True)
+    require_vectors(
+        steps,
+        size,
+        dtype,
+        torch.device(device),
+        lambda fit: "as many as `steps` may be; ask for fewer, and for more probes instead",
+    )
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     rules, spent = [], 0
     for _ in range(probes):

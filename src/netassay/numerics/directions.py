@@ -38,8 +38,9 @@ def alignment(vectors: Float[Tensor, "P k"], gradient: Float[Tensor, " P"]) -> F
 def directional(product: Product, direction: Float[Tensor, " P"]) -> float:
     """d'Hd / d'd, the curvature along a direction, for one product; NaN along zero.
 
-    Along the gradient it is the directional sharpness (Pan and Li 2022, for the direction of any step): a step of gradient descent lowers the
-    quadratic part of the loss exactly if it is below 2 / eta. Its error is that of the arithmetic.
+    Along the gradient it is the directional sharpness (Pan and Li 2022, for the direction of any step): a step
+    of gradient descent lowers the quadratic part of the loss exactly if it is below 2 / eta. Its error is that
+    of the arithmetic.
     """
     direction = direction / unit_of(direction)
     scale = torch.linalg.vector_norm(direction)
@@ -59,9 +60,10 @@ def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchShar
 
     The expected directional curvature of the mini-batches, which hovers at 2 / eta under stochastic gradient
     descent where the sharpness of the whole loss stays below (Andreyev and Beneventano 2024, arXiv 2412.20553, in
-    the versions from 2025 on: the mean of the ratio, not the ratio of the means; the first version took the mean of
-    the batches' largest eigenvalues instead). With momentum the level is another. Draw the batches as training
-    draws them: the standard error is that of independent ones. One gradient graph and one product a batch. Raises ModelError and DataError as `Curvature` does, and ModelError where every gradient is zero.
+    the versions from 2025 on: the mean of the ratio, not the ratio of the means; the first version took the mean
+    of the batches' largest eigenvalues instead). With momentum the level is another. Draw the batches as training
+    draws them: the standard error is that of independent ones. One gradient graph and one product a batch.
+    Raises ModelError and DataError as `Curvature` does, and ModelError where every gradient is zero.
     """
     found = []
     for pair in batches:

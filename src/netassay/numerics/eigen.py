@@ -155,15 +155,29 @@ def unit_of(vector: Tensor) -> float:
 
 def require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
     """ModelError if basis and images would not fit into memory: allocating them would end the process later on."""
+    require_vectors(
+        2 * capacity,
+        size,
+        dtype,
+        device,
+        lambda fit: (
+            f"room for k up to {max(0, (fit // 2 - 12) // 2) if fit >= 48 else 0}; ask for fewer eigenvalues, "
+            "for blocks instead of the whole, or for float32"
+        ),
+    )
+
+
+def require_vectors(
+    count: int, size: int, dtype: torch.dtype, device: torch.device, advice: Callable[[int], str]
+) -> None:
+    """ModelError with `advice(how many fit)` if `count` vectors of `size` numbers do not fit into memory."""
     free = devices.free_memory(device)
     vector = size * dtype.itemsize
-    if free is not None and 2 * capacity * vector > free:
-        fit = free // (2 * vector)
-        k = max(0, (fit - 12) // 2) if fit >= 24 else 0
+    if free is not None and count * vector > free:
+        fit = free // vector
         raise ModelError(
-            f"{2 * capacity} vectors of {size:,} numbers need {2 * capacity * vector / 1e9:.1f} GB, and on {device} "
-            f"{free / 1e9:.1f} GB are free: {2 * fit} vectors fit, room for k up to {k}; ask for fewer eigenvalues, "
-            "for blocks instead of the whole, or for float32"
+            f"{count} vectors of {size:,} numbers need {count * vector / 1e9:.1f} GB, and on {device} "
+            f"{free / 1e9:.1f} GB are free: {fit} vectors fit, {advice(fit)}"
         )
 
 

@@ -180,6 +180,8 @@ class Follower:
                 searching, most = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
+                # a rival that was not multiplied may lie above by less than the tolerance
+                errors = torch.maximum(errors, outside - ritz.values[:k])
                 return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
@@ -197,18 +199,28 @@ class Follower:
         # rivals that were calm when last seen may have begun to move with the leader
         drift = torch.maximum(track.drift, (bar - last).abs() / 20)
         track = replace(track, values=values, ages=track.ages + 1, drift=drift)
-        unseen = not bool(drift.isfinite())
-        moves = []
-        for i, upper in enumerate(track.uppers().tolist()):
-            reaches = i < k + FIRST if unseen else upper >= float(bar) + self.tolerance * abs(float(bar))
-            stale = searching and float(track.ages[i]) >= self.probe_every
-            if i >= k and (reaches or stale) and space.expand(track.vectors[i]):
-                inside[i] = True
-                moved = (space.rayleigh(space.dimension - 1) - values[i]).abs()
-                moves.append(moved / track.ages[i])
+        highest = float(bar) + self.tolerance * abs(float(bar))
+        unseen, fastest, moves = not bool(drift.isfinite()), drift, []
+        waiting = [*range(k, len(values))]
+        while waiting:
+            uppers = (track.values + track.radii + fastest * track.ages).tolist()
+            stale = [i for i in waiting if searching and float(track.ages[i]) >= self.probe_every]
+            due = stale or [i for i in waiting if uppers[i] >= highest]
+            if not due:
+                break
+            waiting.remove(due[0])
+            if space.expand(track.vectors[due[0]]):
+                inside[due[0]] = True
+                moved = (space.rayleigh(space.dimension - 1) - values[due[0]]).abs()
+                # what was known poorly is found out within its radius, which is no movement
+                poor = track.radii[due[0]] > self.tolerance * bar.abs()
+                moved = (moved - track.radii[due[0]]).clamp_min(0) if bool(poor) else moved
+                moves.append(moved / track.ages[due[0]])
+            if len(moves) >= FIRST or not unseen:
+                fastest = torch.stack([*moves, *([] if unseen else [drift])]).max()
         if moves:
-            known = torch.zeros_like(drift) if unseen else drift / 2
-            track = replace(track, drift=torch.maximum(torch.stack(moves).max(), known))
+            slowest = torch.zeros_like(drift) if unseen else drift / 2
+            track = replace(track, drift=torch.stack([*moves, slowest]).max())
         return track, inside
 
     def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:

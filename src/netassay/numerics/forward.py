@@ -60,6 +60,10 @@ def evaluate(
             f"batches is a {type(batches).__name__}, an iterator that can be gone over only once; "
             "give a list of (x, y) pairs or a DataLoader"
         )
+    if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+        raise DataError(
+            f"batches is of type {type(batches).__name__}; give a list of (x, y) pairs or a DataLoader"
+        )
     with torch.random.fork_rng(devices=_cuda(model)):
         first = list(_pairs(batches))
         if not first:
@@ -221,13 +225,25 @@ def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
             "no_grad() "
             "or rounding in the model and loss"
         )
+    if value.is_complex():
+        raise ModelError(f"batch {i}: the loss is a complex number; return its real part or its modulus")
     if not bool(value.isfinite()):
-        for name, part in (("x", x), ("y", y)):
-            if any(not bool(t.isfinite().all()) for t in _tensors(part)):
-                raise DataError(f"batch {i}: {name} holds NaN or infinity; clean the data")
+        _refuse_not_finite(i, x, y)
         raise ModelError(
             f"batch {i}: the loss is {value.item()}; the weights or the loss have left the finite numbers"
         )
+
+
+def refuse_data_not_finite(batches: Batches) -> None:
+    """DataError where x or y of a batch hold NaN or infinity."""
+    for i, (x, y) in enumerate(_pairs(batches)):
+        _refuse_not_finite(i, x, y)
+
+
+def _refuse_not_finite(i: int, x: Any, y: Any) -> None:
+    for name, part in (("x", x), ("y", y)):
+        if any(not bool(t.isfinite().all()) for t in _tensors(part)):
+            raise DataError(f"batch {i}: {name} holds NaN or infinity; clean the data")
 
 
 def _tensors(part: Any) -> list[Tensor]:
@@ -274,7 +290,7 @@ def _require_repeat(
         for (x, y), n in zip(again, counts, strict=True)
     )
     before = sum(float(e.loss.detach()) * e.weight for e in done)
-    rounding = 1e4 * torch.finfo(done[0].loss.dtype).eps
+    rounding = 1e3 * torch.finfo(done[0].loss.dtype).eps
     if len(again) != len(first) or not abs(value - before) <= rounding * max(abs(before), abs(value)):
         raise DataError(
             f"batches changed between two passes at the same weights: {len(first)} batches of loss "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from netassay.errors import ModelError
 from netassay.numerics.blocks import Blocks
 from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
-from netassay.numerics.eigen import Product
+from netassay.numerics.eigen import Product, require_vectors
 from netassay.numerics.forward import Batches, Loss
 
 LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standard error from
@@ -83,14 +83,22 @@ def hutchplusplus(
 
     A third of the products finds the range of the matrix, a third is spent on the exact trace within it, a
     third on Hutchinson's estimate outside, whose spread gives the standard error. Where `products` reach
-    `size` the diagonal is read off. Raises ModelError for fewer than 6 products.
+    `size` the diagonal is read off. Raises ModelError for fewer than 6 products, and for more vectors than fit.
     """
-    if products < LEAST_PRODUCTS:
-        raise ModelError(f"products={products}: a trace needs at least {LEAST_PRODUCTS}; give more")
+    if not (isinstance(products, int) and products >= LEAST_PRODUCTS):
+        raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
         return Trace(_dense_trace(product, size, dtype, device), 0.0, size)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     third = products // 3
+    # signs, their images and the basis made of them are there together
+    require_vectors(
+        3 * third,
+        size,
+        dtype,
+        torch.device(device),
+        lambda fit: "about as many as `products` may be; ask for fewer",
+    )
 
     def signs(count: int) -> Tensor:
         drawn = torch.randint(

@@ -105,7 +105,7 @@ def small_multiples(
     order = alt.EncodingSortField("rank", op="min", order="ascending")
     # a name that is wider than its panel goes on, part by part, on the next lines
     long = max((len(name) for name in drawn.rows["panel"].drop_nulls().unique()), default=0)
-    split = {"labelExpr": "split(datum.label, ', ')"} if 7 * long > width else {}
+    split: dict[str, Any] = {"labelExpr": "split(datum.label, ', ')"} if 7 * long > width else {}
     facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6, **split))
     panels = layers.properties(width=width, height=height).facet(facet=facet, columns=columns)
     spacing = {"column": 24 + drawn.label_width, "row": 24}

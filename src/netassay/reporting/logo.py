@@ -5,9 +5,10 @@ Letters are polygons on the chart's own axes, so they stretch with it and need n
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import altair as alt
 import numpy as np
@@ -57,7 +58,7 @@ def logos(
     names = [name for name, _ in panels]
     frames = [
         # panels of the same name stay apart by a letter that is not seen
-        _polygons(i, name + "\u200b" * names[:i].count(name), heights, start, (low, high)).filter(
+        _letters(i, name + "\u200b" * names[:i].count(name), heights, start, (low, high)).filter(
             pl.col("at").is_between(left, right)
         )
         for i, ((name, heights), start) in enumerate(zip(panels, starts, strict=True))
@@ -76,7 +77,7 @@ def logo(
 ) -> alt.LayerChart:
     """One logo alone; for contributions of bases, signed, give `domain` None."""
     low, high = domain or _bounds([heights])
-    rows = _polygons(0, "", heights, first, (low, high))
+    rows = _letters(0, "", heights, first, (low, high))
     layers = _layers(rows, title, (low, high), (first, first + heights.shape[1] - 1))
     return layers.properties(width=width, height=height)
 
@@ -87,36 +88,34 @@ def _bounds(heights: Sequence[Heights]) -> tuple[float, float]:
     return (low, high) if high > low else (0.0, 1.0)
 
 
-def _polygons(
+def _letters(
     panel: int, name: str, heights: Heights, first: int, domain: tuple[float, float]
 ) -> pl.DataFrame:
-    """Corners of every letter that can be seen; the highest letter of a column is farthest from the axis."""
+    """A row for every letter that can be seen: its left and lower edge, its height, and what it stands for.
+
+    The highest letter of a column is farthest from the axis.
+    """
     least = _LEAST * (domain[1] - domain[0])
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[float, float, float, str | None, int, float]] = []
     for column, values in enumerate(heights.T.tolist()):
         for sign in (1, -1):
             level = 0.0
             for base in sorted(range(4), key=lambda b: abs(values[b])):
                 size = max(0.0, sign * values[base])
                 if size >= least:
-                    bottom = level if sign > 0 else -level - size
-                    rows += [
-                        {
-                            "x": round(first + column - 0.5 + _GAP / 2 + (1 - _GAP) * x, 4),
-                            "y": round(bottom + size * y, 5), "corner": corner, "base": BASES[base],
-                            "at": first + column, "letter": f"{panel}.{column}.{BASES[base]}",
-                            "value": round(values[base], 4),
-                        }
-                        for corner, (x, y) in enumerate(_GLYPHS[BASES[base]])
-                    ]  # fmt: skip
+                    bottom, at = level if sign > 0 else -level - size, first + column
+                    left = at - 0.5 + _GAP / 2
+                    rows.append(
+                        (left, round(bottom, 5), round(size, 5), BASES[base], at, round(values[base], 4))
+                    )
                 level += size
     schema = {
-        "x": pl.Float64, "y": pl.Float64, "corner": pl.Int64, "base": pl.String, "at": pl.Int64, "letter": pl.String,
+        "left": pl.Float64, "bottom": pl.Float64, "size": pl.Float64, "base": pl.String, "at": pl.Int64,
         "value": pl.Float64,
     }  # fmt: skip
     # a panel without a letter that can be seen is there all the same
-    held = rows or [dict.fromkeys(schema) | {"at": first}]
-    return pl.DataFrame(held, schema=schema).with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
+    held = pl.DataFrame(rows or [(None, None, None, None, first, None)], schema=schema, orient="row")
+    return held.with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
 
 
 def _drawn(
@@ -142,9 +141,16 @@ def _layers(
     colours = alt.Scale(domain=list(BASES), range=list(BASE_COLOURS))
     letters = (
         alt.Chart(rows)
+        .transform_filter("datum.size > 0")
+        .transform_calculate(corner=_CORNERS)
+        .transform_flatten(["corner"])
+        .transform_calculate(
+            x=f"datum.left + {1 - _GAP} * datum.corner[0]", y="datum.bottom + datum.size * datum.corner[1]",
+            turn="datum.corner[2]",
+        )
         .mark_line(filled=True, strokeWidth=0, clip=True)
         .encode(
-            x, y, fill=alt.Fill("base:N", scale=colours, legend=None), order="corner:Q", detail="letter:N",
+            x, y, fill=alt.Fill("base:N", scale=colours, legend=None), order="turn:Q", detail="at:O",
             tooltip=[alt.Tooltip("at:Q", title="position"), alt.Tooltip("base:N"),
                      alt.Tooltip("value:Q", title=title, format=".3~g")],
         )
@@ -169,8 +175,9 @@ def _bow(degrees: tuple[float, float], radii: tuple[float, float]) -> list[tuple
 def _closed(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Corners that fill the unit square from edge to edge, the first once more at the end."""
     x, y = np.array(corners).T
-    x, y = (x - x.min()) / np.ptp(x), (y - y.min()) / np.ptp(y)
-    return [*zip(x.round(3).tolist(), y.round(3).tolist(), strict=True), (float(x[0]), float(y[0]))]
+    x, y = ((part - part.min()) / np.ptp(part) for part in (x, y))
+    found = list(zip(x.round(3).tolist(), y.round(3).tolist(), strict=True))
+    return [*found, found[0]]
 
 
 _OUTER, _INNER = (0.5, 0.5), (0.29, 0.34)
@@ -188,3 +195,9 @@ _GLYPHS = {
     ]),
     "T": _closed([(0.4, 0.0), (0.4, 0.84), (0.0, 0.84), (0.0, 1.0), (1.0, 1.0), (1.0, 0.84), (0.6, 0.84), (0.6, 0.0)]),
 }  # fmt: skip
+
+_CORNERS = (
+    json.dumps({base: [[*c, i] for i, c in enumerate(corners)] for base, corners in _GLYPHS.items()})
+    + "[datum.base]"
+)
+"""The corners of a letter, numbered, as a Vega expression: a row of data for each letter is all that a page carries."""

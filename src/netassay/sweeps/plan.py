@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, did_you_mean, read
 from netassay.errors import ConfigError
-from netassay.study import Study, find, names
+from netassay.study import Study, find, names, performed
 
 MOST_RUNS = 1_000_000
 
@@ -70,7 +70,7 @@ class Plan(BaseModel):
         ConfigError tells the plans that are shipped where there is none of that name.
         """
         study, colon, name = str(word).partition(":")
-        if not colon or study not in names() or Path(word).exists():
+        if not colon or study not in performed() or Path(word).exists():
             return cls.from_file(word)
         known = {
             home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")

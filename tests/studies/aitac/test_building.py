@@ -226,5 +226,8 @@ def test_a_peak_as_wide_as_a_chromosome_is_refused_before_it_fills_the_memory(to
     toy.path("peaks.bed").write_text("chr1\t0\t4000000000\tpeak_0\n")
     with pytest.raises(DataError, match=r"peaks.bed:1: peak 'peak_0'.* has 4,000,000,000 bases"):
         build(toy)
-    with pytest.raises(DataError, match="choose narrower windows"):
-        build(toy, width=2_000_000)
+    for width in (0, 2_000_000):
+        with pytest.raises(
+            DataError, match=rf"width = {width} is not allowed: windows of 1 to 1,000,000 bases"
+        ):
+            build(toy, width=width)

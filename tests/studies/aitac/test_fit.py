@@ -72,6 +72,49 @@ def test_a_last_batch_of_one_and_the_mode_after_an_evaluation(atlas):
     assert modes == [(True, whole), (True, 1), (True, whole)]
 
 
+def test_an_epoch_is_scored_in_evaluation_mode(atlas):
+    """Predictions go past the module's own forward: what it gives in evaluation mode is what must be scored."""
+    config = AitacConfig(atlas=atlas, **{**SMALL, "dropout": 0.5, "epochs": 1, "learning_rate": 0.01})
+    data = material(config)
+    fit = Fit(config, data)
+    for step in range(fit.steps):
+        fit.measure(step)
+        fit.advance()
+    found = fit.measure(fit.steps)
+    plain = AITAC(4, length=60, n_filters=12, n_channels=8, n_hidden=16, dropout=0.5)
+    plain.load_state_dict(fit.best)
+    for rows, key in (
+        (data.split.validation, ("validation_loss", "")),
+        (data.split.test, ("test_loss", "")),
+    ):
+        x, heights = data.atlas.sequences(rows), data.heights[rows]
+        with torch.no_grad():
+            right = pearson_loss(plain.eval()(x), heights).item()
+            wrong = pearson_loss(plain.train()(x), heights).item()
+        assert found[key] == pytest.approx(right, rel=1e-5)
+        assert abs(wrong - right) > 1e-2 * right
+        plain.load_state_dict(fit.best)  # training mode moved the statistics
+
+
+def test_any_module_predicts_in_evaluation_mode_and_is_left_as_it_was():
+    class Probe(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frozen = torch.nn.BatchNorm1d(4).eval()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+            self.modes = []
+
+        def forward(self, x):
+            self.modes.append((self.training, self.frozen.training))
+            return self.weight * x.sum(2)
+
+    probe = Probe().train()
+    probe.frozen.eval()
+    predict(probe, torch.zeros(5, 30, dtype=torch.uint8), both_strands=True, batch=3)
+    assert probe.modes == [(False, False)] * 4
+    assert (probe.training, probe.frozen.training) == (True, False)
+
+
 def test_the_epoch_is_chosen_on_validation_and_told_on_test(atlas):
     config = AitacConfig(atlas=atlas, **{**SMALL, "epochs": 4, "learning_rate": 0.02})
     memory, data = run_in_memory(config), material(config)

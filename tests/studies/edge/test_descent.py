@@ -202,3 +202,31 @@ def test_the_field_s_network_climbs_to_the_edge_and_hovers_there():
     assert ratios[0] < 0.8
     assert found["sharpening"].first_step < found["crossing"].first_step
     assert 0.95 <= found["edge"].ratio_median <= 1.10
+
+
+def test_the_identities_of_the_layers_hold_at_every_recorded_step():
+    """Interlacing of H and of G, the sum bound on G, shares that sum to one: over sharpening, crossing and edge."""
+    config = SMALL.replace(
+        step_size=0.6, steps=40, curvature_every=8, gauss_newton=True, tolerance=1e-4, alignment=True
+    )
+    memory = Memory()
+    assay(config, memory)
+    looks = [values for values in memory.steps.values() if ("sharpness", "") in values]
+    assert len(looks) == 6
+    layers = ("layer1", "layer2", "output")
+    for seen in looks:
+        for name in ("sharpness", "ggn_sharpness"):
+            own = [seen[(name, layer)] for layer in layers]
+            slack = sum(seen[(f"{name}_error", part)] for part in ("", *layers)) + 1e-9
+            assert max(own) <= seen[(name, "")] + slack
+        assert seen[("ggn_sharpness", "")] <= sum(seen[("ggn_sharpness", layer)] for layer in layers) + slack
+        # Weyl: lambda(H) <= lambda(G) + lambda(H - G)
+        assert (
+            seen[("sharpness", "")] <= seen[("ggn_sharpness", "")] + seen[("residual_sharpness", "")] + slack
+        )
+        assert sum(seen[("leading_weight", layer)] for layer in layers) == pytest.approx(1)
+        assert seen[("directional_sharpness", "")] <= seen[("sharpness", "")] + slack
+        norms = [seen[("gradient_norm", layer)] ** 2 for layer in layers]
+        assert sum(norms) == pytest.approx(seen[("gradient_norm", "")] ** 2)
+    ratios = [seen[("edge_ratio", "")] for seen in looks]
+    assert min(ratios) < 1 < max(ratios)

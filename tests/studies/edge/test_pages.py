@@ -51,7 +51,7 @@ def test_a_series_of_single_changes_is_named_by_the_change(tmp_path):
         "base",
         "bias False",
         "residual True",
-        "activation relu",
+        "relu",
         "normalisation layer",
     }
 
@@ -60,8 +60,14 @@ def test_a_full_table_of_two_keys_is_drawn_in_panels(tmp_path):
     cases = [{"seed": seed, "activation": name} for seed in range(4) for name in ("relu", "tanh")]
     runs, names = named(tmp_path, cases)
     assert set(names.grid.values()) == {
-        (f"seed {seed}", f"activation {name}") for seed in range(4) for name in ("relu", "tanh")
+        (f"seed {seed}", name) for seed in range(4) for name in ("relu", "tanh")
     }
     chart = sections(runs)[0].items[0].chart.to_dict()
     assert "facet" in chart
     assert "facet" not in sections(runs[:3])[0].items[0].chart.to_dict()
+
+
+def test_layers_stand_in_the_order_of_the_deepest_network(tmp_path):
+    runs = [perform(SMALL.replace(depth=depth), tmp_path, threads=1) for depth in (1, 3)]
+    data = sections(runs)[1].items[0].data
+    assert list(dict.fromkeys(data["part"])) == ["layer1", "layer2", "layer3", "output"]

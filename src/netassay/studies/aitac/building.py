@@ -26,7 +26,6 @@ from netassay.studies.aitac.sample import read_sample
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
 WIDEST = 1_000_000
-_NARROWER = f"allowed are {WIDEST:,}, choose narrower windows with --width (width=)"
 
 
 def build_atlas(
@@ -47,8 +46,8 @@ def build_atlas(
     `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a .h5ad, or a folder with
     the four arrays of the AI-TAC sample; `form` says which where it cannot be told. `heights` is a table with a
     row a peak, joined by name, or bigWigs, one a cell type and named after it (or their folder), of which the
-    `statistic` over the peak is taken. `genome` is FASTA. `width` takes windows of so many bases around summit or
-    middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown base is a column of
+    `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of so many bases around
+    summit or middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown base is a column of
     zeros and a constant row stays (both counted), other flaws are refused. `order` is that of the rows of one-hot
     arrays. Heights are normalised over the peaks that stay. Raises DataError naming file and line.
     """
@@ -183,7 +182,10 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
     widths = (draft.peaks["end"] - draft.peaks["start"]).to_numpy()
     if width is None:
         if (wide := np.flatnonzero(widths > WIDEST)).size:
-            raise DataError(f"{draft.where(int(wide[0]))} has {widths[wide[0]]:,} bases; {_NARROWER}")
+            raise DataError(
+                f"{draft.where(int(wide[0]))} has {widths[wide[0]]:,} bases; allowed are {WIDEST:,}, choose "
+                "narrower windows with --width (width=)"
+            )
         usual = int(np.bincount(widths).argmax())
         if (odd := np.flatnonzero(widths != usual)).size:
             raise DataError(
@@ -193,7 +195,7 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
             )
         return draft
     if not 1 <= width <= WIDEST:
-        raise DataError(f"width {width}: give at least one base; {_NARROWER}")
+        raise DataError(f"width = {width} is not allowed: windows of 1 to {WIDEST:,} bases (--width, width=)")
     middle = (pl.col("start") + pl.col("end")) // 2
     centre = pl.coalesce("summit", middle) if "summit" in draft.peaks else middle
     begin = centre - width // 2
@@ -205,7 +207,7 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
 def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -> Draft:
     if genome is None:
         raise DataError(
-            f"{draft.path}: gives regions and no bases; add the genome (FASTA) they were called on"
+            f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on"
         )
     width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
     path = Path(genome)

@@ -54,10 +54,10 @@ def require_devices(config: AitacConfig) -> None:
         )
     found = torch.cuda.device_count() if kind.type == "cuda" else os.cpu_count() or 1
     if config.devices > found:
-        what = "GPUs" if kind.type == "cuda" else "cores, and a process takes one at least"
-        raise ConfigError(
-            f"devices = {config.devices} is not allowed: this machine has {found} {what}; give at most {found}"
-        )
+        gpus, cores = f"{found or 'no'} usable GPUs", f"{found} cores, and a process takes one at least"
+        what = gpus if kind.type == "cuda" else cores
+        way = f"give at most {found}" if found else "use device cpu"
+        raise ConfigError(f"devices = {config.devices} is not allowed: this machine has {what}; {way}")
     _fabric()
 
 

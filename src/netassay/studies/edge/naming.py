@@ -12,6 +12,7 @@ from netassay.studies.edge.config import OPTIMISER_SETTINGS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"
+_SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose values need no key before them
 
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
@@ -24,13 +25,15 @@ _FOLLOWING = (
 class Names(NamedTuple):
     """Run -> its name, in the order of the values; `axis` what the names are of; `following` keys that are in no name.
 
-    `grid` maps a run to the panel and series it is drawn in, where runs differ in two keys and fill the table of both.
+    `grid` maps a run to the panel and series it is drawn in, where runs differ in two keys and fill the table of both;
+    `series` is what the series are of.
     """
 
     axis: Axis
     of: dict[Run, str]
     following: tuple[str, ...]
     grid: dict[Run, tuple[str, str]]
+    series: str
 
 
 def told_apart(runs: Sequence[Run]) -> Names:
@@ -44,7 +47,8 @@ def told_apart(runs: Sequence[Run]) -> Names:
         run: name if counted[name] == 1 else f"{name} ({run.folder.parent})" for run, name in named.items()
     }
     following = tuple(key for key in differing if key not in keys)
-    return Names(axis, names, following, _grid(ordered, keys) if len(counted) == len(runs) else {})
+    grid, series = _grid(ordered, keys) if len(counted) == len(runs) else ({}, "")
+    return Names(axis, names, following, grid, series)
 
 
 def value(held: object) -> str:
@@ -60,7 +64,8 @@ def _needed(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         rest = [other for other in kept if other != key]
         if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
             kept = rest
-    return kept
+    # an architecture is named before its step size
+    return sorted(kept, key=lambda key: _FOLLOWING.index(key) if key in _FOLLOWING else -1)
 
 
 def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:
@@ -80,22 +85,27 @@ def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, st
     if len(keys) > 2 and max(map(len, changed.values())) > 1:
         changed = dict.fromkeys(runs, keys)  # no series of single changes: all is said
     return Axis("run"), {
-        run: ", ".join(f"{key} {value(run.config.get(key))}" for key in own) or _BASE
+        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE
         for run, own in changed.items()
     }
 
 
-def _grid(runs: Sequence[Run], keys: Sequence[str]) -> dict[Run, tuple[str, str]]:
+def _grid(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Run, tuple[str, str]], str]:
     if len(keys) != 2:
-        return {}
+        return {}, ""
     # panels for the key of more values, so that the lines of one panel are few
     first, second = sorted(keys, key=lambda key: -_distinct(runs, [key]))
     if _distinct(runs, [first]) * _distinct(runs, [second]) != len(runs):
-        return {}
+        return {}, ""
     places: Mapping[Run, tuple[object, object]] = {
         run: (run.config.get(first), run.config.get(second)) for run in runs
     }
-    return {run: (f"{first} {value(a)}", f"{second} {value(b)}") for run, (a, b) in places.items()}
+    title = _WORDS.get(second, second.replace("_", " "))
+    return {run: (_said(first, a), value(b)) for run, (a, b) in places.items()}, title
+
+
+def _said(key: str, held: object) -> str:
+    return value(held) if key in _SPEAKING else f"{key} {value(held)}"
 
 
 def _sortable(held: object) -> tuple[int, float, str]:

@@ -89,7 +89,7 @@ def _drawn(data: pl.DataFrame, y: Axis, told: Names, rules: Sequence[Rule] = ())
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
-        step, y, Axis("panel"), Axis("series"), rules=rules, columns=3, width=200, height=150,
+        step, y, Axis("panel"), Axis("series", title=told.series), rules=rules, columns=3, width=200, height=150,
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def _in_panels(told: Names) -> bool:
 def _far(ratio: pl.DataFrame) -> bool:
     """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
     shown = ratio["edge_ratio"].drop_nulls().drop_nans()
-    return bool(len(shown)) and float(shown.max()) > 20 and float(shown.min()) > 0  # type: ignore[arg-type]
+    return bool(len(shown)) and float(shown.max()) > 5 and float(shown.min()) > 0  # type: ignore[arg-type]
 
 
 def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:
@@ -114,7 +114,7 @@ def _layers(
 ) -> Section:
     title = "Layer by layer"
     step, layer = Axis("step", title="step"), Axis("part")
-    parts = numbers.filter(pl.col("part") != "")
+    parts = _in_order(numbers.filter(pl.col("part") != ""), axis)
     sharpness, ratio, weight = (
         parts.filter(pl.col("name") == name).select(axis.column, "step", "part", pl.col("value").alias(name))
         for name in ("sharpness", "edge_ratio", "leading_weight")
@@ -151,6 +151,15 @@ def _layers(
         "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
     )
     return Section(title, text, figures)
+
+
+def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
+    """Rows by layer, in the order of the run that has the most layers, and what that one lacks behind."""
+    layers = parts.filter(pl.col("name") == "sharpness").unique([axis.column, "part"], maintain_order=True)
+    by_run = layers.group_by(axis.column, maintain_order=True).agg("part")["part"].to_list()
+    order = list(dict.fromkeys(part for own in sorted(by_run, key=len, reverse=True) for part in own))
+    rank = pl.col("part").replace_strict(order, range(len(order)), default=len(order), return_dtype=pl.Int64)
+    return parts.sort(rank, maintain_order=True)
 
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:

@@ -158,7 +158,12 @@ def _rules(picture: Picture, names: Mapping[Run, str]) -> list[Rule]:
     else:
         limits = {name: edge for run, name in names.items() if (edge := limit(run)) is not None}
     several = len(names) > 1
-    return [Rule(edge, f"edge {edge:.3g}", panel=name if several else None) for name, edge in limits.items()]
+    return [
+        Rule(
+            edge, f"edge {edge:,.0f}" if edge >= 1000 else f"edge {edge:.3g}", panel=name if several else None
+        )
+        for name, edge in limits.items()
+    ]
 
 
 def _chart(data: pl.DataFrame, picture: Picture, axis: Axis, rules: Sequence[Rule]) -> alt.TopLevelMixin:
@@ -167,6 +172,11 @@ def _chart(data: pl.DataFrame, picture: Picture, axis: Axis, rules: Sequence[Rul
     if data[axis.column].n_unique() == 1:
         return lines(data, step, value, Axis("quantity", title="curve") if several else None, rules=rules)
     series = Axis("quantity", title="curve") if several else None
+    if axis.title:  # a bare number over a panel does not say what it is of
+        data = data.with_columns(pl.concat_str(pl.lit(f"{axis.title} "), pl.col(axis.column)))
+        rules = [
+            Rule(rule.value, rule.label, panel=rule.panel and f"{axis.title} {rule.panel}") for rule in rules
+        ]
     return small_multiples(data, step, value, axis, series, rules=rules, **_PANELS)
 
 

@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from netassay.errors import DataError
-from netassay.studies.aitac.interpret import binding, ranking
+from netassay.formats.motifs import Motifs
+from netassay.studies.aitac.interpret import binding
 
 
 def test_counts_and_odds_are_those_of_a_table_made_by_hand():
@@ -107,19 +108,19 @@ def test_gc_content_is_a_share_of_the_known_bases():
     assert binding.gc_content(codes) == pytest.approx([0.5, 2 / 3, 0.5])
 
 
-def test_random_filters_are_drawn_from_the_others():
-    draw = np.random.default_rng(0)
-    marked = draw.random(100) < 0.3
-    values = np.tile(marked[:, None].astype(float), (1, 6))
-    values[:, 3:] = draw.random((100, 3))
-    chosen = np.array([True, True, True, False, False, False])
-    whole = [np.ones(100, bool)]
-    null = binding.random_filters(values, chosen, marked, whole, torch.Generator().manual_seed(0), 20)
-    only = ranking.areas(values[:, 3:].sum(axis=1, keepdims=True), marked).auroc[0]
-    assert null == pytest.approx(np.full(20, only))
-    none = np.zeros(6, bool)
-    for few in (none, ~none):
-        assert not len(binding.random_filters(values, few, marked, whole, torch.Generator(), 5))
+def test_a_factor_is_found_by_id_or_by_title_in_either_case():
+    matrices = [torch.full((4, width), 5.0, dtype=torch.float64) for width in (6, 8, 7)]
+    database = Motifs.of_matrices(["M1", "M2", "M3"], matrices, [20] * 3, ["SPI1", "Ctcf", "CTCF"])
+    for factor, name in (("M3", "M3"), ("spi1", "M1"), ("CTCF", "M2")):
+        found = binding.factor_motif(database, factor)
+        assert found.names == (name,)
+        assert int(found.seen.sum()) == matrices[int(name[1]) - 1].shape[1]
+    with pytest.raises(
+        DataError, match=r"none of the 3 motifs of the database is called 'ctfc'; did you mean 'CTCF'"
+    ):
+        binding.factor_motif(database, "ctfc")
+    with pytest.raises(DataError, match="'@'; give the name or id of one of them"):
+        binding.factor_motif(database, "@")
 
 
 @pytest.mark.parametrize(

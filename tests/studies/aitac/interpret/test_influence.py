@@ -80,13 +80,17 @@ def test_any_module_gives_what_the_fast_way_gives(activation):
             assert torch.allclose(fast.direction, slow.direction * turned, atol=1e-3)
 
 
-def test_a_network_that_averages_over_strands_is_the_plain_one_over_both():
+def test_over_both_strands_outputs_and_what_is_filled_in_are_means():
     model = random_aitac(4, length=101, **SIZES)
     averaged = random_aitac(4, length=101, reverse_complement=True, **SIZES)
     codes = random_codes(12, 101)
-    assert torch.equal(
-        influence(averaged, codes).by_output, influence(model, codes, both_strands=True).by_output
-    )
+    found = influence(model, codes, both_strands=True, batch=5)
+    assert torch.equal(influence(averaged, codes, batch=5).by_output, found.by_output)
+    with torch.inference_mode():
+        x = one_hot(codes)
+        lost = without(model, torch.cat([x, x.flip(1, 2)]), (3,), None).view(2, 12, 4).mean(0)
+        assert torch.allclose(found.by_output[3].float(), (lost - averaged(x)).square().mean(0), atol=1e-5)
+        assert (lost - averaged(x)).abs().max() > 2e-3
 
 
 def test_the_published_fill_is_the_mean_activation_before_pooling_and_norm():

@@ -95,9 +95,24 @@ def test_the_fast_way_equals_whole_passes(activation):
     assert mixed.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("both_strands", [False, True])
+def test_sites_too_far_from_each_other_are_not_a_pair(both_strands):
+    codes = torch.tensor([0, 1, 2, 3]).repeat(60, 10).to(torch.uint8)  # ACGT ..., no two alike side by side
+    codes[:40, 4:6] = 0  # AA
+    for row in range(20, 60):
+        at = 25 + 4 * (row % 4)  # CC at 25, 29, 33 or 37
+        codes[row, at : at + 2] = 1
+    found = interactions(
+        Sites(product), codes, [(0,), (1,)], layer="found", generator=draws(), site_share=0.999, within=25,
+        permutations=20, both_strands=both_strands,
+    )  # fmt: skip
+    assert (int(found.both[0]), int(found.apart[0]), int(found.one[0])) == (10, 10, 40)
+
+
 def test_the_permutation_test_counts_as_all_choices_do():
     values = torch.randn(20, 2, generator=draws(3), dtype=torch.float64)
     values[:10, 0] += 0.4
+    values += 5  # of no consequence
     both = torch.arange(20) < 10
     found = stratified_test(values, both, ~both, torch.zeros(20), permutations=5000, generator=draws())
     chosen = torch.tensor(list(combinations(range(20), 10)))

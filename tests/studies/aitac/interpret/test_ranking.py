@@ -86,6 +86,11 @@ def test_strata_compare_only_their_own_peaks():
     found = ranking.stratified(scores, marked, strata)
     assert found.auroc[0] == pytest.approx(np.mean(pairs))
     assert found.marked == marked.sum()
+    # a stratum of one marked peak has no known error: it is left out, of the null as well
+    marked[np.flatnonzero(kind == 2)[0]] = True
+    again = ranking.stratified(scores, marked, strata)
+    assert (again.auroc == found.auroc).all()
+    assert again.marked == marked.sum() - 1
     # what tells the strata alone tells nothing
     between = ranking.stratified(kind[:, None].astype(float), marked, strata)
     assert (between.auroc[0], between.error[0]) == (0.5, 0.0)
@@ -138,3 +143,4 @@ def test_one_marked_peak_has_an_area_and_no_known_error():
 def test_intervals_stay_within_zero_and_one():
     assert ranking.interval(0.5, 0.1) == pytest.approx((0.304, 0.696), abs=1e-3)
     assert ranking.interval(0.99, 0.1)[1] == 1.0
+    assert np.isnan(ranking.interval(0.9, np.nan)).all()

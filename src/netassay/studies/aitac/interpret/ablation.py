@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.errors import DataError, ModelError
@@ -36,13 +36,14 @@ BATCH = 100
 class Survey:
     """What a layer gives over a data set: `mean` place by place, `lowest` and `greatest` of each channel anywhere.
 
-    `highest` is the greatest value of each channel in each sequence (either strand).
+    `highest` is the greatest value of each channel in each sequence (either strand), `place` its position.
     """
 
     mean: Float[Tensor, "positions channels"]
     lowest: Float[Tensor, " channels"]
     greatest: Float[Tensor, " channels"]
     highest: Float[Tensor, "n channels"]
+    place: Int64[Tensor, "n channels"]
 
     @property
     def strength(self) -> Float[Tensor, "n channels"]:
@@ -129,33 +130,34 @@ class Ablation:
             yield Removal(rows, whole.clone(), without.transpose(0, 1).clone(), removed.clone())
 
     def _surveyed(self) -> Survey:
-        total, highest = torch.zeros(()), []
-        lowest = greatest = torch.zeros(())
+        sums: list[Tensor] = []
+        bounds: list[Tensor] = []
+        highest: list[tuple[Tensor, Tensor]] = []
         count = 0
-        for rows, here in self._batches(self.sequences):
+        for _, here in self._batches(self.sequences):
             with self._quietly():
                 maps = self.engine.maps(here)
-                here_highest = (maps * self.engine.rising.to(maps.dtype)).float()
-                low, high = here_highest.amin((0, 1)), here_highest.amax((0, 1))
-                sums = maps.double().sum(1)
-                best = self._joined(here_highest.amax(0), greatest=True)
-            if not count:
-                total, lowest, greatest = sums, low, high
-            else:
-                total, lowest, greatest = (
-                    total + sums,
-                    torch.minimum(lowest, low),
-                    torch.maximum(greatest, high),
-                )
+                rising = (maps * self.engine.rising.to(maps.dtype)).float()
+                total = maps.double().sum(1)
+                sums = [sums[0] + total] if sums else [total]
+                bounds.append(torch.stack([rising.amin((0, 1)), rising.amax((0, 1))]).cpu())
+                highest.append(self._highest(rising))
             count += len(here)
-            highest.append(best.cpu())
-            del rows
+        # clones made outside inference mode are ordinary tensors
+        values, places = (torch.cat(part).clone() for part in zip(*highest, strict=True))
+        low, high = torch.stack(bounds).unbind(1)
         return Survey(
-            (total / count).float().clone(),
-            lowest.cpu().clone(),
-            greatest.cpu().clone(),
-            torch.cat(highest).clone(),
+            (sums[0] / count).float().clone(), low.amin(0).clone(), high.amax(0).clone(), values, places
         )
+
+    def _highest(self, rising: Float[Tensor, "positions rows channels"]) -> tuple[Tensor, Tensor]:
+        """The greatest value of each channel in each sequence, and its position on the strand that was given."""
+        values, places = rising.max(0)
+        if self.both_strands:
+            (forward, backward), (here, there) = values.unflatten(0, (2, -1)), places.unflatten(0, (2, -1))
+            values = torch.maximum(forward, backward)
+            places = torch.where(forward >= backward, here, len(rising) - 1 - there)
+        return values.cpu(), places.cpu()
 
     def _filled(self, fill: Fill) -> Float[Tensor, "positions channels"]:
         if fill == "mean":
@@ -180,12 +182,9 @@ class Ablation:
             rows = slice(start, start + len(here))
             yield rows, torch.cat([here, _other_strand(here)]) if self.both_strands else here
 
-    def _joined(self, values: Tensor, *, greatest: bool = False) -> Tensor:
-        """Mean, or the greatest, over the strands of rows."""
-        if not self.both_strands:
-            return values
-        halves = values.unflatten(0, (2, -1))
-        return halves.amax(0) if greatest else halves.mean(0)
+    def _joined(self, values: Tensor) -> Tensor:
+        """Mean over the strands of rows."""
+        return values.unflatten(0, (2, -1)).mean(0) if self.both_strands else values
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:

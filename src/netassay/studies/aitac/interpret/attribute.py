@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.errors import ExtraMissing, ModelError
+from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import seeds
@@ -77,12 +77,14 @@ def attribute(
     for deepshap its nonlinearities must be modules. With `both_strands` the mean over a sequence and its reverse
     complement is explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode
     meanwhile and is left as found. Raises ModelError for outputs that are not there, and where contributions miss, in
-    the mean, more than `tolerance` of the mean size of what they must sum to; DataError for sequences that are not
-    one-hot.
+    the mean, more than `tolerance` of the mean size of what they must sum to; DataError for no sequence and
+    for sequences that are not one-hot.
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
     codes = as_codes(sequences).cpu()
+    if not len(codes):
+        raise DataError("there is no sequence to explain; give one or more")
     weights = _weights(model, codes, output)
     if method == "mutagenesis":
         made = mutagenesis(model, codes, output=weights[:, 0], both_strands=both_strands, batch=batch)
@@ -92,8 +94,7 @@ def attribute(
     explained = combined(BothStrands(inner) if both_strands else inner, weights)
     with evaluating(model), evaluating(explained):
         if method == "gradient":
-            found = [_slope(explained, one_hot(part)) for part in codes.split(batch)]
-            slopes = torch.cat(found) if found else torch.empty(0, 4, codes.shape[1])
+            slopes = torch.cat([_slope(explained, one_hot(part)) for part in codes.split(batch)])
             return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
         if references < 1 or steps < 1:
             raise ModelError(f"references {references}, steps {steps}: give at least one of each")
@@ -163,20 +164,24 @@ def _deepshap(
             "deepshap needs tangermeme, which is not installed; install netassay with the extra attributions: "
             "pip install 'netassay[attributions]'"
         ) from error
+    found = []
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
         warnings.simplefilter("ignore")
-        found = library.deep_lift_shap(
-            explained,
-            one_hot(codes),
-            references=one_hot(references),
-            batch_size=_PAIRS,
-            hypothetical=True,
-            device=str(_device(explained)),
-            additional_nonlinear_ops={Exponential: library._nonlinear},
-            only_warn=True,
-        )
-    return found.float()
+        for part, others in zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True):
+            found.append(
+                library.deep_lift_shap(
+                    explained,
+                    one_hot(part),
+                    references=one_hot(others),
+                    batch_size=_PAIRS,
+                    hypothetical=True,
+                    device=str(_device(explained)),
+                    additional_nonlinear_ops={Exponential: library._nonlinear},
+                    only_warn=True,
+                ).float()
+            )
+    return torch.cat(found)
 
 
 def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:
@@ -198,8 +203,7 @@ _ADVICE: dict[str, str] = {
 
 
 def _refuse_incomplete(method: str, difference: Tensor, error: Tensor, tolerance: float) -> None:
-    size = float(difference.abs().mean()) if len(difference) else 0.0
-    missed = float(error.abs().mean()) if len(error) else 0.0
+    size, missed = float(difference.abs().mean()), float(error.abs().mean())
     if not missed <= tolerance * size + 1e-6:
         raise ModelError(
             f"{method}: contributions miss {missed:.3g} in the mean of output differences whose mean size is "

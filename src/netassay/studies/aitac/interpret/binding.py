@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
+from netassay.formats.motifs import Motifs
 from netassay.studies.aitac.interpret import ranking
 
 _AT_ONCE = 1_024
@@ -100,36 +102,25 @@ def best_site(
     return torch.cat(best).double().numpy()
 
 
+def factor_motif(database: Motifs, factor: str) -> Motifs:
+    """The motif of a factor by the id or, in either case, the title of a database's motif; the first of several.
+
+    Raises DataError, with the nearest name, if there is none.
+    """
+    for words in (database.names, tuple(title.casefold() for title in database.titles)):
+        wanted = factor if words is database.names else factor.casefold()
+        if wanted in words:
+            return database.select([words.index(wanted)])
+    near = difflib.get_close_matches(factor.upper(), [*database.titles, *database.names], n=1)
+    advice = f"did you mean {near[0]!r}?" if near else "give the name or id of one of them"
+    raise DataError(f"none of the {len(database)} motifs of the database is called {factor!r}; {advice}")
+
+
 def gc_content(codes: UInt8[Tensor, "n length"]) -> Float64[np.ndarray, " n"]:
     """Share of C and G among the known bases; a half where none is known."""
     known = (codes < 4).sum(dim=1).double()
     strong = ((codes == 1) | (codes == 2)).sum(dim=1).double()
     return torch.where(known > 0, strong / known.clamp(min=1), 0.5).numpy()
-
-
-def random_filters(
-    values: Float[np.ndarray, "n filters"],
-    chosen: Bool[np.ndarray, " filters"],
-    marked: Bool[np.ndarray, " n"],
-    strata: list[Bool[np.ndarray, " n"]],
-    draws: torch.Generator,
-    times: int,
-) -> Float64[np.ndarray, " times"]:
-    """Stratified areas of sums over as many filters as are `chosen`, drawn from the others: what any filters reach.
-
-    Empty if fewer others are left than are chosen.
-    """
-    count, others = int(chosen.sum()), np.flatnonzero(~chosen)
-    if not count or len(others) < count:
-        return np.empty(0)
-    sums = np.stack(
-        [
-            values[:, others[torch.randperm(len(others), generator=draws)[:count].numpy()]].sum(axis=1)
-            for _ in range(times)
-        ],
-        axis=1,
-    )
-    return ranking.stratified(sums, marked, strata).auroc
 
 
 def check_marks(marked: Bool[np.ndarray, " n"]) -> None:

@@ -73,13 +73,13 @@ class InterpretConfig(Config):
     attribution_cell_types: int = Field(8, ge=1)
     """Contributions are shown for so many cell types, those with most well-predicted peaks."""
 
-    attribution_peaks: int = Field(20, ge=1)
+    attribution_peaks: int = Field(10, ge=1)
     """Best predicted peaks of each of them on which methods are compared."""
 
     attribution_logos: int = Field(1, ge=1)
     """Of these so many are drawn."""
 
-    attribution_references: int = Field(10, ge=1)
+    attribution_references: int = Field(5, ge=1)
     """Shuffled forms of each sequence that DeepLIFT/SHAP and integrated gradients compare it with."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
@@ -109,6 +109,50 @@ class InterpretConfig(Config):
 
     pair_q: float = Field(0.05, gt=0, lt=1)
     """A pair of planted factors counts as found below this q-value."""
+
+    # binding
+    chip: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["peaks.narrowPeak", "peaks.fa.gz"])
+    """ChIP-seq to compare with: regions (BED or narrowPeak, of the atlas's assembly) or sequences (FASTA); none: left
+    out."""
+
+    chip_factor: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["SPI1", "MA0080.7"])
+    """Its factor, by the name or id of a motif of the database; filters like that motif are compared with it."""
+
+    chip_word: int = Field(24, ge=8, le=32)
+    """Bases of the words that a peak shares with sequences."""
+
+    chip_words: int = Field(14, ge=1, le=10_000)
+    """Places of a peak that must begin a shared word for it to be marked; 1 also marks relatives of repeats."""
+
+    chip_share: float = Field(0.05, gt=0, lt=1)
+    """Influence is large in this share of the peaks."""
+
+    # influence
+    fill: Literal["mean", "zero", "published"] = "mean"
+    """What takes an ablated filter's place: its mean over the peaks at the same place, nought, or what the published
+    analysis put there (a mean before pooling and batch norm)."""
+
+    screening: bool = False
+    """Influence in 16 bits: faster, ranks nearly the same."""
+
+    # pairs
+    pair_factors: int = Field(12, ge=2, le=100)
+    """So many of the most influential factors are tested in all pairs."""
+
+    site_share: float = Field(0.2, gt=0, lt=1)
+    """A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+
+    pair_reach: int = Field(50, ge=3)
+    """A peak has both sites of a pair only where they are so many bases apart or less; the second layer sees 51."""
+
+    permutations: int = Field(5000, ge=1, le=1_000_000)
+    """Permutations of the test of a pair."""
+
+    scanned_pairs: int = Field(6, ge=0, le=100)
+    """Pairs with the strongest interactions that are planted at every distance."""
+
+    backgrounds: int = Field(32, ge=2, le=10_000)
+    """Shuffled peaks that pairs are planted into."""
 
 
 CONFIG = InterpretConfig

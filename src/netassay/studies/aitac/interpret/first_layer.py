@@ -36,6 +36,7 @@ class FirstLayer:
         self.taps = (
             self.folded.convolutions[0].taps.permute(1, 2, 0).contiguous()
         )  # (filters, width, outputs)
+        self.places = torch.tensor(self.folded.convolutions[0].positions, device=self.taps.device)
         scale = self.folded.finishes[0].scale
         self.rising = torch.ones(len(self.taps), device=self.taps.device)
         if scale is not None:
@@ -66,37 +67,37 @@ class FirstLayer:
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "sets n outputs"]]:
         """Outputs of the whole network, and with the maps of each set of filters replaced by `fill`."""
         sums = self.folded.convolutions[0].sums(maps)
-        second = self._second(sums)
-        whole = self.folded.after_second(second)
+        whole = self.folded.after_second(self._second(sums))
+        by_filter = maps.permute(2, 0, 1).contiguous()
         found = whole.new_empty(len(sets), *whole.shape)
         for row, chosen in zip(found, sets, strict=True):
             index = list(chosen)
-            change = fill[:, None, index] - maps[:, :, index]
+            change = fill.T[index, :, None] - by_filter[index]
             row.copy_(self._changed(sums, change, index) if change.any() else whole)
         return whole, found
 
     def _changed(
-        self, sums: Tensor, change: Float[Tensor, "positions n chosen"], chosen: list[int]
+        self, sums: Tensor, change: Float[Tensor, "chosen positions n"], chosen: list[int]
     ) -> Tensor:
         taps = self.taps[chosen].flatten(0, 1)  # (chosen * width, outputs)
         width = self.taps.shape[1]
-        around = F.pad(change, (0, 0, 0, 0, width // 2, width // 2)).unfold(0, width, 1)
+        around = F.pad(change, (0, 0, width // 2, width // 2)).unfold(1, width, 1)
+        around = around[:, self.places].permute(1, 2, 0, 3).flatten(2)
         return self.folded.after_second(self._second(sums, around, taps))
 
     def _second(self, sums: Tensor, around: Tensor | None = None, taps: Tensor | None = None) -> Tensor:
         """The second layer after pooling and batch norm from its sums at the positions under its pooling windows.
 
-        `around` (positions, n, chosen, width) is the change of the maps about each position; its products with `taps`
-        are added to the sums.
+        `around` (positions under windows, n, chosen * width) is the change of the maps about each; its products with
+        `taps` are added to the sums.
         """
         convolution, finish = self.folded.convolutions[0], self.folded.finishes[1]
-        pool, places = convolution.pool, list(convolution.positions)
+        pool = convolution.pool
         best = sums.new_empty(len(sums) // pool, *sums.shape[1:])
         for start in range(0, len(best), _WINDOWS):
             here = slice(start * pool, (start + _WINDOWS) * pool)
             part = sums[here]
             if around is not None and taps is not None:
-                products = around[places[here]].flatten(2)
-                part = torch.addmm(part.flatten(0, 1), products.flatten(0, 1), taps).view_as(part)
+                part = torch.addmm(part.flatten(0, 1), around[here].flatten(0, 1), taps).view_as(part)
             greatest_of_windows(part, pool, best[start : start + _WINDOWS])
         return finish(best.add_(convolution.bias))

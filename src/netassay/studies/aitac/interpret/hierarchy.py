@@ -36,11 +36,12 @@ def joined(names: Mapping[int, str], filters: int) -> Factors:
 
 
 def matched_names(best: pl.DataFrame, q: float = Q_VALUE) -> dict[int, str]:
-    """Names of filters from their best matches, columns query ("filter_3"), name and q; those of q below `q`."""
-    chosen = best.filter(pl.col("q") < q)
-    return {
-        int(query.removeprefix("filter_")): name for query, name in chosen.select("query", "name").iter_rows()
-    }
+    """Names of filters from their best matches, columns query ("filter_3"), target, name and q; those below `q`.
+
+    A motif without a name is called by its id, the target.
+    """
+    chosen = best.filter(pl.col("q") < q).select("query", "target", "name")
+    return {int(query.removeprefix("filter_")): name or target for query, target, name in chosen.iter_rows()}
 
 
 def groups(lineages: Sequence[str]) -> dict[str, list[int]]:
@@ -55,12 +56,14 @@ def groups(lineages: Sequence[str]) -> dict[str, list[int]]:
 def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
     """Sets ranked in each lineage by influence, the mean over its cell types of `by_output`.
 
-    Columns lineage, rank (from 1), set, filters (how many), influence, share (of the sum over sets), direction and
-    agreement (means over the cell types, null where not defined), z of the agreement (times sqrt(n - 1)).
+    Columns lineage, rank (from 1), set, filters (how many), influence, share (of the sum over sets), direction (mean
+    over the cell types weighted by influence: a factor of one of them counts as it acts there) and agreement (mean over
+    the cell types); both null where not defined.
     """
     frames = []
     for lineage, outputs in groups(lineages).items():
-        squared = found.by_output[:, outputs].mean(1)
+        each = found.by_output[:, outputs]
+        squared, weighted = each.mean(1), (each * found.direction[:, outputs].nan_to_num(0)).mean(1)
         agreement = found.agreement[:, outputs].mean(1)
         frames.append(
             pl.DataFrame(
@@ -70,7 +73,7 @@ def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
                     "filters": [len(part) for part in found.sets],
                     "influence": squared.numpy(),
                     "share": (squared / squared.sum()).numpy(),
-                    "direction": found.direction[:, outputs].mean(1).numpy(),
+                    "direction": (weighted / squared).numpy(),
                     "agreement": agreement.numpy(),
                 }
             ).sort("influence", descending=True, maintain_order=True)

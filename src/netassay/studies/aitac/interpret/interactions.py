@@ -4,8 +4,8 @@ With y^(S) the output without the filters of S, the effect of an ablation is y^(
 effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: nought for a sum of a
 function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
 
-Where both have a site it is compared with matched peaks in which one has: within fifths of the peaks by their strongest
-site, which of the peaks are the ones with both is permuted.
+Where both have a site, near enough to each other, it is compared with matched peaks in which one has: within fifths of
+the peaks by their strongest site, which of the peaks are the ones with both is permuted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Interactions:
     """Interactions of pairs of sets of filters, in the units of the outputs, by group of outputs (lineage).
 
     `pairs` are numbers of `names`. `effect` is the mean over the `both` peaks with both sites, `matched` that over the
-    `one` peaks with one, weighted as their fifths are among those with both. `p` (two-sided) is NaN where there are
+    `one` peaks with one, weighted as their fifths are among those with both; in `apart` peaks both sites are too far
+    from each other to count. `p` (two-sided) is NaN where there are
     fewer than 10 peaks of either kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the
     mean over the peaks with both, `by_peak` the interaction in every peak, by group.
     """
@@ -48,6 +49,7 @@ class Interactions:
     pairs: Int64[Tensor, "pairs 2"]
     both: Int64[Tensor, " pairs"]
     one: Int64[Tensor, " pairs"]
+    apart: Int64[Tensor, " pairs"]
     effect: Float64[Tensor, "pairs groups"]
     matched: Float64[Tensor, "pairs groups"]
     p: Float64[Tensor, "pairs groups"]
@@ -74,6 +76,7 @@ def interactions(
     pairs: Sequence[tuple[int, int]] | None = None,
     lineages: Sequence[str] | None = None,
     site_share: float = SITE_SHARE,
+    within: int | None = None,
     permutations: int = 5000,
     layer: str | None = None,
     fill: Fill = "mean",
@@ -83,7 +86,9 @@ def interactions(
 ) -> Interactions:
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
 
-    `lineages` names the group of each output ("": in none); without it every output is a group of its own. The p-values
+    `lineages` names the group of each output ("": in none); without it every output is a group of its own. A peak has a
+    site of a set if it is among the `site_share` in which its filters answer most, and both of a pair if their
+    strongest places are at most `within` positions of the layer apart (of AI-TAC 3 bases; None: anywhere). The p-values
     come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). For the other words see
     `influence`. Raises DataError for sets that share filters and pairs that are not there, ModelError for a layer that
     is not there.
@@ -93,7 +98,7 @@ def interactions(
     )
     return interactions_of(
         ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
-        permutations=permutations,
+        within=within, permutations=permutations,
     )  # fmt: skip
 
 
@@ -106,6 +111,7 @@ def interactions_of(
     pairs: Sequence[tuple[int, int]] | None = None,
     lineages: Sequence[str] | None = None,
     site_share: float = SITE_SHARE,
+    within: int | None = None,
     permutations: int = 5000,
 ) -> Interactions:
     """`interactions` where the ablation is there already."""
@@ -113,13 +119,15 @@ def interactions_of(
     told = list(pairs) if pairs is not None else list(combinations(range(len(chosen)), 2))
     ablation.check(chosen)
     _check(chosen, told, site_share, permutations)
-    strengths = set_strengths(ablation, chosen)
+    strengths, places = set_strengths(ablation, chosen)
     sites = sites_of(strengths, site_share)
     index = torch.tensor(told, dtype=torch.int64)
-    both = sites[:, index[:, 0]] & sites[:, index[:, 1]]
-    one = sites[:, index[:, 0]] ^ sites[:, index[:, 1]]
+    first, second = index.T
+    held_both, one = sites[:, first] & sites[:, second], sites[:, first] ^ sites[:, second]
+    near = torch.ones_like(one) if within is None else (places[:, first] - places[:, second]).abs() <= within
+    both = held_both & near
     by_peak, by_output, held = _measured(ablation, chosen, index, both, lineages)
-    strongest = torch.maximum(strengths[:, index[:, 0]], strengths[:, index[:, 1]])
+    strongest = torch.maximum(strengths[:, first], strengths[:, second])
     tests = [
         stratified_test(
             by_peak[i].double(),
@@ -140,6 +148,7 @@ def interactions_of(
         pairs=index,
         both=both.sum(0),
         one=one.sum(0),
+        apart=(held_both & ~near).sum(0),
         effect=torch.stack([test[0] for test in tests]),
         matched=torch.stack([test[1] for test in tests]),
         p=torch.stack([test[2] for test in tests]),
@@ -148,10 +157,18 @@ def interactions_of(
     )
 
 
-def set_strengths(ablation: Ablation, sets: Sequence[Sequence[int]]) -> Float[Tensor, "n sets"]:
-    """How strongly each set's filters answer to each sequence, from the lowest (0) to the greatest (1) anywhere."""
-    strength = ablation.survey.strength
-    return torch.stack([strength[:, list(part)].amax(1) for part in sets], dim=1)
+def set_strengths(
+    ablation: Ablation, sets: Sequence[Sequence[int]]
+) -> tuple[Float[Tensor, "n sets"], Int64[Tensor, "n sets"]]:
+    """How strongly each set's filters answer to each sequence, from the lowest (0) to the greatest (1) anywhere, and
+    where."""
+    strength, place = ablation.survey.strength, ablation.survey.place
+    best = [strength[:, list(part)].max(1) for part in sets]
+    where = [
+        place[:, list(part)].gather(1, held.indices[:, None])[:, 0]
+        for part, held in zip(sets, best, strict=True)
+    ]
+    return torch.stack([held.values for held in best], dim=1), torch.stack(where, dim=1)
 
 
 def sites_of(strengths: Float[Tensor, "n sets"], share: float) -> Bool[Tensor, "n sets"]:

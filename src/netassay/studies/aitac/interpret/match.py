@@ -19,6 +19,9 @@ from netassay.formats.motifs import Motifs
 LEAST_COLUMNS = 5
 """Motifs with fewer columns between their flanks are like anything and not compared."""
 
+LEAST_BITS = 4.0
+"""Queries with less information between their flanks are not compared: correlations do not see that they are flat."""
+
 MOST_COLUMNS = 22
 """Longer targets are cut to their most informative stretch: noise finds something in a long profile."""
 
@@ -80,16 +83,17 @@ def match_motifs(
     permutations: int = 1,
     most: int = 10,
     generator: torch.Generator | None = None,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> Matches:
     """The known motifs of `database` (or of what `read_database` finds) that each motif is like.
 
     Tomtom's p-values (`compare`), clipped to [0, 1]; q by Benjamini and Hochberg (1995) over the targets of a query.
     Beside them stands the null, `permutations` times the queries with their columns, flanks cut off, in random order
-    drawn from `generator` (seed 0 if not given). Raises DataError for an empty database and numbers out of range.
+    drawn from `generator` (seed 0 if not given). `threads` are PyTorch's unless given. Raises DataError
+    for an empty database and numbers out of range.
     """
     known = database if isinstance(database, Motifs) else read_database(database)
-    if permutations < 0 or most < 1 or threads < 1:
+    if permutations < 0 or most < 1 or (threads is not None and threads < 1):
         raise DataError(
             f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more"
         )
@@ -100,9 +104,11 @@ def match_motifs(
         )
     draws = generator or torch.Generator().manual_seed(0)
     pairs = compare(motifs, known, threads=threads)
-    kept = _long_enough(motifs)
+    kept = _told(motifs)
     if left := len(motifs) - len(kept):
-        skipped[f"queries with fewer than {LEAST_COLUMNS} columns with information, not compared"] = left
+        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = (
+            left
+        )
     ranked = _ranked(pairs, len(targets))
     nulls = [
         _least(_ranked(compare(motifs, known, draws=draws, threads=threads), len(targets)), len(motifs))
@@ -115,18 +121,19 @@ def match_motifs(
 
 
 def compare(
-    queries: Motifs, targets: Motifs, *, draws: torch.Generator | None = None, threads: int = 1
+    queries: Motifs, targets: Motifs, *, draws: torch.Generator | None = None, threads: int | None = None
 ) -> pl.DataFrame:
     """Every pair of a query and a target (`PAIRS`; their row numbers), the flanks of both cut off.
 
     p is that of the best placement of all on both strands, whole queries being scored, columns beyond the target as
     if they were typical; a column by chance is one drawn about equal shares of the bases, so that p does not depend
     on what else is compared. By universalmotif (`complete`, parametric null). With `draws` the columns of the queries
-    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out.
+    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out, and queries
+    with less than `LEAST_BITS`.
     """
     import universalmotif
 
-    rows, (found, _) = _long_enough(queries), _targets(targets)
+    rows, (found, _) = _told(queries), _targets(targets)
     if not rows or not found:
         return pl.DataFrame(schema=PAIRS)
     cut = [queries.pwm[i, :, slice(*queries.spans[i])] for i in rows]
@@ -139,12 +146,12 @@ def compare(
     ]
     told = universalmotif.compare_motifs(
         made, compare_to=list(range(len(rows))), complete=True, null="parametric", qvalue=1.0,
-        min_overlap=LEAST_COLUMNS, nthreads=threads,
+        min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
     )  # fmt: skip
     sizes = pl.DataFrame({
         "target_i": range(len(rows), len(made)), "target": list(found),
         "before": [start for start, _ in found.values()],
-        "behind": [_width(targets, i) - stop for i, (_, stop) in found.items()],
+        "behind": [targets.widths[i] - stop for i, (_, stop) in found.items()],
         "wide": [matrix.shape[1] for matrix in stretches],
     })  # fmt: skip
     spans = pl.DataFrame({
@@ -201,8 +208,13 @@ def _named(ranked: pl.DataFrame, motifs: Motifs, known: Motifs, most: int) -> pl
         kept.select("p", "q", "offset", "orientation", "overlap", "similarity"))  # fmt: skip
 
 
-def _long_enough(motifs: Motifs) -> list[int]:
-    return [i for i, (start, stop) in enumerate(motifs.spans) if stop - start >= LEAST_COLUMNS]
+def _told(motifs: Motifs) -> list[int]:
+    """Rows of the queries that say enough to be compared."""
+    return [
+        i
+        for i, (start, stop) in enumerate(motifs.spans)
+        if stop - start >= LEAST_COLUMNS and float(motifs.information[i, start:stop].sum()) >= LEAST_BITS
+    ]
 
 
 def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
@@ -222,8 +234,3 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
             stop = start + MOST_COLUMNS
         found[i] = (start, stop)
     return found, counts
-
-
-def _width(motifs: Motifs, i: int) -> int:
-    seen = motifs.seen[i].nonzero().flatten()
-    return int(seen[-1]) + 1 if len(seen) else 0

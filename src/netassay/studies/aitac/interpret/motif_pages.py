@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import altair as alt
-import numpy as np
 import polars as pl
 
 from netassay.formats.motifs import Motifs
-from netassay.reporting import PALETTE, Figure, Note, Table
+from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
 
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
 _UNKNOWN = 12  # filters without a match that are drawn
+_PROFILES = 20  # filters whose profile is drawn
+_TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
 _FEWEST = 5  # sites of a filter that is drawn without a match
 
 
@@ -48,12 +49,14 @@ def motif_items(
         for why, count in facts.items()
         if why.startswith("skipped: ")
     ]
-    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q))
+    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
     motifs = motifs_of_table(tables["matrices"]) if tables["matrices"].height else None
     like = filters.filter(pl.col("q") < config.motif_q).sort("q", "p")
     if motifs is not None:
         items += _beside(like, motifs, tables["known"], config, words)
         items += _alone(filters, motifs, config, words)
+    if like.height:
+        items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
     items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
     return tuple(items)
 
@@ -80,7 +83,8 @@ def _beside(
     mine, theirs = ({name: i for i, name in enumerate(held.names)} for held in (motifs, targets))
     panels, starts = [], []
     for row in shown.iter_rows(named=True):
-        matrix = _own_columns(targets, theirs[row["target"]])
+        target = theirs[row["target"]]
+        matrix = targets.heights[target, :, : targets.widths[target]].numpy()
         turned, strand = (
             (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
         )
@@ -146,6 +150,32 @@ def _alone(filters: pl.DataFrame, motifs: Motifs, config: InterpretConfig, words
     return [Figure(f"{words.slug}-unknown", "Like no known motif", caption, logos(panels, columns=3), data)]
 
 
+def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
+    """Where the peaks of the named filters are open: mean heights less those of all peaks."""
+    heights = profiles.unpivot(index="filter", variable_name="cell type", value_name="height")
+    everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
+    shown = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
+    data = shown.join(everywhere, on="cell type", maintain_order="left").select(
+        "label",
+        "filter",
+        "cell type",
+        "height",
+        "overall",
+        difference=(pl.col("height") - pl.col("overall")).round(3),
+    )
+    chart = heat_map(
+        data, Axis("cell type"), Axis("label", title=words.one),
+        Axis("difference", title="height above that of all peaks"), scheme="diverging",
+        height=max(120, 24 * like.height),
+    )  # fmt: skip
+    return Figure(
+        f"{words.slug}-profiles", f"Where the peaks of the named {words.one}s are open",
+        f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
+        f"looked at. In the order of q; {like.height} are shown.",
+        chart, data,
+    )  # fmt: skip
+
+
 def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Figure:
     kinds = [words.all, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
@@ -157,7 +187,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
         "q:Q",
         title="q below",
         scale=alt.Scale(type="log", reverse=True, nice=False),
-        axis=alt.Axis(format="~e", values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
+        axis=alt.Axis(labelExpr=_TICKS, values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
     )
     y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
     colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
@@ -174,9 +204,9 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
     chart = alt.layer(band, base.mark_line(), points).properties(width=520, height=260)
     return Figure(
         f"{words.slug}-shares", "How many are like a known motif, and how many by chance",
-        f"Share of the {words.all} whose best match is below a q. Permuted: the same motifs with the columns between "
-        f"their flanks in random order, mean and range of {facts['permutations']} permutations. What stands above them was "
-        "learned.",
+        f"Share of the {words.all} whose best match is below a q. Permuted: the same motifs with the columns "
+        f"between their flanks in random order, mean and range of {facts['permutations']} permutations. What stands "
+        "above them was learned.",
         chart, shares,
     )  # fmt: skip
 
@@ -194,17 +224,18 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
     return Table(
         f"{words.slug}-table", f"All {words.all}",
         "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
-        f"bit; consensus by Cavener's rules. The best match is told whatever its q; only below {config.motif_q:g} does a "
-        f"{words.one} get its name. Offset: column of the {words.one}, from 0, where the known motif begins.",
+        "bit; consensus by Cavener's rules. The best match is told whatever its q; only below "
+        f"{config.motif_q:g} does a {words.one} get its name. "
+        f"Offset: column of the {words.one}, from 0, where the known motif begins.",
         data, formats={"share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f"},
         units={"information": "bits", "informative length": "bases"},
     )  # fmt: skip
 
 
-def _labels(filters: pl.DataFrame, q: float) -> pl.Series:
+def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
     like = (filters["q"] < q).fill_null(False)
     names = [
-        name.replace("_", " ") + (f" ({factor})" if known else "")
+        name.replace("filter_", f"{words.one} ") + (f" ({factor})" if known else "")
         for name, factor, known in zip(filters["filter"], _factor(filters), like, strict=True)
     ]
     return pl.Series(names, dtype=pl.String)
@@ -212,8 +243,3 @@ def _labels(filters: pl.DataFrame, q: float) -> pl.Series:
 
 def _factor(filters: pl.DataFrame) -> list[str]:
     return [name or target or "" for name, target in filters.select("name", "target").iter_rows()]
-
-
-def _own_columns(motifs: Motifs, i: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    seen = motifs.seen[i].nonzero().flatten()
-    return motifs.heights[i, :, : int(seen[-1]) + 1].numpy()

@@ -26,7 +26,7 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
         "filters": filter_table(motifs, matches),
         "matrices": matrix_table(motifs),
         "positions": _positions(motifs),
-        "profiles": _profiles(motifs, subject.cell_types),
+        "profiles": _profiles(subject, motifs),
         "matches": matches.table,
         "known": matrix_table(subject.database.select([numbers[name] for name in targets])),
         "shares": share_table(matches),
@@ -97,13 +97,14 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
     }, schema_overrides={"filter": pl.String})  # fmt: skip
 
 
-def _profiles(motifs: FilterMotifs, cell_types: tuple[str, ...]) -> pl.DataFrame:
-    """Mean observed height of the peaks of each filter, a column a cell type; filters with sites only."""
+def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
+    """Mean observed height of the peaks of each filter with sites, a column a cell type; first of all peaks ("")."""
     assert motifs.profile is not None
-    frame = pl.DataFrame({"filter": list(motifs.names)}).hstack(
-        [pl.Series(name, motifs.profile[:, i].numpy()) for i, name in enumerate(cell_types)]
-    )
-    return frame.filter(pl.Series((motifs.sites > 0).numpy()))
+    mean = subject.heights[subject.motif_peaks].double().mean(0, keepdim=True)
+    rows = torch.cat([mean, motifs.profile[motifs.sites > 0]])
+    names = ["", *(name for name in motifs.names if name not in motifs.silent)]
+    columns = [pl.Series(name, rows[:, i].numpy()) for i, name in enumerate(subject.cell_types)]
+    return pl.DataFrame({"filter": names}).hstack(columns)
 
 
 def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from netassay.studies.aitac.interpret.readout import Output, readout
 from netassay.studies.aitac.interpret.sequences import as_codes
 from netassay.studies.aitac.predicting import BATCH, autocast, evaluating
 
-SEQUENCES = 4
+SEQUENCES = 8
 """Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
 
 _Effects = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -14,6 +14,8 @@ from scipy import stats
 LEVEL = 0.95
 """Share of the cases that an interval is to hold the true value in."""
 
+_LEAST = 2  # peaks of either kind, for a stratum to count
+
 
 @dataclass(frozen=True, eq=False)
 class Areas:
@@ -74,10 +76,11 @@ def stratified(
     """Areas where a marked peak is compared with others of its own stratum alone; strata must not overlap.
 
     The mean of the strata's areas, weighted by their number of pairs. What differs between strata, and not within
-    them, has an area of one half.
+    them, has an area of one half. A stratum with fewer than two marked peaks or two others has no known error and is
+    left out, of both counts too.
     """
     parts = [areas(scores[held], marked[held]) for held in strata]
-    known = [part for part in parts if part.marked and part.others]
+    known = [part for part in parts if min(part.marked, part.others) >= _LEAST]
     total = sum(part.marked * part.others for part in known)
     if not total:
         return areas(scores, np.zeros(len(scores), bool))
@@ -114,7 +117,7 @@ def permuted_areas(
     for held in strata:
         m = int(marked[held].sum())
         n = int(held.sum()) - m
-        if not m or not n:
+        if min(m, n) < _LEAST:
             continue
         ranks = stats.rankdata(scores[held], axis=0)
         for part, order in _orders(len(ranks), times, draws):
@@ -126,7 +129,9 @@ def permuted_areas(
 
 
 def interval(value: float, error: float) -> tuple[float, float]:
-    """Ends of the interval at LEVEL, by the normal law, within 0 and 1."""
+    """Ends of the interval at LEVEL, by the normal law, within 0 and 1; NaN where the error is not known."""
+    if math.isnan(error):
+        return math.nan, math.nan
     reach = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     return max(0.0, value - reach), min(1.0, value + reach)
 
@@ -141,7 +146,7 @@ def _orders(n: int, times: int, draws: torch.Generator) -> Iterator[tuple[slice,
 
 
 def _covariance(values: np.ndarray) -> np.ndarray:
-    """Of columns (n, s); zero where there is one row alone, whose spread is not known."""
+    """Of columns (n, s); NaN where there is one row alone, whose spread is not known."""
     if len(values) < 2:
         return np.full((values.shape[1],) * 2, np.nan)
     centred = values - values.mean(axis=0)

@@ -27,7 +27,7 @@ from netassay.nets.fourier_convolution import Transforms, transformed_taps, tran
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 from netassay.studies.aitac.interpret.readout import Output, readout
 
-_MUTANTS = 192  # at most in one matrix product
+_MUTANTS = 256  # at most in one matrix product
 
 
 class _Geometry(NamedTuple):
@@ -64,10 +64,21 @@ class _Base(NamedTuple):
     windows: int
     margin: int
 
-    def rows(self, sequence: Tensor, first: Tensor, count: int, size: int) -> Tensor:
-        """Rows (count, mutants) from window `first` on, of windows (size 1) or of positions (size of a window)."""
-        begin = (sequence * self.windows + first + self.margin) * size
-        return begin + torch.arange(count, device=begin.device)[:, None]
+    def sums_from(
+        self, sequence: Tensor, first: Tensor, count: int, pool: int
+    ) -> Float[Tensor, "positions m channels"]:
+        """Sums at the positions of `count` windows of each change, from window `first` on."""
+        return _taken(self.sums, (sequence * self.windows + first + self.margin) * pool, count * pool)
+
+    def active_from(self, sequence: Tensor, first: Tensor, count: int) -> Float[Tensor, "windows m channels"]:
+        """What is active in these windows."""
+        return _taken(self.active, sequence * self.windows + first + self.margin, count)
+
+
+def _taken(rows: Tensor, begin: Int64[Tensor, " m"], count: int) -> Float[Tensor, "count m channels"]:
+    """`count` rows from each of `begin` on."""
+    index = begin + torch.arange(count, device=begin.device)[:, None]
+    return rows.index_select(0, index.flatten()).view(count, len(begin), rows.shape[1])
 
 
 class Reach:
@@ -178,7 +189,7 @@ class Reach:
             start = first
             first, phase = geometry.first(start)
             layer = bases[i - 1]
-            sums = layer.sums[layer.rows(row, first, geometry.windows * geometry.pool, geometry.pool)]
+            sums = layer.sums_from(row, first, geometry.windows, geometry.pool)
             sums = convolution.added(change, int(phase[0]), sums)
             change = self._change(i, sums, layer, row, first)
         flat = change.new_zeros(len(row), bases[2].windows, change.shape[2])
@@ -196,10 +207,9 @@ class Reach:
         self, was: Tensor, row: Tensor, first: Tensor, phase: Tensor, base: Tensor, layer: _Base
     ) -> Float[Tensor, "windows m filters"]:
         geometry = self.geometry[0]
-        size = geometry.windows * geometry.pool
-        rows = layer.rows(row, first, size, geometry.pool)
         kind = (phase * (UNKNOWN + 1) + was) * 4 + base
-        sums = layer.sums[rows] + self.table.view(-1, size, layer.sums.shape[1])[kind].transpose(0, 1)
+        sums = layer.sums_from(row, first, geometry.windows, geometry.pool)
+        sums.add_(self.table.index_select(0, kind).transpose(0, 1))
         return self._change(1, sums, layer, row, first)
 
     def _change(
@@ -211,8 +221,7 @@ class Reach:
         best = torch.maximum(windows[:, 0], windows[:, 1])
         for at in range(2, geometry.pool):
             torch.maximum(best, windows[:, at], out=best)
-        before = layer.active[layer.rows(row, first, geometry.windows, 1)]
-        return self._active(i, best).sub_(before)
+        return self._active(i, best).sub_(layer.active_from(row, first, geometry.windows))
 
 
 class _Change:

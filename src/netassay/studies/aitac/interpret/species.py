@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Float, Float64
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
 
 from netassay.config import did_you_mean
 from netassay.errors import DataError
+from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.ranking import LEVEL
 from netassay.studies.aitac.nulls import permute_rows
 
@@ -93,6 +94,20 @@ def cell_type_map(
     )
 
 
+def mapped_network(model: AITAC, types: CellTypeMap) -> AITAC:
+    """A copy of the network with an output a mapped cell type: its last layer averages those that stand for one."""
+    found = copy.deepcopy(model)
+    weights = types.weights.T.to(model.output.weight)
+    # made without first weights, which would be drawn from the global generator
+    found.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(
+        model.output.weight
+    )
+    with torch.no_grad():
+        found.output.weight.copy_(weights @ model.output.weight)
+        found.output.bias.copy_(weights @ model.output.bias)
+    return found.train(model.training)
+
+
 def permuted_rows(heights: Float[Tensor, "n mapped"], draws: torch.Generator, times: int) -> list[Tensor]:
     """Null: heights that belong to other peaks, each profile whole."""
     return [permute_rows(heights, draws) for _ in range(times)]
@@ -154,20 +169,6 @@ def rank_agreement(
     reach = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     middle = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, rho)))
     return RankAgreement(rho, math.tanh(middle - reach), math.tanh(middle + reach), p, n)
-
-
-def by_factor(names: Sequence[str], **values: Float[np.ndarray, " filters"]) -> pl.DataFrame:
-    """Sums over the filters that have the same factor's name, most influential first: factor, filters, and each value.
-
-    Filters with the name "" belong to no factor and are left out.
-    """
-    frame = pl.DataFrame({"factor": pl.Series(list(names), dtype=pl.String), **values})
-    sums = (
-        frame.filter(pl.col("factor") != "")
-        .group_by("factor", maintain_order=True)
-        .agg(pl.len().cast(pl.Int64).alias("filters"), *(pl.col(key).sum() for key in values))
-    )
-    return sums.sort(next(iter(values)), descending=True, maintain_order=True) if values else sums
 
 
 def _allowed(name: str, known: Sequence[str]) -> str:

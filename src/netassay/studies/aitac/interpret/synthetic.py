@@ -75,22 +75,20 @@ def spacing(
     right["0"] = _scrambled(second, n, sampled, generator)
     moves = [(widths[0] + 2 * d - widths[1]) // 2 for d in asked]
 
-    def effects(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
-        found = predict(
-            model, torch.cat([backgrounds, *parts]), both_strands=both_strands, precision=precision
-        )
-        outputs = found.double().view(len(parts) + 1, n, -1)
-        return outputs[1:] - outputs[:1]
+    def outputs(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
+        found = predict(model, torch.cat(list(parts)), both_strands=both_strands, precision=precision)
+        return found.double().view(len(parts), n, -1)
 
+    neither = outputs([backgrounds])
     lefts = {strand: planted(backgrounds, what, start) for strand, what in left.items()}
-    only_left = dict(zip(lefts, effects(list(lefts.values())), strict=True))
+    only_left = dict(zip(lefts, outputs(list(lefts.values())) - neither, strict=True))
     kinds = [*orientations, "+0", "-0"]
     synergy: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     only_second = []
     for move in moves:
         rights = [planted(backgrounds, what, start + move) for what in right.values()]
         both = [planted(lefts[kind[0]], right[kind[1]], start + move) for kind in kinds]
-        found = effects([*rights, *both])
+        found = outputs([*rights, *both]) - neither
         only_right = dict(zip(right, found, strict=False))
         only_second.append((only_right["+"] + only_right["-"]).mean(0) / 2)
         for kind, effect in zip(kinds, found[len(rights) :], strict=True):

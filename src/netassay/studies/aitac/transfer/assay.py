@@ -58,9 +58,10 @@ def assay(
     for step, part in enumerate(_PARTS[done:], start=done):
         if recorder.stop_requested():
             return Result(Outcome.INTERRUPTED, step, f"stopped before the {part}")
-        made = (
-            score_tables(setting) if part == "scores" else rank_tables(setting.subject, config, setting.codes)
-        )
+        if part == "scores":
+            made = score_tables(setting)
+        else:
+            made = rank_tables(setting.subject, config, setting.codes, setting.heights, setting.map)
         for name, frame in made.items():
             recorder.write_table(name, frame)
         values: dict[Metric, float] = {("rows", part): float(sum(frame.height for frame in made.values()))}
@@ -102,6 +103,11 @@ class Setting:
         """Sequences of the peaks that are used."""
         return self.atlas.codes[self.index]
 
+    @property
+    def heights(self) -> Tensor:
+        """Their heights in the mapped cell types."""
+        return self.map.heights(self.atlas.heights[self.index])
+
 
 def setting_of(config: TransferConfig, store: Store) -> Setting:
     """What a transfer is made of. Raises DataError where network, atlas and map do not fit each other."""
@@ -131,7 +137,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     precision = getattr(torch, subject.trained_by.precision)
     output = predict(subject.model, setting.codes, both_strands=both, precision=precision)
     predicted = setting.map.predictions(output)
-    observed = setting.map.heights(atlas.heights[setting.index])
+    observed = setting.heights
     draws = generator(config.seed, "transfer", "nulls")
     rows = species.permuted_rows(observed, draws, config.permutations)
     maps = species.permuted_maps(predicted, draws, config.permutations)

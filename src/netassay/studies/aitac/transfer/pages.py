@@ -12,7 +12,7 @@ from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.transfer.assay import BASELINE, MAP, ROWS, TRANSFER
-from netassay.studies.aitac.transfer.ranks import OTHER, SHUFFLED
+from netassay.studies.aitac.transfer.ranks import CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
 
 _NULLS = (
     "Permuted rows: the same predictions against the heights of other peaks. Permuted map: under maps in which no cell "
@@ -130,34 +130,53 @@ def _map_table(table: pl.DataFrame) -> Table:
 def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
     if "agreement" not in held:
         return [Note("The ranks of filters were not asked for, or are not there yet.")]
-    drawn = held["filters"].filter(pl.col("own") > 0, pl.col(OTHER) > 0, pl.col(SHUFFLED) > 0)
-    parts = [
-        drawn.select("filter", "factor", "own", pl.lit(name).alias("in"), pl.col(name).alias("other"))
-        for name in (OTHER, SHUFFLED)
-    ]
-    shown = pl.concat(parts)
-    own = Axis("own", title="influence in the network's own atlas", log=True)
-    other = Axis("other", title="influence in the other", log=True)
-    chart = scatter(shown, own, other, Axis("in", title=" "), width=460, height=340)
+    found = held["influence"]
+    captions = {
+        LOSS: (
+            "Mean fall of r without the filter, a point a filter. Null: what it would be on average if the heights of "
+            "the other atlas belonged to other peaks."
+        ),
+        CHANGE: (
+            "Mean squared change of the predictions without the filter. No height enters: null are the other atlas's "
+            "sequences with their dinucleotides shuffled, which tell how far the weights alone fix the order."
+        ),
+    }
+    items: list[Any] = []
+    for number, (measure, caption) in enumerate(captions.items(), start=1):
+        drawn = found.filter(pl.col("of") == FILTERS, pl.col("measure") == measure)
+        parts = [
+            drawn.select("filters", "factor", "own", pl.lit(name).alias("in"), pl.col(name).alias("other"))
+            for name in (OTHER, NULL)
+        ]
+        shown = pl.concat(parts).drop_nulls(["own", "other"])
+        log = measure == CHANGE
+        shown = shown.filter(pl.col("own") > 0, pl.col("other") > 0) if log else shown
+        own, other = (
+            Axis("own", title=f"{measure}, own atlas", log=log),
+            Axis("other", title="in the other atlas", log=log),
+        )
+        chart = scatter(shown, own, other, Axis("in", title=" "), width=460, height=340)
+        items.append(Figure(f"transfer-ranks-{number}", f"Filters by {measure}", caption, chart, shown))
     caption = (
-        "Mean squared change of the outputs without the filter, a point a filter and set of sequences. Null: the other "
-        "atlas's sequences with their dinucleotides shuffled, which tells how far the weights alone fix the order."
-    )
-    items: list[Any] = [
-        Figure("transfer-ranks", "Influence of each filter in either atlas", caption, chart, shown)
-    ]
-    caption = (
-        "Spearman's rho of the influence in the network's own atlas with that in the other; interval by Fisher's z "
-        "(Bonett and Wright 2000), p by 999 permutations. Filters that change nothing anywhere are left out. What "
-        "counts is how far the first row of each pair lies above the second."
+        "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
+        "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
+        "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
+        "one motif, ablated together."
     )
     formats = dict.fromkeys(("rho", "low", "high", "p"), ".3f")
     items.append(
         Table("transfer-agreement", "Do the same filters matter?", caption, held["agreement"], formats)
     )
-    if held["factors"].height:
-        told = "Influence summed over the filters that match the same factor best (q < 0.05)."
-        items.append(Table("transfer-factors", "Factors in either atlas", told, held["factors"]))
+    items += [Note(text) for text in held["remarks"]["text"]]
+    factors = found.filter(pl.col("of") == FACTORS, pl.col("measure") == LOSS).drop("of", "measure")
+    if factors.height:
+        ranked = factors.with_columns(
+            pl.col("own").rank("ordinal", descending=True).alias("rank in own"),
+            pl.col(OTHER).rank("ordinal", descending=True).alias("rank in other"),
+        ).sort("rank in own", nulls_last=True)
+        told = "Loss of r without all filters of the factor, in either atlas."
+        formats = dict.fromkeys(("own", OTHER, NULL), ".4f")
+        items.append(Table("transfer-factors", "Factors in either atlas", told, ranked, formats))
     return items
 
 

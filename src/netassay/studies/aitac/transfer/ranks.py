@@ -2,60 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import product
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
+from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.interpret import species
-from netassay.studies.aitac.interpret.influence import influence
+from netassay.studies.aitac.interpret.hierarchy import joined
+from netassay.studies.aitac.interpret.influence import Influence, influence
+from netassay.studies.aitac.interpret.naming import filter_names
+from netassay.studies.aitac.interpret.species import CellTypeMap
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.nulls import shuffle_dinucleotides
 from netassay.studies.aitac.transfer.config import TransferConfig
 
-OTHER, SHUFFLED = "other atlas", "its sequences shuffled"
-"""What the influence in the network's own atlas is compared with; the second is the null."""
+LOSS, CHANGE = "loss of r", "change of predictions"
+"""Measures of influence: mean fall of r without the filter; mean squared change of the predictions."""
+
+OTHER, NULL = "other atlas", "null"
+"""What the influence in the network's own atlas is compared with."""
+
+FILTERS, FACTORS = "filters", "factors"
 
 
-def rank_tables(subject: Subject, config: TransferConfig, codes: Tensor) -> dict[str, pl.DataFrame]:
-    """Tables filters, factors and agreement; none if no peaks are asked for.
+def rank_tables(
+    subject: Subject, config: TransferConfig, codes: Tensor, heights: Tensor, types: CellTypeMap
+) -> dict[str, pl.DataFrame]:
+    """Tables influence, agreement and remarks; none if no peaks are asked for.
 
-    Influence is the mean squared change of the outputs, so no heights are needed, on the test set of the network's own
-    atlas and on as many peaks of the other. The null are the other atlas's sequences with their dinucleotides shuffled:
-    how alike the ranks are from the network's weights alone, whatever is read.
+    The network's outputs and heights of its own atlas (the test set) are averaged by the map, so that both atlases have
+    the same cell types. Null of the loss of r: what it would be on average if the heights belonged to other peaks. Null
+    of the change of predictions, which no height enters: the other atlas's sequences with their dinucleotides shuffled;
+    it tells how far the weights alone fix the order.
     """
     if not config.influence_peaks:
         return {}
     draws = generator(config.seed, "transfer", "ranks")
     chosen = torch.randperm(len(codes), generator=draws)[: config.influence_peaks].sort().values
     theirs = codes[chosen]
-    read = {"own": subject.codes, OTHER: theirs, SHUFFLED: shuffle_dinucleotides(theirs, draws)}
+    network = species.mapped_network(subject.model, types)
     both = subject.trained_by.strands == "augmented"
-    found = {
-        name: influence(subject.model, held, both_strands=both).by_output.mean(dim=1).numpy()
-        for name, held in read.items()
+    names, remarks = _factor_names(subject)
+    factors = joined(names, len(subject.motifs) if names else 0)
+    named = [i for i, name in enumerate(factors.names) if name in set(names.values())]
+    frames = [pl.DataFrame(schema=_SCHEMA)]
+    for what in (FILTERS, FACTORS):
+        sets = None if what == FILTERS else [factors.sets[i] for i in named]
+        if sets == []:
+            continue
+        own, other, shuffled = (
+            influence(network, read, observed, sets=sets, both_strands=both)
+            for read, observed in (
+                (subject.codes, types.predictions(subject.heights)),
+                (theirs, heights[chosen]),
+                (shuffle_dinucleotides(theirs, draws), None),
+            )
+        )
+        labels = (
+            [names.get(i, "") for i in range(len(own.names))]
+            if sets is None
+            else [factors.names[i] for i in named]
+        )
+        frames.append(_influence(what, labels, own, other, shuffled))
+    found = pl.concat(frames)
+    told = pl.DataFrame({"text": remarks}, schema={"text": pl.String})
+    return {"influence": found, "agreement": _agreement(found, draws), "remarks": told}
+
+
+_SCHEMA = {
+    "of": pl.String, "measure": pl.String, "filters": pl.String, "factor": pl.String, "own": pl.Float64,
+    OTHER: pl.Float64, NULL: pl.Float64,
+}  # fmt: skip
+
+
+def _influence(
+    what: str, labels: list[str], own: Influence, other: Influence, shuffled: Influence
+) -> pl.DataFrame:
+    """A row a measure and filter, or factor; filters that change nothing anywhere are left out."""
+    measures = {
+        LOSS: (own.overall_signed, other.overall_signed, other.null_signed),
+        CHANGE: (own.by_output.mean(dim=1), other.by_output.mean(dim=1), shuffled.by_output.mean(dim=1)),
     }
-    names = factor_names(subject, len(found["own"]))
-    filters = pl.DataFrame({"filter": range(len(names)), "factor": names, **found}).sort(
-        "own", descending=True
-    )
-    factors = species.by_factor(names, **found)
+    heard = (sum(measures[CHANGE]) > 0).numpy()  # type: ignore[union-attr]
+    frames = [
+        pl.DataFrame(
+            {
+                "of": what,
+                "measure": measure,
+                "filters": [",".join(map(str, part)) for part in own.sets],
+                "factor": labels,
+                **dict(zip(("own", OTHER, NULL), (values.numpy() for values in held), strict=True)),
+            },
+            schema=_SCHEMA,
+        ).filter(pl.Series(heard))
+        for measure, held in measures.items()
+    ]
+    return pl.concat(frames).with_columns(pl.col("own", OTHER, NULL).fill_nan(None))
+
+
+def _agreement(found: pl.DataFrame, draws: torch.Generator) -> pl.DataFrame:
     rows = []
-    for what, frame in (("filters", filters), ("factors", factors)):
-        heard = frame.filter(pl.any_horizontal(pl.col("own", OTHER, SHUFFLED) > 0))
-        for other in (OTHER, SHUFFLED):
-            one = species.rank_agreement(heard["own"].to_numpy(), heard[other].to_numpy(), draws)
-            rows.append((what, other, one.rho, one.low, one.high, one.p, one.n))
-    schema = {"ranks of": pl.String, "against": pl.String, "rho": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-              "p": pl.Float64, "n": pl.Int64}  # fmt: skip
-    agreement = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
-        pl.col("rho", "low", "high", "p").fill_nan(None)
-    )
-    return {"filters": filters, "factors": factors, "agreement": agreement}
+    for what, measure, other in product((FILTERS, FACTORS), (LOSS, CHANGE), (OTHER, NULL)):
+        held = found.filter(pl.col("of") == what, pl.col("measure") == measure)
+        one, second = (held[name].fill_null(np.nan).to_numpy() for name in ("own", other))
+        told = species.rank_agreement(one, second, draws)
+        rows.append((what, measure, other, told.rho, told.low, told.high, told.p, told.n))
+    numbers = dict.fromkeys(("rho", "low", "high", "p"), pl.Float64)
+    words = dict.fromkeys(("of", "measure", "against"), pl.String)
+    frame = pl.DataFrame(rows, schema={**words, **numbers, "n": pl.Int64}, orient="row")
+    return frame.with_columns(pl.col(*numbers).fill_nan(None))
 
 
-def factor_names(subject: Subject, filters: int) -> Sequence[str]:
-    """The factor that each filter's motif matches best, "" where none does."""
-    return [""] * filters
+def _factor_names(subject: Subject) -> tuple[dict[int, str], list[str]]:
+    """The factor that each filter's motif matches best, where it does; and why there are none, if so."""
+    try:
+        return filter_names(subject, subject.config.motif_q), []
+    except DataError as reason:
+        return {}, [f"Filters have no names: {reason}."]

@@ -8,8 +8,12 @@ from contextlib import contextmanager
 
 from netassay.errors import ConfigError
 
-REMEMBERED = 3
-"""How many of the last looks the expected cost of the next is the largest of."""
+SEARCH_EVERY = 5
+"""Looks after which a random vector searches for an eigenvalue that came up unseen, a look dearer than others."""
+
+REMEMBERED = SEARCH_EVERY + 1
+"""How many of the last looks the expected cost of the next is the largest of: one with a search is among them, or the
+first, which is dearer still."""
 
 
 class Budget:

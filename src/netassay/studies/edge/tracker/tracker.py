@@ -30,15 +30,12 @@ from netassay.numerics.sharpness import Sharpness
 from netassay.runs import Run, State
 from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities
-from netassay.studies.edge.tracker.budget import Budget
+from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
 from netassay.studies.edge.tracker.motion import Motion, motion
 from netassay.training import Checkpoint, Metric
 
 COMMIT_SECONDS = 30.0
-PROBE_EVERY = 5
-"""Looks after which a random vector searches for an eigenvalue that came up unseen."""
-
 _SERIAL = itertools.count()
 
 
@@ -95,7 +92,7 @@ class SharpnessTracker:
             self.sharpness: Sharpness | None = None
             self.edge_ratio: float | None = None
             self.measured_at: int | None = None
-            followers = (Follower(tolerance=tolerance, probe_every=PROBE_EVERY) for _ in range(2))
+            followers = (Follower(tolerance=tolerance, probe_every=SEARCH_EVERY) for _ in range(2))
             self._follower, self._preconditioned = followers
             config = TrackerConfig(
                 name=name,

@@ -13,7 +13,16 @@ from types import ModuleType
 from netassay.config import did_you_mean
 from netassay.errors import ConfigError
 
-CHAPTERS: tuple[str, ...] = ("motifs", "second_layer", "reproducible", "recovery")
+CHAPTERS: tuple[str, ...] = (
+    "motifs",
+    "second_layer",
+    "reproducible",
+    "recovery",
+    "influence",
+    "pairs",
+    "binding",
+    "attributions",
+)
 
 
 def chapter(name: str) -> ModuleType:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from netassay.errors import DataError
+from netassay.nets.sequence_cnn import STAGES
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret.chapters.reproducible import cluster_motifs_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -68,7 +69,8 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     names = list(sets)
     told = interactions(
         subject.model, subject.codes, [sets[name] for name in names], names=names, lineages=subject.lineages,
-        generator=subject.generator("recovery"),
+        within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        both_strands=subject.trained_by.strands == "augmented", generator=subject.generator("recovery"),
     )  # fmt: skip
     rows = [
         (names[a], names[b], group, float(told.difference[i, j]), _known(float(told.q[i, j])))

@@ -1,0 +1,314 @@
+"""Agreement with ChIP-seq: are the peaks that a filter matters for those that a factor binds?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from netassay.errors import DataError
+from netassay.formats.bases import FOREIGN, encode
+from netassay.formats.fasta import read_fasta
+from netassay.formats.intervals import guess_form, read_intervals
+from netassay.formats.streams import blocks
+from netassay.reporting import Section
+from netassay.studies.aitac.interpret import binding, overlap, ranking
+from netassay.studies.aitac.interpret.ablation import Ablation
+from netassay.studies.aitac.interpret.binding_section import binding_section
+from netassay.studies.aitac.interpret.chapters.influence import ablated
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.influence import Influence, influence_of
+from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.overlap import Overlap
+from netassay.studies.aitac.interpret.reproduced import permuted
+from netassay.studies.aitac.interpret.subject import Subject
+
+NEEDS: tuple[str, ...] = ()
+
+WITHIN, ALL = "within cell types", "all peaks"
+"""Groups of peaks beside the single cell types: compared each within its own, and all with all."""
+
+_LEAST = 20  # marked peaks, and others, that a cell type needs for numbers of its own
+_RANDOM_SETS = 20
+_PERMUTATIONS = 200
+_SHARES = np.geomspace(0.005, 1, 40)
+
+
+def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
+    """marks: peaks, and marked ones, by cell type; facts; filters: a row a filter; predictors: areas by group of peaks;
+    differences: areas against the motif's; curves: enrichment; nulls: areas of random filters, one a row.
+
+    The cell type of a peak is the one of its greatest height. Raises DataError without a chip file, for one that cannot
+    be read, and where it marks no peak or all.
+    """
+    found, facts = _marks(subject, config)
+    marked = found.marked
+    strata = _strata(subject)
+    facts |= _facts(subject, found)
+    made = {"marks": _mark_table(marked, strata)}
+    binding.check_marks(marked)
+    like = _like(subject, config, facts)
+    ablation = ablated(subject, config)
+    single = influence_of(ablation, subject.heights)
+    made["filters"] = _filters(subject, single, marked, strata, like, config)
+    scores, kinds = _scores(subject, config, ablation, like)
+    made["predictors"] = _predictors(scores, kinds, marked, strata, subject.generator("binding labels"))
+    made["nulls"] = _random(subject, ablation, like, marked, strata)
+    made["differences"] = _differences(scores, marked, strata)
+    made["curves"] = _curves(scores, marked, strata)
+    made["facts"] = pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})
+    return made
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """What is marked; influence beside motif score, activation and GC content; single filters."""
+    return binding_section(tables, config)
+
+
+def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
+    """The peaks that a FASTA file marks by its bases, a BED or narrowPeak file by its places; and what it holds."""
+    first = next(blocks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
+    if first.startswith(b">"):
+        sequences = []
+        for record in read_fasta(path):
+            codes = encode(record.letters)
+            if (codes == FOREIGN).any():
+                place = int((codes == FOREIGN).argmax())
+                raise DataError(
+                    f"{path}:{record.line}: sequence {record.name!r} has a letter at base {place + 1} that is not DNA; "
+                    "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
+                )
+            sequences.append(codes)
+        found = overlap.by_sequence(
+            subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words
+        )
+        how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
+        return found, {"sequences": len(sequences), "marked by": how}
+    regions = read_intervals(path, guess_form(path))
+    found = overlap.by_coordinates(subject.atlas.peaks[subject.index.numpy()], regions)
+    return found, {"regions": len(regions), "marked by": "one base or more in common with a region"}
+
+
+def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
+    if not config.chip:
+        raise DataError(
+            "no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)"
+        )
+    if subject.trained_by.null in ("mononucleotide", "dinucleotide"):
+        raise DataError("the sequences of this run are shuffled (a null model), so no factor binds them")
+    found, facts = read_chip(Path(config.chip), subject, config)
+    return found, {"file": Path(config.chip).name, **facts}
+
+
+def _facts(subject: Subject, found: Overlap) -> dict[str, Any]:
+    chance = {} if np.isnan(found.chance) else {"share marked by moved regions": f"{found.chance:.4f}"}
+    return {
+        "peaks": len(found.marked),
+        "marked": int(found.marked.sum()),
+        "share marked": f"{found.marked.mean():.4f}",
+        **chance,
+        **found.left_out,
+        "simulated": "yes" if subject.atlas.simulated else "no",
+    }
+
+
+def _strata(subject: Subject) -> dict[str, np.ndarray]:
+    kind = subject.heights.argmax(dim=1).numpy()
+    return {name: kind == i for i, name in enumerate(subject.cell_types)}
+
+
+def _mark_table(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    rows = [
+        (name, int(held.sum()), int((held & marked).sum()))
+        for name, held in {ALL: np.ones_like(marked), **strata}.items()
+    ]
+    frame = pl.DataFrame(
+        rows, schema={"cell type": pl.String, "peaks": pl.Int64, "marked": pl.Int64}, orient="row"
+    )
+    return frame.with_columns(share=pl.when(pl.col("peaks") > 0).then(pl.col("marked") / pl.col("peaks")))
+
+
+def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> np.ndarray:
+    """Filters whose motif is like the factor's, and how many are with their columns in a random order."""
+    like: np.ndarray = np.zeros(len(subject.motifs), np.bool_)
+    if config.chip_factor:
+        target = binding.factor_motif(subject.database, config.chip_factor)
+        null = permuted(subject.motifs, subject.generator("binding columns"))
+        real, chance = (
+            (adjusted(likeness(motifs, target).T)[0] < config.motif_q).numpy()
+            for motifs in (subject.motifs, null)
+        )
+        like = real
+        facts |= {
+            "factor": config.chip_factor,
+            "motif": f"{target.names[0]} {target.titles[0]}".strip(),
+            "filters like it": int(real.sum()),
+            "filters like it, columns permuted": int(chance.sum()),
+            "like": ", ".join(f"filter {i} ({subject.motifs.consensus[i]})" for i in np.flatnonzero(real))
+            or "none",
+        }
+    return like
+
+
+def _filters(
+    subject: Subject, single: Influence, marked: np.ndarray, strata: Mapping[str, np.ndarray], like: np.ndarray,
+    config: InterpretConfig,
+) -> pl.DataFrame:  # fmt: skip
+    values = single.by_peak.numpy()
+    areas = ranking.stratified(values, marked, list(strata.values()))
+    null = ranking.permuted_areas(
+        values, marked, list(strata.values()), subject.generator("binding filters"), _PERMUTATIONS
+    )
+    table = binding.associations(values, marked, share=config.chip_share)
+    return table.with_columns(
+        pl.Series("consensus", list(subject.motifs.consensus), dtype=pl.String),
+        pl.Series("like the factor", like),
+        pl.Series("AUROC", areas.auroc).fill_nan(None),
+        pl.Series("error", areas.error).fill_nan(None),
+        # of the best of all filters under permuted marks: what choosing one of many gives by chance
+        pl.lit(float(np.quantile(null.max(axis=1), ranking.LEVEL))).fill_nan(None).alias("best by chance"),
+    )
+
+
+def _scores(
+    subject: Subject, config: InterpretConfig, ablation: Ablation, like: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What is to tell marked peaks from others, by name; and of what kind each is."""
+    scores: dict[str, np.ndarray] = {}
+    kinds: dict[str, str] = {}
+    if like.any():
+        chosen = np.flatnonzero(like).tolist()
+        held = influence_of(ablation, subject.heights, sets=[chosen], names=["like"])
+        change = held.change[:, 0].double().nan_to_num(0.0)  # a peak without r cannot lose any
+        scores = {
+            "influence on predictions": held.by_peak[:, 0].double().numpy(),
+            "influence on r, squared": change.square().numpy(),
+            "influence on r, signed": change.numpy(),
+            "activation": ablation.survey.strength[:, chosen].amax(dim=1).double().numpy(),
+        }
+        kinds = dict.fromkeys(scores, "network")
+    if config.chip_factor:
+        target = binding.factor_motif(subject.database, config.chip_factor)
+        begin, end = 0, int(target.seen[0].sum())
+        scores["motif score"] = binding.best_site(
+            subject.codes, _raised(target.counts[0, :, begin:end].numpy())
+        )
+        kinds["motif score"] = "database"
+    scores["GC content"] = binding.gc_content(subject.codes)
+    kinds["GC content"] = "baseline"
+    return scores, kinds
+
+
+def _raised(counts: np.ndarray) -> np.ndarray:
+    """Shares above zero; with N sequences, a quarter of sqrt(N) is added to each count."""
+    raised = counts + np.sqrt(counts.sum(axis=0)) / 4
+    return raised / raised.sum(axis=0)
+
+
+def _groups(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """Groups of peaks with enough marked ones and others, each as the strata that are compared within."""
+    enough = {
+        name: [held]
+        for name, held in strata.items()
+        if min((held & marked).sum(), (held & ~marked).sum()) >= _LEAST
+    }
+    return {WITHIN: list(strata.values()), ALL: [np.ones_like(marked)], **enough}
+
+
+def _predictors(
+    scores: Mapping[str, np.ndarray], kinds: Mapping[str, str], marked: np.ndarray,
+    strata: Mapping[str, np.ndarray], draws: torch.Generator,
+) -> pl.DataFrame:  # fmt: skip
+    """A row a group and predictor; null low and high hold 95 % of the areas under marks permuted within the strata."""
+    values = np.stack(list(scores.values()), axis=1)
+    rows = []
+    for group, parts in _groups(marked, strata).items():
+        found = ranking.stratified(values, marked, parts)
+        null = ranking.permuted_areas(values, marked, parts, draws, _PERMUTATIONS)
+        ends = np.quantile(null, [(1 - ranking.LEVEL) / 2, (1 + ranking.LEVEL) / 2], axis=0)
+        one = len(parts) == 1
+        precision = (
+            ranking.average_precision(values[parts[0]], marked[parts[0]]) if one else [np.nan] * len(scores)
+        )
+        for i, name in enumerate(scores):
+            low, high = ranking.interval(float(found.auroc[i]), float(found.error[i]))
+            rows.append((group, name, kinds[name], float(found.auroc[i]), low, high, float(ends[0, i]),
+                         float(ends[1, i]), float(precision[i]), found.marked, found.others))  # fmt: skip
+    names = [
+        "group",
+        "predictor",
+        "kind",
+        "AUROC",
+        "low",
+        "high",
+        "null low",
+        "null high",
+        "AUPRC",
+        "marked",
+        "others",
+    ]
+    types = [*(pl.String,) * 3, *(pl.Float64,) * 6, *(pl.Int64,) * 2]
+    frame = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    return frame.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _random(
+    subject: Subject,
+    ablation: Ablation,
+    like: np.ndarray,
+    marked: np.ndarray,
+    strata: Mapping[str, np.ndarray],
+) -> pl.DataFrame:
+    """Areas within cell types of sets of as many other filters, ablated together as those like the factor are."""
+    count, others = int(like.sum()), np.flatnonzero(~like)
+    if not count or len(others) < count:
+        return pl.DataFrame(schema={"AUROC": pl.Float64})
+    draws = subject.generator("binding sets")
+    sets = [
+        others[torch.randperm(len(others), generator=draws)[:count].numpy()].tolist()
+        for _ in range(_RANDOM_SETS)
+    ]
+    held = influence_of(ablation, subject.heights, sets=sets, names=[f"set {i}" for i in range(len(sets))])
+    return pl.DataFrame(
+        {"AUROC": ranking.stratified(held.by_peak.numpy(), marked, list(strata.values())).auroc}
+    )
+
+
+def _differences(
+    scores: Mapping[str, np.ndarray], marked: np.ndarray, strata: Mapping[str, np.ndarray]
+) -> pl.DataFrame:
+    """Area of each predictor minus that of the motif score, on the same peaks (DeLong et al. 1988)."""
+    names, rows = list(scores), []
+    values = np.stack(list(scores.values()), axis=1)
+    if "motif score" in names:
+        motif = names.index("motif score")
+        for group, parts in _groups(marked, strata).items():
+            found = ranking.stratified(values, marked, parts)
+            for i, name in enumerate(names):
+                if i != motif:
+                    held = found.difference(i, motif)
+                    rows.append((group, name, held.value, held.error, held.p))
+    numbers = dict.fromkeys(("difference", "error", "p"), pl.Float64)
+    frame = pl.DataFrame(rows, schema={"group": pl.String, "predictor": pl.String, **numbers}, orient="row")
+    return frame.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _curves(
+    scores: Mapping[str, np.ndarray], marked: np.ndarray, strata: Mapping[str, np.ndarray]
+) -> pl.DataFrame:
+    """Enrichment by share of the peaks taken, within each cell type that has enough marked peaks."""
+    frames = [
+        binding.enrichment(values[parts[0]], marked[parts[0]], _SHARES).select(
+            pl.lit(group).alias("group"), pl.lit(name).alias("predictor"), pl.all()
+        )
+        for group, parts in _groups(marked, strata).items()
+        if group not in (WITHIN, ALL)
+        for name, values in scores.items()
+    ]
+    names = {"group": pl.String, "predictor": pl.String, "share": pl.Float64, "peaks": pl.Int64}
+    numbers = dict.fromkeys(("marked", "fold", "low", "high"), pl.Float64)
+    return pl.concat([pl.DataFrame(schema={**names, **numbers}), *frames])

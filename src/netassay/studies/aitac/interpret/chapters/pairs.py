@@ -1,0 +1,236 @@
+"""Which factors act together: in peaks that hold both, and planted at every distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from netassay.errors import DataError
+from netassay.formats.motifs import Motifs
+from netassay.nets.sequence_cnn import STAGES
+from netassay.reporting import Figure, Note, Section, Table
+from netassay.studies.aitac.interpret import factor_charts
+from netassay.studies.aitac.interpret.chapters.influence import ablated
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.interactions import FEWEST, Interactions, interactions_of
+from netassay.studies.aitac.interpret.recovery import planted_motifs
+from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.interpret.synthetic import spacing
+from netassay.studies.aitac.nulls import shuffle_dinucleotides
+
+NEEDS: tuple[str, ...] = ("motifs", "influence")
+
+Q_VALUE = 0.05
+_FURTHEST, _DRAWN = 60, 10
+
+
+def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
+    """pairs: a row a pair and lineage; factors that were tested; spacing: planted pairs by distance; facts."""
+    factors = subject.earlier("influence", "factors")
+    tested = factors.filter(pl.col("on_predictions") > 0).sort("on_predictions", descending=True)
+    tested = tested.head(config.pair_factors)
+    if tested.height < 2:
+        raise DataError(f"{tested.height} factor changes any prediction; pairs need two or more")
+    sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
+    found = interactions_of(
+        ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
+        site_share=config.site_share, within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        generator=subject.generator("pairs"),
+    )  # fmt: skip
+    pairs = _pair_table(found, subject.cell_types)
+    facts = {
+        "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
+        "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
+    }  # fmt: skip
+    return {
+        "pairs": pairs,
+        "factors": tested.select("set", "filters", "on_predictions"),
+        "spacing": _spacing(subject, config, pairs, dict(zip(found.names, found.sets, strict=True))),
+        "facts": pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
+    }
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    facts = dict(tables["facts"].iter_rows())
+    pairs, scanned = tables["pairs"], tables["spacing"]
+    below = pairs.filter(pl.col("q") < Q_VALUE)
+    tests, untested = pairs["p"].count(), pairs["p"].null_count()
+    items: list[Figure | Table | Note] = []
+    if facts["simulated"] == "yes":
+        items.append(Note("SIMULATED DATA: the pairs are those a program planted.", "warning"))
+    if untested:
+        items.append(
+            Note(
+                f"{untested} of {pairs.height} tests could not be made: fewer than {FEWEST} peaks hold both sites, or "
+                "one."
+            )
+        )
+    items.append(_network(pairs, tables["factors"]["set"].to_list()))
+    if scanned.height:
+        items.append(_distances(scanned, facts))
+    items.append(_table(pairs))
+    text = (
+        "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
+        "y without f − y without g + y without both. It is nought where the network adds them up; above 0 they open "
+        "more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared with "
+        "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
+        f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
+        f"which the factor's filters answer most, and both where the strongest places of the two are at most "
+        f"{config.pair_reach} bases apart.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
+        f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
+        "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
+        "with the other sign in the rest: the cell type where it is strongest comes first."
+    )
+    return Section("Pairs of factors", text, tuple(items))
+
+
+def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
+    lineages = len(found.groups)
+    most = found.by_output.abs().nan_to_num(-1).argmax(1)
+    strongest = found.by_output.gather(1, most[:, None])[:, 0]
+    first, second = (
+        [found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist()
+    )
+    numbers = {
+        "effect": found.effect, "matched": found.matched, "difference": found.difference, "p": found.p, "q": found.q,
+    }  # fmt: skip
+    return pl.DataFrame(
+        {
+            "first": first,
+            "second": second,
+            "lineage": list(found.groups) * len(found.pairs),
+            "both": found.both.repeat_interleave(lineages).numpy(),
+            "one": found.one.repeat_interleave(lineages).numpy(),
+            "apart": found.apart.repeat_interleave(lineages).numpy(),
+            **{name: values.flatten().numpy() for name, values in numbers.items()},
+            "cell type": pl.Series(
+                [
+                    cell_types[i] if n else None
+                    for i, n in zip(most.tolist(), found.both, strict=True)
+                    for _ in found.groups
+                ],
+                dtype=pl.String,
+            ),
+            "there": strongest.repeat_interleave(lineages).numpy(),
+        }
+    ).with_columns(pl.col(*numbers, "there").fill_nan(None))
+
+
+def _spacing(
+    subject: Subject, config: InterpretConfig, pairs: pl.DataFrame, sets: Mapping[str, tuple[int, ...]]
+) -> pl.DataFrame:
+    schema = {
+        "first": pl.String, "second": pl.String, "cell type": pl.String, "orientation": pl.String,
+        "distance": pl.Float64,
+        "synergy": pl.Float64, "error": pl.Float64, "null": pl.Float64, "null_error": pl.Float64, "planted": pl.Float64,
+    }  # fmt: skip
+    draws = subject.generator("backgrounds")
+    drawn = torch.randperm(len(subject.codes), generator=draws)[: config.backgrounds]
+    if len(drawn) < 2:
+        return pl.DataFrame(schema=schema)
+    backgrounds = shuffle_dinucleotides(subject.codes[drawn], draws)
+    frames = [pl.DataFrame(schema=schema)]
+    for first, second, cell_type in _chosen(subject, config, pairs):
+        motifs = [_motif(subject, name, sets[name]) for name in (first, second)]
+        near = (motifs[0].shape[1] + motifs[1].shape[1] + 1) // 2
+        far = min(max(_FURTHEST, near), subject.codes.shape[1] - motifs[0].shape[1] - motifs[1].shape[1])
+        if not min(motif.shape[1] for motif in motifs) or far < near:
+            continue
+        found = spacing(
+            subject.model, motifs[0], motifs[1], backgrounds, generator=draws, distances=range(near, far + 1),
+            both_strands=subject.trained_by.strands == "augmented",
+            precision=torch.bfloat16 if config.screening else torch.float32,
+        )  # fmt: skip
+        here = subject.cell_types.index(cell_type)
+        null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))
+        frames += [
+            pl.DataFrame(
+                {
+                    "first": first, "second": second, "cell type": cell_type, "orientation": kind,
+                    "distance": found.distances.tolist(), "synergy": found.synergy[i, :, here].tolist(),
+                    "error": found.error[i, :, here].tolist(), "null": null, "null_error": null_error,
+                    "planted": _planted_distance(subject, first, second),
+                },
+                schema=schema,
+            )
+            for i, kind in enumerate(found.orientations)
+        ]  # fmt: skip
+    return pl.concat(frames)
+
+
+def _chosen(subject: Subject, config: InterpretConfig, pairs: pl.DataFrame) -> list[tuple[str, str, str]]:
+    """Pairs to plant, each with the cell type of its strongest interaction: planted ones first, then by strength."""
+    each = (
+        pairs.with_columns(sure=(pl.col("q") < Q_VALUE).fill_null(False))
+        .group_by("first", "second", "cell type", "there", maintain_order=True)
+        .agg(pl.col("sure").any())
+        .drop_nulls("there")
+        .sort("sure", pl.col("there").abs(), descending=True, maintain_order=True)
+    )
+    rows = each.select("first", "second", "cell type").rows()
+    rows.sort(key=lambda row: _planted_distance(subject, row[0], row[1]) is None)
+    return rows[: config.scanned_pairs]
+
+
+def _planted_distance(subject: Subject, first: str, second: str) -> float | None:
+    if "pairs" not in subject.truth:
+        return None
+    for a, b, distance in subject.truth["pairs"].select("first", "second", "distance").iter_rows():
+        if {a, b} == {first, second}:
+            return float(distance)
+    return None
+
+
+def _motif(subject: Subject, name: str, filters: tuple[int, ...]) -> Tensor:
+    """The planted motif of that name, else that of the factor's filter with most information, without its flanks."""
+    motifs: Motifs = subject.motifs
+    rows = list(filters)
+    if subject.truth and name in (planted := planted_motifs(subject.truth)).names:
+        motifs, rows = planted, [planted.names.index(name)]
+    bits = motifs.information[rows].sum(1)
+    best = rows[int(bits.argmax())]
+    return motifs.pwm[best][:, slice(*motifs.spans[best])]
+
+
+def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:
+    strongest = (
+        pairs.filter(pl.col("q") < Q_VALUE)
+        .sort(pl.col("difference").abs(), descending=True)
+        .group_by("lineage", maintain_order=True)
+        .head(_DRAWN)
+    )
+    caption = (
+        f"Pairs whose interaction in peaks with both sites differs from that in matched peaks with one (q < "
+        f"{Q_VALUE:g}), by lineage, the {_DRAWN} strongest of each. Blue: the two open more together than alone; "
+        "orange: less; width: how much, in units of the prediction. Grey: factors without such a pair there."
+    )
+    lineages = pairs["lineage"].unique(maintain_order=True).to_list()
+    chart = factor_charts.network(strongest, factors, lineages)
+    return Figure("aitac-pairs-network", "Synergy and antagonism", caption, chart, pairs)
+
+
+def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
+    words = pl.format("{} + {}, {}", "first", "second", "cell type")
+    caption = (
+        f"Synergy of two motifs planted into {facts['backgrounds']} shuffled peaks (dinucleotides kept), the first on "
+        "the left, against the distance of their centres, on the prediction of the cell type named, where the pair "
+        "interacts most. Grey: mean and two standard errors with the bases of the second motif in random order."
+    )
+    if scanned["planted"].count():
+        caption += " Broken line: the distance that was planted."
+    chart = factor_charts.distances(scanned.with_columns(panel=words), unit="prediction")
+    return Figure("aitac-pairs-distance", "Synergy against distance", caption, chart, scanned)
+
+
+def _table(pairs: pl.DataFrame) -> Table:
+    ranked = pairs.sort("q", pl.col("difference").abs(), descending=[False, True], nulls_last=True)
+    caption = (
+        "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
+        "second. p: two-sided, by permutation; q: Benjamini and Hochberg over all pairs and lineages. Both, one: "
+        "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
+    )
+    formats = dict.fromkeys(("effect", "matched", "difference", "p", "q", "there"), ".3g")
+    return Table("aitac-pairs", "Pairs", caption, ranked, formats=formats)

@@ -1,0 +1,139 @@
+"""The chapters on influence and pairs: their tables against the science, their sections drawn from tables alone."""
+
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import torch
+from plain_aitac import random_aitac
+
+from netassay import influence
+from netassay.errors import DataError
+from netassay.formats.motifs import Motifs
+from netassay.numerics.seeds import generator
+from netassay.reporting import Figure, Note, write_page
+from netassay.reporting.export import vega_lite
+from netassay.studies.aitac.interpret.chapters import influence as influence_chapter
+from netassay.studies.aitac.interpret.chapters import pairs as pairs_chapter
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+CONFIG = InterpretConfig(permutations=50, pair_factors=4, scanned_pairs=1, backgrounds=3)
+TYPES, LINEAGES = ("B.1", "B.2", "T.1"), ("B", "B", "T")
+
+
+def network(seed):
+    return random_aitac(3, length=101, n_filters=7, n_channels=8, n_hidden=8, seed=seed)
+
+
+def stub(**changes):
+    """What the chapters take of a subject, with seven filters of which two are called GATA1."""
+    draws = torch.Generator().manual_seed(2)
+    codes = torch.randint(0, 4, (80, 101), generator=draws, dtype=torch.uint8)
+    best = pl.DataFrame({"query": [f"filter_{i}" for i in range(7)],
+                         "name": ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", "x", "x", "x"],
+                         "target": list("abcdefg"), "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0]})  # fmt: skip
+    counts = torch.rand(7, 4, 8, generator=draws, dtype=torch.float64) ** 6
+    given = {
+        "model": network(0), "peers": (), "runs": ("aitac-0",), "codes": codes,
+        "heights": torch.rand(80, 3, generator=draws), "cell_types": TYPES, "lineages": LINEAGES, "truth": {},
+        "found": {}, "trained_by": SimpleNamespace(strands="augmented"),
+        "atlas": SimpleNamespace(simulated=False), "generator": lambda purpose: generator(0, purpose),
+        "motifs": Motifs(tuple(best["query"]), 100 * counts, torch.full((7,), 100)),
+        "matches": SimpleNamespace(best=lambda: best),
+    }  # fmt: skip
+    subject = SimpleNamespace(**given | changes)
+    subject.earlier = lambda chapter, table: subject.found[(chapter, table)]
+    return subject
+
+
+def with_influence(subject):
+    made = influence_chapter.tables(subject, CONFIG)
+    subject.found |= {("influence", name): frame for name, frame in made.items()}
+    return made
+
+
+def drawn(section):
+    """Every figure as strict Vega-Lite; names of the figures."""
+    figures = [item for item in section.items if isinstance(item, Figure)]
+    for figure in figures:
+        assert vega_lite(figure)
+    return [figure.name for figure in figures]
+
+
+def test_tables_of_influence_are_what_the_science_gives(tmp_path):
+    subject = stub()
+    made = with_influence(subject)
+    sets = [(0, 2), (1,), (3,), (4,), (5,), (6,)]
+    want = influence(subject.model, subject.codes, subject.heights, sets=sets, both_strands=True)
+    factors = made["factors"]
+    assert factors["set"].to_list() == ["GATA1", "SPI1", "<b>CTCF</b>", "filter 4", "filter 5", "filter 6"]
+    assert factors["filters"].to_list() == ["0,2", "1", "3", "4", "5", "6"]
+    assert factors["influence"].to_list() == pytest.approx(want.overall.tolist())
+    assert factors["z"].to_list() == pytest.approx(want.z.tolist())
+    outputs = made["outputs"].filter(pl.col("set") == "GATA1")
+    assert outputs["influence"].to_list() == pytest.approx(want.by_output[0].tolist())
+    assert outputs["lineage"].to_list() == list(LINEAGES)
+    assert made["filters"]["factor"].to_list() == ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", None, None, None]
+    section = influence_chapter.section(made, CONFIG)
+    assert drawn(section) == ["aitac-influence-null", "aitac-influence-map", "aitac-influence-lineages"]
+    page = write_page(tmp_path / "page.html", title="x", sections=[section]).read_text()
+    assert "<b>CTCF" not in page
+
+
+def test_repetitions_are_averaged_over_matched_filters():
+    members = pl.DataFrame({"cluster": [0, 0], "run": ["aitac-0", "aitac-1"], "filter": [1, 4]})
+    subject = stub(
+        peers=(network(1),), runs=("aitac-0", "aitac-1"), found={("reproducible", "members"): members}
+    )
+    table = influence_chapter.tables(subject, CONFIG)["ensemble"]
+    each = [
+        influence(model, subject.codes, subject.heights, both_strands=True).overall
+        for model in (subject.model, *subject.peers)
+    ]
+    assert table["influence"][0] == pytest.approx(float(each[0][1] + each[1][4]) / 2)
+    assert table["cell type"].to_list() == list(TYPES)
+
+
+def test_pairs_of_the_most_influential_factors_are_tested_and_planted():
+    subject = stub()
+    factors = with_influence(subject)["factors"].sort("on_predictions", descending=True)
+    made = pairs_chapter.tables(subject, CONFIG)
+    assert made["factors"]["set"].to_list() == factors["set"].head(4).to_list()
+    assert made["pairs"].height == 6 * 2
+    assert made["pairs"]["p"].drop_nulls().is_between(1 / 51, 1).all()
+    assert made["spacing"]["orientation"].unique(maintain_order=True).to_list() == ["++", "+-", "-+", "--"]
+    section = pairs_chapter.section(made, CONFIG)
+    assert drawn(section) == ["aitac-pairs-network", "aitac-pairs-distance"]
+
+
+def test_a_simulated_atlas_names_what_it_planted_and_says_so():
+    motifs = stub().motifs
+    rows = [("PAX5", j, *column) for j, column in enumerate(motifs.pwm[1].T.tolist())]
+    rows += [("EBF1", j, *column) for j, column in enumerate(motifs.pwm[5].T.tolist())]
+    truth = {
+        "motifs": pl.DataFrame(rows, schema=["factor", "position", *"ACGT"], orient="row"),
+        "pairs": pl.DataFrame({"first": ["EBF1"], "second": ["PAX5"], "distance": [20.0]}),
+    }
+    subject = stub(truth=truth, atlas=SimpleNamespace(simulated=True))
+    made = with_influence(subject)
+    assert {"PAX5", "EBF1"} <= set(made["factors"]["set"])
+    config = CONFIG.replace(pair_factors=7)
+    pairs = pairs_chapter.tables(subject, config)
+    assert {*pairs["spacing"]["first"], *pairs["spacing"]["second"]} == {"PAX5", "EBF1"}
+    assert pairs["spacing"]["planted"].unique().to_list() == [20.0]
+    for chapter, tables in ((influence_chapter, made), (pairs_chapter, pairs)):
+        section = chapter.section(tables, config)
+        assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in section.items)
+        drawn(section)
+
+
+def test_a_network_that_hears_one_factor_has_no_pairs():
+    subject = stub()
+    with torch.no_grad():
+        subject.model.convolution2.weight[:, 1:] = 0
+    with_influence(subject)
+    subject.found[("influence", "factors")] = subject.found[("influence", "factors")].filter(
+        pl.col("set") == "SPI1"
+    )
+    with pytest.raises(DataError, match="pairs need two or more"):
+        pairs_chapter.tables(subject, CONFIG)

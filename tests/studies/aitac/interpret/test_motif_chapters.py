@@ -1,0 +1,148 @@
+"""The chapters on motifs, on a network whose first filters are the motifs of known factors."""
+
+from functools import cache
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import torch
+
+from netassay.errors import DataError
+from netassay.formats.jaspar import read_database
+from netassay.formats.meme import read_meme, write_meme
+from netassay.nets import AITAC
+from netassay.numerics.seeds import generator
+from netassay.reporting import Figure, Note, Table, write_page
+from netassay.studies.aitac.interpret.chapters import motifs as first_chapter
+from netassay.studies.aitac.interpret.chapters import second_layer
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.layers import activations
+from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
+from netassay.studies.aitac.interpret.subject import Subject
+
+KNOWN = ("MA0080.7", "MA0114.5", "MA0036.4", "MA0050.4")
+CONFIG = InterpretConfig(motif_permutations=2, motif_logos=3, motif_threshold=0.7)
+
+
+@cache
+def vertebrates():
+    return read_database("jaspar-vertebrates")
+
+
+class Made(Subject):
+    """A subject without a run: 150 random sequences with sites of four factors written into them."""
+
+    def __init__(self, config=CONFIG, well=True, one_of_k=False):
+        self.config, draws = config, torch.Generator().manual_seed(0)
+        database = vertebrates().select(range(0, 879, 9))
+        known = vertebrates().select([vertebrates().names.index(name) for name in KNOWN])
+        self.database = type(known)(
+            known.names + tuple(f"X{i}" for i in range(len(database))),
+            torch.cat([known.counts, database.counts]), torch.cat([known.sites, database.sites]),
+            known.titles + database.titles,
+        )  # fmt: skip
+        self.codes = torch.randint(0, 4, (150, 60), generator=draws).to(torch.uint8)
+        self.model = AITAC(3, length=60, n_filters=6, n_channels=5, n_hidden=4, generator=draws).eval()
+        with torch.no_grad():
+            self.model.convolution1.weight.zero_()
+            self.model.convolution1.bias.zero_()
+            for i in range(4):
+                start, stop = known.spans[i]
+                matrix = known.pwm[i, :, start:stop]
+                self.model.convolution1.weight[i, :, 2 : 2 + stop - start] = matrix.float() - 0.25
+                drawn = torch.multinomial(matrix.T, 40, replacement=True, generator=draws).T.to(torch.uint8)
+                self.codes[35 * i : 35 * i + 40, 20 : 20 + stop - start] = drawn[: len(self.codes) - 35 * i]
+            self.model.convolution1.bias[5] = -1.0  # never active
+        self.heights = torch.randn(150, 3, generator=draws)
+        self.predicted = self.heights if well else -self.heights
+        self.material = SimpleNamespace(one_of_k=one_of_k)
+        self.atlas = SimpleNamespace(
+            cell_types=("a", "b", "c"), simulated=True, lineages=("", "", ""), truth={}
+        )
+
+    def generator(self, purpose):
+        return generator(0, purpose)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return first_chapter.tables(Made(), CONFIG)
+
+
+def test_filters_are_named_after_what_they_look_for(tables):
+    filters = tables["filters"]
+    assert filters["filter"].to_list() == [f"filter_{i}" for i in range(6)]
+    assert filters["target"].to_list()[:4] == list(KNOWN)
+    assert filters["q"].to_list()[:4] == pytest.approx([0] * 4, abs=1e-4)
+    assert filters["offset"].to_list()[0] <= 2
+    assert filters["q"].is_null().to_list()[4:] == [True, True]  # flat, and silent
+    facts = dict(tables["facts"].iter_rows())
+    assert facts["silent"] == "filter_4, filter_5"
+    assert facts["peaks"] == "150"
+    assert tables["shares"].filter(q=1e-3)["filters"].item() == 1
+    assert (
+        tables["positions"].group_by("filter").agg(pl.col("sites").sum()).sort("filter")["sites"].to_list()
+        == (filters["sites"].to_list()[:4])
+    )
+    assert tables["profiles"].columns == ["filter", "a", "b", "c"]
+    assert set(tables["known"]["motif"]) == set(filters["target"].drop_nulls())
+
+
+def test_motifs_come_back_from_tables_and_go_to_a_file(tables, tmp_path):
+    subject = Made()
+    made = first_chapter.motifs_of(tables)
+    assert made.names == subject.motifs.names[:4]
+    assert torch.equal(made.counts, subject.motifs.counts[:4, :, : made.counts.shape[2]])
+    assert made.titles == ("Spi1", "HNF4A", "GATA2", "Irf1")
+    assert read_meme(write_meme(made, tmp_path / "m.meme")).titles == made.titles
+    known, database = motifs_of_table(tables["known"]), vertebrates()
+    for name in KNOWN:
+        mine, theirs = known.names.index(name), database.names.index(name)
+        assert int(known.sites[mine]) == int(database.sites[theirs])
+        width = known.counts.shape[2]
+        assert torch.equal(known.counts[mine], database.counts[theirs, :, :width])
+
+
+def test_the_section_from_the_tables_alone(tables, tmp_path):
+    section = first_chapter.section(tables, CONFIG)
+    words = [item.text for item in section.items if isinstance(item, Note)]
+    assert any(text.startswith("SIMULATED DATA") for text in words)
+    assert any("2 of 6 are active nowhere and have no motif: filter_4, filter_5." in text for text in words)
+    figures = {item.name: item for item in section.items if isinstance(item, Figure)}
+    assert list(figures) == ["aitac-motifs-logos", "aitac-motifs-profiles", "aitac-motifs-shares"]
+    profile = figures["aitac-motifs-profiles"].data.filter(filter="filter_0")
+    subject = Made()
+    with_site = activations(subject.model, subject.codes)[:, 0].amax(1) > subject.motifs.thresholds[0]
+    want = subject.heights[with_site].mean(0) - subject.heights.mean(0)
+    assert profile["difference"].to_list() == pytest.approx(want.tolist(), abs=6e-4)
+    assert figures["aitac-motifs-logos"].data.height == 3
+    assert "Shown are the 3 of least q, of 4." in figures["aitac-motifs-logos"].caption
+    (table,) = [item for item in section.items if isinstance(item, Table)]
+    assert table.data.height == 6
+    page = write_page(tmp_path / "page.html", title="Motifs", sections=[section]).read_text()
+    assert "filter 0 (Spi1)" in page
+    none = {**tables, "filters": tables["filters"].with_columns(q=pl.lit(1.0))}
+    assert any(
+        "None of the filters" in item.text
+        for item in first_chapter.section(none, CONFIG).items
+        if isinstance(item, Note)
+    )
+
+
+def test_the_second_layer(tmp_path):
+    made = second_layer.tables(Made(), CONFIG)
+    assert dict(made["facts"].iter_rows())["width"] == "51"
+    section = second_layer.section(made, CONFIG)
+    assert "sees 51 bases" in section.text
+    assert {item.name.rpartition("-")[0] for item in section.items if not isinstance(item, Note)} == {
+        "aitac-second-layer"
+    }
+    write_page(tmp_path / "page.html", title="Motifs", sections=[section])
+
+
+def test_no_peak_that_is_predicted_well():
+    with pytest.raises(DataError, match=r"no peak is predicted with r above 0.75 .*such as best = 150"):
+        _ = Made(well=False).motifs
+    with pytest.raises(DataError, match="no peak has its own cell type predicted highest"):
+        _ = Made(well=False, one_of_k=True).motifs
+    assert Made(InterpretConfig(motif_best=20), well=False).motifs.n_peaks == 20
