@@ -21,8 +21,10 @@ import torch
 
 from netassay import Run, Store
 from netassay.formats.motifs import Motifs
+from netassay.nets.sequence_cnn import STAGES
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.interactions import interactions
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.recovery import (
@@ -38,6 +40,8 @@ from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
 
 WELL, MOST_PAIR_PEAKS = 0.75, 1200
+WITHIN = InterpretConfig().pair_reach // STAGES[0].pool
+"""Pooled positions between two sites of a pair at most, as the chapter has it."""
 
 
 def main() -> None:
@@ -171,7 +175,7 @@ def tested_pairs(
     spread = float(predict(model, codes).std(1).mean())
     found = interactions(
         model, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
-        generator=generator(0, "benchmark"),
+        within=WITHIN, generator=generator(0, "benchmark"),
     )  # fmt: skip
     rows = [
         (*sorted((names[a], names[b])), group, float(found.difference[i, j]) / spread, float(found.q[i, j]))

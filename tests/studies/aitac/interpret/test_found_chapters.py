@@ -14,7 +14,7 @@ from netassay.performing import perform, summarise
 from netassay.presenting import report
 from netassay.reporting import Figure, Note
 from netassay.runs import State
-from netassay.studies.aitac.config import tiny
+from netassay.studies.aitac.config import AitacConfig, tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motifs import filter_motifs
@@ -33,7 +33,9 @@ def atlas():
 def network(atlas, factors, seed):
     """A network whose first filters answer to the motifs of these factors, the last two to nothing in particular."""
     g = torch.Generator().manual_seed(seed)
-    model = AITAC(len(atlas.cell_types), n_filters=len(factors) + 2, n_channels=6, n_hidden=8, generator=g).eval()
+    model = AITAC(
+        len(atlas.cell_types), n_filters=len(factors) + 2, n_channels=6, n_hidden=8, generator=g
+    ).eval()
     planted = planted_motifs(atlas.truth)
     with torch.no_grad():
         model.convolution1.weight[: len(factors)] = 0
@@ -49,7 +51,9 @@ def network(atlas, factors, seed):
 
 @pytest.fixture(scope="module")
 def subject(atlas):
-    return made_subject(atlas, ["Spi1", "IRF8", "EBF1"], [["IRF8", "Spi1", "GATA3"], ["Spi1", "IRF8", "CTCF"]])
+    return made_subject(
+        atlas, ["Spi1", "IRF8", "EBF1"], [["IRF8", "Spi1", "GATA3"], ["Spi1", "IRF8", "CTCF"]]
+    )
 
 
 def made_subject(atlas, own, others):
@@ -59,7 +63,8 @@ def made_subject(atlas, own, others):
         model=models[0], peers=tuple(models[1:]), runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
         atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
         lineages=atlas.lineages, truth=atlas.truth,
-        motifs=filter_motifs(models[0], atlas.codes), found=found, generator=lambda what: generator(0, what),
+        motifs=filter_motifs(models[0], atlas.codes), found=found,
+        trained_by=AitacConfig(), generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
     )  # fmt: skip
 
@@ -123,7 +128,9 @@ def test_an_atlas_without_truth_leaves_a_sentence():
 def test_an_interpretation_of_two_runs_tells_which_filters_to_keep(tmp_path):
     config = tiny().replace(peaks=200, epochs=1, first_activation="relu")
     runs = [perform(config.replace(seed=seed), tmp_path, threads=1) for seed in (0, 1)]
-    made = interpret(runs[0], runs[1:], only="recovery", peaks="all", motif_best=50, reproducible_q=0.9, threads=1)
+    made = interpret(
+        runs[0], runs[1:], only="recovery", peaks="all", motif_best=50, reproducible_q=0.9, threads=1
+    )
     assert made.state is State.FINISHED
     told = summarise(made)["chapters"]
     assert set(told) == {"reproducible", "recovery"}
