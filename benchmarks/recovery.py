@@ -21,8 +21,10 @@ import torch
 
 from netassay import Run, Store
 from netassay.formats.motifs import Motifs
+from netassay.nets.sequence_cnn import STAGES
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.interactions import interactions
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.recovery import (
@@ -38,6 +40,8 @@ from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.predicting import predict
 
 WELL, MOST_PAIR_PEAKS = 0.75, 1200
+WITHIN = InterpretConfig().pair_reach // STAGES[0].pool
+"""Pooled positions between two sites of a pair at most, as the chapter has it."""
 
 
 def main() -> None:
@@ -121,13 +125,13 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     clusters = cluster_motifs(motifs)
     clustered = time.process_time() - begin
     shuffled = cluster_motifs([permuted(held, draws) for held in motifs])
-    for share in (0.0, 0.5, 0.88):
-        rows = clusters.held_by(share)
+    # in one other run, in most, and as the default has it
+    for least in sorted({2, len(motifs) // 2 + 1, found.needed + 1}):
+        rows = (clusters.runs >= least).nonzero()[:, 0]
         told = recovery(clusters.motifs, truth, rows=rows, generator=draws)
-        least = int(clusters.runs[rows].min()) if len(rows) else 0
         show(f"clusters held by {least} or more of {len(motifs)} runs", [told])
         print(
-            f"    such clusters {len(rows)}, of filters with columns permuted {len(shuffled.held_by(share))}"
+            f"    such clusters {len(rows)}, of filters with columns permuted {int((shuffled.runs >= least).sum())}"
         )
         missed = told.factors.filter(~pl.col("recovered"))["factor"].to_list()
         false = told.findings.filter(pl.col("factor").is_null())
@@ -171,7 +175,7 @@ def tested_pairs(
     spread = float(predict(model, codes).std(1).mean())
     found = interactions(
         model, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
-        generator=generator(0, "benchmark"),
+        within=WITHIN, generator=generator(0, "benchmark"),
     )  # fmt: skip
     rows = [
         (*sorted((names[a], names[b])), group, float(found.difference[i, j]) / spread, float(found.q[i, j]))

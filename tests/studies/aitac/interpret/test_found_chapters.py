@@ -14,7 +14,7 @@ from netassay.performing import perform, summarise
 from netassay.presenting import report
 from netassay.reporting import Figure, Note
 from netassay.runs import State
-from netassay.studies.aitac.config import tiny
+from netassay.studies.aitac.config import AitacConfig, tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motifs import filter_motifs
@@ -62,8 +62,9 @@ def made_subject(atlas, own, others):
     return SimpleNamespace(
         model=models[0], peers=tuple(models[1:]), runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
         atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
-        lineages=atlas.lineages, truth=atlas.truth, trained_by=SimpleNamespace(strands="one"),
-        motifs=filter_motifs(models[0], atlas.codes), found=found, generator=lambda what: generator(0, what),
+        lineages=atlas.lineages, truth=atlas.truth,
+        motifs=filter_motifs(models[0], atlas.codes), found=found,
+        trained_by=AitacConfig(), generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import altair as alt
 import polars as pl
 
@@ -46,5 +48,5 @@ def found_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
         )
     )  # fmt: skip
     rule = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("at:Q"))
-    layered: alt.LayerChart = alt.layer(rule, dots)
-    return layered.properties(width=440, height=max(80, 22 * len(names)))
+    chart = alt.layer(rule, dots).properties(width=440, height=max(80, 22 * len(names)))
+    return cast(alt.LayerChart, chart)
