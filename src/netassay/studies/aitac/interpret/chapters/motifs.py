@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from netassay.reporting import Figure, Section
+from netassay.reporting import Section
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.motif_pages import Words, motif_items, motifs_of
 from netassay.studies.aitac.interpret.motif_tables import motif_tables
@@ -33,5 +33,4 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "between their flanks in random order."
     )
     words = Words("aitac-motifs", "filter", "filters of the first layer")
-    items: list[Figure] = []
-    return Section("Motifs of the first layer", text, (*items, *motif_items(tables, config, words)))
+    return Section("Motifs of the first layer", text, motif_items(tables, config, words))
