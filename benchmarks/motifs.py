@@ -1,7 +1,7 @@
 """Motifs of AI-TAC's filters against plain inference, memory over the number of peaks, Tomtom from a cold start.
 
-Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/motifs.py. Times are CPU seconds, medians of interleaved repeats;
-those of Tomtom are of a whole new process. Random DNA of 251 bases, networks as they are before training.
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/motifs.py [speed] [memory] [tomtom]. Times are CPU seconds, medians
+of interleaved repeats; those of Tomtom are of a whole new process. Random DNA of 251 bases, untrained networks.
 """
 
 import os
@@ -22,8 +22,8 @@ from netassay import filter_motifs, write_meme
 from netassay.nets import AITAC
 from netassay.studies.aitac.predicting import predict
 
-MANY = 2000
-PEAKS = (1_000, 10_000)
+MANY = 600
+PEAKS = (500, 5_000)
 
 MEMORY = """
 import resource, torch
@@ -95,9 +95,9 @@ def tomtom() -> None:
             )
 
 
+PARTS = {"speed": speed, "memory": memory, "tomtom": tomtom}
+
 if __name__ == "__main__":
-    print("$ OMP_NUM_THREADS=1 .venv/bin/python benchmarks/motifs.py")
     print(f"torch {torch.__version__}, 1 thread")
-    speed()
-    memory()
-    tomtom()
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()

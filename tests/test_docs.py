@@ -77,7 +77,12 @@ def test_python_of_the_step_size_tutorial_runs(tmp_path):
 def test_the_tutorial_on_interpretations_names_every_figure():
     page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
     told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))
-    for name in ("binding_section.py", "chapters/influence.py", "chapters/pairs.py", "chapters/reproducible.py"):
+    for name in (
+        "binding_section.py",
+        "chapters/influence.py",
+        "chapters/pairs.py",
+        "chapters/reproducible.py",
+    ):
         code = (ROOT / "src/netassay/studies/aitac/interpret" / name).read_text()
         titles = re.findall(r'Figure\(\s*"[a-z-]+",\s*"([^"]+)"', code)
         assert titles, name

@@ -60,12 +60,13 @@ def test_errors_are_honest_through_a_crossing(seed, k):
     assert products < 150 * (k + 4)
 
 
-def test_isolated_top_costs_one_product_a_step():
+def test_isolated_top_costs_one_product_a_step_and_is_claimed_no_nearer_than_asked():
     follower = Follower(probe_every=1000)
-    spent = [
-        follower.follow(spectrum(m)).products for m in Drifting(turn=2e-4, top=((2.0, 2.1), (0.5, 0.5)))(40)
-    ]
-    assert spent[5:] == [1] * 35
+    matrices = Drifting(turn=2e-4, top=((2.0, 2.1), (0.5, 0.5)))(40)
+    found = [follower.follow(spectrum(m)) for m in matrices]
+    assert [one.products for one in found[5:]] == [1] * 35
+    for one in found[1:]:
+        assert 1e-3 <= float(one.errors[0] / one.values[0]) < 1.1e-3
 
 
 def test_probe_finds_a_leader_from_nowhere():

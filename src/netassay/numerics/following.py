@@ -59,10 +59,11 @@ class Follower:
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
     again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector searches
-    for a leader that was never in the subspace.
-    `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside
-    searches, whatever is left shows in the errors. Of each block the `block_k` largest are followed
-    (default k). Memory: k + `remember` vectors a matrix.
+    for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products` are spent on
+    one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
+    is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
+    the residual. Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
+    matrix.
     """
 
     def __init__(
@@ -180,8 +181,11 @@ class Follower:
                 searching, most = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
-                # a rival that was not multiplied may lie above by less than the tolerance
+                # a rival that was not multiplied may lie above by less than the tolerance, and between searches
+                # eigenvectors that were never seen may have a part in the residual
                 errors = torch.maximum(errors, outside - ritz.values[:k])
+                if space.dimension < space.size:
+                    errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
                 return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:

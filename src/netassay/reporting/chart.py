@@ -126,7 +126,7 @@ def _meta(drawn: Trace) -> dict[str, Any]:
 
 
 def _entry_width(series: Sequence[str]) -> int:
-    return 48 + min(150, 7 * max((len(name) for name in series), default=0))
+    return 48 + min(250, 7 * max((len(name) for name in series), default=0))
 
 
 def _colours(series: Sequence[str], ordered: bool) -> list[str]:

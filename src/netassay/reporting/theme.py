@@ -38,7 +38,7 @@ def theme() -> dict[str, Any]:
     legend = {
         **label, **title,
         "orient": "top", "direction": "horizontal", "titleOrient": "left", "titlePadding": 10, "offset": 10,
-        "labelLimit": 150, "titleLimit": 200, "columnPadding": 16, "rowPadding": 4,
+        "labelLimit": 250, "titleLimit": 200, "columnPadding": 16, "rowPadding": 4,
         "symbolSize": 110, "symbolStrokeWidth": 2, "gradientThickness": 10, "gradientLength": 180,
     }  # fmt: skip
     return {

@@ -18,7 +18,7 @@ _SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose valu
 # what belongs to a network and its data, then the step size
 _FOLLOWING = (
     "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
-    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "step_size",
+    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
 )  # fmt: skip
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -27,6 +28,8 @@ MOST_COLUMNS = 22
 
 NAMED = 0.05
 """A filter is called after its best match only below this q."""
+
+_AT_ONCE = 60  # queries
 
 PAIRS = {
     "query": pl.Int64, "target": pl.Int64, "p": pl.Float64, "offset": pl.Int64, "orientation": pl.String,
@@ -140,16 +143,21 @@ def compare(
     if draws is not None:
         cut = [matrix[:, torch.randperm(matrix.shape[1], generator=draws)] for matrix in cut]
     stretches = [targets.pwm[i, :, start:stop] for i, (start, stop) in found.items()]
-    made = [
-        universalmotif.create_motif(matrix.numpy(), alphabet="DNA", type="PPM", name=str(i))
-        for i, matrix in enumerate([*cut, *stretches])
-    ]
-    told = universalmotif.compare_motifs(
-        made, compare_to=list(range(len(rows))), complete=True, null="parametric", qvalue=1.0,
-        min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
-    )  # fmt: skip
+    made, known = _library_motifs(cut), _library_motifs(stretches)
+    parts = []
+    # the library compares queries with each other too, which a few at a time keeps from mattering
+    for first in range(0, len(rows), _AT_ONCE):
+        some = made[first : first + _AT_ONCE]
+        part = universalmotif.compare_motifs(
+            [*some, *known], compare_to=list(range(len(some))), complete=True, null="parametric", qvalue=1.0,
+            min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
+        )  # fmt: skip
+        numbers = part.with_columns(pl.col("subject_i", "target_i").cast(pl.Int64)).drop("target")
+        numbers = numbers.filter(pl.col("target_i") >= len(some))
+        parts.append(numbers.with_columns(pl.col("subject_i") + first, pl.col("target_i") - len(some)))
+    told = pl.concat(parts)
     sizes = pl.DataFrame({
-        "target_i": range(len(rows), len(made)), "target": list(found),
+        "target_i": range(len(known)), "target": list(found),
         "before": [start for start, _ in found.values()],
         "behind": [targets.widths[i] - stop for i, (_, stop) in found.items()],
         "wide": [matrix.shape[1] for matrix in stretches],
@@ -158,8 +166,7 @@ def compare(
         "subject_i": range(len(rows)), "query": rows, "start": [queries.spans[i][0] for i in rows],
         "columns": [matrix.shape[1] for matrix in cut],
     })  # fmt: skip
-    numbers = told.with_columns(pl.col("subject_i", "target_i").cast(pl.Int64)).drop("target")
-    joined = numbers.join(sizes, on="target_i").join(spans, on="subject_i")
+    joined = told.join(sizes, on="target_i").join(spans, on="subject_i")
     # on the other strand the library turns the query, here the target is turned
     turned = pl.col("columns") - pl.col("offset") - pl.col("wide") - pl.col("behind")
     forward = pl.col("strand") == "+"
@@ -168,6 +175,15 @@ def compare(
         "query", "target", pl.col("pvalue").clip(0, 1).alias("p"), offset.alias("offset"),
         pl.col("strand").alias("orientation"), pl.col("overlap").cast(pl.Int64), pl.col("score").alias("similarity"),
     ).sort("query", "p", "target")  # fmt: skip
+
+
+def _library_motifs(matrices: Sequence[Tensor]) -> list[Any]:
+    import universalmotif
+
+    return [
+        universalmotif.create_motif(matrix.numpy(), alphabet="DNA", type="PPM", name=str(i))
+        for i, matrix in enumerate(matrices)
+    ]
 
 
 def benjamini_hochberg(p: Float64[Tensor, " n"], tests: int | None = None) -> Float64[Tensor, " n"]:

@@ -13,7 +13,7 @@ SEARCH_EVERY = 5
 
 REMEMBERED = SEARCH_EVERY + 1
 """How many of the last looks the expected cost of the next is the largest of: one with a search is among them, or the
-first, which is dearer still."""
+first, which costs more than twice as much and counts half."""
 
 
 class Budget:
@@ -53,7 +53,8 @@ class Budget:
         try:
             yield
         finally:
-            self._costs.append(self.clock() - entered)
+            cost = self.clock() - entered
+            self._costs.append(cost if self._costs else cost / 2)
 
     def affords_a_look(self) -> bool:
         return not self._costs or self.spent + max(self._costs) + self.reserved <= self.share * self.trained

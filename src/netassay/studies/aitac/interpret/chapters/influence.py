@@ -75,7 +75,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     text = (
         "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was (after "
         f"pooling and batch norm; fill {config.fill}), and the rest of the network is computed again. Filters that "
-        f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; a filter without a match is "
+        f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
         f"called by its number. Overall influence is the mean squared change of r, over {facts['peaks']} peaks; "
         "influence on a cell type the mean squared change of its prediction.\n\n"
         "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
