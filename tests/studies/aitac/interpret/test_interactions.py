@@ -10,7 +10,8 @@ from plain_aitac import PlainAITAC, random_aitac
 from netassay import interactions
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
-from netassay.studies.aitac.interpret.interactions import benjamini_hochberg, sites_of, stratified_test
+from netassay.studies.aitac.interpret.discoveries import q_values
+from netassay.studies.aitac.interpret.interactions import sites_of, stratified_test
 
 SIZES = {"n_filters": 9, "n_channels": 12, "n_hidden": 14}
 
@@ -164,8 +165,8 @@ def test_q_values_are_those_of_benjamini_and_hochberg():
     p[2, 1] = torch.nan
     known = ~p.isnan()
     want = torch.from_numpy(scipy.false_discovery_control(p[known].numpy()))
-    assert torch.allclose(benjamini_hochberg(p)[known], want)
-    assert benjamini_hochberg(p)[2, 1].isnan()
+    assert torch.allclose(q_values(p)[known], want)
+    assert q_values(p)[2, 1].isnan()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, Interrupted
+from netassay.formats.meme import read_meme
 from netassay.interpreting import interpret, repetitions
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
@@ -117,3 +118,12 @@ def test_unknown_chapters_and_runs_are_refused(trained, made, capsys):
     assert json.loads(capsys.readouterr().out)["interprets"] == trained[0].id
     assert main(["interpret", "nothing", *store]) == 2
     assert "no run 'nothing'" in capsys.readouterr().err
+
+
+def test_motifs_are_written_as_a_meme_file(trained, tmp_path, capsys):
+    words = ["interpret", trained[0].id, "--store", str(trained[0].folder.parent), "--threads", "1"]
+    written = tmp_path / "filters.meme"
+    assert main([*words, "--only", "motifs", "--motif-best", "20", "--meme", str(written)]) == 0
+    assert len(read_meme(written)) == trained[0].config["n_filters"]
+    assert main([*words, "--only", "second_layer", "--motif-best", "20", "--meme", str(written)]) == 2
+    assert "not among those asked for" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from tomtom import QUERIES, blurred
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.match import benjamini_hochberg, compare, match_motifs
+from netassay.studies.aitac.interpret.discoveries import q_values
+from netassay.studies.aitac.interpret.match import compare, match_motifs
 
 database = cache(read_database)
 
@@ -140,11 +141,9 @@ def test_shares_beside_chance():
 
 def test_adjusted_values():
     p = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
-    assert torch.allclose(benjamini_hochberg(p), torch.from_numpy(false_discovery_control(p.numpy())))
+    assert torch.allclose(q_values(p), torch.from_numpy(false_discovery_control(p.numpy())))
     more = torch.cat([p, torch.ones(20, dtype=torch.float64)])
-    assert torch.allclose(
-        benjamini_hochberg(p, 70), torch.from_numpy(false_discovery_control(more.numpy()))[:50]
-    )
+    assert torch.allclose(q_values(p, 70), torch.from_numpy(false_discovery_control(more.numpy()))[:50])
 
 
 def test_what_cannot_be_compared():

@@ -9,7 +9,8 @@ import torch
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.discoveries import q_values_by_row
+from netassay.studies.aitac.interpret.likeness import likeness
 from netassay.studies.aitac.interpret.reproduced import (
     aligned,
     cluster_motifs,
@@ -142,7 +143,7 @@ def test_likeness_of_random_motifs_is_evenly_spread_and_of_like_ones_small():
 def test_adjusted_by_the_definition():
     g = torch.Generator().manual_seed(0)
     p = torch.rand(5, 7, generator=g, dtype=torch.float64) ** 3
-    for row, found in zip(p.tolist(), adjusted(p).tolist(), strict=True):
+    for row, found in zip(p.tolist(), q_values_by_row(p).tolist(), strict=True):
         for i, value in enumerate(row):
             wanted = min(7 * other / sum(x <= other for x in row) for other in row if other >= value)
             assert math.isclose(found[i], min(1, wanted))

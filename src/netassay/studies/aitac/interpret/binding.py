@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,6 +17,7 @@ from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.formats.motifs import Motifs
 from netassay.studies.aitac.interpret import ranking
+from netassay.studies.aitac.interpret.discoveries import q_values
 
 _AT_ONCE = 1_024
 
@@ -53,7 +55,7 @@ def associations(
     names = ["filter", "large", "large_marked", "other", "other_marked", "odds_ratio", "low", "high", "p"]
     kinds = [*(pl.Int64,) * 5, *(pl.Float64,) * 4]
     frame = pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")
-    return frame.with_columns(q=_q_values(frame["p"]))
+    return frame.with_columns(q=_adjusted(frame["p"]))
 
 
 def enrichment(
@@ -148,11 +150,6 @@ def _odds(large: int, large_marked: int, other: int, other_marked: int) -> tuple
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def _q_values(p: pl.Series) -> pl.Series:
-    known = p.is_not_null().to_numpy()
-    q: list[float | None] = [None] * len(p)
-    if known.any():
-        adjusted = stats.false_discovery_control(p.drop_nulls().to_numpy())
-        for place, value in zip(np.flatnonzero(known), adjusted, strict=True):
-            q[place] = float(value)
-    return pl.Series(q, dtype=pl.Float64)
+def _adjusted(p: pl.Series) -> pl.Series:
+    known = torch.tensor(p.fill_null(math.nan).to_list(), dtype=torch.float64)
+    return pl.Series(q_values(known).numpy(), dtype=pl.Float64).fill_nan(None)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from netassay.errors import DataError
 from netassay.studies.aitac.interpret.ablation import BATCH, Ablation, Fill
+from netassay.studies.aitac.interpret.discoveries import q_values
 from netassay.studies.aitac.interpret.hierarchy import groups
 
 SITE_SHARE = 0.2
@@ -63,7 +64,7 @@ class Interactions:
 
     @property
     def q(self) -> Float64[Tensor, "pairs groups"]:
-        return benjamini_hochberg(self.p)
+        return q_values(self.p)
 
 
 def interactions(
@@ -223,20 +224,6 @@ def stratified_test(
     # sums in another order differ in the last digits
     reached = (permuted.abs() >= observed.abs() * (1 - 1e-9)).sum(0)
     return effect, means / counted, (1 + reached).double() / (1 + permutations)
-
-
-def benjamini_hochberg(p: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
-    """q-values of all p that are not NaN together (Benjamini and Hochberg 1995)."""
-    known = ~p.isnan()
-    values, order = p[known].sort()
-    n = len(values)
-    raised = values * n / torch.arange(1, n + 1, dtype=p.dtype)
-    least = raised.flip(0).cummin(0).values.flip(0) if n else raised
-    found = torch.empty_like(values)
-    found[order] = least.clamp(max=1)
-    q = torch.full_like(p, torch.nan)
-    q[known] = found
-    return q
 
 
 def _measured(

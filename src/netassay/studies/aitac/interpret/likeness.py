@@ -20,12 +20,3 @@ def likeness(queries: Motifs, targets: Motifs) -> Float64[Tensor, "queries targe
         pairs = compare(part, targets)
         p[pairs["query"].to_torch() + first, pairs["target"].to_torch()] = pairs["p"].to_torch()
     return p
-
-
-def adjusted(p: Float64[Tensor, "queries targets"]) -> Float64[Tensor, "queries targets"]:
-    """q-values of each query over its targets (Benjamini and Hochberg 1995)."""
-    order = p.argsort(dim=1)
-    ranks = torch.arange(1, p.shape[1] + 1, dtype=torch.float64)
-    raised = p.gather(1, order) * p.shape[1] / ranks
-    least = raised.flip(1).cummin(dim=1).values.flip(1)
-    return torch.empty_like(p).scatter(1, order, least).clamp(max=1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
+from netassay.studies.aitac.interpret.discoveries import q_values
 
 LEAST_COLUMNS = 5
 """Motifs with fewer columns between their flanks are like anything and not compared."""
@@ -186,22 +187,12 @@ def _library_motifs(matrices: Sequence[Tensor]) -> list[Any]:
     ]
 
 
-def benjamini_hochberg(p: Float64[Tensor, " n"], tests: int | None = None) -> Float64[Tensor, " n"]:
-    """q-values: the least false discovery rate at which each of `tests` (at least n, the others p = 1) is rejected."""
-    order = p.argsort()
-    ranks = torch.arange(1, len(p) + 1, dtype=torch.float64)
-    raised = (p[order] * (tests or len(p)) / ranks).flip(0)
-    q = torch.empty_like(p)
-    q[order] = torch.cummin(raised, 0).values.flip(0).clamp(max=1)
-    return q
-
-
 def _ranked(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
     """Pairs with their q, which is over the targets of each query."""
     if not pairs.height:
         return pairs.with_columns(q=pl.lit(None, pl.Float64))
     parts = [
-        part.with_columns(q=pl.Series(benjamini_hochberg(part["p"].to_torch(), tests).numpy()))
+        part.with_columns(q=pl.Series(q_values(part["p"].to_torch(), tests).numpy()))
         for part in pairs.partition_by("query", maintain_order=True)
     ]
     return pl.concat(parts)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.discoveries import q_values_by_row
+from netassay.studies.aitac.interpret.likeness import likeness
 from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 from netassay.studies.aitac.interpret.reproduced import permuted
 
@@ -110,9 +111,10 @@ def recovery(
     planted = planted_motifs(truth)
     counted = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
     held = found.select(counted)
-    values = adjusted(likeness(held, planted))
+    values = q_values_by_row(likeness(held, planted))
     nulls = [
-        adjusted(likeness(permuted(held, generator), planted)) for _ in range(permutations if counted else 0)
+        q_values_by_row(likeness(permuted(held, generator), planted))
+        for _ in range(permutations if counted else 0)
     ]
     visible = _visible(truth)
     recovered = []
@@ -152,7 +154,7 @@ def matched_filters(
     planted = planted_motifs(truth)
     bits, sites = least.get("least_bits", LEAST_BITS), least.get("least_sites", LEAST_SITES)
     counted = _findings(filters, range(len(filters)), bits, sites)
-    values = adjusted(likeness(filters.select(counted), planted))
+    values = q_values_by_row(likeness(filters.select(counted), planted))
     sets: dict[str, list[int]] = {}
     for row, number in zip(values, counted, strict=True):
         if float(row.min()) < q:

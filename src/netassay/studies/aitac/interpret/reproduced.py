@@ -15,7 +15,8 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.discoveries import q_values_by_row
+from netassay.studies.aitac.interpret.likeness import likeness
 from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
 
 SHARE = 0.88
@@ -79,7 +80,7 @@ def reproducible_filters(
     shuffled = permuted(runs[0], generator)
     p = torch.cat([likeness(together, together), likeness(shuffled, together)])
     target, query = _numbers(runs), torch.cat([_numbers(runs), _numbers(runs[:1])])
-    found = torch.stack([(adjusted(p[:, target == other]) < q).any(1) for other in range(of)], dim=1)
+    found = torch.stack([(q_values_by_row(p[:, target == other]) < q).any(1) for other in range(of)], dim=1)
     times = (found & (query[:, None] != torch.arange(of))).sum(1)
     tables = []
     for held, count in ((runs, times[: len(together)]), (runs[:1], times[len(together) :])):

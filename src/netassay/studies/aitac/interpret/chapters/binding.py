@@ -21,8 +21,9 @@ from netassay.studies.aitac.interpret.ablation import Ablation
 from netassay.studies.aitac.interpret.binding_section import binding_section
 from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.discoveries import q_values_by_row
 from netassay.studies.aitac.interpret.influence import Influence, influence_of
-from netassay.studies.aitac.interpret.likeness import adjusted, likeness
+from netassay.studies.aitac.interpret.likeness import likeness
 from netassay.studies.aitac.interpret.overlap import Overlap
 from netassay.studies.aitac.interpret.reproduced import permuted
 from netassay.studies.aitac.interpret.subject import Subject
@@ -139,7 +140,7 @@ def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> n
         target = binding.factor_motif(subject.database, config.chip_factor)
         null = permuted(subject.motifs, subject.generator("binding columns"))
         real, chance = (
-            (adjusted(likeness(motifs, target).T)[0] < config.motif_q).numpy()
+            (q_values_by_row(likeness(motifs, target).T)[0] < config.motif_q).numpy()
             for motifs in (subject.motifs, null)
         )
         like = real

@@ -11,9 +11,9 @@ from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret import factor_charts
 from netassay.studies.aitac.interpret.ablation import Ablation
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.discoveries import q_values
 from netassay.studies.aitac.interpret.hierarchy import clustered, ensemble, groups, hierarchy, joined
 from netassay.studies.aitac.interpret.influence import Influence, influence_of
-from netassay.studies.aitac.interpret.interactions import benjamini_hochberg
 from netassay.studies.aitac.interpret.naming import filter_names
 from netassay.studies.aitac.interpret.subject import Subject
 
@@ -89,7 +89,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 def _overall(found: Influence) -> pl.DataFrame:
     columns = {
         "influence": found.overall, "null": found.null_overall, "signed": found.overall_signed,
-        "signed_null": found.null_signed, "z": found.z, "p": found.p, "q": benjamini_hochberg(found.p),
+        "signed_null": found.null_signed, "z": found.z, "p": found.p, "q": q_values(found.p),
         "on_predictions": found.by_output.mean(1),
     }  # fmt: skip
     return pl.DataFrame(

@@ -1,0 +1,26 @@
+"""q-values: the least false discovery rate at which each of many tests is rejected (Benjamini and Hochberg 1995)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from scipy import stats
+from torch import Tensor
+
+
+def q_values(p: Float64[Tensor, "*shape"], tests: int | None = None) -> Float64[Tensor, "*shape"]:
+    """q of every p that is not NaN, over all of them; of `tests` in all if given, the others with p = 1."""
+    known = ~p.isnan()
+    values = p[known].numpy()
+    q = torch.full_like(p, torch.nan)
+    if len(values):
+        others = np.ones(max(0, (tests or 0) - len(values)))
+        adjusted = stats.false_discovery_control(np.concatenate([values, others]))
+        q[known] = torch.from_numpy(adjusted[: len(values)])
+    return q
+
+
+def q_values_by_row(p: Float64[Tensor, "rows n"]) -> Float64[Tensor, "rows n"]:
+    """q-values of each row by itself; no p may be NaN."""
+    return torch.from_numpy(stats.false_discovery_control(p.numpy(), axis=1))
