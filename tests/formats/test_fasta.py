@@ -124,7 +124,7 @@ def test_an_index_that_does_not_fit_is_refused(toy, change):
     ("content", "message"),
     [
         (b"", "holds no sequence"),
-        (b"\n\nACGT\n", r"x.fa:3: begins with b'ACGT'"),
+        (b"\n\nACGT\n", r"x.fa:3: begins with 'ACGT'"),
         (b"\x00\x01\x02" * 99, "begins with '>' and a name"),
         (b">\nACGT\n", r"x.fa:1: the header has no name"),
         (b">a\nAC\n>b\nA\n>a\nC\n", r"x.fa:5: sequence 'a' is there a second time"),

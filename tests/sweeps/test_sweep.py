@@ -39,7 +39,8 @@ def test_runs_every_run_in_processes_and_the_second_time_none(tmp_path):
 
 def test_a_failed_run_is_told_with_its_cause_while_the_others_go_on(tmp_path):
     done = sweep(Plan(study="edge", base=BASE, cases=[{"device": "cuda:7"}, {}]), tmp_path, workers=1)
-    assert [run.state for run in done.runs] == [State.FAILED, State.FINISHED]
+    # where there is no such GPU the run is left for a machine that has one
+    assert [run.state for run in done.runs] == [State.PLANNED, State.FINISHED]
     ((run, cause),) = done.failed.items()
     assert run == done.runs[0].id
     assert "cuda:7" in cause
