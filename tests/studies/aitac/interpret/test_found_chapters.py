@@ -17,6 +17,7 @@ from netassay.runs import State
 from netassay.studies.aitac.config import AitacConfig, tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.match import match_motifs
 from netassay.studies.aitac.interpret.motifs import filter_motifs
 from netassay.studies.aitac.interpret.recovery import planted_motifs
 from netassay.studies.aitac.simulate import simulate_atlas
@@ -66,6 +67,7 @@ def made_subject(atlas, own, others):
         motifs=filter_motifs(models[0], atlas.codes), found=found,
         trained_by=AitacConfig(), generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
+        matches_of=lambda motifs: match_motifs(motifs, planted_motifs(atlas.truth)),
     )  # fmt: skip
 
 
@@ -78,6 +80,7 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
     assert own["found"].to_list()[:3] == [2, 2, 0]
     assert not made["permuted"]["reproducible"].any()
     held = made["clusters"].filter("held")
+    assert set(held.filter(pl.col("q") < 0.01)["like"]) == {"Spi1", "IRF8"}
     assert held["runs"].to_list() == [3, 3]
     assert made["members"].filter(pl.col("cluster") == 0)["run"].n_unique() == 3
     numbers = dict(made["numbers"].iter_rows())

@@ -38,7 +38,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     return {
         "filters": _with_ids(found.filters, subject.runs),
         "permuted": _with_ids(found.permuted, subject.runs),
-        "clusters": _cluster_table(clusters, config.reproducible_share),
+        "clusters": _named(_cluster_table(clusters, config.reproducible_share), clusters.motifs, subject),
         "members": _with_ids(clusters.members, subject.runs),
         "matrices": matrix_table(clusters.motifs),
         "numbers": _numbers(runs[0], found, clusters, null, config.reproducible_share),
@@ -98,7 +98,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items: list[Figure | Table | Note] = [figure]
     held = clusters.filter("held")
     if held.height:
-        items.append(_logos(held, tables["matrices"], f"held by {least + 1} or more of {others + 1} runs"))
+        words = f"held by {least + 1} or more of {others + 1} runs"
+        items.append(_logos(held, tables["matrices"], words, config.motif_q))
     else:
         items.append(Note(f"No cluster is held by {least + 1} or more of the {others + 1} runs.", "warning"))
     items.append(
@@ -107,26 +108,29 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
             f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
             clusters.filter(pl.col("runs") > 1).drop("held"),
-            formats={"information": ".1f"}, units={"information": "bits"},
+            formats={"information": ".1f", "q": ".2g"}, units={"information": "bits"},
         )
     )  # fmt: skip
     return Section("Reproducible filters", text, tuple(items))
 
 
-def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str) -> Figure:
+def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:
     from netassay.reporting.logo import logos
 
     shown = clusters.head(_LOGOS)
     motifs = cluster_motifs_of(shown, matrices)
     panels = []
-    for i, (name, runs, filters) in enumerate(shown.select("cluster", "runs", "filters").iter_rows()):
+    for i, row in enumerate(shown.iter_rows(named=True)):
         heights = motifs.heights[i, :, slice(*motifs.spans[i])].numpy()
-        panels.append((f"{name.replace('_', ' ')}: {runs} runs, {filters} filters", heights))
+        like = f" ({row['like']})" if row["q"] is not None and row["q"] < motif_q else ""
+        name = f"{row['cluster'].replace('_', ' ')}{like}"
+        panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks. Height of a column: its information, in "
-        "bits.", logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
+        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the known motif that one is "
+        f"like (q < {motif_q:g}). Height of a column: its information, in bits.",
+        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 
 
@@ -158,6 +162,18 @@ def _cluster_table(clusters: Clusters, share: float) -> pl.DataFrame:
         schema={"cluster": pl.String, "runs": pl.Int64, "filters": pl.Int64, "held": pl.Boolean, "consensus": pl.String,
                 "information": pl.Float64, "sites": pl.Int64},
     )  # fmt: skip
+
+
+def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFrame:
+    """With what each cluster of two runs or more is like in the database (`like`), and how surely (`q`)."""
+    shared = (table["runs"] > 1).arg_true().to_list()
+    none = pl.DataFrame(schema={"cluster": pl.String, "like": pl.String, "q": pl.Float64})
+    if not shared:
+        return table.join(none, on="cluster", how="left", maintain_order="left")
+    best = subject.matches_of(motifs.select(shared)).best()
+    name = pl.when(pl.col("name") == "").then(pl.col("target")).otherwise(pl.col("name"))
+    told = best.select(pl.col("query").alias("cluster"), name.alias("like"), pl.col("q").cast(pl.Float64))
+    return table.join(pl.concat([none, told]), on="cluster", how="left", maintain_order="left")
 
 
 def matrix_table(motifs: Motifs) -> pl.DataFrame:
