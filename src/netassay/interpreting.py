@@ -9,7 +9,7 @@ from typing import Any
 
 from netassay.errors import ConfigError
 from netassay.performing import Watch, perform
-from netassay.runs import Run, State, Store
+from netassay.runs import Run, State, Store, run_id
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.transfer.config import TransferConfig
 
@@ -26,7 +26,8 @@ def interpret(
 
     `peers` are repetitions of the run (other seeds) in the same store. `options` are the keys of the config of
     aitac-interpret, all but run and peers (`netassay explain aitac-interpret`). Raises ConfigError for runs of another
-    study or store, DataError where they hold no weights or another atlas; what a single chapter lacks is told in it.
+    study or store, DataError where they hold no weights or another atlas, and for a file of `chip` or `motif_database`
+    that is not there; what a single chapter lacks is told in it. Where such a file changed since, all is made again.
     """
     for other in (run, *peers):
         if other.study != "aitac":
@@ -43,7 +44,17 @@ def interpret(
             f"run {twice[0]} is given twice; a peer is another run of the same config with another seed"
         )
     config = InterpretConfig(run=run.id, peers=",".join(ids), **options)
-    return perform(config, run.folder.parent, threads=threads, watch=watch)
+    anew = 0 if _outdated(config, run.folder.parent) else None
+    return perform(config, run.folder.parent, threads=threads, from_step=anew, watch=watch)
+
+
+def _outdated(config: InterpretConfig, store: Path) -> bool:
+    """Whether this interpretation was made of a ChIP-seq or motif file that holds something else by now."""
+    from netassay.studies.aitac.interpret.assay import files_digest
+
+    files, folder = files_digest(config), store / run_id(config.study, config.digest)
+    begun = Run.open(folder).checkpoint() if folder.exists() else None
+    return begun is not None and begun.facts.get("files", files) != files
 
 
 def repetitions(run: Run) -> list[Run]:

@@ -20,11 +20,17 @@ def test_rows_are_read_as_they_stand(tmp_path_factory, rows, separator, header):
     lines = ["source type" + separator + "Target type"] * header + ["", "# a comment"]
     lines += [separator.join(row) for row in rows]
     path.write_text("\n".join(lines), encoding="utf-8")
-    if not header and rows[0][0].lower().startswith("source") and rows[0][1].lower().startswith("target"):
+    if not header and rows[0][0].lower().startswith(("source", "network")):
         return
     found = read_links(path)
     assert [(link.source, link.target) for link in found] == rows
     assert [link.line for link in found] == [3 + header + i for i in range(len(rows))]
+
+
+@pytest.mark.parametrize("header", ["source,target", "Network,Atlas", "network type,atlas type"])
+def test_a_header_names_both_sides(tmp_path, header):
+    (tmp_path / "map").write_text(f"{header}\na,b\n")
+    assert read_links(tmp_path / "map") == [("a", "b", 2)]
 
 
 @given(st.binary(max_size=80))

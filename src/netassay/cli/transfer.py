@@ -19,7 +19,8 @@ _ATLAS = Annotated[str, Parameter(help="The other atlas: dhs4, simulated, or the
 _CELL_TYPES = Annotated[
     Path,
     Parameter(
-        help="Table of two columns: cell type of the network, and the one of the atlas that it stands for."
+        help="Table of two columns: cell type of the network, and the one of the atlas that it stands for; a "
+        "header, if there is one, is source,target."
     ),
 ]
 _OUT = Annotated[Path | None, Parameter(help="Page to write, one HTML file that works offline.")]

@@ -20,6 +20,7 @@ from netassay.formats.motifs import Motifs
 RELEASE = "JASPAR2024"
 
 TAXA = ("vertebrates", "plants", "insects", "fungi", "nematodes", "urochordates")
+GROUPS = tuple(f"jaspar-{name}" for name in TAXA)
 """Groups of species that JASPAR CORE has a collection of."""
 
 # one query for all counts: through the library's objects, a motif at a time, it takes ten times as long
@@ -66,14 +67,12 @@ def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
     JASPAR's counts are left as they are; `sites` is the largest sum of a column. Raises DataError for a group that is
     not there and for a file that `read_meme` refuses.
     """
-    group = str(source).removeprefix("jaspar-")
-    if group in TAXA and str(source) != group:
-        return _collection(group, release)
+    if str(source) in GROUPS:
+        return _collection(str(source).removeprefix("jaspar-"), release)
     if Path(source).is_file():
         return read_meme(source)
-    known = ", ".join(f"jaspar-{name}" for name in TAXA)
     raise DataError(
-        f"motif database {str(source)!r}: give one of {known}, or a file in MEME format that exists"
+        f"motif database {str(source)!r}: give one of {', '.join(GROUPS)}, or a file in MEME format that exists"
     )
 
 

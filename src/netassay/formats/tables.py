@@ -87,15 +87,19 @@ class Link(NamedTuple):
     line: int
 
 
+_LINK_HEADERS = (("source", "target"), ("network", "atlas"))
+
+
 def read_links(path: Path) -> list[Link]:
     """A table of two columns, source and target, as its rows; either may come several times.
 
-    A first row whose words begin with "source" and "target" is a header. Otherwise as `read_pairs`; a target must be
-    given.
+    A first row whose words begin with "source" and "target", or "network" and "atlas", is a header. Otherwise as
+    `read_pairs`; a target must be given.
     """
     links = [Link(*row) for row in _two_columns(path, "source and target")]
     first = links[0]
-    if first.source.lower().startswith("source") and first.target.lower().startswith("target"):
+    words = first.source.lower(), first.target.lower()
+    if any(words[0].startswith(a) and words[1].startswith(b) for a, b in _LINK_HEADERS):
         links = links[1:]
     if empty := [link.line for link in links if not link.target]:
         raise DataError(f"{path}:{empty[0]}: the second field is empty; give source and target")

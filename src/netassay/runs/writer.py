@@ -143,6 +143,14 @@ class RunWriter:
                 self._connection.execute("REPLACE INTO tables VALUES (?, ?, ?, ?)", row)
             self._clean()
 
+    def remove_table(self, name: str) -> None:
+        """Takes a table away again; nothing where there is none of that name."""
+        self._require_held()
+        with self._guarded(f"removing table {name}"):
+            with self._transaction({}):
+                self._connection.execute("DELETE FROM tables WHERE name = ?", (name,))
+            self._clean()
+
     def stop_requested(self) -> bool:
         """Whether `request_stop` was called."""
         return self._stop

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.errors import ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.folded import Folded
@@ -31,7 +33,7 @@ def predict(
     matrix products, all but the last; outputs are float32 all the same. AI-TAC goes through `Folded`, any other model
     through its own forward, under autocast.
     """
-    device = next(model.parameters()).device
+    device, _ = form_of(model)
     found = []
     with evaluating(model), torch.inference_mode(), autocast(device, precision):
         forward = Folded(model, precision) if type(model) is AITAC else _from_codes(model)
@@ -46,7 +48,26 @@ def predict(
 
 
 def _from_codes(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda codes: model(one_hot(codes))
+    _, dtype = form_of(model)
+    return lambda codes: outputs_of(model, one_hot(codes, dtype))
+
+
+def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where the weights of a model lie and of what type they are, as its inputs must be; CPU, float32 without any."""
+    held = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    like = next(held, torch.empty(0))
+    return like.device, like.dtype
+
+
+def outputs_of(model: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n outputs"]:
+    """What the model gives; ModelError where that is not a row of outputs a sequence."""
+    found = model(x)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+        form = f"outputs of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(
+            f"{type(model).__name__} gives {form} for {len(x)} sequences; it must give a tensor (n, outputs)"
+        )
+    return found
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

@@ -95,8 +95,11 @@ def reduced_config(
     """The config of a run that begins with the trained network of `run` and only the chosen first-layer filters.
 
     The first layer is frozen, the rest trained on for `epochs` at a constant `learning_rate` (Maslova et al. 2020);
-    all else is as in `run`. `filters`: "all", "1,5,9", "random:20" or "reproducible".
+    all else is as in `run`. `filters`: "all", "1,5,9", "random:20" or "reproducible". Raises ConfigError for a run of
+    another study.
     """
+    if run.study != "aitac":
+        raise ConfigError(f"run {run.id} is of study {run.study}; networks of study aitac can be reduced")
     return config_of(run).replace(
         start_from=str(run.folder), filters=filters, epochs=epochs, learning_rate=learning_rate, seed=seed,
         schedule="constant",

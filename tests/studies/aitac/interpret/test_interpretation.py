@@ -2,13 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import polars as pl
 import pytest
 
 from netassay.cli import main
-from netassay.errors import ConfigError, DataError, Interrupted
+from netassay.errors import ConfigError, DataError, Interrupted, RunFailed
 from netassay.formats.meme import read_meme
 from netassay.interpreting import interpret, repetitions
 from netassay.performing import perform, resume, summarise
@@ -127,3 +128,62 @@ def test_motifs_are_written_as_a_meme_file(trained, tmp_path, capsys):
     assert len(read_meme(written)) == trained[0].config["n_filters"]
     assert main([*words, "--only", "second_layer", "--motif-best", "20", "--meme", str(written)]) == 2
     assert "not among those asked for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"chip": "nowhere.bed"}, "chip = 'nowhere.bed': cannot be read"),
+        ({"motif_database": "jaspar-vertebrate"}, "give a file that is there, or one of jaspar-vertebrates"),
+        ({"motif_database": "."}, r"motif_database = '\.': cannot be read \(Is a directory\)"),
+    ],
+)
+def test_files_that_are_not_there_are_refused_and_leave_nothing(trained, made, options, says):
+    before = Store(trained[0].folder.parent).table(None)["id"].to_list()
+    with pytest.raises(DataError, match=says):
+        interpret(trained[0], threads=1, **options)
+    assert Store(trained[0].folder.parent).table(None)["id"].to_list() == before
+    assert made == []
+
+
+def test_a_file_that_changed_is_read_again_and_old_reasons_go(trained, made, tmp_path, monkeypatch):
+    def first(subject, config):
+        text = Path(config.chip).read_text()
+        if not text:
+            raise DataError("there is nothing in it")
+        return {"heights": pl.DataFrame({"mean": [float(text)]})}
+
+    monkeypatch.setattr(sys.modules[f"{chapters.__name__}.first"], "tables", first)
+    file = tmp_path / "bound.bed"
+    file.write_text("")
+    words = {"only": "first", "chip": str(file), "threads": 1}
+    assert summarise(interpret(trained[0], **words))["chapters"]["first"] == "there is nothing in it"
+    file.write_text("1.5")
+    run = interpret(trained[0], **words)
+    assert run.table("first_heights")["mean"].to_list() == [1.5]
+    assert "first_note" not in run.tables()
+    assert run.verify() == []
+    file.write_text("")
+    run = interpret(trained[0], **words)
+    assert "first_heights" not in run.tables()
+
+
+def test_an_interrupted_interpretation_whose_file_changed_asks_to_begin_again(trained, made, tmp_path):
+    file = tmp_path / "bound.bed"
+    file.write_text("1")
+
+    def stop(step, values):
+        raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        interpret(trained[0], chip=str(file), threads=1, watch=stop)
+    run = next(run for run in Store(trained[0].folder.parent).runs() if run.config.get("chip") == str(file))
+    file.write_text("2")
+    with pytest.raises(RunFailed, match=r"bound\.bed changed since .*--from-step 0"):
+        resume(run.folder, threads=1)
+    assert resume(run.folder, threads=1, from_step=0).state is State.FINISHED
+
+
+def test_commas_alone_are_no_chapters(trained, made):
+    with pytest.raises(ConfigError, match="names no chapter; known: first, broken, second; leave it out"):
+        interpret(trained[0], only=" , ")

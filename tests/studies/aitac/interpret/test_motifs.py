@@ -164,9 +164,9 @@ def test_pseudocounts_and_background():
     ("words", "says"),
     [
         ({"threshold": 1.0}, "threshold 1.0"), ({"quantile": 0.0}, "quantile 0.0"),
-        ({"heights": torch.zeros(2, 3)}, "2 rows"),
+        ({"heights": torch.zeros(2, 3)}, "3 sequences"),
         ({"sequences": torch.zeros(0, 60, dtype=torch.uint8)}, "no sequences"),
-        ({"sequences": torch.full((2, 60), 7, dtype=torch.uint8)}, "0 to 4; found 7"),
+        ({"sequences": torch.full((2, 60), 7, dtype=torch.uint8)}, "has code 7"),
         ({"sequences": torch.full((2, 4, 60), 0.5)}, "single 1"),
     ],
 )  # fmt: skip

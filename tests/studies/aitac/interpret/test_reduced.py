@@ -20,6 +20,7 @@ from netassay.studies.aitac.fit import group_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.reduced import reduced_network
 from netassay.studies.aitac.weights import reduced_config
+from netassay.studies.edge import config as edge
 from netassay.sweeps import Plan
 
 
@@ -192,3 +193,9 @@ def test_younger_keys_leave_the_digests_of_older_configs_alone():
     assert AitacConfig.from_mapping(config.mapping()) == config
     plan = Plan(study="aitac", axes={"filters": ["all", "1"]})
     assert [plan.values(c)["filters"] for c in plan.configs()] == ["all", "1"]
+
+
+def test_a_run_of_another_study_is_refused(tmp_path, capsys):
+    run = perform(edge.tiny().replace(steps=2), tmp_path, threads=1)
+    assert main(["reduce", run.id, "--filters", "1,2", "--store", str(tmp_path)]) == 2
+    assert f"run {run.id} is of study edge; networks of study aitac can be reduced" in capsys.readouterr().err

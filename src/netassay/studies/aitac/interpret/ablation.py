@@ -21,8 +21,8 @@ from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.any_layer import AnyLayer
 from netassay.studies.aitac.interpret.first_layer import FirstLayer
-from netassay.studies.aitac.interpret.sequences import as_codes
-from netassay.studies.aitac.predicting import autocast, evaluating
+from netassay.studies.aitac.interpret.sequences import as_codes, check_batch
+from netassay.studies.aitac.predicting import autocast, evaluating, form_of
 
 Fill = Literal["mean", "zero", "published"]
 """What takes the place of an output: its mean over the data set at the same place; nought; or, as in the published
@@ -86,7 +86,9 @@ class Ablation:
         batch: int = BATCH,
     ) -> None:
         self.model, self.precision, self.batch = model, precision, batch
-        self.device = next(model.parameters()).device
+        check_batch(batch)
+        self.device, _ = form_of(model)
+        self.sequences = as_codes(sequences)
         self.engine: FirstLayer | AnyLayer
         if type(model) is AITAC:
             if layer is not None:
@@ -94,7 +96,7 @@ class Ablation:
                     f"layer = {layer!r}: of AI-TAC the first layer is ablated, after pooling and batch norm; leave the "
                     "layer out"
                 )
-            self.engine, self.sequences = FirstLayer(model, precision), as_codes(sequences)
+            self.engine = FirstLayer(model, precision)
             self.both_strands = both_strands or model.reverse_complement
         elif layer is None:
             names = ", ".join(
@@ -105,7 +107,7 @@ class Ablation:
                 f"{names or 'none'}"
             )
         else:
-            self.engine, self.sequences, self.both_strands = AnyLayer(model, layer), sequences, both_strands
+            self.engine, self.both_strands = AnyLayer(model, layer), both_strands
         if not len(sequences):
             raise DataError("there are no sequences to ablate anything in")
         self.survey = self._surveyed()
@@ -118,7 +120,7 @@ class Ablation:
     def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
         """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
         self.check(sets)
-        for rows, here in self._batches(self.sequences if sequences is None else sequences):
+        for rows, here in self._batches(self.sequences if sequences is None else as_codes(sequences)):
             with self._quietly():
                 maps = self.engine.maps(here)
                 whole, without = self.engine.without(here, maps, self.fill.to(maps.dtype), sets)
@@ -180,7 +182,7 @@ class Ablation:
         for start in range(0, len(sequences), self.batch):
             here = sequences[start : start + self.batch].to(self.device)
             rows = slice(start, start + len(here))
-            yield rows, torch.cat([here, _other_strand(here)]) if self.both_strands else here
+            yield rows, torch.cat([here, reverse_complement(here)]) if self.both_strands else here
 
     def _joined(self, values: Tensor) -> Tensor:
         """Mean over the strands of rows."""
@@ -192,7 +194,9 @@ class Ablation:
             yield
 
     def check(self, sets: Sequence[Sequence[int]]) -> None:
-        """DataError for sets that are empty or name a channel twice or one that the layer does not have."""
+        """DataError for no sets, and for one that is empty or names a channel twice or one that is not there."""
+        if not sets:
+            raise DataError("no set of channels is given to leave out; give one or more")
         for chosen in sets:
             if (
                 not chosen
@@ -204,7 +208,3 @@ class Ablation:
                     f"channels {list(chosen)}: give one or more different numbers from 0 to {self.n_channels - 1} to "
                     "leave out"
                 )
-
-
-def _other_strand(sequences: Tensor) -> Tensor:
-    return reverse_complement(sequences) if sequences.dtype == torch.uint8 else sequences.flip(1, 2)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from netassay.config import did_you_mean
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
+from netassay.studies.aitac.predicting import form_of, outputs_of
 
 
 class AnyLayer:
@@ -36,7 +37,7 @@ class AnyLayer:
     def maps(self, sequences: Tensor) -> Float[Tensor, "positions n channels"]:
         seen: list[Tensor] = []
         with _replacing(self.layer, lambda output: seen.append(self._checked(output, len(sequences)))):
-            self.model(_floats(sequences))
+            self.model(self._floats(sequences))
         if len(seen) != 1:
             raise ModelError(
                 f"layer {self.name!r} ran {len(seen)} times in one pass of {type(self.model).__name__}; an ablation "
@@ -62,13 +63,16 @@ class AnyLayer:
         sets: Sequence[Sequence[int]],
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "sets n outputs"]]:
         """Outputs of the whole network, and with the maps of each set of channels replaced by `fill`."""
-        x = _floats(sequences)
-        whole = _outputs(self.model, x)
+        x = self._floats(sequences)
+        whole = outputs_of(self.model, x).float()
         found = whole.new_empty(len(sets), *whole.shape)
         for row, chosen in zip(found, sets, strict=True):
             with _replacing(self.layer, _filled(list(chosen), fill)):
-                row.copy_(_outputs(self.model, x))
+                row.copy_(outputs_of(self.model, x))
         return whole, found
+
+    def _floats(self, codes: Tensor) -> Tensor:
+        return one_hot(codes, form_of(self.model)[1])
 
     def _checked(self, output: Any, n: int) -> Tensor:
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
@@ -98,17 +102,3 @@ def _replacing(layer: nn.Module, change: Callable[[Tensor], Tensor | None]) -> I
         yield
     finally:
         handle.remove()
-
-
-def _floats(sequences: Tensor) -> Tensor:
-    return one_hot(sequences) if sequences.dtype == torch.uint8 else sequences
-
-
-def _outputs(model: nn.Module, x: Tensor) -> Tensor:
-    output = model(x)
-    if output.ndim != 2 or len(output) != len(x):
-        raise ModelError(
-            f"{type(model).__name__} gives outputs of shape {tuple(output.shape)} for {len(x)} sequences; needed are "
-            f"({len(x)}, outputs)"
-        )
-    return output.float()

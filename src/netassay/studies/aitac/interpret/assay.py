@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from netassay.errors import DataError, NetassayError
+from netassay.formats.jaspar import GROUPS
 from netassay.runs import Run, RunWriter, Store
 from netassay.studies.aitac.interpret.chapters import chapter, chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -30,6 +33,7 @@ def assay(
     A checkpoint is committed after every chapter, whatever `commit_seconds` says.
     """
     names = chosen(config.only)
+    files = files_digest(config)
     subject = Subject(config, Store(recorder.folder.parent))
     digest = subject.weights_digest
     run = Run.open(recorder.folder)
@@ -40,13 +44,20 @@ def assay(
             f"run {config.run} or one of its peers was trained anew since this interpretation began; begin it again "
             "with --from-step 0"
         )
+    if latest is not None and latest.facts.get("files", files) != files:
+        raise DataError(
+            f"{' or '.join(outside_files(config))} changed since this interpretation began; begin it again with "
+            "--from-step 0"
+        )
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
     if latest is None:
-        recorder.commit(Checkpoint(0, {}, {"weights": digest}))
+        recorder.commit(Checkpoint(0, {}, {"weights": digest, "files": files}))
     for step, name in enumerate(names[done:], start=done):
         if recorder.stop_requested():
             return Result(Outcome.INTERRUPTED, step, f"stopped before chapter {name}")
+        for stale in _keys(run, name):  # of an earlier beginning, whose tables may have been others
+            recorder.remove_table(stale)
         made = _made(name, subject, config)
         for table, frame in made.items():
             recorder.write_table(f"{name}_{table}", frame)
@@ -54,7 +65,7 @@ def assay(
         values: dict[Metric, float] = {("rows", name): float(sum(frame.height for frame in made.values()))}
         recorder.record(step, values)
         watch(step, values)
-        recorder.commit(Checkpoint(step + 1, {}, {"weights": digest}))
+        recorder.commit(Checkpoint(step + 1, {}, {"weights": digest, "files": files}))
     return Result(Outcome.FINISHED, len(names))
 
 
@@ -75,13 +86,35 @@ def summary(run: Run) -> dict[str, Any]:
 
 def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
     """The tables of a chapter by their names within it; empty where it was not made yet."""
-    others = [other for other in chosen("") if other != name and other.startswith(f"{name}_")]
-    held = [
-        key
-        for key in run.tables()
-        if key.startswith(f"{name}_") and not key.startswith(tuple(f"{o}_" for o in others))
-    ]
-    return {key.removeprefix(f"{name}_"): run.table(key) for key in held}
+    return {key.removeprefix(f"{name}_"): run.table(key) for key in _keys(run, name)}
+
+
+def outside_files(config: InterpretConfig) -> tuple[str, ...]:
+    """Files outside the store that it reads: of ChIP-seq, and of known motifs where no group is named."""
+    named = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
+    return tuple(name for name in named if name)
+
+
+def files_digest(config: InterpretConfig) -> str:
+    """SHA-256 over the bytes of these files: tells that one of them changed. DataError for one that cannot be read."""
+    found = hashlib.sha256()
+    for name in outside_files(config):
+        try:
+            with Path(name).open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            key = "chip" if name == config.chip else "motif_database"
+            groups = "" if key == "chip" else f", or one of {', '.join(GROUPS)}"
+            raise DataError(
+                f"{key} = {name!r}: cannot be read ({error.strerror or error}); give a file that is there{groups}"
+            ) from error
+    return found.hexdigest()
+
+
+def _keys(run: Run, name: str) -> list[str]:
+    """Names of the tables of a chapter in its run."""
+    others = tuple(f"{o}_" for o in chosen("") if o != name and o.startswith(f"{name}_"))
+    return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]
 
 
 def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:

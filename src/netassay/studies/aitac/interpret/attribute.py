@@ -18,9 +18,9 @@ from netassay.numerics import seeds
 from netassay.studies.aitac.interpret.mutagenesis import mutagenesis
 from netassay.studies.aitac.interpret.plain import BothStrands, Exponential, combined, plain
 from netassay.studies.aitac.interpret.readout import Output, readout
-from netassay.studies.aitac.interpret.sequences import as_codes
+from netassay.studies.aitac.interpret.sequences import as_codes, check_batch
 from netassay.studies.aitac.nulls import shuffle_dinucleotides
-from netassay.studies.aitac.predicting import BATCH, evaluating
+from netassay.studies.aitac.predicting import BATCH, evaluating, form_of, outputs_of
 
 Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -82,6 +82,7 @@ def attribute(
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
+    check_batch(batch)
     codes = as_codes(sequences).cpu()
     if not len(codes):
         raise DataError("there is no sequence to explain; give one or more")
@@ -117,7 +118,7 @@ def _weights(model: nn.Module, codes: Tensor, output: Output) -> Float[Tensor, "
         n_outputs = model.output.out_features
     else:
         with evaluating(model), torch.inference_mode():
-            n_outputs = model(one_hot(codes[:1]).to(_device(model))).shape[1]
+            n_outputs = outputs_of(model, _input(model, one_hot(codes[:1]))).shape[1]
     weights = readout(output, n_outputs)
     if weights.shape[1] != 1:
         raise ModelError(
@@ -127,13 +128,15 @@ def _weights(model: nn.Module, codes: Tensor, output: Output) -> Float[Tensor, "
     return weights
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+def _input(model: nn.Module, x: Tensor) -> Tensor:
+    """One-hot sequences where the model takes them, of the type it takes."""
+    device, dtype = form_of(model)
+    return x.to(device, dtype)
 
 
 def _slope(explained: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n 4 length"]:
     with torch.enable_grad():
-        inputs = x.to(_device(explained)).requires_grad_()
+        inputs = _input(explained, x).requires_grad_()
         (slope,) = torch.autograd.grad(explained(inputs).sum(), inputs)
     return slope.float().cpu()
 
@@ -164,6 +167,7 @@ def _deepshap(
             "deepshap needs tangermeme, which is not installed; install netassay with the extra attributions: "
             "pip install 'netassay[attributions]'"
         ) from error
+    device, dtype = form_of(explained)
     found = []
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
@@ -172,11 +176,11 @@ def _deepshap(
             found.append(
                 library.deep_lift_shap(
                     explained,
-                    one_hot(part),
-                    references=one_hot(others),
+                    one_hot(part, dtype),
+                    references=one_hot(others, dtype),
                     batch_size=_PAIRS,
                     hypothetical=True,
-                    device=str(_device(explained)),
+                    device=str(device),
                     additional_nonlinear_ops={Exponential: library._nonlinear},
                     only_warn=True,
                 ).float()
@@ -189,7 +193,7 @@ def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: 
 
     def forward(rows: Tensor) -> Tensor:
         with torch.inference_mode():
-            parts = [explained(one_hot(part).to(_device(explained)))[:, 0] for part in rows.split(batch)]
+            parts = [explained(_input(explained, one_hot(part)))[:, 0] for part in rows.split(batch)]
         return torch.cat(parts).double().cpu()
 
     return forward(codes) - forward(references.flatten(0, 1)).view(references.shape[:2]).mean(1)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from netassay.errors import DataError
 from netassay.studies.aitac.interpret.ablation import BATCH, Ablation, Fill, Removal
+from netassay.studies.aitac.interpret.sequences import check_heights
 
 _SETS = 32  # sets whose statistics are taken together
 
@@ -101,6 +102,8 @@ def influence_of(
     names: Sequence[str] | None = None,
 ) -> Influence:
     """`influence` where the ablation is there already."""
+    if sets is not None and any(isinstance(part, int) for part in sets):
+        raise DataError(f"sets = {sets!r}: each set is a list of channels; for single ones give [[0], [1]]")
     chosen = tuple(tuple(part) for part in sets) if sets is not None else tuple(
         (i,) for i in range(ablation.n_channels)
     )  # fmt: skip
@@ -110,10 +113,10 @@ def influence_of(
     if len(words) != len(chosen):
         raise DataError(f"{len(words)} names for {len(chosen)} sets of filters; give one each")
     n = len(ablation.sequences)
-    if heights is not None and (len(heights) != n or not bool(heights.isfinite().all())):
-        raise DataError(
-            f"heights of shape {tuple(heights.shape)} for {n} sequences; give a row of finite numbers each"
-        )
+    if heights is not None:
+        check_heights(heights, n)
+        if not bool(heights.isfinite().all()):
+            raise DataError("some heights are not finite; give numbers, or leave those sequences out")
     held = _Sums(len(chosen))
     for removal in ablation.removals(chosen):
         if heights is not None and heights.shape[1] != removal.whole.shape[1]:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.errors import DataError, ModelError
-from netassay.formats.bases import UNKNOWN, one_hot
+from netassay.errors import ModelError
+from netassay.formats.bases import one_hot
 from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 from netassay.studies.aitac.folded import Folded
 from netassay.studies.aitac.interpret.fields import Field, seen_by_aitac, seen_when_changed
+from netassay.studies.aitac.interpret.sequences import as_codes
 from netassay.studies.aitac.predicting import BATCH, evaluating
 from netassay.studies.aitac.words import WORD, looked_up, tap_sums, words
 
@@ -64,9 +65,10 @@ def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
     held = dict(model.named_modules())
     there = [key for key, module in held.items() if isinstance(module, nn.Conv1d | nn.Conv2d)]
     names = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "") if there else "none"
-    if name not in held or not name:
+    if not isinstance(name, str) or name not in held or not name:
+        name = name if isinstance(name, str) else str(name)
         near = difflib.get_close_matches(name, there, n=1) or difflib.get_close_matches(name, held, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = f" (did you mean {near[0]!r}?)" if near and near[0] else ""
         raise ModelError(f"no layer {name!r} in {type(model).__name__}{hint}; its convolutions: {names}")
     module = held[name]
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
@@ -120,26 +122,6 @@ def replaced(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) ->
         handle.remove()
     if not calls:
         raise ModelError(_never(model, name))
-
-
-def as_codes(sequences: Tensor) -> UInt8[Tensor, "n length"]:
-    """Codes of bases from codes or from one-hot (n, 4, length), whose columns hold a single 1 or zeros.
-
-    Raises DataError for other shapes and values.
-    """
-    if sequences.ndim == 2 and sequences.dtype == torch.uint8:
-        if len(sequences) and int(sequences.max()) > UNKNOWN:
-            raise DataError(f"codes of bases are 0 to {UNKNOWN}; found {int(sequences.max())}")
-        return sequences
-    if sequences.ndim != 3 or sequences.shape[1] != 4:
-        raise DataError(
-            f"sequences are {sequences.dtype} of shape {tuple(sequences.shape)}; give codes of bases, uint8 "
-            "(n, length), or one-hot (n, 4, length), rows A, C, G, T"
-        )
-    total = sequences.sum(1)
-    if not bool((((sequences == 0) | (sequences == 1)).all(1) & (total <= 1)).all()):
-        raise DataError("one-hot sequences hold a single 1 a column, or zeros where the base is not known")
-    return torch.where(total > 0, sequences.argmax(1), UNKNOWN).to(torch.uint8)
 
 
 def _of_aitac(model: AITAC, name: str, length: int) -> Layer:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from netassay.errors import DataError
 from netassay.formats.motifs import UNIFORM, Motifs
 from netassay.studies.aitac.interpret.fields import Field
-from netassay.studies.aitac.interpret.layers import Activation, Layer, as_codes, find_layer
+from netassay.studies.aitac.interpret.layers import Activation, Layer, find_layer
+from netassay.studies.aitac.interpret.sequences import as_codes, check_batch, check_heights
 from netassay.studies.aitac.predicting import BATCH, evaluating
 from netassay.studies.aitac.words import KINDS, LETTERS, WORD, starts, words
 
@@ -79,10 +80,12 @@ def filter_motifs(
             f"threshold {threshold}, quantile {quantile}: a threshold is a share from 0 to below 1, a quantile above 0 "
             "and at most 1"
         )
+    check_batch(batch)
     if not len(sequences):
         raise DataError("no sequences to look at; give one or more")
-    if heights is not None and len(heights) != len(sequences):
-        raise DataError(f"{len(heights)} rows of heights for {len(sequences)} sequences; give one each")
+    as_codes(sequences[:1])  # before their length is asked for: they may be no sequences at all
+    if heights is not None:
+        check_heights(heights, len(sequences))
     with evaluating(model), torch.inference_mode():
         held = find_layer(model, layer, sequences.shape[-1], activation=activation)
         references = _references(held, sequences, quantile, batch)

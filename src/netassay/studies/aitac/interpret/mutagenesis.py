@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.errors import ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.reach import Reach
 from netassay.studies.aitac.interpret.readout import Output, readout
-from netassay.studies.aitac.interpret.sequences import as_codes
-from netassay.studies.aitac.predicting import BATCH, autocast, evaluating
+from netassay.studies.aitac.interpret.sequences import as_codes, check_batch
+from netassay.studies.aitac.predicting import BATCH, autocast, evaluating, form_of, outputs_of
 
 SEQUENCES = 8
 """Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
@@ -56,8 +55,9 @@ def mutagenesis(
     matrix products: for screening. The module is in evaluation mode meanwhile, and is left as found. Raises
     DataError for sequences that are not one-hot, ModelError for sequences or outputs that do not fit the network.
     """
+    check_batch(batch)
     codes = as_codes(sequences)
-    device = next(model.parameters()).device
+    device, _ = form_of(model)
     found: list[tuple[Tensor, Tensor]] = []
     with evaluating(model), torch.inference_mode():
         effects: _Effects
@@ -81,16 +81,11 @@ def mutagenesis(
 
 def _whole(model: nn.Module, output: Output, precision: torch.dtype, batch: int) -> _Effects:
     """Whole forward passes of every mutant."""
-    device = next(model.parameters()).device
+    device, dtype = form_of(model)
 
     def forward(codes: Tensor) -> Tensor:
         with autocast(device, precision):
-            found = model(one_hot(codes)).float()
-        if found.ndim != 2 or len(found) != len(codes):
-            raise ModelError(
-                f"the network gives outputs of shape {tuple(found.shape)} for {len(codes)} sequences; "
-                "it must give (n, outputs)"
-            )
+            found = outputs_of(model, one_hot(codes, dtype)).float()
         return found @ readout(output, found.shape[1]).to(found)
 
     def effects(codes: Tensor) -> tuple[Tensor, Tensor]:

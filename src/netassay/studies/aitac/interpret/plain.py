@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.nets.sequence_cnn import AITAC, STAGES
+from netassay.studies.aitac.predicting import form_of
 
 
 class Exponential(nn.Module):
@@ -52,8 +53,8 @@ def plain(model: AITAC) -> nn.Module:
 
 def combined(model: nn.Module, weights: Float[Tensor, "outputs k"]) -> nn.Module:
     """`model` followed by a combination of its outputs."""
-    like = next(model.parameters())
-    last = nn.utils.skip_init(nn.Linear, *weights.shape, bias=False, device=like.device, dtype=like.dtype)
+    device, dtype = form_of(model)
+    last = nn.utils.skip_init(nn.Linear, *weights.shape, bias=False, device=device, dtype=dtype)
     with torch.no_grad():
         last.weight.copy_(weights.T)
     return nn.Sequential(model, last.requires_grad_(False))

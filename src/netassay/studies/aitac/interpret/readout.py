@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import torch
 from jaxtyping import Float
@@ -29,7 +30,7 @@ def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
                 "one an output"
             )
         return output.detach().cpu().double()[:, None]
-    chosen = [int(i) for i in ([output] if isinstance(output, int) else output)]
+    chosen = _numbers(output)
     if not chosen:
         raise ModelError("no output is named; give one or more, counted from 0")
     for i in chosen:
@@ -40,6 +41,20 @@ def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
         (torch.tensor(chosen),), torch.tensor(1 / len(chosen), dtype=torch.float64), accumulate=True
     )
     return weights
+
+
+def _numbers(output: int | Sequence[int] | Tensor) -> list[int]:
+    try:
+        return [index(output)]  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        return [index(i) for i in output]  # type: ignore[union-attr]
+    except TypeError:
+        raise ModelError(
+            f"output = {output!r}: give the number of an output, counted from 0, several of them for their mean, or a "
+            "float tensor of weights over all"
+        ) from None
 
 
 def contrast(output: int, n_outputs: int) -> Float[Tensor, " outputs"]:

@@ -75,6 +75,8 @@ def reproducible_filters(
     of the first run with the columns between their flanks in a random order: so much is found of anything. Raises
     DataError for fewer than two runs.
     """
+    if not 0 < q <= 1 or not 0 < share <= 1:
+        raise DataError(f"q {q}, share {share}: give numbers above 0 and at most 1")
     of, together = _count(runs), joined(runs)
     least = needed(of, share)
     shuffled = permuted(runs[0], generator)

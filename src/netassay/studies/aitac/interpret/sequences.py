@@ -17,6 +17,11 @@ def as_codes(
 
     Raises DataError for other shapes, and for columns that are neither one base nor zero.
     """
+    if not isinstance(sequences, Tensor):
+        raise DataError(
+            f"sequences are of type {type(sequences).__name__}; give a tensor: uint8 codes (n, length) or one-hot "
+            "floats (n, 4, length)"
+        )
     if sequences.ndim == 2 and sequences.dtype == torch.uint8:
         if (sequences > UNKNOWN).any():
             row, place = (sequences > UNKNOWN).nonzero()[0].tolist()
@@ -40,3 +45,16 @@ def as_codes(
         )
     codes = known.to(torch.uint8).argmax(dim=1).to(torch.uint8)
     return codes.masked_fill_(~known.any(dim=1), UNKNOWN)
+
+
+def check_batch(batch: int) -> None:
+    """DataError for a batch of no sequence."""
+    if batch < 1:
+        raise DataError(f"batch = {batch}; give 1 or more, the sequences to compute at a time")
+
+
+def check_heights(heights: Tensor, n: int) -> None:
+    """DataError for observed heights that are no row of numbers for each of `n` sequences."""
+    if not isinstance(heights, Tensor) or heights.ndim != 2 or len(heights) != n:
+        form = f"shape {tuple(heights.shape)}" if isinstance(heights, Tensor) else type(heights).__name__
+        raise DataError(f"heights of {form} for {n} sequences; give a tensor ({n}, outputs), a row each")

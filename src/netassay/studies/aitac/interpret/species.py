@@ -67,7 +67,9 @@ def cell_type_map(
     for (source, target), place in zip(pairs, places, strict=True):
         for name, known, whose in ((source, network, "the network"), (target, atlas, "the atlas")):
             if name not in known:
-                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_allowed(name, known)}")
+                header = place == places[0] and source not in network and target not in atlas
+                hint = "; if this line is a header, write it as source,target" if header else ""
+                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_allowed(name, known)}{hint}")
     if twice := next((i for i, pair in enumerate(pairs) if pair in pairs[:i]), None):
         raise DataError(
             f"{places[twice]}: the pair {', '.join(pairs[twice])} is there a second time; give it once"

@@ -33,6 +33,10 @@ def chapter(name: str) -> ModuleType:
 def chosen(only: str) -> tuple[str, ...]:
     """Chapters that are asked for and those they need, in order; all for "". ConfigError for an unknown one."""
     asked = [word.strip() for word in only.split(",") if word.strip()]
+    if only.strip() and not asked:
+        raise ConfigError(
+            f"only = {only!r} names no chapter; known: {', '.join(CHAPTERS)}; leave it out for all"
+        )
     for word in asked:
         if word not in CHAPTERS:
             raise ConfigError(
