@@ -187,3 +187,21 @@ def test_an_interrupted_interpretation_whose_file_changed_asks_to_begin_again(tr
 def test_commas_alone_are_no_chapters(trained, made):
     with pytest.raises(ConfigError, match="names no chapter; known: first, broken, second; leave it out"):
         interpret(trained[0], only=" , ")
+
+
+def test_a_null_model_is_named_so_and_is_no_repetition(trained, made, tmp_path):
+    store = trained[0].folder.parent
+    null = perform(tiny().replace(peaks=200, epochs=1, null="cells"), store, threads=1)
+    page = report([interpret(null, only="first", threads=1)], tmp_path / "page.html").read_text()
+    assert "A NULL MODEL is looked at here: it was trained on heights permuted within each peak." in page
+    plain = report([interpret(trained[0], only="first", threads=1)], tmp_path / "plain.html").read_text()
+    assert "NULL MODEL" not in plain
+    with pytest.raises(DataError, match=f"run {null.id} has null 'cells' and run {trained[0].id} 'none'"):
+        interpret(trained[0], [null], threads=1)
+
+
+def test_too_many_best_peaks_name_the_key(trained, capsys):
+    words = ["interpret", trained[0].id, "--store", str(trained[0].folder.parent), "--threads", "1"]
+    assert main([*words, "--only", "motifs", "--motif-best", "100000", "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["chapters"]["motifs"]
+    assert told.startswith("motif_best = 100000: ") and "give at most" in told

@@ -141,7 +141,7 @@ def test_the_second_layer(tmp_path):
 
 
 def test_no_peak_that_is_predicted_well():
-    with pytest.raises(DataError, match=r"no peak is predicted with r above 0.75 .*such as best = 150"):
+    with pytest.raises(DataError, match=r"no peak is predicted with r above 0.75 .*such as --motif-best 150"):
         _ = Made(well=False).motifs
     with pytest.raises(DataError, match="no peak has its own cell type predicted highest"):
         _ = Made(well=False, one_of_k=True).motifs

@@ -20,6 +20,9 @@ from netassay.training import Checkpoint, Metric, Outcome, Result
 NOTE = "note"
 """Table of a chapter that could not be made: one sentence."""
 
+SUBJECT = "subject"
+"""Table of what is interpreted: keys atlas and null, as the run was trained."""
+
 
 def assay(
     config: InterpretConfig,
@@ -52,6 +55,8 @@ def assay(
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
     if latest is None:
+        by = subject.trained_by
+        recorder.write_table(SUBJECT, pl.DataFrame({"key": ["atlas", "null"], "value": [by.atlas, by.null]}))
         recorder.commit(Checkpoint(0, {}, {"weights": digest, "files": files}))
     for step, name in enumerate(names[done:], start=done):
         if recorder.stop_requested():

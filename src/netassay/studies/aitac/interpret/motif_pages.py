@@ -100,7 +100,7 @@ def _beside(
     caption = (
         f"Left: the bases that a {words.one} sees at its sites, each letter as high as its share of the column's "
         f"information. Right: the known motif that it is most like (q below {config.motif_q:g}), column under column, "
-        f"turned where it matches on the other strand. Horizontal: position in the {words.one}.{left_out}"
+        f"turned where it matches on the other strand. Horizontal: position in the {words.one}, from 1.{left_out}"
     )
     ends = [start + heights.shape[1] - 1 for start, (_, heights) in zip(starts, panels, strict=True)]
     chart = logos(
@@ -171,7 +171,7 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figur
     return Figure(
         f"{words.slug}-profiles", f"Where the peaks of the named {words.one}s are open",
         f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
-        f"looked at. In the order of q; {like.height} are shown.",
+        f"looked at. In the order of q; shown: {like.height}.",
         chart, data,
     )  # fmt: skip
 

@@ -7,9 +7,16 @@ from dataclasses import replace
 
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.runs import Run, State
-from netassay.studies.aitac.interpret.assay import NOTE, chapter_tables
+from netassay.studies.aitac.interpret.assay import NOTE, SUBJECT, chapter_tables
 from netassay.studies.aitac.interpret.chapters import chapter, chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
+
+_NULLS = {
+    "rows": "heights permuted over the peaks",
+    "cells": "heights permuted within each peak",
+    "mononucleotide": "sequences shuffled base by base",
+    "dinucleotide": "sequences shuffled, keeping their dinucleotides",
+}
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -25,6 +32,9 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
     head = (
         [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
     )
+    about = dict(run.table(SUBJECT).iter_rows()) if SUBJECT in run.tables() else {}
+    if (null := about.get("null", "none")) != "none":
+        head.append(Note(f"A NULL MODEL is looked at here: it was trained on {_NULLS[null]}.", "warning"))
     found = [Section("What the network learned", f"{of}.", tuple(head))]
     for name in chosen(config.only):
         made = chapter_tables(run, name)

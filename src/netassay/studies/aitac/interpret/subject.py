@@ -92,10 +92,21 @@ class Subject:
     @cached_property
     def motif_peaks(self) -> Int64[Tensor, " k"]:
         """Rows of the peaks that motifs are made from: the well-predicted ones, or the best `motif_best` by r."""
+        known = int(self.r.isfinite().sum())
+        if self.config.motif_best > known:
+            raise DataError(
+                f"motif_best = {self.config.motif_best}: {known} peaks have a correlation; give at most {known}"
+            )
         if self.config.motif_best:
             return well_predicted(self.r, best=self.config.motif_best)
         if not len(self.well) and self.material.one_of_k:
             raise DataError("no peak has its own cell type predicted highest; train the network first")
+        if not len(self.well) and known:
+            raise DataError(
+                f"no peak is predicted with r above {self.config.well_predicted:g} (the best of {len(self.r):,} has "
+                f"{float(self.r.nan_to_num(-1).max()):.2f}); take the best ones instead, such as --motif-best "
+                f"{min(500, known)}, or train longer"
+            )
         return self.well if len(self.well) else well_predicted(self.r, self.config.well_predicted)
 
     def motifs_of(self, layer: str, threshold: float) -> FilterMotifs:
@@ -164,6 +175,11 @@ class Subject:
 
 def _check_peers(runs: list[Run], digest: str) -> None:
     for run in runs:
+        if run.config["null"] != runs[0].config["null"]:
+            raise DataError(
+                f"run {run.id} has null {run.config['null']!r} and run {runs[0].id} {runs[0].config['null']!r}; peers "
+                "are repetitions of a run with other seeds"
+            )
         if "atlas" not in run.tables():
             raise DataError(
                 f"run {run.id} is {run.state} and not scored; finish it: netassay resume {run.folder}"
