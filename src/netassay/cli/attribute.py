@@ -10,7 +10,9 @@ from cyclopts import Parameter
 
 from netassay.cli.assay import Store
 from netassay.cli.output import write_table
-from netassay.errors import ConfigError
+from netassay.errors import ConfigError, DataError
+
+_SOMETIMES = ("contributions.bw", "contributions.bedgraph", "patterns.h5", "patterns.meme")
 
 
 def attribute(
@@ -59,6 +61,8 @@ def attribute(
         find_run(run, store), cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
     )
     out.mkdir(parents=True, exist_ok=True)
+    for name in _SOMETIMES:  # of an earlier call, whose sequences may have been others
+        (out / name).unlink(missing_ok=True)
     write_table(out / "sequences.tsv", made.table)
     save_attributions(out / "contributions.safetensors", made.attributions)
     if bed is not None:
@@ -66,7 +70,11 @@ def attribute(
         if shared:
             print(f"{shared:,} bases lie in several regions: the mean is written", file=sys.stderr)
     if patterns:
-        write_meme(find_patterns(made.attributions, file=out / "patterns.h5").motifs, out / "patterns.meme")
+        try:
+            found = find_patterns(made.attributions, file=out / "patterns.h5")
+        except DataError as error:
+            raise DataError(f"{error}; the contributions are in {out} all the same") from error
+        write_meme(found.motifs, out / "patterns.meme")
     for what, counts in (("left out", made.given.dropped), ("changed", made.given.notes)):
         for reason, count in counts.items():
             if count:

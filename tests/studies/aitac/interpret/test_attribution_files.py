@@ -92,6 +92,13 @@ def test_the_command_takes_sequences_and_refuses_what_does_not_fit(run, tmp_path
     method = ["--method", "mutagenesis", "--against", "nothing"]
     assert main([*words, "--cell-type", "a", "--fasta", str(fasta), *method]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["contributions.safetensors", "sequences.tsv"]
+    (out / "contributions.bw").write_text("of other regions")
+    (out / "mine.txt").write_text("")
+    pytest.importorskip("modiscolite")
+    assert main([*words, "--cell-type", "a", "--fasta", str(fasta), "--patterns"]) == 2
+    assert f"the contributions are in {out} all the same" in capsys.readouterr().err
+    left = sorted(path.name for path in out.iterdir())
+    assert left == ["contributions.safetensors", "mine.txt", "sequences.tsv"]
     capsys.readouterr()
     for more, said in (
         (["--cell-type", "z", "--fasta", str(fasta)], "cell type 'z'"),

@@ -59,11 +59,11 @@ def find_patterns(
         raise DataError(
             f"TF-MoDISco found no way through these {len(hot)} sequences ({error}); give a hundred or more"
         ) from error
-    if file is not None:
-        io.save_hdf5(str(file), *signs, window_size=hot.shape[1])
     positive, negative = ([] if found is None else list(found) for found in signs)
     if not positive and not negative:
         raise DataError(f"no pattern recurs among the contributions of these {len(hot)} sequences; give more")
+    if file is not None:
+        io.save_hdf5(str(file), *signs, window_size=hot.shape[1])
     return _patterns(positive, negative)
 
 
