@@ -17,6 +17,7 @@ from netassay.numerics.blocks import Blocks
 from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.numerics.eigen import Product, require_vectors, unit_of
 from netassay.numerics.forward import Batches, Loss
+from netassay.numerics.seeds import given
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def spectral_density(
     deviates by less than 1 / sqrt(2 n); a network or block with no more parameters than products is solved
     exactly. The other arguments, and what is raised, as for `sharpness`.
     """
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
         return curvature_density(curvature, steps=steps, probes=probes, generator=generator)
 
@@ -157,7 +158,7 @@ def lanczos_quadrature(
         torch.device(device),
         lambda fit: "as many as `steps` may be; ask for fewer, and for more probes instead",
     )
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     rules, spent = [], 0
     for _ in range(probes):
         start = torch.randn(size, generator=generator, dtype=dtype, device=generator.device).to(device)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from netassay.errors import ModelError, NotFinite
 from netassay.numerics import devices
+from netassay.numerics.seeds import given
 
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
@@ -258,7 +259,7 @@ def run_lanczos(
 ) -> Eigenpairs:
     """`lanczos` on an empty subspace, which afterwards holds what was found."""
     size, k = space.size, min(k, space.size)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     most = 100 + 30 * k if max_products is None else max_products
     if most < k:
         raise ModelError(

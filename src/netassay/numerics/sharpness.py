@@ -15,6 +15,7 @@ from netassay.numerics.blocks import Blocks
 from netassay.numerics.curvature import Curvature, Kind
 from netassay.numerics.eigen import Eigenpairs, lanczos
 from netassay.numerics.forward import Batches, Loss
+from netassay.numerics.seeds import given
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def sharpness(
         raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")
     if not 0 < tolerance < 1:
         raise ModelError(f"tolerance={tolerance}: the relative tolerance must lie strictly between 0 and 1")
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
         whole_start, block_starts = _starts(curvature, start)
 

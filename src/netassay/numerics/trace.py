@@ -16,6 +16,7 @@ from netassay.numerics.blocks import Blocks
 from netassay.numerics.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.numerics.eigen import Product, require_vectors
 from netassay.numerics.forward import Batches, Loss
+from netassay.numerics.seeds import given
 
 LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standard error from
 
@@ -48,7 +49,7 @@ def trace(
     `products` are spent on the whole and on each block; at least 6, and where they reach the number of
     parameters the trace is exact. The other arguments, and what is raised, as for `sharpness`.
     """
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
         return curvature_trace(curvature, products=products, generator=generator)
 
@@ -89,7 +90,7 @@ def hutchplusplus(
         raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
         return Trace(_dense_trace(product, size, dtype, device), 0.0, size)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = given(generator)
     third = products // 3
     # signs, their images and the basis made of them are there together
     require_vectors(
