@@ -159,8 +159,10 @@ def test_a_reader_is_never_fooled_by_a_writer_coming_and_going(new_run, child, s
                 writer.record(step, numbers(step))
                 writer.commit(state_at(step + 1))
 
-    writing, last = child(come_and_go), 0
-    for _ in range(200):
+    writing, last, reads, end = child(come_and_go), 0, 0, time.monotonic() + 30
+    # on a busy machine the reads could all be over before the writer has begun
+    while reads < 200 or (last == 0 and time.monotonic() < end):
+        reads += 1
         try:
             rows = ledger.read(run.folder, lambda connection: list(ledger.metric_rows(connection)))
         except StoreError as refused:
