@@ -148,13 +148,3 @@ def test_inside_no_grad_it_still_works():
 def test_k_is_a_whole_number_from_one(k):
     with pytest.raises(ModelError, match=r"k=.*whole number, at least 1"):
         netassay.sharpness(network(), half_square, [(X, Y)], k=k)
-
-
-def test_a_seed_is_no_generator():
-    with pytest.raises(ModelError, match=r"generator = 3 is a int; give a torch.Generator"):
-        netassay.sharpness(
-            torch.nn.Linear(2, 1),
-            torch.nn.functional.mse_loss,
-            [(torch.ones(3, 2), torch.ones(3, 1))],
-            generator=3,
-        )

@@ -89,3 +89,9 @@ def test_global_random_state_is_left_alone_and_seeds_repeat():
 def test_too_few_products_are_refused():
     with pytest.raises(ModelError, match="products=5: a trace needs a whole number of at least 6"):
         hutchplusplus(lambda v: v, 10, products=5)
+
+
+def test_a_seed_is_no_generator():
+    one = [(torch.ones(3, 2), torch.ones(3, 1))]
+    with pytest.raises(ModelError, match=r"generator = 3 is a int; give a torch.Generator"):
+        trace(torch.nn.Linear(2, 1), torch.nn.functional.mse_loss, one, generator=3)
