@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.reporting import Figure, Table
+from netassay.reporting import Figure, Note, Section, Table
 
 EMPTY = pl.DataFrame({"x": []})
 
@@ -47,3 +47,14 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(AttributeError, match="write_page"):
         netassay.reporting.pie_chart  # noqa: B018
     assert "lines" in dir(netassay.reporting)
+
+
+def test_a_further_section_of_its_kind_has_names_of_its_own() -> None:
+    frame = pl.DataFrame({"a": [1]})
+    section = Section("Scores", "As found.", (Note("simulated"), Table("scores", "Scores", "", frame)))
+    second = section.numbered(2, "run-b")
+    assert second.title == "Scores (run-b)"
+    assert second.items[0] == section.items[0]
+    assert second.items[1].name == "scores-2"
+    assert second.items[1].data.equals(frame)
+    assert section.items[1].name == "scores"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from netassay.errors import DataError
@@ -71,6 +71,15 @@ class Section:
     title: str
     text: str = ""
     items: tuple[Figure | Table | Note, ...] = ()
+
+    def numbered(self, number: int, of: str) -> Section:
+        """The same beside others of its kind: `of` in its title, and names of figures and tables, which are unique on a
+        page, with the number (from 1)."""
+        items = tuple(
+            item if isinstance(item, Note) else replace(item, name=f"{item.name}-{number}")
+            for item in self.items
+        )
+        return replace(self, title=f"{self.title} ({of})", items=items)
 
 
 def check_slug(name: str, what: str) -> None:

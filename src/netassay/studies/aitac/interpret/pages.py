@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from netassay.reporting import Figure, Note, Section, Table
+from netassay.reporting import Note, Section
 from netassay.runs import Run, State
 from netassay.studies.aitac.interpret.assay import NOTE, SUBJECT, chapter_tables
 from netassay.studies.aitac.interpret.chapters import chapter, chosen
@@ -23,7 +22,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """The chapters of the given interpretations, in any state."""
     if not runs:
         return [Section("What the network learned", items=(Note("There are no interpretations."),))]
-    return [section for number, run in enumerate(runs) for section in _of(run, number, len(runs) > 1)]
+    return [section for number, run in enumerate(runs, 1) for section in _of(run, number, len(runs) > 1)]
 
 
 def _of(run: Run, number: int, several: bool) -> list[Section]:
@@ -42,16 +41,6 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
             title = name.replace("_", " ").capitalize()
             found.append(Section(title, items=(Note(made[NOTE]["text"][0], "warning"),)))
         elif made:
-            found.append(_named(chapter(name).section(made, config), number, several, run))
+            section = chapter(name).section(made, config)
+            found.append(section.numbered(number, run.id) if several else section)
     return found
-
-
-def _named(section: Section, number: int, several: bool, run: Run) -> Section:
-    """Names of figures and tables are unique on a page: those of a further interpretation get its number."""
-    if not several:
-        return section
-    items = tuple(
-        replace(item, name=f"{item.name}-{number + 1}") if isinstance(item, Figure | Table) else item
-        for item in section.items
-    )
-    return replace(section, title=f"{section.title} ({run.id})", items=items)

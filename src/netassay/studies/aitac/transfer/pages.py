@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -30,7 +29,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """One section a transfer, in any state."""
     if not runs:
         return [Section("Transfer to another atlas", items=(Note("There are no transfers."),))]
-    return [_numbered(_section(run), number, len(runs) > 1, run) for number, run in enumerate(runs)]
+    if len(runs) == 1:
+        return [_section(runs[0])]
+    return [_section(run).numbered(number, run.id) for number, run in enumerate(runs, 1)]
 
 
 def _section(run: Run) -> Section:
@@ -178,14 +179,3 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
         formats = dict.fromkeys(("own", OTHER, NULL), ".4f")
         items.append(Table("transfer-factors", "Factors in either atlas", told, ranked, formats))
     return items
-
-
-def _numbered(section: Section, number: int, several: bool, run: Run) -> Section:
-    """Names of figures and tables are unique on a page."""
-    if not several:
-        return section
-    items = tuple(
-        replace(item, name=f"{item.name}-{number + 1}") if isinstance(item, Figure | Table) else item
-        for item in section.items
-    )
-    return replace(section, title=f"{section.title} ({run.id})", items=items)
