@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from netassay.capacity.construction import Construction, construct, realise
+from netassay.corpus.context import Contexts, contexts
 from netassay.formats.corpus import read_corpus
-from netassay.studies.capacity.construct import Construction, construct, realise
-from netassay.studies.capacity.contexts import Contexts, contexts
 
 
 def corpus(path: Path, stories: int, length: int) -> Contexts:

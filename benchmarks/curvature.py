@@ -23,8 +23,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import netassay
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.following import Follower
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.following import Follower
 
 SIZES = (3072, 200, 200, 10)
 

@@ -27,8 +27,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from netassay.corpus.context import contexts
 from netassay.formats.corpus import read_corpus
-from netassay.studies.capacity.contexts import contexts
 
 LENGTH = 10
 VOCABULARY = 50_000

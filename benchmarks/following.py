@@ -19,9 +19,9 @@ from curvature import digits, half_square, network, seconds
 from torch import Tensor, nn
 
 import netassay
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.eigen import lanczos
-from netassay.numerics.following import Follower
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.eigen import lanczos
+from netassay.curvature.following import Follower
 
 CHECK_EVERY = 15
 # depth -> (step size, steps before): long before the edge, and at it

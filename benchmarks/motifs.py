@@ -19,8 +19,8 @@ import torch
 from sequence_cnn import LENGTH, OUTPUTS, PUBLISHED_BATCH, Published, dna, inference, rates
 
 from netassay import filter_motifs, write_meme
+from netassay.dna.network.predicting import predict
 from netassay.nets import AITAC
-from netassay.studies.aitac.predicting import predict
 
 MANY = 600
 PEAKS = (500, 5_000)

@@ -19,11 +19,11 @@ from scipy.stats import spearmanr
 from tangermeme import saturation_mutagenesis as peer
 from torch import Tensor, nn
 
+from netassay.dna.attributions.saturation import mutagenesis, mutants
+from netassay.dna.network.plain import plain
+from netassay.dna.network.predicting import predict
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC
-from netassay.studies.aitac.interpret.mutagenesis import mutagenesis, mutants
-from netassay.studies.aitac.interpret.plain import plain
-from netassay.studies.aitac.predicting import predict
 
 LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH, SEQUENCES = 251, 81, 100, 200, 4
 TARGET, PUBLIC = 2.5, 1.4

@@ -20,24 +20,24 @@ import polars as pl
 import torch
 
 from netassay import Run, Store
-from netassay.formats.motifs import Motifs
-from netassay.nets.sequence_cnn import STAGES
-from netassay.numerics.seeds import generator
-from netassay.studies.aitac.assay import config_of, trained
-from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.interactions import interactions
-from netassay.studies.aitac.interpret.motifs import filter_motifs
-from netassay.studies.aitac.interpret.recovery import (
+from netassay.dna.influence.pairs import interactions
+from netassay.dna.motifs.filters import filter_motifs
+from netassay.dna.motifs.reproducibility import cluster_motifs, permuted, reproducible_filters
+from netassay.dna.motifs.truth import (
     PairRecovery,
     Recovery,
     matched_filters,
     pair_recovery,
     recovery,
 )
-from netassay.studies.aitac.interpret.reproduced import cluster_motifs, permuted, reproducible_filters
-from netassay.studies.aitac.losses import pearson_rows
+from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.predicting import predict
+from netassay.formats.motifs import Motifs
+from netassay.nets.sequence_cnn import STAGES
+from netassay.numerics.seeds import generator
+from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.material import Material, material
-from netassay.studies.aitac.predicting import predict
 
 WELL, MOST_PAIR_PEAKS = 0.75, 1200
 WITHIN = InterpretConfig().pair_reach // STAGES[0].pool

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netassay import pearson_loss
+from netassay.dna.network.folded import Folded
+from netassay.dna.network.predicting import predict
 from netassay.nets import AITAC
-from netassay.studies.aitac.folded import Folded
-from netassay.studies.aitac.predicting import predict
 
 LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH, MANY = 251, 81, 100, 200, 4000
 MFLOP_FORWARD, MFLOP_STEP = 138, 403  # of one sequence, by the definition of the convolutions
@@ -174,7 +174,7 @@ def memory() -> None:
     """Peak memory of a process that trains on random data of the size of ImmGen's atlas."""
     script = f"""
 import resource, torch, polars as pl
-from netassay.studies.aitac.atlas import Atlas
+from netassay.dna.atlas.atlas import Atlas
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
 from netassay.studies.aitac.material import Material

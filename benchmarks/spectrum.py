@@ -19,8 +19,8 @@ from curvature import SIZES, half_square, network, seconds, synthetic_images
 from torch import Tensor, nn
 
 import netassay
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.density import Density
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.density import Density
 
 TRACE_PRODUCTS, STEPS = 30, 50
 OUTPUTS = 10

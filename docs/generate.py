@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import netassay
@@ -65,6 +66,9 @@ def api() -> str:
         if name.startswith("__"):
             continue
         held = getattr(netassay, name)
+        if inspect.ismodule(held):
+            parts += _rooms(held)
+            continue
         parts.append(f"\n## {name}\n")
         if inspect.isfunction(held):
             parts.append(f"```python\n{name}{_signature(held)}\n```\n")
@@ -80,6 +84,16 @@ def api() -> str:
         parts += [f"| `{row.key}` | {_cell(row.allowed)} | `{row.default}` | {_cell(row.meaning)} |"
                   for row in study.find(name).config.explain()]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def _rooms(package: ModuleType) -> list[str]:
+    """A kit: what each of its files is for, and the names that it exports; then its rooms."""
+    name, members = package.__name__, {name: getattr(package, name) for name in package.__all__}
+    rooms = [member for member in members.values() if inspect.ismodule(member)]
+    exported = ", ".join(f"`{name}`" for name, member in members.items() if not inspect.ismodule(member))
+    parts = [f"\n## {name}\n", inspect.cleandoc(package.__doc__ or "")]
+    parts += [f"\nExports {exported}."] if exported else []
+    return parts + [part for room in rooms for part in _rooms(room)]
 
 
 def _signature(function: object) -> str:

@@ -3,7 +3,7 @@
 import polars as pl
 import torch
 
-from netassay.studies.aitac.atlas import Atlas
+from netassay.dna.atlas.atlas import Atlas
 
 MOTIFS = ("TGACTCA", "GGGCGGGG", "CCATATTAGG", "AACCACA")
 SMALL = {

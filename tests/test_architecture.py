@@ -1,6 +1,8 @@
 """Imports go down only, and the light modules stay light."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,15 @@ import netassay
 
 ROOT = Path(netassay.__file__).parent
 
-# lower may never import higher; modules on one level may import each other only within their own folder
+# lower may never import higher; modules on one level may import each other only within their own room
 LEVELS = [
-    {"errors"},
-    {"config", "numerics", "nets", "formats", "reporting"},
-    {"training", "runs"},
+    {"errors", "contents"},
+    {"config", "files", "processes", "training"},
+    {"numerics", "formats", "reporting", "naming"},
+    {"nets"},
+    {"corpus", "curvature", "dna"},
+    {"capacity"},
+    {"runs"},
     {"study"},
     {"studies"},
     {"performing", "presenting"},
@@ -23,60 +29,99 @@ LEVELS = [
     {"cli"},
     {"__main__"},
 ]
-# a net may use the mathematics (its generator), never the other way round; a run's checkpoint is training's
-SIDEWAYS = {("nets", "numerics"), ("runs", "training")}
+KITS = {"curvature", "corpus", "capacity", "dna"}
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != ROOT / "__init__.py"
+}
 
 
-def level(room):
-    return next(i for i, rooms in enumerate(LEVELS) if room in rooms)
+def imported(path):
+    """Modules of the package that a file imports, wherever in it, for types too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            inside = name.removeprefix("netassay.")
+            if inside != name and (module := inside if inside in MODULES else inside.rpartition(".")[0]):
+                assert module in MODULES or "." not in inside, f"{path} imports {name}"
+                if module in MODULES:
+                    yield module
 
 
-def arrows():
-    for path in sorted(ROOT.rglob("*.py")):
-        inside = path.relative_to(ROOT).with_suffix("").parts
-        if inside[0] == "__init__":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}: relative import"
-                names = [node.module, *[f"{node.module}.{alias.name}" for alias in node.names]]
-            for name in names:
-                parts = name.split(".")
-                if parts[0] == "netassay" and len(parts) > 1 and any(parts[1] in rooms for rooms in LEVELS):
-                    yield inside, tuple(parts[1:])
+GRAPH = {name: set(imported(path)) - {name} for name, path in MODULES.items()}
+ARROWS = [(source, target) for source, targets in GRAPH.items() for target in targets]
+
+
+def room(module):
+    return module.partition(".")[0]
+
+
+def level(module):
+    return next(i for i, rooms in enumerate(LEVELS) if room(module) in rooms)
 
 
 def test_every_room_has_a_level():
-    rooms = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")}
-    assert rooms - {"__init__"} <= set().union(*LEVELS)
+    assert {room(module) for module in MODULES} == set().union(*LEVELS)
 
 
 def test_imports_go_down_only():
-    found = list(arrows())
-    assert len(found) > 50
-    for source, target in found:
-        a, b = source[0], target[0]
-        if a == b:
-            continue
-        assert level(b) < level(a) or (a, b) in SIDEWAYS, f"{'.'.join(source)} imports {'.'.join(target)}"
+    assert len(ARROWS) > 500
+    for source, target in ARROWS:
+        same = room(source) == room(target)
+        assert same or level(target) < level(source), f"{source} imports {target}"
+
+
+def test_kits_know_no_run_config_or_page():
+    above = {"config", "runs", "study", "studies", "reporting", "naming"}
+    for source, target in ARROWS:
+        assert room(source) not in KITS or room(target) not in above, f"{source} imports {target}"
 
 
 def test_studies_never_import_each_other():
-    for source, target in arrows():
-        if source[0] == target[0] == "studies" and len(source) > 2 and len(target) > 1:
-            assert source[1] == target[1], f"{'.'.join(source)} imports {'.'.join(target)}"
+    for source, target in ARROWS:
+        if room(source) == room(target) == "studies" and "." in source and "." in target:
+            assert source.split(".")[1] == target.split(".")[1], f"{source} imports {target}"
+
+
+def test_findings_and_pages_never_import_what_computes():
+    """Whatever a page or a finding reaches within the studies is no assay, and nothing that loads torch."""
+    light = [
+        m for m in MODULES if m.startswith("studies.") and re.search(r"pages$|\.findings$|\.sections\.", m)
+    ]
+    assert len(light) > 20
+    for start in light:
+        reached, ahead = set(), [start]
+        while ahead:
+            for target in GRAPH[ahead.pop()] - reached:
+                reached.add(target)
+                ahead.append(target)
+        assert not {m for m in reached if m.endswith(".assay") or ".chapters." in m}, start
 
 
 def test_no_import_in_circles():
-    graph = {}
-    for source, target in arrows():
-        graph.setdefault(source[0], set()).add(target[0])
-    for a, targets in graph.items():
-        for b in targets - {a}:
-            assert a not in graph.get(b, set()), f"{a} and {b} import each other"
+    """By file: whatever is taken away while nothing else needs it, nothing remains."""
+    left = {name: set(targets) for name, targets in GRAPH.items()}
+    while free := {name for name, targets in left.items() if not targets & left.keys()}:
+        for name in free:
+            del left[name]
+    assert not left, {name: sorted(targets & left.keys()) for name, targets in left.items()}
+
+
+@pytest.mark.parametrize(
+    "kit", sorted(m for m in MODULES if room(m) in KITS and MODULES[m].stem == "__init__")
+)
+def test_no_module_hides_what_its_kit_exports(kit):
+    package = importlib.import_module(f"netassay.{kit}")
+    modules = {path.stem for path in MODULES[kit].parent.glob("*.py")}
+    assert not modules & {*package.__all__}
+    assert all(getattr(package, name) is not None for name in package.__all__)
 
 
 @pytest.mark.parametrize(

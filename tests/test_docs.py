@@ -78,10 +78,10 @@ def test_the_tutorial_on_interpretations_names_every_figure():
     page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
     told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))
     for name in (
-        "binding_section.py",
-        "chapters/influence.py",
-        "chapters/pairs.py",
-        "chapters/reproducible.py",
+        "sections/binding.py",
+        "sections/influence.py",
+        "sections/pairs.py",
+        "sections/reproducible.py",
     ):
         code = (ROOT / "src/netassay/studies/aitac/interpret" / name).read_text()
         titles = re.findall(r'Figure\(\s*"[a-z-]+",\s*"([^"]+)"', code)

@@ -4,6 +4,11 @@ Each message says what was given, where, what is allowed and what to do. The com
 alone and exits with `exit_code`.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class NetassayError(Exception):
     """Root of the tree: what a caller may catch to catch them all."""
@@ -57,3 +62,10 @@ class Interrupted(NetassayError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for the known word nearest to `word`, or the list of known words."""
+    names = [str(name) for name in known]
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names)) or 'none'}"

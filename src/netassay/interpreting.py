@@ -83,10 +83,10 @@ def transfer(
     are averaged. `options` are the other keys of the config of aitac-transfer. Raises ConfigError for a run of another
     study, DataError where network, atlas and map do not fit each other.
     """
+    from netassay.dna.agreement.species import cell_type_map
+    from netassay.dna.atlas.named import find_atlas
     from netassay.formats.tables import read_links
     from netassay.studies.aitac.assay import config_of
-    from netassay.studies.aitac.atlas import find_atlas
-    from netassay.studies.aitac.interpret.species import cell_type_map
     from netassay.studies.aitac.material import atlas_of
 
     if run.study != "aitac":

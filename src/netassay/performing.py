@@ -106,7 +106,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "folder": str(run.folder),
         "metrics": str(metrics),
-        **find(run.study, tracked=True).assay.summary(run),
+        **find(run.study, tracked=True).findings.summary(run),
     }
 
 

@@ -1,11 +1,13 @@
 """The contract of a study, and the studies by name.
 
-A study is a folder in `netassay.studies` with three modules of these names:
+A study is a folder in `netassay.studies` with four modules of these names:
 
 - config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
 - assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
-  what a finished run keeps beside its metrics; `summary(run) -> dict`, the answer of a run in any state, for JSON;
-- pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included.
+  what a finished run keeps beside its metrics;
+- findings: `summary(run) -> dict`, the answer of a run in any state, for JSON, and what else pages read from its folder
+  (no torch);
+- pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included (no torch).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from netassay.config import Config, did_you_mean, read
-from netassay.errors import ConfigError
+from netassay.config import Config, read
+from netassay.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Study:
         return self._module("assay")
 
     @property
+    def findings(self) -> ModuleType:
+        return self._module("findings")
+
+    @property
     def pages(self) -> ModuleType:
         return self._module("pages")
 
@@ -42,7 +48,7 @@ class Study:
 
     @property
     def package(self) -> str:
-        """The package of this study: "a-b" is the experiment b within the study a, with the same three modules."""
+        """The package of this study: "a-b" is the experiment b within the study a, with the same modules."""
         return f"netassay.studies.{self.name.replace('-', '.')}"
 
     def _module(self, part: str) -> ModuleType:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netassay.errors import DataError
-from netassay.formats import cifar
+from netassay.formats.images import read_cifar
 
 
 def test_records_are_labels_and_colour_planes(tmp_path):
@@ -12,7 +12,7 @@ def test_records_are_labels_and_colour_planes(tmp_path):
     images, labels = rng.integers(0, 256, (3, 3, 32, 32), dtype=np.uint8), np.array([9, 0, 4], np.uint8)
     path = tmp_path / "data_batch_1.bin"
     path.write_bytes(b"".join(bytes([y]) + x.tobytes() for x, y in zip(images, labels, strict=True)))
-    found, classes = cifar.read(path)
+    found, classes = read_cifar(path)
     np.testing.assert_array_equal(found, images)
     np.testing.assert_array_equal(classes, labels)
 
@@ -30,9 +30,9 @@ def test_records_are_labels_and_colour_planes(tmp_path):
 def test_damage_is_told_with_its_byte(tmp_path, data, words):
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(DataError, match=words):
-        cifar.read(tmp_path / "x.bin")
+        read_cifar(tmp_path / "x.bin")
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="the binary version is wanted"):
-        cifar.read(tmp_path / "data_batch_1.bin")
+        read_cifar(tmp_path / "data_batch_1.bin")

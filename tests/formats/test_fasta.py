@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toy_atlas import make_toy, write_fasta
 
 from netassay.errors import DataError
-from netassay.formats import streams
+from netassay.formats import text
 from netassay.formats.bases import decode
 from netassay.formats.fasta import read_fasta, read_windows
 
@@ -33,7 +33,7 @@ def test_records_come_back_whatever_the_blocks(tmp_path_factory, records, eol, w
     if zipped:
         path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "BLOCK", block)
+        patch.setattr(text, "BLOCK", block)
         found = list(read_fasta(path))
     assert {record.name: record.letters.decode() for record in found} == records
     assert all(lines[record.line - 1].startswith(b">" + record.name.encode()) for record in found)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from netassay.capacity import theorems
 from netassay.errors import ConfigError, DataError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder, ExperimentDecoder
 from netassay.numerics.seeds import generator
-from netassay.studies.capacity import bounds
 
 ZETA, M, D, T = 7, 5, 3, 6
 DTYPE = torch.float64
@@ -131,14 +131,14 @@ def test_the_read_out_of_gathered_features_is_the_forward_pass(make):
 
 def test_counts_are_those_of_the_bounds():
     size = {"embedding": D, "longest": T}
-    assert bounds.trainable_count(decoder()) == bounds.decoder_parameters(
+    assert theorems.trainable_count(decoder()) == theorems.decoder_parameters(
         ZETA, M, heads=2, key=4, value=2, **size
     )
     default = Decoder(ZETA, M, generator=generator(1), **size)
-    assert bounds.trainable_count(default) == bounds.decoder_parameters(ZETA, M, **size)
-    assert bounds.trainable_count(averaging()) == bounds.averaging_parameters(ZETA, M, **size)
-    assert bounds.trainable_count(experiment()) == bounds.experiment_parameters(ZETA, M, embedding=D)
-    assert bounds.trainable_count(experiment().feed_forward) == bounds.experiment_output_parameters(
+    assert theorems.trainable_count(default) == theorems.decoder_parameters(ZETA, M, **size)
+    assert theorems.trainable_count(averaging()) == theorems.averaging_parameters(ZETA, M, **size)
+    assert theorems.trainable_count(experiment()) == theorems.experiment_parameters(ZETA, M, embedding=D)
+    assert theorems.trainable_count(experiment().feed_forward) == theorems.experiment_output_parameters(
         ZETA, M, embedding=D
     )
 

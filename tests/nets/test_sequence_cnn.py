@@ -8,8 +8,7 @@ from torch import nn
 from netassay.errors import ModelError
 from netassay.nets import AITAC
 from netassay.nets.fourier_convolution import correlate, saves_work, transforms
-from netassay.nets.pooling import greatest
-from netassay.nets.sequence_cnn import pooled_lengths
+from netassay.nets.sequence_cnn import greatest, pooled_lengths
 
 
 class Published(nn.Module):

@@ -10,30 +10,24 @@ from cyclopts import App
 import netassay
 from netassay.cli import (
     atlas,
-    attribute,
-    construct,
     corpus,
-    interpret,
     plans,
-    predict,
-    reduce,
     results,
     theory,
-    transfer,
-    variants,
+    trained,
 )
 from netassay.studies import STUDIES
 from netassay.study import Study
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
-    "A corpus": (corpus.entropy, corpus.bounds, construct.construct, theory.injectivity, theory.rank),
+    "A corpus": (corpus.entropy, corpus.bounds, theory.construct, theory.injectivity, theory.rank),
     "What a network learned": (
-        interpret.interpret_command(),
-        reduce.reduce,
-        transfer.transfer_command(),
-        variants.variants,
-        attribute.attribute,
-        predict.predict,
+        trained.interpret_command(),
+        trained.reduce,
+        trained.transfer_command(),
+        trained.variants,
+        trained.attribute,
+        trained.predict,
     ),
     "Many runs": (plans.sweep, plans.demo),
     "Runs": (

@@ -9,8 +9,8 @@ from cyclopts import App, Parameter
 
 from netassay.cli.assay import whole_number
 from netassay.cli.output import Format, answer, table
+from netassay.dna.atlas.choices import Flaw, Form, Normalisation, Statistic
 from netassay.errors import DataError
-from netassay.studies.aitac.choices import Flaw, Form, Normalisation, Statistic
 
 _Out = Annotated[Path, Parameter(help="Folder to make; it must not be there yet.")]
 _Atlas = Annotated[str, Parameter(help="dhs4, simulated, or the folder of an atlas.")]
@@ -67,8 +67,8 @@ def build(
 
     Example: netassay atlas build --peaks peaks.bed --heights heights.csv --genome genome.fa --out atlas
     """
-    from netassay.studies.aitac.atlas_folder import refuse_existing
-    from netassay.studies.aitac.building import build_atlas
+    from netassay.dna.atlas.building import build_atlas
+    from netassay.dna.atlas.folder import refuse_existing
 
     refuse_existing(out)
     atlas = build_atlas(
@@ -102,8 +102,9 @@ def info(
 
     Example: netassay atlas info dhs4 --format json
     """
-    from netassay.studies.aitac.atlas import Atlas, find_atlas
-    from netassay.studies.aitac.describing import describe_atlas
+    from netassay.dna.atlas.atlas import Atlas
+    from netassay.dna.atlas.description import describe_atlas
+    from netassay.dna.atlas.named import find_atlas
 
     if verify and atlas not in ("dhs4", "simulated"):
         Atlas.open(atlas, verify=True)
@@ -134,8 +135,8 @@ def simulate(
 
     Example: netassay atlas simulate --peaks 500 --seed 1 --out simulated-1
     """
-    from netassay.studies.aitac.atlas_folder import refuse_existing
-    from netassay.studies.aitac.simulate import simulate_atlas
+    from netassay.dna.atlas.folder import refuse_existing
+    from netassay.dna.atlas.simulate import simulate_atlas
 
     refuse_existing(out)
     _answer_saved(simulate_atlas(peaks, length=length, noise=noise, seed=seed), out, format)
@@ -150,8 +151,8 @@ def export(
 
     Example: netassay atlas export dhs4 dhs4.h5ad
     """
-    from netassay.studies.aitac.annotated import export_atlas
-    from netassay.studies.aitac.atlas import find_atlas
+    from netassay.dna.atlas.annotated import export_atlas
+    from netassay.dna.atlas.named import find_atlas
 
     print(export_atlas(find_atlas(atlas), out))
     return 0
@@ -171,8 +172,8 @@ def atlas_app() -> App:
 
 
 def _answer_saved(atlas: object, out: Path, format: str) -> None:
-    from netassay.studies.aitac.atlas import Atlas
-    from netassay.studies.aitac.describing import describe_atlas
+    from netassay.dna.atlas.atlas import Atlas
+    from netassay.dna.atlas.description import describe_atlas
 
     assert isinstance(atlas, Atlas)
     atlas.save(out)

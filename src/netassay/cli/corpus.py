@@ -19,9 +19,9 @@ from netassay.cli.output import Format, answer
 from netassay.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from netassay.studies.capacity.contexts import Contexts
-    from netassay.studies.capacity.corpus_bounds import Verdict
-    from netassay.studies.capacity.side_by_side import Row
+    from netassay.capacity.comparison import Row
+    from netassay.capacity.corpus_bounds import Verdict
+    from netassay.corpus.context import Contexts
 
 
 _CORPUS = "Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
@@ -74,8 +74,8 @@ class Reading:
 
     def contexts(self, source: str, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
         """The contexts of a corpus's documents, and how many documents were left out by reason."""
+        from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
         from netassay.formats.corpus import read_in_parts, require_tokens
-        from netassay.studies.capacity.out_of_core import PARTING_BYTES, contexts_within
 
         room = _room(self.memory)
         skipped: Counter[str] = Counter()
@@ -174,7 +174,7 @@ def bounds(
 
     Example: netassay bounds --parameters 35442 --vocabulary 690 --width 32
     """
-    from netassay.studies.capacity.corpus_bounds import bounds as bounds_of
+    from netassay.capacity.corpus_bounds import bounds as bounds_of
 
     found: Contexts | None = None
     skipped: dict[str, int] = {}
@@ -209,7 +209,7 @@ def _configured(path: Path) -> tuple[Contexts, int, int]:
     if values.get("study", "capacity") != "capacity":
         raise ConfigError(f"{path}: is a config of study {values['study']!r}; give one of capacity")
     config = CapacityConfig.from_mapping(values, where=str(path))
-    from netassay.studies.capacity.bounds import trained_parameters
+    from netassay.capacity.theorems import trained_parameters
     from netassay.studies.capacity.material import material
 
     found = material(config).found
@@ -218,7 +218,7 @@ def _configured(path: Path) -> tuple[Contexts, int, int]:
 
 
 def _numbers(found: Contexts) -> dict[str, Any]:
-    from netassay.studies.capacity.corpus_bounds import information_bits, predicted_parameters
+    from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 
     return {
         "documents": found.documents,
@@ -269,14 +269,14 @@ def _judged(judgement: Verdict) -> dict[str, Any]:
 
 
 def _beside(found: Contexts, vocabulary: int) -> tuple[Row, ...]:
-    from netassay.studies.capacity.side_by_side import side_by_side
+    from netassay.capacity.comparison import side_by_side
 
     return side_by_side(found, vocabulary=vocabulary)
 
 
 def _room(memory: str | None) -> int:
     """Bytes left for counting, of those that the command may take or of half this machine's."""
-    from netassay.studies.capacity.out_of_core import LEAST_ROOM
+    from netassay.corpus.out_of_core import LEAST_ROOM
 
     import_module("polars")  # what it takes by itself is then among what is taken
     allowed = _machine_bytes() // 2 if memory is None else _bytes(memory)

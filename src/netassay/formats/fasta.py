@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
-from netassay.formats.streams import blocks
+from netassay.formats.text import blocks
 from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
 
 

@@ -14,11 +14,9 @@ from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.formats.matrices import FLANK_BITS
 
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
-
-FLANK_BITS = 0.25
-"""Columns at the ends with less information than this are a motif's flanks, not part of it."""
 
 # Cavener (1987) over the bases A, C, G, T; the letter of two bases by their numbers
 _PAIRS = {(0, 1): "M", (0, 2): "R", (0, 3): "W", (1, 2): "S", (1, 3): "Y", (2, 3): "K"}

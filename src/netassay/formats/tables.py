@@ -16,8 +16,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from netassay.errors import DataError
-from netassay.formats.streams import blocks
-from netassay.formats.text import read_lines
+from netassay.formats.text import blocks, read_lines
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}

@@ -14,8 +14,7 @@ import polars as pl
 
 from netassay.errors import DataError
 from netassay.formats.bases import IUPAC
-from netassay.formats.streams import blocks
-from netassay.formats.text import read_lines
+from netassay.formats.text import blocks, read_lines
 
 _BASES = frozenset("ACGT")
 _LETTERS = _BASES | set(IUPAC)

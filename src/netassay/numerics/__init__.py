@@ -1,7 +1,4 @@
-"""Torch mathematics without files or configs.
+"""Arithmetic that is no curvature.
 
-blocks: named groups of parameters. curvature: Hessian and Gauss-Newton products on a kept gradient graph.
-combined: preconditioned curvatures and differences. eigen: Lanczos with residuals. sharpness: top eigenvalues,
-whole and per block. following: the same along a trajectory. trace: Hutch++. density: stochastic Lanczos quadrature.
-directions: curvature along the gradient. seeds, devices: where randomness and arithmetic come from.
+seeds, devices: where randomness and arithmetic come from. fits: lines through data, with intervals.
 """

@@ -8,59 +8,20 @@ done to the data before drawing (thinning, points that cannot be drawn) stands i
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from netassay.errors import DataError
+from netassay.reporting.axes import Axis, Rule
 from netassay.reporting.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
 from netassay.reporting.trace import LABEL_WIDTH, MARKS, Trace, trace
 
-_UNSPOKEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"  # a bare wheel must go on scrolling the page
 _DRAG = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
 _IN_VIEW = "domain('y').length < 2 || inrange(datum.y, domain('y')) ? 1 : 0"  # labels stand outside the clip
 _DASHED = 200  # up to so many points a line; a dash is lost on a line that oscillates from pixel to pixel
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A column and how it is shown. `domain` bounds the axis; without it the data does."""
-
-    column: str
-    title: str = ""
-    unit: str = ""
-    log: bool = False
-    domain: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        low, high = self.domain or (1.0, 2.0)
-        if not (-math.inf < low < high < math.inf) or (self.log and low <= 0):
-            raise DataError(
-                f"domain {self.domain} of axis {self.column!r}: give (low, high), finite, low below high, "
-                "and above zero where the axis is logarithmic"
-            )
-
-    @property
-    def label(self) -> str:
-        words = self.title or self.column
-        # titles become parts of Vega expressions, whose strings may not hold line separators or controls
-        return _UNSPOKEN.sub("\ufffd", f"{words} ({self.unit})" if self.unit else words)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A labelled horizontal line at `value`; coloured as `series` and only in `panel`, if given."""
-
-    value: float
-    label: str
-    series: Any = None
-    panel: Any = None
 
 
 def lines(

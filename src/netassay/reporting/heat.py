@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 import polars as pl
+from jaxtyping import Float64
 
 from netassay.errors import DataError
-from netassay.reporting.chart import Axis
+from netassay.reporting.axes import Axis
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL
 from netassay.reporting.trace import shown_names
 
@@ -143,3 +145,21 @@ def _short(value: float) -> str:
 
 def _plain(value: float | None) -> str:
     return "no value" if value is None else f"{value:.6g}"
+
+
+def clustered(values: Float64[np.ndarray, "rows columns"]) -> list[int]:
+    """An order of the rows that puts like profiles together: average linkage of 1 - r, leaves in the optimal order.
+
+    Rows that do not vary count as unlike all others. Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17 (2001).
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+
+    n = len(values)
+    if n < 3:
+        return list(range(n))
+    centred = values - values.mean(1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
+    distances = np.clip(1 - unit @ unit.T, 0, 2)[np.triu_indices(n, 1)]
+    tree = linkage(distances, "average")
+    return leaves_list(optimal_leaf_ordering(tree, distances)).tolist()

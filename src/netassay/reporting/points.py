@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.reporting.chart import Axis
-from netassay.reporting.theme import PALETTE, SHAPES
+from netassay.reporting.axes import Axis
+from netassay.reporting.theme import PALETTE, SHAPES, SOFT
+from netassay.reporting.trace import shown_names
 
 
 def scatter(
@@ -84,3 +86,98 @@ def _ends(rows: pl.DataFrame, lines: Mapping[str, tuple[float, float]]) -> pl.Da
         held = rows.filter(pl.col("series") == name)["x"].drop_nulls()
         ends += [(at, intercept + slope * at, name) for at in (held.min(), held.max()) if held.len()]  # type: ignore[operator]
     return pl.DataFrame(ends, schema={"x": pl.Float64, "y": pl.Float64, "series": pl.String}, orient="row")
+
+
+_HIGH = 24  # pixels a row
+
+
+def forest(
+    data: pl.DataFrame,
+    value: Axis | str,
+    row: Axis | str,
+    series: Axis | str | None = None,
+    panel: Axis | str | None = None,
+    *,
+    low: str = "low",
+    high: str = "high",
+    reference: float | None = None,
+    columns: int = 2,
+    width: int = 300,
+) -> alt.LayerChart | alt.FacetChart:
+    """One point a row with a bar from column `low` to column `high`, and a dashed line at `reference`.
+
+    Rows and panels are in the order in which they come; `series` tells points apart by colour and shape, up to six. A
+    null value leaves its row empty, a null end leaves out the bar. `width` is that of a panel. Raises DataError for a
+    column that is missing or not numeric, and for more than six series.
+    """
+    value, row = (Axis(axis) if isinstance(axis, str) else axis for axis in (value, row))
+    by = Axis(series) if isinstance(series, str) else series
+    group = Axis(panel) if isinstance(panel, str) else panel
+    for name in (value.column, low, high):
+        if name not in data.columns:
+            raise DataError(f"no column {name!r} to draw; the data has: {', '.join(data.columns)}")
+        if not (data[name].dtype.is_numeric() or data[name].dtype == pl.Null):
+            raise DataError(f"column {name!r} is of type {data[name].dtype}; a point stands for a number")
+    rows, kinds, panels = (shown_names(data, axis) for axis in (row, by, group))
+    if len(kinds) > len(SHAPES):
+        raise DataError(f"{len(kinds)} series of points; at most {len(SHAPES)} can be told apart")
+    drawn = pl.DataFrame(
+        {
+            "row": [rows[held] for held in data[row.column].to_list()],
+            "series": [kinds[held] for held in data[by.column].to_list()] if by else [""] * len(data),
+            "panel": [panels[held] for held in data[group.column].to_list()] if group else [""] * len(data),
+            "value": data[value.column].cast(pl.Float64), "low": data[low].cast(pl.Float64),
+            "high": data[high].cast(pl.Float64),
+        },
+        schema_overrides={"row": pl.String, "series": pl.String, "panel": pl.String},
+    ).filter(pl.col("value").is_finite())  # fmt: skip
+    rank = pl.col("panel").replace_strict(
+        list(panels.values()) or [""], range(max(1, len(panels))), default=0
+    )
+    layers = _layers(
+        drawn.with_columns(rank=rank, reference=pl.lit(reference)), value, by, list(rows.values()), kinds
+    )
+    sized = layers.properties(width=width, height=max(50, _HIGH * len(rows)))
+    if group is None:
+        return sized
+    order = alt.EncodingSortField("rank", op="min", order="ascending")
+    facet = alt.Facet("panel:N", title=None, sort=order, header=alt.Header(labelPadding=6))
+    return sized.facet(facet=facet, columns=columns).resolve_axis(x="independent")
+
+
+def _layers(
+    drawn: pl.DataFrame, value: Axis, by: Axis | None, rows: list[str], kinds: dict[Any, str]
+) -> alt.LayerChart:
+    scale: dict[str, Any] = {"type": "log"} if value.log else {"zero": False, "padding": 10}
+    if value.domain is not None:
+        scale |= {"domain": list(value.domain), "padding": 0, "clamp": True}
+    x = alt.X("value:Q", title=value.label, scale=alt.Scale(**scale), axis=alt.Axis(grid=True, tickCount=5))
+    y = alt.Y(
+        "row:N",
+        title=None,
+        scale=alt.Scale(domain=rows),
+        axis=alt.Axis(grid=False, labelLimit=260, labelOverlap=False, labelFlush=False),
+    )
+    colour: Any = alt.value(PALETTE[0])
+    shape: Any = alt.value(SHAPES[0])
+    if by is not None:
+        names = list(kinds.values())
+        legend = alt.Legend(title=by.label, columns=3) if len(names) > 1 else None
+        colour = alt.Color(
+            "series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend
+        )
+        shape = alt.Shape(
+            "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
+        )
+    base = alt.Chart(drawn)
+    numbers = {"value": value.label, "low": "from", "high": "to"}
+    tips = [alt.Tooltip(f"{field}:Q", title=title, format=".4g") for field, title in numbers.items()]
+    bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(strokeWidth=1.8)
+    points = base.mark_point(filled=True, size=70, opacity=1, stroke="white", strokeWidth=0.8)
+    line = base.mark_rule(color=SOFT, strokeDash=[4, 3], strokeWidth=1).encode(alt.X("mean(reference):Q"))
+    begin = alt.X("low:Q", title=value.label, scale=alt.Scale(**scale))
+    layers = [
+        bars.encode(begin, y, alt.X2("high:Q"), color=colour),
+        points.encode(x, y, color=colour, shape=shape, tooltip=[alt.Tooltip("row:N", title=" "), *tips]),
+    ]
+    return alt.LayerChart(layer=[line, *layers] if drawn["reference"].is_not_null().any() else layers)

@@ -12,7 +12,7 @@ import polars as pl
 from netassay.errors import DataError
 
 if TYPE_CHECKING:
-    from netassay.reporting.chart import Axis, Rule
+    from netassay.reporting.axes import Axis, Rule
 
 LINE_POINTS = 1_000
 """Points above which a line is thinned; twice what the widest chart can show side by side."""

@@ -1,6 +1,7 @@
 """What is on disk, and the only code that writes it: `Run` reads, `RunWriter` writes, `Store` holds many."""
 
-from netassay.runs.run import Run, State, run_id
+from netassay.runs.run import Run
+from netassay.runs.states import State, run_id
 from netassay.runs.store import Store
 from netassay.runs.verify import Problem
 from netassay.runs.writer import RunWriter

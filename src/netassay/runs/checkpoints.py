@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netassay.errors import RunDamaged, StoreError
-from netassay.runs import disk, tensors
+from netassay.runs import disk
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from netassay.training import Checkpoint
 
 FOLDER = "tensors"
@@ -36,7 +39,7 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
         if _row(connection, folder, step) == row:
             raise
         return load(connection, folder, step)
-    return Checkpoint(found, tensors.unpack(data), json.loads(facts))
+    return Checkpoint(found, unpack(data), json.loads(facts))
 
 
 def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[int, str, str, str] | None:
@@ -55,3 +58,29 @@ def _way_on(connection: sqlite3.Connection, damaged: int) -> str:
     start = max(older, default=0)
     kind = "the older checkpoint" if older else "the start"
     return f"restore it from a copy, or go on from {kind} with from_step={start}"
+
+
+def pack(tensors: Mapping[str, Tensor]) -> bytes:
+    """One safetensors file; tensors that share memory are written apart. StoreError for an unknown dtype."""
+    import torch
+    from safetensors.torch import save
+
+    # clones, because the format refuses views and shared memory
+    apart = {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    try:
+        return save(apart)
+    except KeyError as unknown:
+        odd = [name for name, tensor in apart.items() if tensor.dtype == unknown.args[0]]
+        raise StoreError(
+            f"tensor {odd or list(apart)} has dtype {unknown}, which safetensors cannot hold; "
+            "store it as view_as_real or another dtype"
+        ) from None
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    return load(data)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netassay.errors import ConfigError, RunDamaged, StoreError
 from netassay.runs import disk
-from netassay.runs.tensors import pack, unpack
+from netassay.runs.checkpoints import pack, unpack
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import RunDamaged, StoreError
 from netassay.runs import disk, folders, ledger, lock
+from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,39 +21,6 @@ if TYPE_CHECKING:
     from netassay.runs.verify import Problem
     from netassay.runs.writer import RunWriter
     from netassay.training import Checkpoint
-
-DIGITS = 12
-"""How many hex digits of the config's digest are in a run's id."""
-
-
-class State(StrEnum):
-    """Where a run stands. KILLED is never stored: it is a run that says running and whose lock is free."""
-
-    PLANNED = "planned"
-    RUNNING = "running"
-    INTERRUPTED = "interrupted"
-    FINISHED = "finished"
-    DIVERGED = "diverged"
-    FAILED = "failed"
-    KILLED = "killed"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing is left to compute."""
-        return self in (State.FINISHED, State.DIVERGED)
-
-
-def stored_state(folder: Path, status: ledger.Status) -> State:
-    """The state in a status row; RunDamaged for a word that no writer stores."""
-    try:
-        return State(status.state)
-    except ValueError as unknown:
-        raise RunDamaged(f"{folder / ledger.NAME}: is damaged ({unknown}); restore it from a copy") from None
-
-
-def run_id(study: str, digest: str) -> str:
-    """The id of the run of a config: its study and the beginning of its digest."""
-    return f"{disk.checked_name('study', study)}-{digest[:DIGITS]}"
 
 
 @dataclass(frozen=True)

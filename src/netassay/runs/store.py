@@ -219,6 +219,6 @@ def _same(stored: Any, wanted: Any) -> bool:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    from netassay.config import did_you_mean
+    from netassay.errors import did_you_mean
 
     return did_you_mean(word, known)

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
-from netassay.runs import checkpoints, disk, ledger, resumption, tensors
+from netassay.runs import checkpoints, disk, ledger, resumption
 from netassay.runs.lock import Lock
-from netassay.runs.run import State, stored_state
+from netassay.runs.states import State, stored_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +97,7 @@ class RunWriter:
             )
         facts = ledger.canonical(checkpoint.facts)
         with self._guarded(f"committing step {step}"):
-            data = tensors.pack(checkpoint.tensors)
+            data = checkpoints.pack(checkpoint.tensors)
             digest = disk.sha256(data)
             file = self._place(f"{checkpoints.FOLDER}/step-{step}.safetensors", digest, data)
             with self._transaction(self._buffer):

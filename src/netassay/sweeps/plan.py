@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from netassay.config import Config, did_you_mean, read
-from netassay.errors import ConfigError
+from netassay.config import Config, read
+from netassay.errors import ConfigError, did_you_mean
 from netassay.study import Study, find, names, performed
 
 MOST_RUNS = 1_000_000

@@ -9,6 +9,8 @@ from easy_atlas import SMALL, easy_atlas
 from memory import Memory
 
 from netassay import training
+from netassay.dna.network.losses import pearson_loss, pearson_rows
+from netassay.dna.network.predicting import predict
 from netassay.errors import ConfigError, DataError
 from netassay.nets import AITAC
 from netassay.performing import perform, summarise
@@ -17,9 +19,7 @@ from netassay.runs import Store
 from netassay.studies.aitac.assay import assay, trained
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.losses import pearson_loss, pearson_rows
 from netassay.studies.aitac.material import material
-from netassay.studies.aitac.predicting import predict
 
 
 @pytest.fixture(scope="module")

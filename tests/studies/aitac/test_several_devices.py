@@ -16,10 +16,10 @@ from netassay.errors import ConfigError, ExtraMissing, Interrupted, RunFailed
 from netassay.performing import perform
 from netassay.runs import State, Store
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.devices.leader import leading
+from netassay.studies.aitac.devices.shared_fit import part_of
 from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.leader import leading
 from netassay.studies.aitac.material import material
-from netassay.studies.aitac.shared_fit import part_of
 
 TWO = {**SMALL, "dropout": 0.2, "devices": 2}
 
@@ -42,7 +42,9 @@ def others():
         ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
     )
     return [
-        int(line.split()[0]) for line in found.stdout.splitlines() if "netassay.studies.aitac.rank" in line
+        int(line.split()[0])
+        for line in found.stdout.splitlines()
+        if "netassay.studies.aitac.devices.rank" in line
     ]
 
 
@@ -136,7 +138,7 @@ def test_a_lost_process_fails_the_run_which_goes_on_bit_for_bit(config, in_one_c
 
 
 def test_a_process_ends_with_its_leader():
-    words = [sys.executable, "-m", "netassay.studies.aitac.rank", "1", "1", "1"]
+    words = [sys.executable, "-m", "netassay.studies.aitac.devices.rank", "1", "1", "1"]
     left = subprocess.Popen(words, stdin=subprocess.PIPE)
     left.stdin.close()
     assert left.wait(30) == 1

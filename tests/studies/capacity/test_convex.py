@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from netassay.studies.capacity.contexts import contexts
+from netassay.corpus.context import contexts
+from netassay.corpus.target import targets
 from netassay.studies.capacity.convex import Convex, Newton
-from netassay.studies.capacity.targets import targets
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from cyclopts import App
 
 from netassay.cli import corpus
+from netassay.corpus import out_of_core
 from netassay.errors import ConfigError, DataError
-from netassay.studies.capacity import out_of_core
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from netassay.corpus.context import contexts
+from netassay.corpus.target import exact_loss, require_above_bound, targets
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.numerics.seeds import generator
 from netassay.studies.capacity import cross_entropy as fused
 from netassay.studies.capacity.assay import begin
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.contexts import contexts
 from netassay.studies.capacity.cross_entropy import cross_entropy
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.soap import BETAS, Soap
-from netassay.studies.capacity.targets import exact_loss, require_above_bound, targets
 from netassay.studies.capacity.widths import Next
 
 LINES = CapacityConfig(document="line", documents=40, length=6, width=8, try_steps=60)

@@ -6,15 +6,15 @@ import polars as pl
 import pytest
 
 from netassay import training
+from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
 from netassay.performing import perform, resume, summarise
 from netassay.reporting import Figure
 from netassay.runs import State
-from netassay.studies.capacity.assay import attempt_table, corpus_of
-from netassay.studies.capacity.bounds import experiment_parameters
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.fewest_pages import fit_table
+from netassay.studies.capacity.findings import attempt_table, corpus_of
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.pages import sections
 from netassay.sweeps import shipped
@@ -52,9 +52,9 @@ def test_a_run_says_what_it_found(runs):
 
 
 def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
+    from netassay.corpus.target import exact_loss
     from netassay.nets.decoder import ExperimentDecoder
     from netassay.numerics.seeds import generator
-    from netassay.studies.capacity.targets import exact_loss
 
     run = runs[0]
     best = attempt_table(run).filter("met").sort("width").row(0, named=True)

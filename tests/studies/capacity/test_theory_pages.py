@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 
+from netassay.capacity.injectivity import separations
+from netassay.capacity.rank import ranks
 from netassay.cli import main
+from netassay.corpus.context import contexts
 from netassay.runs.models import describe_model, load_model
-from netassay.studies.capacity.contexts import contexts
-from netassay.studies.capacity.injectivity import separations
-from netassay.studies.capacity.rank import ranks
 from netassay.studies.capacity.theory_pages import sections_of_theory
 
 DOCUMENTS = np.random.default_rng(2).integers(0, 6, (40, 5))

@@ -5,10 +5,10 @@ import torch
 from dense import dense_ggn, dense_hessian, rows
 from memory import Memory
 
+from netassay.curvature.thresholds import threshold
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.losses import mse
-from netassay.studies.edge.thresholds import threshold
 
 SMALL = EdgeConfig(examples=30, width=3, steps=4, curvature_every=4, step_size=0.3, dtype="float64",
                    tolerance=1e-8)  # fmt: skip

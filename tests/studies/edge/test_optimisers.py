@@ -6,15 +6,15 @@ import pytest
 import torch
 from memory import Memory
 
+from netassay.curvature.combined import Preconditioned
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.eigen import lanczos
+from netassay.curvature.thresholds import threshold
 from netassay.errors import ConfigError
-from netassay.numerics.combined import Preconditioned
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.eigen import lanczos
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import OPTIMISER_SETTINGS, EdgeConfig
 from netassay.studies.edge.losses import mse
 from netassay.studies.edge.optimisers import StochasticDescent, optimiser
-from netassay.studies.edge.thresholds import threshold
 
 SMALL = EdgeConfig(examples=40, width=3, steps=12, curvature_every=4, step_size=0.05, dtype="float64",
                    tolerance=1e-8)  # fmt: skip

@@ -1,9 +1,9 @@
 """How runs are told apart on the page."""
 
+from netassay.naming import told_apart
 from netassay.performing import perform
 from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.naming import told_apart
 from netassay.studies.edge.pages import sections
 
 SMALL = EdgeConfig(examples=20, width=2, depth=1, steps=1, curvature_every=1)

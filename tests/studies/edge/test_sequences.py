@@ -162,8 +162,8 @@ def test_aitac_has_the_published_proportions():
 
 def test_dna_is_one_hot_and_chr1_is_for_testing():
     pytest.importorskip("polars")
+    from netassay.dna.atlas.dhs4 import read_sites
     from netassay.errors import ExtraMissing
-    from netassay.formats.dhs4 import read_sites
 
     try:
         sites = read_sites()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,15 +10,17 @@ import torch
 from torch import Tensor
 
 from netassay import training
+from netassay.dna.network import evaluate
+from netassay.dna.network.classes import CLASSES
+from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.predicting import predict
 from netassay.numerics.seeds import generator
-from netassay.runs import Run, State, Store
-from netassay.studies.aitac import evaluate
+from netassay.runs import Run, State
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.devices.leader import leading
+from netassay.studies.aitac.findings import _told
 from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.leader import leading
-from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
-from netassay.studies.aitac.predicting import predict
 from netassay.studies.aitac.reduction import reduction
 from netassay.studies.aitac.weights import config_of as config_of
 from netassay.studies.aitac.weights import start_of
@@ -28,17 +29,6 @@ from netassay.studies.aitac.weights import trained as trained
 PROFILES = 3
 """Peaks of each class whose profile is shown."""
 
-_TOLD = (
-    "r_mean",
-    "r_median",
-    "r_weighted",
-    "share_above_075",
-    "cell_r_mean",
-    "accuracy",
-    "auroc",
-    "auprc",
-    "r_undefined",
-)
 _SETS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -109,34 +99,6 @@ def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
     }
 
 
-def summary(run: Run) -> dict[str, Any]:
-    """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
-    config = run.config
-    values: dict[str, Any] = {
-        "atlas": config["atlas"], "null_model": config["null"],
-        "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
-        "loss": _told(last.get(("loss", ""))), "validation_loss": _least(run),
-        "test_loss": _told(last.get(("test_loss", ""))),
-        "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
-    }  # fmt: skip
-    if config["null"] == "none":
-        values |= _against_nulls(run)
-    if "reduction" in run.tables():
-        values["reduction"] = run.table("reduction").to_dicts()
-    return values
-
-
-def null_runs(run: Run) -> dict[str, Run]:
-    """Finished null models of the same config in the same store, by kind."""
-    found = {}
-    for other in Store(run.folder.parent).runs():
-        same = other.study == run.study and {**other.config, "null": "none"} == {**run.config, "null": "none"}
-        if same and other.config["null"] != "none" and other.state is State.FINISHED:
-            found[other.config["null"]] = other
-    return found
-
-
 def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
     """Peaks in each class of r: count, share of all with a defined r, mean, spread (standard deviation), quartiles.
 
@@ -144,7 +106,7 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
     """
     known = peaks.drop_nulls("r")
     rows = []
-    for name in evaluate.CLASSES:
+    for name in CLASSES:
         r = known.filter(pl.col("class") == name)["r"]
         low, high = r.quantile(0.25, "linear"), r.quantile(0.75, "linear")
         rows.append({
@@ -154,35 +116,6 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
         })  # fmt: skip
     return pl.DataFrame(rows, schema_overrides={"share": pl.Float64, **dict.fromkeys(
         ("r mean", "r spread", "r lower quartile", "r upper quartile", "r IQR"), pl.Float64)})  # fmt: skip
-
-
-def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:
-    marks = {name: _told(last[(name, part)]) for name in _TOLD if (name, part) in last}
-    return marks or None
-
-
-def _against_nulls(run: Run) -> dict[str, Any]:
-    found = {kind: summary(other)["test"] for kind, other in null_runs(run).items()}
-    if found:
-        return {"null": found}
-    words = (
-        f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
-    )
-    return {"null": None, "null_note": words}
-
-
-def _least(run: Run) -> float | None:
-    """The validation loss of the best epoch so far."""
-    losses = [value for value in run.metrics("validation_loss")["value"].to_list() if math.isfinite(value)]
-    return min(losses, default=None)
-
-
-def _told(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
 
 
 def _column(values: Tensor) -> pl.Series:
@@ -210,7 +143,7 @@ def _profiles(data: Material, output: Tensor, observed: Tensor, peaks: pl.DataFr
     draws = generator(0, "profiles")
     scaled = evaluate.rescaled(output, observed)
     frames = []
-    for name in evaluate.CLASSES:
+    for name in CLASSES:
         here = torch.tensor(peaks["class"].eq_missing(name).arg_true().to_list(), dtype=torch.int64)
         chosen = here[torch.randperm(len(here), generator=draws)[:PROFILES]].tolist()
         frames += [_profile(data, name, peaks.row(i, named=True), observed[i], scaled[i]) for i in chosen]

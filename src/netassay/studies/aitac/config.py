@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from netassay.config import Config
-from netassay.studies.aitac.choices import SplitKind
+from netassay.dna.atlas.choices import SplitKind
 
 Null = Literal["none", "rows", "cells", "mononucleotide", "dinucleotide"]
 Strands = Literal["one", "augmented", "averaged"]

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netassay.dna.network.evaluate import scores
+from netassay.dna.network.losses import loss_named
+from netassay.dna.network.predicting import autocast, predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.evaluate import scores
-from netassay.studies.aitac.losses import loss_named
 from netassay.studies.aitac.material import Material
-from netassay.studies.aitac.predicting import autocast, predict
 from netassay.training import Metric
 
 _RISE = 0.2  # share of all steps in which a one-cycle step size rises

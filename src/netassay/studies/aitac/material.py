@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from netassay.dna.atlas import nulls
+from netassay.dna.atlas.atlas import Atlas, with_values
+from netassay.dna.atlas.named import find_atlas
+from netassay.dna.atlas.splits import Split
+from netassay.dna.network.losses import is_one_of_k
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
-from netassay.studies.aitac import nulls
-from netassay.studies.aitac.atlas import Atlas, find_atlas, with_values
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.losses import is_one_of_k
-from netassay.studies.aitac.splits import Split
 
 _SHUFFLED_AT_ONCE = 16_384
 _SHUFFLES = {"mononucleotide": nulls.shuffle_mononucleotides, "dinucleotide": nulls.shuffle_dinucleotides}
@@ -56,7 +57,7 @@ def material(config: AitacConfig) -> Material:
 def atlas_of(config: AitacConfig) -> Atlas:
     """The atlas that a config names, cut down to its number of peaks."""
     if config.atlas == "simulated" and config.peaks:
-        from netassay.studies.aitac.simulate import simulate_atlas
+        from netassay.dna.atlas.simulate import simulate_atlas
 
         return simulate_atlas(config.peaks)
     atlas = find_atlas(config.atlas)

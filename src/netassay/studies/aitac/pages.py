@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from netassay.dna.network.classes import CLASSES
 from netassay.reporting import Axis, Figure, Note, Section, Table, lines, small_multiples
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
-from netassay.studies.aitac.evaluate import CLASSES
-from netassay.studies.aitac.reduction import reductions
+from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {
     "none": "model",

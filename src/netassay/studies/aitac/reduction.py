@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from netassay.reporting import Figure, Section, Table
-from netassay.runs import Run
-from netassay.studies.aitac import figures
+from netassay.dna.network.evaluate import scores
+from netassay.dna.network.predicting import predict
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.evaluate import scores
 from netassay.studies.aitac.material import Material
-from netassay.studies.aitac.predicting import predict
 from netassay.studies.aitac.weights import Start
 
-_SHOWN = {
-    "r_mean": "r mean",
-    "r_median": "r median",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "accuracy": "accuracy",
-}
 WHOLE, CUT, TUNED = "whole network", "these filters, before training on", "these filters, trained on"
 
 
@@ -48,38 +37,3 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
         told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
         found.append({"network": name, "run": run, "filters": filters, **told})
     return pl.DataFrame(found, infer_schema_length=None)
-
-
-def reductions(runs: Sequence[Run], names: Mapping[Run, str]) -> list[Section]:
-    """A section on the reduced networks among `runs`; none if there are none."""
-    frames = [
-        run.table("reduction").select(
-            pl.lit(names[run]).alias("model"),
-            "network",
-            "filters",
-            *(key for key in _SHOWN if key in run.table("reduction").columns),
-        )
-        for run in runs
-        if "reduction" in run.tables()
-    ]
-    if not frames:
-        return []
-    table = pl.concat(frames, how="diagonal")
-    value, title = ("auroc", "mean AUROC") if "auroc" in table.columns else ("r_mean", "mean r over peaks")
-    shown = table.filter(pl.col(value).is_not_null())
-    text = (
-        "A reduced network keeps only chosen filters of a trained one, its first layer frozen. What it loses is what "
-        "the other filters held; as many filters drawn at random (random:N) tell how much any choice would lose."
-    )
-    figure = Figure(
-        "aitac-reduction", "Reduced networks", "Test score of the whole network, of the reduced one as it was cut out, "
-        "and after the layers behind the first were trained on.",
-        figures.dots(shown, value=value, title=title, row="model", colour="network"), shown,
-    )  # fmt: skip
-    formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
-    words = {key: word for key, word in _SHOWN.items() if key in table.columns}
-    scores_table = Table(
-        "aitac-reduction-scores", "Scores", "Of the test set.", table.rename(words),
-        formats={words[key]: form for key, form in formats.items()},
-    )  # fmt: skip
-    return [Section("Reduced networks", text, (figure, scores_table))]

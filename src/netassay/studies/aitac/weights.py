@@ -11,13 +11,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from netassay.dna.network.reduced import reduced_network
 from netassay.errors import ConfigError, DataError, ModelError, RunDamaged, StoreError
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import group_of, network
-from netassay.studies.aitac.interpret.reduced import reduced_network
 
 # the study whose runs tell which filters are reproducible, and the table in which they do
 _INTERPRETATION, _TABLE = "aitac-interpret", "reproducible_filters"

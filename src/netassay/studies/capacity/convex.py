@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from netassay.studies.capacity.targets import Targets
+from netassay.corpus.target import Targets
 
 MOST_PRODUCTS = 200
 FLATTEST = 1e-11

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from netassay.corpus.target import Targets, exact_loss, gathered
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.studies.capacity.convex import Convex, Newton
-from netassay.studies.capacity.targets import Targets, exact_loss, gathered
 from netassay.studies.capacity.trial import Whitening, layers
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netassay.studies.capacity.targets import Targets
+from netassay.corpus.target import Targets
 
 DEEPEST = -60.0
 """Logits are held at so many nats below their largest: exp(-60) is lost in a float32 sum, and further down exp would

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from netassay.corpus.context import Contexts, contexts
+from netassay.corpus.target import Targets, targets
 from netassay.errors import DataError
 from netassay.formats.corpus import read_corpus
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.contexts import Contexts, contexts
-from netassay.studies.capacity.targets import Targets, targets
 from netassay.studies.capacity.trial import IGNORED
 
 

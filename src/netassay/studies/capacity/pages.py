@@ -8,9 +8,9 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, heat_map, small_multiples
 from netassay.runs import Run
-from netassay.studies.capacity.assay import attempt_table, bound_table, corpus_of
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.fewest_pages import fewest
+from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
 MOST_PANELS = 6

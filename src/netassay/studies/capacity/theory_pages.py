@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import polars as pl
 
+from netassay.capacity.injectivity import Separation
+from netassay.capacity.rank import MeasuredRank
 from netassay.reporting import Axis, Figure, Note, Section, Table, small_multiples
-from netassay.studies.capacity.injectivity import Separation
-from netassay.studies.capacity.rank import MeasuredRank
 
 _MAPS = {"attention": "self-attention (Theorem 17)", "averaging": "averaging (Theorem 22)"}
 

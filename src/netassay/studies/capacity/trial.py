@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as mean_cross_entropy
 
+from netassay.corpus.target import Targets, exact_loss, gathered
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.studies.capacity.cross_entropy import cross_entropy
 from netassay.studies.capacity.soap import Soap
-from netassay.studies.capacity.targets import Targets, exact_loss, gathered
 
 Trained = Literal["all", "feed_forward", "output"]
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-import numpy as np
-import polars as pl
 import torch
 from torch import nn
 
 from netassay import training
+from netassay.curvature.central_flow import CentralFlow
+from netassay.curvature.flow import GradientFlow
+from netassay.curvature.following import Follower
+from netassay.curvature.thresholds import ADAPTIVE
 from netassay.numerics import devices
-from netassay.numerics.following import Follower
-from netassay.runs import Run, State
-from netassay.studies.edge.central_flow import CentralBeside, CentralFlow
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.datasets import load
 from netassay.studies.edge.descent import Descent
-from netassay.studies.edge.flow import FlowBeside, GradientFlow
+from netassay.studies.edge.findings import tables as tables
 from netassay.studies.edge.instruments import (
     Alignment,
     BatchSharpnessOf,
+    CentralBeside,
+    FlowBeside,
     GaussNewton,
     Instrument,
     Projections,
@@ -31,8 +32,6 @@ from netassay.studies.edge.instruments import (
 from netassay.studies.edge.losses import LOSSES
 from netassay.studies.edge.networks import network
 from netassay.studies.edge.optimisers import optimiser
-from netassay.studies.edge.phases import Phase, layer_phases, phases
-from netassay.studies.edge.thresholds import ADAPTIVE
 
 # a measurement is now and then, so its tolerance is kept whatever it costs, up to this bound on a matrix
 MOST_PRODUCTS = 200
@@ -106,43 +105,3 @@ def instruments(config: EdgeConfig, model: nn.Module, data: Data) -> list[Instru
         flow_between = CentralFlow(model, loss, batches, step_size=config.step_size, seed=config.seed)
         found.append(CentralBeside(flow_between))
     return found
-
-
-def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The table of phases, whole network first, then layer by layer."""
-    return {"phases": phase_table(run)}
-
-
-def phase_table(run: Run) -> pl.DataFrame:
-    """Phases found in a run's numbers, as far as they go; columns are the fields of `phases.Phase`."""
-    metrics = run.metrics()
-    ratios = metrics.filter(pl.col("name") == "edge_ratio")
-    diverged_at = run.step if run.state == State.DIVERGED else None
-    found = phases(
-        *_series(ratios, ""),
-        _series(metrics.filter(pl.col("name") == "loss"), "")[1],
-        diverged_at=diverged_at,
-    )
-    for part in ratios["part"].unique(maintain_order=True):
-        if part:
-            found += layer_phases(*_series(ratios, part), part=part)
-    return pl.DataFrame([phase._asdict() for phase in found], schema=get_type_hints(Phase))
-
-
-def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = metrics.filter(pl.col("part") == part).sort("step")
-    return rows["step"].to_numpy(), rows["value"].to_numpy()
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Phases and the last recorded numbers; None for what was never measured."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
-    return {
-        "phases": phase_table(run).to_dicts(),
-        "loss": last.get(("loss", "")),
-        "accuracy": last.get(("accuracy", "train")),
-        "test_loss": last.get(("test_loss", "")),
-        "test_accuracy": last.get(("accuracy", "test")),
-        "sharpness": last.get(("sharpness", "")),
-        "edge_ratio": last.get(("edge_ratio", "")),
-    }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netassay.errors import DataError, ExtraMissing
-from netassay.formats import arrays, cifar, idx
+from netassay.formats import arrays, images
 from netassay.numerics.seeds import generator
 from netassay.studies.edge.data import Data, Examples, chebyshev, digits, split
 from netassay.studies.edge.sequences import dhs4, text
@@ -94,14 +94,14 @@ def cifar_folder(folder: Path, examples: int, test_examples: int, *, dtype: torc
     """
     import numpy as np
 
-    x, y = cifar.read(folder / "data_batch_1.bin")
+    x, y = images.read_cifar(folder / "data_batch_1.bin")
     for i in range(2, 6):
         if len(y) < examples:
-            more = cifar.read(folder / f"data_batch_{i}.bin")
+            more = images.read_cifar(folder / f"data_batch_{i}.bin")
             x, y = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
     _enough(folder, len(y), examples)
     x, y = x[:examples], y[:examples]
-    tested, truths = cifar.read(folder / "test_batch.bin")
+    tested, truths = images.read_cifar(folder / "test_batch.bin")
     mean, spread = x.mean(axis=(0, 2, 3), keepdims=True), x.std(axis=(0, 2, 3), keepdims=True)
     if not spread.all():
         raise DataError(
@@ -146,8 +146,8 @@ def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.d
 
 
 def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    x = idx.read(idx.find(folder, f"{part}-images-idx3-ubyte"), dimensions=3)
-    y = idx.read(idx.find(folder, f"{part}-labels-idx1-ubyte"), dimensions=1)
+    x = images.read_idx(images.find_idx(folder, f"{part}-images-idx3-ubyte"), dimensions=3)
+    y = images.read_idx(images.find_idx(folder, f"{part}-labels-idx1-ubyte"), dimensions=1)
     if len(x) != len(y) or not len(x):
         raise DataError(
             f"{folder}: {part} has {len(x)} images and {len(y)} labels; the numbers must be equal, not 0"

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature.blocks import layer_blocks
+from netassay.curvature.combined import Preconditioned
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.following import Follower
+from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import NotFinite
-from netassay.numerics.blocks import layer_blocks
-from netassay.numerics.combined import Preconditioned
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.following import Follower
-from netassay.numerics.sharpness import Sharpness
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.instruments import Instrument, Look

@@ -15,18 +15,20 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from netassay.numerics.combined import Difference
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.density import Density, curvature_density
-from netassay.numerics.directions import alignment, batch_sharpness, directional, directional_sharpness
-from netassay.numerics.eigen import Eigenpairs
-from netassay.numerics.following import Follower
+from netassay.curvature.central_flow import CentralFlow
+from netassay.curvature.combined import Difference
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.density import Density, curvature_density
+from netassay.curvature.directions import alignment, batch_sharpness, directional, directional_sharpness
+from netassay.curvature.eigen import Eigenpairs
+from netassay.curvature.flow import GradientFlow
+from netassay.curvature.following import Follower
+from netassay.curvature.hutchinson import Trace, curvature_trace
+from netassay.curvature.largest_curvature import Sharpness
 from netassay.numerics.seeds import generator
-from netassay.numerics.sharpness import Sharpness
-from netassay.numerics.trace import Trace, curvature_trace
 from netassay.studies.edge.data import Examples
 from netassay.studies.edge.losses import Loss
-from netassay.studies.edge.quantities import Layers
+from netassay.studies.edge.quantities import Layers, norms
 from netassay.training import Metric
 
 
@@ -209,3 +211,70 @@ def project(vector: Tensor, count: int) -> list[float]:
         float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5
         for _ in range(count)
     ]
+
+
+class FlowBeside:
+    """Gradient flow beside a descent: where it is at the time that the descent has reached, and how far apart."""
+
+    name = "flow"
+
+    def __init__(self, flow: GradientFlow, step_time: float) -> None:
+        """`step_time` is how far the flow goes during one step: eta, with momentum b eta / (1 - b)."""
+        self.flow, self.step_time = flow, step_time
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        self.flow.advance(look.step * self.step_time)
+        seen = self.flow.look()
+        apart = {
+            name: p.detach() - self.flow.parameters[name].detach()
+            for name, p in look.model.named_parameters()
+            if p.requires_grad
+        }
+        values: dict[Metric, float] = {
+            ("flow_loss", ""): seen.loss,
+            ("flow_steps", ""): float(self.flow.steps),
+        }
+        matrices: dict[str, Sharpness | Eigenpairs] = {"": seen, **seen.blocks}
+        for part, pairs in matrices.items():
+            values[("flow_sharpness", part)] = float(pairs.values[0])
+            values[("flow_sharpness_error", part)] = float(pairs.errors[0])
+        return values | norms("flow_distance", apart, look.layers)
+
+    def state(self) -> Mapping[str, Tensor]:
+        return self.flow.state()
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        self.flow.load(tensors)
+
+
+class CentralBeside:
+    """The central flow beside gradient descent, and how far the descent is from it."""
+
+    name = "central_flow"
+
+    def __init__(self, flow: CentralFlow) -> None:
+        self.flow = flow
+
+    def read(self, look: Look) -> Mapping[Metric, float]:
+        self.flow.advance(look.step)
+        seen = self.flow.look()
+        apart = [
+            (p.detach() - self.flow.parameters[name].detach()).double().square().sum()
+            for name, p in look.model.named_parameters()
+            if p.requires_grad
+        ]
+        return {
+            ("central_loss", ""): seen.predicted_loss,
+            ("central_point_loss", ""): seen.loss,
+            ("central_sharpness", ""): float(seen.values[0]),
+            ("central_sharpness_error", ""): float(seen.errors[0]),
+            ("central_unstable", ""): float((seen.covariance.diagonal() > 0).sum()),
+            ("central_deviation", ""): seen.variance**0.5,
+            ("central_distance", ""): float(torch.stack(apart).sum().sqrt()),
+        }
+
+    def state(self) -> Mapping[str, Tensor]:
+        return self.flow.state()
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        self.flow.load(tensors)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netassay.curvature.thresholds import threshold
 from netassay.numerics.seeds import generator
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.thresholds import threshold
 
 Vector = Mapping[str, Tensor]
 """Parameter name -> tensor of its shape."""

@@ -8,10 +8,10 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from netassay.naming import Names, told_apart, value
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.assay import phase_table
-from netassay.studies.edge.naming import Names, told_apart, value
+from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.quantity_pages import limit, quantities
 
 _MOST_SERIES = 42

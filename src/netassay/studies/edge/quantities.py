@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from netassay.numerics.eigen import Eigenpairs
-from netassay.numerics.sharpness import Sharpness
+from netassay.curvature.eigen import Eigenpairs
+from netassay.curvature.largest_curvature import Sharpness
 from netassay.studies.edge.data import Examples
 from netassay.studies.edge.losses import Loss, accuracy
 from netassay.training import Metric

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import altair as alt
 import polars as pl
 
+from netassay.curvature.thresholds import ADAPTIVE, threshold
 from netassay.reporting import Axis, Figure, Rule, Section, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.config import OPTIMISER_SETTINGS
-from netassay.studies.edge.thresholds import ADAPTIVE, threshold
 
 _WINDOW = 25  # steps before and after, over which the loss of a descent is averaged beside the central flow
 _LEAST_WEIGHT = 1e-9  # what a random vector sees of a single eigenvalue among ten million is above it

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import torch
 
+from netassay.dna.atlas.dhs4 import CELL_TYPES, LENGTH, read_sites
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.formats.corpus import TOPICS, read_in_parts
-from netassay.formats.dhs4 import CELL_TYPES, LENGTH, read_sites
 from netassay.formats.documents import Documents
 from netassay.formats.text import Unit
 from netassay.numerics.seeds import generator

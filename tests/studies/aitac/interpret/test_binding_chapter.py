@@ -17,6 +17,7 @@ from netassay.runs import Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.chapters import binding
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.sections import drawing
 from netassay.studies.aitac.interpret.subject import Subject
 
 
@@ -83,7 +84,7 @@ def test_what_tells_cell_types_apart_tells_nothing_within_them(store, fasta, tmp
     assert facts["file"] == "chip.fa.gz"
     assert set(made["predictors"]["group"]) >= {"within cell types", "all peaks", "d"}
     assert len(made["filters"]) == 12
-    section = binding.section(made, config)
+    section = drawing("binding").section(made, config)
     page = write_page(
         tmp_path / "page.html", title="t", subtitle="", sections=[section], facts={}
     ).read_text()
@@ -96,7 +97,7 @@ def test_without_a_factor_filters_are_compared_and_no_motif(store, fasta):
     assert made["predictors"]["predictor"].unique().to_list() == ["GC content"]
     assert not made["differences"].height
     assert not made["filters"]["like the factor"].any()
-    notes = [item.text for item in binding.section(made, config).items if isinstance(item, Note)]
+    notes = [item.text for item in drawing("binding").section(made, config).items if isinstance(item, Note)]
     assert any("--chip-factor" in text for text in notes)
 
 
@@ -131,7 +132,7 @@ def test_regions_that_mark_no_more_than_moved_ones_are_doubted(store, tmp_path):
     bed = tmp_path / "chip.bed"
     bed.write_text("chr1\t0\t20\nchr1\t100000\t103000\n")
     made, config = tables(store, chip=str(bed))
-    notes = [item.text for item in binding.section(made, config).items if isinstance(item, Note)]
+    notes = [item.text for item in drawing("binding").section(made, config).items if isinstance(item, Note)]
     assert any("another assembly" in text for text in notes)
 
 

@@ -16,6 +16,7 @@ from netassay.reporting.export import vega_lite
 from netassay.studies.aitac.interpret.chapters import influence as influence_chapter
 from netassay.studies.aitac.interpret.chapters import pairs as pairs_chapter
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.sections import drawing
 
 CONFIG = InterpretConfig(permutations=50, pair_factors=4, scanned_pairs=1, backgrounds=3)
 TYPES, LINEAGES = ("B.1", "B.2", "T.1"), ("B", "B", "T")
@@ -74,7 +75,7 @@ def test_tables_of_influence_are_what_the_science_gives(tmp_path):
     assert outputs["influence"].to_list() == pytest.approx(want.by_output[0].tolist())
     assert outputs["lineage"].to_list() == list(LINEAGES)
     assert made["filters"]["factor"].to_list() == ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", None, None, None]
-    section = influence_chapter.section(made, CONFIG)
+    section = drawing("influence").section(made, CONFIG)
     assert drawn(section) == ["aitac-influence-null", "aitac-influence-map", "aitac-influence-lineages"]
     page = write_page(tmp_path / "page.html", title="x", sections=[section]).read_text()
     assert "<b>CTCF" not in page
@@ -102,7 +103,7 @@ def test_pairs_of_the_most_influential_factors_are_tested_and_planted():
     assert made["pairs"].height == 6 * 2
     assert made["pairs"]["p"].drop_nulls().is_between(1 / 51, 1).all()
     assert made["spacing"]["orientation"].unique(maintain_order=True).to_list() == ["++", "+-", "-+", "--"]
-    section = pairs_chapter.section(made, CONFIG)
+    section = drawing("pairs").section(made, CONFIG)
     assert drawn(section) == ["aitac-pairs-network", "aitac-pairs-distance"]
 
 
@@ -121,8 +122,8 @@ def test_a_simulated_atlas_names_what_it_planted_and_says_so():
     pairs = pairs_chapter.tables(subject, config)
     assert {*pairs["spacing"]["first"], *pairs["spacing"]["second"]} == {"PAX5", "EBF1"}
     assert pairs["spacing"]["planted"].unique().to_list() == [20.0]
-    for chapter, tables in ((influence_chapter, made), (pairs_chapter, pairs)):
-        section = chapter.section(tables, config)
+    for name, tables in (("influence", made), ("pairs", pairs)):
+        section = drawing(name).section(tables, config)
         assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in section.items)
         drawn(section)
 

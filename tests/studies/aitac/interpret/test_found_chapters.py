@@ -6,6 +6,11 @@ import polars as pl
 import pytest
 import torch
 
+from netassay.dna.atlas.simulate import simulate_atlas
+from netassay.dna.motifs.filters import filter_motifs
+from netassay.dna.motifs.match import match_motifs
+from netassay.dna.motifs.matrices import cluster_motifs_of
+from netassay.dna.motifs.truth import planted_motifs
 from netassay.errors import DataError
 from netassay.interpreting import interpret
 from netassay.nets import AITAC
@@ -17,10 +22,7 @@ from netassay.runs import State
 from netassay.studies.aitac.config import AitacConfig, tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.match import match_motifs
-from netassay.studies.aitac.interpret.motifs import filter_motifs
-from netassay.studies.aitac.interpret.recovery import planted_motifs
-from netassay.studies.aitac.simulate import simulate_atlas
+from netassay.studies.aitac.interpret.sections import drawing
 from netassay.studies.aitac.weights import reduced_config
 
 PEAKS = 400
@@ -85,9 +87,9 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
     assert made["members"].filter(pl.col("cluster") == 0)["run"].n_unique() == 3
     numbers = dict(made["numbers"].iter_rows())
     assert (numbers["reproducible"], numbers["clusters held"], numbers["needed"]) == (2, 2, 2)
-    again = reproducible.cluster_motifs_of(made["clusters"], made["matrices"])
+    again = cluster_motifs_of(made["clusters"], made["matrices"])
     assert again.consensus == tuple(made["clusters"]["consensus"])
-    page = reproducible.section(made, config)
+    page = drawing("reproducible").section(made, config)
     assert "2 of 5 filters" in page.text
     assert {item.name for item in page.items if isinstance(item, Figure)} >= {"aitac-reproduced"}
     subject.found |= {("reproducible", name): table for name, table in made.items()}
@@ -107,7 +109,7 @@ def test_recovery_by_one_run_and_by_several(subject):
     assert set(made["tested"].select("first", "second").unique().rows()) == {
         ("Spi1", "IRF8"), ("Spi1", "EBF1"), ("IRF8", "EBF1"),
     }  # fmt: skip
-    page = recovery.section(made, config)
+    page = drawing("recovery").section(made, config)
     assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in page.items)
     assert "2 of 16 planted motifs" in page.text
 
@@ -119,7 +121,7 @@ def test_one_run_alone(atlas):
     made = recovery.tables(alone, InterpretConfig())
     assert made["factors"]["by"].unique().to_list() == ["one run"]
     assert made["tested"].height == 0
-    assert "1 of 16" in recovery.section(made, InterpretConfig()).text
+    assert "1 of 16" in drawing("recovery").section(made, InterpretConfig()).text
 
 
 def test_an_atlas_without_truth_leaves_a_sentence():

@@ -17,7 +17,7 @@ from netassay.presenting import report
 from netassay.reporting import Note, Section
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac.config import tiny
-from netassay.studies.aitac.interpret import chapters
+from netassay.studies.aitac.interpret import chapters, choices, sections
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,12 @@ def made(monkeypatch):
     def section(tables, config):
         return Section("Made", "", (Note(f"sum {next(iter(tables.values()))[0, 0]}"),))
 
-    for function, needs in ((first, ()), (second, ("first",)), (broken, ())):
-        module = ModuleType(function.__name__)
-        module.NEEDS, module.tables, module.section = needs, function, section
-        monkeypatch.setitem(sys.modules, f"{chapters.__name__}.{function.__name__}", module)
-    monkeypatch.setattr(chapters, "CHAPTERS", ("first", "broken", "second"))
+    for function in (first, second, broken):
+        making, drawing = ModuleType(function.__name__), ModuleType(function.__name__)
+        making.tables, drawing.section = function, section
+        monkeypatch.setitem(sys.modules, f"{chapters.__name__}.{function.__name__}", making)
+        monkeypatch.setitem(sys.modules, f"{sections.__name__}.{function.__name__}", drawing)
+    monkeypatch.setattr(choices, "CHAPTERS", {"first": (), "broken": (), "second": ("first",)})
     return calls
 
 

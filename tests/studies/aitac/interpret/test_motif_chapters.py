@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 import torch
 
+from netassay.dna.motifs.matrices import motifs_of_table
+from netassay.dna.network.layers import activations
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.meme import read_meme, write_meme
@@ -16,8 +18,8 @@ from netassay.reporting import Figure, Note, Table, write_page
 from netassay.studies.aitac.interpret.chapters import motifs as first_chapter
 from netassay.studies.aitac.interpret.chapters import second_layer
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.layers import activations
-from netassay.studies.aitac.interpret.motif_tables import motifs_of_table
+from netassay.studies.aitac.interpret.findings import layer_motifs
+from netassay.studies.aitac.interpret.sections import drawing
 from netassay.studies.aitac.interpret.subject import Subject
 
 KNOWN = ("MA0080.7", "MA0114.5", "MA0036.4", "MA0050.4")
@@ -90,7 +92,7 @@ def test_filters_are_named_after_what_they_look_for(tables):
 
 def test_motifs_come_back_from_tables_and_go_to_a_file(tables, tmp_path):
     subject = Made()
-    made = first_chapter.motifs_of(tables)
+    made = layer_motifs(tables)
     assert made.names == subject.motifs.names[:4]
     assert torch.equal(made.counts, subject.motifs.counts[:4, :, : made.counts.shape[2]])
     assert made.titles == ("Spi1", "HNF4A", "GATA2", "Irf1")
@@ -104,7 +106,7 @@ def test_motifs_come_back_from_tables_and_go_to_a_file(tables, tmp_path):
 
 
 def test_the_section_from_the_tables_alone(tables, tmp_path):
-    section = first_chapter.section(tables, CONFIG)
+    section = drawing("motifs").section(tables, CONFIG)
     words = [item.text for item in section.items if isinstance(item, Note)]
     assert any(text.startswith("SIMULATED DATA") for text in words)
     assert any("2 of 6 are active nowhere and have no motif: filter_4, filter_5." in text for text in words)
@@ -124,7 +126,7 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
     none = {**tables, "filters": tables["filters"].with_columns(q=pl.lit(1.0))}
     assert any(
         "None of the filters" in item.text
-        for item in first_chapter.section(none, CONFIG).items
+        for item in drawing("motifs").section(none, CONFIG).items
         if isinstance(item, Note)
     )
 
@@ -132,7 +134,7 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
 def test_the_second_layer(tmp_path):
     made = second_layer.tables(Made(), CONFIG)
     assert dict(made["facts"].iter_rows())["width"] == "51"
-    section = second_layer.section(made, CONFIG)
+    section = drawing("second_layer").section(made, CONFIG)
     assert "sees 51 bases" in section.text
     assert {item.name.rpartition("-")[0] for item in section.items if not isinstance(item, Note)} == {
         "aitac-second-layer"

@@ -8,6 +8,7 @@ import torch
 from easy_atlas import MOTIFS, SMALL, easy_atlas
 
 from netassay.cli import main
+from netassay.dna.influence.singles import influence
 from netassay.errors import ConfigError, DataError, Interrupted
 from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
@@ -16,10 +17,8 @@ from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.influence import influence
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.studies.aitac.transfer.assay import BASELINE, MAP, ROWS, TRANSFER
-from netassay.studies.aitac.transfer.ranks import CHANGE, LOSS, NULL, OTHER
+from netassay.studies.aitac.transfer.findings import BASELINE, CHANGE, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
 
 SAME = [(name, name) for name in "abcd"]
 

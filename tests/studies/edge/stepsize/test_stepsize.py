@@ -8,18 +8,17 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
+from netassay.curvature.flow import gradient_flow
 from netassay.errors import ConfigError
 from netassay.performing import perform, summarise
 from netassay.studies.edge.data import Examples
 from netassay.studies.edge.datasets import load
-from netassay.studies.edge.flow import gradient_flow
 from netassay.studies.edge.losses import LOSSES, constant_loss
 from netassay.studies.edge.networks import network
 from netassay.studies.edge.stepsize import pages
-from netassay.studies.edge.stepsize.agreement import agreement
-from netassay.studies.edge.stepsize.assay import largest, trials
 from netassay.studies.edge.stepsize.config import StepSizeConfig, tiny
 from netassay.studies.edge.stepsize.descents import BATCHED_UP_TO, descend, together
+from netassay.studies.edge.stepsize.findings import agreement, largest, trials
 from netassay.studies.edge.stepsize.predictors import sharpest_on_flow
 from netassay.studies.edge.stepsize.search import Outcome
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from netassay.errors import DataError, NetassayError
 from netassay.formats.jaspar import GROUPS
 from netassay.runs import Run, RunWriter, Store
-from netassay.studies.aitac.interpret.chapters import chapter, chosen
+from netassay.studies.aitac.interpret.chapters import chapter
+from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, _keys, chapter_tables
+from netassay.studies.aitac.interpret.findings import tables as tables
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.training import Checkpoint, Metric, Outcome, Result
-
-NOTE = "note"
-"""Table of a chapter that could not be made: one sentence."""
-
-SUBJECT = "subject"
-"""Table of what is interpreted: keys atlas and null, as the run was trained."""
 
 
 def assay(
@@ -74,26 +70,6 @@ def assay(
     return Result(Outcome.FINISHED, len(names))
 
 
-def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside those that were kept on the way."""
-    return {}
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """What was interpreted, and the tables of each chapter, or why there are none."""
-    names = chosen(run.config["only"])
-    return {
-        "interprets": run.config["run"],
-        "peers": [name for name in run.config["peers"].split(",") if name],
-        "chapters": {name: _told(chapter_tables(run, name)) for name in names},
-    }
-
-
-def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
-    """The tables of a chapter by their names within it; empty where it was not made yet."""
-    return {key.removeprefix(f"{name}_"): run.table(key) for key in _keys(run, name)}
-
-
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:
     """Files outside the store that it reads: of ChIP-seq, and of known motifs where no group is named."""
     named = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
@@ -116,12 +92,6 @@ def files_digest(config: InterpretConfig) -> str:
     return found.hexdigest()
 
 
-def _keys(run: Run, name: str) -> list[str]:
-    """Names of the tables of a chapter in its run."""
-    others = tuple(f"{o}_" for o in chosen("") if o != name and o.startswith(f"{name}_"))
-    return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]
-
-
 def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     try:
         return chapter(name).tables(subject, config)
@@ -131,9 +101,3 @@ def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.
 
 def _remember(subject: Subject, name: str, made: Mapping[str, pl.DataFrame]) -> None:
     subject.found |= {(name, table): frame for table, frame in made.items() if table != NOTE}
-
-
-def _told(made: Mapping[str, pl.DataFrame]) -> Any:
-    if NOTE in made:
-        return made[NOTE]["text"][0]
-    return {table: frame.height for table, frame in made.items()} or None

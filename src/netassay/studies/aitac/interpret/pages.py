@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from netassay.reporting import Note, Section
 from netassay.runs import Run, State
-from netassay.studies.aitac.interpret.assay import NOTE, SUBJECT, chapter_tables
-from netassay.studies.aitac.interpret.chapters import chapter, chosen
+from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables
+from netassay.studies.aitac.interpret.sections import drawing
 
 _NULLS = {
     "rows": "heights permuted over the peaks",
@@ -41,6 +42,6 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
             title = name.replace("_", " ").capitalize()
             found.append(Section(title, items=(Note(made[NOTE]["text"][0], "warning"),)))
         elif made:
-            section = chapter(name).section(made, config)
+            section = drawing(name).section(made, config)
             found.append(section.numbered(number, run.id) if several else section)
     return found

@@ -10,6 +10,12 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from netassay.dna.influence.factors import matched_names
+from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predicted
+from netassay.dna.motifs.match import Matches, match_motifs
+from netassay.dna.motifs.truth import matched_filters
+from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
@@ -17,15 +23,11 @@ from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
+from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
-from netassay.runs.tensors import pack
 from netassay.studies.aitac.assay import config_of, trained
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.match import Matches, match_motifs
-from netassay.studies.aitac.interpret.motifs import FilterMotifs, filter_motifs, well_predicted
-from netassay.studies.aitac.losses import pearson_rows
 from netassay.studies.aitac.material import Material, material
-from netassay.studies.aitac.predicting import predict
 
 
 class Subject:
@@ -189,3 +191,12 @@ def _check_peers(runs: list[Run], digest: str) -> None:
                 f"run {run.id} was trained on another atlas than {runs[0].config['atlas']!r} is now; interpret "
                 "it with the atlas that it was trained on, and with peers of the same atlas"
             )
+
+
+def filter_names(subject: Subject, q: float) -> dict[int, str]:
+    """The factor of each filter that has one: its best match in the database, with a q-value below `q`; in a simulated
+    atlas the planted motif that it matches (`matched_filters`)."""
+    if not subject.truth:
+        return matched_names(subject.matches.best(), q)
+    held = matched_filters(subject.motifs, subject.truth)
+    return {i: name for name, filters in held.items() for i in filters}

@@ -11,27 +11,22 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from netassay.dna.agreement import species
+from netassay.dna.atlas.atlas import Atlas
+from netassay.dna.atlas.named import find_atlas
+from netassay.dna.network import evaluate
+from netassay.dna.network.losses import is_one_of_k, pearson_rows
+from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
-from netassay.runs import Run, RunWriter, Store
-from netassay.studies.aitac import evaluate
-from netassay.studies.aitac.atlas import Atlas, find_atlas
-from netassay.studies.aitac.interpret import species
+from netassay.runs import RunWriter, Store
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.studies.aitac.losses import is_one_of_k, pearson_rows
-from netassay.studies.aitac.predicting import predict
 from netassay.studies.aitac.transfer.config import TransferConfig
+from netassay.studies.aitac.transfer.findings import BASELINE, MAP, ROWS, TRANSFER
+from netassay.studies.aitac.transfer.findings import tables as tables
 from netassay.studies.aitac.transfer.ranks import rank_tables
 from netassay.training import Checkpoint, Metric, Outcome, Result
-
-TRANSFER, ROWS, MAP, BASELINE = (
-    "transfer",
-    "null: permuted rows",
-    "null: permuted map",
-    "baseline: column means",
-)
-"""What is scored: the network; on heights of other peaks; under other maps; the mean of each cell type everywhere."""
 
 _PARTS = ("scores", "ranks")
 
@@ -69,23 +64,6 @@ def assay(
         watch(step, values)
         recorder.commit(Checkpoint(step + 1, {}, facts))
     return Result(Outcome.FINISHED, len(_PARTS))
-
-
-def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside those that were kept on the way."""
-    return {}
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """The scores beside their nulls, and how far the ranks of filters and factors agree."""
-    held = run.tables()
-    scores = run.table("scores").filter(pl.col("score") == "r_mean") if "scores" in held else None
-    return {
-        "transfers": run.config["run"],
-        "atlas": run.config["atlas"],
-        "r_mean": None if scores is None else {row["model"]: row["value"] for row in scores.to_dicts()},
-        "ranks": run.table("agreement").to_dicts() if "agreement" in held else None,
-    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,18 @@ import polars as pl
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, scatter
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
-from netassay.studies.aitac.transfer.assay import BASELINE, MAP, ROWS, TRANSFER
-from netassay.studies.aitac.transfer.ranks import CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
+from netassay.studies.aitac.transfer.findings import (
+    BASELINE,
+    CHANGE,
+    FACTORS,
+    FILTERS,
+    LOSS,
+    MAP,
+    NULL,
+    OTHER,
+    ROWS,
+    TRANSFER,
+)
 
 _NULLS = (
     "Permuted rows: the same predictions against the heights of other peaks. Permuted map: under maps in which no cell "

@@ -9,24 +9,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from netassay.dna.agreement import species
+from netassay.dna.agreement.species import CellTypeMap
+from netassay.dna.atlas.nulls import shuffle_dinucleotides
+from netassay.dna.influence.factors import joined
+from netassay.dna.influence.singles import Influence, influence
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
-from netassay.studies.aitac.interpret import species
-from netassay.studies.aitac.interpret.hierarchy import joined
-from netassay.studies.aitac.interpret.influence import Influence, influence
-from netassay.studies.aitac.interpret.naming import filter_names
-from netassay.studies.aitac.interpret.species import CellTypeMap
-from netassay.studies.aitac.interpret.subject import Subject
-from netassay.studies.aitac.nulls import shuffle_dinucleotides
+from netassay.studies.aitac.interpret.subject import Subject, filter_names
 from netassay.studies.aitac.transfer.config import TransferConfig
-
-LOSS, CHANGE = "loss of r", "change of predictions"
-"""Measures of influence: mean fall of r without the filter; mean squared change of the predictions."""
-
-OTHER, NULL = "other atlas", "null"
-"""What the influence in the network's own atlas is compared with."""
-
-FILTERS, FACTORS = "filters", "factors"
+from netassay.studies.aitac.transfer.findings import CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
 
 
 def rank_tables(

@@ -9,8 +9,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.runs import Run
-from netassay.studies.edge.stepsize.agreement import PREDICTORS, agreement
-from netassay.studies.edge.stepsize.assay import largest
+from netassay.studies.edge.stepsize.findings import PREDICTORS, agreement, largest
 
 _NAMES = {"by_start": "2/λ₀", "by_flow": "2/max λ on the flow"}
 _NOT_ARCHITECTURE = ("seed", "seeds")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from netassay.numerics.following import Follower
-from netassay.numerics.forward import Batches, Loss
-from netassay.studies.edge.flow import LOOK_STEPS, GradientFlow
+from netassay.curvature.flow import LOOK_STEPS, GradientFlow
+from netassay.curvature.following import Follower
+from netassay.curvature.forward import Batches, Loss
 
 
 class Sharpest(NamedTuple):

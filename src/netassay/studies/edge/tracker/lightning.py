@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netassay.curvature.forward import Batches, Loss
 from netassay.errors import ExtraMissing, ModelError
-from netassay.numerics.forward import Batches, Loss
 from netassay.studies.edge.tracker.tracker import SharpnessTracker
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature.thresholds import threshold
 from netassay.errors import ModelError
-from netassay.studies.edge.thresholds import threshold
 
 
 @dataclass(frozen=True)

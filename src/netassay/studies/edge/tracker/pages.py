@@ -8,7 +8,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.tracker.assay import summary
+from netassay.studies.edge.tracker.findings import summary
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:

@@ -19,14 +19,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature.blocks import Blocks, resolve_blocks, trainable_parameters
+from netassay.curvature.combined import Preconditioned
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.following import Follower
+from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import ConfigError, NetassayError
 from netassay.numerics import devices
-from netassay.numerics.blocks import Blocks, resolve_blocks, trainable_parameters
-from netassay.numerics.combined import Preconditioned
-from netassay.numerics.curvature import Curvature
-from netassay.numerics.following import Follower
-from netassay.numerics.forward import Batches, Loss
-from netassay.numerics.sharpness import Sharpness
 from netassay.runs import Run, State
 from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities

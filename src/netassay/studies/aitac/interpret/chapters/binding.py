@@ -10,25 +10,21 @@ import numpy as np
 import polars as pl
 import torch
 
+from netassay.dna.agreement import binding, overlap, ranking
+from netassay.dna.agreement.overlap import Overlap
+from netassay.dna.influence.ablation import Ablation
+from netassay.dna.influence.singles import Influence, influence_of
+from netassay.dna.motifs.discoveries import q_values_by_row
+from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.reproducibility import permuted
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
 from netassay.formats.intervals import guess_form, read_intervals
-from netassay.formats.streams import blocks
-from netassay.reporting import Section
-from netassay.studies.aitac.interpret import binding, overlap, ranking
-from netassay.studies.aitac.interpret.ablation import Ablation
-from netassay.studies.aitac.interpret.binding_section import binding_section
+from netassay.formats.text import blocks
 from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.discoveries import q_values_by_row
-from netassay.studies.aitac.interpret.influence import Influence, influence_of
-from netassay.studies.aitac.interpret.likeness import likeness
-from netassay.studies.aitac.interpret.overlap import Overlap
-from netassay.studies.aitac.interpret.reproduced import permuted
 from netassay.studies.aitac.interpret.subject import Subject
-
-NEEDS: tuple[str, ...] = ()
 
 WITHIN, ALL = "within cell types", "all peaks"
 """Groups of peaks beside the single cell types: compared each within its own, and all with all."""
@@ -63,11 +59,6 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     made["curves"] = _curves(scores, marked, strata)
     made["facts"] = pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})
     return made
-
-
-def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    """What is marked; influence beside motif score, activation and GC content; single filters."""
-    return binding_section(tables, config)
 
 
 def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:

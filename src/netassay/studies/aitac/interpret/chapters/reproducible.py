@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
-from netassay.formats.motifs import Motifs
-from netassay.reporting import Figure, Note, Section, Table
-from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.match import LEAST_COLUMNS
-from netassay.studies.aitac.interpret.motifs import filter_motifs
-from netassay.studies.aitac.interpret.reproduced import (
+from netassay.dna.motifs.filters import filter_motifs
+from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrix_table
+from netassay.dna.motifs.reproducibility import (
     Clusters,
     Reproduced,
     cluster_motifs,
@@ -19,11 +14,9 @@ from netassay.studies.aitac.interpret.reproduced import (
     permuted,
     reproducible_filters,
 )
+from netassay.formats.motifs import Motifs
+from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
-
-NEEDS: tuple[str, ...] = ()
-_LOGOS = 24  # clusters that are drawn
-_REAL, _NULL = "filters", "columns permuted"
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
@@ -40,7 +33,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "permuted": _with_ids(found.permuted, subject.runs),
         "clusters": _named(_cluster_table(clusters, config.reproducible_share), clusters.motifs, subject),
         "members": _with_ids(clusters.members, subject.runs),
-        "matrices": matrix_table(clusters.motifs),
+        "matrices": matrix_table(clusters.motifs).drop("title", "sites"),
         "numbers": _numbers(runs[0], found, clusters, null, config.reproducible_share),
     }
 
@@ -56,90 +49,6 @@ def run_motifs(subject: Subject) -> list[Motifs]:
         for peer in subject.peers
     ]  # fmt: skip
     return [subject.motifs, *others]
-
-
-def cluster_motifs_of(clusters: pl.DataFrame, matrices: pl.DataFrame) -> Motifs:
-    """The merged motifs again, from the tables."""
-    parts = matrices.sort("position").partition_by("motif", as_dict=True)
-    names = clusters["cluster"].to_list()
-    return Motifs.of_matrices(
-        names,
-        [parts[(name,)].select(*"ACGT").to_torch().double().T for name in names],
-        clusters["sites"].to_list(),
-    )
-
-
-def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    """How many filters other runs have too, beside permuted ones, and the motifs that runs have in common."""
-    from netassay.studies.aitac.interpret.found_charts import counted_bars
-
-    told = dict(tables["numbers"].iter_rows())
-    clusters = tables["clusters"]
-    times = pl.concat([
-        _by_times(tables["filters"].filter(pl.col("run") == pl.col("run").first()), _REAL),
-        _by_times(tables["permuted"], _NULL),
-    ])  # fmt: skip
-    others, least = told["other runs"], told["needed"]
-    text = (
-        "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
-        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {least} of the {others} "
-        f"others. {told['reproducible']} of {told['filters']} filters of this run are ({told['informative']} have "
-        f"{LEAST_COLUMNS} columns or more between their flanks); of the same filters with their columns in a random "
-        f"order {told['reproducible, permuted']}.\n\n"
-        f"Filters of all runs form {len(clusters)} clusters, {told['clusters held']} of them held by {least + 1} or "
-        f"more of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
-    )
-    figure = Figure(
-        "aitac-reproduced", "How many other runs have a filter too",
-        f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
-        f"with their columns in a random order. Reproducible: {least} or more.",
-        counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"), times,
-    )  # fmt: skip
-    items: list[Figure | Table | Note] = [figure]
-    held = clusters.filter("held")
-    if held.height:
-        words = f"held by {least + 1} or more of {others + 1} runs"
-        items.append(_logos(held, tables["matrices"], words, config.motif_q))
-    else:
-        items.append(Note(f"No cluster is held by {least + 1} or more of the {others + 1} runs.", "warning"))
-    items.append(
-        Table(
-            "aitac-clusters", "Clusters of filters",
-            f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
-            f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
-            clusters.filter(pl.col("runs") > 1).drop("held"),
-            formats={"information": ".1f", "q": ".2g"}, units={"information": "bits"},
-        )
-    )  # fmt: skip
-    return Section("Reproducible filters", text, tuple(items))
-
-
-def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:
-    from netassay.reporting.logo import logos
-
-    shown = clusters.head(_LOGOS)
-    motifs = cluster_motifs_of(shown, matrices)
-    panels = []
-    for i, row in enumerate(shown.iter_rows(named=True)):
-        heights = motifs.heights[i, :, slice(*motifs.spans[i])].numpy()
-        like = f" ({row['like']})" if row["q"] is not None and row["q"] < motif_q else ""
-        name = f"{row['cluster'].replace('_', ' ')}{like}"
-        panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
-    left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
-    return Figure(
-        "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the known motif that one is "
-        f"like (q < {motif_q:g}). Height of a column: its information, in bits.",
-        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
-    )  # fmt: skip
-
-
-def _by_times(filters: pl.DataFrame, kind: str) -> pl.DataFrame:
-    counted = filters.group_by("found").len().sort("found")
-    return counted.select(
-        pl.col("found").alias("other runs with a like filter"), pl.col("len").cast(pl.Int64).alias("filters"),
-        pl.lit(kind).alias("motif"),
-    )  # fmt: skip
 
 
 def _with_ids(table: pl.DataFrame, ids: tuple[str, ...]) -> pl.DataFrame:
@@ -174,18 +83,6 @@ def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFram
     name = pl.when(pl.col("name") == "").then(pl.col("target")).otherwise(pl.col("name"))
     told = best.select(pl.col("query").alias("cluster"), name.alias("like"), pl.col("q").cast(pl.Float64))
     return table.join(pl.concat([none, told]), on="cluster", how="left", maintain_order="left")
-
-
-def matrix_table(motifs: Motifs) -> pl.DataFrame:
-    """Counts of motifs, a row a column of each: motif, position, A, C, G, T."""
-    rows = [
-        (name, place, *column)
-        for name, matrix in zip(motifs.names, motifs.counts, strict=True)
-        for place, column in enumerate(matrix.T.tolist())
-        if sum(column) > 0
-    ]
-    numbers = dict.fromkeys("ACGT", pl.Float64)
-    return pl.DataFrame(rows, schema={"motif": pl.String, "position": pl.Int64, **numbers}, orient="row")
 
 
 def _numbers(

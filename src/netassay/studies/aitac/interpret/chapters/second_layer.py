@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
-from netassay.reporting import Section
+from netassay.studies.aitac.interpret.chapters.motif_tables import motif_tables
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.motif_pages import Words, motif_items
-from netassay.studies.aitac.interpret.motif_tables import motif_tables
 from netassay.studies.aitac.interpret.subject import Subject
-
-NEEDS: tuple[str, ...] = ()
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     """The tables of chapter motifs, for the second layer."""
     motifs = subject.motifs_of("convolution2", config.second_layer_threshold)
     return motif_tables(subject, motifs, subject.matches_of(motifs))
-
-
-def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    """The same figures and table as for the first layer."""
-    facts = dict(tables["facts"].iter_rows())
-    text = (
-        f"A channel of the second layer sees {facts['width']} bases. It is active where it exceeds "
-        f"{config.second_layer_threshold:g} of its greatest activation, after ReLU and before pooling, on "
-        f"{int(facts['peaks']):,} peaks. Its motif is read, compared and judged as those of the first layer are; being "
-        "a sum over all filters at eleven places, it may hold two sites at a distance, or several in one place that no "
-        "single motif can show."
-    )
-    words = Words("aitac-second-layer", "channel", "channels of the second layer")
-    return Section("Motifs of the second layer", text, motif_items(tables, config, words))

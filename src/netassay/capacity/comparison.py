@@ -1,0 +1,77 @@
+"""All bounds for one corpus beside each other: rows of a table or figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER, logit_rank, predicted_parameters
+from netassay.capacity.theorems import (
+    averaging_parameters,
+    decoder_parameters,
+    experiment_parameters,
+    fewest_parameters,
+    fewest_parameters_any_distribution,
+)
+from netassay.corpus.context import Contexts
+from netassay.errors import ConfigError
+
+Says = Literal["necessary", "sufficient", "expected"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bound as it applies to a corpus.
+
+    `says`: with fewer parameters it cannot be done ("necessary"), with so many it can ("sufficient"), or this is
+    where training is expected to succeed ("expected", empirical). `of` tells for what: "any corpus" with as many
+    contexts and tokens, "this corpus", or "almost all frequencies" on its contexts and next tokens.
+    `parameters` is None where the bound is about something else: `width` neurons of a hidden layer, or the `rank`
+    of the logits.
+    """
+
+    bound: str
+    source: str
+    says: Says
+    of: str
+    parameters: float | None
+    width: int | None = None
+    rank: int | None = None
+
+
+def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: int = 16) -> tuple[Row, ...]:
+    """Every bound of the study for a corpus, the empty context left out, from the most demanding to the least.
+
+    `vocabulary`: tokens that models tell apart, by default those of the corpus. Sufficient sizes are of models with
+    that `embedding`, one head, and positions for the longest document. Raises ConfigError for a vocabulary below
+    the corpus's.
+    """
+    zeta = max(found.vocabulary, 1) if vocabulary is None else vocabulary
+    if zeta < max(found.vocabulary, 1):
+        raise ConfigError(f"vocabulary is {zeta}; the corpus holds {found.vocabulary} different tokens")
+    n, longest = found.n, max(len(found.contexts_by_length), 1)
+    sizes = {"embedding": embedding, "longest": longest}
+    sure = [
+        ("decoder of the theory", "Theorem 21", decoder_parameters(zeta, n, **sizes)),
+        (
+            "decoder of the experiment",
+            "argument of Theorem 21, where its attention tells contexts apart",
+            experiment_parameters(zeta, n, embedding=embedding),
+        ),
+        ("token-averaged network", "Theorem 23", averaging_parameters(zeta, n, **sizes)),
+    ]
+    return (
+        *(
+            Row(f"{name}, a neuron a context", source, "sufficient", "any corpus", count, width=n)
+            for name, source, count in sure
+        ),
+        Row("any distributions", "Lemma 9", "necessary", "any distributions",
+            fewest_parameters_any_distribution(n, zeta)),
+        Row("worst corpus", "Theorem 13", "necessary", "any corpus", fewest_parameters(n, zeta)),
+        Row(f"bits, {BITS_PER_PARAMETER} a parameter", "Morris et al. 2025", "expected", "this corpus",
+            predicted_parameters(found)),
+        Row("degrees of freedom", "dimension of the frequencies", "necessary", "almost all frequencies",
+            found.degrees_of_freedom),
+        Row("rank of the logits", "moment curve", "sufficient", "this corpus", None,
+            rank=logit_rank(found.largest_support, zeta)),
+    )  # fmt: skip

@@ -1,0 +1,293 @@
+"""Memorising without training: the proof of Theorem 21 of Madden, Fox, Thrampoulidis (2025) as an algorithm."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from netassay.capacity.goal import Fit, Goal, features_at, goal_of_contexts, goal_of_corpus, measure
+from netassay.capacity.output_layer import Convex, Solved, fit, ladder, solve
+from netassay.capacity.theorems import trainable_count
+from netassay.corpus.context import Contexts
+from netassay.errors import ConfigError
+from netassay.nets.averaging import AveragingNetwork
+from netassay.nets.decoder import Decoder
+from netassay.numerics.seeds import generator
+
+Architecture = Literal["averaging", "decoder"]
+Method = Literal["solve", "ladder", "fit"]
+Analytic = Literal["tanh", "gelu", "silu", "sigmoid", "softplus"]
+"""Activations that are real analytic and no polynomials, as Theorems 20-23 ask; ReLU is not."""
+
+HEADS = 4
+SMOOTHING = 1e-8
+STEEPNESS = 4.0
+"""Standard deviation of what enters the hidden neurons: steep enough that near contexts are told apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Construction:
+    """A model made to give wanted next-token distributions, and how near it comes.
+
+    `model` holds float64 weights; `float64` and `float32` are measured by its own forward pass in either arithmetic.
+    `bound` is the entropy of what was wanted, in nats. `token_ids` (zeta,): what the corpus calls the model's
+    tokens 0..zeta - 1. `smoothing` mixed the wanted distributions with the uniform one so that they lie inside the
+    simplex, which alone costs `smoothing_gap` nats.
+
+    By a solve: `rank` of the hidden features of the contexts, their `condition` and the largest `residual` of a logit
+    (see `output_layer.Solved`). By a ladder: `spacing` of the nearest two contexts, over the width of all. By a fit:
+    `lower`, the loss below which no output layer of up to `certified_norm` times its norm can come, in `steps`.
+    """
+
+    model: AveragingNetwork | Decoder
+    architecture: Architecture
+    method: Method
+    contexts: int
+    vocabulary: int
+    width: int
+    parameters: int
+    bound: float
+    float64: Fit
+    float32: Fit
+    smoothing: float
+    smoothing_gap: float
+    rank: int | None = None
+    condition: float | None = None
+    residual: float | None = None
+    spacing: float | None = None
+    lower: float | None = None
+    certified_norm: float | None = None
+    steps: int | None = None
+    token_ids: Int64[np.ndarray, " zeta"] = field(repr=False, default_factory=lambda: np.empty(0, np.int64))
+
+
+def construct(
+    found: Contexts,
+    *,
+    width: int | None = None,
+    architecture: Architecture = "averaging",
+    method: Method = "solve",
+    embedding: int = 64,
+    activation: Analytic | None = None,
+    smoothing: float = SMOOTHING,
+    seed: int = 0,
+) -> Construction:
+    """A model that memorises a corpus without training: its loss is the entropy bound, up to a stated gap.
+
+    Embedding, attention and hidden layer are random, and the output layer is computed so that every unique context
+    gets its empirical next-token distribution. `architecture`: "averaging" (Theorem 23) or "decoder" (Theorem 21).
+    `method` "solve": a linear system for the logits, exact up to `smoothing`; "ladder": steep sigmoids between
+    neighbours on a line, no solve; both need a `width` of at least n contexts (default: a tenth more by a solve, n by
+    a ladder). "fit": the best output layer for these random features at any width, by a convex fit with a bound from
+    below.
+
+    Raises ConfigError where the width is below n (it says which n is reachable) or memory would not do, and
+    DataError for a corpus without a context.
+    """
+    _require_memory(found.n, found.vocabulary, width or found.n)
+    goal, token_ids = goal_of_corpus(found)
+    options = _options(goal, width, architecture, method, embedding, activation, smoothing)
+    return _construct(goal, token_ids, options, seed)
+
+
+def realise(
+    contexts: Sequence[Sequence[int]],
+    probabilities: Float64[np.ndarray, "n zeta"],
+    *,
+    width: int | None = None,
+    architecture: Architecture = "averaging",
+    method: Method = "solve",
+    embedding: int = 64,
+    activation: Analytic | None = None,
+    smoothing: float = SMOOTHING,
+    seed: int = 0,
+) -> Construction:
+    """A model that gives any distributions after any distinct contexts of tokens 0..zeta - 1, without training.
+
+    Distributions inside the simplex are given as they are; others are smoothed first. Options and errors as in
+    `construct`; DataError for contexts given twice and for weights that are no distributions.
+    """
+    goal = goal_of_contexts(contexts, probabilities)
+    options = _options(goal, width, architecture, method, embedding, activation, smoothing)
+    _require_memory(len(goal), goal.vocabulary, options.width)
+    return _construct(goal, np.arange(goal.vocabulary), options, seed)
+
+
+class _Options(NamedTuple):
+    width: int
+    architecture: Architecture
+    method: Method
+    embedding: int
+    activation: str
+    smoothing: float
+
+
+def _construct(goal: Goal, token_ids: np.ndarray, options: _Options, seed: int) -> Construction:
+    draws = generator(seed, "construct")
+    model = _drawn(goal, options, draws)
+    features = features_at(model, goal)
+    smoothing = 0.0 if goal.interior or options.method == "fit" else options.smoothing
+    wanted = goal.probabilities.lerp(torch.full_like(goal.probabilities[:1], 1 / goal.vocabulary), smoothing)
+    found: Solved | Convex | None = None
+    numbers: dict[str, float | int | None] = {}
+    if options.method == "ladder":
+        steps = ladder(features, _logits(wanted), options.width, draws)
+        _fill(model, steps.weight, steps.bias, steps.output)
+        numbers = {"spacing": steps.spacing}
+    else:
+        weight, bias = _neurons(features, options.width, draws)
+        _fill(model, weight, bias)
+        hidden = _hidden(model, features)
+        if options.method == "fit":
+            found = fit(hidden, goal.probabilities, goal.weights)
+            numbers = {"lower": found.lower, "certified_norm": found.times, "steps": found.steps}
+        else:
+            found = solve(hidden, _logits(wanted))
+            numbers = {"rank": found.rank, "condition": found.condition, "residual": found.residual}
+        _fill(model, weight, bias, found.weight)
+    return Construction(
+        model=model,
+        architecture=options.architecture,
+        method=options.method,
+        contexts=len(goal),
+        vocabulary=goal.vocabulary,
+        width=options.width,
+        parameters=trainable_count(model),
+        bound=goal.entropy,
+        float64=measure(model, goal),
+        float32=measure(copy.deepcopy(model).float(), goal),
+        smoothing=smoothing,
+        smoothing_gap=_divergence(goal, wanted),
+        token_ids=token_ids,
+        **numbers,  # type: ignore[arg-type]
+    )
+
+
+@torch.no_grad()
+def _drawn(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNetwork | Decoder:
+    """A model whose attention or averaging is random; all of it fits float32, so that rounding the weights later
+    changes the output layer alone."""
+    zeta, d, longest = goal.vocabulary, options.embedding, goal.sequences.shape[1]
+    model: AveragingNetwork | Decoder
+    if options.architecture == "averaging":
+        model = AveragingNetwork(zeta, options.width, embedding=d, longest=longest, generator=draws,
+                                 activation=options.activation, dtype=torch.float64)  # fmt: skip
+        # no position may count for little, and no two alike: of T weights in [1/2, 3/2] the nearest are 1/T apart
+        order = torch.randperm(longest, generator=draws)
+        model.weights.copy_(0.5 + (order + torch.rand(longest, generator=draws) / 4) / longest)
+    else:
+        model = Decoder(zeta, options.width, embedding=d, longest=longest, heads=HEADS, generator=draws,
+                        activation=options.activation, dtype=torch.float64)  # fmt: skip
+        # scores x' W1 W2' x of standard deviation 1: a sharper softmax would forget all but one token
+        for layer in (model.key, model.query):
+            layer.weight.normal_(std=(2 * d) ** -0.5, generator=draws)
+        model.key.weight /= d**0.5
+    for parameter in model.parameters():
+        parameter.copy_(parameter.float())
+    return model
+
+
+def _neurons(features: Tensor, width: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random directions in standardised features, each neuron centred at a context so that it bends among them."""
+    n, d = features.shape
+    spread = features.std(0, correction=0)
+    spread = torch.where(spread > 0, spread, 1)
+    weight = torch.randn(width, d, generator=draws, dtype=torch.float64) * (STEEPNESS / d**0.5) / spread
+    weight = weight.float().double()
+    rounds = [torch.randperm(n, generator=draws) for _ in range(-(-width // n))]
+    centres = features[torch.cat(rounds)[:width]]
+    return weight, -(weight * centres).sum(1).float().double()
+
+
+@torch.no_grad()
+def _fill(
+    model: AveragingNetwork | Decoder, weight: Tensor, bias: Tensor, output: Tensor | None = None
+) -> None:
+    hidden = model.feed_forward.get_submodule("hidden")
+    hidden.get_parameter("weight").copy_(weight)
+    hidden.get_parameter("bias").copy_(bias)
+    if output is not None:
+        model.feed_forward.get_submodule("output").get_parameter("weight").copy_(output)
+
+
+@torch.no_grad()
+def _hidden(model: AveragingNetwork | Decoder, features: Tensor) -> Tensor:
+    return model.feed_forward[1](model.feed_forward[0](features))
+
+
+def _logits(wanted: Tensor) -> Tensor:
+    """ln p, each row less its mean, which no softmax sees."""
+    logs = wanted.log()
+    return logs - logs.mean(1, keepdim=True)
+
+
+def _divergence(goal: Goal, wanted: Tensor) -> float:
+    p = goal.probabilities
+    return max(0.0, float((torch.xlogy(p, p) - torch.xlogy(p, wanted)).sum(1) @ goal.weights))
+
+
+def _options(
+    goal: Goal,
+    width: int | None,
+    architecture: Architecture,
+    method: Method,
+    embedding: int,
+    activation: str | None,
+    smoothing: float,
+) -> _Options:
+    n = len(goal)
+    for name, word, known in (
+        ("architecture", architecture, get_args(Architecture)),
+        ("method", method, get_args(Method)),
+        ("activation", activation or "tanh", get_args(Analytic)),
+    ):
+        if word not in known:
+            raise ConfigError(f"{name} is {word!r}; allowed are {', '.join(known)}")
+    if method == "ladder" and activation not in (None, "sigmoid"):
+        raise ConfigError(f"activation is {activation!r}; the steps of a ladder are sigmoids, leave it out")
+    if not 0 < smoothing < 1:
+        raise ConfigError(f"smoothing is {smoothing}; it is above 0 and below 1 (1e-8, say)")
+    if embedding < 1 or (width is not None and width < 1):
+        raise ConfigError(f"embedding is {embedding} and width {width}; both are at least 1")
+    if width is None:
+        width = n + n // 10 if method == "solve" else n
+    if width < n and method != "fit":
+        raise ConfigError(_reachable(goal, width))
+    return _Options(
+        width,
+        architecture,
+        method,
+        embedding,
+        "sigmoid" if method == "ladder" else activation or "tanh",
+        smoothing,
+    )
+
+
+def _reachable(goal: Goal, width: int) -> str:
+    n = len(goal)
+    within = np.bincount(goal.documents).cumsum()
+    documents = int(np.searchsorted(within, width, side="right"))
+    begun = f"the first {documents:,} documents have {within[documents - 1]:,}; " if documents else ""
+    return (
+        f"a width of {width:,} holds any {width:,} contexts and no more for certain (Theorems 21 and 23), and here are "
+        f"{n:,}; {begun}give a width of at least {n:,} ({n + n // 10:,} holds in float32 too), or the method "
+        "'fit', which says how near these neurons come"
+    )
+
+
+def _require_memory(n: int, vocabulary: int, width: int) -> None:
+    needed = 8 * (3 * n * max(width, n) + 4 * n * vocabulary)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > free:
+        raise ConfigError(
+            f"{n:,} contexts with a width of {width:,} need {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} are "
+            "free; cut the documents (length) or take fewer of them"
+        )

@@ -1,0 +1,23 @@
+"""What there is to learn in a corpus of token sequences, and the loss that no predictor goes below.
+
+prefixes: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
+unique contexts of a corpus in memory. out_of_core, tallies: those of a corpus on disk. telescope: the number that all
+counts must add up to. target: the contexts and counts that a decoder is trained on.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "contexts": "netassay.corpus.context",
+        "Contexts": "netassay.corpus.context",
+        "distributions": "netassay.corpus.distribution",
+        "Distributions": "netassay.corpus.distribution",
+        "contexts_within": "netassay.corpus.out_of_core",
+        "telescoped_bound": "netassay.corpus.telescope",
+        "targets": "netassay.corpus.target",
+        "Targets": "netassay.corpus.target",
+        "exact_loss": "netassay.corpus.target",
+    },
+)

@@ -1,0 +1,200 @@
+"""The unique contexts of a corpus and the exact lower bound of any next-token predictor's loss on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from netassay.corpus.distribution import Distributions, distributions, window_starts
+from netassay.corpus.prefixes import levels
+from netassay.corpus.tallies import Tally, named, tally
+from netassay.corpus.telescope import require_telescoped
+from netassay.errors import ConfigError, DataError
+from netassay.formats.documents import Documents
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Unique contexts of a corpus: the proper prefixes of its documents (Madden, Fox, Thrampoulidis 2025, sec. 2).
+
+    A document of t tokens has t contexts, the empty one first; p^(g | context) divides by the documents that go
+    on after the context, so documents may differ in length. `by_length` arrays (T,) are indexed by the length
+    of the context, 0 being the empty one: `contexts_by_length` unique contexts, `predictions_by_length`
+    documents that go on, `certain_by_length` contexts with one continuation, `branches_by_length` distinct next
+    tokens less one, summed, `widest_by_length` the most of them after one context, `nats_by_length` the part of the
+    bound. With a `window` L contexts are the last L
+    tokens, shorter ones only where a document begins.
+
+    `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
+    `dropped` those that an exact length left out. `tokens` and `vocabulary` (distinct tokens) are those of the
+    documents as used.
+    """
+
+    documents: int
+    empty: int
+    shortened: int
+    dropped: int
+    tokens: int
+    vocabulary: int
+    length: int | None
+    window: int | None
+    contexts_by_length: Int64[np.ndarray, " T"]
+    predictions_by_length: Int64[np.ndarray, " T"]
+    certain_by_length: Int64[np.ndarray, " T"]
+    branches_by_length: Int64[np.ndarray, " T"]
+    widest_by_length: Int64[np.ndarray, " T"]
+    nats_by_length: Float64[np.ndarray, " T"]
+    held: Documents | None = field(repr=False)
+
+    @property
+    def corpus(self) -> Documents:
+        """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
+        if self.held is None:
+            raise DataError(
+                "these contexts were counted on disk and their documents are not held; take a part of the corpus that "
+                "fits into memory, or give more memory"
+            )
+        return self.held
+
+    @property
+    def n(self) -> int:
+        """Unique contexts, the empty one not counted."""
+        return int(self.contexts_by_length[1:].sum())
+
+    @property
+    def n_with_empty(self) -> int:
+        """Unique contexts with the empty one, which every corpus with a token has."""
+        return int(self.contexts_by_length.sum())
+
+    @property
+    def bound_nats(self) -> float:
+        """Least summed cross-entropy of any predictor, in nats, first tokens not predicted."""
+        return math.fsum(self.nats_by_length[1:])
+
+    @property
+    def bound_nats_with_empty(self) -> float:
+        """Least summed cross-entropy of any predictor, in nats, first tokens predicted from the empty context."""
+        return math.fsum(self.nats_by_length)
+
+    @property
+    def predictions(self) -> int:
+        """Tokens predicted from a context that is not empty."""
+        return int(self.predictions_by_length[1:].sum())
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Distinct next tokens less one, summed over the contexts, the empty one left out."""
+        return int(self.branches_by_length[1:].sum())
+
+    @property
+    def degrees_of_freedom_with_empty(self) -> int:
+        """Distinct next tokens less one, summed over the contexts."""
+        return int(self.branches_by_length.sum())
+
+    @property
+    def largest_support(self) -> int:
+        """The most distinct next tokens that one context has, the empty one left out; 0 without any."""
+        return int(self.widest_by_length[1:].max(initial=0))
+
+    @property
+    def share_certain(self) -> float:
+        """Share of the contexts, the empty one left out, that have a single continuation; nan without any."""
+        return int(self.certain_by_length[1:].sum()) / self.n if self.n else math.nan
+
+    @property
+    def bound_bits_per_token(self) -> float:
+        """Least mean cross-entropy of a predicted token in bits, first tokens not predicted; nan without any."""
+        return self.bound_nats / math.log(2) / self.predictions if self.predictions else math.nan
+
+    @property
+    def bound_bits_per_token_with_empty(self) -> float:
+        """Least mean cross-entropy of a token in bits, first tokens predicted too; nan without any."""
+        return self.bound_nats_with_empty / math.log(2) / self.tokens if self.tokens else math.nan
+
+    def distributions(self, *, empty: bool = False) -> Distributions:
+        """The contexts with their next tokens and counts, ordered by length; with the empty one if asked.
+
+        Raises DataError for contexts that were counted on disk.
+        """
+        ids, vocabulary, _ = named(self.corpus.tokens)
+        return distributions(self.corpus, ids, vocabulary, window=self.window, empty=empty)
+
+
+def contexts(
+    documents: Documents | Iterable[Sequence[int]],
+    *,
+    length: int | None = None,
+    exact_length: bool = False,
+    window: int | None = None,
+) -> Contexts:
+    """Unique contexts, their next-token counts and the entropy lower bound of a corpus of integer sequences.
+
+    `length` cuts every document to its first tokens; with `exact_length` shorter ones are left out and counted.
+    `window` takes the last tokens for the context instead of all of them (the n-gram bound). Time is a sort a
+    length of the documents that still share their prefix. Every result is held against the telescoped bound,
+    N ln N - sum over distinct documents of c ln c. Raises DataError for documents that are not integer
+    sequences and ConfigError for a length or window below 1.
+    """
+    require_sizes(length, exact_length, window)
+    corpus, shortened, dropped = fitted(Documents.of(documents), length, exact_length)
+    ids, vocabulary, distinct = named(corpus.tokens)
+    found = (
+        _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
+    )
+    return Contexts(
+        documents=len(corpus),
+        empty=int((corpus.lengths == 0).sum()),
+        shortened=shortened,
+        dropped=dropped,
+        tokens=len(corpus.tokens),
+        vocabulary=distinct,
+        length=length,
+        window=window,
+        contexts_by_length=found.contexts,
+        predictions_by_length=found.predictions,
+        certain_by_length=found.certain,
+        branches_by_length=found.branches,
+        widest_by_length=found.widest,
+        nats_by_length=found.nats,
+        held=corpus,
+    )
+
+
+def require_sizes(length: int | None, exact_length: bool, window: int | None) -> None:
+    """Raises ConfigError for a length or window below 1, and for an exact length that is not given."""
+    for name, given in (("length", length), ("window", window)):
+        if given is not None and given < 1:
+            raise ConfigError(f"{name} is {given}; it counts tokens and is at least 1")
+    if exact_length and length is None:
+        raise ConfigError("exact_length needs a length: the number of tokens that every document must have")
+
+
+def fitted(corpus: Documents, length: int | None, exact: bool) -> tuple[Documents, int, int]:
+    """The documents cut to `length`, how many were cut and how many, too short for an exact one, left out."""
+    if length is None:
+        return corpus, 0, 0
+    lengths = corpus.lengths
+    short = int((lengths < length).sum()) if exact else 0
+    kept = corpus.select(lengths >= length) if short else corpus
+    return kept.cut(length), int((lengths > length).sum()), short
+
+
+def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> Tally:
+    starts, lengths = corpus.offsets[:-1], corpus.lengths
+    found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
+    require_telescoped(ids, lengths, math.fsum([*found.nats, closing]))
+    return found
+
+
+def _windows(corpus: Documents, ids: np.ndarray, vocabulary: int, window: int) -> Tally:
+    """Contexts shorter than the window at the beginnings of documents, then those of `window` tokens."""
+    lengths = np.minimum(corpus.lengths, window)
+    short, _ = tally(levels(ids, corpus.offsets[:-1], lengths, vocabulary), lengths)
+    grams = window_starts(corpus, window)
+    sizes = np.full(len(grams), window + 1)
+    full, _ = tally(levels(ids, grams, sizes, vocabulary), sizes)
+    return Tally(*(np.concatenate([a, b[window:]]) for a, b in zip(short, full, strict=True)))

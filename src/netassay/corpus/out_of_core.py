@@ -1,0 +1,332 @@
+"""The contexts of a corpus larger than memory: its documents on disk, parted by what they begin with.
+
+Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first
+token, each small enough to be counted in memory; a first token with too many documents is taken off them and its
+part is parted again by the next one. Every number is exact.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from netassay.corpus.context import Contexts, contexts, fitted, require_sizes
+from netassay.corpus.prefixes import levels, run_edges
+from netassay.corpus.tallies import Tally, counts_nats, named, tally
+from netassay.corpus.telescope import RELATIVE_ROUNDING, closing_nats, require_telescoped, x_ln_x
+from netassay.errors import ConfigError, DataError
+from netassay.formats.documents import Documents
+from netassay.formats.spill import Spill
+
+DOCUMENT_BYTES = 200
+TOKEN_BYTES = 28
+SPARSE_TOKEN_BYTES = 72
+"""Most memory that counting takes, for each document and each token; the last where ids are no small numbers."""
+
+PARTING_BYTES = 256
+"""Most memory that writing a corpus into parts takes, for each token or document at once."""
+
+SMALL_IDS = 1 << 18
+SEEN_IDS = 1 << 26
+LEAST_ROOM = 1 << 26
+MOST_FILES = 128
+
+
+def contexts_within(
+    parts: Iterable[Documents],
+    *,
+    memory: int,
+    length: int | None = None,
+    exact_length: bool = False,
+    window: int | None = None,
+    folder: Path | None = None,
+) -> Contexts:
+    """What `contexts` gives for the documents of all parts, in about `memory` bytes beside those already taken.
+
+    A corpus that needs more is written to a temporary folder in `folder` (the system's by default), 4 or 8 bytes a
+    token used, and counted part by part; the result then holds the numbers without the documents. Parts, as of
+    `read_in_parts`, are best small. Raises ConfigError for a memory below 64 MiB and where a `window` would need
+    more than there is, DataError where a single document does, StoreError where the disk is full.
+    """
+    require_sizes(length, exact_length, window)
+    if memory < LEAST_ROOM:
+        raise ConfigError(f"memory is {memory:,} bytes; counting needs at least {LEAST_ROOM:,} (64 MiB)")
+    seen = _Seen(memory, length, exact_length)
+    arriving = map(seen.take, parts)
+    held, taken = [], 0
+    for part in arriving:
+        held.append(part)
+        taken += seen.bytes_for(len(part) if window is None else len(part.tokens), len(part.tokens))
+        if taken > memory:
+            break
+    else:
+        found = contexts(Documents.joined(held), window=window)
+        return replace(found, length=length, **seen.counts())
+    if window is not None:
+        raise ConfigError(
+            f"the contexts of a window take more than the memory of {memory:,} bytes, and are not counted on disk; "
+            "give more memory, a length, or a part of the corpus"
+        )
+    with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
+        names = map(str, count())
+        whole = Spill(Path(room) / next(names))
+        while held:
+            whole.append(held.pop(0))
+        for part in arriving:
+            whole.append(part)
+        sums = _Sums(seen.longest)
+        left = [_Part(whole, depth=0, complete=True)]
+        while left:
+            here = left.pop()
+            if seen.bytes_for(here.spill.documents, here.spill.tokens) <= memory:
+                _count(here, sums)
+            else:
+                left += _parted(here, sums, seen, memory, Path(room), names)
+            here.spill.remove()
+    return sums.finished(length, whole.documents, seen)
+
+
+_Number = TypeVar("_Number", int, np.ndarray)
+
+
+class _Seen:
+    """Looks at a corpus as it goes by: how large it is, and which tokens it has."""
+
+    def __init__(self, memory: int, length: int | None, exact: bool) -> None:
+        self._memory, self._length, self._exact = memory, length, exact
+        self._counts = dict.fromkeys(("documents", "empty", "shortened", "dropped", "tokens"), 0)
+        self._ids = np.zeros(SMALL_IDS, bool)
+        self._others = np.empty(0, np.int64)
+        self.longest = 0
+        self._small = True
+
+    def take(self, part: Documents) -> Documents:
+        """The part's documents that have tokens, cut to length."""
+        ready, shortened, dropped = fitted(part, self._length, self._exact)
+        filled = ready.lengths > 0
+        new = (len(ready), int((~filled).sum()), shortened, dropped, len(ready.tokens))
+        for name, number in zip(self._counts, new, strict=True):
+            self._counts[name] += number
+        if len(ready.tokens):
+            self._see(ready.tokens)
+            self._require_room(ready)
+        return ready.select(filled)
+
+    def counts(self) -> dict[str, Any]:
+        """Documents, empty, shortened, dropped, tokens and vocabulary, as `Contexts` has them."""
+        others = self._others[(self._others < 0) | (self._others >= len(self._ids))]
+        again = self._others[(self._others >= 0) & (self._others < len(self._ids))]
+        new = int((~self._ids[again]).sum())
+        return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(others)}
+
+    def bytes_for(self, documents: _Number, tokens: _Number) -> _Number:
+        """Most memory that counting so many documents with so many tokens takes."""
+        return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if self._small else SPARSE_TOKEN_BYTES)
+
+    def _see(self, tokens: np.ndarray) -> None:
+        tokens = tokens.astype(np.int64, copy=False)
+        least, most = int(tokens.min()), int(tokens.max())
+        self._small = self._small and least >= 0 and most < SMALL_IDS
+        if least < 0 or most >= SEEN_IDS:
+            self._others = np.union1d(self._others, tokens)
+            if 4 * self._others.nbytes > self._memory:
+                raise DataError(
+                    f"the corpus has more than {len(self._others):,} different tokens, which take too much of the "
+                    f"memory of {self._memory:,} bytes by themselves; give more"
+                )
+            return
+        if most >= len(self._ids):
+            self._ids = np.concatenate([self._ids, np.zeros(2 * most - len(self._ids), bool)])
+        self._ids[tokens] = True
+
+    def _require_room(self, part: Documents) -> None:
+        lengths = part.lengths
+        self.longest = max(self.longest, int(lengths.max()))
+        need = self.bytes_for(1, self.longest)
+        if need > self._memory:
+            number = self._counts["documents"] - len(part) + int(lengths.argmax())
+            raise DataError(
+                f"document {number} (from 0) has {self.longest:,} tokens, which take up to {need:,} bytes to count, "
+                f"more than the memory of {self._memory:,}; give more, or cut documents to a length"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Documents that share `depth` tokens, which are not in the file; all such documents, if `complete`."""
+
+    spill: Spill
+    depth: int
+    complete: bool
+
+
+class _Sums:
+    """Tallies of parts added up, and the telescoped bound that they must come to."""
+
+    def __init__(self, longest: int) -> None:
+        numbers = np.zeros((5, longest), np.int64)
+        self._tally = Tally(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], np.zeros(longest))
+        self._closing: list[float] = []
+        self._documents: list[float] = []
+
+    def ends(self, ended: int, on: int) -> None:
+        """Documents that end at one context, where others go on."""
+        if ended:
+            self._closing.append(closing_nats(np.array([[ended, on]])))
+            self._documents.append(x_ln_x(ended))
+
+    def context(self, depth: int, counts: Int64[np.ndarray, " g"], more: int = 0) -> None:
+        """One context of `depth` tokens by how often each next token follows, and `more` after it alike."""
+        if not len(counts):
+            return
+        span = slice(depth, depth + 1 + more)
+        self._tally.contexts[span] += 1
+        self._tally.predictions[span] += counts.sum()
+        self._tally.certain[span] += len(counts) == 1
+        self._tally.branches[depth] += len(counts) - 1
+        self._tally.widest[span] = np.maximum(self._tally.widest[span], len(counts))
+        self._tally.nats[depth] += counts_nats(counts, np.full(len(counts), counts.sum()))
+
+    def add(self, depth: int, found: Tally, closing: float, documents: float) -> None:
+        """A part counted in memory, the shortest of its contexts of `depth` tokens."""
+        span = slice(depth, depth + len(found.contexts))
+        widest = np.maximum(self._tally.widest[span], found.widest)
+        for held, new in zip(self._tally, found, strict=True):
+            held[span] += new
+        self._tally.widest[span] = widest
+        self._closing.append(closing)
+        self._documents.append(documents)
+
+    def finished(self, length: int | None, documents: int, seen: _Seen) -> Contexts:
+        """The contexts of all parts, held against the bound of whole documents compared."""
+        found = math.fsum([*self._tally.nats, *self._closing])
+        expected = x_ln_x(documents) - math.fsum(self._documents)
+        assert abs(found - expected) <= RELATIVE_ROUNDING * max(x_ln_x(documents), 1.0), (
+            f"the parts add up to {found!r} nats with the ends of documents, the documents to {expected!r}"
+        )
+        counts = seen.counts()
+        assert self._tally.predictions.sum() == counts["tokens"], "the parts do not add up to the tokens"
+        return Contexts(
+            **counts,
+            length=length,
+            window=None,
+            contexts_by_length=self._tally.contexts,
+            predictions_by_length=self._tally.predictions,
+            certain_by_length=self._tally.certain,
+            branches_by_length=self._tally.branches,
+            widest_by_length=self._tally.widest,
+            nats_by_length=self._tally.nats,
+            held=None,
+        )
+
+
+def _count(part: _Part, sums: _Sums) -> None:
+    """Counts a part in memory."""
+    held = Documents.joined(part.spill.parts(part.spill.tokens + part.spill.documents))
+    ids, vocabulary, _ = named(held.tokens)
+    starts, lengths = held.offsets[:-1], held.lengths
+    found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
+    documents = require_telescoped(ids, lengths, math.fsum([*found.nats, closing]))
+    if part.complete:
+        on = int(np.count_nonzero(lengths))
+        sums.ends(len(lengths) - on, on)
+    else:
+        # their shared context has been counted where all its documents were
+        for array in found:
+            array[:1] = 0
+    sums.add(part.depth, found, closing, documents)
+
+
+def _parted(
+    part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, names: Iterator[str]
+) -> list[_Part]:
+    """Parts of a part by next token, after counting the context that its documents share."""
+    at_once = memory // PARTING_BYTES
+    next_tokens, documents, sizes = _next_tokens(part.spill, at_once, memory)
+    ended = part.spill.documents - int(documents.sum())
+    shared = 1
+    if part.complete:
+        if len(next_tokens) == 1 and not ended:
+            shared = _agreeing(part.spill, at_once)
+        sums.ends(ended, part.spill.documents - ended)
+        sums.context(part.depth, documents, more=shared - 1)
+    needs = seen.bytes_for(documents, sizes)
+    most = max(memory, 4 * int(needs.sum()) // MOST_FILES)
+    large = needs > most // 2
+    # a file for each large one; the others together, up to `most` a file
+    files = np.where(large, -1 - np.arange(len(needs)), np.cumsum(np.where(large, 0, needs)) // (most // 2))
+    distinct, files = np.unique(files, return_inverse=True)
+    alone = distinct < 0
+    spills = [Spill(folder / next(names)) for _ in distinct]
+    for held in part.spill.parts(at_once):
+        going = held.select(held.lengths > 0)
+        if not len(going):
+            continue
+        heads = going.tokens[going.offsets[:-1]]
+        _write(going, files[np.searchsorted(next_tokens, heads)], shared * alone, spills)
+    return [
+        _Part(spill, part.depth + shared, True) if single else _Part(spill, part.depth, False)
+        for spill, single in zip(spills, alone, strict=True)
+    ]
+
+
+def _write(held: Documents, files: np.ndarray, dropped: np.ndarray, spills: list[Spill]) -> None:
+    """Writes each document into its file, without as many of its first tokens as are dropped there."""
+    order = np.argsort(files, kind="stable")
+    files = files[order]
+    off = dropped[files]
+    sorted_ = held.gathered(held.offsets[:-1][order] + off, held.lengths[order] - off)
+    edges = run_edges(files)
+    for first, last in pairwise(edges.tolist()):
+        spills[files[first]].append(sorted_.between(first, last))
+
+
+def _next_tokens(
+    spill: Spill, at_once: int, memory: int
+) -> tuple[np.ndarray, Int64[np.ndarray, " g"], Int64[np.ndarray, " g"]]:
+    """The distinct first tokens of documents, how many documents have each, and the tokens of those."""
+    tokens, documents, sizes = np.empty((3, 0), np.int64)
+    for held in spill.parts(at_once):
+        lengths = held.lengths
+        filled = lengths > 0
+        heads = held.tokens[held.offsets[:-1][filled]].astype(np.int64)
+        tokens, where = np.unique(np.concatenate([tokens, heads]), return_inverse=True)
+        once = np.ones(len(heads), np.int64)
+        documents = _summed(where, np.concatenate([documents, once]), len(tokens))
+        sizes = _summed(where, np.concatenate([sizes, lengths[filled]]), len(tokens))
+        if len(tokens) * PARTING_BYTES > 2 * memory:
+            raise DataError(
+                f"documents go on with {len(tokens):,} different tokens after one context, too many for the memory "
+                f"of {memory:,} bytes; give more"
+            )
+    return tokens, documents, sizes
+
+
+def _summed(where: np.ndarray, values: np.ndarray, size: int) -> Int64[np.ndarray, " size"]:
+    # sums of whole numbers below 2^53, which doubles hold exactly
+    return np.bincount(where, weights=values, minlength=size).astype(np.int64)
+
+
+def _agreeing(spill: Spill, at_once: int) -> int:
+    """How many first tokens all documents share; none of them is empty."""
+    example: np.ndarray | None = None
+    for held in spill.parts(at_once):
+        if example is None:
+            example = held[0].copy()
+        shortest = int(held.lengths.min())
+        example = example[:shortest]
+        # a token at a time over all documents: they are many and what they share is mostly short
+        for t, token in enumerate(example):
+            if (held.tokens[held.offsets[:-1] + t] != token).any():
+                example = example[:t]
+                break
+    assert example is not None
+    return len(example)

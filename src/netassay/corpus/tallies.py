@@ -1,0 +1,84 @@
+"""What the contexts of some documents add up to, by length of context."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int64
+
+from netassay.corpus.prefixes import Level
+from netassay.corpus.telescope import closing_nats
+
+
+class Tally(NamedTuple):
+    """Per length of context (T,): contexts, predictions, certain contexts, branches, most next tokens, nats."""
+
+    contexts: np.ndarray
+    predictions: np.ndarray
+    certain: np.ndarray
+    branches: np.ndarray
+    widest: np.ndarray
+    nats: np.ndarray
+
+
+def named(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, int]:
+    """Tokens named 0..vocabulary - 1 (as they are, where that is dense enough), vocabulary, distinct tokens."""
+    if not len(tokens):
+        return tokens, 0, 0
+    # read as unsigned, a negative token is larger than any that is dense
+    largest = int(tokens.view(tokens.dtype.str.replace("i", "u")).max())
+    if largest < max(4 * len(tokens), 1 << 16):
+        seen = np.zeros(largest + 1, bool)
+        seen[tokens] = True
+        return tokens, largest + 1, int(seen.sum())
+    distinct, ids = np.unique(tokens, return_inverse=True)
+    return ids, len(distinct), len(distinct)
+
+
+def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
+    """What the levels of sequences of these lengths add up to, and what their ends would add to the bound."""
+    longest = int(lengths.max(initial=0))
+    shared, certain, branches, predicted, widest = np.zeros((5, longest), np.int64)
+    nats, closing = np.zeros(longest), []
+    alone = np.zeros(longest + 1, np.int64)
+    for level in found:
+        if level.closed is not None:
+            closing.append(closing_nats(level.closed))
+        if not len(level.counts):
+            continue
+        t, widths, left = level.length, level.widths, level.alone
+        span = slice(t, t + 1 + level.more)
+        shared[span], predicted[span] = len(widths), len(level.members)
+        certain[span] = np.count_nonzero(widths == 1)
+        widest[span] = widths.max()
+        branches[t] = len(level.counts) - len(widths)
+        nats[t] = level_nats(level)
+        # a sequence alone from length t + 1 on has one context at each length short of its own
+        alone[t + 1] += len(left)
+        np.subtract.at(alone, lengths[left], 1)
+    own = np.cumsum(alone)[:-1]
+    assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
+    return Tally(
+        shared + own, predicted + own, certain + own, branches, np.maximum(widest, own > 0), nats
+    ), math.fsum(closing)
+
+
+def level_nats(level: Level) -> float:
+    """Sum over contexts and next tokens of c ln(total / c), every term positive so that nothing cancels."""
+    widths = level.widths
+    split = widths > 1
+    if not split.any():
+        return 0.0
+    counts = level.counts[split.repeat(widths)]
+    return counts_nats(counts, level.totals[split].repeat(widths[split]))
+
+
+def counts_nats(counts: Int64[np.ndarray, " g"], totals: Int64[np.ndarray, " g"]) -> float:
+    """Sum of c ln(total / c) over next tokens, each with the total of its context."""
+    once = counts == 1
+    several, whole = counts[~once], totals[~once]
+    # ln(total / c) as log1p keeps its digits where c is nearly the total
+    return float(np.log(totals[once]).sum() + (several * np.log1p((whole - several) / several)).sum())

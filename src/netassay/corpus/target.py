@@ -1,0 +1,133 @@
+"""The unique contexts of a corpus and their next-token counts, as a decoder is trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from netassay.corpus.context import Contexts
+from netassay.corpus.distribution import Distributions
+
+ROUNDING = 1e-9
+LOGITS_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What to memorise: n contexts in B sequences, and k pairs of a context and a next token with its count.
+
+    `sequences` (B, T) are the contexts that no other begins with, filled up with token 0; every context is the
+    beginning of one of them, and the model's output at flat place `places[i]` (b T + t) is its prediction for context
+    i, by causality. Entry j says that after context `contexts[j]` the token `tokens[j]` follows `counts[j]` times;
+    entries are sorted by context, `edges` (n + 1,) tells where each begins. `totals` (n,) are the counts summed.
+    Tokens are named 0..vocabulary - 1 in ascending order of the corpus's own names. `bound` is the entropy lower
+    bound in nats, the empty context left out.
+    """
+
+    sequences: Int64[Tensor, "B T"]
+    places: Int64[Tensor, " n"]
+    contexts: Int64[Tensor, " k"]
+    tokens: Int64[Tensor, " k"]
+    counts: Float[Tensor, " k"]
+    totals: Float[Tensor, " n"]
+    edges: tuple[int, ...]
+    vocabulary: int
+    bound: float
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+@runtime_checkable
+class ReadOut(Protocol):
+    """A next-token predictor whose logits are a function of features, as those of `nets.decoder`."""
+
+    def features(self, tokens: Tensor) -> Tensor: ...
+
+    def read_out(self, features: Tensor) -> Tensor: ...
+
+
+def targets(found: Contexts) -> Targets:
+    """The targets of a corpus's contexts; counts and totals in float32, exact up to 2^24."""
+    known = np.unique(found.corpus.tokens)
+    distributions = found.distributions()
+    padded = _padded(distributions, known)
+    sequences, places = _maximal(padded, distributions.lengths)
+    return Targets(
+        sequences=torch.from_numpy(sequences),
+        places=torch.from_numpy(places),
+        contexts=torch.from_numpy(np.repeat(np.arange(len(distributions)), distributions.supports)),
+        tokens=torch.from_numpy(np.searchsorted(known, distributions.tokens)),
+        counts=torch.from_numpy(distributions.counts).to(torch.float32),
+        totals=torch.from_numpy(distributions.totals).to(torch.float32),
+        edges=tuple(distributions.edges.tolist()),
+        vocabulary=len(known),
+        bound=found.bound_nats,
+    )
+
+
+def gathered(model: ReadOut, to: Targets) -> Float[Tensor, "n d"]:
+    """The model's features at every context."""
+    return model.features(to.sequences).flatten(0, 1)[to.places]
+
+
+@torch.no_grad()
+def exact_loss(model: ReadOut, to: Targets) -> float:
+    """The summed cross-entropy in nats, the softmax and the sum in float64.
+
+    Logits are those of the model in its own arithmetic. No predictor has a loss below the bound: more than
+    rounding below it is an error of this program and fails an assertion.
+    """
+    features = gathered(model, to)
+    rows = max(1, LOGITS_AT_ONCE // to.vocabulary)
+    loss = 0.0
+    for first in range(0, len(to), rows):
+        last = min(first + rows, len(to))
+        entries = slice(to.edges[first], to.edges[last])
+        log_q = model.read_out(features[first:last]).double().log_softmax(-1)
+        loss -= (
+            (to.counts[entries].double() * log_q[to.contexts[entries] - first, to.tokens[entries]])
+            .sum()
+            .item()
+        )
+    require_above_bound(loss, to.bound)
+    return loss
+
+
+def require_above_bound(loss: float, bound: float) -> None:
+    """Asserts that a loss is not below the entropy bound, a relative 1e-9 aside."""
+    assert not loss < bound - ROUNDING * max(bound, 1.0), (
+        f"a loss of {loss!r} nats lies below the entropy bound of {bound!r}, which no predictor can"
+    )
+
+
+def _padded(found: Distributions, known: np.ndarray) -> Int64[np.ndarray, "n T"]:
+    """The contexts' tokens, a row each, filled up with -1."""
+    longest = int(found.lengths.max(initial=1))
+    rows = np.full((len(found), longest), -1)
+    for i, length in enumerate(found.lengths.tolist()):
+        rows[i, :length] = found.context(i)
+    return np.where(rows >= 0, np.searchsorted(known, rows), -1)
+
+
+def _maximal(
+    padded: Int64[np.ndarray, "n T"], lengths: Int64[np.ndarray, " n"]
+) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, " n"]]:
+    """The contexts that begin no other, and where in them each context ends."""
+    order = np.lexsort(
+        padded.T[::-1]
+    )  # a context comes right before what it begins, -1 being the least token
+    rows, sizes = padded[order], lengths[order]
+    following = np.roll(rows, -1, axis=0)
+    inside = np.arange(padded.shape[1]) < sizes[:, None]
+    begins_next = ((rows == following) | ~inside).all(axis=1)
+    begins_next[-1:] = False  # the last is followed by nothing
+    sequence = np.concatenate([[0], np.cumsum(~begins_next)[:-1]])
+    places = np.empty(len(padded), np.int64)
+    places[order] = sequence * padded.shape[1] + sizes - 1
+    return np.maximum(rows[~begins_next], 0), places

@@ -1,0 +1,38 @@
+"""Curvature of any module, loss and data, and what follows from it for training.
+
+forward, tape: one pass of a model over all batches; its gradient as a graph that is kept. curvature: Hessian and
+Gauss-Newton products from these graphs. blocks: named groups of parameters. combined: preconditioned curvatures and
+differences. eigen: Lanczos with residuals. largest_curvature: top eigenvalues, whole and per block. following: the
+same along a trajectory. hutchinson: the trace. density: stochastic Lanczos quadrature. directions: curvature along
+the gradient. flow, central_flow: the continuous paths beside gradient descent. thresholds: where each optimiser is
+stable. largest_step: the step sizes that the curvature allows now.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "sharpness": "netassay.curvature.largest_curvature",
+        "Sharpness": "netassay.curvature.largest_curvature",
+        "hessian_operator": "netassay.curvature.curvature",
+        "Curvature": "netassay.curvature.curvature",
+        "Follower": "netassay.curvature.following",
+        "Eigenpairs": "netassay.curvature.eigen",
+        "eigenpairs": "netassay.curvature.eigen",
+        "trace": "netassay.curvature.hutchinson",
+        "Trace": "netassay.curvature.hutchinson",
+        "spectral_density": "netassay.curvature.density",
+        "Density": "netassay.curvature.density",
+        "batch_sharpness": "netassay.curvature.directions",
+        "BatchSharpness": "netassay.curvature.directions",
+        "layer_blocks": "netassay.curvature.blocks",
+        "gradient_flow": "netassay.curvature.flow",
+        "GradientFlow": "netassay.curvature.flow",
+        "CentralFlow": "netassay.curvature.central_flow",
+        "threshold": "netassay.curvature.thresholds",
+        "step_size": "netassay.curvature.largest_step",
+        "StepSizes": "netassay.curvature.largest_step",
+        "LargestStep": "netassay.curvature.largest_step",
+    },
+)

@@ -1,0 +1,333 @@
+"""Hessian and Gauss-Newton products at fixed weights, whole and per block, from gradient graphs that are
+kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
+from netassay.curvature.eigen import Product
+from netassay.curvature.forward import Batches, Loss, evaluate, refuse_data_not_finite
+from netassay.curvature.tape import (
+    GaussNewtonTape,
+    HessianTape,
+    differentiable_once,
+    not_twice_differentiable,
+)
+from netassay.errors import ModelError, NotFinite
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+Kind = Literal["hessian", "ggn"]
+_T = TypeVar("_T")
+
+
+@runtime_checkable
+class Symmetric(Protocol):
+    """A symmetric matrix at one set of weights, and its diagonal blocks, known by their products alone."""
+
+    @property
+    def blocks(self) -> Mapping[str, Sequence[str]]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def loss(self) -> float: ...
+
+    def block_size(self, name: str) -> int: ...
+
+    def product(self, v: Tensor) -> Tensor: ...
+
+    def block_product(self, name: str, v: Tensor) -> Tensor: ...
+
+
+def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
+    """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
+    whole = of(curvature.product, curvature.size)
+    blocks = {
+        name: of(partial(curvature.block_product, name), curvature.block_size(name))
+        for name in curvature.blocks
+    }
+    return whole, blocks
+
+
+class Curvature:
+    """The loss at fixed weights, with its gradient graph kept so that a further product pays no forward
+    pass.
+
+    Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the
+    order of the block; parameters that the loss does not reach count as zeros. Memory: the activations of
+    every batch, about four times those of a training step over all the data, until `release` or the end of
+    the `with` block. Products are exact sums over the batches (Pearlmutter 1994; Gauss-Newton: Schraudolph
+    2002); those of a block walk only the part of the graph between the block's gradient and its parameters.
+
+    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
+    block name, None being the whole. Raises ModelError and DataError as `evaluate` does, and for a module
+    that cannot be differentiated twice. Changing the weights in place ends its life: products then raise
+    ModelError.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batches: Batches,
+        *,
+        kind: Kind = "hessian",
+        blocks: Literal["layer"] | Blocks | None = None,
+        reduction: Literal["mean", "sum"] | None = None,
+    ) -> None:
+        if kind not in ("hessian", "ggn"):
+            raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
+        self.kind = kind
+        self.blocks: Mapping[str, Sequence[str]] = resolve_blocks(model, blocks)
+        self.products: Counter[str | None] = Counter()
+        self._model, self._batches = model, batches
+        self._parameters = trainable_parameters(model)
+        self._versions = {name: p._version for name, p in self._parameters.items()}
+        evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
+        if changed := self._changed():
+            raise ModelError(
+                f"{type(model).__name__} or the loss writes into the weights ({changed!r}) as it is evaluated, so "
+                "there are no weights to take the curvature at; change them outside of the forward pass"
+            )
+        self.loss: float = sum(float(e.loss.detach()) * e.weight for e in evaluations)
+        tape = HessianTape if kind == "hessian" else GaussNewtonTape
+        with torch.enable_grad():
+            try:
+                self._tapes: list[HessianTape | GaussNewtonTape] = [
+                    tape(e, self._parameters) for e in evaluations
+                ]
+            except RuntimeError as error:
+                raise self._explained(error) from error
+        if differentiable_once(self._tapes[0].roots()):
+            raise self._explained("a custom function is marked once_differentiable")
+        self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
+        if not bool(self.gradient.isfinite().all()):
+            refuse_data_not_finite(batches)
+            raise NotFinite(
+                f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the flat vectors."""
+        return tuple(self._parameters)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of weights of each parameter, in the order of the flat vectors."""
+        return {name: p.numel() for name, p in self._parameters.items()}
+
+    @property
+    def size(self) -> int:
+        """P, the number of trainable weights."""
+        return self._size(self.names)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the weights, and so of every product."""
+        return self.gradient.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so every product."""
+        return self.gradient.device
+
+    def block_size(self, name: str) -> int:
+        """Number of weights of a block."""
+        return self._size(self._block(name))
+
+    def block_gradient(self, name: str) -> Float[Tensor, " p"]:
+        """The entries of the gradient that belong to a block, in the block's order."""
+        parts = dict(
+            zip(self.names, self.gradient.split([p.numel() for p in self._parameters.values()]), strict=True)
+        )
+        return torch.cat([parts[member] for member in self._block(name)])
+
+    def product(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
+        """The curvature matrix times one vector (P,) or the columns of (P, k)."""
+        return self._columns(None, self.names, v)
+
+    def block_product(self, name: str, v: Float[Tensor, "p ..."]) -> Float[Tensor, "p ..."]:
+        """The diagonal block of the curvature matrix times one vector (p,) or the columns of (p, k)."""
+        return self._columns(name, self._block(name), v)
+
+    def release(self) -> None:
+        """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
+        self._tapes = []
+
+    def __enter__(self) -> Curvature:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _block(self, name: str) -> Sequence[str]:
+        if name not in self.blocks:
+            known = ", ".join(map(repr, self.blocks)) or "none; give blocks= when building the curvature"
+            raise ModelError(f"there is no block {name!r}; known: {known}")
+        return self.blocks[name]
+
+    def _size(self, names: Sequence[str]) -> int:
+        return sum(self._parameters[name].numel() for name in names)
+
+    def _columns(self, block: str | None, names: Sequence[str], v: Tensor) -> Tensor:
+        size = self._size(names)
+        if not isinstance(v, Tensor) or v.is_complex():
+            kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
+            raise ModelError(
+                f"the vector is {kind}; give a real tensor (for NumPy: torch.from_numpy, or to_scipy())"
+            )
+        if v.ndim not in (1, 2) or v.shape[0] != size:
+            raise ModelError(f"the vector has shape {tuple(v.shape)}; allowed are ({size},) and ({size}, k)")
+        if not self._tapes:
+            raise ModelError(
+                "the graph of this curvature was released; build a new Curvature for further products"
+            )
+        self._require_same_weights()
+        self.products[block] += 1 if v.ndim == 1 else v.shape[1]
+        v = v.to(self.gradient)
+        if v.ndim == 1:
+            return self._multiply(names, v)
+        if v.shape[1] == 0:
+            return torch.zeros_like(v)
+        return torch.stack([self._multiply(names, column) for column in v.unbind(1)], dim=1)
+
+    def _multiply(self, names: Sequence[str], v: Tensor) -> Tensor:
+        sizes = [self._parameters[name].numel() for name in names]
+        parts = {n: part.view_as(self._parameters[n]) for n, part in zip(names, v.split(sizes), strict=True)}
+        try:
+            return self._total(names, (tape.product(parts) for tape in self._tapes))
+        except RuntimeError as error:
+            raise self._explained(error) from error
+
+    def _total(self, names: Sequence[str], rows: Iterable[Sequence[Tensor | None]]) -> Tensor:
+        """Weighted sum over the batches of per-parameter results, flat; None is zero."""
+        total: Tensor | None = None
+        for tape, row in zip(self._tapes, rows, strict=True):
+            pairs = zip(names, row, strict=True)
+            flat = torch.cat([self._flat(name, part) for name, part in pairs])
+            flat = flat if tape.weight == 1.0 else flat.mul_(tape.weight)
+            total = flat if total is None else total.add_(flat)
+        assert total is not None
+        return total
+
+    def _flat(self, name: str, part: Tensor | None) -> Tensor:
+        parameter = self._parameters[name].detach()
+        if part is not None and part.is_sparse:
+            raise ModelError(f"the gradient of {name!r} is sparse; build its module with sparse=False")
+        return torch.zeros_like(parameter).reshape(-1) if part is None else part.detach().reshape(-1)
+
+    def _changed(self) -> str | None:
+        """The first parameter that was written to since the curvature was begun."""
+        return next((n for n, p in self._parameters.items() if p._version != self._versions[n]), None)
+
+    def _require_same_weights(self) -> None:
+        if changed := self._changed():
+            raise ModelError(
+                f"the weights changed ({changed!r}) while the curvature was in use; build it anew"
+            )
+
+    def _explained(self, error: RuntimeError | str) -> ModelError:
+        culprit = not_twice_differentiable(self._model, self._batches)
+        if "inplace operation" in str(error):
+            marked = [
+                f"{n!r} ({type(m).__name__})"
+                for n, m in self._model.named_modules()
+                if getattr(m, "inplace", False)
+            ]
+            where = culprit or (f"one of the modules {', '.join(marked)}" if marked else "the model or loss")
+            return ModelError(
+                f"{where} overwrites a value in place that its derivative still needs; let it work on a copy: "
+                "inplace=False, x = x + 1 for x += 1, functions without a trailing underscore"
+            )
+        return ModelError(
+            f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
+            "(replace the operation by a differentiable one; for attention, run inside "
+            "torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
+        )
+
+
+class HessianOperator:
+    """A curvature matrix that is only ever multiplied: `operator @ v` for v (P,) or (P, k); square,
+    symmetric.
+    """
+
+    def __init__(self, curvature: Curvature, block: str | None = None) -> None:
+        self.curvature = curvature
+        self._name = block
+        size = curvature.size if block is None else curvature.block_size(block)
+        self.shape = (size, size)
+        self.dtype = curvature.dtype
+
+    def __matmul__(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
+        return (
+            self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
+        )
+
+    def to_scipy(self) -> LinearOperator:
+        """The same matrix as a `scipy.sparse.linalg.LinearOperator` on NumPy arrays of the weights' dtype."""
+        import numpy as np
+        from scipy.sparse.linalg import LinearOperator
+
+        def apply(v: np.ndarray) -> np.ndarray:
+            return (
+                (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
+            )
+
+        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
+        # of a symmetric real matrix the adjoint is the matrix itself
+        return LinearOperator(
+            self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype
+        )
+
+
+def hessian_operator(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    *,
+    kind: Kind = "hessian",
+    block: str | Sequence[str] | None = None,
+    reduction: Literal["mean", "sum"] | None = None,
+) -> HessianOperator:
+    """The Hessian (or Gauss-Newton matrix) of the loss over all batches as a matrix-free operator.
+
+    `block`: None for the whole, a module name for that layer's diagonal block, or a list of parameter names.
+    `reduction`: what the loss does over the examples of a batch, by default `loss.reduction` or else "mean".
+    Raises ModelError and DataError as `Curvature` does.
+    """
+    if block is None:
+        return HessianOperator(Curvature(model, loss, batches, kind=kind, reduction=reduction))
+    name = block if isinstance(block, str) else "block"
+    if isinstance(block, str):
+        layers = layer_blocks(model)
+        if block not in layers:
+            raise ModelError(
+                f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}"
+            )
+        members: Sequence[str] = layers[block]
+    else:
+        members = block
+    curvature = Curvature(model, loss, batches, kind=kind, blocks={name: members}, reduction=reduction)
+    return HessianOperator(curvature, name)

@@ -1,0 +1,78 @@
+"""Curvature along given directions: the gradient's share in the leading eigenvectors, directional sharpness,
+and the same for mini-batches.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.curvature.curvature import Curvature, Symmetric
+from netassay.curvature.eigen import Product, unit_of
+from netassay.curvature.forward import Batches, Loss
+from netassay.errors import ModelError
+
+_TINY = 1e-300
+
+
+class BatchSharpness(NamedTuple):
+    """Mean over mini-batches, its standard error (infinite for a single one), and how many there were."""
+
+    value: float
+    error: float
+    batches: int
+
+
+def alignment(vectors: Float[Tensor, "P k"], gradient: Float[Tensor, " P"]) -> Float[Tensor, " k"]:
+    """Squared cosine, 0 to 1, of the gradient with each unit column; float64. They sum to the gradient's share
+    in the subspace (Gur-Ari, Roberts, Dyer 2018). All zero for a gradient of zero.
+    """
+    g = gradient.double()
+    return (vectors.T.double() @ g).square() / g.square().sum().clamp_min(_TINY)
+
+
+def directional(product: Product, direction: Float[Tensor, " P"]) -> float:
+    """d'Hd / d'd, the curvature along a direction, for one product; NaN along zero.
+
+    Along the gradient it is the directional sharpness (Pan and Li 2022, for the direction of any step): a step
+    of gradient descent lowers the quadratic part of the loss exactly if it is below 2 / eta. Its error is that
+    of the arithmetic.
+    """
+    direction = direction / unit_of(direction)
+    scale = torch.linalg.vector_norm(direction)
+    if not float(scale) > 0:
+        return math.nan
+    unit = direction / scale
+    return float(unit.double() @ product(unit).double())
+
+
+def directional_sharpness(curvature: Symmetric, gradient: Float[Tensor, " P"]) -> float:
+    """g'Hg / g'g of a curvature and its gradient."""
+    return directional(curvature.product, gradient)
+
+
+def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchSharpness:
+    """Mean over mini-batches B of g_B' H_B g_B / ||g_B||^2, gradient and Hessian of the batch's own loss.
+
+    The expected directional curvature of the mini-batches, which hovers at 2 / eta under stochastic gradient
+    descent where the sharpness of the whole loss stays below (Andreyev and Beneventano 2024, arXiv 2412.20553, in
+    the versions from 2025 on: the mean of the ratio, not the ratio of the means; the first version took the mean
+    of the batches' largest eigenvalues instead). With momentum the level is another. Draw the batches as training
+    draws them: the standard error is that of independent ones. One gradient graph and one product a batch.
+    Raises ModelError and DataError as `Curvature` does, and ModelError where every gradient is zero.
+    """
+    found = []
+    for pair in batches:
+        with Curvature(model, loss, [pair]) as curvature:
+            value = directional(curvature.product, curvature.gradient)
+        if not math.isnan(value):
+            found.append(value)
+    if not found:
+        raise ModelError("the gradient of every batch is zero, or there is no batch: nothing to average")
+    values = torch.tensor(found, dtype=torch.float64)
+    spread = float(values.std()) / math.sqrt(len(found)) if len(found) > 1 else math.inf
+    return BatchSharpness(float(values.mean()), spread, len(found))

@@ -1,0 +1,299 @@
+"""The largest eigenvalues of a slowly changing curvature, followed from step to step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from netassay.curvature.curvature import Symmetric
+from netassay.curvature.eigen import (
+    Eigenpairs,
+    Product,
+    Ritz,
+    Subspace,
+    eigenpairs,
+    error_bounds,
+    probe,
+    random_direction,
+    require_room,
+    rounding,
+    run_lanczos,
+    slackest,
+)
+from netassay.curvature.largest_curvature import Sharpness
+from netassay.errors import ModelError
+
+SETTLING, NEAREST = 4, 3
+"""Products beyond those of a cold start, which stops when the leaders have converged and leaves their rivals half
+seen, and how many of these they are spent on."""
+
+FIRST = 2  # rivals that are multiplied to see a first drift
+_TINY = 1e-300  # keeps a zero denominator from being one
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is remembered of one matrix: k leaders and their nearest rivals, descending."""
+
+    vectors: Tensor  # (m, n), orthonormal up to what one correction leaves
+    values: Tensor  # (m,) float64, when last multiplied, scaled since then as the k-th leader
+    radii: Tensor  # (m,) float64, how far the eigenvalue may have been above
+    ages: Tensor  # (m,) float64, steps since then
+    drift: Tensor  # () float64, how fast rivals move against the k-th leader, per step; infinite until seen
+    lowest: Tensor  # () float64, smallest Ritz value seen
+
+    def uppers(self) -> Tensor:
+        """The most that each eigenvalue can plausibly be by now."""
+        return self.values + self.radii + self.drift * self.ages
+
+
+class Follower:
+    """Follows the k largest eigenvalues of a curvature and of all its blocks along a training trajectory.
+
+    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
+    and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
+    relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
+    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector searches
+    for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products` are spent on
+    one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
+    is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
+    the residual. Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
+    matrix.
+    """
+
+    def __init__(
+        self,
+        *,
+        k: int = 1,
+        tolerance: float = 1e-3,
+        probe_every: int = 25,
+        seed: int = 0,
+        remember: int = 5,
+        max_products: int = 12,
+        block_k: int | None = None,
+    ) -> None:
+        block_k = k if block_k is None else block_k
+        counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
+        counts["max_products"] = max_products
+        if min(counts.values()) < 1 or not 0 < tolerance < 1:
+            given = ", ".join(f"{name}={value}" for name, value in counts.items())
+            raise ModelError(
+                f"{given}, tolerance={tolerance}: "
+                "the counts must be at least 1 and the tolerance strictly between 0 and 1"
+            )
+        self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
+        self.remember, self.max_products = remember, max_products
+        self.step = 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._tracks: dict[str | None, Track] = {}
+
+    def follow(self, curvature: Symmetric) -> Sharpness:
+        """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
+        whole = self._matrix(None, curvature.product, curvature)
+        blocks = {
+            name: self._matrix(name, partial(curvature.block_product, name), curvature)
+            for name in curvature.blocks
+        }
+        self.step += 1
+        return Sharpness.of(whole, blocks, curvature.loss)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the future depends on; a follower of the same options that loads it goes on bit for
+        bit.
+        """
+        tensors = {"generator": self._generator.get_state(), "step": torch.tensor(self.step)}
+        for name, track in self._tracks.items():
+            prefix = "whole" if name is None else f"block:{name}"
+            tensors |= {f"{prefix}:{f.name}": getattr(track, f.name).clone() for f in fields(Track)}
+        return tensors
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restores what `state` gave. Raises ModelError when something is missing from it."""
+        try:
+            self._generator.set_state(tensors["generator"])
+            self.step = int(tensors["step"])
+            prefixes = [key.removesuffix(":vectors") for key in tensors if key.endswith(":vectors")]
+            self._tracks = {
+                None if p == "whole" else p.removeprefix("block:"): Track(
+                    **{f.name: tensors[f"{p}:{f.name}"].clone() for f in fields(Track)}
+                )
+                for p in prefixes
+            }
+        except KeyError as error:
+            raise ModelError(
+                f"the state of the follower lacks {error}; give all that Follower.state() returned"
+            ) from None
+
+    def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
+        size = curvature.size if name is None else curvature.block_size(name)
+        k = min(self.k if name is None else self.block_k, size)
+        capacity = max(24, 2 * k + self.remember + 12)
+        track = self._tracks.get(name)
+        if track is None:
+            require_room(min(capacity, size), size, curvature.dtype, curvature.device)
+        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
+        if track is not None and track.vectors.shape[1] != size:
+            what = "the network" if name is None else f"block {name!r}"
+            raise ModelError(
+                f"{what} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
+                "use a new Follower for another network or other blocks"
+            )
+        found = self._search(space, k) if track is None else self._advance(space, track, k)
+        pairs, self._tracks[name] = found
+        return pairs
+
+    def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+        pairs = run_lanczos(
+            space,
+            k=k,
+            tolerance=self.tolerance,
+            start=None,
+            generator=self._generator,
+            max_products=None,
+        )
+        kept = len(pairs.values) + self.remember
+        for _ in range(SETTLING):
+            ritz = space.ritz(kept)
+            if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
+                break
+        ritz = space.ritz(kept)
+        pairs = replace(pairs, products=space.products)
+        return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
+
+    def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
+        searching = self.step % self.probe_every == 0
+        track, inside = self._multiplied(space, track, k, searching)
+        rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
+        outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
+        most = max(self.max_products, space.dimension)
+        while True:
+            ritz = space.ritz(k + self.remember)
+            floor = rounding(ritz.values, ritz.vectors.dtype)
+            errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
+            loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
+            done = not bool(loose.any()) or space.full or space.products >= most
+            if done and searching:
+                searching, most = False, space.products + 2 * self.max_products
+                probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
+            elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
+                # a rival that was not multiplied may lie above by less than the tolerance, and between searches
+                # eigenvectors that were never seen may have a part in the residual
+                errors = torch.maximum(errors, outside - ritz.values[:k])
+                if space.dimension < space.size:
+                    errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
+                return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+
+    def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
+        """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
+        those were.
+        """
+        inside = [i < k for i in range(len(track.vectors))]
+        for vector in track.vectors[:k]:
+            space.expand(vector)
+        while space.dimension < k:  # two leaders had become one
+            space.expand(random_direction(space, self._generator))
+        last, bar = track.values[k - 1], space.rayleigh(k - 1)
+        ratio = bar / last if 0.5 < float(bar / last) < 2 else torch.ones_like(bar)
+        values = torch.cat([track.values[:k], track.values[k:] * ratio])
+        # rivals that were calm when last seen may have begun to move with the leader
+        drift = torch.maximum(track.drift, (bar - last).abs() / 20)
+        track = replace(track, values=values, ages=track.ages + 1, drift=drift)
+        highest = float(bar) + self.tolerance * abs(float(bar))
+        unseen, fastest, moves = not bool(drift.isfinite()), drift, []
+        waiting = [*range(k, len(values))]
+        while waiting:
+            uppers = (track.values + track.radii + fastest * track.ages).tolist()
+            stale = [i for i in waiting if searching and float(track.ages[i]) >= self.probe_every]
+            due = stale or [i for i in waiting if uppers[i] >= highest]
+            if not due:
+                break
+            waiting.remove(due[0])
+            if space.expand(track.vectors[due[0]]):
+                inside[due[0]] = True
+                moved = (space.rayleigh(space.dimension - 1) - values[due[0]]).abs()
+                # what was known poorly is found out within its radius, which is no movement
+                poor = track.radii[due[0]] > self.tolerance * bar.abs()
+                moved = (moved - track.radii[due[0]]).clamp_min(0) if bool(poor) else moved
+                moves.append(moved / track.ages[due[0]])
+            if len(moves) >= FIRST or not unseen:
+                fastest = torch.stack([*moves, *([] if unseen else [drift])]).max()
+        if moves:
+            slowest = torch.zeros_like(drift) if unseen else drift / 2
+            track = replace(track, drift=torch.stack([*moves, slowest]).max())
+        return track, inside
+
+    def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
+        """The Ritz vectors corrected for the next step, and behind the k leaders whichever rivals are
+        largest.
+        """
+        lowest = torch.minimum(track.lowest, ritz.values[-1])
+        vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
+        vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        fresh = replace(_remembered(ritz, track.drift, lowest), vectors=vectors)
+        found, m = len(fresh.values), k + self.remember
+        both = torch.cat([fresh.values, rivals.values])
+        order = torch.cat([torch.arange(k), both[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
+        if found == k and order == [*range(len(track.values))]:
+            # nothing but the leaders is new: the rivals' vectors stay where they are
+            track.vectors[:k] = fresh.vectors
+            vectors = track.vectors
+        else:
+            vectors = torch.stack([
+                fresh.vectors[i] if i < found else rivals.vectors[i - found] for i in order
+            ])  # fmt: skip
+        return Track(
+            vectors,
+            both[order],
+            torch.cat([fresh.radii, rivals.radii])[order],
+            torch.cat([fresh.ages, rivals.ages])[order],
+            track.drift,
+            lowest,
+        )
+
+
+def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
+    """The Ritz pairs as a track of age zero.
+
+    The radius is twice what the residual adds to second order if it lies where `_correction` takes it to lie.
+    """
+    values = ritz.values[: len(ritz.norms)]
+    depth = torch.maximum(values, (values - lowest) / 2).clamp_min(0)
+    added = 4 * ritz.norms.square() / (depth + torch.hypot(depth, 2 * ritz.norms)).clamp_min(_TINY)
+    return Track(
+        ritz.vectors, values, torch.minimum(added, ritz.norms), torch.zeros_like(values), drift, lowest
+    )
+
+
+def _rows(track: Track, which: list[int]) -> Track:
+    """Some rows of a track; its vectors are a view where the rows are adjacent, which they mostly are."""
+    adjacent = which == [*range(which[0], which[-1] + 1)] if which else True
+    vectors = track.vectors[slice(which[0], which[-1] + 1) if which else slice(0)] if adjacent else None
+    return replace(
+        track,
+        vectors=track.vectors[which] if vectors is None else vectors,
+        values=track.values[which],
+        radii=track.radii[which],
+        ages=track.ages[which],
+    )
+
+
+def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
+    """What to add to Ritz vector i, to first order, to make it an eigenvector.
+
+    The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is
+    taken to lie at eigenvalue zero, damped where the spectrum reaches far below it.
+    """
+    residual, value = ritz.residuals[i], float(ritz.values[i]) / ritz.unit
+    low = min(float(rivals.lowest), float(ritz.values[-1])) / ritz.unit
+    # of a matrix that is zero but for rounding the residual is all there is
+    least = max(1e-6 * float(ritz.norms[i]) / ritz.unit, torch.finfo(residual.dtype).tiny)
+    depth = max(value, (value - low) / 2, 1e-3 * abs(low), least)
+    parts = (rivals.vectors @ residual).double().cpu()  # (j,)
+    gaps = value - rivals.values / ritz.unit
+    angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1
+    return residual / depth + (angles - parts / depth).to(residual) @ rivals.vectors

@@ -1,0 +1,131 @@
+"""The trace of a symmetric matrix that is only ever multiplied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.curvature.blocks import Blocks
+from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.curvature.eigen import Product, require_vectors
+from netassay.curvature.forward import Batches, Loss
+from netassay.errors import ModelError
+from netassay.numerics.seeds import given
+
+LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standard error from
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Estimate of a trace: `value`, its standard `error` (0 where exact), the `products` spent, and the same
+    of each diagonal block.
+    """
+
+    value: float
+    error: float
+    products: int
+    blocks: Mapping[str, Trace] = field(default_factory=dict)
+
+
+def trace(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    *,
+    products: int = 30,
+    blocks: Literal["layer"] | Blocks | None = None,
+    kind: Kind = "hessian",
+    generator: torch.Generator | None = None,
+    reduction: Literal["mean", "sum"] | None = None,
+) -> Trace:
+    """Trace of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
+
+    `products` are spent on the whole and on each block; at least 6, and where they reach the number of
+    parameters the trace is exact. The other arguments, and what is raised, as for `sharpness`.
+    """
+    generator = given(generator)
+    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
+        return curvature_trace(curvature, products=products, generator=generator)
+
+
+def curvature_trace(curvature: Symmetric, *, products: int, generator: torch.Generator) -> Trace:
+    """`hutchplusplus` of a curvature and of each of its blocks."""
+
+    def of(product: Product, size: int) -> Trace:
+        return hutchplusplus(
+            product,
+            size,
+            products=products,
+            generator=generator,
+            dtype=curvature.dtype,
+            device=curvature.device,
+        )
+
+    whole, parts = whole_and_blocks(curvature, of)
+    return Trace(whole.value, whole.error, whole.products, parts)
+
+
+def hutchplusplus(
+    product: Product,
+    size: int,
+    *,
+    products: int = 30,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Trace:
+    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021, algorithm 1) with random signs.
+
+    A third of the products finds the range of the matrix, a third is spent on the exact trace within it, a
+    third on Hutchinson's estimate outside, whose spread gives the standard error. Where `products` reach
+    `size` the diagonal is read off. Raises ModelError for fewer than 6 products, and for more vectors than fit.
+    """
+    if not (isinstance(products, int) and products >= LEAST_PRODUCTS):
+        raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
+    if size <= products:
+        return Trace(_dense_trace(product, size, dtype, device), 0.0, size)
+    generator = given(generator)
+    third = products // 3
+    # signs, their images and the basis made of them are there together
+    require_vectors(
+        3 * third,
+        size,
+        dtype,
+        torch.device(device),
+        lambda fit: "about as many as `products` may be; ask for fewer",
+    )
+
+    def signs(count: int) -> Tensor:
+        drawn = torch.randint(
+            0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8
+        )
+        return (2 * drawn - 1).to(device=device, dtype=dtype)
+
+    images = torch.stack([product(v) for v in signs(third)])  # (third, n)
+    basis, _ = torch.linalg.qr(images.T)  # (n, third)
+    inside = sum(_form(product, v) for v in basis.T)
+    outside = signs(products - 2 * third)
+    outside = outside - (outside @ basis) @ basis.T
+    samples = torch.tensor([_form(product, v) for v in outside], dtype=torch.float64)
+    error = float(samples.std()) / math.sqrt(len(samples))
+    return Trace(inside + float(samples.mean()), error, products)
+
+
+def _form(product: Product, v: Float[Tensor, " n"]) -> float:
+    """v'Av, summed in double precision."""
+    return float(v.double() @ product(v).double())
+
+
+def _dense_trace(product: Product, size: int, dtype: torch.dtype, device: torch.device | str) -> float:
+    total = 0.0
+    for i in range(size):
+        unit = torch.zeros(size, dtype=dtype, device=device)
+        unit[i] = 1
+        total += float(product(unit)[i])
+    return total

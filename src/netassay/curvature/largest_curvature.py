@@ -1,0 +1,116 @@
+"""Sharpness: the largest curvature of the loss, of the whole network and of every block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.curvature.blocks import Blocks
+from netassay.curvature.curvature import Curvature, Kind
+from netassay.curvature.eigen import Eigenpairs, lanczos
+from netassay.curvature.forward import Batches, Loss
+from netassay.errors import ModelError
+from netassay.numerics.seeds import given
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The k largest eigenvalues of the curvature of the loss at one set of weights.
+
+    `values` (k,) float64, descending; `vectors` (P, k) unit columns over the trainable parameters in
+    `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of
+    each value; `products` matrix-vector products spent; `blocks` the same for each diagonal block; `loss`
+    the full loss.
+    """
+
+    values: Float[Tensor, " k"]
+    vectors: Float[Tensor, "P k"]
+    residuals: Float[Tensor, " k"]
+    errors: Float[Tensor, " k"]
+    products: int
+    blocks: Mapping[str, Eigenpairs]
+    loss: float
+
+    @classmethod
+    def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
+        return cls(whole.values, whole.vectors, whole.residuals, whole.errors, whole.products, blocks, loss)
+
+
+def sharpness(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    *,
+    k: int = 1,
+    blocks: Literal["layer"] | Blocks | None = None,
+    kind: Kind = "hessian",
+    tolerance: float = 1e-3,
+    start: Sharpness | Float[Tensor, "P ..."] | None = None,
+    generator: torch.Generator | None = None,
+    reduction: Literal["mean", "sum"] | None = None,
+    max_products: int | None = None,
+) -> Sharpness:
+    """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all
+    batches.
+
+    `loss(output, target)` gives one number a batch, the `reduction` of its examples: "mean" or "sum", by
+    default `loss.reduction` or else "mean"; means of batches are weighted by their numbers of examples
+    (first dimension of y). `batches` is an iterable of (x, y) that can be gone over again. `blocks`: None,
+    "layer" (one per module that owns parameters, weight and bias joined, named as in `named_modules()`) or
+    block name -> parameter names; a block (or network) with fewer than k parameters gives its full spectrum.
+    `tolerance` is relative to each value, in (0, 1). `start`: an earlier result, or vectors (P, s) for the
+    whole, to begin from. `generator` draws the starting vectors (default: a fixed seed; never the global
+    one). `max_products` bounds the products of the whole and of each block (default 100 + 30 k); what it
+    leaves unconverged has large `errors`. The model is left as it was found. Raises ModelError and DataError
+    for what has no well-defined curvature.
+    """
+    if type(k) is not int or k < 1:
+        raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")
+    if not 0 < tolerance < 1:
+        raise ModelError(f"tolerance={tolerance}: the relative tolerance must lie strictly between 0 and 1")
+    generator = given(generator)
+    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
+        whole_start, block_starts = _starts(curvature, start)
+
+        def solve(name: str | None, begin: Tensor | None) -> Eigenpairs:
+            return lanczos(
+                curvature.product if name is None else lambda v: curvature.block_product(name, v),
+                curvature.size if name is None else curvature.block_size(name),
+                k=k,
+                tolerance=tolerance,
+                start=begin,
+                generator=generator,
+                max_products=max_products,
+                dtype=curvature.dtype,
+                device=curvature.device,
+            )
+
+        whole = solve(None, whole_start)
+        parts = {name: solve(name, block_starts.get(name)) for name in curvature.blocks}
+        return Sharpness.of(whole, parts, curvature.loss)
+
+
+def _starts(
+    curvature: Curvature, start: Sharpness | Tensor | None
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    if start is None:
+        return None, {}
+    whole = start.vectors if isinstance(start, Sharpness) else start
+    blocks = {n: p.vectors for n, p in start.blocks.items()} if isinstance(start, Sharpness) else {}
+    blocks = {name: vectors for name, vectors in blocks.items() if name in curvature.blocks}
+    sizes = [("the network", whole, curvature.size)]
+    sizes += [(f"block {name!r}", vectors, curvature.block_size(name)) for name, vectors in blocks.items()]
+    for what, vectors, size in sizes:
+        if vectors.ndim not in (1, 2) or vectors.shape[0] != size or not bool(vectors.isfinite().all()):
+            raise ModelError(
+                f"start has vectors of shape {tuple(vectors.shape)} for {what}, which has {size} parameters; "
+                f"give finite vectors ({size},) or ({size}, s)"
+            )
+    return whole.to(curvature.gradient), {
+        name: vectors.to(curvature.gradient) for name, vectors in blocks.items()
+    }

@@ -1,0 +1,29 @@
+"""Atlases of regulatory DNA: open regions, their sequences, and how open each is in every cell type.
+
+atlas: the data of one. folder: how it is saved. named: by name or folder. building, draft, sample, annotated: from
+files of the field. heights: from raw signal to heights. simulate, grammar, planting, scoring: made up, with a known
+truth. dhs4: a public one. splits: training, validation and test sets. nulls: data that lose the link of sequence and
+height. description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what may be
+chosen, in words.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "Atlas": "netassay.dna.atlas.atlas",
+        "find_atlas": "netassay.dna.atlas.named",
+        "build_atlas": "netassay.dna.atlas.building",
+        "simulate_atlas": "netassay.dna.atlas.simulate",
+        "describe_atlas": "netassay.dna.atlas.description",
+        "export_atlas": "netassay.dna.atlas.annotated",
+        "read_annotated": "netassay.dna.atlas.annotated",
+        "Split": "netassay.dna.atlas.splits",
+        "Grammar": "netassay.dna.atlas.grammar",
+        "normalise": "netassay.dna.atlas.heights",
+        "quantile": "netassay.dna.atlas.heights",
+        "sequences_of": "netassay.dna.atlas.new_sequences",
+        "regions_of": "netassay.dna.atlas.new_sequences",
+    },
+)

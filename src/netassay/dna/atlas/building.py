@@ -1,0 +1,275 @@
+"""An atlas from files: regions, heights and a genome joined by name, every peak that is lost counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import polars as pl
+import torch
+
+from netassay.dna.atlas.annotated import read_annotated
+from netassay.dna.atlas.atlas import Atlas
+from netassay.dna.atlas.choices import FLAWS, Flaw, Form, Normalisation, Statistic
+from netassay.dna.atlas.draft import Draft, advice, refuse_odd_heights, sound
+from netassay.dna.atlas.heights import normalise
+from netassay.dna.atlas.sample import read_sample
+from netassay.errors import DataError
+from netassay.formats.fasta import Windows, read_windows
+from netassay.formats.intervals import guess_form, read_intervals
+from netassay.formats.signals import read_signal
+from netassay.formats.tables import NumberTable, read_numbers, read_pairs
+
+SIGNAL_ENDINGS = (".bw", ".bigwig")
+WIDEST = 1_000_000
+
+
+def build_atlas(
+    peaks: Path | str,
+    heights: Path | str | Sequence[Path | str] = (),
+    *,
+    genome: Path | str | None = None,
+    form: Form = "auto",
+    lineages: Path | str | None = None,
+    normalisation: Normalisation = "none",
+    width: int | None = None,
+    statistic: Statistic = "mean",
+    drop: Sequence[Flaw] = (),
+    order: str = "ATGC",
+) -> Atlas:
+    """An atlas from files.
+
+    `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a .h5ad, or a folder with
+    the four arrays of the AI-TAC sample; `form` says which where it cannot be told. `heights` is a table with a
+    row a peak, joined by name, or bigWigs, one a cell type and named after it (or their folder), of which the
+    `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of so many bases around
+    summit or middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown base is a column of
+    zeros and a constant row stays (both counted), other flaws are refused. `order` is that of the rows of one-hot
+    arrays. Heights are normalised over the peaks that stay. Raises DataError naming file and line.
+    """
+    source = Path(peaks)
+    chosen = _form(source, form)
+    if unknown := set(drop) - set(FLAWS):
+        raise DataError(f"drop {', '.join(sorted(unknown))!r}: allowed are {', '.join(FLAWS)}")
+    signals = [Path(heights)] if isinstance(heights, (str, Path)) else [Path(path) for path in heights]
+    if chosen == "arrays":
+        draft = read_sample(source, order)
+    elif chosen == "h5ad":
+        draft = read_annotated(source)
+    else:
+        draft = _from_regions(source, chosen, signals, width, statistic, drop)
+    if chosen in ("arrays", "h5ad") and signals:
+        raise DataError(f"{source}: holds its own heights; leave {signals[0]} out")
+    if draft.codes is None:
+        draft = _with_bases(_windows_of(draft, width) if chosen == "h5ad" else draft, genome, drop)
+    elif width is not None or genome is not None:
+        raise DataError(f"{source}: holds its own sequences; leave width and genome out")
+    draft = sound(draft, drop)
+    if not len(draft.peaks):
+        raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
+    return _finished(draft, normalisation, lineages, _origin(source, chosen, signals, genome, normalisation))
+
+
+def _origin(
+    source: Path,
+    form: Form,
+    signals: Sequence[Path],
+    genome: Path | str | None,
+    normalisation: Normalisation,
+) -> str:
+    """Names of the files, without their folders, and what was done."""
+    words = [f"{source.name} ({form})"]
+    if signals:
+        more = f" and {len(signals) - 1} more" if len(signals) > 1 else ""
+        words.append(f"heights {signals[0].name}{more}")
+    if genome is not None:
+        words.append(f"genome {Path(genome).name}")
+    return ", ".join([*words, f"normalisation {normalisation}"])
+
+
+def _form(source: Path, form: Form) -> Form:
+    if form not in get_args(Form):
+        raise DataError(f"form {form!r}: allowed are {', '.join(get_args(Form))}")
+    if form != "auto":
+        return form
+    if source.is_dir():
+        return "arrays"
+    return "h5ad" if source.name.lower().endswith(".h5ad") else guess_form(source)
+
+
+def _from_regions(
+    source: Path,
+    form: Form,
+    signals: Sequence[Path],
+    width: int | None,
+    statistic: Statistic,
+    drop: Sequence[Flaw],
+) -> Draft:
+    skipped: Counter[str] = Counter()
+    regions = read_intervals(source, "immgen" if form == "immgen" else "bed", skipped=skipped)
+    draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
+    for reason, count in skipped.items():
+        draft = draft.note(f"{reason} in {source.name}, skipped", count)
+    if not signals:
+        raise DataError(
+            f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type) or bigWigs"
+        )
+    files = _signal_files(signals)
+    if files:
+        return _with_signals(_windows_of(draft, width), files, statistic)
+    if len(signals) > 1:
+        raise DataError(
+            f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
+        )
+    return _windows_of(_with_table(draft, read_numbers(signals[0]), drop), width)
+
+
+def _signal_files(signals: Sequence[Path]) -> list[Path]:
+    """bigWigs among the files, or of a folder, sorted by name there; none if these are no bigWigs."""
+    if len(signals) == 1 and signals[0].is_dir():
+        found = sorted(p for p in signals[0].iterdir() if p.suffix.lower() in SIGNAL_ENDINGS)
+        if not found:
+            raise DataError(
+                f"{signals[0]}: holds no bigWig (.bw, .bigWig); give a file of heights, or their folder"
+            )
+        return found
+    return list(signals) if all(p.suffix.lower() in SIGNAL_ENDINGS for p in signals) else []
+
+
+def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> Draft:
+    names = tuple(path.stem for path in files)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(
+            f"two bigWigs are called {twice[0]!r}; cell types are named after the files: rename one"
+        )
+    chromosomes = draft.peaks["chromosome"].to_list()
+    starts, ends = draft.peaks["start"].to_numpy(), draft.peaks["end"].to_numpy()
+    heights = np.empty((len(draft.peaks), len(files)), np.float32)
+    for column, path in enumerate(files):
+        heights[:, column], absent = read_signal(path, chromosomes, starts, ends, statistic)
+        draft = draft.note(f"on a chromosome without signal in {path.name}, height 0", absent)
+    return replace(draft, heights=heights, cell_types=names)
+
+
+def _with_table(draft: Draft, table: NumberTable, drop: Sequence[Flaw]) -> Draft:
+    """Rows of the table put in the order of the peaks, by name."""
+    rows = pl.DataFrame({"name": table.rows, "row": np.arange(len(table.rows))})
+    joined = draft.peaks.select("name").join(rows, on="name", how="left", maintain_order="left")["row"]
+    found = joined.is_not_null().to_numpy()
+    if not found.any():
+        raise DataError(
+            f"{table.path}: none of its {len(table.rows):,} names ({table.rows[0]!r}, ...) is that of a peak in "
+            f"{draft.path} ({draft.peaks['name'][0]!r}, ...); name rows and peaks alike (BED without names: "
+            "chromosome:start-end, 0-based)"
+        )
+    draft = replace(draft, heights=np.empty((len(found), 0), np.float32)).keep(found, "without heights")
+    taken = joined.drop_nulls().to_numpy()
+    without = len(table.rows) - len(taken)
+    if without:
+        draft = replace(draft, dropped=draft.dropped + Counter({"heights without a peak": without}))
+    draft = replace(draft, heights=table.values[taken], cell_types=table.columns)
+    if "not-finite" not in drop:
+        refuse_odd_heights(draft, lambda row: f"{table.where(taken[row])}: peak {draft.peaks['name'][row]!r}")
+    return draft
+
+
+def _windows_of(draft: Draft, width: int | None) -> Draft:
+    """Peaks of one width: as they are, or `width` bases around summit or middle."""
+    widths = (draft.peaks["end"] - draft.peaks["start"]).to_numpy()
+    if width is None:
+        if (wide := np.flatnonzero(widths > WIDEST)).size:
+            raise DataError(
+                f"{draft.where(int(wide[0]))} has {widths[wide[0]]:,} bases; allowed are {WIDEST:,}, choose "
+                "narrower windows with --width (width=)"
+            )
+        usual = int(np.bincount(widths).argmax())
+        if (odd := np.flatnonzero(widths != usual)).size:
+            raise DataError(
+                f"{draft.where(int(odd[0]))} has {widths[odd[0]]} bases, {(widths == usual).sum():,} others have "
+                f"{usual}; a network takes one width: choose one, say --width {usual} (width={usual}), for windows "
+                "around summits or middles"
+            )
+        return draft
+    if not 1 <= width <= WIDEST:
+        raise DataError(f"width = {width} is not allowed: windows of 1 to {WIDEST:,} bases (--width, width=)")
+    middle = (pl.col("start") + pl.col("end")) // 2
+    centre = pl.coalesce("summit", middle) if "summit" in draft.peaks else middle
+    begin = centre - width // 2
+    changed = int((widths != width).sum())
+    kept = draft.peaks.with_columns(start=begin, end=begin + width)
+    return replace(draft, peaks=kept).note(f"of another width, made {width} around summit or middle", changed)
+
+
+def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -> Draft:
+    if genome is None:
+        raise DataError(
+            f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on"
+        )
+    width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
+    path = Path(genome)
+    found = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)
+    draft = replace(draft, codes=found.codes)
+    draft = draft.note('found in the genome under the name with or without "chr"', int(found.renamed.sum()))
+    if found.missing.any() and "missing-contig" not in drop:
+        row = int(found.missing.argmax())
+        raise DataError(
+            f"{draft.where(row)} is on a chromosome that {path} does not have (it has "
+            f"{', '.join(list(found.lengths)[:6])}{', ...' if len(found.lengths) > 6 else ''}); "
+            f"{advice(found.missing, 'missing-contig', 'take the genome the peaks were called on')}"
+        )
+    if found.beyond.any() and "beyond-contig" not in drop:
+        raise DataError(_beyond(draft, found, path))
+    draft = draft.keep(~found.missing, FLAWS["missing-contig"])
+    return draft.keep(~found.beyond[~found.missing], FLAWS["beyond-contig"])
+
+
+def _beyond(draft: Draft, found: Windows, genome: Path) -> str:
+    row = int(found.beyond.argmax())
+    name, start = draft.peaks["chromosome"][row], draft.peaks["start"][row]
+    length = found.lengths.get(
+        name, found.lengths.get(name.removeprefix("chr"), found.lengths.get(f"chr{name}"))
+    )
+    hint = advice(found.beyond, "beyond-contig", "take the genome the peaks were called on")
+    if start < 0:
+        return f"{draft.where(row)} begins before the chromosome's first base; {hint}"
+    return f"{draft.where(row)} ends beyond its chromosome, which has {length:,} bases in {genome}; {hint}"
+
+
+def _finished(draft: Draft, normalisation: Normalisation, lineages: Path | str | None, source: str) -> Atlas:
+    assert draft.codes is not None
+    named, draft = draft.lineages, draft
+    if lineages is not None:
+        named, draft = _lineages(draft, Path(lineages))
+    peaks = draft.peaks.drop("line", strict=False)
+    if "summit" in peaks and peaks["summit"].is_null().all():
+        peaks = peaks.drop("summit")
+    return Atlas(
+        codes=torch.from_numpy(np.ascontiguousarray(draft.codes)),
+        heights=torch.from_numpy(np.ascontiguousarray(normalise(draft.heights, normalisation))),
+        peaks=peaks,
+        cell_types=draft.cell_types,
+        lineages=named,
+        source=source,
+        simulated=draft.simulated,
+        dropped=dict(draft.dropped),
+        notes=dict(draft.notes),
+    )
+
+
+def _lineages(draft: Draft, path: Path) -> tuple[tuple[str, ...], Draft]:
+    pairs = read_pairs(path)
+    found = tuple(pairs.get(name, "") for name in draft.cell_types)
+    if not any(name in pairs for name in draft.cell_types):
+        raise DataError(
+            f"{path}: names none of the cell types ({', '.join(draft.cell_types[:5])}, ...) but {next(iter(pairs))!r}, "
+            "...; give two columns, cell type and lineage"
+        )
+    return found, draft.note(f"cell types without a lineage in {path.name}", found.count(""))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())

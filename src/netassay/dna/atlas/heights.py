@@ -1,0 +1,52 @@
+"""Raw signal to heights: logarithm, and quantile normalisation over cell types."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from netassay.dna.atlas.choices import Normalisation
+from netassay.errors import DataError
+
+
+def normalise(
+    heights: Float32[np.ndarray, "n cell_types"], kind: Normalisation
+) -> Float32[np.ndarray, "n cell_types"]:
+    """Heights after log2(x + 1), quantile normalisation, or both in this order (Maslova et al. 2020).
+
+    Raises DataError for an unknown kind and for a logarithm of values below zero.
+    """
+    if kind not in get_args(Normalisation):
+        raise DataError(f"normalisation {kind!r}: allowed are {', '.join(get_args(Normalisation))}")
+    if kind in ("log2", "log2-quantile"):
+        low = float(heights.min(initial=0.0))
+        if low < 0:
+            raise DataError(
+                f"log2(x + 1) is for counts; the lowest height is {low:g}. Leave the logarithm out if the heights have "
+                "been transformed already"
+            )
+        heights = np.log2(heights + np.float32(1))
+    return quantile(heights) if kind in ("quantile", "log2-quantile") else heights
+
+
+def quantile(heights: Float[np.ndarray, "n cell_types"]) -> Float32[np.ndarray, "n cell_types"]:
+    """The same distribution for every column: at each rank the mean over columns (Bolstad et al. 2003).
+
+    Values of a column that are equal get the mean over the ranks they fill together.
+    """
+    n, columns = heights.shape
+    target = np.zeros(n)
+    for column in range(columns):
+        target += np.sort(heights[:, column])
+    target /= columns
+    result = np.empty((n, columns), np.float32)
+    for column in range(columns):
+        order = np.argsort(heights[:, column], kind="stable")
+        ordered = heights[order, column]
+        first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if n else np.empty(0, np.int64)
+        size = np.diff(np.r_[first, n])
+        means = np.add.reduceat(target, first) / size if n else target
+        result[order, column] = np.repeat(means, size)
+    return result

@@ -1,0 +1,24 @@
+"""What each base of a sequence contributes to an output of a network.
+
+contributions: by gradients and by DeepLIFT/SHAP. saturation: every single-base change, exactly. trust: do methods
+agree, and do they depend on what was learned. modisco: motifs that recur among contributions. files: tensors and
+tracks.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "attribute": "netassay.dna.attributions.contributions",
+        "Attributions": "netassay.dna.attributions.contributions",
+        "mutagenesis": "netassay.dna.attributions.saturation",
+        "Mutagenesis": "netassay.dna.attributions.saturation",
+        "save_attributions": "netassay.dna.attributions.files",
+        "load_attributions": "netassay.dna.attributions.files",
+        "write_tracks": "netassay.dna.attributions.files",
+        "find_patterns": "netassay.dna.attributions.modisco",
+        "site_auroc": "netassay.dna.attributions.trust",
+        "shuffled_weights": "netassay.dna.attributions.trust",
+    },
+)

@@ -1,0 +1,215 @@
+"""How much each base of a sequence contributes to an output of a network."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.atlas.nulls import shuffle_dinucleotides
+from netassay.dna.attributions.saturation import mutagenesis
+from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
+from netassay.dna.network.predicting import BATCH, evaluating, form_of, outputs_of
+from netassay.dna.network.readouts import Output, readout
+from netassay.dna.network.sequences import as_codes, check_batch
+from netassay.errors import DataError, ExtraMissing, ModelError
+from netassay.formats.bases import UNKNOWN, one_hot
+from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics import seeds
+
+Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+TOLERANCE = 0.05
+"""Most that contributions may miss, in the mean, of what they must sum to, as a share of its mean size."""
+
+_PAIRS = BATCH // 4  # of sequence and reference at a time; rules keep every layer's inputs and outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Attributions:
+    """Contributions of bases to an output, in its units.
+
+    `hypothetical`: of each base A, C, G, T if it stood there. Of methods that compare with references, `difference`
+    is the output less its mean over the references, which the contributions sum to, and `error` what they miss of it.
+    """
+
+    method: Method
+    codes: UInt8[Tensor, "n length"]
+    hypothetical: Float[Tensor, "n 4 length"]
+    difference: Float[Tensor, " n"] | None = None
+    error: Float[Tensor, " n"] | None = None
+
+    @property
+    def actual(self) -> Float[Tensor, "n length"]:
+        """Contributions of the bases that are there; 0 where none is known."""
+        return (self.hypothetical * one_hot(self.codes)).sum(1)
+
+
+def attribute(
+    model: nn.Module,
+    sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+    method: Method = "gradient",
+    *,
+    output: Output = None,
+    both_strands: bool = False,
+    references: int = 20,
+    steps: int = 50,
+    tolerance: float = TOLERANCE,
+    generator: torch.Generator | None = None,
+    batch: int = BATCH,
+) -> Attributions:
+    """Contributions of every base of every sequence to one number: an output, the mean of some, or a combination.
+
+    gradient: of the output by the one-hot base, less its mean over the four bases, as only differences between bases
+    can be seen by the network (Majdandzic et al. 2023). mutagenesis: output with each base there, less the mean over
+    the four; exact. deepshap: DeepLIFT (Shrikumar et al. 2017) against `references` dinucleotide-shuffled forms of
+    each sequence, averaged (Lundberg and Lee 2017), by the extra `attributions`. integrated_gradients: the gradient
+    averaged over `steps` points (Gauss-Legendre) of the straight way from each such reference (Sundararajan et al.
+    2017). For a linear network all four agree up to a constant a place.
+
+    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will do;
+    for deepshap its nonlinearities must be modules. With `both_strands` the mean over a sequence and its reverse
+    complement is explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode
+    meanwhile and is left as found. Raises ModelError for outputs that are not there, and where contributions miss, in
+    the mean, more than `tolerance` of the mean size of what they must sum to; DataError for no sequence and
+    for sequences that are not one-hot.
+    """
+    if method not in METHODS:
+        raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
+    check_batch(batch)
+    codes = as_codes(sequences).cpu()
+    if not len(codes):
+        raise DataError("there is no sequence to explain; give one or more")
+    weights = _weights(model, codes, output)
+    if method == "mutagenesis":
+        made = mutagenesis(model, codes, output=weights[:, 0], both_strands=both_strands, batch=batch)
+        effects = made.effects[..., 0]
+        return Attributions(method, codes, effects - effects.mean(1, keepdim=True))
+    inner = plain(model) if method == "deepshap" and type(model) is AITAC else model
+    explained = combined(BothStrands(inner) if both_strands else inner, weights)
+    with evaluating(model), evaluating(explained):
+        if method == "gradient":
+            slopes = torch.cat([_slope(explained, one_hot(part)) for part in codes.split(batch)])
+            return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
+        if references < 1 or steps < 1:
+            raise ModelError(f"references {references}, steps {steps}: give at least one of each")
+        draws = generator or seeds.generator(0, "attribute")
+        shuffled = torch.stack([shuffle_dinucleotides(codes, draws) for _ in range(references)], 1)
+        # where no base is known there is nothing to explain: no reference has one there either
+        shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)
+        if method == "deepshap":
+            hypothetical = _deepshap(explained, codes, shuffled)
+        else:
+            hypothetical = _integrated(explained, codes, shuffled, steps, batch)
+        difference = _difference(explained, codes, shuffled, batch)
+    error = (hypothetical.double() * one_hot(codes)).sum((1, 2)) - difference
+    _refuse_incomplete(method, difference, error, tolerance)
+    return Attributions(method, codes, hypothetical, difference.float(), error.float())
+
+
+def _weights(model: nn.Module, codes: Tensor, output: Output) -> Float[Tensor, "outputs 1"]:
+    if type(model) is AITAC:
+        n_outputs = model.output.out_features
+    else:
+        with evaluating(model), torch.inference_mode():
+            n_outputs = outputs_of(model, _input(model, one_hot(codes[:1]))).shape[1]
+    weights = readout(output, n_outputs)
+    if weights.shape[1] != 1:
+        raise ModelError(
+            f"the network has {n_outputs} outputs and none is named; name one with output=, several for their mean, "
+            "or weights over all"
+        )
+    return weights
+
+
+def _input(model: nn.Module, x: Tensor) -> Tensor:
+    """One-hot sequences where the model takes them, of the type it takes."""
+    device, dtype = form_of(model)
+    return x.to(device, dtype)
+
+
+def _slope(explained: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n 4 length"]:
+    with torch.enable_grad():
+        inputs = _input(explained, x).requires_grad_()
+        (slope,) = torch.autograd.grad(explained(inputs).sum(), inputs)
+    return slope.float().cpu()
+
+
+def _integrated(
+    explained: nn.Module, codes: Tensor, references: UInt8[Tensor, "n r length"], steps: int, batch: int
+) -> Float[Tensor, "n 4 length"]:
+    places, shares = (torch.from_numpy(a).float() / 2 for a in np.polynomial.legendre.leggauss(steps))
+    found = torch.zeros(len(codes), 4, codes.shape[1])
+    many = references.shape[1]
+    for row in range(len(codes)):
+        x, begins = one_hot(codes[row]), one_hot(references[row])
+        for part in torch.arange(many * steps).split(batch):
+            reference, step = begins[part // steps], part % steps
+            way = reference + (places[step] + 0.5)[:, None, None] * (x - reference)
+            slope = _slope(explained, way) * shares[step][:, None, None]
+            found[row] += (slope - (slope * reference).sum(1, keepdim=True)).sum(0)
+    return found / many
+
+
+def _deepshap(
+    explained: nn.Module, codes: Tensor, references: UInt8[Tensor, "n r length"]
+) -> Float[Tensor, "n 4 length"]:
+    try:
+        from tangermeme import deep_lift_shap as library
+    except ImportError as error:
+        raise ExtraMissing(
+            "deepshap needs tangermeme, which is not installed; install netassay with the extra attributions: "
+            "pip install 'netassay[attributions]'"
+        ) from error
+    device, dtype = form_of(explained)
+    found = []
+    with warnings.catch_warnings():
+        # what contributions miss is checked by the caller, whatever the library warns of
+        warnings.simplefilter("ignore")
+        for part, others in zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True):
+            found.append(
+                library.deep_lift_shap(
+                    explained,
+                    one_hot(part, dtype),
+                    references=one_hot(others, dtype),
+                    batch_size=_PAIRS,
+                    hypothetical=True,
+                    device=str(device),
+                    additional_nonlinear_ops={Exponential: library._nonlinear},
+                    only_warn=True,
+                ).float()
+            )
+    return torch.cat(found)
+
+
+def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:
+    """Output of each sequence less the mean over its references, in float64."""
+
+    def forward(rows: Tensor) -> Tensor:
+        with torch.inference_mode():
+            parts = [explained(_input(explained, one_hot(part)))[:, 0] for part in rows.split(batch)]
+        return torch.cat(parts).double().cpu()
+
+    return forward(codes) - forward(references.flatten(0, 1)).view(references.shape[:2]).mean(1)
+
+
+_ADVICE: dict[str, str] = {
+    "deepshap": "some nonlinearity of the network is a function call (such as F.relu) and none of PyTorch's modules, "
+    "so that it has no rule; make it a module, or take integrated_gradients",
+    "integrated_gradients": "take more steps",
+}
+
+
+def _refuse_incomplete(method: str, difference: Tensor, error: Tensor, tolerance: float) -> None:
+    size, missed = float(difference.abs().mean()), float(error.abs().mean())
+    if not missed <= tolerance * size + 1e-6:
+        raise ModelError(
+            f"{method}: contributions miss {missed:.3g} in the mean of output differences whose mean size is "
+            f"{size:.3g} (allowed is a share of {tolerance:g}): {_ADVICE[method]}"
+        )

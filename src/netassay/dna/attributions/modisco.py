@@ -1,0 +1,87 @@
+"""Motifs that recur among the bases which contribute most, by TF-MoDISco-lite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from netassay.dna.attributions.contributions import Attributions
+from netassay.errors import DataError, ExtraMissing
+from netassay.formats.bases import one_hot
+from netassay.formats.motifs import Motifs
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """`motifs` of positive and then negative patterns ("positive_0", ...), counted over their sites (seqlets).
+
+    `contributions` are the mean contributions at their sites, columns as in `motifs`; `positive` is how many of the
+    motifs are positive.
+    """
+
+    motifs: Motifs
+    contributions: Float64[Tensor, "motifs 4 width"]
+    positive: int
+
+
+def find_patterns(
+    attributions: Attributions,
+    *,
+    most_sites: int = 2000,
+    file: Path | None = None,
+    **options: Any,
+) -> Patterns:
+    """Patterns among the contributions of many sequences (Shrikumar et al. 2018, as modisco-lite does it).
+
+    `most_sites` a sign are clustered; time and memory grow with them. `file` takes the library's own HDF5, as its
+    report command reads it. Further options go to modiscolite.tfmodisco.TFMoDISco. Needs the extra `modisco`. Raises
+    DataError where there are too few sequences, or no pattern recurs.
+    """
+    try:
+        from modiscolite import io, tfmodisco
+    except ImportError as error:
+        raise ExtraMissing(
+            "patterns need modisco-lite, which is not installed; install netassay with the extra modisco: "
+            "pip install 'netassay[modisco]'"
+        ) from error
+    hot = one_hot(attributions.codes).transpose(1, 2).contiguous().numpy()
+    hypothetical = attributions.hypothetical.float().transpose(1, 2).contiguous().numpy()
+    try:
+        signs = tfmodisco.TFMoDISco(hot, hypothetical, max_seqlets_per_metacluster=most_sites, **options)
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise DataError(
+            f"TF-MoDISco found no way through these {len(hot)} sequences ({error}); give a hundred or more"
+        ) from error
+    positive, negative = ([] if found is None else list(found) for found in signs)
+    if not positive and not negative:
+        raise DataError(f"no pattern recurs among the contributions of these {len(hot)} sequences; give more")
+    if file is not None:
+        io.save_hdf5(str(file), *signs, window_size=hot.shape[1])
+    return _patterns(positive, negative)
+
+
+def _patterns(positive: Sequence[Any], negative: Sequence[Any]) -> Patterns:
+    found = [*positive, *negative]
+    names = [
+        f"{word}_{i}"
+        for word, held in (("positive", positive), ("negative", negative))
+        for i in range(len(held))
+    ]
+    sites = [len(pattern.seqlets) for pattern in found]
+    # rows of a pattern are places, its values shares of the bases
+    counts = [
+        torch.from_numpy(np.asarray(p.sequence, np.float64).T) * n for p, n in zip(found, sites, strict=True)
+    ]
+    shown = [torch.from_numpy(np.asarray(p.contrib_scores, np.float64).T) for p in found]
+    motifs = Motifs.of_matrices(names, counts, sites)
+    contributions = torch.zeros_like(motifs.counts)
+    for held, matrix in zip(contributions, shown, strict=True):
+        held[:, : matrix.shape[1]] = matrix
+    return Patterns(motifs, contributions, len(positive))

@@ -1,0 +1,108 @@
+"""Saturation mutagenesis: what every single-base change of a sequence does to a network's outputs, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.network.predicting import BATCH, autocast, evaluating, form_of, outputs_of
+from netassay.dna.network.reach import Reach
+from netassay.dna.network.readouts import Output, readout
+from netassay.dna.network.sequences import as_codes, check_batch
+from netassay.formats.bases import one_hot, reverse_complement
+from netassay.nets.sequence_cnn import AITAC
+
+SEQUENCES = 8
+"""Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
+
+_Effects = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Mutagenesis:
+    """`reference`: outputs of the sequences; `effects`: output with base A, C, G, T at a place, less `reference`.
+
+    The effect of the base that is there is zero. Where the base is unknown, all four are changes.
+    """
+
+    reference: Float[Tensor, "n outputs"]
+    effects: Float[Tensor, "n 4 length outputs"]
+
+    @property
+    def mutants(self) -> Float[Tensor, "n 4 length outputs"]:
+        """Outputs of the mutated sequences."""
+        return self.reference[:, None, None] + self.effects
+
+
+def mutagenesis(
+    model: nn.Module,
+    sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+    *,
+    output: Output = None,
+    both_strands: bool = False,
+    precision: torch.dtype = torch.float32,
+    batch: int = BATCH,
+) -> Mutagenesis:
+    """Effects of all 3 x length single-base changes on `output` (see `readout`; None: all), on the CPU.
+
+    They agree with one forward pass a mutant up to rounding. For AI-TAC only what a change reaches is computed (see
+    `reach`); any other module from one-hot (n, 4, length) to (n, outputs) is run whole, `batch` mutants at a time.
+    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the
+    matrix products: for screening. The module is in evaluation mode meanwhile, and is left as found. Raises
+    DataError for sequences that are not one-hot, ModelError for sequences or outputs that do not fit the network.
+    """
+    check_batch(batch)
+    codes = as_codes(sequences)
+    device, _ = form_of(model)
+    found: list[tuple[Tensor, Tensor]] = []
+    with evaluating(model), torch.inference_mode():
+        effects: _Effects
+        if type(model) is AITAC:
+            parts, effects = SEQUENCES, Reach(model, output, precision).effects
+            both_strands = both_strands or model.reverse_complement
+        else:
+            parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(model, output, precision, batch)
+        for part in codes.split(parts):
+            here = part.to(device)
+            pair = effects(here)
+            if both_strands:
+                other = effects(reverse_complement(here))
+                # base b of the other strand is 3 - b here, and its places count from the other end
+                pair = (pair[0] + other[0]) / 2, (pair[1] + other[1].flip(1, 2)) / 2
+            found.append((pair[0].float().cpu(), pair[1].float().cpu()))
+    reference, changes = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+    # clones made outside inference mode are ordinary tensors
+    return Mutagenesis(reference.clone(), changes.clone())
+
+
+def _whole(model: nn.Module, output: Output, precision: torch.dtype, batch: int) -> _Effects:
+    """Whole forward passes of every mutant."""
+    device, dtype = form_of(model)
+
+    def forward(codes: Tensor) -> Tensor:
+        with autocast(device, precision):
+            found = outputs_of(model, one_hot(codes, dtype)).float()
+        return found @ readout(output, found.shape[1]).to(found)
+
+    def effects(codes: Tensor) -> tuple[Tensor, Tensor]:
+        reference = forward(codes)
+        rows, places, bases = mutants(codes)
+        changes = reference.new_zeros(len(codes), 4, codes.shape[1], reference.shape[1])
+        for row, place, base in zip(*(t.split(batch) for t in (rows, places, bases)), strict=True):
+            mutated = codes[row]
+            mutated[torch.arange(len(row), device=device), place] = base.to(codes.dtype)
+            changes[row, base, place] = forward(mutated) - reference[row]
+        return reference, changes
+
+    return effects
+
+
+def mutants(codes: UInt8[Tensor, "n length"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Sequence, place and new base of every single-base change, in this order."""
+    changed = codes[:, :, None] != torch.arange(4, dtype=codes.dtype, device=codes.device)
+    rows, places, bases = changed.nonzero(as_tuple=True)
+    return rows, places, bases

@@ -1,0 +1,210 @@
+"""A layer of a network over many sequences, and the outputs of the network without some of its channels.
+
+A channel is ablated by putting its mean over the data set, place by place, where its output was: what it says of this
+sequence is gone, what it says of all of them is kept. AI-TAC's first layer takes a fast way (`first_layer`), any other
+layer of any module the slow one (`any_layer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.influence.any_layer import AnyLayer
+from netassay.dna.influence.first_layer import FirstLayer
+from netassay.dna.network.predicting import autocast, evaluating, form_of
+from netassay.dna.network.sequences import as_codes, check_batch
+from netassay.errors import DataError, ModelError
+from netassay.formats.bases import reverse_complement
+from netassay.nets.sequence_cnn import AITAC
+
+Fill = Literal["mean", "zero", "published"]
+"""What takes the place of an output: its mean over the data set at the same place; nought; or, as in the published
+analysis, the mean of the activation over all places before pooling and batch norm (AI-TAC only)."""
+
+BATCH = 100
+"""Sequences at a time, each with all its ablations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a layer gives over a data set: `mean` place by place, `lowest` and `greatest` of each channel anywhere.
+
+    `highest` is the greatest value of each channel in each sequence (either strand), `place` its position.
+    """
+
+    mean: Float[Tensor, "positions channels"]
+    lowest: Float[Tensor, " channels"]
+    greatest: Float[Tensor, " channels"]
+    highest: Float[Tensor, "n channels"]
+    place: Int64[Tensor, "n channels"]
+
+    @property
+    def strength(self) -> Float[Tensor, "n channels"]:
+        """The greatest value in each sequence, from the channel's lowest (0) to greatest (1); 0 if it is constant."""
+        span = self.greatest - self.lowest
+        return torch.where(span > 0, (self.highest - self.lowest) / span, 0.0)
+
+
+class Removal(NamedTuple):
+    """Outputs of a batch of sequences: of the whole network, and without each set of channels.
+
+    `removed` is how much each set's outputs lay above their fill, summed over channels and places.
+    """
+
+    rows: slice
+    whole: Float[Tensor, "batch outputs"]
+    without: Float[Tensor, "sets batch outputs"]
+    removed: Float[Tensor, "batch sets"]
+
+
+class Ablation:
+    """A network, one of its layers and a data set, ready to leave out channels.
+
+    `sequences` are codes (n, length), or one-hot floats (n, 4, length). `layer` names the module whose output is
+    replaced, (n, channels, positions); for AI-TAC it is the first layer after pooling and batch norm, and no name is
+    given. With `both_strands` outputs are means over each sequence and its reverse complement, and so is what is filled
+    in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError for
+    layers that it does not have, DataError for sequences of another form.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+        *,
+        layer: str | None = None,
+        fill: Fill = "mean",
+        both_strands: bool = False,
+        precision: torch.dtype = torch.float32,
+        batch: int = BATCH,
+    ) -> None:
+        self.model, self.precision, self.batch = model, precision, batch
+        check_batch(batch)
+        self.device, _ = form_of(model)
+        self.sequences = as_codes(sequences)
+        self.engine: FirstLayer | AnyLayer
+        if type(model) is AITAC:
+            if layer is not None:
+                raise ModelError(
+                    f"layer = {layer!r}: of AI-TAC the first layer is ablated, after pooling and batch norm; leave the "
+                    "layer out"
+                )
+            self.engine = FirstLayer(model, precision)
+            self.both_strands = both_strands or model.reverse_complement
+        elif layer is None:
+            names = ", ".join(
+                name for name, part in model.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)
+            )
+            raise ModelError(
+                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
+                f"{names or 'none'}"
+            )
+        else:
+            self.engine, self.both_strands = AnyLayer(model, layer), both_strands
+        if not len(sequences):
+            raise DataError("there are no sequences to ablate anything in")
+        self.survey = self._surveyed()
+        self.fill = self._filled(fill)
+
+    @property
+    def n_channels(self) -> int:
+        return self.survey.mean.shape[1]
+
+    def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
+        """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
+        self.check(sets)
+        for rows, here in self._batches(self.sequences if sequences is None else as_codes(sequences)):
+            with self._quietly():
+                maps = self.engine.maps(here)
+                whole, without = self.engine.without(here, maps, self.fill.to(maps.dtype), sets)
+                above = ((maps.float() - self.fill[:, None]) * self.engine.rising).sum(0)  # (rows, channels)
+                removed = torch.stack([above[:, list(chosen)].sum(1) for chosen in sets], dim=1)
+                found = (self._joined(part) for part in (whole, without.transpose(0, 1), removed))
+                whole, without, removed = (part.cpu() for part in found)
+            # clones made outside inference mode are ordinary tensors
+            yield Removal(rows, whole.clone(), without.transpose(0, 1).clone(), removed.clone())
+
+    def _surveyed(self) -> Survey:
+        sums: list[Tensor] = []
+        bounds: list[Tensor] = []
+        highest: list[tuple[Tensor, Tensor]] = []
+        count = 0
+        for _, here in self._batches(self.sequences):
+            with self._quietly():
+                maps = self.engine.maps(here)
+                rising = (maps * self.engine.rising.to(maps.dtype)).float()
+                total = maps.double().sum(1)
+                sums = [sums[0] + total] if sums else [total]
+                bounds.append(torch.stack([rising.amin((0, 1)), rising.amax((0, 1))]).cpu())
+                highest.append(self._highest(rising))
+            count += len(here)
+        # clones made outside inference mode are ordinary tensors
+        values, places = (torch.cat(part).clone() for part in zip(*highest, strict=True))
+        low, high = torch.stack(bounds).unbind(1)
+        return Survey(
+            (sums[0] / count).float().clone(), low.amin(0).clone(), high.amax(0).clone(), values, places
+        )
+
+    def _highest(self, rising: Float[Tensor, "positions rows channels"]) -> tuple[Tensor, Tensor]:
+        """The greatest value of each channel in each sequence, and its position on the strand that was given."""
+        values, places = rising.max(0)
+        if self.both_strands:
+            (forward, backward), (here, there) = values.unflatten(0, (2, -1)), places.unflatten(0, (2, -1))
+            values = torch.maximum(forward, backward)
+            places = torch.where(forward >= backward, here, len(rising) - 1 - there)
+        return values.cpu(), places.cpu()
+
+    def _filled(self, fill: Fill) -> Float[Tensor, "positions channels"]:
+        if fill == "mean":
+            return self.survey.mean
+        if fill == "zero":
+            return torch.zeros_like(self.survey.mean)
+        if fill != "published":
+            raise DataError(f"fill = {fill!r}; allowed are mean, zero and published")
+        total, count = torch.zeros(()), 0
+        for _, here in self._batches(self.sequences):
+            with self._quietly():
+                total, count = (
+                    total + self.engine.published_fill(here).double() * len(here),
+                    count + len(here),
+                )
+        return (total / count).float().expand_as(self.survey.mean).clone()
+
+    def _batches(self, sequences: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Rows, and their sequences followed by the reverse complements if both strands count."""
+        for start in range(0, len(sequences), self.batch):
+            here = sequences[start : start + self.batch].to(self.device)
+            rows = slice(start, start + len(here))
+            yield rows, torch.cat([here, reverse_complement(here)]) if self.both_strands else here
+
+    def _joined(self, values: Tensor) -> Tensor:
+        """Mean over the strands of rows."""
+        return values.unflatten(0, (2, -1)).mean(0) if self.both_strands else values
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
+            yield
+
+    def check(self, sets: Sequence[Sequence[int]]) -> None:
+        """DataError for no sets, and for one that is empty or names a channel twice or one that is not there."""
+        if not sets:
+            raise DataError("no set of channels is given to leave out; give one or more")
+        for chosen in sets:
+            if (
+                not chosen
+                or min(chosen) < 0
+                or max(chosen) >= self.n_channels
+                or len(set(chosen)) < len(chosen)
+            ):
+                raise DataError(
+                    f"channels {list(chosen)}: give one or more different numbers from 0 to {self.n_channels - 1} to "
+                    "leave out"
+                )

@@ -1,0 +1,275 @@
+"""Pairs of factors: what a network makes of two together beyond what it makes of each (Maslova et al. 2020).
+
+With y^(S) the output without the filters of S, the effect of an ablation is y^(S) - y, and the interaction of f and g
+effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: nought for a sum of a
+function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
+
+Where both have a site, near enough to each other, it is compared with matched peaks in which one has: within fifths of
+the peaks by their strongest site, which of the peaks are the ones with both is permuted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.influence.ablation import BATCH, Ablation, Fill
+from netassay.dna.influence.factors import groups
+from netassay.dna.influence.limits import FEWEST
+from netassay.dna.motifs.discoveries import q_values
+from netassay.errors import DataError
+
+SITE_SHARE = 0.2
+"""A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+
+STRATA = 5
+_MOST = 1000  # peaks of each kind that a test takes, drawn at random
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Interactions of pairs of sets of filters, in the units of the outputs, by group of outputs (lineage).
+
+    `pairs` are numbers of `names`. `effect` is the mean over the `both` peaks with both sites, `matched` that over the
+    `one` peaks with one, weighted as their fifths are among those with both; in `apart` peaks both sites are too far
+    from each other to count. `p` (two-sided) is NaN where there are
+    fewer than 10 peaks of either kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the
+    mean over the peaks with both, `by_peak` the interaction in every peak, by group.
+    """
+
+    names: tuple[str, ...]
+    sets: tuple[tuple[int, ...], ...]
+    groups: tuple[str, ...]
+    pairs: Int64[Tensor, "pairs 2"]
+    both: Int64[Tensor, " pairs"]
+    one: Int64[Tensor, " pairs"]
+    apart: Int64[Tensor, " pairs"]
+    effect: Float64[Tensor, "pairs groups"]
+    matched: Float64[Tensor, "pairs groups"]
+    p: Float64[Tensor, "pairs groups"]
+    by_output: Float64[Tensor, "pairs outputs"]
+    by_peak: Float32[Tensor, "pairs peaks groups"]
+
+    @property
+    def difference(self) -> Float64[Tensor, "pairs groups"]:
+        """The interaction that comes with the second site: `effect` less `matched`."""
+        return self.effect - self.matched
+
+    @property
+    def q(self) -> Float64[Tensor, "pairs groups"]:
+        return q_values(self.p)
+
+
+def interactions(
+    model: nn.Module,
+    sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+    sets: Sequence[Sequence[int]],
+    *,
+    generator: torch.Generator,
+    names: Sequence[str] | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    lineages: Sequence[str] | None = None,
+    site_share: float = SITE_SHARE,
+    within: int | None = None,
+    permutations: int = 5000,
+    layer: str | None = None,
+    fill: Fill = "mean",
+    both_strands: bool = False,
+    precision: torch.dtype = torch.float32,
+    batch: int = BATCH,
+) -> Interactions:
+    """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
+
+    `lineages` names the group of each output ("": in none); without it every output is a group of its own. A peak has a
+    site of a set if it is among the `site_share` in which its filters answer most, and both of a pair if their
+    strongest places are at most `within` positions of the layer apart (of AI-TAC 3 bases; None: anywhere). The p-values
+    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). For the other words see
+    `influence`. Raises DataError for sets that share filters and pairs that are not there, ModelError for a layer that
+    is not there.
+    """
+    ablation = Ablation(
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
+    )
+    return interactions_of(
+        ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
+        within=within, permutations=permutations,
+    )  # fmt: skip
+
+
+def interactions_of(
+    ablation: Ablation,
+    sets: Sequence[Sequence[int]],
+    *,
+    generator: torch.Generator,
+    names: Sequence[str] | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    lineages: Sequence[str] | None = None,
+    site_share: float = SITE_SHARE,
+    within: int | None = None,
+    permutations: int = 5000,
+) -> Interactions:
+    """`interactions` where the ablation is there already."""
+    chosen = tuple(tuple(part) for part in sets)
+    told = list(pairs) if pairs is not None else list(combinations(range(len(chosen)), 2))
+    ablation.check(chosen)
+    _check(chosen, told, site_share, permutations)
+    strengths, places = set_strengths(ablation, chosen)
+    sites = sites_of(strengths, site_share)
+    index = torch.tensor(told, dtype=torch.int64)
+    first, second = index.T
+    held_both, one = sites[:, first] & sites[:, second], sites[:, first] ^ sites[:, second]
+    near = torch.ones_like(one) if within is None else (places[:, first] - places[:, second]).abs() <= within
+    both = held_both & near
+    by_peak, by_output, held = _measured(ablation, chosen, index, both, lineages)
+    strongest = torch.maximum(strengths[:, first], strengths[:, second])
+    tests = [
+        stratified_test(
+            by_peak[i].double(),
+            both[:, i],
+            one[:, i],
+            strongest[:, i],
+            permutations=permutations,
+            generator=generator,
+        )
+        for i in range(len(index))
+    ]
+    return Interactions(
+        names=tuple(names)
+        if names is not None
+        else tuple("+".join(f"filter_{i}" for i in part) for part in chosen),
+        sets=chosen,
+        groups=tuple(held),
+        pairs=index,
+        both=both.sum(0),
+        one=one.sum(0),
+        apart=(held_both & ~near).sum(0),
+        effect=torch.stack([test[0] for test in tests]),
+        matched=torch.stack([test[1] for test in tests]),
+        p=torch.stack([test[2] for test in tests]),
+        by_output=by_output,
+        by_peak=by_peak,
+    )
+
+
+def set_strengths(
+    ablation: Ablation, sets: Sequence[Sequence[int]]
+) -> tuple[Float[Tensor, "n sets"], Int64[Tensor, "n sets"]]:
+    """How strongly each set's filters answer to each sequence, from the lowest (0) to the greatest (1) anywhere, and
+    where."""
+    strength, place = ablation.survey.strength, ablation.survey.place
+    best = [strength[:, list(part)].max(1) for part in sets]
+    where = [
+        place[:, list(part)].gather(1, held.indices[:, None])[:, 0]
+        for part, held in zip(sets, best, strict=True)
+    ]
+    return torch.stack([held.values for held in best], dim=1), torch.stack(where, dim=1)
+
+
+def sites_of(strengths: Float[Tensor, "n sets"], share: float) -> Bool[Tensor, "n sets"]:
+    """Whether each sequence is among the `share` with the greatest strength; strength nought is no site."""
+    lowest = torch.quantile(strengths.double(), 1 - share, dim=0)
+    return (strengths >= lowest) & (strengths > 0)
+
+
+def stratified_test(
+    values: Float64[Tensor, "n groups"],
+    both: Bool[Tensor, " n"],
+    one: Bool[Tensor, " n"],
+    strength: Float[Tensor, " n"],
+    *,
+    permutations: int,
+    generator: torch.Generator,
+) -> tuple[Float64[Tensor, " groups"], Float64[Tensor, " groups"], Float64[Tensor, " groups"]]:
+    """Mean of `values` over `both`, over matched rows of `one`, and the two-sided p of their difference.
+
+    Rows are matched within fifths by `strength`; a fifth without rows of either kind counts for nothing. Labels are
+    permuted within fifths. NaN for p, and for what has no rows, with fewer than `FEWEST` of either kind.
+    """
+    nothing = torch.full(values.shape[1:], torch.nan, dtype=torch.float64)
+    rows_both, rows_one = (_drawn(mask, generator) for mask in (both, one))
+    effect = values[rows_both].mean(0)
+    if min(len(rows_both), len(rows_one)) < FEWEST:
+        return effect, values[rows_one].mean(0), nothing
+    rows = torch.cat([rows_both, rows_one])
+    labels = torch.arange(len(rows)) < len(rows_both)
+    edges = torch.quantile(
+        strength[rows].double(), torch.linspace(0, 1, STRATA + 1, dtype=torch.float64)[1:-1]
+    )
+    stratum = torch.bucketize(strength[rows].double(), edges)
+    observed, means, counted = torch.zeros_like(nothing), torch.zeros_like(nothing), 0
+    permuted = torch.zeros(permutations, len(nothing), dtype=torch.float64)
+    for number in range(STRATA):
+        here = stratum == number
+        inside, flags = values[rows[here]], labels[here]
+        n_both, n = int(flags.sum()), len(flags)
+        if not 0 < n_both < n:
+            continue
+        mean_one = inside[~flags].mean(0)
+        counted += n_both
+        observed += n_both * (inside[flags].mean(0) - mean_one)
+        means += n_both * mean_one
+        # means of a random part and of the rest differ by an affine function of the part's sum
+        keys = torch.rand(permutations, n, generator=generator)
+        part = (keys <= keys.kthvalue(n_both, dim=1, keepdim=True).values).double() @ inside
+        permuted += part - n_both * (inside.sum(0) - part) / (n - n_both)
+    if not counted:
+        return effect, nothing, nothing
+    # sums in another order differ in the last digits
+    reached = (permuted.abs() >= observed.abs() * (1 - 1e-9)).sum(0)
+    return effect, means / counted, (1 + reached).double() / (1 + permutations)
+
+
+def _measured(
+    ablation: Ablation,
+    sets: tuple[tuple[int, ...], ...],
+    pairs: Int64[Tensor, "pairs 2"],
+    both: Bool[Tensor, "n pairs"],
+    lineages: Sequence[str] | None,
+) -> tuple[Tensor, Tensor, dict[str, list[int]]]:
+    """Interactions (pairs, peaks, groups), their means over peaks with both sites (pairs, outputs), and the groups."""
+    joint = [sets[a] + sets[b] for a, b in pairs.tolist()]
+    by_peak: list[Tensor] = []
+    sums = torch.zeros(())
+    held: dict[str, list[int]] = {}
+    for removal in ablation.removals([*sets, *joint]):
+        outputs = removal.whole.shape[1]
+        if not held:
+            names = [f"output_{i}" for i in range(outputs)] if lineages is None else lineages
+            if len(names) != outputs:
+                raise DataError(f"{len(names)} lineages for {outputs} outputs; give one each, '' for none")
+            held, sums = groups(names), torch.zeros(len(pairs), outputs, dtype=torch.float64)
+        without = removal.without.double()
+        single, double = without[: len(sets)], without[len(sets) :]
+        mixed = removal.whole.double() - single[pairs[:, 0]] - single[pairs[:, 1]] + double
+        sums += torch.einsum("np,pnc->pc", both[removal.rows].double(), mixed)
+        by_peak.append(torch.stack([mixed[:, :, part].mean(2) for part in held.values()], dim=2).float())
+    return torch.cat(by_peak, dim=1), sums / both.sum(0)[:, None], held
+
+
+def _drawn(mask: Bool[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " rows"]:
+    rows = mask.nonzero()[:, 0]
+    return rows[torch.randperm(len(rows), generator=generator)[:_MOST]] if len(rows) > _MOST else rows
+
+
+def _check(
+    sets: tuple[tuple[int, ...], ...], pairs: list[tuple[int, int]], site_share: float, permutations: int
+) -> None:
+    if not pairs:
+        raise DataError(f"{len(sets)} sets of filters make no pair; give two or more")
+    for a, b in pairs:
+        if not (0 <= a < len(sets) and 0 <= b < len(sets)) or a == b:
+            raise DataError(f"pair {(a, b)}: give two different numbers from 0 to {len(sets) - 1}")
+        if shared := sorted(set(sets[a]) & set(sets[b])):
+            raise DataError(
+                f"pair {(a, b)}: both sets hold channel {shared[0]}; the sets of a pair share none"
+            )
+    if not 0 < site_share < 1 or permutations < 1:
+        raise DataError(
+            f"site_share = {site_share:g}, permutations = {permutations}: allowed are a share between 0 and 1 and at "
+            "least one permutation"
+        )

@@ -1,0 +1,287 @@
+"""Influence of filters, or of factors made of several: what a network loses without them (Maslova et al. 2020).
+
+With r_i the correlation across cell types of peak i and r_i^(f) the same without filter f: overall influence
+mean_i (r_i^(f) - r_i)^2, signed mean_i (r_i - r_i^(f)); of a cell type c mean_i (y_ic^(f) - y_ic)^2, signed
+mean_i (y_ic - y_ic^(f)). A mean over the data set is put in the filter's place, so the linear part of a signed effect
+on an output cancels over the peaks; which way a filter pushes is told by `direction`.
+
+The null is that of heights that belong to other peaks. With e the change of the centred unit row of predictions and v
+that row of heights, r_i - r_i^(f) = <e_i, v_i>. Over all orders of the peaks its mean has mean <mean e, mean v> and
+variance tr(S_e S_v) / (n^2 (n - 1)), S the scatter matrices (Hoeffding, Annals of Mathematical Statistics 22, 1951),
+and the squared form has mean tr(M_e M_v), M the second moments: so no order is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.sequences import check_heights
+from netassay.errors import DataError
+
+_SETS = 32  # sets whose statistics are taken together
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """Influence of sets of filters on the predictions of n peaks, in double precision.
+
+    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, as
+    are `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p`
+    of the signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are
+    lower without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1:
+    the set opens (above 0) or closes; `agreement` that of the loss with the observed height, less the peak's mean: with
+    other peaks' heights it has mean 0 and variance 1 / (n - 1). Both NaN where one side does not vary.
+
+    `change` (peaks, sets) is r_i - r_i^(f), NaN where undefined, and `by_peak` the mean over outputs of the squared
+    change. `undefined` counts peaks whose r is not defined (a constant row; left out), `undefined_without` those
+    whose r ends with the set (left out for it; its null is then NaN).
+    """
+
+    names: tuple[str, ...]
+    sets: tuple[tuple[int, ...], ...]
+    peaks: int
+    undefined: int
+    undefined_without: Int64[Tensor, " sets"]
+    overall: Float64[Tensor, " sets"]
+    overall_signed: Float64[Tensor, " sets"]
+    null_overall: Float64[Tensor, " sets"]
+    null_signed: Float64[Tensor, " sets"]
+    z: Float64[Tensor, " sets"]
+    by_output: Float64[Tensor, "sets outputs"]
+    by_output_signed: Float64[Tensor, "sets outputs"]
+    direction: Float64[Tensor, "sets outputs"]
+    agreement: Float64[Tensor, "sets outputs"]
+    change: Float32[Tensor, "peaks sets"]
+    by_peak: Float32[Tensor, "peaks sets"]
+
+    @property
+    def p(self) -> Float64[Tensor, " sets"]:
+        """Two-sided p-value of `z` under a normal law, which the statistic has for many peaks."""
+        return torch.special.erfc(self.z.abs() / math.sqrt(2))
+
+
+def influence(
+    model: nn.Module,
+    sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
+    heights: Float[Tensor, "n outputs"] | None = None,
+    *,
+    layer: str | None = None,
+    sets: Sequence[Sequence[int]] | None = None,
+    names: Sequence[str] | None = None,
+    fill: Fill = "mean",
+    both_strands: bool = False,
+    precision: torch.dtype = torch.float32,
+    batch: int = BATCH,
+) -> Influence:
+    """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.
+
+    AI-TAC is computed the fast way, exact in float32 (`precision` bfloat16: for screening); any other module, for which
+    `layer` names the module whose output (n, channels, positions) is replaced, with one full pass a set. Without
+    `heights` only the influence on outputs is there. Each filter is a set of its own unless `sets` are given,
+    "filter_3" its name; for the other words see `netassay.dna.influence.ablation.Ablation`. Raises DataError
+    for heights that do not fit, ModelError for a layer that is not there.
+    """
+    ablation = Ablation(
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
+    )
+    return influence_of(ablation, heights, sets=sets, names=names)
+
+
+def influence_of(
+    ablation: Ablation,
+    heights: Float[Tensor, "n outputs"] | None = None,
+    *,
+    sets: Sequence[Sequence[int]] | None = None,
+    names: Sequence[str] | None = None,
+) -> Influence:
+    """`influence` where the ablation is there already."""
+    if sets is not None and any(isinstance(part, int) for part in sets):
+        raise DataError(f"sets = {sets!r}: each set is a list of channels; for single ones give [[0], [1]]")
+    chosen = tuple(tuple(part) for part in sets) if sets is not None else tuple(
+        (i,) for i in range(ablation.n_channels)
+    )  # fmt: skip
+    words = (
+        tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen)
+    )
+    if len(words) != len(chosen):
+        raise DataError(f"{len(words)} names for {len(chosen)} sets of filters; give one each")
+    n = len(ablation.sequences)
+    if heights is not None:
+        check_heights(heights, n)
+        if not bool(heights.isfinite().all()):
+            raise DataError("some heights are not finite; give numbers, or leave those sequences out")
+    held = _Sums(len(chosen))
+    for removal in ablation.removals(chosen):
+        if heights is not None and heights.shape[1] != removal.whole.shape[1]:
+            raise DataError(
+                f"heights of {heights.shape[1]} cell types for {removal.whole.shape[1]} outputs; give a column each"
+            )
+        held.add(removal, None if heights is None else heights[removal.rows])
+    return held.result(words, chosen)
+
+
+class _Sums:
+    """Running sums over batches of peaks, a row a set."""
+
+    def __init__(self, sets: int) -> None:
+        self.sets = sets
+        self.parts: list[_Moments] = []
+        self.changes: list[Tensor] = []
+        self.squares: list[Tensor] = []
+        self.peaks = 0
+        self.undefined = 0
+        self.with_heights = True
+
+    def add(self, removal: Removal, heights: Tensor | None) -> None:
+        whole = removal.whole.double()
+        self.with_heights = heights is not None
+        observed = torch.full_like(whole, torch.nan) if heights is None else heights.double()
+        known = _unit(whole).isfinite().all(1) & _unit(observed).isfinite().all(1)
+        self.peaks += len(whole)
+        self.undefined += int((~known).sum())
+        changes, squares = [], []
+        for number, start in enumerate(range(0, self.sets, _SETS)):
+            if number == len(self.parts):
+                self.parts.append(_Moments(min(_SETS, self.sets - start), whole.shape[1]))
+            here = slice(start, start + _SETS)
+            change, square = self.parts[number].add(
+                whole, removal.without[here].double(), removal.removed[:, here].double(), observed, known
+            )
+            changes.append(change)
+            squares.append(square)
+        self.changes.append(torch.cat(changes, dim=1).float())
+        self.squares.append(torch.cat(squares, dim=1).float())
+
+    def result(self, names: tuple[str, ...], sets: tuple[tuple[int, ...], ...]) -> Influence:
+        found = [part.result(self.peaks) for part in self.parts]
+        return Influence(
+            names=names,
+            sets=sets,
+            peaks=self.peaks,
+            undefined=self.undefined if self.with_heights else 0,
+            change=torch.cat(self.changes),
+            by_peak=torch.cat(self.squares),
+            **{key: torch.cat([part[key] for part in found]) for key in found[0]},
+        )
+
+
+class _Moments:
+    """Sums for a few sets of filters, from which their influence and its null follow."""
+
+    def __init__(self, sets: int, outputs: int) -> None:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64)
+
+        self.known = torch.zeros(sets, dtype=torch.int64)
+        self.lost = torch.zeros(sets, dtype=torch.int64)
+        self.r, self.r_squared = zeros(sets), zeros(sets)
+        # of e and v, first and second: what the null needs
+        self.e, self.ee = zeros(sets, outputs), zeros(sets, outputs, outputs)
+        self.v, self.vv = zeros(outputs), zeros(outputs, outputs)
+        # loss of outputs, what was removed, heights
+        self.loss, self.loss_squared = zeros(sets, outputs), zeros(sets, outputs)
+        self.removed, self.removed_squared, self.removed_loss = zeros(sets), zeros(sets), zeros(sets, outputs)
+        self.height, self.height_squared, self.height_loss = (
+            zeros(outputs),
+            zeros(outputs),
+            zeros(sets, outputs),
+        )
+
+    def add(
+        self,
+        whole: Float64[Tensor, "n outputs"],
+        without: Float64[Tensor, "sets n outputs"],
+        removed: Float64[Tensor, "n sets"],
+        observed: Float64[Tensor, "n outputs"],
+        known: Tensor,
+    ) -> tuple[Float64[Tensor, "n sets"], Float64[Tensor, "n sets"]]:
+        """Changes of r and mean squared changes of outputs of these peaks."""
+        loss = whole - without
+        self.loss += loss.sum(1)
+        self.loss_squared += loss.square().sum(1)
+        self.removed += removed.sum(0)
+        self.removed_squared += removed.square().sum(0)
+        self.removed_loss += torch.einsum("ns,snc->sc", removed, loss)
+        above = observed - observed.mean(1, keepdim=True)
+        self.height += above.sum(0)
+        self.height_squared += above.square().sum(0)
+        self.height_loss += torch.einsum("nc,snc->sc", above, loss)
+
+        v, e = _unit(observed), _unit(whole) - _unit(without)
+        change = torch.einsum("snc,nc->ns", e, v)  # r_i - r_i^(f)
+        counted = change.isfinite()
+        self.known += counted.sum(0)
+        self.lost += (known[:, None] & ~counted).sum(0)
+        kept = torch.where(counted, change, 0.0)
+        self.r += kept.sum(0)
+        self.r_squared += kept.square().sum(0)
+        e = torch.where(counted.T[:, :, None], e, 0.0)
+        v = torch.where(known[:, None], v, 0.0)
+        self.e += e.sum(1)
+        self.ee += e.transpose(1, 2) @ e
+        self.v += v.sum(0)
+        self.vv += v.T @ v
+        return change, loss.square().mean(2).T
+
+    def result(self, peaks: int) -> dict[str, Tensor]:
+        n = self.known.double()
+        null_signed = (self.e @ self.v) / n.square()
+        null_overall = torch.einsum("sab,ab->s", self.ee, self.vv) / n.square()
+        z = (self.r / n - null_signed) / self._spread(n)
+        # with heights of peaks that a set leaves undefined the moments of heights are those of other peaks
+        z, null_signed, null_overall = (
+            torch.where(self.lost == 0, value, torch.nan) for value in (z, null_signed, null_overall)
+        )
+        return {
+            "undefined_without": self.lost,
+            "overall": self.r_squared / n,
+            "overall_signed": self.r / n,
+            "null_overall": null_overall,
+            "null_signed": null_signed,
+            "z": z,
+            "by_output": self.loss_squared / peaks,
+            "by_output_signed": self.loss / peaks,
+            "direction": _correlation(
+                peaks,
+                self.removed_loss,
+                self.removed[:, None],
+                self.removed_squared[:, None],
+                self.loss,
+                self.loss_squared,
+            ),
+            "agreement": _correlation(
+                peaks, self.height_loss, self.height, self.height_squared, self.loss, self.loss_squared
+            ),
+        }
+
+    def _spread(self, n: Float64[Tensor, " sets"]) -> Float64[Tensor, " sets"]:
+        """Standard deviation of mean_i <e_i, v_pi(i)> over all orders pi; NaN where nothing changes."""
+        count = n[:, None, None]
+        scatter_e = self.ee - self.e[:, :, None] * self.e[:, None, :] / count
+        scatter_v = self.vv - torch.outer(self.v, self.v) / count
+        variance = torch.einsum("sab,sab->s", scatter_e, scatter_v) / (n.square() * (n - 1))
+        return torch.where(variance > 0, variance.clamp(min=0).sqrt(), torch.nan)
+
+
+def _unit(rows: Float64[Tensor, "*sets n outputs"]) -> Float64[Tensor, "*sets n outputs"]:
+    """Rows centred and of norm 1; NaN where a row is constant or not finite."""
+    centred = rows - rows.mean(-1, keepdim=True)
+    constant = (rows == rows[..., :1]).all(-1, keepdim=True)
+    return torch.where(constant, torch.nan, centred / centred.norm(dim=-1, keepdim=True))
+
+
+def _correlation(
+    n: int, products: Tensor, a: Tensor, a_squared: Tensor, b: Tensor, b_squared: Tensor
+) -> Float64[Tensor, "sets outputs"]:
+    """Pearson correlation from sums over n; NaN where one does not vary, up to rounding."""
+    spread_a, spread_b = a_squared - a.square() / n, b_squared - b.square() / n
+    flat = (spread_a <= 1e-12 * a_squared) | (spread_b <= 1e-12 * b_squared)
+    found = (products - a * b / n) / (spread_a * spread_b).clamp(min=0).sqrt()
+    return torch.where(flat, torch.nan, found).clamp(-1, 1)

@@ -1,0 +1,163 @@
+"""Two motifs planted into backgrounds at every distance: what a network makes of both beyond each alone.
+
+synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds; the null is the same with the bases
+of the second motif in a random order, another one in every background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.network.predicting import predict
+from netassay.errors import DataError
+from netassay.formats.bases import reverse_complement
+
+ORIENTATIONS = ("++", "+-", "-+", "--")
+"""Strand of the first motif, on the left, and of the second. Read from the other strand they are the other order."""
+
+_JITTER = 10  # bases by which the place of a pair varies over backgrounds
+
+
+@dataclass(frozen=True, eq=False)
+class Spacing:
+    """Synergy of two motifs by orientation and distance between their centres, in the units of the outputs.
+
+    `error` is the standard error of the mean over backgrounds; `null` and `null_error` those of the second motif with
+    its bases in random order (over both strands of the first). `alone` are the mean effects of the first and the
+    second motif alone, over both strands, the latter over all places.
+    """
+
+    orientations: tuple[str, ...]
+    distances: Float64[Tensor, " distances"]
+    synergy: Float64[Tensor, "orientations distances outputs"]
+    error: Float64[Tensor, "orientations distances outputs"]
+    null: Float64[Tensor, "distances outputs"]
+    null_error: Float64[Tensor, "distances outputs"]
+    alone: Float64[Tensor, "2 outputs"]
+    backgrounds: int
+
+
+def spacing(
+    model: nn.Module,
+    first: Float[Tensor, "4 width_1"],
+    second: Float[Tensor, "4 width_2"],
+    backgrounds: UInt8[Tensor, "n length"],
+    *,
+    generator: torch.Generator,
+    distances: Sequence[int] | None = None,
+    orientations: Sequence[str] = ORIENTATIONS,
+    sampled: bool = False,
+    both_strands: bool = False,
+    precision: torch.dtype = torch.float32,
+) -> Spacing:
+    """Synergy of two motifs (shares of A, C, G, T in each column) in `backgrounds`, codes such as shuffled sequences.
+
+    What is planted is each motif's most frequent bases, or with `sampled` another draw from its columns in every
+    background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ
+    by an odd number the centres are half a base closer than asked for. Raises DataError for fewer than two backgrounds,
+    motifs that would overlap or do not fit.
+    """
+    widths = first.shape[1], second.shape[1]
+    near = (widths[0] + widths[1] + 1) // 2
+    asked = list(distances) if distances is not None else list(range(near, 61))
+    _check(backgrounds, widths, asked, near, orientations)
+    n, length = backgrounds.shape
+    extent = max(asked) + widths[0] + widths[1]
+    jitter = torch.randint(-_JITTER, _JITTER + 1, (n,), generator=generator)
+    start = ((length - extent) // 2 + jitter).clamp(0, length - extent)
+    left = _both_strands(_instances(first, n, sampled, generator))
+    right = _both_strands(_instances(second, n, sampled, generator))
+    right["0"] = _scrambled(second, n, sampled, generator)
+    moves = [(widths[0] + 2 * d - widths[1]) // 2 for d in asked]
+
+    def outputs(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
+        found = predict(model, torch.cat(list(parts)), both_strands=both_strands, precision=precision)
+        return found.double().view(len(parts), n, -1)
+
+    neither = outputs([backgrounds])
+    lefts = {strand: planted(backgrounds, what, start) for strand, what in left.items()}
+    only_left = dict(zip(lefts, outputs(list(lefts.values())) - neither, strict=True))
+    kinds = [*orientations, "+0", "-0"]
+    synergy: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    only_second = []
+    for move in moves:
+        rights = [planted(backgrounds, what, start + move) for what in right.values()]
+        both = [planted(lefts[kind[0]], right[kind[1]], start + move) for kind in kinds]
+        found = outputs([*rights, *both]) - neither
+        only_right = dict(zip(right, found, strict=False))
+        only_second.append((only_right["+"] + only_right["-"]).mean(0) / 2)
+        for kind, effect in zip(kinds, found[len(rights) :], strict=True):
+            synergy[kind].append(effect - only_left[kind[0]] - only_right[kind[1]])
+    nulls = [(plus + minus) / 2 for plus, minus in zip(synergy["+0"], synergy["-0"], strict=True)]
+    null, null_error = _mean_and_error(nulls)
+    means, errors = zip(*(_mean_and_error(synergy[kind]) for kind in orientations), strict=True)
+    only_first = (only_left["+"] + only_left["-"]).mean(0) / 2
+    return Spacing(
+        orientations=tuple(orientations),
+        distances=torch.tensor([move + (widths[1] - widths[0]) / 2 for move in moves], dtype=torch.float64),
+        synergy=torch.stack(means),
+        error=torch.stack(errors),
+        null=null,
+        null_error=null_error,
+        alone=torch.stack([only_first, torch.stack(only_second).mean(0)]),
+        backgrounds=n,
+    )
+
+
+def planted(
+    codes: UInt8[Tensor, "n length"], instances: UInt8[Tensor, "n width"], start: Tensor
+) -> UInt8[Tensor, "n length"]:
+    """Copies of the sequences with an instance of its own written from `start` on in each."""
+    places = start[:, None] + torch.arange(instances.shape[1])
+    return codes.scatter(1, places, instances)
+
+
+def _instances(
+    motif: Float[Tensor, "4 width"], n: int, sampled: bool, generator: torch.Generator
+) -> UInt8[Tensor, "n width"]:
+    if not sampled:
+        return motif.argmax(0).to(torch.uint8).expand(n, -1)
+    drawn = torch.multinomial(motif.T.double(), n, replacement=True, generator=generator)  # (width, n)
+    return drawn.T.to(torch.uint8).contiguous()
+
+
+def _scrambled(
+    motif: Float[Tensor, "4 width"], n: int, sampled: bool, generator: torch.Generator
+) -> UInt8[Tensor, "n width"]:
+    whole = _instances(motif, n, sampled, generator)
+    order = torch.rand(whole.shape, generator=generator).argsort(1)
+    return whole.gather(1, order)
+
+
+def _both_strands(instances: UInt8[Tensor, "n width"]) -> dict[str, Tensor]:
+    return {"+": instances, "-": reverse_complement(instances)}
+
+
+def _mean_and_error(values: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(distances, outputs) from a tensor (backgrounds, outputs) a distance."""
+    held = torch.stack(values)
+    return held.mean(1), held.std(1) / held.shape[1] ** 0.5
+
+
+def _check(
+    backgrounds: Tensor, widths: tuple[int, int], distances: list[int], near: int, orientations: Sequence[str]
+) -> None:
+    n, length = backgrounds.shape
+    if n < 2:
+        raise DataError(f"{n} backgrounds have no spread; give two or more")
+    if not min(widths):
+        raise DataError(f"motifs of {widths[0]} and {widths[1]} columns; give one or more columns each")
+    if unknown := [kind for kind in orientations if kind not in ORIENTATIONS]:
+        raise DataError(f"orientation {unknown[0]!r}; allowed are {', '.join(ORIENTATIONS)}")
+    far = length - widths[0] - widths[1]
+    if not distances or min(distances) < near or max(distances) > far:
+        span = f"{min(distances)} to {max(distances)}" if distances else "none"
+        raise DataError(
+            f"distances {span}: motifs of {widths[0]} and {widths[1]} columns in sequences of {length} bases take "
+            f"distances between centres from {near} to {far}"
+        )

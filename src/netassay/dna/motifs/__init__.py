@@ -1,0 +1,24 @@
+"""What the filters of a network look for.
+
+filters: motifs of a layer. match: known motifs that they look like. reproducibility: filters that other networks
+learned too, and their clusters. truth: how much of the grammar of a simulated atlas they recover. discoveries:
+q-values.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "filter_motifs": "netassay.dna.motifs.filters",
+        "FilterMotifs": "netassay.dna.motifs.filters",
+        "match_motifs": "netassay.dna.motifs.match",
+        "Matches": "netassay.dna.motifs.match",
+        "reproducible_filters": "netassay.dna.motifs.reproducibility",
+        "cluster_motifs": "netassay.dna.motifs.reproducibility",
+        "Clusters": "netassay.dna.motifs.reproducibility",
+        "recovery": "netassay.dna.motifs.truth",
+        "pair_recovery": "netassay.dna.motifs.truth",
+        "q_values": "netassay.dna.motifs.discoveries",
+    },
+)

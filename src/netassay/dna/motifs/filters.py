@@ -1,0 +1,236 @@
+"""What the filters of a convolution look for, as motifs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from netassay.dna.network.fields import Field
+from netassay.dna.network.layers import Activation, Layer, find_layer
+from netassay.dna.network.predicting import BATCH, evaluating
+from netassay.dna.network.sequences import as_codes, check_batch, check_heights
+from netassay.dna.network.words import KINDS, LETTERS, WORD, starts, words
+from netassay.errors import DataError
+from netassay.formats.motifs import UNIFORM, Motifs
+
+__all__ = ["FilterMotifs", "Motifs", "filter_motifs", "well_predicted"]
+
+WELL = 0.75
+"""A peak is well predicted above this correlation across cell types."""
+
+_HELD_SITES = 1 << 20  # sites gathered before they are counted
+# bins of a quantile: the first bits of a float32, sign and 8 of exponent and 7 of mantissa, for values 2^-32 ... 2^32
+_BIN_BITS, _LOWEST, _BINS = 16, 0x2F80, 64 * 128
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FilterMotifs(Motifs):
+    """Motifs of the filters of a layer, a column a base that the filter sees; filter k is called "filter_k".
+
+    `sites` counts active positions, `peaks` the sequences with one or more of `n_peaks`, `positions` (filters,
+    positions) the sites at each place. `profile` (filters, outputs) is the mean of the heights of these sequences (NaN
+    where there are none), None if no heights were given. A filter is active above its `thresholds`, a share of
+    `references`, its greatest activation (or a quantile); both 0 for a filter that is `silent`.
+    """
+
+    layer: str
+    field: Field
+    peaks: Int64[Tensor, " filters"]
+    n_peaks: int
+    positions: Int64[Tensor, "filters positions"]
+    profile: Float64[Tensor, "filters outputs"] | None
+    references: Float64[Tensor, " filters"]
+    thresholds: Float64[Tensor, " filters"]
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Filters that are active nowhere."""
+        return tuple(name for name, count in zip(self.names, self.sites.tolist(), strict=True) if not count)
+
+
+def filter_motifs(
+    model: nn.Module,
+    sequences: Tensor,
+    layer: str = "convolution1",
+    *,
+    threshold: float = 0.5,
+    quantile: float = 1.0,
+    heights: Float[Tensor, "n outputs"] | None = None,
+    pseudocount: float = 0.0,
+    background: tuple[float, float, float, float] = UNIFORM,
+    activation: Activation | None = None,
+    batch: int = BATCH,
+) -> FilterMotifs:
+    """Motifs of all filters of a layer of any network (Alipanahi et al. 2015; Maslova et al. 2020).
+
+    A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences;
+    with `quantile` below 1 times that quantile of the greatest activations of the sequences, known to 1 %. Every
+    active position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases.
+    `sequences` are codes (n, length) or one-hot (n, 4, length); they pass twice, `batch` at a time, and what is held
+    does not grow with their number. Layers and `activation` are those of `find_layer`. Raises ModelError for a layer
+    that cannot be read, DataError for no sequences and for numbers out of range.
+    """
+    if not 0 <= threshold < 1 or not 0 < quantile <= 1:
+        raise DataError(
+            f"threshold {threshold}, quantile {quantile}: a threshold is a share from 0 to below 1, a quantile above 0 "
+            "and at most 1"
+        )
+    check_batch(batch)
+    if not len(sequences):
+        raise DataError("no sequences to look at; give one or more")
+    as_codes(sequences[:1])  # before their length is asked for: they may be no sequences at all
+    if heights is not None:
+        check_heights(heights, len(sequences))
+    with evaluating(model), torch.inference_mode():
+        held = find_layer(model, layer, sequences.shape[-1], activation=activation)
+        references = _references(held, sequences, quantile, batch)
+        counted = _Counts(held, sequences.shape[-1], 0 if heights is None else heights.shape[1])
+        for first in range(0, len(sequences), batch):
+            some = slice(first, first + batch)
+            counted.add(
+                as_codes(sequences[some]), threshold * references, None if heights is None else heights[some]
+            )
+    peaks = torch.from_numpy(counted.peaks)
+    return FilterMotifs(
+        names=tuple(f"filter_{i}" for i in range(held.channels)),
+        counts=counted.matrices(),
+        sites=torch.from_numpy(counted.positions.sum(1)),
+        background=background,
+        pseudocount=pseudocount,
+        layer=layer,
+        field=held.field,
+        peaks=peaks,
+        n_peaks=len(sequences),
+        positions=torch.from_numpy(counted.positions),
+        profile=None if heights is None else counted.profile.clone() / peaks[:, None],
+        references=references.clone(),
+        thresholds=threshold * references,
+    )
+
+
+def well_predicted(
+    r: Float[Tensor, " n"], above: float = WELL, *, best: int | None = None
+) -> Int64[Tensor, " k"]:
+    """Rows with r above `above`, or the `best` rows of greatest r, ascending; rows without an r are never among them.
+
+    Raises DataError where there are none, saying how far the best ones come.
+    """
+    known = r.isfinite()
+    if best is not None:
+        if not 1 <= best <= int(known.sum()):
+            raise DataError(
+                f"best {best}: give 1 to {int(known.sum())}, the number of peaks with a correlation"
+            )
+        return r.masked_fill(~known, -math.inf).topk(best).indices.sort().values
+    rows = (r > above).nonzero().flatten()
+    if not len(rows):
+        most = (
+            f"the best of {len(r):,} has {float(r[known].max()):.2f}"
+            if known.any()
+            else "none has a correlation"
+        )
+        advice = (
+            f"; take the best ones instead, such as best = {min(500, int(known.sum()))}"
+            if known.any()
+            else ""
+        )
+        raise DataError(f"no peak is predicted with r above {above:g} ({most}){advice}")
+    return rows
+
+
+def _references(layer: Layer, sequences: Tensor, quantile: float, batch: int) -> Float64[Tensor, " filters"]:
+    """Greatest activation of each filter, or a quantile over sequences of theirs; at least 0."""
+    greatest = torch.full((layer.channels,), -math.inf, dtype=torch.float64)
+    bins = torch.zeros(layer.channels, _BINS, dtype=torch.int64) if quantile < 1 else None
+    for first in range(0, len(sequences), batch):
+        best: Tensor | None = None  # (batch, channels)
+        for _, part in layer.sums(as_codes(sequences[first : first + batch])):
+            top = part.amax(0)
+            best = top if best is None else torch.maximum(best, top, out=best)
+        assert best is not None
+        active = layer.activation(best).cpu()
+        greatest = torch.maximum(greatest, active.amax(0).double())
+        if bins is not None:
+            bins.scatter_add_(1, _bin(active.float()).T, torch.ones_like(active.T, dtype=torch.int64))
+    if not bool(greatest.isfinite().all()):
+        raise DataError("some activations are not finite; was the network trained to the end?")
+    if bins is None:
+        return greatest.clamp(min=0)
+    reached = bins.cumsum(1) >= math.ceil(quantile * len(sequences))
+    return torch.minimum(_bin_top(reached.int().argmax(1)).double(), greatest).clamp(min=0)
+
+
+def _bin(values: Tensor) -> Tensor:
+    """Bin of each value: 0 for all up to 2^-32, then 128 bins to each doubling."""
+    return ((values.view(torch.int32) >> _BIN_BITS) - _LOWEST).clamp(0, _BINS - 1).long()
+
+
+def _bin_top(found: Tensor) -> Tensor:
+    """The greatest value of a bin; 0 for the first."""
+    top = ((found.int() + _LOWEST + 1) << _BIN_BITS).view(torch.float32)
+    return torch.where(found > 0, top, 0.0)
+
+
+class _Counts:
+    """Sites of every filter, gathered as they come and counted by position and by words of bases."""
+
+    def __init__(self, layer: Layer, length: int, outputs: int) -> None:
+        self.layer, field = layer, layer.field
+        end = field.first + field.stride * (layer.positions - 1) + field.width
+        self.before, self.after = max(0, -field.first), max(0, end - length) + WORD
+        self.words = np.zeros((layer.channels, len(starts(field.width)), KINDS), np.int64)
+        self.positions = np.zeros((layer.channels, layer.positions), np.int64)
+        self.peaks = np.zeros(layer.channels, np.int64)
+        self.profile = torch.zeros(layer.channels, outputs, dtype=torch.float64)
+        self.held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, codes: Tensor, thresholds: Tensor, heights: Tensor | None) -> None:
+        """Counts the sites of a batch of sequences."""
+        letters = words(codes, self.before, self.after).numpy()
+        seen = np.zeros((len(codes), self.layer.channels), bool)
+        for first, part in self.layer.sums(codes):
+            # above a threshold of 0 or more ReLU changes nothing
+            values = part if self.layer.activation is torch.relu else self.layer.activation(part)
+            active = np.flatnonzero((values > thresholds.to(values)).numpy(force=True))
+            place, sequence, channel = np.unravel_index(active, values.shape)
+            place += first
+            seen[sequence, channel] = True
+            begin = place * self.layer.field.stride + self.layer.field.first + self.before
+            self._hold(place, channel, begin * len(codes) + sequence, letters)
+        self._count(letters)
+        self.peaks += seen.sum(0)
+        if heights is not None:
+            self.profile += torch.from_numpy(seen.T).double() @ heights.double().cpu()
+
+    def _hold(self, place: np.ndarray, channel: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
+        self.held.append((place, channel, at))
+        if sum(len(channels) for _, channels, _ in self.held) > _HELD_SITES:
+            self._count(letters)
+
+    def _count(self, letters: np.ndarray) -> None:
+        place, channel, at = (np.concatenate(part) for part in zip(*self.held, strict=True))
+        self.held = []
+        _raise(self.positions, channel * self.positions.shape[1] + place)
+        flat, sequences = letters.reshape(-1), letters.shape[1]
+        for i, start in starts(self.layer.field.width):
+            _raise(self.words[:, i], channel * KINDS + flat[at + start * sequences])
+
+    def matrices(self) -> Float64[Tensor, "filters 4 width"]:
+        """Counts of the four bases in every column."""
+        by_letter = self.words.reshape(*self.words.shape[:2], *[LETTERS] * WORD)
+        axes = range(2, 2 + WORD)
+        columns = [
+            by_letter.sum(axis=tuple(set(axes) - {axis})) for axis in axes
+        ]  # (filters, words, letters) each
+        counts = np.stack(columns, axis=2).reshape(len(self.words), -1, LETTERS)
+        return torch.from_numpy(counts[:, : self.layer.field.width, :4].transpose(0, 2, 1).astype(np.float64))
+
+
+def _raise(counts: np.ndarray, found: np.ndarray) -> None:
+    """Adds one to every entry of `counts` found, as often as it is found."""
+    counts += np.bincount(found, minlength=counts.size).reshape(counts.shape)

@@ -1,0 +1,255 @@
+"""How much of the grammar of a simulated atlas was found: recall and precision of its motifs and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from netassay.dna.motifs.discoveries import q_values_by_row
+from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.matrices import LEAST_COLUMNS
+from netassay.dna.motifs.reproducibility import permuted
+from netassay.errors import DataError
+from netassay.formats.motifs import Motifs
+
+LEAST_BITS, LEAST_SITES = 8.0, 20
+"""A motif counts as a finding from this much information between its flanks, and this many sites, on."""
+
+_SEEN = 1e-9  # an effect that varies less than this over the cell types is the same in all
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """What motifs that were found say of those planted.
+
+    `factors`, a row a planted motif: factor, visible (whether its effect differs between cell types: otherwise a loss
+    that sees only differences cannot teach it), recovered, q (least over the findings), finding (the one that has it).
+    `findings`, a row a motif that counts: finding, information (bits), sites, consensus, factor (its best match, None
+    for a false one), q. `permuted` is the share of findings that match with their columns in a random order.
+    """
+
+    factors: pl.DataFrame
+    findings: pl.DataFrame
+    permuted: float
+
+    @property
+    def recall(self) -> float:
+        """Share of the planted motifs that were recovered."""
+        return _share(self.factors["recovered"])
+
+    @property
+    def recall_of_visible(self) -> float:
+        """The same of those that the loss can teach."""
+        return _share(self.factors.filter("visible")["recovered"])
+
+    @property
+    def precision(self) -> float:
+        """Share of the findings that match a planted motif; NaN without findings."""
+        return _share(self.findings["factor"].is_not_null())
+
+
+@dataclass(frozen=True, eq=False)
+class PairRecovery:
+    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found_effect, q,
+    and rank among the pairs found. `findings`, a row a pair found, the strongest first: first, second, effect, q,
+    planted (with this sign). `tested` pairs were looked at, `testable` of the planted ones among them.
+    """
+
+    pairs: pl.DataFrame
+    findings: pl.DataFrame
+    tested: int
+    testable: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the planted pairs that were recovered."""
+        return _share(self.pairs["recovered"])
+
+    @property
+    def precision(self) -> float:
+        """Share of the pairs found that were planted, with the right sign; NaN if none was found."""
+        return _share(self.findings["planted"])
+
+    @property
+    def strongest(self) -> float:
+        """The same of the strongest findings alone, as many as pairs were planted."""
+        return _share(self.findings.head(len(self.pairs))["planted"])
+
+
+def planted_motifs(truth: Mapping[str, pl.DataFrame]) -> Motifs:
+    """The motifs that were written into a simulated atlas. Raises DataError for an atlas without truth."""
+    table = _table(truth, "motifs")
+    parts = {str(name[0]): part for name, part in table.group_by("factor", maintain_order=True)}
+    matrices = [
+        torch.from_numpy(part.sort("position").select(*"ACGT").to_numpy().T.copy()) for part in parts.values()
+    ]
+    return Motifs.of_matrices(list(parts), [100 * matrix for matrix in matrices], [100] * len(parts))
+
+
+def recovery(
+    found: Motifs,
+    truth: Mapping[str, pl.DataFrame],
+    *,
+    generator: torch.Generator,
+    rows: Sequence[int] | Int64[Tensor, " rows"] | None = None,
+    q: float = 0.01,
+    least_bits: float = LEAST_BITS,
+    least_sites: int = LEAST_SITES,
+    permutations: int = 10,
+) -> Recovery:
+    """Recall and precision of motifs, filters of a network or clusters of them, against a simulated atlas's truth.
+
+    A finding is one of `rows` (all) with `least_bits` of information over five columns or more between its flanks, and
+    `least_sites` sites. It matches a planted motif if Tomtom's q, over all planted ones, is below `q`; how many do with
+    their columns in a random order is told as a mean over `permutations`.
+    """
+    planted = planted_motifs(truth)
+    counted = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
+    held = found.select(counted)
+    values = q_values_by_row(likeness(held, planted))
+    nulls = [
+        q_values_by_row(likeness(permuted(held, generator), planted))
+        for _ in range(permutations if counted else 0)
+    ]
+    visible = _visible(truth)
+    recovered = []
+    for i, name in enumerate(planted.names):
+        least = values[:, i].min(0) if len(held) else None
+        good = least is not None and float(least.values) < q
+        recovered.append({
+            "factor": name, "visible": visible[name], "recovered": good,
+            "q": None if least is None else float(least.values),
+            "finding": held.names[int(least.indices)] if least is not None and good else None,
+        })  # fmt: skip
+    findings = []
+    for i, name in enumerate(held.names):
+        least = values[i].min(0)
+        good = float(least.values) < q
+        findings.append({
+            "finding": name, "information": float(_bits(held)[i]), "sites": int(held.sites[i]),
+            "consensus": held.consensus[i], "factor": planted.names[int(least.indices)] if good else None,
+            "q": float(least.values),
+        })  # fmt: skip
+    schema = {"finding": pl.String, "information": pl.Float64, "sites": pl.Int64, "consensus": pl.String,
+              "factor": pl.String, "q": pl.Float64}  # fmt: skip
+    factors = {"factor": pl.String, "visible": pl.Boolean, "recovered": pl.Boolean, "q": pl.Float64,
+               "finding": pl.String}  # fmt: skip
+    by_chance = [float((null < q).any(1).double().mean()) for null in nulls]
+    share = sum(by_chance) / len(by_chance) if by_chance else float("nan")
+    return Recovery(pl.DataFrame(recovered, schema=factors), pl.DataFrame(findings, schema=schema), share)
+
+
+def matched_filters(
+    filters: Motifs, truth: Mapping[str, pl.DataFrame], *, q: float = 0.01, **least: float
+) -> dict[str, list[int]]:
+    """Filters that match each planted motif best, with Tomtom q < `q`; every filter is in one list at most.
+
+    `least_bits` and `least_sites` as for `recovery`. Factors that no filter matches are left out.
+    """
+    planted = planted_motifs(truth)
+    bits, sites = least.get("least_bits", LEAST_BITS), least.get("least_sites", LEAST_SITES)
+    counted = _findings(filters, range(len(filters)), bits, sites)
+    values = q_values_by_row(likeness(filters.select(counted), planted))
+    sets: dict[str, list[int]] = {}
+    for row, number in zip(values, counted, strict=True):
+        if float(row.min()) < q:
+            sets.setdefault(planted.names[int(row.argmin())], []).append(number)
+    return {name: sets[name] for name in planted.names if name in sets}
+
+
+def pair_recovery(
+    tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q: float = 0.05
+) -> PairRecovery:
+    """Recall and precision of pairs of factors against those planted.
+
+    `tested` has a row for every pair of factors, and every lineage, that was looked at: first, second, effect and q
+    (None where it could not be tested). A pair is found where a lineage has q < `q`; its effect is that of the greatest
+    size among such lineages. It is right if planted with that sign, synergistic (above 0) or antagonistic.
+    """
+    looked: set[frozenset[str]] = set()
+    best: dict[frozenset[str], tuple[float, float]] = {}
+    for first, second, effect, value in tested.select("first", "second", "effect", "q").iter_rows():
+        if value is None or value != value:  # NaN too is a pair that was not tested
+            continue
+        key = frozenset((first, second))
+        looked.add(key)
+        if value < q and abs(effect) > abs(best.get(key, (0.0, 1.0))[0]):
+            best[key] = (effect, value)
+    strongest = sorted(best, key=lambda key: -abs(best[key][0]))
+    planted = {frozenset((a, b)): effect for a, b, effect in _planted_pairs(truth)}
+    rows = []
+    for key, effect in planted.items():
+        seen, value = best.get(key, (None, None))
+        rows.append({
+            "pair": "+".join(_ordered(key, truth)), "effect": effect, "found_effect": seen, "q": value,
+            "recovered": seen is not None and (seen > 0) == (effect > 0),
+            "rank": strongest.index(key) + 1 if key in best else None,
+        })  # fmt: skip
+    findings = [
+        {
+            "first": min(key), "second": max(key), "effect": best[key][0], "q": best[key][1],
+            "planted": key in planted and (planted[key] > 0) == (best[key][0] > 0),
+        }
+        for key in strongest
+    ]  # fmt: skip
+    schema = {"pair": pl.String, "effect": pl.Float64, "recovered": pl.Boolean, "found_effect": pl.Float64,
+              "q": pl.Float64, "rank": pl.Int64}  # fmt: skip
+    found = {
+        "first": pl.String,
+        "second": pl.String,
+        "effect": pl.Float64,
+        "q": pl.Float64,
+        "planted": pl.Boolean,
+    }
+    return PairRecovery(
+        pl.DataFrame(rows, schema=schema),
+        pl.DataFrame(findings, schema=found),
+        len(looked),
+        sum(key in looked for key in planted),
+    )
+
+
+def _findings(found: Motifs, rows: Iterable[int] | Tensor, bits: float, sites: int | float) -> list[int]:
+    held = _bits(found)
+    return [
+        int(i)
+        for i in rows
+        if held[i] >= bits and found.sites[i] >= sites and found.informative_lengths[i] >= LEAST_COLUMNS
+    ]
+
+
+def _bits(motifs: Motifs) -> Float64[Tensor, " motifs"]:
+    """Information between the flanks."""
+    sums = [row[slice(*span)].sum() for row, span in zip(motifs.information, motifs.spans, strict=True)]
+    return torch.stack(sums) if sums else torch.zeros(0, dtype=torch.float64)
+
+
+def _visible(truth: Mapping[str, pl.DataFrame]) -> dict[str, bool]:
+    spread = _table(truth, "effects").group_by("factor").agg(pl.col("effect").max() - pl.col("effect").min())
+    return {name: width > _SEEN for name, width in spread.iter_rows()}
+
+
+def _ordered(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
+    return next((a, b) for a, b, _ in _planted_pairs(truth) if key == {a, b})
+
+
+def _planted_pairs(truth: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, float]]:
+    return list(_table(truth, "pairs").select("first", "second", "effect").iter_rows())
+
+
+def _table(truth: Mapping[str, pl.DataFrame], name: str) -> pl.DataFrame:
+    if name not in truth:
+        raise DataError(
+            "what was planted is known of simulated atlases alone; this one has no truth, so nothing is counted "
+            "as recovered"
+        )
+    return truth[name]
+
+
+def _share(values: pl.Series) -> float:
+    return float(values.sum() / len(values)) if len(values) else float("nan")

@@ -1,0 +1,25 @@
+"""A network that reads DNA, ready to be asked.
+
+predicting, folded, words: predictions, and the fast ways that AI-TAC allows. losses, evaluate: how far they are from
+the heights. layers, fields, reach: the convolutions of any module, the bases that each sees, what a change of one
+base reaches. readouts: which number of the outputs is explained. plain, reduced: the same network out of PyTorch's
+own modules, or with fewer filters. sequences: codes of bases or one-hot floats, whichever a caller has.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "predict": "netassay.dna.network.predicting",
+        "pearson_loss": "netassay.dna.network.losses",
+        "pearson_rows": "netassay.dna.network.losses",
+        "scores": "netassay.dna.network.evaluate",
+        "rank_scores": "netassay.dna.network.evaluate",
+        "find_layer": "netassay.dna.network.layers",
+        "Layer": "netassay.dna.network.layers",
+        "readout": "netassay.dna.network.readouts",
+        "contrast": "netassay.dna.network.readouts",
+        "reduced_network": "netassay.dna.network.reduced",
+    },
+)

@@ -1,0 +1,105 @@
+"""How good predictions are: correlations by peak and by cell type, shares of well predicted peaks, ranks of classes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from netassay.dna.network.classes import CLASSES, WELL
+from netassay.dna.network.losses import pearson_rows
+
+
+def scores(
+    prediction: Float[Tensor, "peaks cell_types"],
+    observed: Float[Tensor, "peaks cell_types"],
+    *,
+    one_of_k: bool,
+) -> dict[str, float]:
+    """Numbers of a set of peaks; NaN where undefined.
+
+    r_mean, r_median over peaks whose r across cell types is defined (r_undefined counts the others), r_weighted by the
+    variance of the observed row, share_above_075 among the defined ones, cell_r_mean the mean over cell types of r over
+    peaks. Where each peak is open in one cell type also accuracy, and auroc and auprc as means over the cell types.
+    """
+    r = pearson_rows(prediction, observed)
+    known = r[~r.isnan()]
+    variance = observed.double().var(dim=1, correction=0)[~r.isnan()]
+    values = {
+        "r_mean": _mean(known),
+        "r_median": float(np.median(known)) if len(known) else math.nan,
+        "r_weighted": float((known * variance).sum() / variance.sum()) if len(known) else math.nan,
+        "share_above_075": _mean((known > WELL).double()),
+        "r_undefined": float(len(r) - len(known)),
+        "cell_r_mean": _mean(pearson_columns(prediction, observed)),
+    }
+    if one_of_k:
+        ranks = [rank_scores(prediction, observed, i) for i in range(observed.shape[1])]
+        values |= {
+            "accuracy": accuracy(prediction, observed),
+            "auroc": _mean(torch.tensor([rank.auroc for rank in ranks])),
+            "auprc": _mean(torch.tensor([rank.auprc for rank in ranks])),
+        }
+    return values
+
+
+def pearson_columns(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Float[Tensor, " cell_types"]:
+    """Pearson correlation of each cell type over peaks; NaN where a column is constant."""
+    return pearson_rows(prediction.T, observed.T)
+
+
+def accuracy(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> float:
+    """Share of peaks whose largest prediction is at the cell type they are open in, 0 to 1."""
+    return _mean((prediction.argmax(dim=1) == observed.argmax(dim=1)).double())
+
+
+class RankScores(NamedTuple):
+    """Areas under the ROC and the precision-recall curve; a guess has 0.5, and the share of open peaks."""
+
+    auroc: float
+    auprc: float
+    open_share: float
+
+
+def rank_scores(prediction: Tensor, observed: Tensor, cell_type: int) -> RankScores:
+    """How well a cell type's softmax tells its open peaks from the others; NaN if all are of one kind."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    truth = observed[:, cell_type].numpy() == 1
+    if not len(truth) or truth.all() or not truth.any():
+        return RankScores(math.nan, math.nan, float(truth.mean()) if len(truth) else math.nan)
+    guess = prediction.double().softmax(dim=1)[:, cell_type].numpy()
+    return RankScores(
+        float(roc_auc_score(truth, guess)), float(average_precision_score(truth, guess)), float(truth.mean())
+    )
+
+
+def class_of(r: Float[Tensor, " peaks"]) -> list[str | None]:
+    """The class in `CLASSES` of each correlation, None where it is not defined."""
+    return [None if math.isnan(value) else _class(value) for value in r.tolist()]
+
+
+def rescaled(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Float[Tensor, "peaks cell_types"]:
+    """Predictions with the mean and standard deviation of the observed row: r is free of both, a picture is not."""
+    spread = prediction.std(dim=1, keepdim=True, correction=0)
+    unit = torch.where(spread > 0, (prediction - prediction.mean(dim=1, keepdim=True)) / spread, 0.0)
+    return observed.mean(dim=1, keepdim=True) + unit * observed.std(dim=1, keepdim=True, correction=0)
+
+
+def _class(r: float) -> str:
+    return "0 to 0.25" if r == 0 else next(name for name, low in CLASSES.items() if r > low)
+
+
+def _mean(values: Tensor) -> float:
+    known = values[~values.isnan()]
+    return float(known.double().mean()) if len(known) else math.nan

@@ -1,0 +1,192 @@
+"""AI-TAC made ready for predictions: the same outputs from codes of bases, in fewer operations and passes over memory.
+
+The first layer looks up sums of taps over words of four bases, five rows of a table instead of 76 products a filter.
+In evaluation a batch norm is a scale and a shift of each channel. After ReLU that is
+shift + scale relu(p + b) = sign max(|scale| p + |scale| b + sign shift, sign shift): the scale goes into the taps
+before, the sign into the weights after, the rest is a bias and a floor. (The shift cannot go into the next convolution,
+whose padding is zero and not shifted.) All that depends on weights alone is done once, not for every batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.network.words import WORD, looked_up, tap_sums, words
+from netassay.errors import ModelError
+from netassay.formats.bases import reverse_complement
+from netassay.nets.fourier_convolution import (
+    Transforms,
+    correlate_transformed,
+    saves_work,
+    transformed_taps,
+    transforms,
+)
+from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths, pooling_positions
+
+_WINDOWS = 4  # pooling windows of the first layer at a time, so that they stay in the cache
+
+
+class _Finish(NamedTuple):
+    """What follows the maximum p of a window, in place: max(p, floor), or scale exp(p) + floor if there is a scale."""
+
+    floor: Tensor
+    scale: Tensor | None
+
+    def __call__(self, pooled: Tensor) -> Tensor:
+        if self.scale is None:
+            return torch.maximum(pooled, self.floor, out=pooled)
+        return pooled.exp_().mul_(self.scale).add_(self.floor)
+
+
+class _Convolution(NamedTuple):
+    """A convolution at the positions under its pooling windows: by frequencies if there are matrices, else directly.
+
+    Its answer is the maximum of each window, plus bias.
+    """
+
+    taps: Float[Tensor, "outputs inputs width"]
+    weight: Tensor
+    bias: Tensor
+    positions: tuple[int, ...]
+    matrices: Transforms | None
+
+    pool: int
+
+    def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
+        found = self.sums(h)
+        best = found.new_empty(len(found) // self.pool, *found.shape[1:])
+        return greatest_of_windows(found, self.pool, best).add_(self.bias)
+
+    def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
+        """Before pooling and bias."""
+        if self.matrices is not None:
+            return correlate_transformed(h, self.weight, self.matrices)
+        found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
+        return found.permute(2, 0, 1)[list(self.positions)]
+
+
+class Folded:
+    """The function of `model` in evaluation mode at the weights it has now, computed in `dtype`.
+
+    Takes codes (batch, length) of bases, 0 to 3 and 4 for unknown ones; gives (batch, n_outputs) in the dtype of the
+    model's weights. Agrees with the model's own output up to rounding. Later changes of the model are not seen. No
+    gradients. Raises ModelError for sequences of another length.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: AITAC, dtype: torch.dtype) -> None:
+        self.length, self.both_strands = model.length, model.reverse_complement
+        lengths = (model.length, *pooled_lengths(model.length))
+        exponential = model.first_activation == "exponential"
+        scales, shifts = zip(
+            *(_scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True
+        )
+        convolutions: list[nn.Conv1d] = [getattr(model, f"convolution{i}") for i in (1, 2, 3)]
+        # the sign of each channel that the weights before have not taken in
+        sign = torch.ones(4, device=scales[0].device, dtype=torch.float64)
+        self.finishes: list[_Finish] = []
+        self.convolutions: list[_Convolution] = []
+        for i, (layer, scale, shift) in enumerate(zip(convolutions, scales, shifts, strict=True)):
+            assert layer.bias is not None
+            weight, bias = _double(layer.weight) * sign[:, None], _double(layer.bias)
+            if i == 0 and exponential:
+                finish, sign = _Finish(shift.to(dtype), scale.to(dtype)), torch.ones_like(scale)
+            else:
+                sign, size = torch.where(scale < 0, -1.0, 1.0), scale.abs()
+                weight, floor = weight * size[:, None, None], sign * shift
+                bias, finish = size * bias + floor, _Finish(floor.to(dtype), None)
+            self.finishes.append(finish)
+            if i == 0:
+                self.words = tap_sums(weight, bias).to(dtype)
+            else:
+                self.convolutions.append(_prepared(weight, bias, lengths[i], STAGES[i].pool, dtype))
+        hidden = [(_double(layer.weight), _double(layer.bias)) for layer in (model.hidden1, model.hidden2)]
+        hidden[0] = (hidden[0][0] * sign.repeat_interleave(lengths[-1]), hidden[0][1])
+        self.hidden = [(weight.to(dtype), bias.to(dtype)) for weight, bias in hidden]
+        self.output = (model.output.weight.detach().clone(), model.output.bias.detach().clone())
+
+    @torch.no_grad()
+    def __call__(self, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "batch outputs"]:
+        if codes.shape[1] != self.length:
+            raise ModelError(
+                f"sequences of {codes.shape[1]} bases; this network takes {self.length}: cut or pad the sequences to "
+                "its length, or train one for theirs"
+            )
+        if not self.both_strands:
+            return self._outputs(codes)
+        return (self._outputs(codes) + self._outputs(reverse_complement(codes))) / 2
+
+    def _outputs(self, codes: Tensor) -> Tensor:
+        with torch.autocast(codes.device.type, enabled=False):
+            return self._top(self.up_to(len(STAGES), codes))
+
+    def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        """The outputs from what `up_to` gives for the second convolution."""
+        with torch.autocast(h.device.type, enabled=False):
+            return self._top(self.finishes[2](self.convolutions[1](h)))
+
+    def _top(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
+        flat = h.permute(1, 2, 0).flatten(1)
+        for weight, bias in self.hidden:
+            flat = F.linear(flat, weight, bias).relu_()
+        # as in the model, the last layer is as precise as its weights
+        return F.linear(flat.to(self.output[0].dtype), *self.output)
+
+    @torch.no_grad()
+    def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
+        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
+        h = self._first(codes)
+        for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
+            h = finish(convolution(h))
+        return h
+
+    def _first(self, codes: Tensor) -> Tensor:
+        stage, positions = STAGES[0], pooling_positions(self.length, STAGES[0].pool)
+        half = stage.width // 2
+        letters = words(codes, half, half + -stage.width % WORD)
+        parts = torch.tensor(positions, device=codes.device).split(_WINDOWS * stage.pool)
+        found = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
+        for part, piece in zip(parts, found.split(_WINDOWS), strict=True):
+            sums = looked_up(letters, part, self.words, stage.width)
+            self.finishes[0](greatest_of_windows(sums, stage.pool, piece))
+        return found
+
+
+def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.dtype) -> _Convolution:
+    outputs, inputs, width = weight.shape
+    positions = pooling_positions(length, pool)
+    if weight.device.type != "cpu" or not saves_work(length, width, len(positions), inputs, outputs):
+        taps = weight.to(dtype)
+        return _Convolution(taps, taps, bias.to(dtype), positions, None, pool)
+    exact, rounded = (
+        transforms(length, width, width // 2, positions, kind, weight.device)
+        for kind in (weight.dtype, dtype)
+    )
+    by_frequency = transformed_taps(weight, exact).to(dtype)
+    return _Convolution(weight.to(dtype), by_frequency, bias.to(dtype), positions, rounded, pool)
+
+
+def greatest_of_windows(
+    x: Float[Tensor, "positions batch channels"], pool: int, best: Float[Tensor, "windows batch channels"]
+) -> Float[Tensor, "windows batch channels"]:
+    """The maximum of each window, written to `best`."""
+    windows = x.view(-1, pool, *x.shape[1:])
+    torch.maximum(windows[:, 0], windows[:, 1], out=best)
+    for i in range(2, pool):
+        torch.maximum(best, windows[:, i], out=best)
+    return best
+
+
+def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+    scale = _double(norm.weight) / (_double(norm.running_var) + norm.eps).sqrt()
+    return scale, _double(norm.bias) - scale * _double(norm.running_mean)
+
+
+def _double(values: Tensor) -> Tensor:
+    return values.detach().double()

@@ -1,0 +1,221 @@
+"""The named convolution of a module: its activations, the bases that each of them sees, its output replaced."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
+from netassay.dna.network.folded import Folded
+from netassay.dna.network.predicting import BATCH, evaluating
+from netassay.dna.network.sequences import as_codes
+from netassay.dna.network.words import WORD, looked_up, tap_sums, words
+from netassay.errors import ModelError
+from netassay.formats.bases import one_hot
+from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
+from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
+
+_PLACES = 12  # positions of the first layer at a time, so that they stay in the cache
+_SHOWN = 12  # names told in a message
+
+Activation = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A convolution over positions within a network.
+
+    `sums` gives its outputs before the activation for codes (batch, length), a stretch of positions after the other:
+    (first position, (positions, batch, channels)). `activation` is what follows, rising steadily.
+    """
+
+    name: str
+    channels: int
+    positions: int
+    field: Field
+    activation: Activation
+    sums: Callable[[Tensor], Iterator[tuple[int, Tensor]]]
+
+
+def find_layer(model: nn.Module, name: str, length: int, *, activation: Activation | None = None) -> Layer:
+    """The convolution called `name` in a model of sequences of `length` bases.
+
+    Of AITAC convolution1, 2 and 3, with the activations they have there (3: ReLU) and the bases seen by calculation.
+    Of any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image); what follows is taken to
+    be ReLU unless `activation` is given, the bases seen are found by changing them. ModelError for a name that is not
+    there, for a module that is no convolution, and where no fixed window of bases is seen.
+    """
+    found = convolution(model, name)
+    if type(model) is AITAC:
+        return _of_aitac(model, name, length)
+    assert found is not None
+    return _of_module(model, name, length, activation or torch.relu)
+
+
+def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
+    """The convolution of that name; ModelError, naming the nearest ones, where there is none."""
+    held = dict(model.named_modules())
+    there = [key for key, module in held.items() if isinstance(module, nn.Conv1d | nn.Conv2d)]
+    names = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "") if there else "none"
+    if not isinstance(name, str) or name not in held or not name:
+        name = name if isinstance(name, str) else str(name)
+        near = difflib.get_close_matches(name, there, n=1) or difflib.get_close_matches(name, held, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near and near[0] else ""
+        raise ModelError(f"no layer {name!r} in {type(model).__name__}{hint}; its convolutions: {names}")
+    module = held[name]
+    if not isinstance(module, nn.Conv1d | nn.Conv2d):
+        raise ModelError(
+            f"layer {name!r} is a {type(module).__name__}, which has no filters along positions; the convolutions of "
+            f"{type(model).__name__}: {names}"
+        )
+    return module
+
+
+def activations(
+    model: nn.Module,
+    sequences: Tensor,
+    layer: str = "convolution1",
+    *,
+    activation: Activation | None = None,
+    batch: int = BATCH,
+) -> Float[Tensor, "n channels positions"]:
+    """Activations of a layer (`find_layer`) for sequences (codes or one-hot), all of them in memory."""
+    codes = as_codes(sequences)
+    with evaluating(model), torch.inference_mode():
+        held = find_layer(model, layer, codes.shape[1], activation=activation)
+        found = [
+            held.activation(torch.cat([part for _, part in held.sums(some)])).permute(1, 2, 0)
+            for some in codes.split(batch)
+        ]
+    return torch.cat(found).clone() if found else torch.empty(0, held.channels, held.positions)
+
+
+@contextmanager
+def replaced(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Inside, the output of the module called `name` is what `change` makes of it.
+
+    ModelError for a name that is not there, for AITAC, whose forward pass does not call its parts one by one, and on
+    leaving if the forward pass never came to that module.
+    """
+    if type(model) is AITAC:
+        raise ModelError("the parts of AITAC are not called one by one, so none can be replaced by its name")
+    module = convolution(model, name)
+    calls = 0
+
+    def changed(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return change(output)
+
+    handle = module.register_forward_hook(changed)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if not calls:
+        raise ModelError(_never(model, name))
+
+
+def _of_aitac(model: AITAC, name: str, length: int) -> Layer:
+    if length != model.length:
+        raise ModelError(
+            f"sequences of {length} bases; this network takes {model.length}: cut or pad the sequences to its length"
+        )
+    matched = re.fullmatch(r"convolution([123])", name)
+    assert matched is not None
+    i = int(matched[1])
+    positions = (length, *pooled_lengths(length))[i - 1]
+    exponential = i == 1 and model.first_activation == "exponential"
+    sums = _first_sums(model) if i == 1 else _later_sums(model, i, positions)
+    weight: Tensor = getattr(model, name).weight
+    return Layer(
+        name, len(weight), positions, seen_by_aitac(i), torch.exp if exponential else torch.relu, sums
+    )
+
+
+def _first_sums(model: AITAC) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]]:
+    layer, width = convolution(model, "convolution1"), STAGES[0].width
+    assert layer.bias is not None
+    table = tap_sums(layer.weight.detach().double(), layer.bias.detach().double()).to(layer.weight.dtype)
+
+    def sums(codes: Tensor) -> Iterator[tuple[int, Tensor]]:
+        letters = words(codes.to(table.device), width // 2, width // 2 + -width % WORD)
+        for places in torch.arange(codes.shape[1], device=table.device).split(_PLACES):
+            yield int(places[0]), looked_up(letters, places, table, width)
+
+    return sums
+
+
+def _later_sums(model: AITAC, i: int, positions: int) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]]:
+    """Convolution 2 or 3 at all its positions, those that no pooling window holds among them."""
+    layer: nn.Conv1d = getattr(model, f"convolution{i}")
+    folded = Folded(model, layer.weight.dtype)
+    norm: nn.BatchNorm1d = getattr(model, f"norm{i - 1}")
+    weight, width = layer.weight.detach(), layer.kernel_size[0]
+    if not (i == 2 and model.first_activation == "exponential"):
+        weight = weight * torch.where(norm.weight < 0, -1.0, 1.0).detach()[:, None]
+    matrices = transforms(positions, width, width // 2, tuple(range(positions)), weight.dtype, weight.device)
+    taps, bias = transformed_taps(weight, matrices), layer.bias
+    assert bias is not None
+
+    def sums(codes: Tensor) -> Iterator[tuple[int, Tensor]]:
+        yield 0, correlate_transformed(folded.up_to(i - 1, codes.to(weight.device)), taps, matrices) + bias
+
+    return sums
+
+
+class _Reached(BaseException):
+    """Ends a forward pass at the layer that was asked for; not an Exception, so that no module can catch it."""
+
+
+def _of_module(model: nn.Module, name: str, length: int, activation: Activation) -> Layer:
+    def outputs(codes: Tensor) -> Tensor:
+        return _output_of(model, name, codes)
+
+    with evaluating(model), torch.inference_mode():
+        some = outputs(torch.zeros(1, length, dtype=torch.uint8))
+        field = seen_when_changed(outputs, length, name)
+    return Layer(name, some.shape[2], len(some), field, activation, lambda codes: iter([(0, outputs(codes))]))
+
+
+def _output_of(model: nn.Module, name: str, codes: Tensor) -> Float[Tensor, "positions batch channels"]:
+    module = convolution(model, name)
+    held: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        held.append(output)
+        raise _Reached
+
+    handle = module.register_forward_hook(keep)
+    like = next(model.parameters())
+    try:
+        model(one_hot(codes.to(like.device), like.dtype))
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    if not held:
+        raise ModelError(_never(model, name))
+    output = held[0]
+    if output.ndim == 4 and 1 in output.shape[2:]:
+        output = output.flatten(2)
+    if output.ndim != 3 or len(output) != len(codes):
+        raise ModelError(
+            f"layer {name!r} gives {tuple(output.shape)} for {len(codes)} sequences; a convolution over positions "
+            "gives (sequences, channels, positions), or (sequences, channels, 1, positions)"
+        )
+    return output.permute(2, 0, 1)
+
+
+def _never(model: nn.Module, name: str) -> str:
+    return (
+        f"the forward pass of {type(model).__name__} does not call layer {name!r}; choose one that it calls"
+    )

@@ -1,0 +1,149 @@
+"""Rank 0 of a training on several devices: it starts the other processes, and none outlives it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from signal import Signals
+
+import torch
+from torch import distributed
+
+from netassay.errors import DataError, RunFailed
+from netassay.nets.sequence_cnn import AITAC
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.devices.group import HOST, device_of, joined, require_devices
+from netassay.studies.aitac.devices.shared_fit import Order, SharedFit
+from netassay.studies.aitac.material import Material
+from netassay.training import Metric
+
+_PATIENCE = timedelta(minutes=30)  # of the leader, for one step of the slowest process
+_FAREWELL = 10.0  # seconds in which a process may end by itself
+_LAST_WORDS = 2000
+
+
+class LeadingFit(SharedFit):
+    """A `SharedFit` that tells which process is gone when one is: RunFailed."""
+
+    processes: list[Process]
+
+    def measure(self, step: int) -> Mapping[Metric, float]:
+        with _explained(self.processes):
+            return super().measure(step)
+
+    def advance(self) -> None:
+        with _explained(self.processes):
+            super().advance()
+
+
+@contextmanager
+def leading(
+    config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
+) -> Iterator[LeadingFit]:
+    """The trainee of a run on `config.devices` devices; the other processes live as long as the context.
+
+    It begins with the network `start`, if given, whose weights the digest `origin` names.
+
+    Raises ConfigError for more devices than there are, ExtraMissing without Lightning Fabric, RunFailed where another
+    process cannot begin or is lost.
+    """
+    require_devices(config)
+    before = torch.get_num_threads()
+    threads = max(1, before // config.devices) if config.device == "cpu" else before
+    server = socket.create_server((HOST, 0))
+    port = server.getsockname()[1]
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
+    )
+    processes = [Process(config, rank, port, threads) for rank in range(1, config.devices)]
+    try:
+        torch.set_num_threads(threads)
+        for process in processes:
+            process.wait_until_ready(data.atlas.digest)
+        with _explained(processes), joined(0, config, port, patience=_PATIENCE) as group:
+            fit = LeadingFit(config, data, group, start, origin)
+            fit.processes = processes
+            yield fit
+            fit.tell(Order.END)
+            for process in processes:
+                process.ended()
+    finally:
+        torch.set_num_threads(before)
+        for process in processes:
+            process.close()
+        del store
+
+
+class Process:
+    """One of the other processes, as rank 0 sees it."""
+
+    def __init__(self, config: AitacConfig, rank: int, port: int, threads: int) -> None:
+        self.name = f"process {rank + 1} of {config.devices} ({device_of(config, rank)})"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "netassay.studies.aitac.devices.rank", *map(str, (rank, port, threads))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # the terminal's Ctrl-C reaches rank 0 alone
+        )
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{config.canonical}\n".encode())
+        self._child.stdin.flush()
+
+    def wait_until_ready(self, digest: str) -> None:
+        """Returns when the process has its data. DataError if these are not the atlas of `digest`."""
+        assert self._child.stdout is not None
+        said = self._child.stdout.readline().decode().split()
+        if not said:
+            self._child.wait()
+            raise RunFailed(self.cause() or f"{self.name} did not begin")
+        if said != ["ready", digest]:
+            raise DataError(f"the atlas changed while {self.name} read it; begin again when it is left alone")
+
+    def ended(self) -> bool:
+        """Whether the process is gone, or goes within some seconds."""
+        try:
+            self._child.wait(_FAREWELL)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def cause(self) -> str:
+        """Why the process ended before it was told to, or "" while it lives."""
+        code = self._child.poll()
+        if code is None:
+            return ""
+        if code < 0:
+            return f"{self.name} was killed by {Signals(-code).name}"
+        self._errors.seek(0)
+        words = self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:]
+        return f"{self.name} ended with code {code}: {words or 'no message'}"
+
+    def close(self) -> None:
+        """Ends the process if it still lives."""
+        self._child.kill()
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._errors):
+            if stream:
+                stream.close()
+
+
+@contextmanager
+def _explained(processes: list[Process]) -> Iterator[None]:
+    """An error of the connection is told as the loss of the process behind it."""
+    try:
+        yield
+    except RuntimeError as error:
+        # a lost connection is seen sooner than the end of the process that held it
+        lost = [process.cause() for process in processes if process.ended() and process.cause()]
+        if not lost:
+            raise
+        raise RunFailed(
+            f"{'; '.join(lost)}; the checkpoint is kept, resume the run to go on from it"
+        ) from error

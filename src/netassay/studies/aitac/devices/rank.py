@@ -1,0 +1,56 @@
+"""One of the processes of a training on several devices.
+
+Started as `python -m netassay.studies.aitac.devices.rank RANK PORT THREADS`.
+The first line on standard input is the config; the end of standard input is the end of the leader.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from datetime import timedelta
+
+_PATIENCE = timedelta(
+    days=30
+)  # for the leader, who may validate or wait for a disk; its end is seen by other means
+
+
+def main() -> int:
+    rank, port, threads = map(int, sys.argv[1:])
+    line = sys.stdin.buffer.readline()
+    threading.Thread(target=_end_with_the_leader, daemon=True).start()
+
+    from netassay.errors import NetassayError
+    from netassay.numerics import devices
+    from netassay.studies.aitac.config import AitacConfig
+    from netassay.studies.aitac.devices.group import joined
+    from netassay.studies.aitac.devices.shared_fit import SharedFit
+    from netassay.studies.aitac.material import material
+    from netassay.studies.aitac.weights import start_of
+
+    try:
+        config = AitacConfig.from_mapping(json.loads(line))
+        with devices.settings(threads):
+            data = material(config)
+            start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
+            print("ready", data.atlas.digest, flush=True)
+            with joined(rank, config, port, patience=_PATIENCE) as group:
+                begun = (start.reduced(), start.digest) if start else ()
+                SharedFit(config, data, group, *begun).serve()
+    except NetassayError as cause:
+        print(cause, file=sys.stderr)
+        return cause.exit_code
+    return 0
+
+
+def _end_with_the_leader() -> None:
+    # os.read: a thread inside sys.stdin's own lock would abort the interpreter on its way out
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Training by several processes, each with its share of every batch.
+
+Rank 0 holds all that a run is: weights, moments, their mean, the best epoch, what is recorded. The others hold data and
+a copy of the weights that is sent anew with every step, and do what rank 0 tells them. A batch is drawn, turned and
+moved as in one process and cut into parts of nearly equal size; batch norm takes the statistics of the whole batch,
+dropout its mask; losses and slopes of the parts add up with the share of peaks in each. So a step is that of one
+process up to rounding, and the way a run goes on follows from the checkpoint alone.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from netassay.nets.sequence_cnn import AITAC, Share
+from netassay.nets.shared_norm import share_statistics
+from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.devices.group import Group, device_of
+from netassay.studies.aitac.fit import Fit
+from netassay.studies.aitac.material import Material
+
+
+class Order(IntEnum):
+    """What rank 0 tells the others to do next."""
+
+    END = 0
+    FORWARD = 1
+    BACKWARD = 2
+
+
+class SharedFit(Fit):
+    """`Fit` in which every process of `group` computes its part of each batch; rank 0 is the trainee of the loop."""
+
+    def __init__(
+        self, config: AitacConfig, data: Material, group: Group, start: AITAC | None = None, origin: str = ""
+    ) -> None:
+        super().__init__(config.replace(device=device_of(config, group.rank)), data, start, origin)
+        self.group = group
+        share_statistics(self.model)
+
+    def serve(self) -> None:
+        """What a process other than rank 0 does, until told to end."""
+        while True:
+            order, step = self.group.send(torch.zeros(2, dtype=torch.int64, device=self.device)).tolist()
+            if order == Order.END:
+                return
+            if order == Order.FORWARD:
+                self._forward(self._batch(step), step)
+            else:
+                self._backward()
+
+    def tell(self, order: Order, step: int = 0) -> None:
+        """Gives an order, where this process leads."""
+        if self.group.leads:
+            self.group.send(torch.tensor([order, step], device=self.device))
+
+    def _forward(self, batch: Tensor, step: int) -> float:
+        self.tell(Order.FORWARD, step)
+        self._send_weights()
+        first, last = part_of(len(batch), self.group.rank, self.group.size)
+        self.model.share = Share(first, last, len(batch))
+        output = self._output(self._augmented(batch, step)[first:last], step)
+        if first < last:
+            loss = self.loss(output, self.data.heights[batch[first:last]].to(self.device))
+            self.pending = loss * ((last - first) / len(batch))
+        else:
+            self.pending = output.sum()  # 0, of no peaks; its slopes are asked for as those of the others are
+        return self.group.sum(self.pending.detach().clone()).item()
+
+    def _backward(self) -> None:
+        self.tell(Order.BACKWARD)
+        super()._backward()
+        slopes = [p.grad for p in self.model.parameters() if p.grad is not None]
+        # one tensor, always laid out the same, is always added up in the same order
+        total = self.group.sum(torch.cat([slope.flatten() for slope in slopes]))
+        _spread(total, slopes)
+
+    @torch.no_grad()
+    def _send_weights(self) -> None:
+        held = [t for t in self.model.state_dict().values() if t.is_floating_point()]
+        values = self.group.send(torch.cat([t.flatten() for t in held]))
+        if not self.group.leads:
+            _spread(values, held)
+
+
+def part_of(peaks: int, rank: int, size: int) -> tuple[int, int]:
+    """First and last (exclusive) of the peaks of a batch that a process takes; sizes differ by one at most."""
+    return peaks * rank // size, peaks * (rank + 1) // size
+
+
+def _spread(values: Tensor, places: list[Tensor]) -> None:
+    parts = values.split([place.numel() for place in places])
+    for part, place in zip(parts, places, strict=True):
+        place.copy_(part.view_as(place))

@@ -1,0 +1,77 @@
+"""What a run of the aitac study found, read from its folder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from netassay.runs import Run, State, Store
+
+_TOLD = (
+    "r_mean",
+    "r_median",
+    "r_weighted",
+    "share_above_075",
+    "cell_r_mean",
+    "accuracy",
+    "auroc",
+    "auprc",
+    "r_undefined",
+)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
+    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    config = run.config
+    values: dict[str, Any] = {
+        "atlas": config["atlas"], "null_model": config["null"],
+        "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
+        "loss": _told(last.get(("loss", ""))), "validation_loss": _least(run),
+        "test_loss": _told(last.get(("test_loss", ""))),
+        "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
+    }  # fmt: skip
+    if config["null"] == "none":
+        values |= _against_nulls(run)
+    if "reduction" in run.tables():
+        values["reduction"] = run.table("reduction").to_dicts()
+    return values
+
+
+def null_runs(run: Run) -> dict[str, Run]:
+    """Finished null models of the same config in the same store, by kind."""
+    found = {}
+    for other in Store(run.folder.parent).runs():
+        same = other.study == run.study and {**other.config, "null": "none"} == {**run.config, "null": "none"}
+        if same and other.config["null"] != "none" and other.state is State.FINISHED:
+            found[other.config["null"]] = other
+    return found
+
+
+def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:
+    marks = {name: _told(last[(name, part)]) for name in _TOLD if (name, part) in last}
+    return marks or None
+
+
+def _against_nulls(run: Run) -> dict[str, Any]:
+    found = {kind: summary(other)["test"] for kind, other in null_runs(run).items()}
+    if found:
+        return {"null": found}
+    words = (
+        f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
+    )
+    return {"null": None, "null_note": words}
+
+
+def _least(run: Run) -> float | None:
+    """The validation loss of the best epoch so far."""
+    losses = [value for value in run.metrics("validation_loss")["value"].to_list() if math.isfinite(value)]
+    return min(losses, default=None)
+
+
+def _told(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,99 @@
+"""Motifs of a layer and their matches as tables: all that a page or a file of motifs needs."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+
+from netassay.dna.motifs.filters import FilterMotifs
+from netassay.dna.motifs.match import Matches
+from netassay.dna.motifs.matrices import _numbers, matrix_table
+from netassay.studies.aitac.interpret.subject import Subject
+
+Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Thresholds at which shares are told."""
+
+
+def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> dict[str, pl.DataFrame]:
+    """filters (a row each, with the best match), matrices, positions, profiles, matches, known, shares, facts.
+
+    known are the matrices of all best matches; facts what was looked at and what was left out, as words.
+    """
+    targets = matches.best()["target"].unique().sort().to_list()
+    numbers = {name: i for i, name in enumerate(subject.database.names)}
+    return {
+        "filters": filter_table(motifs, matches),
+        "matrices": matrix_table(motifs),
+        "positions": _positions(motifs),
+        "profiles": _profiles(subject, motifs),
+        "matches": matches.table,
+        "known": matrix_table(subject.database.select([numbers[name] for name in targets])),
+        "shares": share_table(matches),
+        "facts": _facts(subject, motifs, matches),
+    }
+
+
+def filter_table(motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
+    """A row a filter: sites, peaks, information, consensus, thresholds, and its best match (null if not compared)."""
+    spans = torch.tensor(motifs.spans)
+    own = pl.DataFrame({
+        "filter": list(motifs.names), "sites": _numbers(motifs.sites), "peaks": _numbers(motifs.peaks),
+        "share of peaks": _numbers(motifs.peaks / motifs.n_peaks),
+        "information": _numbers(motifs.information.sum(1)), "first column": _numbers(spans[:, 0] + 1),
+        "informative length": _numbers(motifs.informative_lengths), "consensus": list(motifs.consensus),
+        "greatest activation": _numbers(motifs.references), "threshold": _numbers(motifs.thresholds),
+    })  # fmt: skip
+    best = matches.best().rename({"query": "filter"})
+    return own.join(best, on="filter", how="left", maintain_order="left")
+
+
+def share_table(matches: Matches) -> pl.DataFrame:
+    """Share of the filters compared with a match below each q: as they are, permuted (mean, least and most)."""
+    compared = matches.best_q.isfinite()
+    mine, null = matches.best_q[compared], matches.null_q[:, compared]
+    rows = []
+    for q in Q_VALUES if bool(compared.any()) else ():
+        shares = (null < q).double().mean(1)
+        rows.append({
+            "q": q, "filters": float((mine < q).double().mean()), "permuted": float(shares.mean()),
+            "permuted least": float(shares.min()), "permuted most": float(shares.max()),
+        })  # fmt: skip
+    names = ("q", "filters", "permuted", "permuted least", "permuted most")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64))
+
+
+def _positions(motifs: FilterMotifs) -> pl.DataFrame:
+    """Sites at each position of the layer (from 0), filters with sites only."""
+    index = motifs.positions.nonzero()
+    return pl.DataFrame({
+        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": _numbers(index[:, 1]),
+        "sites": _numbers(motifs.positions[motifs.positions > 0]),
+    }, schema_overrides={"filter": pl.String})  # fmt: skip
+
+
+def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
+    """Mean observed height of the peaks of each filter with sites, a column a cell type; first of all peaks ("")."""
+    assert motifs.profile is not None
+    mean = subject.heights[subject.motif_peaks].double().mean(0, keepdim=True)
+    rows = torch.cat([mean, motifs.profile[motifs.sites > 0]])
+    names = ["", *(name for name in motifs.names if name not in motifs.silent)]
+    columns = [pl.Series(name, rows[:, i].numpy()) for i, name in enumerate(subject.cell_types)]
+    return pl.DataFrame({"filter": names}).hstack(columns)
+
+
+def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
+    config = subject.config
+    if config.motif_best:
+        chosen = f"the best {config.motif_best:,} of the {config.peaks} set by r"
+    elif subject.material.one_of_k:
+        chosen = f"those of the {config.peaks} set whose own cell type is predicted highest"
+    else:
+        chosen = f"those of the {config.peaks} set with r above {config.well_predicted:g}"
+    facts = {
+        "peaks": str(motifs.n_peaks), "chosen": chosen, "width": str(motifs.field.width), "layer": motifs.layer,
+        "database": f"{config.motif_database}, {len(subject.database):,} motifs",
+        "simulated": str(subject.atlas.simulated),
+        "silent": ", ".join(motifs.silent), "permutations": str(len(matches.null_q)),
+        **{f"skipped: {why}": str(count) for why, count in matches.skipped.items()},
+    }  # fmt: skip
+    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})

@@ -1,0 +1,68 @@
+"""What an interpretation found, read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from netassay.runs import Run
+from netassay.studies.aitac.interpret.choices import chosen
+
+if TYPE_CHECKING:
+    from netassay.formats.motifs import Motifs
+
+NOTE = "note"
+"""Table of a chapter that could not be made: one sentence."""
+SUBJECT = "subject"
+"""Table of what is interpreted: keys atlas and null, as the run was trained."""
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """None beside those that were kept on the way."""
+    return {}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What was interpreted, and the tables of each chapter, or why there are none."""
+    names = chosen(run.config["only"])
+    return {
+        "interprets": run.config["run"],
+        "peers": [name for name in run.config["peers"].split(",") if name],
+        "chapters": {name: _told(chapter_tables(run, name)) for name in names},
+    }
+
+
+def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
+    """The tables of a chapter by their names within it; empty where it was not made yet."""
+    return {key.removeprefix(f"{name}_"): run.table(key) for key in _keys(run, name)}
+
+
+def _keys(run: Run, name: str) -> list[str]:
+    """Names of the tables of a chapter in its run."""
+    others = tuple(f"{o}_" for o in chosen("") if o != name and o.startswith(f"{name}_"))
+    return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]
+
+
+def _told(made: Mapping[str, pl.DataFrame]) -> Any:
+    if NOTE in made:
+        return made[NOTE]["text"][0]
+    return {table: frame.height for table, frame in made.items()} or None
+
+
+def layer_motifs(tables: Mapping[str, pl.DataFrame], q: float = 0.05) -> Motifs:
+    """The motifs of the tables of chapter motifs or second_layer, for a MEME file: titled with what they are like."""
+    from netassay.dna.motifs.matrices import motifs_of_table
+    from netassay.formats.motifs import Motifs
+
+    motifs, filters = motifs_of_table(tables["matrices"]), tables["filters"]
+    like = filters.filter(pl.col("q") < q)
+    names = dict(zip(like["filter"], factor_names(like), strict=True))
+    titles = tuple(names.get(name, "") for name in motifs.names)
+    return Motifs(motifs.names, motifs.counts, motifs.sites, titles)
+
+
+def factor_names(filters: pl.DataFrame) -> list[str]:
+    """The best match of each filter: its name, or its id where it has none; "" without a match."""
+    return [name or target or "" for name, target in filters.select("name", "target").iter_rows()]

@@ -1,0 +1,119 @@
+"""Contributions of bases, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from netassay.reporting import Axis, Figure, Note, Section, Table, forest
+from netassay.reporting.logo import BASES, logo
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+_SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and beside them
+KINDS = {
+    "trained": "two methods",
+    "repetition": "two trainings",
+    "another peak": "null: another peak",
+    "shuffled weights": "null: shuffled weights",
+}
+_WORDS = {
+    "gradient": "gradient",
+    "mutagenesis": "mutagenesis",
+    "deepshap": "DeepLIFT/SHAP",
+    "integrated_gradients": "integrated gradients",
+}
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """Logos of contributions, agreement of methods beside its nulls, recovery of simulated sites."""
+    peaks, agreement = tables["peaks"], tables["agreement"]
+    items: list[Figure | Table | Note] = []
+    if "sites" in tables:
+        items.append(
+            Note("SIMULATED DATA: sequences and heights of this atlas were made by a program.", "warning")
+        )
+    items += [
+        Note(f"{_WORDS[method]} is left out: {reason}", "warning")
+        for method, reason in tables["missing"].iter_rows()
+    ]
+    if not agreement["kind"].is_in(["repetition"]).any():
+        items.append(
+            Note("No repetition is given, so that agreement between trainings cannot be told (--ensemble).")
+        )
+    items += [_logos(tables["bases"], peaks), *_agreement_items(agreement, tables["completeness"])]
+    if "sites" in tables:
+        caption = (
+            "How well the size of contributions tells bases within sites of factors that act in the cell type from the "
+            "other bases of the same peak: area under the ROC curve, mean over peaks; 0.5 by chance. The network with "
+            "shuffled weights shows what the peaks' composition alone gives."
+        )
+        formats = {"AUROC mean": ".3f", "AUROC median": ".3f"}
+        items.append(Table("attribution-sites", "Planted sites", caption, tables["sites"], formats))
+    formats = {"r": ".3f", "predicted lead": ".2f"}
+    caption = (
+        "The best predicted peaks of each cell type among those whose own height is largest there. Predicted lead: "
+        "output of the cell type less the mean of all, the number that is explained."
+    )
+    items.append(Table("attribution-peaks", "Peaks explained", caption, peaks.drop("output", "row"), formats))
+    text = (
+        "What each base of a peak contributes to the output of a cell type less the mean over all cell types. Methods "
+        "differ in what they compare with; where they agree with each other and with a second training, and not with "
+        "a network of shuffled weights, they tell what was learned."
+    )
+    return Section("Attributions", text, tuple(items))
+
+
+def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
+    lead = {(row["peak"], row["cell type"]): row["predicted lead"] for row in peaks.iter_rows(named=True)}
+    panels = []
+    for (peak, cell_type), held in bases.group_by("peak", "cell type", maintain_order=True):
+        many = min(_SHOWN, len(held))
+        end = int(held["mutagenesis"].abs().rolling_sum(many).arg_max() or many - 1)
+        shown = held[max(0, end - many + 1 - _FLANK) : end + 1 + _FLANK]
+        heights = np.zeros((4, len(shown)))
+        for column, (base, value) in enumerate(shown.select("base", "mutagenesis").iter_rows()):
+            if base in BASES:
+                heights[BASES.index(base), column] = value
+        drawn = logo(heights, title="contribution", domain=None, first=shown["position"][0], height=84)
+        words = f"{cell_type}: {peak} (lead {lead[(peak, cell_type)]:.2f})"
+        panels.append(drawn.properties(title=alt.Title(words, frame="group")))
+    chart = alt.vconcat(*panels, spacing=18)
+    caption = (
+        f"The {_SHOWN} bases that contribute most, and {_FLANK} to either side, of the best predicted peak of each "
+        "cell type, by saturation mutagenesis: output with the base that is there less the mean over the four bases. "
+        "Letters below the line lower the output. Horizontal: position within the peak, from 0; the vertical scale is "
+        "each peak's own."
+    )
+    return Figure("attribution-logos", "Contributions of bases", caption, chart, bases)
+
+
+def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> list[Figure | Table | Note]:
+    named = agreement.with_columns(pl.col("first", "second").replace_strict(_WORDS))
+    shown = named.with_columns(
+        pair=pl.when(pl.col("first") == pl.col("second")).then("first").otherwise(
+            pl.format("{} ~ {}", "first", "second")),
+        kind=pl.col("kind").replace_strict(KINDS),
+    )  # fmt: skip
+    caption = (
+        "Median (point) and middle 80 % (bar) over peaks of the correlation of contributions. Two methods: both on "
+        "this network. Two trainings: one method on this network and on a repetition. Null, another peak: "
+        "contributions of one peak beside those of the next. Null, shuffled weights: one method on this network and on "
+        "a copy whose units keep their weights and lose their inputs; contributions that agree there would not depend "
+        "on what was learned."
+    )
+    title = "Do methods and trainings agree?"
+    chart = forest(
+        shown.sort(pl.col("kind").replace_strict({kind: i for i, kind in enumerate(KINDS.values())})),
+        Axis("r median", title="r over the bases of a peak"), "pair", Axis("kind", title=" "),
+        low="r lower decile", high="r upper decile", reference=0.0, width=420,
+    )  # fmt: skip
+    figure = Figure("attribution-agreement", title, caption, chart, agreement)
+    formats = {column: ".3f" for column in agreement.columns if column.startswith("r ")}
+    shares = [f"{share:.1%} by {_WORDS[method]}" for method, share in completeness.iter_rows()]
+    undefined = "Quantiles are over peaks. Undefined: a method gave one value for every base."
+    if shares:
+        undefined += f" Contributions miss, of what they must sum to, {' and '.join(shares)}."
+    return [figure, Table("attribution-numbers", "Agreement in numbers", undefined, named, formats)]

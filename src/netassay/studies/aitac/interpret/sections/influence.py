@@ -1,0 +1,119 @@
+"""Influence of filters and factors, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from netassay.reporting import Figure, Note, Section, Table
+from netassay.reporting.heat import clustered
+from netassay.studies.aitac.interpret import charts
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+_MAPPED, _LISTED, _LADDER = 30, 24, 8
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    facts = dict(tables["facts"].iter_rows())
+    factors, outputs = tables["factors"], tables["outputs"]
+    items: list[Figure | Table | Note] = []
+    if facts["simulated"] == "yes":
+        items.append(Note("SIMULATED DATA: the factors are those a program planted.", "warning"))
+    if int(facts["r undefined"]):
+        items.append(
+            Note(
+                f"{facts['r undefined']} of {facts['peaks']} peaks have no defined r (a constant row) and are left "
+                "out of the influence on r."
+            )
+        )
+    items += [_against_null(factors), *_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
+    if "ensemble" in tables:
+        items.append(_ensemble_table(tables["ensemble"]))
+    text = (
+        "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was (after "
+        f"pooling and batch norm; fill {config.fill}), and the rest of the network is computed again. Filters that "
+        f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
+        f"called by its number. Overall influence is the mean squared change of r, over {facts['peaks']} peaks; "
+        "influence on a cell type the mean squared change of its prediction.\n\n"
+        "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
+        "over all orders of the peaks are computed, not drawn. Influence on a prediction is what the network does, and "
+        "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
+        "adds with the observed height."
+    )
+    return Section("Influence", text, tuple(items))
+
+
+def _against_null(factors: pl.DataFrame) -> Figure:
+    ranked = factors.sort("influence", descending=True, nulls_last=True).head(_LISTED).drop_nulls("influence")
+    shown = ranked.with_columns(spread=((pl.col("signed") - pl.col("signed_null")) / pl.col("z")).abs())
+    caption = (
+        f"What the ablation of the {shown.height} most influential factors does to r: mean squared change, and mean "
+        "fall (above 0: predictions are worse without the factor). Grey: the mean if heights belonged to other peaks, "
+        "right with two standard deviations to either side. A factor outside them moves predictions along with what is "
+        "observed."
+    )
+    chart = charts.against_null(shown)
+    return Figure("aitac-influence-null", "Influence on r and its null", caption, chart, shown)
+
+
+def _map(outputs: pl.DataFrame, facts: Mapping[str, str]) -> list[Figure | Note]:
+    strongest = outputs.group_by("set", maintain_order=True).agg(pl.col("influence").mean())
+    kept = (
+        strongest.filter(pl.col("influence") > 0)
+        .sort("influence", descending=True)
+        .head(_MAPPED)["set"]
+        .to_list()
+    )
+    if not kept:
+        return [Note("No factor changes any prediction.", "warning")]
+    data = outputs.filter(pl.col("set").is_in(kept))
+    wide = np.stack([data.filter(pl.col("set") == name)["influence"].to_numpy() for name in kept])
+    order = [kept[i] for i in clustered(np.log(np.maximum(wide, 1e-30)))]
+    lineages = data["lineage"].unique(maintain_order=True).to_list()
+    caption = (
+        f"Influence on the prediction of each cell type, of the {len(kept)} factors with the greatest mean, on a "
+        "logarithmic scale; cell types by lineage, factors clustered by the shape of their logarithmic profile "
+        "(average linkage of 1 - r)."
+    )
+    chart = charts.influence_map(data, order, lineages)
+    return [Figure("aitac-influence-map", "Influence by cell type", caption, chart, data)]
+
+
+def _ladder(ranked: pl.DataFrame) -> Figure:
+    shown = ranked.filter(pl.col("rank") <= _LADDER)
+    caption = (
+        f"The {_LADDER} factors with the greatest influence in each lineage, as shares of the sum over all factors. "
+        "Colour: the correlation over peaks of what is taken away with what the prediction loses, the mean over cell "
+        "types weighted by influence; above 0 the factor opens."
+    )
+    return Figure(
+        "aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(shown), ranked
+    )
+
+
+def _table(factors: pl.DataFrame) -> Table:
+    ranked = factors.sort("influence", descending=True, nulls_last=True)
+    caption = (
+        "Signed: the mean fall of r without the factor; null: the mean with heights of other peaks; z and two-sided q "
+        "(Benjamini and Hochberg over factors) of the signed influence against it. On predictions: mean squared change "
+        "over cell types. Undefined: peaks whose r ends with the factor."
+    )
+    formats = dict.fromkeys(("influence", "null", "signed", "signed_null", "p", "q", "on_predictions"), ".3g")
+    return Table(
+        "aitac-influence-factors", "Factors by influence", caption, ranked, formats={**formats, "z": ".1f"}
+    )
+
+
+def _ensemble_table(table: pl.DataFrame) -> Table:
+    once = table.unique("cluster", keep="first", maintain_order=True).drop(
+        "output", "cell type", "by_output", "by_output_spread"
+    )
+    ranked = once.sort("influence", descending=True)
+    caption = (
+        "Overall influence of matched filters, summed within each run: mean and standard deviation over the runs that "
+        "have the cluster."
+    )
+    formats = dict.fromkeys(("influence", "spread", "influence_signed", "spread_signed"), ".3g")
+    return Table("aitac-influence-ensemble", "Influence over repetitions", caption, ranked, formats=formats)

@@ -1,0 +1,247 @@
+"""Motifs of a layer on the page: logos beside the known motifs, shares beside their null, the table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from netassay.dna.motifs.matrices import matrices_of_table
+from netassay.formats.matrices import Matrix, letter_heights
+from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
+from netassay.reporting.logo import logos
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.findings import factor_names
+
+_BEYOND = 6  # columns of a known motif that are shown before and behind the filter
+_UNKNOWN = 12  # filters without a match that are drawn
+_PROFILES = 20  # filters whose profile is drawn
+_TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
+_FEWEST = 5  # sites of a filter that is drawn without a match
+
+
+class Words(NamedTuple):
+    """How a layer's section calls things: the beginning of file names, one filter, all of them."""
+
+    slug: str
+    one: str
+    all: str
+
+
+def motif_items(
+    tables: Mapping[str, pl.DataFrame], config: InterpretConfig, words: Words
+) -> tuple[Figure | Table | Note, ...]:
+    """What a section on the motifs of a layer shows, from the tables of `motif_tables`."""
+    facts = dict(tables["facts"].iter_rows())
+    items: list[Figure | Table | Note] = []
+    if facts["simulated"] == "True":
+        items.append(Note("SIMULATED DATA: the sequences and heights were made by a program.", "warning"))
+    if silent := [name for name in facts["silent"].split(", ") if name]:
+        told = ", ".join(silent[:20]) + (" …" if len(silent) > 20 else "")
+        items.append(
+            Note(
+                f"{len(silent):,} of {tables['filters'].height:,} are active nowhere and have no motif: {told}."
+            )
+        )
+    items += [
+        Note(f"{count} {why.removeprefix('skipped: ')}.")
+        for why, count in facts.items()
+        if why.startswith("skipped: ")
+    ]
+    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
+    heights = _heights(tables["matrices"])
+    like = filters.filter(pl.col("q") < config.motif_q).sort("q", "p")
+    if heights:
+        items += _beside(like, heights, tables["known"], config, words)
+        items += _alone(filters, heights, config, words)
+    if like.height:
+        items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
+    items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
+    return tuple(items)
+
+
+def _heights(table: pl.DataFrame) -> dict[str, Matrix]:
+    """Letters of the motifs of a `matrix_table`, all as wide as the widest."""
+    matrices = matrices_of_table(table)
+    width = max((counts.shape[1] for counts in matrices.values()), default=0)
+    return {
+        name: letter_heights(np.pad(counts, ((0, 0), (0, width - counts.shape[1]))))
+        for name, counts in matrices.items()
+    }
+
+
+def _beside(
+    like: pl.DataFrame,
+    heights: Mapping[str, Matrix],
+    known: pl.DataFrame,
+    config: InterpretConfig,
+    words: Words,
+) -> list[Figure | Note]:
+    """Logos of the filters of least q, each beside its best match, column over column."""
+    if not like.height:
+        return [
+            Note(f"None of the {words.all} is like a known motif with q below {config.motif_q:g}.", "warning")
+        ]
+    shown = like.head(config.motif_logos)
+    targets = matrices_of_table(known.filter(pl.col("motif").is_in(shown["target"].to_list())))
+    panels, starts = [], []
+    for row in shown.iter_rows(named=True):
+        matrix = letter_heights(targets[row["target"]])
+        turned, strand = (
+            (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
+        )
+        title = f"{row['name'] or row['target']}, {row['target']}{strand}, q = {row['q']:.1g}"
+        panels += [
+            (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]),
+            (title, turned),
+        ]
+        starts += [1, row["offset"] + 1]
+    left_out = (
+        f" Shown are the {shown.height} of least q, of {like.height}." if like.height > shown.height else ""
+    )
+    caption = (
+        f"Left: the bases that a {words.one} sees at its sites, each letter as high as its share of the column's "
+        f"information. Right: the known motif that it is most like (q below {config.motif_q:g}), column under column, "
+        f"turned where it matches on the other strand. Horizontal: position in the {words.one}, from 1.{left_out}"
+    )
+    ends = [start + letters.shape[1] - 1 for start, (_, letters) in zip(starts, panels, strict=True)]
+    chart = logos(
+        panels, first=starts, positions=_positions(shown, starts, ends), columns=2, width=300, height=50
+    )
+    columns = [
+        "filter",
+        "consensus",
+        "sites",
+        "target",
+        "name",
+        "p",
+        "q",
+        "offset",
+        "orientation",
+        "overlap",
+        "similarity",
+    ]
+    title = f"{words.all[0].upper()}{words.all[1:]} beside the known motifs they are like"
+    return [Figure(f"{words.slug}-logos", title, caption, chart, shown.select(columns))]
+
+
+def _positions(shown: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple[int, int]:
+    """From the first to the last informative column of all filters, and a little of what known motifs have beyond."""
+    first = int(shown["first column"].min())  # type: ignore[arg-type]
+    last = int((shown["first column"] + shown["informative length"]).max()) - 1  # type: ignore[arg-type]
+    return max(first - _BEYOND, min(starts)), min(last + _BEYOND, max(ends))
+
+
+def _alone(
+    filters: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words
+) -> list[Figure]:
+    """Logos of the most informative filters that are like nothing known."""
+    other = filters.filter(pl.col("q").fill_null(1) >= config.motif_q, pl.col("sites") >= _FEWEST)
+    shown = other.sort("information", descending=True).head(_UNKNOWN)
+    if not shown.height:
+        return []
+    panels = [
+        (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]])
+        for row in shown.iter_rows(named=True)
+    ]
+    caption = (
+        f"The {shown.height} of most information among {other.height} {words.all} that are like no known motif (q of "
+        f"{config.motif_q:g} or more) and have {_FEWEST} sites or more. They may be parts "
+        "of motifs, unknown ones, or noise."
+    )
+    data = shown.select("filter", "consensus", "sites", "information", "target", "name", "q")
+    return [Figure(f"{words.slug}-unknown", "Like no known motif", caption, logos(panels, columns=3), data)]
+
+
+def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
+    """Where the peaks of the named filters are open: mean heights less those of all peaks."""
+    heights = profiles.unpivot(index="filter", variable_name="cell type", value_name="height")
+    everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
+    shown = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
+    data = shown.join(everywhere, on="cell type", maintain_order="left").select(
+        "label",
+        "filter",
+        "cell type",
+        "height",
+        "overall",
+        difference=(pl.col("height") - pl.col("overall")).round(3),
+    )
+    chart = heat_map(
+        data, Axis("cell type"), Axis("label", title=words.one),
+        Axis("difference", title="height above that of all peaks"), scheme="diverging",
+        height=max(120, 24 * like.height),
+    )  # fmt: skip
+    return Figure(
+        f"{words.slug}-profiles", f"Where the peaks of the named {words.one}s are open",
+        f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
+        f"looked at. In the order of q; shown: {like.height}.",
+        chart, data,
+    )  # fmt: skip
+
+
+def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Figure:
+    kinds = [words.all, "the same, columns permuted"]
+    colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
+    shown = pl.concat([
+        shares.select("q", share=pl.col(column), kind=pl.lit(kind))
+        for column, kind in zip(("filters", "permuted"), kinds, strict=True)
+    ])  # fmt: skip
+    x = alt.X(
+        "q:Q",
+        title="q below",
+        scale=alt.Scale(type="log", reverse=True, nice=False),
+        axis=alt.Axis(labelExpr=_TICKS, values=[0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]),
+    )
+    y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
+    colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
+    base = alt.Chart(shown).encode(x, y, colour)
+    band = alt.Chart(shares.rename({"permuted least": "least", "permuted most": "most"})).mark_area(
+        opacity=0.18, color=PALETTE[1]
+    ).encode(alt.X("q:Q"), alt.Y("least:Q"), alt.Y2("most:Q"))  # fmt: skip
+    tips = [
+        alt.Tooltip("kind:N", title="motifs"),
+        alt.Tooltip("q:Q", format=".1~e"),
+        alt.Tooltip("share:Q", format=".1%"),
+    ]
+    points = base.mark_point(filled=True, size=55, opacity=1).encode(tooltip=tips)
+    chart = alt.layer(band, base.mark_line(), points).properties(width=520, height=260)
+    return Figure(
+        f"{words.slug}-shares", "How many are like a known motif, and how many by chance",
+        f"Share of the {words.all} whose best match is below a q. Permuted: the same motifs with the columns "
+        f"between their flanks in random order, mean and range of {facts['permutations']} permutations. What stands "
+        "above them was learned.",
+        chart, shares,
+    )  # fmt: skip
+
+
+def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
+    columns = [
+        "filter", "sites", "peaks", "share of peaks", "information", "informative length", "consensus", "name",
+        "target", "q", "p", "offset", "orientation", "overlap", "similarity",
+    ]  # fmt: skip
+    data = (
+        filters.sort(pl.col("q").fill_null(1), "filter")
+        .select(columns)
+        .rename({"name": "best match", "target": "its id"})
+    )
+    return Table(
+        f"{words.slug}-table", f"All {words.all}",
+        "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
+        "bit; consensus by Cavener's rules. The best match is told whatever its q; only below "
+        f"{config.motif_q:g} does a {words.one} get its name. "
+        f"Offset: column of the {words.one}, from 0, where the known motif begins.",
+        data, formats={"share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f"},
+        units={"information": "bits", "informative length": "bases"},
+    )  # fmt: skip
+
+
+def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
+    like = (filters["q"] < q).fill_null(False)
+    names = [
+        name.replace("filter_", f"{words.one} ") + (f" ({factor})" if known else "")
+        for name, factor, known in zip(filters["filter"], factor_names(filters), like, strict=True)
+    ]
+    return pl.Series(names, dtype=pl.String)

@@ -1,0 +1,25 @@
+"""Motifs of the first layer, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from netassay.reporting import Section
+from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.sections.motif_items import Words, motif_items
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """Logos beside the known motifs, the share of filters that are like one beside the null, all filters."""
+    facts = dict(tables["facts"].iter_rows())
+    text = (
+        f"A filter of the first layer is active where it exceeds {config.motif_threshold:g} of its greatest activation "
+        f"on the {int(facts['peaks']):,} peaks that are looked at ({facts['chosen']}). Its motif is the count of the "
+        f"bases that it sees there. Known motifs ({facts['database']}) are compared with it by Tomtom; q is by "
+        "Benjamini and Hochberg over all known motifs. What chance gives is shown by the same filters with the columns "
+        "between their flanks in random order."
+    )
+    words = Words("aitac-motifs", "filter", "filters of the first layer")
+    return Section("Motifs of the first layer", text, motif_items(tables, config, words))

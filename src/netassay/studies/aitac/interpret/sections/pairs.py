@@ -1,0 +1,90 @@
+"""Pairs of factors, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from netassay.dna.influence.limits import FEWEST
+from netassay.reporting import Figure, Note, Section, Table
+from netassay.studies.aitac.interpret import charts
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+Q_VALUE = 0.05
+_DRAWN = 10
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    facts = dict(tables["facts"].iter_rows())
+    pairs, scanned = tables["pairs"], tables["spacing"]
+    below = pairs.filter(pl.col("q") < Q_VALUE)
+    tests, untested = pairs["p"].count(), pairs["p"].null_count()
+    items: list[Figure | Table | Note] = []
+    if facts["simulated"] == "yes":
+        items.append(Note("SIMULATED DATA: the pairs are those a program planted.", "warning"))
+    if untested:
+        items.append(
+            Note(
+                f"{untested} of {pairs.height} tests could not be made: fewer than {FEWEST} peaks hold both sites, or "
+                "one."
+            )
+        )
+    items.append(_network(pairs, tables["factors"]["set"].to_list()))
+    if scanned.height:
+        items.append(_distances(scanned, facts))
+    items.append(_table(pairs))
+    text = (
+        "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
+        "y without f − y without g + y without both. It is nought where the network adds them up; above 0 they open "
+        "more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared with "
+        "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
+        f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
+        f"which the factor's filters answer most, and both where the strongest places of the two are at most "
+        f"{config.pair_reach} bases apart.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
+        f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
+        "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
+        "with the other sign in the rest: the cell type where it is strongest comes first."
+    )
+    return Section("Pairs of factors", text, tuple(items))
+
+
+def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:
+    strongest = (
+        pairs.filter(pl.col("q") < Q_VALUE)
+        .sort(pl.col("difference").abs(), descending=True)
+        .group_by("lineage", maintain_order=True)
+        .head(_DRAWN)
+    )
+    caption = (
+        f"Pairs whose interaction in peaks with both sites differs from that in matched peaks with one (q < "
+        f"{Q_VALUE:g}), by lineage, the {_DRAWN} strongest of each. Blue: the two open more together than alone; "
+        "orange: less; width: how much, in units of the prediction. Grey: factors without such a pair there."
+    )
+    lineages = pairs["lineage"].unique(maintain_order=True).to_list()
+    chart = charts.network(strongest, factors, lineages)
+    return Figure("aitac-pairs-network", "Synergy and antagonism", caption, chart, pairs)
+
+
+def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
+    words = pl.format("{} + {}, {}", "first", "second", "cell type")
+    caption = (
+        f"Synergy of two motifs planted into {facts['backgrounds']} shuffled peaks (dinucleotides kept), the first on "
+        "the left, against the distance of their centres, on the prediction of the cell type named, where the pair "
+        "interacts most. Grey: mean and two standard errors with the bases of the second motif in random order."
+    )
+    if scanned["planted"].count():
+        caption += " Broken line: the distance that was planted."
+    chart = charts.distances(scanned.with_columns(panel=words), unit="prediction")
+    return Figure("aitac-pairs-distance", "Synergy against distance", caption, chart, scanned)
+
+
+def _table(pairs: pl.DataFrame) -> Table:
+    ranked = pairs.sort("q", pl.col("difference").abs(), descending=[False, True], nulls_last=True)
+    caption = (
+        "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
+        "second. p: two-sided, by permutation; q: Benjamini and Hochberg over all pairs and lineages. Both, one: "
+        "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
+    )
+    formats = dict.fromkeys(("effect", "matched", "difference", "p", "q", "there"), ".3g")
+    return Table("aitac-pairs", "Pairs", caption, ranked, formats=formats)

@@ -1,0 +1,89 @@
+"""Filters that several networks learned, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrices_of_table
+from netassay.formats.matrices import letter_heights, span
+from netassay.reporting import Figure, Note, Section, Table
+from netassay.studies.aitac.interpret.config import InterpretConfig
+
+_LOGOS = 24  # clusters that are drawn
+_REAL, _NULL = "filters", "columns permuted"
+
+
+def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """How many filters other runs have too, beside permuted ones, and the motifs that runs have in common."""
+    from netassay.studies.aitac.interpret.charts import counted_bars
+
+    told = dict(tables["numbers"].iter_rows())
+    clusters = tables["clusters"]
+    times = pl.concat([
+        _by_times(tables["filters"].filter(pl.col("run") == pl.col("run").first()), _REAL),
+        _by_times(tables["permuted"], _NULL),
+    ])  # fmt: skip
+    others, least = told["other runs"], told["needed"]
+    text = (
+        "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
+        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {least} of the {others} "
+        f"others. {told['reproducible']} of {told['filters']} filters of this run are ({told['informative']} have "
+        f"{LEAST_COLUMNS} columns or more between their flanks); of the same filters with their columns in a random "
+        f"order {told['reproducible, permuted']}.\n\n"
+        f"Filters of all runs form {len(clusters)} clusters, {told['clusters held']} of them held by {least + 1} or "
+        f"more of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
+    )
+    figure = Figure(
+        "aitac-reproduced", "How many other runs have a filter too",
+        f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
+        f"with their columns in a random order. Reproducible: {least} or more.",
+        counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"), times,
+    )  # fmt: skip
+    items: list[Figure | Table | Note] = [figure]
+    held = clusters.filter("held")
+    if held.height:
+        words = f"held by {least + 1} or more of {others + 1} runs"
+        items.append(_logos(held, tables["matrices"], words, config.motif_q))
+    else:
+        items.append(Note(f"No cluster is held by {least + 1} or more of the {others + 1} runs.", "warning"))
+    items.append(
+        Table(
+            "aitac-clusters", "Clusters of filters",
+            f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
+            f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
+            clusters.filter(pl.col("runs") > 1).drop("held"),
+            formats={"information": ".1f", "q": ".2g"}, units={"information": "bits"},
+        )
+    )  # fmt: skip
+    return Section("Reproducible filters", text, tuple(items))
+
+
+def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:
+    from netassay.reporting.logo import logos
+
+    shown = clusters.head(_LOGOS)
+    counts = matrices_of_table(matrices.sort("position"))
+    panels = []
+    for row in shown.iter_rows(named=True):
+        matrix = counts[row["cluster"]]
+        heights = letter_heights(matrix)[:, slice(*span(matrix))]
+        like = f" ({row['like']})" if row["q"] is not None and row["q"] < motif_q else ""
+        name = f"{row['cluster'].replace('_', ' ')}{like}"
+        panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
+    left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
+    return Figure(
+        "aitac-cluster-logos", "Motifs that runs have in common",
+        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the known motif that one is "
+        f"like (q < {motif_q:g}). Height of a column: its information, in bits.",
+        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
+    )  # fmt: skip
+
+
+def _by_times(filters: pl.DataFrame, kind: str) -> pl.DataFrame:
+    counted = filters.group_by("found").len().sort("found")
+    return counted.select(
+        pl.col("found").alias("other runs with a like filter"), pl.col("len").cast(pl.Int64).alias("filters"),
+        pl.lit(kind).alias("motif"),
+    )  # fmt: skip

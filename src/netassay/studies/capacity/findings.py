@@ -1,0 +1,107 @@
+"""What a run of the capacity study found, read from its folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import polars as pl
+
+from netassay.capacity.comparison import Row
+from netassay.capacity.theorems import experiment_output_parameters, experiment_parameters
+from netassay.runs import Run
+from netassay.studies.capacity.config import CapacityConfig
+
+CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "information_bits", "predicted_parameters",
+          "predictions", "bound")  # fmt: skip
+TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
+BOUNDS = {field.name: pl.String for field in fields(Row)} | {
+    "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
+}  # fmt: skip
+ATTEMPTS = {
+    "width": pl.Int64, "try": pl.Int64, "parameters": pl.Int64, "trained_parameters": pl.Int64, "first_step": pl.Int64,
+    "steps": pl.Int64, "loss": pl.Float64, "nats_above": pl.Float64, "gap": pl.Float64, "met": pl.Boolean,
+    "proved": pl.Boolean,
+}  # fmt: skip
+
+
+def tables(run: Run) -> dict[str, pl.DataFrame]:
+    """attempts: every trial that is over, with what came of it. bounds: all bounds for the corpus side by side."""
+    return {"attempts": attempt_table(run), "bounds": bound_table(run)}
+
+
+def bound_table(run: Run) -> pl.DataFrame:
+    """The fields of `side_by_side.Row`, kept when the run began; empty before its first checkpoint."""
+    checkpoint = run.checkpoint()
+    rows = [] if checkpoint is None else checkpoint.facts["trainee"].get("bounds", [])
+    return pl.DataFrame(rows, schema=BOUNDS)
+
+
+def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:
+    """The facts of the corpus among a run's metrics; empty before the first step was kept."""
+    rows = metrics.filter(pl.col("name") == "corpus")
+    return dict(zip(rows["part"].to_list(), rows["value"].to_list(), strict=True))
+
+
+def attempt_table(run: Run, metrics: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The trials of a run that are over.
+
+    `parameters` counts all of the model's, `trained_parameters` those that were trained; `first_step` is the step
+    of the run at which a trial began, `steps` after how many of its own it met the criterion (else how many it
+    made); `nats_above` = `loss` - bound and `gap` = `nats_above` / bound are at its end, in float64.
+    """
+    metrics = run.metrics() if metrics is None else metrics
+    corpus = corpus_of(metrics)
+    named = metrics.filter((pl.col("part") == "") & pl.col("name").is_in(TRIAL))
+    begun: dict[str, Any] = {}
+    rows = []
+    for (step,), values in named.sort("step").group_by("step", maintain_order=True):
+        held = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
+        begun = {"first_step": step, **held} if "width" in held else {**begun, **held}
+        if "exact_loss" in held:
+            rows.append(_row(begun, corpus, run.config["trained"]))
+    return pl.DataFrame(rows, schema=ATTEMPTS)
+
+
+def _row(held: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[str, Any]:
+    width, vocabulary = int(held["width"]), int(corpus["vocabulary"])
+    whole = experiment_parameters(vocabulary, width)
+    free = {
+        "all": whole,
+        "feed_forward": experiment_output_parameters(vocabulary, width),
+        "output": vocabulary * (width + 1),
+    }
+    return {
+        "width": width, "try": int(held["try"]), "parameters": whole, "trained_parameters": free[trained],
+        "first_step": held["first_step"], "steps": int(held["steps"]), "loss": held["exact_loss"],
+        "nats_above": held["exact_loss"] - corpus["bound"], "gap": held["gap"], "met": held["met"] == 1.0,
+        "proved": held["proved"] == 1.0,
+    }  # fmt: skip
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The corpus, the criterion, the narrowest width that met it and every width's best; None for what is not known."""
+    metrics = run.metrics()
+    corpus, attempts = corpus_of(metrics), attempt_table(run, metrics)
+    checkpoint = run.checkpoint()
+    met = attempts.filter("met").sort("width").head(1).to_dicts()
+    best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
+    losses = metrics.filter(pl.col("name") == "loss")
+    return {
+        **{name: corpus.get(name) if name in ("information_bits", "predicted_parameters", "bound")
+           else _whole(corpus.get(name)) for name in CORPUS},
+        "corpus_sha256": None if checkpoint is None else checkpoint.facts["trainee"]["corpus"],
+        "criterion": CapacityConfig.from_mapping(run.config).criterion,
+        "loss": losses["value"][-1] if losses.height else None,
+        "fewest_width": met[0]["width"] if met else None,
+        "fewest_parameters": met[0]["parameters"] if met else None,
+        "steps_to_criterion": met[0]["steps"] if met else None,
+        "attempts": attempts.height,
+        "best": [{key: row[key] for key in ("width", "parameters", "steps", "nats_above", "gap", "met", "proved")}
+                 for row in best.to_dicts()],
+    }  # fmt: skip
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or math.isnan(value) else int(value)

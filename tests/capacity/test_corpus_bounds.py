@@ -1,0 +1,156 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netassay
+from netassay.capacity import corpus_bounds
+from netassay.capacity.corpus_bounds import verdict
+from netassay.corpus.context import contexts
+from netassay.corpus.telescope import telescoped_bound
+from netassay.errors import ConfigError
+from netassay.formats.corpus import read_corpus
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_the_bound_telescopes(documents):
+    found = contexts(documents)
+    _, counts = np.unique(documents, axis=0, return_counts=True)
+    n = len(documents)
+    entropy = -math.fsum(c / n * math.log(c / n) for c in counts)
+    assert found.bound_nats_with_empty == pytest.approx(n * entropy, rel=1e-12, abs=1e-12)
+    assert found.bound_nats_with_empty == pytest.approx(telescoped_bound(n, counts), rel=1e-10, abs=1e-10)
+    # the empty context's part leaves when first tokens are not predicted
+    firsts = np.unique([d[0] for d in documents], return_counts=True)[1]
+    rest = math.fsum(c * math.log(c) for c in firsts) - math.fsum(c * math.log(c) for c in counts)
+    assert found.bound_nats == pytest.approx(rest, rel=1e-10, abs=1e-10)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_degrees_of_freedom_count_the_new_prefixes(documents):
+    found = contexts(documents)
+    distinct = [len({tuple(d[:t]) for d in documents}) for t in range(5)]
+    assert found.degrees_of_freedom == distinct[4] - distinct[1] <= len(documents) - 1
+    assert found.degrees_of_freedom_with_empty == distinct[4] - distinct[0]
+
+
+def test_degrees_of_freedom_are_the_dimension_of_what_the_counts_can_say():
+    """The rank of the map from free logits on the support to the distributions, counted by brute force."""
+    found = contexts([[0, 1], [0, 2], [0, 1], [1, 0], [2, 1], [2, 0], [2, 2]]).distributions()
+    rank = 0
+    for support in found.supports:
+        jacobian = torch.func.jacrev(lambda z: torch.softmax(z, 0))(torch.randn(int(support)).double())
+        rank += int(torch.linalg.matrix_rank(jacobian))
+    assert rank == contexts([[0, 1], [0, 2], [0, 1], [1, 0], [2, 1], [2, 0], [2, 2]]).degrees_of_freedom == 3
+
+
+def test_information_of_a_thousand_stories(shared_data):
+    corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
+    found = contexts(list(corpus)[:1000], length=10)
+    bits = (9000 * math.log(761) - found.bound_nats) / math.log(2)
+    assert corpus_bounds.information_bits(found) == pytest.approx(bits)
+    assert corpus_bounds.predicted_parameters(found) == pytest.approx(bits / 3.6)
+    assert corpus_bounds.predicted_parameters(found, bits_per_parameter=3.83) == pytest.approx(bits / 3.83)
+
+
+def test_a_corpus_known_by_heart_in_bits():
+    # eight equally frequent words, each the only continuation of its own context: three bits each, no loss
+    found = contexts([[i, i] for i in range(8)])
+    assert found.bound_nats == 0
+    assert corpus_bounds.information_bits(found) == pytest.approx(24)
+    assert corpus_bounds.information_bits(contexts([[5, 5]])) == 0
+    with pytest.raises(ConfigError, match="above 0"):
+        corpus_bounds.predicted_parameters(found, bits_per_parameter=0)
+
+
+@pytest.fixture
+def corpus():
+    r = np.random.default_rng(0)
+    return contexts(r.integers(0, 5, (200, 5)))
+
+
+def test_verdicts(corpus):
+    n, freedom = corpus.n, corpus.degrees_of_freedom
+    least = verdict(corpus, 1).fewest_parameters_worst_case
+    cases = {
+        (freedom - 1, None): ("cannot", "cannot"),
+        (freedom, None): ("may", "may" if freedom >= least else "cannot"),
+        (least, None): ("may", "may"),
+        (10 * least, n - 1): ("may", "may"),
+        (10 * least, n): ("can", "can"),
+    }
+    for (parameters, width), answers in cases.items():
+        found = verdict(corpus, parameters, width=width)
+        assert (found.answer, found.worst_case) == answers
+        assert found.words.startswith(f"It {found.answer} memorise this corpus")
+        assert found.sufficient_width == found.contexts == n
+        assert found.fewest_parameters_this_corpus == freedom
+    assert verdict(corpus, least - 1).worst_case == "cannot"
+
+
+def test_a_larger_vocabulary_asks_for_more(corpus):
+    assert (
+        verdict(corpus, 10, vocabulary=50).fewest_parameters_worst_case
+        > verdict(corpus, 10).fewest_parameters_worst_case
+    )
+    with pytest.raises(ConfigError, match="holds 5 different tokens"):
+        verdict(corpus, 10, vocabulary=4)
+
+
+@pytest.mark.parametrize("documents", [[[7, 7, 7]] * 3, [[1], [2]], []])
+def test_nothing_to_learn_can_be_learned(documents):
+    found = verdict(contexts(documents), 0)
+    assert (found.answer, found.worst_case) == ("can", "can")
+    assert found.words.startswith("It can memorise this corpus: nothing")
+
+
+def test_bounds_of_a_number_and_of_a_module(corpus):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 5))
+    found = netassay.bounds(model, 5, width=8)
+    assert found == netassay.bounds(4 * 8 + 9 * 5, 5, width=8)
+    assert found.upper_general == 77 / 4
+    assert found.upper_empirical == pytest.approx(2.25 * 77 / 4 + 2)
+    assert (found.upper_empirical_tight, found.lower_construct) == (found.upper_empirical - 1, 8)
+    assert found.verdict is None
+    judged = netassay.bounds(model, corpus=corpus)
+    assert judged.verdict == verdict(corpus, 77)
+    assert (judged.vocabulary, judged.lower_construct) == (5, None)
+
+
+def test_bounds_never_contradict_each_other(corpus):
+    # the output layer alone has 4 x 6 weights: with fewer parameters, Lemma 9 would lie below Theorem 21
+    with pytest.raises(ConfigError, match="hidden layer of 6 with 5 tokens"):
+        netassay.bounds(23, 5, width=6)
+    with pytest.raises(ConfigError, match="hidden layer of 6 with 5 tokens"):
+        netassay.bounds(23, width=6, corpus=corpus)
+    found = netassay.bounds(24, 5, width=6)
+    assert found.lower_construct <= found.upper_general <= found.upper_empirical
+    with pytest.raises(ConfigError, match="give a vocabulary"):
+        netassay.bounds(5)
+
+
+def test_all_bounds_side_by_side(corpus):
+    rows = {row.bound: row for row in netassay.side_by_side(corpus, embedding=4)}
+    n = corpus.n
+    assert rows["any distributions"].parameters == n * 4
+    assert rows["worst corpus"].parameters == verdict(corpus, 1).fewest_parameters_worst_case
+    assert rows["degrees of freedom"].parameters == corpus.degrees_of_freedom
+    assert rows["bits, 3.6 a parameter"].parameters == corpus_bounds.predicted_parameters(corpus)
+    assert rows["rank of the logits"].rank == 4
+    theory = rows["decoder of the theory, a neuron a context"]
+    assert theory.width == n
+    assert theory.parameters == netassay.decoder_parameters(5, n, embedding=4, longest=5)
+    # what suffices for every corpus is no less than what is necessary for one
+    for row in rows.values():
+        if row.says == "necessary":
+            assert row.parameters <= theory.parameters
+    larger = {row.bound: row for row in netassay.side_by_side(corpus, vocabulary=50)}
+    assert larger["any distributions"].parameters == n * 49
+    with pytest.raises(ConfigError, match="holds 5 different tokens"):
+        netassay.side_by_side(corpus, vocabulary=4)
+    assert netassay.side_by_side(contexts([]))[0].width == 0

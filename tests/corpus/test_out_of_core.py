@@ -1,0 +1,164 @@
+import math
+import tracemalloc
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netassay.corpus import out_of_core
+from netassay.corpus.context import contexts
+from netassay.corpus.out_of_core import contexts_within
+from netassay.errors import ConfigError, DataError, StoreError
+from netassay.formats.documents import Documents
+from netassay.formats.spill import Spill
+
+NUMBERS = [
+    *("documents", "empty", "shortened", "dropped", "tokens", "vocabulary", "n", "n_with_empty"),
+    *("predictions", "degrees_of_freedom", "degrees_of_freedom_with_empty", "largest_support"),
+]
+ARRAYS = (
+    "contexts_by_length",
+    "predictions_by_length",
+    "certain_by_length",
+    "branches_by_length",
+    "widest_by_length",
+)
+
+
+@contextmanager
+def cramped():
+    """Memory for a few documents only, so that small corpora are parted again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(out_of_core, "LEAST_ROOM", 0)
+        patch.setattr(out_of_core, "PARTING_BYTES", 1)
+        yield
+
+
+def same(found, expected):
+    for name in NUMBERS:
+        assert getattr(found, name) == getattr(expected, name), name
+    longest = len(expected.contexts_by_length)
+    for name in ARRAYS:
+        array = getattr(found, name)
+        assert array[:longest].tolist() == getattr(expected, name).tolist()
+        assert not array[longest:].any()
+    assert np.allclose(found.nats_by_length[:longest], expected.nats_by_length, rtol=1e-12, atol=1e-12)
+    assert math.isclose(found.bound_nats, expected.bound_nats, rel_tol=1e-11, abs_tol=1e-11)
+
+
+@st.composite
+def corpora(draw):
+    ids = draw(st.sampled_from([[0], [0, 1, 2], [-5, 3, 2**40], list(range(40))]))
+    documents = draw(st.lists(st.lists(st.sampled_from(ids), max_size=6), max_size=40))
+    stem = draw(st.lists(st.sampled_from(ids), max_size=20))
+    copies = draw(st.lists(st.integers(0, len(stem)), max_size=20))
+    return draw(st.permutations([*documents, *(stem[:size] for size in copies)]))
+
+
+@given(
+    corpora(),
+    st.integers(1, 20),
+    st.sampled_from([2_000, 3_500, 10_000]),
+    st.none() | st.integers(1, 7),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=150)
+def test_on_disk_equals_in_memory(documents, size, memory, length, exact):
+    exact = exact and length is not None
+    parts = Documents.of(documents).parts(size)
+    with cramped():
+        found = contexts_within(parts, memory=memory, length=length, exact_length=exact)
+    same(found, contexts(documents, length=length, exact_length=exact))
+
+
+def test_parts_are_parted_again():
+    r = np.random.default_rng(0)
+    documents = [
+        [7] * r.integers(0, 9) + (r.zipf(1.3, r.integers(1, 12)) % 300).tolist() for _ in range(3000)
+    ]
+    documents += [documents[0]] * 500
+    with cramped():
+        found = contexts_within(Documents.of(documents).parts(1000), memory=5_000)
+    assert found.held is None
+    same(found, contexts(documents))
+    with pytest.raises(DataError, match="counted on disk"):
+        found.distributions()
+
+
+def test_what_fits_stays_in_memory():
+    documents = [[1, 2, 4], [1, 2, 5], [], [1, 3, 4]]
+    found = contexts_within(Documents.of(documents).parts(3), memory=1 << 26)
+    same(found, contexts(documents))
+    assert dict(found.distributions()) == dict(contexts(documents).distributions())
+    same(contexts_within([], memory=1 << 26), contexts([]))
+
+
+def test_windows_fit_or_are_refused():
+    documents = Documents.of([[1, 2, 3, 1, 2, 4]] * 3)
+    assert contexts_within([documents], memory=1 << 26, window=2).n == contexts(documents, window=2).n
+    with cramped(), pytest.raises(ConfigError, match="window take more than the memory of 3,000 bytes"):
+        contexts_within([documents], memory=3_000, window=2)
+
+
+def test_parts_that_do_not_add_up_are_seen(monkeypatch):
+    documents = np.random.default_rng(0).integers(0, 9, (300, 4))
+    counts_nats = out_of_core.counts_nats
+    monkeypatch.setattr(out_of_core, "counts_nats", lambda *words: counts_nats(*words) * (1 + 1e-6))
+    with cramped(), pytest.raises(AssertionError, match="the parts add up to"):
+        contexts_within([Documents.of(documents)], memory=5_000)
+
+
+def test_memory_is_kept():
+    """Of NumPy's arrays and Python's objects; Polars's sorting buffers are measured in benchmarks/entropy.py."""
+    memory = 1 << 26
+    r = np.random.default_rng(0)
+
+    def parts():
+        for _ in range(30):
+            yield Documents.of((r.zipf(1.3, (20_000, 10)) % 50_000).astype(np.int32))
+
+    tracemalloc.start()
+    found = contexts_within(parts(), memory=memory)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.tokens == 6_000_000
+    assert found.held is None
+    assert peak < memory
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "message"),
+    [
+        ([], {"memory": 1000}, "at least 67,108,864"),
+        ([Documents.of([[1], range(10**7)])], {"memory": 1 << 26}, r"document 1 .* has 10,000,000 tokens"),
+        ([Documents.of([range(2**40, 2**40 + 10**6)] * 2)], {"memory": 1 << 26}, "document 0 .from 0. has"),
+    ],
+)
+def test_what_does_not_fit_is_refused(parts, words, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        contexts_within(parts, **words)
+
+
+def test_a_full_disk_is_told(tmp_path):
+    spill = Spill(tmp_path / "missing" / "spill")
+    with pytest.raises(StoreError, match=r"spill: cannot be written .*No such file"):
+        spill.append(Documents.of([[1]]))
+    spill = Spill(tmp_path / "spill")
+    spill.append(Documents.of([[1, 2], [3]]))
+    spill.path.write_bytes(spill.path.read_bytes()[:-2])
+    with pytest.raises(StoreError, match="cannot be read back: the file ends early"):
+        list(spill.parts(5))
+
+
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4), max_size=9), st.integers(1, 9))
+def test_spilled_documents_come_back(documents, size):
+    with TemporaryDirectory() as folder:
+        spill = Spill(Path(folder) / "spill")
+        for part in Documents.of(documents).parts(size):
+            spill.append(part)
+        assert [d.tolist() for part in spill.parts(size) for d in part] == documents
+        assert (spill.documents, spill.tokens) == (len(documents), sum(map(len, documents)))

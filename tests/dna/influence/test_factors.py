@@ -1,0 +1,86 @@
+"""Factors joined from filters, their ranks by lineage, and influence over several runs."""
+
+import polars as pl
+import pytest
+import torch
+from plain_aitac import random_aitac
+
+from netassay import influence
+from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined, matched_names
+from netassay.errors import DataError
+from netassay.reporting.heat import clustered
+
+
+def found(seed=0, n_filters=6):
+    draws = torch.Generator().manual_seed(3)
+    model = random_aitac(4, length=60, n_filters=n_filters, n_channels=8, n_hidden=8, seed=seed)
+    codes = torch.randint(0, 4, (25, 60), generator=draws, dtype=torch.uint8)
+    return influence(model, codes, torch.rand(25, 4, generator=draws))
+
+
+def test_filters_with_the_same_name_are_one_factor():
+    best = pl.DataFrame({"query": [f"filter_{i}" for i in range(4)], "name": ["GATA1", "", "GATA1", "CTCF"],
+                         "target": ["MA0035", "SPI1", "MA0035", "MA0139"],
+                         "q": [1e-5, 0.04, 0.01, 0.2]})  # fmt: skip
+    names = matched_names(best, 0.05)
+    assert names == {0: "GATA1", 1: "SPI1", 2: "GATA1"}
+    factors = joined(names, 5)
+    assert factors.names == ("GATA1", "SPI1", "filter 3", "filter 4")
+    assert factors.sets == ((0, 2), (1,), (3,), (4,))
+
+
+def test_cell_types_without_a_lineage_are_in_none():
+    assert groups(("B", "", "T", "B")) == {"B": [0, 3], "T": [2]}
+    assert groups(("", "")) == {"all cell types": [0, 1]}
+
+
+def test_ranks_are_by_the_mean_over_the_lineage():
+    told = found()
+    table = hierarchy(told, ("B", "T", "B", ""))
+    here = table.filter(pl.col("lineage") == "B")
+    means = told.by_output[:, [0, 2]].mean(1)
+    assert here["rank"].to_list() == list(range(1, 7))
+    assert here["set"].to_list() == [f"filter_{int(i)}" for i in means.argsort(descending=True)]
+    assert here["influence"].to_list() == pytest.approx(means.sort(descending=True).values.tolist())
+    assert here["share"].sum() == pytest.approx(1)
+    assert table["lineage"].unique(maintain_order=True).to_list() == ["B", "T"]
+
+
+def test_an_ensemble_sums_within_runs_and_averages_over_them():
+    runs = [found(0), found(1)]
+    matching = pl.DataFrame({"cluster": ["a", "a", "a", "b"], "run": [0, 0, 1, 1], "filter": [0, 3, 2, 5]})
+    table = ensemble(runs, matching)
+    a = table.filter(pl.col("cluster") == "a")
+    sums = torch.stack([runs[0].overall[[0, 3]].sum(), runs[1].overall[2]])
+    assert a["influence"][0] == pytest.approx(float(sums.mean()))
+    assert a["spread"][0] == pytest.approx(float(sums.std()))
+    outputs = torch.stack([runs[0].by_output[[0, 3]].sum(0), runs[1].by_output[2]])
+    assert a["by_output"].to_list() == pytest.approx(outputs.mean(0).tolist())
+    assert a["output"].to_list() == [0, 1, 2, 3]
+    b = table.filter(pl.col("cluster") == "b")
+    assert (b["runs"][0], b["filters"][0], b["spread"][0]) == (1, 1, None)
+    assert b["influence"][0] == pytest.approx(float(runs[1].overall[5]))
+
+
+@pytest.mark.parametrize(
+    ("matching", "message"),
+    [
+        ({"cluster": ["a"], "run": [2], "filter": [0]}, "of run 2, of 2"),
+        ({"cluster": ["a"], "run": [0], "filter": [6]}, r"filters \[6\]"),
+        ({"cluster": ["a"], "filter": [6]}, "needed are cluster, run and filter"),
+    ],
+)
+def test_a_matching_of_other_runs_is_refused(matching, message):
+    with pytest.raises(DataError, match=message):
+        ensemble([found(0), found(1)], pl.DataFrame(matching))
+
+
+def test_like_profiles_stand_together():
+    up, down = torch.linspace(0, 1, 6), torch.linspace(1, 0, 6)
+    rows = torch.stack([up, down, 3 * up + 1, torch.ones(6), 0.5 * down, up + 0.01 * torch.rand(6)]).double()
+    order = clustered(rows)
+    assert sorted(order) == list(range(6))
+    places = {row: place for place, row in enumerate(order)}
+    assert max(places[i] for i in (0, 2, 5)) - min(places[i] for i in (0, 2, 5)) == 2
+    assert abs(places[1] - places[4]) == 1
+    assert clustered(rows[:2]) == [0, 1]
