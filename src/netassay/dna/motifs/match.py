@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float64
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.motifs.matrices import LEAST_COLUMNS
+from netassay.dna.motifs.tomtom import Alignments, alignments
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
@@ -28,7 +30,8 @@ MOST_COLUMNS = 22
 NAMED = 0.05
 """A filter is called after its best match only below this q."""
 
-_AT_ONCE = 60  # queries
+LEAST_TARGETS = 50
+"""Fewer targets do not tell what columns are like by chance."""
 
 PAIRS = {
     "query": pl.Int64, "target": pl.Int64, "p": pl.Float64, "offset": pl.Int64, "orientation": pl.String,
@@ -127,62 +130,56 @@ def compare(
 ) -> pl.DataFrame:
     """Every pair of a query and a target (`PAIRS`; their row numbers), the flanks of both cut off.
 
-    p is that of the best placement of all on both strands, whole queries being scored, columns beyond the target as
-    if they were typical; a column by chance is one drawn about equal shares of the bases, so that p does not depend
-    on what else is compared. By universalmotif (`complete`, parametric null). With `draws` the columns of the queries
-    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out, and queries
-    with less than `LEAST_BITS`.
+    p is Tomtom's (`alignments`), of the best placement of all on both strands. By chance a column is one of the targets
+    that are compared or its complement; of fewer than `LEAST_TARGETS`, which say little of columns, or one of JASPAR
+    CORE's vertebrates. What else is asked does not matter. With `draws` the columns of the queries come in random
+    order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out, and queries with less than
+    `LEAST_BITS`.
     """
-    import universalmotif
-
-    rows, (found, _) = _told(queries), _targets(targets)
-    if not rows or not found:
+    rows, (kept, _) = _told(queries), _targets(targets)
+    if not rows or not kept:
         return pl.DataFrame(schema=PAIRS)
+    numbers = np.array(list(kept))
+    before = np.array([start for start, _ in kept.values()])
+    behind = np.array([targets.widths[i] - stop for i, (_, stop) in kept.items()])
+    parts = []
+    for row, made in zip(rows, _aligned(queries, rows, targets, kept, draws, threads), strict=True):
+        offset = queries.spans[row][0] + made.offset - np.where(made.reverse, behind, before)
+        parts.append(pl.DataFrame({
+            "query": np.full(len(numbers), row), "target": numbers, "p": made.p, "offset": offset,
+            "orientation": np.where(made.reverse, "-", "+"), "overlap": made.overlap, "similarity": made.similarity,
+        }, schema=PAIRS))  # fmt: skip
+    return pl.concat(parts).sort("query", "p", "target")
+
+
+def _aligned(
+    queries: Motifs,
+    rows: Sequence[int],
+    targets: Motifs,
+    kept: Mapping[int, tuple[int, int]],
+    draws: torch.Generator | None,
+    threads: int | None,
+) -> Iterator[Alignments]:
+    """The best placements upon each of these queries, flanks cut off."""
     cut = [queries.pwm[i, :, slice(*queries.spans[i])] for i in rows]
     if draws is not None:
         cut = [matrix[:, torch.randperm(matrix.shape[1], generator=draws)] for matrix in cut]
-    stretches = [targets.pwm[i, :, start:stop] for i, (start, stop) in found.items()]
-    made, known = _library_motifs(cut), _library_motifs(stretches)
-    parts = []
-    # the library compares queries with each other too, which a few at a time keeps from mattering
-    for first in range(0, len(rows), _AT_ONCE):
-        some = made[first : first + _AT_ONCE]
-        part = universalmotif.compare_motifs(
-            [*some, *known], compare_to=list(range(len(some))), complete=True, null="parametric", qvalue=1.0,
-            min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
-        )  # fmt: skip
-        numbers = part.with_columns(pl.col("subject_i", "target_i").cast(pl.Int64)).drop("target")
-        numbers = numbers.filter(pl.col("target_i") >= len(some))
-        parts.append(numbers.with_columns(pl.col("subject_i") + first, pl.col("target_i") - len(some)))
-    told = pl.concat(parts)
-    sizes = pl.DataFrame({
-        "target_i": range(len(known)), "target": list(found),
-        "before": [start for start, _ in found.values()],
-        "behind": [targets.widths[i] - stop for i, (_, stop) in found.items()],
-        "wide": [matrix.shape[1] for matrix in stretches],
-    })  # fmt: skip
-    spans = pl.DataFrame({
-        "subject_i": range(len(rows)), "query": rows, "start": [queries.spans[i][0] for i in rows],
-        "columns": [matrix.shape[1] for matrix in cut],
-    })  # fmt: skip
-    joined = told.join(sizes, on="target_i").join(spans, on="subject_i")
-    # on the other strand the library turns the query, here the target is turned
-    turned = pl.col("columns") - pl.col("offset") - pl.col("wide") - pl.col("behind")
-    forward = pl.col("strand") == "+"
-    offset = pl.when(forward).then(pl.col("offset") - pl.col("before")).otherwise(turned) + pl.col("start")
-    return joined.select(
-        "query", "target", pl.col("pvalue").clip(0, 1).alias("p"), offset.alias("offset"),
-        pl.col("strand").alias("orientation"), pl.col("overlap").cast(pl.Int64), pl.col("score").alias("similarity"),
-    ).sort("query", "p", "target")  # fmt: skip
+    held = _stretches(targets, kept)
+    null = held if len(held) >= LEAST_TARGETS else [*held, *_vertebrates()]
+    return alignments(
+        [matrix.numpy() for matrix in cut], held, null, least=LEAST_COLUMNS,
+        threads=threads or torch.get_num_threads(),
+    )  # fmt: skip
 
 
-def _library_motifs(matrices: Sequence[Tensor]) -> list[Any]:
-    import universalmotif
+def _stretches(motifs: Motifs, kept: Mapping[int, tuple[int, int]]) -> list[np.ndarray]:
+    return [motifs.pwm[i, :, start:stop].numpy() for i, (start, stop) in kept.items()]
 
-    return [
-        universalmotif.create_motif(matrix.numpy(), alphabet="DNA", type="PPM", name=str(i))
-        for i, matrix in enumerate(matrices)
-    ]
+
+@cache
+def _vertebrates() -> list[np.ndarray]:
+    known = read_database("jaspar-vertebrates")
+    return _stretches(known, _targets(known)[0])
 
 
 def _ranked(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
@@ -241,14 +238,12 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
     return found, counts
 
 
-_QUERIES_AT_ONCE = 256  # queries: the table of their pairs is held as rows
-
-
 def likeness(queries: Motifs, targets: Motifs) -> Float64[Tensor, "queries targets"]:
     """Tomtom's p-value (`compare`) of every query against every target, 1 where either is too short."""
     p = torch.ones(len(queries), len(targets), dtype=torch.float64)
-    for first in range(0, len(queries), _QUERIES_AT_ONCE):
-        part = queries.select(range(first, min(first + _QUERIES_AT_ONCE, len(queries))))
-        pairs = compare(part, targets)
-        p[pairs["query"].to_torch() + first, pairs["target"].to_torch()] = pairs["p"].to_torch()
+    rows, (kept, _) = _told(queries), _targets(targets)
+    if rows and kept:
+        columns = list(kept)
+        for row, made in zip(rows, _aligned(queries, rows, targets, kept, None, None), strict=True):
+            p[row, columns] = torch.from_numpy(made.p)
     return p
