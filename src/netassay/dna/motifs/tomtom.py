@@ -8,12 +8,13 @@ independent columns, by convolution. The best of all offsets is to be expected a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
 
 BINS = 100
 """Steps between the lowest and the greatest score of a query's columns, as in MEME's Tomtom."""
@@ -21,6 +22,8 @@ BINS = 100
 _MARKS = 4001  # correlations are held to 1/2000: far less than a step
 
 Columns = Float64[np.ndarray, "4 width"]
+Order = Sequence[int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class Alignments:
 
     p: Float64[np.ndarray, " targets"]
     offset: Int64[np.ndarray, " targets"]
-    reverse: np.ndarray
+    reverse: Bool[np.ndarray, " targets"]
     overlap: Int64[np.ndarray, " targets"]
     similarity: Float64[np.ndarray, " targets"]
 
@@ -38,21 +41,39 @@ class Alignments:
 def alignments(
     queries: Sequence[Columns],
     targets: Sequence[Columns],
-    null: Sequence[Columns] | None = None,
+    more: Sequence[Columns] = (),
     *,
     least: int,
     threads: int = 1,
 ) -> Iterator[Alignments]:
     """The best placement of all targets upon each query, over `least` columns or more.
 
-    By chance a column is one of the matrices of `null` (the targets if not given), or its complement.
+    By chance a column is one of the targets or of `more` matrices, or its complement.
     """
-    held = _Targets(targets, targets if null is None else null)
-    if threads == 1 or len(queries) == 1:
-        yield from (held.best(query, least) for query in queries)
+    held = _Targets(targets, more, least)
+    return _each(lambda i: held.alignments(_Query(queries[i], held)), len(queries), threads)
+
+
+def permuted_p_values(
+    queries: Sequence[Columns],
+    orders: Sequence[Sequence[Order]],
+    targets: Sequence[Columns],
+    more: Sequence[Columns] = (),
+    *,
+    least: int,
+    threads: int = 1,
+) -> Iterator[Float64[np.ndarray, "orders targets"]]:
+    """p of the best placements upon each query with its columns in each of its `orders`, as `alignments` has them."""
+    held = _Targets(targets, more, least)
+    return _each(lambda i: held.p_values(_Query(queries[i], held), orders[i]), len(queries), threads)
+
+
+def _each(make: Callable[[int], T], count: int, threads: int) -> Iterator[T]:
+    if threads == 1 or count < 2:
+        yield from map(make, range(count))
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda query: held.best(query, least), queries)
+        yield from pool.map(make, range(count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,63 +86,58 @@ class _Group:
 
 
 class _Targets:
-    """Standardised columns of all targets, those of one length side by side, and of the null."""
+    """Standardised columns of all targets, those of one length side by side, and behind them the rest of the null."""
 
-    def __init__(self, targets: Sequence[Columns], null: Sequence[Columns]) -> None:
+    def __init__(self, targets: Sequence[Columns], more: Sequence[Columns], least: int) -> None:
         lengths = np.array([matrix.shape[1] for matrix in targets])
         self.groups, blocks, start = [], [], 0
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            both = [targets[i] for i in rows] + [targets[i][::-1, ::-1] for i in rows]
-            blocks.append(_standardised(np.concatenate(both, axis=1)))
+            blocks += [targets[i] for i in rows] + [targets[i][::-1, ::-1] for i in rows]
             stop = start + 2 * len(rows) * length
             self.groups.append(_Group(rows, length, slice(start, stop)))
             start = stop
-        self.columns = np.concatenate(blocks, axis=1).astype(np.float32)
-        self.size = len(targets)
-        if null is targets:
-            self.null = self.columns
-        else:
-            one = _standardised(np.concatenate(list(null), axis=1))
-            self.null = np.concatenate([one, one[::-1]], axis=1).astype(np.float32)
+        blocks += [turned for matrix in more for turned in (matrix, matrix[::-1])]
+        self.columns = _standardised(np.concatenate(blocks, axis=1)).astype(np.float32)
+        self.size, self.own, self.least = len(targets), start, least
 
-    def best(self, query: Columns, least: int) -> Alignments:
-        standard = _standardised(query).T.astype(np.float32)
-        likeness = standard @ self.columns
-        marks = _marks(likeness)
-        counts = _counts(marks if self.null is self.columns else _marks(standard @ self.null))
-        steps = _steps(counts, marks)
-        sums = _Sums(counts, steps)
-        scores = np.take_along_axis(steps, marks, axis=1)
+    def alignments(self, query: _Query) -> Alignments:
         made = Alignments(
             np.ones(self.size), np.zeros(self.size, np.int64), np.zeros(self.size, bool),
             np.zeros(self.size, np.int64), np.zeros(self.size),
         )  # fmt: skip
+        sums = _Sums(query.laws, query.low)
         for group in self.groups:
-            self._place(made, group, scores, likeness, sums, least)
+            self._place(made, group, query, sums)
         return made
 
-    def _place(
-        self,
-        made: Alignments,
-        group: _Group,
-        scores: Int32[np.ndarray, "width columns"],
-        likeness: Float32[np.ndarray, "width columns"],
-        sums: _Sums,
-        least: int,
-    ) -> None:
+    def p_values(self, query: _Query, orders: Sequence[Order]) -> Float64[np.ndarray, "orders targets"]:
+        p = np.ones((len(orders), self.size))
+        for row, order in zip(p, orders, strict=True):
+            sums = _Sums([query.laws[i] for i in order], query.low)
+            for group in self.groups:
+                offsets = self._offsets(len(order), group.length)
+                totals = _along_diagonals(query.scores, order, group)
+                best = totals[:, _kept(offsets, len(order))].max(1).reshape(2, -1).max(0)
+                row[group.rows] = sums.p_values(best, offsets, group.length)
+        return p
+
+    def _offsets(self, width: int, length: int) -> Int64[np.ndarray, " places"]:
+        """Columns of the query where a target may begin, from the last."""
+        fewest = min(self.least, width, length)
+        return np.arange(width - fewest, fewest - length - 1, -1)
+
+    def _place(self, made: Alignments, group: _Group, query: _Query, sums: _Sums) -> None:
         """Fills in the placements of a group of targets."""
-        width, length, count = len(scores), group.length, len(group.rows)
-        fewest = min(least, width, length)
-        offsets = np.arange(width - fewest, fewest - length - 1, -1)
-        total = _along_diagonals(scores[:, group.columns], length)[:, fewest - 1 : width + length - fewest]
-        at = total.argmax(1)
-        top = total[np.arange(2 * count), at]
+        width, length, count = len(query.scores), group.length, len(group.rows)
+        offsets = self._offsets(width, length)
+        totals = _along_diagonals(query.scores, range(width), group)[:, _kept(offsets, width)]
+        at = totals.argmax(1)
+        top = totals[np.arange(2 * count), at]
         reverse = top[count:] > top[:count]
         chosen = np.arange(count) + count * reverse
-        top, offset = top[chosen], offsets[at[chosen]]
-        first, last = np.maximum(offsets, 0), np.minimum(offsets + length, width)
-        made.p[group.rows] = sums.p_values(top, list(zip(first.tolist(), last.tolist(), strict=True)))
+        offset = offsets[at[chosen]]
+        made.p[group.rows] = sums.p_values(top[chosen], offsets, length)
         made.offset[group.rows], made.reverse[group.rows] = offset, reverse
         overlap = np.minimum(offset + length, width) - np.maximum(offset, 0)
         made.overlap[group.rows] = overlap
@@ -129,33 +145,51 @@ class _Targets:
         place = offset[:, None] + np.arange(length)
         column = group.columns.start + chosen[:, None] * length + np.arange(length)
         inside = (place >= 0) & (place < width)
-        met = np.where(inside, likeness[place.clip(0, width - 1), column], 0.0)
+        met = np.where(inside, query.likeness[place.clip(0, width - 1), column], 0.0)
         made.similarity[group.rows] = met.sum(1) / overlap
 
 
-class _Sums:
-    """Upper tails of sums of neighbouring columns of a query by chance."""
+class _Query:
+    """A query's correlations with all columns of the targets, its rounded scores, and their law by chance."""
 
-    def __init__(self, counts: Int64[np.ndarray, "width marks"], steps: Int32[np.ndarray, "width marks"]) -> None:
+    def __init__(self, columns: Columns, targets: _Targets) -> None:
+        self.likeness = _standardised(columns).T.astype(np.float32) @ targets.columns
+        width = len(self.likeness)
+        rows = np.arange(width)[:, None] * _MARKS
+        marks = np.rint((self.likeness + 1) * ((_MARKS - 1) / 2)).astype(np.int64).clip(0, _MARKS - 1) + rows
+        counts = np.bincount(marks.ravel(), minlength=width * _MARKS).reshape(width, _MARKS)
+        middle = (2 * counts.cumsum(1) >= marks.shape[1]).argmax(1)
+        score = np.arange(_MARKS) - middle[:, None]
         met = counts > 0
+        spread = int(np.ptp(score[met]))
+        steps = np.rint(score * (BINS / spread if spread else 0.0)).astype(np.int32)
+        self.scores = steps.ravel()[marks[:, : targets.own]]
         self.low = int(steps[met].min())
         size = int(steps[met].max()) - self.low + 1
         self.laws = [
-            np.bincount(step[some] - self.low, weights=count[some], minlength=size) / count.sum()
+            np.bincount(step[some] - self.low, weights=count[some], minlength=size) / marks.shape[1]
             for step, count, some in zip(steps, counts, met, strict=True)
         ]
+
+
+class _Sums:
+    """Upper tails of sums of neighbouring columns of a query by chance, from the law of each column from `low` on."""
+
+    def __init__(self, laws: Sequence[Float64[np.ndarray, " scores"]], low: int) -> None:
+        self.laws, self.low = laws, low
         self.sums: dict[tuple[int, int], np.ndarray] = {}
         self.tails: dict[tuple[int, int], np.ndarray] = {}
 
     def p_values(
-        self, top: Int32[np.ndarray, " n"], spans: Sequence[tuple[int, int]]
+        self, top: Int32[np.ndarray, " n"], offsets: Int64[np.ndarray, " places"], length: int
     ) -> Float64[np.ndarray, " n"]:
-        """Chance that the greatest score over placements upon these columns of the query, on two strands, is `top`."""
-        tails = [self._tail(first, last) for first, last in spans]
+        """Chance that the greatest score of all places of a target, on two strands, is `top`."""
+        first, last = np.maximum(offsets, 0), np.minimum(offsets + length, len(self.laws))
+        tails = [self._tail(*span) for span in zip(first.tolist(), last.tolist(), strict=True)]
         sizes = np.array([len(tail) for tail in tails])
-        lowest = np.array([(last - first) * self.low for first, last in spans])
-        index = np.clip(top - lowest[:, None], 0, sizes[:, None] - 1) + (np.cumsum(sizes) - sizes)[:, None]
-        return -np.expm1(2 * np.log1p(-np.concatenate(tails)[index]).sum(0))
+        index = np.clip(top - ((last - first) * self.low)[:, None], 0, sizes[:, None] - 1)
+        reached = np.concatenate(tails)[index + (np.cumsum(sizes) - sizes)[:, None]]
+        return -np.expm1(2 * np.log1p(-reached).sum(0))
 
     def _tail(self, first: int, last: int) -> Float64[np.ndarray, " sums"]:
         """Chance that columns first ... last - 1 score at least (last - first) low + index; 0 at the end."""
@@ -173,28 +207,9 @@ class _Sums:
         return self.sums[first, last]
 
 
-def _marks(likeness: Float32[np.ndarray, "width n"]) -> Int32[np.ndarray, "width n"]:
-    """Correlations, -1 to 1, as the nearest of `_MARKS` marks."""
-    return np.rint((likeness + 1) * ((_MARKS - 1) / 2)).astype(np.int32).clip(0, _MARKS - 1)
-
-
-def _counts(marks: Int32[np.ndarray, "width n"]) -> Int64[np.ndarray, "width marks"]:
-    """How often each mark is met in each row."""
-    width = len(marks)
-    rows = np.arange(width, dtype=np.int32)[:, None] * _MARKS
-    return np.bincount((marks + rows).ravel(), minlength=width * _MARKS).reshape(width, _MARKS)
-
-
-def _steps(
-    counts: Int64[np.ndarray, "width marks"], marks: Int32[np.ndarray, "width n"]
-) -> Int32[np.ndarray, "width marks"]:
-    """The rounded score of every mark, `BINS` between the lowest and the greatest that is met."""
-    halves = counts.cumsum(1) * 2 >= counts.sum(1, keepdims=True)
-    score = np.arange(_MARKS) - halves.argmax(1)[:, None]  # above the median
-    met = counts > 0
-    np.put_along_axis(met, marks, True, axis=1)
-    range_ = np.ptp(score[met])
-    return np.rint(score * (BINS / range_ if range_ else 0.0)).astype(np.int32)
+def _kept(offsets: Int64[np.ndarray, " places"], width: int) -> slice:
+    """Where these offsets stand among those of `_along_diagonals`."""
+    return slice(width - 1 - int(offsets[0]), width - int(offsets[-1]))
 
 
 def _standardised(columns: Float64[np.ndarray, "4 n"]) -> Float64[np.ndarray, "4 n"]:
@@ -204,11 +219,13 @@ def _standardised(columns: Float64[np.ndarray, "4 n"]) -> Float64[np.ndarray, "4
     return centred / np.where(norm > 1e-9, norm, np.inf)
 
 
-def _along_diagonals(scores: Int32[np.ndarray, "width columns"], length: int) -> Int64[np.ndarray, "n places"]:
+def _along_diagonals(
+    scores: Int32[np.ndarray, "width columns"], order: Order, group: _Group
+) -> Int32[np.ndarray, "n places"]:
     """Sums of the scores of each target at every offset, from the greatest (width - 1) down to 1 - length."""
-    width = len(scores)
-    held = scores.reshape(width, -1, length)
+    width, length = len(scores), group.length
+    held = scores[:, group.columns].reshape(width, -1, length)
     total = np.zeros((held.shape[1], width + length - 1), scores.dtype)
-    for column in range(width):
-        total[:, width - 1 - column : width - 1 - column + length] += held[column]
+    for place, row in enumerate(order):
+        total[:, width - 1 - place : width - 1 - place + length] += held[row]
     return total
