@@ -128,9 +128,9 @@ def test_shares_beside_chance():
     known = vertebrates()
     queries = blurred(known)
     found = match_motifs(queries, known, permutations=4, most=3)
-    mine, chance = found.share(1e-3)
+    mine, chance = found.share(0.05)
     assert mine == 1
-    assert chance < 0.5
+    assert chance < 0.2
     assert found.table.group_by("query").len()["len"].to_list() == [3] * len(queries)
     assert bool((found.table["p"].is_between(0, 1)).all())
     again = match_motifs(queries, known, permutations=4, generator=torch.Generator().manual_seed(0))

@@ -103,8 +103,8 @@ def interactions(
     strongest places are at most `within` positions of the layer apart (of AI-TAC 3 bases; None: anywhere). The p-values
     come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). Without `curve` the outputs are
     taken as they are, as they also are where fewer than three pairs tell of a curve: a bend is then an interaction like
-    any other. For the other words see `influence`. Raises DataError for sets that share filters and pairs that are not there, ModelError for a layer that
-    is not there.
+    any other. For the other words see `influence`. Raises DataError for sets that share filters and pairs that are not
+    there, ModelError for a layer that is not there.
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch

@@ -1,8 +1,8 @@
 """Two motifs planted into backgrounds at every distance: what a network makes of both beyond each alone.
 
 synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds, y on the scale of the curves behind
-the outputs if these are given: without them a bend alone makes synergy at every distance. The null is the same with the bases
-of the second motif in a random order, another one in every background.
+the outputs if these are given: without them a bend alone makes synergy at every distance. The null is the same with the
+bases of the second motif in a random order, another one in every background.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def spacing(
 
     What is planted is each motif's most frequent bases, or with `sampled` another draw from its columns in every
     background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ
-    by an odd number the centres are half a base closer than asked for. `curves` are those of `interactions`. Raises DataError for fewer than two backgrounds,
-    motifs that would overlap or do not fit.
+    by an odd number the centres are half a base closer than asked for. `curves` are those of `interactions`. Raises
+    DataError for fewer than two backgrounds, motifs that would overlap or do not fit.
     """
     widths = first.shape[1], second.shape[1]
     near = (widths[0] + widths[1] + 1) // 2

@@ -1,8 +1,8 @@
-"""The best alignment of two motifs and its p-value: Tomtom (Gupta et al. 2007) with complete scores (Tanaka et al. 2011).
+"""The best alignment of two motifs and its p-value: Tomtom (Gupta et al. 2007), complete scores (Tanaka et al. 2011).
 
 A column of the query scores its Pearson correlation with the column of the target that it is laid upon, less the median
-of its correlations with all columns of the null, so that a column laid upon nothing scores nought. Scores are rounded to
-`BINS` steps of their range, and by chance each column of the query meets a column drawn from the null: sums of
+of its correlations with all columns of the null, so that a column laid upon nothing scores nought. Scores are rounded
+to `BINS` steps of their range, and by chance each column of the query meets a column drawn from the null: sums of
 independent columns, by convolution. The best of all offsets is to be expected among so many, on either strand.
 """
 
@@ -92,8 +92,9 @@ class _Targets:
         lengths = np.array([matrix.shape[1] for matrix in targets])
         self.groups, blocks, start = [], [], 0
         for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            blocks += [targets[i] for i in rows] + [targets[i][::-1, ::-1] for i in rows]
+            rows = np.flatnonzero(lengths == length).astype(np.int64)
+            own = [targets[i] for i in rows.tolist()]
+            blocks += own + [matrix[::-1, ::-1] for matrix in own]
             stop = start + 2 * len(rows) * length
             self.groups.append(_Group(rows, length, slice(start, stop)))
             start = stop

@@ -39,8 +39,8 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
 
 
 def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str]) -> pl.DataFrame:
-    """A row a filter: sites, peaks, information, consensus, thresholds, the false discovery rate, and its factor (family
-    of `factor_names`) and best match (null if it has none, or was not compared)."""
+    """A row a filter: sites, peaks, information, consensus, thresholds, the false discovery rate, its factor (of
+    `factor_names`) and best match (null if it has none, or was not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame({
         "filter": list(motifs.names), "sites": _numbers(motifs.sites), "peaks": _numbers(motifs.peaks),

@@ -40,7 +40,8 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     pairs = _pair_table(found, subject.cell_types)
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
-        "backgrounds": config.backgrounds, "curves": "no" if found.curves.straight else "yes", "simulated": "yes" if subject.atlas.simulated else "no",
+        "backgrounds": config.backgrounds, "curves": "no" if found.curves.straight else "yes",
+        "simulated": "yes" if subject.atlas.simulated else "no",
     }  # fmt: skip
     return {
         "pairs": pairs,

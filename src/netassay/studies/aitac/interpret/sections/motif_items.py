@@ -225,8 +225,8 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
 
 def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
     columns = [
-        "filter", "factor", "sites", "peaks", "share of peaks", "information", "informative length", "consensus", "name",
-        "target", "q", "fdr", "p", "offset", "orientation", "overlap", "similarity",
+        "filter", "factor", "sites", "peaks", "share of peaks", "information", "informative length", "consensus",
+        "name", "target", "q", "fdr", "p", "offset", "orientation", "overlap", "similarity",
     ]  # fmt: skip
     data = (
         filters.sort(pl.col("q").fill_null(1), "filter")
@@ -241,7 +241,10 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         f"{config.motif_q:g} a {words.one} is called after the factor, or the family, with the members that were met; "
         f"where q alone is, it is {UNSURE}. "
         f"Offset: column of the {words.one}, from 0, where the known motif begins.",
-        data, formats={"share of peaks": ".1%", "information": ".1f", "q": ".1e", "fdr": ".1%", "p": ".1e", "similarity": ".2f"},
+        data,
+        formats={
+            "share of peaks": ".1%", "information": ".1f", "q": ".1e", "fdr": ".1%", "p": ".1e", "similarity": ".2f",
+        },
         units={"information": "bits", "informative length": "bases"},
     )  # fmt: skip
 

@@ -42,15 +42,15 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
         "y without f − y without g + y without both. It is nought where the network adds them up; above 0 they open "
-        "more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would give every "
-        f"pair one: {curved}. In peaks with sites of both it is compared with "
+        "more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would give "
+        f"every pair one: {curved}. In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "
-        f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or more, "
-        f"and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
-        f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
-        "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
+        f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or "
+        f"more, and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
+        f"{Q_VALUE:g}; about {Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. "
+        "One trained on correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
         "with the other sign in the rest: the cell type where it is strongest comes first."
     )
     return Section("Pairs of factors", text, tuple(items))

@@ -76,8 +76,8 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: 
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the factor or family that one is "
-        f"like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
+        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the factor or family that one "
+        f"is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
         logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 
