@@ -19,8 +19,8 @@ STORES = ("finished", "interrupted")
 RELATIVE, ABSOLUTE = 5e-4, 5e-4
 """How far a number may be from the one in the baseline, which another processor may have computed: it adds up products
 in another order. float32 keeps 6e-8 of a number; some steps of training and an eigenvalue asked for to 1e-3 make more
-of it (within 1e-4 for the vector instructions of other x86 processors). ABSOLUTE is in units of the largest number of the
-column, for those that are small differences of large ones, such as estimated errors. That nothing at all changes on one
+of it (within 1e-4 for the vector instructions of other x86 processors). ABSOLUTE is in units of the largest number of
+its column, for small differences of large ones such as estimated errors. That nothing at all changes on one
 machine is for `benchmarks/same_numbers.py` to see."""
 
 
