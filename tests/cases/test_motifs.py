@@ -46,3 +46,16 @@ def test_no_pair_of_an_additive_module_with_or_without_a_curve(monkeypatch, caps
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert all("q < 0.05: 0," in line for line in lines)
+
+
+def test_awkward_modules_are_explained_or_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["deepshap_cases.py"])
+    runpy.run_path(str(CASES / "deepshap_cases.py"))
+    told = capsys.readouterr().out
+    assert "!!!" not in told  # no traceback
+    for module in ("Attention", "LSTM"):
+        (line,) = (line for line in told.splitlines() if line.startswith(module) and "deepshap  " in line)
+        assert "has no rule for module 't" in line
+        assert "integrated_gradients" in line
+    for module in ("Overlap", "Inplace", "Reused", "SoftmaxOut"):
+        assert f"{module:15s} deepshap     ok" in told

@@ -22,7 +22,9 @@ def ablated(curve, n=400, together=0.0):
         kept[:, list(lost)] = 0.2
         return kept.sum(1) + together * kept[:, 0] * kept[:, 1]
 
-    sums = torch.stack([without(), *(without(i) for i in range(5)), *(without(*pair) for pair in PAIRS.tolist())])
+    sums = torch.stack(
+        [without(), *(without(i) for i in range(5)), *(without(*pair) for pair in PAIRS.tolist())]
+    )
     outputs = curve(sums)[:, :, None]
     return outputs[0], outputs[1:6], outputs[6:], sums
 

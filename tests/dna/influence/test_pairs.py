@@ -72,7 +72,9 @@ def significant(curve, seed, n=800, **words):
         model, model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu", generator=draws(seed),
         permutations=1000,
     )  # fmt: skip
-    return [tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q[:, 0], strict=True) if q < 0.05], found
+    return [
+        tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q[:, 0], strict=True) if q < 0.05
+    ], found
 
 
 @pytest.mark.parametrize("curve", BENDS)
@@ -121,7 +123,12 @@ def test_an_additive_head_has_no_interactions_at_all():
 def test_a_product_head_gives_the_product_itself():
     codes = random_codes(200, 40)
     found = interactions(
-        Sites(product), one_hot(codes), [(0,), (1,), (2,)], layer="found", fill="zero", generator=draws(),
+        Sites(product),
+        one_hot(codes),
+        [(0,), (1,), (2,)],
+        layer="found",
+        fill="zero",
+        generator=draws(),
         curve=False,
     )
     a, b, _ = counts_of(codes).T
