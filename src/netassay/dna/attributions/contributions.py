@@ -76,11 +76,11 @@ def attribute(
     2017). For a linear network all four agree up to a constant a place.
 
     `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will do;
-    for deepshap its nonlinearities must be modules, and none of them attention or recurrent. With `both_strands` the mean over a sequence and its reverse
-    complement is explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode
-    meanwhile and is left as found. Raises ModelError for outputs that are not there, and where contributions miss, in
-    the mean, more than `tolerance` of the mean size of what they must sum to; DataError for no sequence and
-    for sequences that are not one-hot.
+    for deepshap its nonlinearities must be modules, and none of them attention or recurrent. With `both_strands` the
+    mean over a sequence and its reverse complement is explained. Shuffles come from `generator` (None: always the
+    same). The network is in evaluation mode meanwhile and is left as found. Raises ModelError for outputs that are not
+    there, for modules without a rule, and where contributions miss, in the mean, more than `tolerance` of the mean size
+    of what they must sum to; DataError for no sequence and for sequences that are not one-hot.
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
@@ -217,7 +217,7 @@ def _refuse_without_rule(model: nn.Module) -> None:
 @contextmanager
 def _out_of_place(model: nn.Module) -> Iterator[None]:
     """Modules that write over what they are given, such as ReLU(inplace=True), meanwhile do not: rules need both."""
-    written = [module for module in model.modules() if getattr(module, "inplace", False) is True]
+    written: list[Any] = [module for module in model.modules() if getattr(module, "inplace", False) is True]
     for module in written:
         module.inplace = False
     try:

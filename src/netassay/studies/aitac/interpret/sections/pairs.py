@@ -50,8 +50,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or "
         f"more, and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
         f"{Q_VALUE:g}; about {Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. "
-        "One trained on correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
-        "with the other sign in the rest: the cell type where it is strongest comes first."
+        "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
+        "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
     )
     return Section("Pairs of factors", text, tuple(items))
 
