@@ -33,7 +33,7 @@ def filters(titles, noise=0, seed=0):
 
 def test_members_of_a_family_share_a_name_that_tells_them():
     found = match_motifs(filters(FACTORS, noise=20), vertebrates(), permutations=10)
-    names = factor_names(found, vertebrates())
+    names = factor_names(found)
     assert names["filter_0"] == names["filter_1"] == "GATA (GATA2, GATA5)"
     assert (names["filter_2"], names["filter_3"]) == ("Spi1", "CTCF")
     assert names["filter_4"] == names["filter_5"] == "KLF/SP (KLF4, SP1)"
@@ -43,7 +43,7 @@ def test_members_of_a_family_share_a_name_that_tells_them():
 @pytest.mark.parametrize("seed", range(3))
 def test_motifs_of_random_columns_get_no_name(seed):
     found = match_motifs(filters((), noise=60, seed=seed), vertebrates(), permutations=5)
-    assert set(factor_names(found, vertebrates()).values()) <= {"unsure"}
+    assert set(factor_names(found).values()) <= {"unsure"}
     # so many would have one if q alone were asked
     assert all("(unsure)" in label or "(" not in label for label in found.labels().values())
 
@@ -59,5 +59,5 @@ def test_the_rate_is_that_of_benjamini_and_hochberg_over_shares_of_permuted_quer
 def test_without_permutations_nothing_has_a_name():
     found = match_motifs(filters(FACTORS[:1]), vertebrates(), permutations=0)
     assert found.fdr.isnan().all()
-    assert factor_names(found, vertebrates()) == {"filter_0": "unsure"}
+    assert factor_names(found) == {"filter_0": "unsure"}
     assert found.labels() == {"filter_0": "filter 0 (unsure)"}

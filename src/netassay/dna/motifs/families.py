@@ -20,8 +20,8 @@ FAMILY_P = 1e-3
 _ROOTS = 3  # of the names of a family's members, shown before them
 
 
-def factor_names(matches: Matches, known: Motifs, q: float = NAMED) -> dict[str, str]:
-    """What each query is like in the database `known`: its family, or `UNSURE`; queries without a match are left out.
+def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
+    """What each query is like in the database: its family, or `UNSURE`; queries without a match are left out.
 
     A query has a match where its best has a q below `q`; it gets a name where the false discovery rate measured on
     permuted queries (`Matches.fdr`) is below `q` too. Matches of one family (average linkage of the database's own
@@ -32,8 +32,8 @@ def factor_names(matches: Matches, known: Motifs, q: float = NAMED) -> dict[str,
     }
     sure = dict(zip(matches.queries, (matches.fdr < q).tolist(), strict=True))
     named = {query: target for query, target in best.items() if sure[query]}
-    families = _families(known, set(named.values()))
-    titles = dict(zip(known.names, known.titles, strict=True))
+    families = _families(matches.known, set(named.values()))
+    titles = dict(zip(matches.known.names, matches.known.titles, strict=True))
     members: dict[int, list[str]] = {}
     for target in named.values():
         held = members.setdefault(families[target], [])

@@ -52,7 +52,7 @@ class Matches:
     query, `null_q` (permutations, queries) of the same queries with their columns permuted, and `fdr` the false
     discovery rate among all queries that are as like a known motif, measured on these; NaN for queries that were not
     compared, and for all without permutations. `skipped` counts these, and targets that were cut or left out, by
-    reason.
+    reason. `known` is the database.
     """
 
     table: pl.DataFrame
@@ -60,6 +60,7 @@ class Matches:
     best_q: Float64[Tensor, " queries"]
     null_q: Float64[Tensor, "permutations queries"]
     skipped: Mapping[str, int]
+    known: Motifs
 
     @cached_property
     def fdr(self) -> Float64[Tensor, " queries"]:
@@ -139,7 +140,7 @@ def match_motifs(
     ranked = _ranked(pairs, len(targets))
     null_q = _null_q(motifs, known, _repeats(permutations, len(kept)), draws, threads)
     return Matches(
-        _named(ranked, motifs, known, most), motifs.names, _least(ranked, len(motifs)), null_q, skipped
+        _named(ranked, motifs, known, most), motifs.names, _least(ranked, len(motifs)), null_q, skipped, known
     )
 
 

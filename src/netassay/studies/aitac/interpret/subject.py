@@ -198,7 +198,7 @@ def filter_names(subject: Subject, q: float) -> dict[int, str]:
     """The factor of each filter that has one: the family that it is surely like in the database (`factor_names`); in a
     simulated atlas the planted motif that it matches (`matched_filters`)."""
     if not subject.truth:
-        names = factor_names(subject.matches, subject.database, q)
+        names = factor_names(subject.matches, q)
         return {int(key.removeprefix("filter_")): name for key, name in names.items() if name != UNSURE}
     held = matched_filters(subject.motifs, subject.truth)
     return {i: name for name, filters in held.items() for i in filters}

@@ -25,9 +25,7 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
     targets = matches.best()["target"].unique().sort().to_list()
     numbers = {name: i for i, name in enumerate(subject.database.names)}
     return {
-        "filters": filter_table(
-            motifs, matches, factor_names(matches, subject.database, subject.config.motif_q)
-        ),
+        "filters": filter_table(motifs, matches, factor_names(matches, subject.config.motif_q)),
         "matrices": matrix_table(motifs),
         "positions": _positions(motifs),
         "profiles": _profiles(subject, motifs),

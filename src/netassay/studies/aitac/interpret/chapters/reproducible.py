@@ -81,7 +81,7 @@ def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFram
     if not shared:
         return table.join(none, on="cluster", how="left", maintain_order="left")
     matches = subject.matches_of(motifs.select(shared))
-    names = factor_names(matches, subject.database, subject.config.motif_q)
+    names = factor_names(matches, subject.config.motif_q)
     told = matches.best().select(
         pl.col("query").alias("cluster"),
         pl.col("query").replace_strict(names, default=None, return_dtype=pl.String).alias("like"),

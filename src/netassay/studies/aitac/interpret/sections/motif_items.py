@@ -243,7 +243,8 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         f"Offset: column of the {words.one}, from 0, where the known motif begins.",
         data,
         formats={
-            "share of peaks": ".1%", "information": ".1f", "q": ".1e", "fdr": ".1%", "p": ".1e", "similarity": ".2f",
+            "share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f",
+            **({"fdr": ".1%"} if "fdr" in data.columns else {}),
         },
         units={"information": "bits", "informative length": "bases"},
     )  # fmt: skip

@@ -95,5 +95,6 @@ def _table(pairs: pl.DataFrame) -> Table:
         "Hochberg over all pairs and lineages. Both, one: "
         "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
     )
-    formats = dict.fromkeys(("effect", "matched", "difference", "alone", "p", "q", "there"), ".3g")
+    numbers = ("effect", "matched", "difference", "alone", "p", "q", "there")
+    formats = {name: ".3g" for name in numbers if name in ranked.columns}
     return Table("aitac-pairs", "Pairs", caption, ranked, formats=formats)
