@@ -97,6 +97,11 @@ MORE: tuple[dict[str, Any], ...] = (
           ("mononucleotide", "pearson", "augmented", "relu", "bfloat16"))),
 )  # fmt: skip
 
+LONG = {
+    "study": "edge", "examples": 200, "width": 16, "step_size": 0.5, "steps": 120, "curvature_every": 3, "seed": 1,
+}  # fmt: skip
+"""Long enough for every phase of a training."""
+
 SUBJECT = {
     "study": "aitac", "atlas": "atlas", "split": "random", "n_filters": 8, "n_channels": 6, "n_hidden": 8, "epochs": 4,
     "batch_size": 20, "learning_rate": 0.01, "strands": "augmented", "precision": "float32",
@@ -249,7 +254,9 @@ def tiny_runs() -> list[str]:
 
 
 def more_runs() -> list[str]:
-    return [performed(small(values)) for values in MORE]
+    from netassay import study
+
+    return [performed(small(values)) for values in MORE] + [performed(study.configure(LONG))]
 
 
 def plans() -> list[tuple[str, Any]]:
