@@ -27,6 +27,7 @@ from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, strai
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 
 SITE_SHARE = 0.2
@@ -78,7 +79,7 @@ class Interactions:
 
 
 def interactions(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
     sets: Sequence[Sequence[int]],
     *,
@@ -92,8 +93,8 @@ def interactions(
     curve: bool = True,
     layer: str | None = None,
     fill: Fill = "mean",
-    both_strands: bool = False,
-    precision: torch.dtype = torch.float32,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
     batch: int = BATCH,
 ) -> Interactions:
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
@@ -320,7 +321,7 @@ def _measured(
         blur = removal.whole.double().abs() * scale.slope(removal.whole)
         blurs += here.T @ torch.stack([blur[:, part].mean(1) for part in held.values()], dim=1)
     count = both.sum(0)[:, None]
-    floor = _ROUNDING * torch.finfo(ablation.precision).eps * blurs / count
+    floor = _ROUNDING * torch.finfo(ablation.network.precision).eps * blurs / count
     return torch.cat(by_peak, dim=1), sums / count, (squares / count).amin(0).sqrt(), floor, held
 
 

@@ -10,7 +10,7 @@ import torch
 from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
-from netassay.dna.motifs.matrices import _numbers, matrix_table
+from netassay.dna.motifs.matrices import column, matrix_table
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -41,12 +41,12 @@ def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str
     `factor_names`) and best match (null if it has none, or was not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame({
-        "filter": list(motifs.names), "sites": _numbers(motifs.sites), "peaks": _numbers(motifs.peaks),
-        "share of peaks": _numbers(motifs.peaks / motifs.n_peaks),
-        "information": _numbers(motifs.information.sum(1)), "first column": _numbers(spans[:, 0] + 1),
-        "informative length": _numbers(motifs.informative_lengths), "consensus": list(motifs.consensus),
-        "greatest activation": _numbers(motifs.references), "threshold": _numbers(motifs.thresholds),
-        "fdr": _numbers(matches.fdr),
+        "filter": list(motifs.names), "sites": column(motifs.sites), "peaks": column(motifs.peaks),
+        "share of peaks": column(motifs.peaks / motifs.n_peaks),
+        "information": column(motifs.information.sum(1)), "first column": column(spans[:, 0] + 1),
+        "informative length": column(motifs.informative_lengths), "consensus": list(motifs.consensus),
+        "greatest activation": column(motifs.references), "threshold": column(motifs.thresholds),
+        "fdr": column(matches.fdr),
         "factor": pl.Series([names.get(name) for name in motifs.names], dtype=pl.String),
     }).with_columns(pl.col("fdr").fill_nan(None))  # fmt: skip
     best = matches.best().rename({"query": "filter"})
@@ -72,8 +72,8 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
     """Sites at each position of the layer (from 0), filters with sites only."""
     index = motifs.positions.nonzero()
     return pl.DataFrame({
-        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": _numbers(index[:, 1]),
-        "sites": _numbers(motifs.positions[motifs.positions > 0]),
+        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": column(index[:, 1]),
+        "sites": column(motifs.positions[motifs.positions > 0]),
     }, schema_overrides={"filter": pl.String})  # fmt: skip
 
 
