@@ -61,3 +61,8 @@ def test_without_permutations_nothing_has_a_name():
     assert found.fdr.isnan().all()
     assert factor_names(found) == {"filter_0": "unsure"}
     assert found.labels() == {"filter_0": "filter 0 (unsure)"}
+
+
+def test_of_a_large_family_four_members_are_told():
+    found = match_motifs(filters(("KLF4", "SP1", "KLF5", "SP4", "KLF14", "SP2")), vertebrates())
+    assert set(factor_names(found).values()) - {"unsure"} == {"KLF/SP (KLF14, KLF5, SP1, SP2, …)"}

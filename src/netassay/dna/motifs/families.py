@@ -17,7 +17,7 @@ from netassay.formats.motifs import Motifs
 FAMILY_P = 1e-3
 """Known motifs are of one family while the geometric mean of Tomtom's p-values between them is below this."""
 
-_ROOTS = 3  # of the names of a family's members, shown before them
+_ROOTS, _MEMBERS = 3, 4  # of a family, shown in its name
 
 
 def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
@@ -79,7 +79,8 @@ def _label(members: list[str]) -> str:
     order = sorted(members, key=str.upper)
     roots = list(dict.fromkeys(_root(name) for name in order))
     more = "/…" if len(roots) > _ROOTS else ""
-    return f"{'/'.join(roots[:_ROOTS])}{more} ({', '.join(order)})"
+    shown = [*order[:_MEMBERS], "…"] if len(order) > _MEMBERS else order
+    return f"{'/'.join(roots[:_ROOTS])}{more} ({', '.join(shown)})"
 
 
 def _root(name: str) -> str:

@@ -254,8 +254,7 @@ def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
     names = named(filters, q)
     if "factor" in filters.columns:
         names |= dict.fromkeys(filters.filter(pl.col("factor") == UNSURE)["filter"], UNSURE)
-    labels = [
-        name.replace("filter_", f"{words.one} ") + (f" ({names[name]})" if name in names else "")
-        for name in filters["filter"]
-    ]
+    # a family's name has brackets of its own
+    told = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
+    labels = [name.replace("filter_", f"{words.one} ") + told.get(name, "") for name in filters["filter"]]
     return pl.Series(labels, dtype=pl.String)
