@@ -40,8 +40,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     pairs = _pair_table(found, subject.cell_types)
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
-        "backgrounds": config.backgrounds, "curves": "no" if found.curves.straight else "yes",
-        "simulated": "yes" if subject.atlas.simulated else "no",
+        "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
     }  # fmt: skip
     return {
         "pairs": pairs,
@@ -82,6 +81,7 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
                 dtype=pl.String,
             ),
             "there": strongest.repeat_interleave(lineages).numpy(),
+            "curve": [not found.curves.straight] * (lineages * len(found.pairs)),
         }
     ).with_columns(pl.col(*numbers, "there").fill_nan(None))
 

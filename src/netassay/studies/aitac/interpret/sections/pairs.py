@@ -36,7 +36,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items.append(_table(pairs))
     curved = (
         "y is taken on the scale of one rising curve for each output, on which most pairs add up"
-        if facts.get("curves") == "yes"
+        if "curve" in pairs.columns and pairs["curve"].any()
         else "too few pairs tell of such a curve here, or none bends, and y is taken as it is"
     )
     text = (
@@ -87,7 +87,9 @@ def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
 
 
 def _table(pairs: pl.DataFrame) -> Table:
-    ranked = pairs.sort("q", pl.col("difference").abs(), descending=[False, True], nulls_last=True)
+    ranked = pairs.drop("curve", strict=False).sort(
+        "q", pl.col("difference").abs(), descending=[False, True], nulls_last=True
+    )
     caption = (
         "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
         "second; alone: the smaller of the two single effects (root mean square). p: two-sided, the greater of that by "
