@@ -15,6 +15,7 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
+from netassay.formats.contigs import known_as
 from netassay.formats.fasta import read_fasta, read_windows
 from netassay.formats.intervals import guess_form, read_intervals
 
@@ -91,18 +92,13 @@ def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSeque
     )
     moved = int(((frame["end"] - frame["start"]) != length).sum())
     notes = Counter({f"of another width, {length} bases about summit or middle taken": moved})
-    contigs = {name: found.lengths[_known_as(name, found.lengths)] for name in set(where["chromosome"])}
+    contigs = {name: found.lengths[known_as(name, found.lengths) or name] for name in set(where["chromosome"])}
     return NewSequences(where, torch.from_numpy(found.codes[kept]), dropped, notes, contigs)
 
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts in words, those of nothing left out."""
     return ", ".join(f"{n:,} {why}" for why, n in counts.items() if n)
-
-
-def _known_as(name: str, lengths: Mapping[str, int]) -> str:
-    other = name[3:] if name.startswith("chr") else f"chr{name}"
-    return name if name in lengths else other
 
 
 def _fitted(codes: np.ndarray, length: int) -> np.ndarray:
