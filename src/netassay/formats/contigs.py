@@ -18,3 +18,8 @@ def other_names(name: str) -> tuple[str, ...]:
 def known_as(name: str, known: Container[str]) -> str | None:
     """The name by which `known` has the contig: its own if it is there, else another; None where it has none."""
     return next((form for form in (name, *other_names(name)) if form in known), None)
+
+
+def canonical(name: str) -> str:
+    """One name for all names of a contig: without "chr", MT for the mitochondrial genome."""
+    return "MT" if name in MITOCHONDRION else name.removeprefix("chr")

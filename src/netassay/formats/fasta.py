@@ -71,8 +71,8 @@ def read_windows(
 
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
     once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by another name of
-    the same (with or without "chr", chrM for MT). Raises DataError for files that are neither, letters that are none of DNA, and an index that
-    does not fit its file; ExtraMissing for 2bit without the extra.
+    the same (with or without "chr", chrM for MT). Raises DataError for files that are neither, letters that are none
+    of DNA, and an index that does not fit its file; ExtraMissing for 2bit without the extra.
     """
     n = len(chromosomes)
     codes = np.full((n, width), UNKNOWN, np.uint8)

@@ -13,6 +13,19 @@ WIDTH = ("length", "width")
 NAMES = ("interval", "region", "regions", "regionname", "peak", "peakid", "peakname", "name", "id", "geneid")
 """Columns that may hold the name of a peak, the likeliest first."""
 
+REGION = re.compile(r"(?P<chromosome>[^\s:]+)[:_-](?P<start>[0-9][0-9,]*)[-_:](?P<end>[0-9][0-9,]*)")
+"""Names that are regions: chr1:200-300, chr1-200-300, chr1_200_300."""
+
+
+def place_of(name: str) -> tuple[str, int, int] | None:
+    """Chromosome and the two numbers of a name that is a region, in whatever form; None for other names."""
+    match = REGION.fullmatch(name.strip())
+    if match is None:
+        return None
+    chromosome, start, end = match.group("chromosome", "start", "end")
+    return chromosome, int(start.replace(",", "")), int(end.replace(",", ""))
+
+
 _DESCRIBING = {
     *CHROMOSOME, *START, *END, *SUMMIT, *WIDTH, *NAMES, "strand", "size", "index", "unnamed0", "level0",
     # MACS, and columns of narrowPeak and BED

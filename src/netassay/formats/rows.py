@@ -9,7 +9,7 @@ from pathlib import Path
 from netassay.formats.text import blocks, read_lines
 
 END_OF_TEXT = "\x1a"
-_SKIPPED = "byte 0x1A at the end"
+_SKIPPED = "byte 0x1A (end of a DOS text)"
 
 
 def read_rows(path: Path, *, skipped: Counter[str] | None = None) -> Iterator[str]:
@@ -33,11 +33,16 @@ def read_rows(path: Path, *, skipped: Counter[str] | None = None) -> Iterator[st
                 yield kept
 
 
-def content(path: Path) -> bytes:
-    """All bytes of a file, plain or gzip, its lines ended by LF, without blank lines and a byte 0x1A at the end."""
+def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
+    """All bytes of a file, plain or gzip, its lines ended by LF, without blank lines at the end.
+
+    A byte 0x1A there is left out and counted in `skipped`.
+    """
     whole = b"".join(blocks(path))
     if b"\r" in whole:
         whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if skipped is not None and whole[-100:].rstrip().endswith(b"\x1a"):
+        skipped[_SKIPPED] += 1
     return whole.rstrip(b"\n \x1a")
 
 

@@ -75,7 +75,9 @@ def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
     numbers = frame.drop(words)
     if left := words[1:]:
         more = ", ..." if len(left) > 8 else ""
-        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = len(left)
+        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = (
+            len(left)
+        )
     if needed and not numbers.width:
         raise DataError(
             f"{path}: has no column of heights: {', '.join(frame.columns[:8])} describe peaks; add a column a cell type"
@@ -224,7 +226,9 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
     words = [names[0], *(name for name in names[1:] if describes_peaks(name))]
     _refuse_numbers([names[0], *(name for name in names[1:] if name not in words)], where)
     words[0] = names[0] = _free_name(names)
-    whole = content(path)
+    skipped: Counter[str] = Counter()
+    whole = content(path, skipped=skipped)
+    notes.update({f"{reason} in {path.name}, skipped": count for reason, count in skipped.items()})
     try:
         frame = _parsed(whole, separator, names, words, head.line)
     except pl.exceptions.PolarsError as error:
@@ -288,7 +292,11 @@ def _separator(where: str, header: str) -> str:
 
 def _refuse_numbers(names: Sequence[str], where: str) -> None:
     """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
-    if names[1:] and all(_is_number(name) for name in names[1:]) and not all(name.isdecimal() for name in names[1:]):
+    if (
+        names[1:]
+        and all(_is_number(name) for name in names[1:])
+        and not all(name.isdecimal() for name in names[1:])
+    ):
         raise DataError(
             f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
             "columns; give the table a header with the cell types"
@@ -336,9 +344,7 @@ def _refuse_names(table: NumberTable) -> None:
         )
 
 
-def _culprit(
-    path: Path, separator: str, names: list[str], words: list[str], header_line: int
-) -> str | None:
+def _culprit(path: Path, separator: str, names: list[str], words: list[str], header_line: int) -> str | None:
     """The first line that is not a name and as many numbers as there are columns, in words."""
     for number, line in enumerate(read_rows(path), 1):
         if number <= header_line or not line.strip():

@@ -95,8 +95,8 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
     """A peak is marked if it has at least `least` bases in common with a region.
 
     Both tables have the columns chromosome, start, end (0-based, end exclusive); chromosomes are found by name, or by
-    another name of the same (with or without "chr", chrM for MT). Peaks whose place is not known are not marked, and counted. Raises DataError if
-    the tables have no chromosome in common.
+    another name of the same (with or without "chr", chrM for MT). Peaks whose place is not known are not marked, and
+    counted. Raises DataError if the tables have no chromosome in common.
     """
     placed = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
     shared = _named_alike(placed["chromosome"], regions)
