@@ -166,7 +166,7 @@ def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file
         (HEAD + ONE.replace("w= 2", "w= 1"), ":10: motif 'm1' has more rows than the 1 that w= tells"),
         (HEAD + ONE.replace("w= 2", "w= 1.5"), ":8: motif 'm1' has w= 1.5; give the number of its rows"),
         (HEAD + ONE.replace("w= 2", "w= 0"), ":9: motif 'm1' has more rows than the 0"),
-        (HEAD.replace("ALPHABET= ACGT\n", LETTERS.replace("END ALPHABET\n", "")) + ONE, "block of the ALPHABET does not end"),
+        (f"MEME version 4\n{LETTERS.partition('END')[0]}{ONE}", "block of the ALPHABET does not end"),
         (HEAD + ONE.split("\n", 1)[1], ":7: a letter-probability matrix that belongs to no motif"),
         (HEAD + "Background letter frequencies\nA 0.5 C 0.5 G 0 T 0\n" + ONE, ":8: background 'A 0.5 C"),
         (HEAD + "Background letter frequencies\n", "background ''"),

@@ -241,7 +241,7 @@ class _Reading:
         self.found[name] = (title, counts, sites)
 
     def _rows(self, name: str, width: int | None) -> list[list[float]]:
-        """Rows of a matrix, as many as `width` says; else up to the next line that is none. Blank lines may part them."""
+        """Rows of a matrix, as many as `width` says, else up to a line that is none; blank lines may part them."""
         rows: list[list[float]] = []
         while True:
             line = self._next()
@@ -268,7 +268,9 @@ class _Reading:
         shares = [self._number(word) for word in words]
         if len(shares) != 4 or min(shares) < 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
             counted = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
-            hint = " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
+            hint = (
+                " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
+            )
             raise self._refuse(
                 f"row {i + 1} of motif {name!r} is {' '.join(words)[:60]!r}; a row is four shares from 0 to 1 that sum "
                 f"to 1, of A, C, G and T{hint}"

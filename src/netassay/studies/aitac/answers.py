@@ -14,11 +14,12 @@ from torch import nn
 
 from netassay.dna.atlas.new_sequences import NewSequences, regions_of, sequences_of
 from netassay.dna.attributions.contributions import Attributions, Method, attribute
-from netassay.dna.attributions.variants import Mismatches, VariantEffects, _alleles, _null
+from netassay.dna.attributions.variants import Mismatches, VariantEffects, alleles_of, chance_effects
 from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
 from netassay.errors import ConfigError, DataError
-from netassay.formats.vcf import read_vcf
+from netassay.formats.bases import UNKNOWN
+from netassay.formats.vcf import LEFT_OUT, read_alleles
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import seeds
 from netassay.runs import Run
@@ -115,10 +116,11 @@ def variant_effects(
     module from one-hot (n, 4, length) to (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs.
     `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
 
-    Left out and counted: variants on contigs that the genome does not have, windows beyond the end of one, alleles
-    longer than half a window, bases that the genome does not know. Where the genome has other bases than REF, the
-    file was called on another assembly: DataError, or with `mismatches` skip they are left out and counted. Also
-    raises DataError for files that cannot be read, and if no variant is left.
+    A window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
+    `left_out` and of the table, with the reason: alleles that are no sequence, variants on contigs that the genome does
+    not have, alleles longer than half a window, bases that the genome does not know. Where the genome has other bases
+    than REF, the file was called on another assembly: DataError, or with `mismatches` skip they are left out. Also
+    raises DataError for files that cannot be read, and for one without any allele. All alleles may be left out.
     """
     if isinstance(model, Run):
         network = predictor(model)
@@ -128,18 +130,35 @@ def variant_effects(
     if length is None or length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()
-    table = read_vcf(Path(vcf), skipped=skipped)
-    alleles = _alleles(table, Path(genome), length, Path(vcf), mismatches, skipped)
+    given = read_alleles(Path(vcf), skipped=skipped)
+    alleles = alleles_of(given, Path(genome), length, Path(vcf), mismatches)
+    skipped.update(alleles.left_out[LEFT_OUT].to_list())
     reference, alternative = (
-        predict(model, codes, both_strands=both_strands) for codes in (alleles.reference, alleles.alternative)
+        _outputs(model, codes, both_strands) for codes in (alleles.reference, alleles.alternative)
     )
     if names and len(names) != reference.shape[1]:
         raise DataError(f"{len(names)} names are given for {reference.shape[1]} outputs; give one an output")
     words = tuple(names) or tuple(f"output {i}" for i in range(reference.shape[1]))
     draws = generator or seeds.generator(0, "variants")
-    chance = _null(model, alleles.variants, Path(genome), length, null, both_strands, draws)
-    dropped = {why: n for why, n in skipped.items() if n}
-    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped)
+    chance = chance_effects(model, alleles.variants, Path(genome), length, null, both_strands, draws)
+    return VariantEffects(
+        alleles.variants,
+        words,
+        reference,
+        alternative,
+        chance,
+        dict(skipped),
+        alleles.left_out,
+        dict(alleles.notes),
+    )
+
+
+def _outputs(model: nn.Module, codes: torch.Tensor, both_strands: bool) -> torch.Tensor:
+    """Predictions; where there is no sequence, of none, but with as many columns as the network has outputs."""
+    if len(codes):
+        return predict(model, codes, both_strands=both_strands)
+    unknown = torch.full((1, codes.shape[1]), UNKNOWN, dtype=torch.uint8)
+    return predict(model, unknown, both_strands=both_strands)[:0]
 
 
 Against = Literal["mean", "nothing"]

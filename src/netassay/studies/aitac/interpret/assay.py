@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -29,7 +29,8 @@ def assay(
 ) -> Result:
     """Makes the chapters that are missing. A chapter that cannot be made leaves its reason, and the next begins.
 
-    A checkpoint is committed after every chapter, whatever `commit_seconds` says.
+    A checkpoint is committed after every chapter that was made, whatever `commit_seconds` says. Raises DataError where
+    none of the chapters asked for could be made; when the run is resumed, those after the last one made begin again.
     """
     names = chosen(config.only)
     files = files_digest(config)
@@ -66,8 +67,23 @@ def assay(
         values: dict[Metric, float] = {("rows", name): float(sum(frame.height for frame in made.values()))}
         recorder.record(step, values)
         watch(step, values)
-        recorder.commit(Checkpoint(step + 1, {}, {"weights": digest, "files": files}))
+        if NOTE not in made:
+            recorder.commit(Checkpoint(step + 1, {}, {"weights": digest, "files": files}))
+    _refuse_nothing(run, config, names)
+    if done < len(names):
+        recorder.commit(Checkpoint(len(names), {}, {"weights": digest, "files": files}))
     return Result(Outcome.FINISHED, len(names))
+
+
+def _refuse_nothing(run: Run, config: InterpretConfig, names: Sequence[str]) -> None:
+    """DataError, with the reasons, if every chapter that was asked for left one in place of its tables."""
+    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names if name in asked}
+    if all(reason is not None for reason in reasons.values()):
+        told = "; ".join(
+            f"{name}: {frame['text'][0]}" for name, frame in reasons.items() if frame is not None
+        )
+        raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:
