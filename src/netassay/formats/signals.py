@@ -106,7 +106,9 @@ def _over(
             for place in odd.tolist():
                 row = places[place]
                 found[place] = _without_nan(
-                    np.asarray(opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row])))
+                    np.asarray(
+                        opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None)
+                    )
                 )
         except Exception as error:  # of the library's own kinds
             raise DataError(f"{path}: is damaged ({error})") from error
