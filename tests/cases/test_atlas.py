@@ -143,7 +143,7 @@ def test_18_names_that_are_no_names():
 def test_19_sequences_and_labels_are_told_what_is_missing():
     folder = CASES / "19-fasta-and-labels"
     with pytest.raises(
-        DataError, match="is FASTA, .* not built of these yet; give the regions .* labels as a table"
+        DataError, match=r"is FASTA, .* not built of these yet; give the regions .* labels as a table"
     ):
         built("19-fasta-and-labels/seqs.fa", folder / "labels.txt")
 

@@ -232,7 +232,12 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
     try:
         frame = _parsed(whole, separator, names, words, head.line)
     except pl.exceptions.PolarsError as error:
-        texts = _parsed(whole, separator, names, names, head.line, ragged=True)
+        if found := _culprit(path, separator, names, names, head.line):
+            raise DataError(found) from error
+        try:
+            texts = _parsed(whole, separator, names, names, head.line)
+        except pl.exceptions.PolarsError as again:
+            raise DataError(f"{where}: the table cannot be read: {_first_line(again)}") from again
         words += [name for name in names if name not in words and _in_words(texts[name])]
         if found := _culprit(path, separator, names, words, head.line):
             raise DataError(found) from error
@@ -261,8 +266,6 @@ def _parsed(
     names: Sequence[str],
     words: Sequence[str],
     header_line: int,
-    *,
-    ragged: bool = False,
 ) -> pl.DataFrame:
     return pl.read_csv(
         BytesIO(whole),
@@ -271,7 +274,6 @@ def _parsed(
         skip_lines=header_line,
         schema={name: pl.String if name in words else pl.Float32 for name in names},
         null_values=sorted(MISSING - {""}),
-        truncate_ragged_lines=ragged,
     )
 
 

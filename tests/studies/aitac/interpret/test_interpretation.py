@@ -185,16 +185,17 @@ def test_an_interpretation_without_any_chapter_has_failed_and_is_made_when_its_r
     module = sys.modules[f"{chapters.__name__}.first"]
     monkeypatch.setattr(module, "tables", first)
     words = {"only": "first,broken", "chip_word": 9, "threads": 1}
-    for again in (lambda: interpret(trained[0], **words), lambda: resume(folder, threads=1)):
-        with pytest.raises(RunFailed, match="no chapter could be made .first: the extra.*; broken: no peak"):
-            again()
-        run = next(r for r in Store(trained[0].folder.parent).runs() if r.config.get("chip_word") == 9)
-        folder = run.folder
-        assert run.state is State.FAILED
-        assert "the extra is not installed" in run.message
+    says = r"no chapter could be made .first: the extra.*; broken: no peak"
+    with pytest.raises(RunFailed, match=says):
+        interpret(trained[0], **words)
+    run = next(run for run in Store(trained[0].folder.parent).runs() if run.config.get("chip_word") == 9)
+    with pytest.raises(RunFailed, match=says):
+        resume(run.folder, threads=1)
+    assert run.state is State.FAILED
+    assert "the extra is not installed" in run.message
     assert made == ["first", "broken"] * 2
     reasons.clear()
-    done = resume(folder, threads=1)
+    done = resume(run.folder, threads=1)
     assert done.state is State.FINISHED
     assert summarise(done)["chapters"] == {"first": {"heights": 1}, "broken": "no peak is <b>good</b> enough"}
     assert done.verify() == []
@@ -204,7 +205,7 @@ def test_what_was_made_for_a_chapter_that_fails_is_kept(trained, made, monkeypat
     monkeypatch.setattr(choices, "CHAPTERS", {"first": (), "broken": ("first",)})
     words = {"only": "broken", "chip_word": 8, "threads": 1}
     for _ in range(2):
-        with pytest.raises(RunFailed, match="no chapter could be made .broken: no peak"):
+        with pytest.raises(RunFailed, match=r"no chapter could be made .broken: no peak"):
             interpret(trained[0], **words)
     assert made == ["first", "broken", "broken"]
 
