@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, decode, encode
 from netassay.formats.contigs import known_as
 from netassay.formats.fasta import Windows, read_windows
-from netassay.formats.vcf import LEFT_OUT, SCHEMA
+from netassay.formats.vcf import LEFT_OUT, SCHEMA, read_alleles
+from netassay.numerics import seeds
 
 Mismatches = Literal["refuse", "skip"]
 NEAR = 500
@@ -101,9 +103,66 @@ class Alleles:
     notes: Counter[str]
 
 
-def alleles_of(
-    variants: pl.DataFrame, genome: Path, length: int, vcf: Path, mismatches: Mismatches
-) -> Alleles:
+def variant_effects(
+    model: nn.Module | Network,
+    vcf: Path | str,
+    genome: Path | str,
+    *,
+    length: int | None = None,
+    names: Sequence[str] | None = None,
+    both_strands: bool | None = None,
+    mismatches: Mismatches = "refuse",
+    null: int = 1000,
+    generator: torch.Generator | None = None,
+) -> VariantEffects:
+    """Effects of the variants of a VCF file (see `read_vcf`) on every output, by the sequences of a genome (FASTA).
+
+    The first base of REF stands in the middle (place length // 2) of the window. The window of the alternative allele
+    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
+    Outputs are the mean over both strands, unless told otherwise. `model` is any module from one-hot (n, 4, length) to
+    (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs, or a `Network`, which is asked as it
+    says. `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
+
+    A window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
+    `left_out` and of the table, with the reason: alleles that are no sequence, variants on contigs that the genome does
+    not have, alleles longer than half a window, bases that the genome does not know. Where the genome has other bases
+    than REF, the file was called on another assembly: DataError, or with `mismatches` skip they are left out. Also
+    raises DataError for files that cannot be read, and for one without any allele. All alleles may be left out.
+    """
+    if both_strands is None and not isinstance(model, Network):
+        both_strands = True
+    network = Network.of(model, both_strands=both_strands, names=names, length=length)
+    if network.length is None or network.length < 1:
+        raise DataError("give length=, the number of bases that the network takes")
+    skipped: Counter[str] = Counter()
+    given = read_alleles(Path(vcf), skipped=skipped)
+    alleles = _alleles(given, Path(genome), network.length, Path(vcf), mismatches)
+    skipped.update(alleles.left_out[LEFT_OUT].to_list())
+    reference, alternative = (_outputs(network, codes) for codes in (alleles.reference, alleles.alternative))
+    words = network.words(reference.shape[1])
+    draws = generator or seeds.generator(0, "variants")
+    chance = _null(network, alleles.variants, Path(genome), network.length, null, draws)
+    return VariantEffects(
+        alleles.variants,
+        words,
+        reference,
+        alternative,
+        chance,
+        dict(skipped),
+        alleles.left_out,
+        dict(alleles.notes),
+    )
+
+
+def _outputs(network: Network, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "n outputs"]:
+    """Predictions; where there is no sequence, of none, but with as many columns as the network has outputs."""
+    if len(codes):
+        return predict(network, codes)
+    unknown = torch.full((1, codes.shape[1]), UNKNOWN, dtype=torch.uint8)
+    return predict(network, unknown)[:0]
+
+
+def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, mismatches: Mismatches) -> Alleles:
     """Both sequences of every allele that `read_alleles` gives, its first base at place length // 2.
 
     Windows over the end of their contig are filled with unknown bases, and counted in `notes`. Raises DataError where
@@ -188,13 +247,12 @@ def _disagreement(ref: str, found: UInt8[np.ndarray, " bases"]) -> str | None:
     return None if known.all() else "bases of REF that are not known"
 
 
-def chance_effects(
-    model: nn.Module,
+def _null(
+    network: Network,
     variants: pl.DataFrame,
     genome: Path,
     length: int,
     count: int,
-    both_strands: bool,
     draws: torch.Generator,
 ) -> Float[Tensor, " m"]:
     """Largest effects of random changes of known bases, each in the middle of its window, near random variants."""
@@ -212,7 +270,5 @@ def chance_effects(
     after[:, length // 2] = (middle[kept] + step[kept]) % 4
     if not len(before):
         return torch.empty(0)
-    outputs = [
-        predict(model, torch.from_numpy(codes), both_strands=both_strands) for codes in (before, after)
-    ]
+    outputs = [predict(network, torch.from_numpy(codes)) for codes in (before, after)]
     return (outputs[1] - outputs[0]).abs().amax(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +14,10 @@ from netassay.runs import Run, RunWriter, Store
 from netassay.studies.aitac.interpret.chapters import chapter
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, _keys, chapter_tables
+from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.training import Checkpoint, Metric, Outcome, Result
+from netassay.training import Checkpoint, Metric, Result, stages
 
 
 def assay(
@@ -29,8 +29,8 @@ def assay(
 ) -> Result:
     """Makes the chapters that are missing. A chapter that cannot be made leaves its reason, and the next begins.
 
-    A checkpoint is committed after every chapter that was made, whatever `commit_seconds` says. Raises DataError where
-    none of the chapters asked for could be made; when the run is resumed, those after the last one made begin again.
+    A checkpoint is committed after every chapter, whatever `commit_seconds` says, as soon as one that was asked for was
+    made. Raises DataError where none of them could be made; a run that is resumed begins again with these.
     """
     names = chosen(config.only)
     files = files_digest(config)
@@ -51,39 +51,41 @@ def assay(
         )
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
+    facts = {"weights": digest, "files": files}
     if latest is None:
         by = subject.trained_by
         recorder.write_table(SUBJECT, pl.DataFrame({"key": ["atlas", "null"], "value": [by.atlas, by.null]}))
-        recorder.commit(Checkpoint(0, {}, {"weights": digest, "files": files}))
-    for step, name in enumerate(names[done:], start=done):
-        if recorder.stop_requested():
-            return Result(Outcome.INTERRUPTED, step, f"stopped before chapter {name}")
-        for stale in _keys(run, name):  # of an earlier beginning, whose tables may have been others
+        recorder.commit(Checkpoint(0, {}, facts))
+
+    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
+
+    def settled() -> bool:
+        """Whether the newest chapter was made, or any that was asked for."""
+        return (
+            not reasons
+            or [*reasons.values()][-1] is None
+            or any(reasons.get(name, 0) is None for name in asked)
+        )
+
+    def make(step: int) -> dict[Metric, float]:
+        name = names[step]
+        for stale in table_names(run, name):  # of an earlier beginning, whose tables may have been others
             recorder.remove_table(stale)
         made = _made(name, subject, config)
         for table, frame in made.items():
             recorder.write_table(f"{name}_{table}", frame)
         _remember(subject, name, made)
-        values: dict[Metric, float] = {("rows", name): float(sum(frame.height for frame in made.values()))}
-        recorder.record(step, values)
-        watch(step, values)
-        if NOTE not in made:
-            recorder.commit(Checkpoint(step + 1, {}, {"weights": digest, "files": files}))
-    _refuse_nothing(run, config, names)
-    if done < len(names):
-        recorder.commit(Checkpoint(len(names), {}, {"weights": digest, "files": files}))
-    return Result(Outcome.FINISHED, len(names))
+        reasons[name] = made.get(NOTE)
+        if step + 1 == len(names) and not any(reasons[name] is None for name in asked):
+            told = "; ".join(
+                f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None
+            )
+            raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
+        return {("rows", name): float(sum(frame.height for frame in made.values()))}
 
-
-def _refuse_nothing(run: Run, config: InterpretConfig, names: Sequence[str]) -> None:
-    """DataError, with the reasons, if every chapter that was asked for left one in place of its tables."""
-    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
-    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names if name in asked}
-    if all(reason is not None for reason in reasons.values()):
-        told = "; ".join(
-            f"{name}: {frame['text'][0]}" for name, frame in reasons.items() if frame is not None
-        )
-        raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
+    titles = [f"chapter {name}" for name in names]
+    return stages(recorder, make, facts=lambda: facts, names=titles, settled=settled, watch=watch)
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:
