@@ -336,3 +336,12 @@ def test_rows_that_look_like_cells(toy, names):
     held.obs_names = [names.replace("A", "C", i) for i in range(3)]
     assert any("look like single cells" in reason for reason in build(toy, held, None).notes)
     assert not any("single cells" in reason for reason in build(toy, annotated(toy), None).notes)
+
+
+def test_a_shift_that_does_not_fit_all_rows_is_told_and_not_made(toy):
+    rows = [(f"{c}:{s + (i < 30)}-{e}", toy.heights[n]) for i, (n, c, s, e) in enumerate(toy.peaks)]
+    write_heights(toy.path("h.csv"), rows)
+    with pytest.raises(
+        DataError, match=r"only 10 of its 40 names .* 30 would match if their places count from 1"
+    ):
+        build(toy, heights="h.csv")

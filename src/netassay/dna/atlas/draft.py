@@ -95,11 +95,8 @@ def refuse_odd_heights(draft: Draft, where: Callable[[int], str]) -> None:
         )
 
 
-ROWS_AT_ONCE = 16_384
-
-
 def as_array(heights: Any) -> np.ndarray:
-    """Heights as an array of float32, a sparse matrix a block of rows at a time.
+    """Heights as an array of float32, a sparse matrix without any other copy that is dense.
 
     Raises DataError where the array would not fit in the memory that is free.
     """
@@ -111,10 +108,7 @@ def as_array(heights: Any) -> np.ndarray:
             f"{heights.shape[0]:,} peaks x {heights.shape[1]:,} cell types are {needed / 2**30:.1f} GiB as an atlas, "
             f"and {free / 2**30:.1f} GiB of memory are free; sum single cells by cell type first, or take fewer peaks"
         )
-    dense = np.empty(heights.shape, np.float32)
-    for begin in range(0, len(dense), ROWS_AT_ONCE):
-        dense[begin : begin + ROWS_AT_ONCE] = heights[begin : begin + ROWS_AT_ONCE].toarray()
-    return dense
+    return np.asarray(heights.astype(np.float32).toarray(order="C"))
 
 
 def _finite(heights: Any) -> np.ndarray:
