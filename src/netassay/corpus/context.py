@@ -16,7 +16,6 @@ from netassay.corpus.telescope import require_telescoped
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 
-
 LONGEST = 1 << 40
 """More tokens than any document has; a longer length or window is a slip of the pen."""
 
@@ -59,7 +58,8 @@ class Contexts:
         """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
         if self.held is None:
             raise DataError(
-                "these contexts were counted on disk and their documents are not held; take a part of the corpus that "
+                "these contexts were counted on disk and their documents are not held; take a part of the corpus "
+                "that "
                 "fits into memory, or give more memory"
             )
         return self.held

@@ -53,8 +53,9 @@ def contexts_within(
 
     A corpus that needs more is written to a temporary folder in `folder` (the system's by default), 4 or 8 bytes a
     token used, and counted part by part; the result then holds the numbers without the documents. Parts, as of
-    `read_in_parts`, are best small; those of several readers come together in one vocabulary. Raises ConfigError for a memory below 64 MiB and where a `window` would need
-    more than there is, DataError where a single document does, StoreError where the disk is full.
+    `read_in_parts`, are best small; those of several readers come together in one vocabulary. Raises ConfigError for a
+    memory below 64 MiB and where a `window` would need more than there is, DataError where a single document does,
+    StoreError where the disk is full.
     """
     require_sizes(length, exact_length, window)
     if memory < LEAST_ROOM:

@@ -118,7 +118,8 @@ def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) 
 
     "a.b" is the field b of a column a of structs, unless there is a column "a.b". Of Arrow both forms are read, a
     file and a stream, the latter into memory whole. Nulls and texts of nothing but white space are left out and
-    counted in `skipped`. Raises DataError for a file that is none of these, a missing column, or one that holds no text.
+    counted in `skipped`. Raises DataError for a file that is none of these, a missing column, or one that holds no
+    text.
     """
     import polars as pl
 
@@ -169,7 +170,8 @@ def read_token_column(
                 row = first + int(np.flatnonzero(kept.to_numpy())[document])
                 number = "" if flat[place] is None else f" ({flat[place]})"
                 raise DataError(
-                    f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} (from 0), "
+                    f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
+                    "(from 0), "
                     "which is no token; take padding and ignored places (-100) out of the lists"
                 )
         yield Documents(flat.to_numpy(), offsets)
@@ -201,7 +203,8 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
     if column in kinds:
         return frame, kinds[column]
     name, *path_in = column.split(".")
-    expression, kind = pl.col(name), kinds.get(name)
+    expression: Any = pl.col(name)
+    kind: Any = kinds.get(name)
     for step in path_in:
         fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
         expression, kind = expression.struct.field(step), fields.get(step)
@@ -259,7 +262,8 @@ def _row(rows: Any, path: Path) -> list[str] | None:
         return next(rows, None)
     except csv.Error as error:
         raise DataError(
-            f"{path}:{rows.line_num}: is no row of the table ({error}); a field with a double quote is put into double "
+            f"{path}:{rows.line_num}: is no row of the table ({error}); a field with a double quote is put into "
+            "double "
             "quotes, and the quote in it doubled"
         ) from error
     finally:

@@ -94,8 +94,8 @@ def read_corpus(
     `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather` are read by column, a document a row,
     text or (in the last three) a list of token ids; `.npy`, and anything with a `dtype`, are token ids as `TokenFile`
     has them. Everything else is text. The word "topics" (a text, not a Path) is the help topics of Python itself.
-    The other keys are those of `Reading`. Words are numbered in the order they come up in all files, or, with `words`, by
-    their place in that list (of a saved model, say). `limit` reads no more than the first tokens of each document.
+    The other keys are those of `Reading`. Words are numbered in the order they come up in all files, or, with `words`,
+    by their place in that list (of a saved model, say). `limit` reads no more than the first tokens of each document.
 
     Raises DataError for files that are not what they should be, keys that do not apply to them, words that are not in
     the list, and for a corpus without a document.
@@ -164,7 +164,8 @@ def read_in_parts(
 
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
-    """The files of a corpus that are one document each, since nothing in them ends one: token ids without an `end`."""
+    """The files of a corpus that are one document each, since nothing in them ends one: token ids without an "
+    "`end`."""
     return [
         Path(file.path)
         for file in _files(source, reading, Counter())
@@ -205,16 +206,17 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
             file = _File(path, "text", False)
         else:
             form = form_of(Path(path), form=reading.form, dtype=reading.dtype)
-            ids = form in ("npy", "raw")
-            if form in ("parquet", "arrow"):
-                ids = holds_token_ids(Path(path), reading.column or "text")
-            file = _File(path, form, ids)
+            columns = form in ("parquet", "arrow")
+            listed = columns and holds_token_ids(Path(path), reading.column or "text")
+            file = _File(path, form, listed or form in ("npy", "raw"))
         _require_applying(file, reading)
         files.append(file)
     if {file.ids for file in files} == {True, False}:
-        text, ids = (next(file.path for file in files if file.ids == kind) for kind in (False, True))
+        text = next(file.path for file in files if not file.ids)
+        ids = next(file.path for file in files if file.ids)
         raise DataError(
-            f"{text} holds text and {ids} token ids; the files of a corpus have one vocabulary, so give text alone or ids "
+            f"{text} holds text and {ids} token ids; the files of a corpus have one vocabulary, so give text alone "
+            "or ids "
             "alone"
         )
     return files
@@ -255,7 +257,8 @@ def _require_applying(file: _File, reading: Reading) -> None:
     if wrong:
         ids = " of token ids" if file.ids and columns else ""
         raise DataError(
-            f"{file.path}: is read as {_FORMS[file.form]}{ids}, to which these do not apply: {', '.join(wrong)}; leave "
+            f"{file.path}: is read as {_FORMS[file.form]}{ids}, to which these do not apply: {', '.join(wrong)}; "
+            "leave "
             "them out"
         )
 

@@ -131,7 +131,8 @@ class Documents:
             or not (vocabulary.closed or isinstance(own, Words))
         ):
             raise DataError(
-                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary, so "
+                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one "
+                "vocabulary, so "
                 "read all of it with one tokenizer, or take all of it as token ids"
             )
         distinct, where = np.unique(self.tokens, return_inverse=True)
@@ -142,7 +143,8 @@ class Documents:
             number = int(np.searchsorted(self.offsets, place, "right")) - 1
             raise DataError(
                 f"document {number} (from 0, of those read together) holds {own.word(missing)!r:.60} as token "
-                f"{place - self.offsets[number]}, which is none of the {len(vocabulary):,} words given; give a corpus of "
+                f"{place - self.offsets[number]}, which is none of the {len(vocabulary):,} words given; give a "
+                "corpus of "
                 "these words, cut to the length that they were taken from"
             )
         return Documents(np.array(numbers, np.int64)[where], self.offsets, vocabulary)

@@ -79,7 +79,8 @@ def _of_folder(folder: Path, skipped: Counter[str]) -> list[Path]:
 
 
 def _matching(pattern: str) -> list[Path]:
-    files = sorted(path for name in glob.glob(pattern, recursive=True) if (path := Path(name)).is_file())
+    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no pattern from the root)
+    files = sorted(path for path in map(Path, names) if path.is_file())
     if not files:
         raise DataError(f"{pattern}: no file matches this pattern; quote it as it stands, or name the files")
     return files

@@ -7,7 +7,7 @@ import gzip
 import lzma
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -150,11 +150,13 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
     try:
         # lines end at line feeds here too, and at nothing else
         with TextIOWrapper(stream, "utf-16", newline="\n") as text:
-            for number, line in enumerate(text, 1):
+            for line in text:
+                number += 1
                 yield line.encode()
     except UnicodeError as error:
         raise DataError(
-            f"{path}:{number + 1}: is UTF-16 by its first bytes, and what follows is not ({error}); convert the file to "
+            f"{path}:{number + 1}: is UTF-16 by its first bytes, and what follows is not ({error}); convert the "
+            "file to "
             "UTF-8"
         ) from error
 
@@ -174,7 +176,8 @@ def _zstandard_lines(path: Path) -> Iterator[str]:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path}: after line {lines} the Zstandard stream is damaged, or what it holds is no UTF-8 "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); unpack it with zstd -d to see which"
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); unpack it with zstd -d to "
+            "see which"
         ) from error
 
 
@@ -210,7 +213,8 @@ def unpacked(path: Path) -> Iterator[Any]:
     begin = kind.begin if kind else b""
     if begin == ZSTANDARD:
         raise DataError(f"{path}: is Zstandard by its first bytes; unpack it: zstd -d FILE")
-    opener = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}.get(begin)
+    openers: dict[bytes, Callable[[Path], Any]] = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
+    opener = openers.get(begin)
     try:
         with path.open("rb") if opener is None else opener(path) as stream:
             yield stream

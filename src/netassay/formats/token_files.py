@@ -81,26 +81,32 @@ class TokenFile:
             every_second = every_second and not some.reshape(-1)[1::2].any()
         if self.dtype is not None and most >= MOST_IDS:
             raise DataError(
-                f"{self.path}: as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); "
-                "state the dtype that it was written with, such as uint16 (or, for ids that large, save them as .npy), and "
+                f"{self.path}: as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has "
+                f"({MOST_IDS:,}); "
+                "state the dtype that it was written with, such as uint16 (or, for ids that large, save them as "
+                ".npy), and "
                 "skip its header if it has one"
             )
         if self.dtype is not None and fewest >= 1 << 16 and array.size >= 4:
             raise DataError(
-                f"{self.path}: as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each are "
-                "read as one; state the dtype that it was written with, such as uint16 (or save the ids as .npy, which "
+                f"{self.path}: as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each "
+                "are "
+                "read as one; state the dtype that it was written with, such as uint16 (or save the ids as .npy, "
+                "which "
                 "states it by itself)"
             )
         if every_second and most:
             wide = np.dtype(self.dtype).itemsize * 16
             raise DataError(
-                f"{self.path}: as {self.dtype} every second id is 0, as where ids take twice the bytes; state the dtype "
+                f"{self.path}: as {self.dtype} every second id is 0, as where ids take twice the bytes; state the "
+                "dtype "
                 f"that it was written with, such as uint{wide} (or save the ids as .npy, which states it by itself)"
             )
         if self.end is not None and not ends and array.size:
             raise DataError(
                 f"{self.path}: the end token {self.end} does not occur among its {array.size:,} ids (the largest is "
-                f"{most:,}), so that all would be one document; give the id that closes its documents, and the dtype that "
+                f"{most:,}), so that all would be one document; give the id that closes its documents, and the "
+                "dtype that "
                 "it was written with"
             )
 
@@ -119,7 +125,8 @@ class TokenFile:
         else:
             advice = "cut rows where padding begins, or write lists of unequal length to Parquet"
         raise DataError(
-            f"{self.path}: holds {value} at {where} (from 0); token ids are not negative, and -100 marks places that a "
+            f"{self.path}: holds {value} at {where} (from 0); token ids are not negative, and -100 marks places "
+            "that a "
             f"loss ignores: {advice}"
         )
 
@@ -136,7 +143,8 @@ class TokenFile:
             raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
         except (ValueError, EOFError, TokenError) as error:
             raise DataError(
-                f"{self.path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a dtype "
+                f"{self.path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
+                "dtype "
                 "for raw integers"
             ) from error
 
@@ -156,7 +164,8 @@ class TokenFile:
             if size % kind.itemsize:
                 after = f" after the {self.skip} that are skipped" if self.skip else ""
                 raise DataError(
-                    f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes each); "
+                    f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes "
+                    "each); "
                     "state the dtype that it was written with, and skip its header if it has one"
                 )
             return np.memmap(self.path, dtype=kind, mode="r", offset=self.skip) if size else np.empty(0, kind)
