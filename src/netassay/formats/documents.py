@@ -115,10 +115,11 @@ class Documents:
         words = Words(self.vocabulary.word(token) for token in order.tolist())
         return Documents(numbers[self.tokens], self.offsets, words)
 
-    def named_by(self, vocabulary: Vocabulary | None) -> Documents:
+    def named_by(self, vocabulary: Vocabulary | None, *, where: str = "", before: int = 0) -> Documents:
         """The same documents with tokens numbered by another vocabulary.
 
-        Raises DataError where the two have nothing in common, and for a word that a closed vocabulary does not have.
+        `where` (a file, say) and how many documents stand `before` these are named in errors. Raises DataError where
+        the two have nothing in common, and for a word that a closed vocabulary does not have.
         """
         own = self.vocabulary
         if own is vocabulary:
@@ -131,23 +132,21 @@ class Documents:
             or not (vocabulary.closed or isinstance(own, Words))
         ):
             raise DataError(
-                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one "
-                "vocabulary, so "
-                "read all of it with one tokenizer, or take all of it as token ids"
+                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: read "
+                "all of it with one tokenizer, or take all of it as token ids"
             )
-        distinct, where = np.unique(self.tokens, return_inverse=True)
+        distinct, places = np.unique(self.tokens, return_inverse=True)
         numbers = [vocabulary.number(own.word(token)) for token in distinct.tolist()]
         if None in numbers:
             missing = int(distinct[numbers.index(None)])
             place = int((self.tokens == missing).argmax())
             number = int(np.searchsorted(self.offsets, place, "right")) - 1
             raise DataError(
-                f"document {number} (from 0, of those read together) holds {own.word(missing)!r:.60} as token "
-                f"{place - self.offsets[number]}, which is none of the {len(vocabulary):,} words given; give a "
-                "corpus of "
-                "these words, cut to the length that they were taken from"
+                f"{where}{': ' if where else ''}document {before + number + 1} (from 1) holds "
+                f"{own.word(missing)!r:.60} as token {place - self.offsets[number] + 1}, which is none of the "
+                f"{len(vocabulary):,} words given; give a corpus of these words, cut to the length that they were taken from"
             )
-        return Documents(np.array(numbers, np.int64)[where], self.offsets, vocabulary)
+        return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
 
     def beginnings(self, length: int) -> Documents:
         """Every document's first `length` tokens, numbered as they are."""

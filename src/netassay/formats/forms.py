@@ -22,6 +22,9 @@ from netassay.formats.text import content_head
 
 Form = Literal["text", "jsonl", "json", "csv", "parquet", "arrow", "npy", "raw"]
 
+IdType = Literal["uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64"]
+"""Kinds of little-endian integers that a raw file of token ids may hold."""
+
 _BY_ENDING: dict[str, Form] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",

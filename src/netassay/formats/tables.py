@@ -200,7 +200,13 @@ def _is_number(word: str) -> bool:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    try:
+        return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise DataError(
+            f"the line {line[:40]!r}... is no row of a table ({error}); part its fields with commas, semicolons or tabs, "
+            "and close each double quote"
+        ) from error
 
 
 def _free_name(names: Sequence[str]) -> str:

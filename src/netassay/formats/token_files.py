@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from netassay.errors import DataError
 from netassay.formats.documents import Documents, rows_of
+from netassay.formats.forms import IdType
 from netassay.formats.signatures import NPY, first_bytes, reads_as_text, refuse_unreadable, signature_of
-
-IdType = Literal["uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64"]
-"""Kinds of little-endian integers that a raw file of token ids may hold."""
 
 MOST_IDS = 1 << 20
 """The largest vocabularies in use have some 900,000 tokens; larger raw numbers are ids of another kind, misread."""
@@ -68,7 +66,7 @@ class TokenFile:
         """
         array = self.array()
         rows = max(1, LOOKED_AT_ONCE // max(int(np.prod(array.shape[1:])), 1))
-        ends, most, fewest = False, 0, MOST_IDS
+        ends, most, fewest = False, 0, 2**64
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
             some = self.read(slice(first, first + rows + rows % 2))
@@ -79,36 +77,44 @@ class TokenFile:
             most, fewest = max(most, int(some.max())), min(fewest, int(some.min()))
             ends = ends or (self.end is not None and bool((some == self.end).any()))
             every_second = every_second and not some.reshape(-1)[1::2].any()
-        if self.dtype is not None and most >= MOST_IDS:
-            raise DataError(
-                f"{self.path}: as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has "
-                f"({MOST_IDS:,}); "
-                "state the dtype that it was written with, such as uint16 (or, for ids that large, save them as "
-                ".npy), and "
-                "skip its header if it has one"
+        misread = self._misread(fewest, most, every_second) if array.size >= 4 or most >= MOST_IDS else ""
+        if self.end is not None and not ends and array.size:
+            advice = (
+                misread or "give the id that closes its documents, and the dtype that it was written with"
             )
-        if self.dtype is not None and fewest >= 1 << 16 and array.size >= 4:
             raise DataError(
-                f"{self.path}: as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each "
-                "are "
-                "read as one; state the dtype that it was written with, such as uint16 (or save the ids as .npy, "
-                "which "
-                "states it by itself)"
+                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to "
+                f"{most:,}) is "
+                f"{self.end}, so that all would be one document; {advice}"
+            )
+        if misread:
+            raise DataError(f"{self.path}: {misread}")
+
+    def _misread(self, fewest: int, most: int, every_second: bool) -> str:
+        """What tells that raw ids were written with another dtype, and what to do; nothing where nothing does."""
+        if self.dtype is None:
+            return ""
+        other = "state the dtype that it was written with"
+        npy = "(or save the ids as .npy, which states it by itself)"
+        if most >= MOST_IDS:
+            return (
+                f"as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); "
+                f"{other}, such "
+                f"as uint16 {npy}, and skip its header if it has one"
+            )
+        if fewest >= 1 << 16:
+            return (
+                f"as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each are read as "
+                "one; "
+                f"{other}, such as uint16 {npy}"
             )
         if every_second and most:
             wide = np.dtype(self.dtype).itemsize * 16
-            raise DataError(
-                f"{self.path}: as {self.dtype} every second id is 0, as where ids take twice the bytes; state the "
-                "dtype "
-                f"that it was written with, such as uint{wide} (or save the ids as .npy, which states it by itself)"
+            return (
+                f"as {self.dtype} every second id is 0, as where ids take twice the bytes; {other}, such as "
+                f"uint{wide} {npy}"
             )
-        if self.end is not None and not ends and array.size:
-            raise DataError(
-                f"{self.path}: the end token {self.end} does not occur among its {array.size:,} ids (the largest is "
-                f"{most:,}), so that all would be one document; give the id that closes its documents, and the "
-                "dtype that "
-                "it was written with"
-            )
+        return ""
 
     def read(self, rows: slice) -> np.ndarray:
         """Some of the array, loaded."""
