@@ -40,7 +40,8 @@ class Construction:
     `model` holds float64 weights; `float64` and `float32` are measured by its own forward pass in either arithmetic.
     `bound` is the entropy of what was wanted, in nats. `token_ids` (zeta,): what the corpus calls the model's
     tokens 0..zeta - 1; `words` (zeta,): what they stand for, where the corpus was read from text. `smoothing` mixed the
-    wanted distributions with the uniform one so that they lie inside the simplex, which alone costs `smoothing_gap` nats.
+    wanted distributions with the uniform one so that they lie inside the simplex, which alone costs `smoothing_gap`
+    nats.
 
     By a solve: `rank` of the hidden features of the contexts, their `condition` and the largest `residual` of a logit
     (see `output_layer.Solved`). By a ladder: `spacing` of the nearest two contexts, over the width of all. By a fit:

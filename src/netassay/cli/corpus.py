@@ -112,8 +112,7 @@ class Reading:
         if window is None and (lone := corpus.lone_documents(source, corpus.Reading(**keys))):
             raise DataError(
                 f"{lone[0]}: nothing ends a document in it, and a single document of token ids leaves nothing "
-                "uncertain "
-                "(0 nats); give --end, the id that closes its documents, or count its --window"
+                "uncertain (0 nats); give --end, the id that closes its documents, or count its --window"
             )
         room = _room(self.memory)
         skipped: Counter[str] = Counter()

@@ -59,8 +59,7 @@ class Contexts:
         if self.held is None:
             raise DataError(
                 "these contexts were counted on disk and their documents are not held; take a part of the corpus "
-                "that "
-                "fits into memory, or give more memory"
+                "that fits into memory, or give more memory"
             )
         return self.held
 

@@ -171,8 +171,7 @@ def read_token_column(
                 number = "" if flat[place] is None else f" ({flat[place]})"
                 raise DataError(
                     f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
-                    "(from 0), "
-                    "which is no token; take padding and ignored places (-100) out of the lists"
+                    "(from 0), which is no token; take padding and ignored places (-100) out of the lists"
                 )
         yield Documents(flat.to_numpy(), offsets)
     skipped += Counter()
@@ -263,8 +262,7 @@ def _row(rows: Any, path: Path) -> list[str] | None:
     except csv.Error as error:
         raise DataError(
             f"{path}:{rows.line_num}: is no row of the table ({error}); a field with a double quote is put into "
-            "double "
-            "quotes, and the quote in it doubled"
+            "double quotes, and the quote in it doubled"
         ) from error
     finally:
         csv.field_size_limit(before)

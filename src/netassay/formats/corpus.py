@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from netassay.errors import DataError
 from netassay.formats.columns import (
@@ -148,24 +149,16 @@ def read_in_parts(
     files = _files(source, reading, skipped)
     # a tokenizer is made once for all files, as it numbers their words
     encodes = encoder(tokenizer) if any(not file.ids for file in files) else None
-    parts = (
-        part
-        for file in files
-        for part in _parts(
-            file, reading, encodes, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once
-        )
-    )
-    if words is None:
-        return parts
-    if encodes is None:
+    if words is not None and encodes is None:
         raise DataError(f"{named(source)}: holds token ids, which have no words; leave words out")
-    given = Words(words, closed=True)
-    return (part.named_by(given) for part in parts)
+    given = None if words is None else Words(words, closed=True)
+    return _all_parts(
+        files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once
+    )
 
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
-    """The files of a corpus that are one document each, since nothing in them ends one: token ids without an "
-    "`end`."""
+    """The files of a corpus that are one document each: one line of token ids, without an `end`."""
     return [
         Path(file.path)
         for file in _files(source, reading, Counter())
@@ -216,8 +209,7 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
         ids = next(file.path for file in files if file.ids)
         raise DataError(
             f"{text} holds text and {ids} token ids; the files of a corpus have one vocabulary, so give text alone "
-            "or ids "
-            "alone"
+            "or ids alone"
         )
     return files
 
@@ -258,9 +250,19 @@ def _require_applying(file: _File, reading: Reading) -> None:
         ids = " of token ids" if file.ids and columns else ""
         raise DataError(
             f"{file.path}: is read as {_FORMS[file.form]}{ids}, to which these do not apply: {', '.join(wrong)}; "
-            "leave "
-            "them out"
+            "leave them out"
         )
+
+
+def _all_parts(
+    files: Sequence[_File], reading: Reading, encodes: Encoder | None, given: Words | None, **how: Any
+) -> Iterator[Documents]:
+    """The parts of all files, in the words `given` if there are such."""
+    for file in files:
+        before = 0
+        for part in _parts(file, reading, encodes, **how):
+            yield part if given is None else part.named_by(given, where=str(file.path), before=before)
+            before += len(part)
 
 
 def _parts(

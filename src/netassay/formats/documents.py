@@ -132,8 +132,8 @@ class Documents:
             or not (vocabulary.closed or isinstance(own, Words))
         ):
             raise DataError(
-                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: read "
-                "all of it with one tokenizer, or take all of it as token ids"
+                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: "
+                "read all of it with one tokenizer, or take all of it as token ids"
             )
         distinct, places = np.unique(self.tokens, return_inverse=True)
         numbers = [vocabulary.number(own.word(token)) for token in distinct.tolist()]
@@ -144,7 +144,8 @@ class Documents:
             raise DataError(
                 f"{where}{': ' if where else ''}document {before + number + 1} (from 1) holds "
                 f"{own.word(missing)!r:.60} as token {place - self.offsets[number] + 1}, which is none of the "
-                f"{len(vocabulary):,} words given; give a corpus of these words, cut to the length that they were taken from"
+                f"{len(vocabulary):,} words given; give a corpus of these words, cut to the length that they were "
+                "taken from"
             )
         return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
 

@@ -43,8 +43,7 @@ _NO_TEXT = {
     **dict.fromkeys(
         (".pkl", ".pickle", ".joblib"),
         "is a pickle by its ending, which may run any code when it is opened; write its content as JSON lines, "
-        "Parquet "
-        "or .npy",
+        "Parquet or .npy",
     ),
     ".bin": "ends in .bin, as raw token ids do; state their dtype, such as uint16, and the id that ends a document",
 }
@@ -91,8 +90,7 @@ def _raw(path: Path, end: str, form: str | None, dtype: str | None) -> Form:
     if form is None and (end in _BY_ENDING or end == ".txt"):
         raise DataError(
             f"{path}: dtype {dtype} is of raw token ids, and {end} is not their ending; leave dtype out (or state "
-            "form raw "
-            "if it holds raw ids all the same)"
+            "form raw if it holds raw ids all the same)"
         )
     if PACKED.search(str(path)):
         raise DataError(f"{path}: raw token ids are read unpacked; unpack the file first")
@@ -112,16 +110,15 @@ def _refuse_no_prose(path: Path) -> None:
             f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
         )
         raise DataError(
-            f"{path}: holds {what}, as no text does; if it holds token ids, state their dtype, such as uint16; if "
-            "it is "
-            "UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
+            f"{path}: holds {what}, as no text does; if it holds token ids, state their dtype, such as uint16; if it "
+            "is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
         )
     text = content.decode("utf-8-sig", errors="ignore")
     if _OBJECT.match(text) and (len(content) == HEAD or _parses(text) or _parses(_first_line(text))):
         raise DataError(
             f"{path}: looks like JSON ({text.strip()[:24]!r}...), and its ending does not say so; rename it to "
-            ".jsonl "
-            "(one object a line) or .json, or state form jsonl or json; form text takes every word of it for prose"
+            ".jsonl (one object a line) or .json, or state form jsonl or json; form text takes every word of it for "
+            "prose"
         )
 
 

@@ -155,9 +155,8 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
                 yield line.encode()
     except UnicodeError as error:
         raise DataError(
-            f"{path}:{number + 1}: is UTF-16 by its first bytes, and what follows is not ({error}); convert the "
-            "file to "
-            "UTF-8"
+            f"{path}:{number + 1}: is UTF-16 by its first bytes, and what follows is not ({error}); convert the file "
+            "to UTF-8"
         ) from error
 
 

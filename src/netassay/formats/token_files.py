@@ -83,9 +83,8 @@ class TokenFile:
                 misread or "give the id that closes its documents, and the dtype that it was written with"
             )
             raise DataError(
-                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to "
-                f"{most:,}) is "
-                f"{self.end}, so that all would be one document; {advice}"
+                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to {most:,}) "
+                f"is {self.end}, so that all would be one document; {advice}"
             )
         if misread:
             raise DataError(f"{self.path}: {misread}")
@@ -98,15 +97,13 @@ class TokenFile:
         npy = "(or save the ids as .npy, which states it by itself)"
         if most >= MOST_IDS:
             return (
-                f"as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); "
-                f"{other}, such "
-                f"as uint16 {npy}, and skip its header if it has one"
+                f"as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); {other}, "
+                f"such as uint16 {npy}, and skip its header if it has one"
             )
         if fewest >= 1 << 16:
             return (
                 f"as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each are read as "
-                "one; "
-                f"{other}, such as uint16 {npy}"
+                f"one; {other}, such as uint16 {npy}"
             )
         if every_second and most:
             wide = np.dtype(self.dtype).itemsize * 16
@@ -131,9 +128,8 @@ class TokenFile:
         else:
             advice = "cut rows where padding begins, or write lists of unequal length to Parquet"
         raise DataError(
-            f"{self.path}: holds {value} at {where} (from 0); token ids are not negative, and -100 marks places "
-            "that a "
-            f"loss ignores: {advice}"
+            f"{self.path}: holds {value} at {where} (from 0); token ids are not negative, and -100 marks places that "
+            f"a loss ignores: {advice}"
         )
 
     def _npy(self) -> np.ndarray:
@@ -150,8 +146,7 @@ class TokenFile:
         except (ValueError, EOFError, TokenError) as error:
             raise DataError(
                 f"{self.path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
-                "dtype "
-                "for raw integers"
+                "dtype for raw integers"
             ) from error
 
     def _raw(self) -> np.ndarray:
@@ -171,8 +166,7 @@ class TokenFile:
                 after = f" after the {self.skip} that are skipped" if self.skip else ""
                 raise DataError(
                     f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes "
-                    "each); "
-                    "state the dtype that it was written with, and skip its header if it has one"
+                    "each); state the dtype that it was written with, and skip its header if it has one"
                 )
             return np.memmap(self.path, dtype=kind, mode="r", offset=self.skip) if size else np.empty(0, kind)
         except OSError as error:

@@ -216,6 +216,5 @@ def _encoded(held: Any, path: Path, place: int, text: str) -> Any:
         raise _Refused(
             place,
             f"tokenizer {path} says {str(error).rstrip('.')!r}; give its vocabulary the token that it takes for "
-            "unknown "
-            "words (unk_token), or take a tokenizer that knows all of the text",
+            "unknown words (unk_token), or take a tokenizer that knows all of the text",
         ) from error
