@@ -301,11 +301,11 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
     if value is None:
         skipped[f"{column} is null"] += 1
     elif not isinstance(value, str):
-        inner = (
-            f"; its keys are {', '.join(map(repr, _all_keys(value, f'{column}.')[:20]))}"
-            if isinstance(value, dict)
-            else ""
-        )
+        inner = ""
+        if isinstance(value, dict):
+            inner = f"; its keys are {', '.join(map(repr, _all_keys(value, f'{column}.')[:20]))}"
+        elif isinstance(value, list):
+            inner = "; lists of token ids are read from Parquet, Arrow and .npy"
         raise DataError(
             f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text{inner}"
         )

@@ -159,11 +159,12 @@ def read_in_parts(
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
     """The files of a corpus that are one document each: one line of token ids, without an `end`."""
+    files = [Path(path) for path in shards(source, names=(TOPICS,)) if path != TOPICS]
     return [
-        Path(file.path)
-        for file in _files(source, reading, Counter())
-        if file.form in ("npy", "raw")
-        and TokenFile(Path(file.path), reading.dtype, reading.end, reading.skip).one_document
+        path
+        for path in files
+        if form_of(path, form=reading.form, dtype=reading.dtype) in ("npy", "raw")
+        and TokenFile(path, reading.dtype, reading.end, reading.skip).one_document
     ]
 
 

@@ -14,9 +14,11 @@ from netassay.formats.signatures import (
     ARROW_STREAM,
     NPY,
     PARQUET,
+    UTF_16,
     first_bytes,
     reads_as_text,
     refuse_unreadable,
+    signature_of,
 )
 from netassay.formats.text import content_head
 
@@ -100,8 +102,12 @@ def _raw(path: Path, end: str, form: str | None, dtype: str | None) -> Form:
 def _refuse_no_prose(path: Path) -> None:
     """Raises DataError for text of no name of its own that is binary, or looks like JSON."""
     content = content_head(path, HEAD)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return
+    if (inner := signature_of(content)) and inner.begin not in UTF_16:
+        raise DataError(
+            f"{path}: holds {inner.name}, packed; {inner.advice or 'unpack it and give what it holds'}"
+        )
+    if inner:
+        content = content.decode("utf-16", errors="ignore").encode(errors="ignore")
     odd = len(content) - len(
         content.translate(None, bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b"))
     )

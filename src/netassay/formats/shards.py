@@ -31,6 +31,8 @@ def shards(
         raise DataError("no file is given; name one at least")
     files: list[str | Path] = []
     for one in given:
+        if not str(one):
+            raise DataError("a file has an empty name; name one, or . for this folder")
         if isinstance(one, str) and one in names:
             files.append(one)
         elif Path(one).is_dir():

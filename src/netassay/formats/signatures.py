@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ ZSTANDARD = b"\x28\xb5\x2f\xfd"
 PARQUET, ARROW, ARROW_STREAM = b"PAR1", b"ARROW1\x00\x00", b"\xff\xff\xff\xff"
 NPY = b"\x93NUMPY"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+_OLD_PICKLE = re.compile(rb"\([ldt]p\d+\r?\n|c[a-z_][\w.]*\r?\n\w+\r?\n(?:p\d+\r?\n|\()")
+"""How pickles of protocol 0, which are ASCII, begin: a container, or the name of a class."""
 
 _LETTERS = (b"ORC", b"GGUF", BZIP2, PARQUET)
 """Letters that a text may begin with as well; what is binary goes on with other bytes."""
@@ -81,7 +85,9 @@ SIGNATURES = (
 def signature_of(head: bytes) -> Signature | None:
     """The signature that the first bytes (512 or more, where the file has them) begin with, if one is known."""
     if head[257:262] == b"ustar":
-        return Signature(b"", "a tar archive", _UNPACK)
+        return Signature(b"ustar", "a tar archive", _UNPACK)
+    if _OLD_PICKLE.match(head):
+        return Signature(b"", "a pickle", _PICKLE)
     for known in SIGNATURES:
         if head.startswith(known.begin) and not (known.begin in _LETTERS and reads_as_text(head[:32])):
             return known
@@ -112,4 +118,4 @@ def first_bytes(path: Path, size: int = HEAD) -> bytes:
 def refuse_unreadable(path: Path, head: bytes) -> None:
     """Raises DataError, with what to do, where the first bytes are of a form that no reader here takes."""
     if (known := signature_of(head)) and known.advice:
-        raise DataError(f"{path}: is {known.name} by its first bytes; {known.advice}")
+        raise DataError(f"{path}: is by its first bytes {known.name}; {known.advice}")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,9 +37,19 @@ def read_text(
     """Documents of a UTF-8 file, plain or gzip, one at a time, cut as `cut_text` cuts them.
 
     A line ends at a line feed, a carriage return before it is taken off. Raises DataError for a file that cannot
-    be read, naming line and byte where it is not UTF-8, and for a blank separator.
+    be read, naming line and byte where it is not UTF-8 or holds a zero, and for a blank separator.
     """
-    return cut_text(read_lines(path), unit, separator=separator, skipped=skipped)
+    return cut_text(_lines_of_text(path), unit, separator=separator, skipped=skipped)
+
+
+def _lines_of_text(path: Path) -> Iterator[str]:
+    for number, line in enumerate(read_lines(path), 1):
+        if "\0" in line:
+            raise DataError(
+                f"{path}:{number}: holds a zero byte (character {line.index(chr(0))} of the line), as no text does; "
+                "take it out, for example with tr -d '\\0', if the file is text all the same"
+            )
+        yield line
 
 
 def cut_text(
@@ -194,9 +205,9 @@ def blocks(path: Path) -> Iterator[bytes]:
 
 
 def content_head(path: Path, size: int) -> bytes:
-    """The first bytes of a file's content, unpacked; nothing of Zstandard's, which is read by lines only."""
+    """The first bytes of a file's content, unpacked."""
     if first_bytes(path).startswith(ZSTANDARD):
-        return b""
+        return "\n".join(islice(_zstandard_lines(path), 64)).encode()[:size]
     with unpacked(path) as stream:
         return stream.read(size)
 

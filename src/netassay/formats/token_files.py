@@ -18,7 +18,7 @@ from netassay.formats.signatures import NPY, first_bytes, reads_as_text, refuse_
 MOST_IDS = 1 << 20
 """The largest vocabularies in use have some 900,000 tokens; larger raw numbers are ids of another kind, misread."""
 
-LOOKED_AT_ONCE = 1 << 22
+LOOKED_AT_ONCE = 1 << 20
 
 _LLM_C = {20240520: "uint16", 20240801: "uint32"}
 _LLM_C_HEADER = 1024
