@@ -14,9 +14,7 @@ from netassay.cli import main
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "capacity"
 
-pytestmark = pytest.mark.skipif(
-    not CASES.is_dir(), reason="the shared cases are not beside the repository"
-)
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not beside the repository")
 
 
 @pytest.fixture
@@ -44,9 +42,7 @@ def counted(documents):
         for place in range(1, len(document)):
             following.setdefault(tuple(document[:place]), Counter())[document[place]] += 1
     return sum(
-        count * math.log(counts.total() / count)
-        for counts in following.values()
-        for count in counts.values()
+        count * math.log(counts.total() / count) for counts in following.values() for count in counts.values()
     )
 
 
@@ -95,7 +91,10 @@ def test_entropy(words, documents, nats, inside, capsys):
         (["d16.bin", "--dtype", "uint32", "--window", "2"], "no id below 65,541"),
         (["both.txt", "--window", "1" + "0" * 30], "window is 1,000,000"),
         (["both.txt", "--memory", "1e400"], "more than any machine has"),
-        (["s1.txt", "s2.txt", "--column", "text"], "s1.txt: is read as text, to which these do not apply: column"),
+        (
+            ["s1.txt", "s2.txt", "--column", "text"],
+            "s1.txt: is read as text, to which these do not apply: column",
+        ),
     ],
 )
 def test_what_is_refused_is_named(words, said, inside, capsys):
@@ -133,6 +132,8 @@ def test_a_saved_memorising_model_can_be_fed(inside, capsys):
 
     model, about = netassay.load_model("mem"), netassay.describe_model("mem")["about"]
     assert about["words"] == ["the", "cat", "sat", "dog", "ran", "a"]
-    rows = torch.tensor([d.tolist() for d in netassay.read_corpus("long.txt", limit=3, words=about["words"]).documents])
+    rows = torch.tensor(
+        [d.tolist() for d in netassay.read_corpus("long.txt", limit=3, words=about["words"]).documents]
+    )
     log_q = model(rows[:, :-1]).log_softmax(-1).gather(-1, rows[:, 1:, None])
     assert -log_q.sum().item() == pytest.approx(about["bound_nats"], rel=1e-6)
