@@ -144,7 +144,7 @@ def test_no_module_hides_what_its_kit_exports(kit):
         ),
         *(
             (
-                f"from netassay.cli import main; assert main({words + ['--store', STORE]}) == 0",
+                f"from netassay.cli import main; assert main({[*words, '--store', STORE]}) == 0",
                 ["torch", "sklearn", "ray", *([] if words[0] == "report" else ["altair"])],
             )
             for words in (
