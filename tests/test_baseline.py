@@ -150,3 +150,8 @@ def test_nothing_names_a_place_of_the_machine_that_wrote_it(baseline):
     for name, content in contents.items():
         for place in (b"/work/", b"/tmp/", b"/root/", b"/home/", b"/Users/"):
             assert place not in content, f"{name} holds {place.decode()}"
+
+
+def test_public_names_stay(baseline):
+    for name in (baseline / "public-names.txt").read_text().split():
+        assert getattr(netassay, name).__name__ == name
