@@ -96,7 +96,7 @@ def arrays():
     [
         ("a.txt", arrays(), r"a zip archive .*write one array with numpy.save"),
         ("a.txt", archive(), "a tar archive; unpack it"),
-        ("a.txt", gzip.compress(archive()), "holds a tar archive, packed; unpack it"),
+        ("a.txt", gzip.compress(archive(), mtime=0), "holds a tar archive, packed; unpack it"),
         *[
             ("a.txt", pickle.dumps(["a", 1], p), "pickle; .*write its content as JSON")
             for p in (0, 2, 3, 4, 5)
@@ -111,7 +111,7 @@ def arrays():
         ("a.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ("a.txt", LINES, r"looks like JSON .*rename it to .jsonl"),
         ("a", json.dumps(ROWS, indent=1), "looks like JSON"),
-        ("a.txt", gzip.compress(LINES.encode()), "looks like JSON"),
+        ("a.txt", gzip.compress(LINES.encode(), mtime=0), "looks like JSON"),
         ("a.txt", "a\n" * 40_000 + "b\0c\n", ":40001: holds a zero byte .character 1"),
         ("a.txt", b"\x01\x02\x03 a", "3 control characters"),
         ("a.bin", TEXT, "ends in .bin, as raw token ids do; state their dtype"),
@@ -119,7 +119,7 @@ def arrays():
         ("a.txt.bz2", bz2.compress(TEXT.encode())[:-6], "the bzip2 stream is damaged or cut"),
         (
             "a.parquet.gz",
-            gzip.compress(b"PAR1"),
+            gzip.compress(b"PAR1", mtime=0),
             "cannot be read as Parquet .its first bytes are those of gzip",
         ),
     ],
