@@ -154,3 +154,12 @@ def test_a_damaged_table_is_refused_or_holds_sound_regions(write, data):
             continue
         if read is read_regions:
             assert ((found["start"] >= 0) & (found["end"] > found["start"])).all()
+
+
+def test_a_table_in_utf_16_is_read(write):
+    table = read_numbers(write("name\tB\tT\r\np\t1\t2\r\nq\t3\t4\r\n".encode("utf-16")))
+    assert (table.rows.to_list(), table.columns, table.values.tolist()) == (
+        ["p", "q"],
+        ("B", "T"),
+        [[1, 2], [3, 4]],
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -51,6 +51,7 @@ def read_intervals(
     notes: Counter[str] | None = None,
     repeats: Repeats = "refuse",
     shared_names: bool = False,
+    needed: Collection[str] = (),
 ) -> pl.DataFrame:
     """Regions of a file, plain or gzip, one a row: name, chromosome, start, end (0-based, end exclusive), summit, line.
 
@@ -59,7 +60,8 @@ def read_intervals(
     name, chromosome, start, stop, 1-based, stop inclusive, with or without a header. Blank lines, comments and track
     lines are counted in `skipped`, what else was made of the file in `notes`. A name that comes twice is refused,
     unless `repeats` keeps it; or drops, and counts in `skipped`, lines of a region that stood there before. With
-    `shared_names`, names of several regions, such as those of genes, are replaced by places and counted in `notes`.
+    `shared_names`, names of several regions, such as those of genes, are replaced by places and counted in `notes`,
+    unless one of these is `needed`.
     Raises DataError, naming the line, for too few columns, coordinates that are no whole numbers or out of order, and
     names that come twice.
     """
@@ -71,7 +73,9 @@ def read_intervals(
             f"{path}: holds no region{_reasons(skipped)}; give at least one line {_COLUMNS[form]}"
         )
     frame = pl.DataFrame(regions, schema=SCHEMA, orient="row")
-    return named_once(path, frame, notes, repeats, shared_names=shared_names, skipped=skipped)[0]
+    return named_once(path, frame, notes, repeats, shared_names=shared_names, needed=needed, skipped=skipped)[
+        0
+    ]
 
 
 def guess_form(path: Path) -> Form:
@@ -295,6 +299,7 @@ def named_once(
     repeats: Repeats,
     *,
     shared_names: bool = False,
+    needed: Collection[str] = (),
     skipped: Counter[str] | None = None,
 ) -> tuple[pl.DataFrame, list[int]]:
     """Regions with a name of their own each, as `read_intervals` tells, and which rows they were."""
@@ -309,6 +314,7 @@ def named_once(
             skipped[f"region of {path.name} that stood there before"] += len(frame) - len(once)
         frame = once
     again = frame.filter(pl.col("name").is_duplicated())
+    shared_names = shared_names and not again["name"].is_in([*needed]).any()
     if len(again) and shared_names and not again.select("name", *place).is_duplicated().any():
         called = pl.format("{}:{}-{}", *place)
         count = again["name"].n_unique()

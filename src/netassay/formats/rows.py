@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from netassay.formats.signatures import UTF_16, ZSTANDARD, first_bytes
 from netassay.formats.text import blocks, read_lines
 
 END_OF_TEXT = "\x1a"
@@ -38,6 +39,8 @@ def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
 
     A byte 0x1A there is left out and counted in `skipped`.
     """
+    if first_bytes(path).startswith((ZSTANDARD, *UTF_16)):
+        return "\n".join(read_rows(path, skipped=skipped)).encode().rstrip(b"\n")
     whole = b"".join(blocks(path))
     if b"\r" in whole:
         whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -47,7 +50,7 @@ def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
 
 
 def _rows(path: Path) -> Iterator[str]:
-    for line in read_lines(path):
+    for line in read_lines(path, old_mac=True):
         if "\r" in line:
             yield from line.split("\r")
         else:

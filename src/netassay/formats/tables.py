@@ -190,7 +190,7 @@ def _head(path: Path, notes: Counter[str]) -> _Head:
         if line.startswith("#"):
             comment, number, skipped = line, at, skipped + 1
         elif line.strip():
-            if comment and _heads(comment, line):
+            if comment and _heads(comment, line, f"{path}:{at}"):
                 head = _Head(comment.lstrip("# "), number, line)
                 skipped -= 1
             else:
@@ -203,9 +203,9 @@ def _head(path: Path, notes: Counter[str]) -> _Head:
     return head
 
 
-def _heads(comment: str, row: str) -> bool:
+def _heads(comment: str, row: str, where: str) -> bool:
     separator = max(SEPARATORS, key=comment.count)
-    words, fields = _fields(comment, separator), _fields(row, separator)
+    words, fields = _fields(comment, separator, where), _fields(row, separator, where)
     return len(words) == len(fields) > 1 and any(map(_is_number, fields[1:]))
 
 
@@ -214,7 +214,7 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
     head = _head(path, notes)
     where = f"{path}:{head.line}"
     separator = _separator(where, head.header)
-    names, fields = _fields(head.header, separator), _fields(head.first, separator)
+    names, fields = _fields(head.header, separator, where), _fields(head.first, separator, where)
     names = [name.strip("'") for name in names]
     if not head.first.strip():
         raise DataError(f"{path}: holds a header and no row; the atlas would be empty")
@@ -313,8 +313,14 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+def _fields(line: str, separator: str, where: str) -> list[str]:
+    try:
+        return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise DataError(
+            f"{where}: {line[:40]!r}... is no row of a table ({error}); part its fields with commas, semicolons or "
+            "tabs, and close each double quote"
+        ) from error
 
 
 def _free_name(names: Sequence[str]) -> str:
@@ -351,7 +357,7 @@ def _culprit(path: Path, separator: str, names: list[str], words: list[str], hea
     for number, line in enumerate(read_rows(path), 1):
         if number <= header_line or not line.strip():
             continue
-        fields = _fields(line, separator)
+        fields = _fields(line, separator, f"{path}:{number}")
         if len(fields) != len(names):
             return _another_length(path, number, len(fields), len(names))
         for name, word in zip(names, fields, strict=True):
@@ -371,7 +377,7 @@ def _short_row(path: Path, separator: str, fields: int, header_line: int) -> str
             number > header_line
             and line.strip()
             and found != fields
-            and len(_fields(line, separator)) != fields
+            and len(_fields(line, separator, f"{path}:{number}")) != fields
         ):
             return _another_length(path, number, found, fields)
     return None

@@ -345,3 +345,13 @@ def test_a_shift_that_does_not_fit_all_rows_is_told_and_not_made(toy):
         DataError, match=r"only 10 of its 40 names .* 30 would match if their places count from 1"
     ):
         build(toy, heights="h.csv")
+
+
+def test_a_name_twice_that_the_heights_go_by_is_refused(toy):
+    with toy.path("peaks.bed").open("a") as file:
+        file.write("chr1\t60\t111\tpeak_7\n")
+    with pytest.raises(DataError, match=r"peaks.bed:41: region 'peak_7' was named on line 8 already"):
+        build(toy)
+    # bigWigs need no names
+    made = build_atlas(toy.path("peaks.bed"), bigwigs(toy, float), genome=toy.path("genome.fa"))
+    assert made.peaks["name"][40] == "chr1:60-111"

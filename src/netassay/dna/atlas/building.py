@@ -130,23 +130,25 @@ def _from_regions(
     drop: Sequence[Flaw],
     common: float,
 ) -> Draft:
-    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse")
+    files = _signal_files(signals) if signals else []
+    if len(signals) > 1 and not files:
+        raise DataError(
+            f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
+        )
+    table = read_numbers(signals[0]) if signals and not files else None
+    needed = () if table is None else table.rows.to_list()
+    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", needed)
     if not signals and (own is None or not own.columns):
         raise DataError(
             f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type) or bigWigs"
         )
     if own is not None and own.columns and signals:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
-    files = _signal_files(signals) if signals else []
     if files:
         # first the bases: peaks over the end of a chromosome are refused or dropped there, by their line
         return _with_signals(_with_bases(_windows_of(draft, width), genome, drop), files, statistic)
-    if len(signals) > 1:
-        raise DataError(
-            f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
-        )
-    if signals:
-        draft = _with_table(draft, read_numbers(signals[0]), drop, common)
+    if table is not None:
+        draft = _with_table(draft, table, drop, common)
     else:
         assert own is not None
         draft = replace(draft, heights=own.values, cell_types=own.columns)
@@ -155,7 +157,9 @@ def _from_regions(
     return _windows_of(draft, width)
 
 
-def _regions(source: Path, form: Form, repeats: Repeats) -> tuple[Draft, NumberTable | None]:
+def _regions(
+    source: Path, form: Form, repeats: Repeats, needed: Sequence[str]
+) -> tuple[Draft, NumberTable | None]:
     """Peaks without heights, and the table that gave them where there is one."""
     skipped: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -168,7 +172,7 @@ def _regions(source: Path, form: Form, repeats: Repeats) -> tuple[Draft, NumberT
     else:
         kind: Literal["bed", "immgen"] = "immgen" if form == "immgen" else "bed"
         regions = read_intervals(
-            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True
+            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, needed=needed
         )
     draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
     for reason, count in skipped.items():

@@ -77,7 +77,7 @@ def _too_few(peaks: pl.DataFrame, table: NumberTable, path: Path, matched: int) 
     ask = "; to build of those few all the same, give --common 0 (common=0)" if matched else ""
     return (
         f"{table.path}: {count} of its {len(table.rows):,} names ({table.rows[0]!r}, ...) {are} of a peak in "
-        f"{path} ({len(peaks):,} peaks: {peaks['name'][0]!r}, ...); name rows and peaks alike (BED without names: "
+        f"{path} ({peaks['name'][0]!r}, ..., {len(peaks):,} in all); name rows and peaks alike (BED without names: "
         f"chromosome:start-end, 0-based){ask}."
     )
 
