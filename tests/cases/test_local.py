@@ -1,11 +1,13 @@
 """The shared cases of local capacity, verdicts and the capacity page: what was wrong once, with the right values."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 import netassay
+from netassay.cli import main
 from netassay.errors import DataError
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "capacity"
@@ -49,3 +51,36 @@ def test_last_position(capsys):
         netassay.local_capacity(module.G(), [(1, 99)])
     with pytest.raises(DataError, match="12 tokens; the model takes at most 8"):
         netassay.local_capacity(module.G(), [tuple(range(4)) * 3])
+
+
+def test_half_half(capsys):
+    module, lines = run_case("half_half", capsys)
+    assert lines == ["not for almost all frequencies | loss 4.158883094787598 bound 4.1588830833596715"]
+    judged = netassay.bounds(module.m, 6, corpus=module.f).verdict
+    assert judged.not_for_almost_all_frequencies
+    assert (judged.fewest_parameters_this_corpus, judged.degrees_of_freedom_unequal) == (3, 0)
+
+
+def test_rand(tmp_path, capsys):
+    corpus = str(CASES / "rand.txt")
+    words = [
+        "capacity",
+        "--corpus",
+        corpus,
+        "--length",
+        "6",
+        "--width",
+        "8",
+        "--try-steps",
+        "20",
+        "--threads",
+        "1",
+    ]
+    assert main([*words, "--store", str(tmp_path / "runs"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["share_certain"] == pytest.approx(0.016, abs=5e-4)
+    page = tmp_path / "page.html"
+    assert main(["report", "--store", str(tmp_path / "runs"), "--out", str(page)]) == 0
+    text = page.read_text()
+    assert "nine in ten" not in text
+    assert "1.61 % of the 62 contexts of" in text
+    assert "not for almost all frequencies" in text

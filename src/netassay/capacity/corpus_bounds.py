@@ -158,8 +158,8 @@ def _answered(answer: Answer, found: Contexts, parameters: int, width: int | Non
     if answer == NOT_GENERIC:
         return (
             f"Not for almost all frequencies on these contexts: {parameters:,} parameters are fewer than the "
-            f"{freedom:,} degrees of freedom of the next-token frequencies. Those of this corpus may be an exception, as "
-            f"{found.degrees_of_freedom_unequal:,} degrees of freedom are left where equally frequent next tokens "
+            f"{freedom:,} degrees of freedom of the next-token frequencies. Those of this corpus may be an exception, "
+            f"as {found.degrees_of_freedom_unequal:,} degrees of freedom are left where equally frequent next tokens "
             f"stay so; {sure}."
         )
     return (
