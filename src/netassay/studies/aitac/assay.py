@@ -19,7 +19,7 @@ from netassay.runs import Run, State
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.findings import finite
-from netassay.studies.aitac.fit import Fit
+from netassay.studies.aitac.fit import Fit, network_of
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.reduction import reduction
 from netassay.studies.aitac.weights import config_of as config_of
@@ -64,8 +64,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     if run.state is not State.FINISHED or not len(rows):
         return kept
     model = trained(run, length=data.codes.shape[1])
-    precision = getattr(torch, config.precision)
-    output = predict(model, data.codes[rows], both_strands=config.strands == "augmented", precision=precision)
+    output = predict(network_of(config, model), data.codes[rows])
     kept |= test_tables(data, output)
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
     return kept | ({"reduction": reduction(start, config, data, output)} if start else {})

@@ -107,9 +107,7 @@ def setting_of(config: TransferConfig, store: Store) -> Setting:
 def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     """Tables scores, peaks, cell_types, map and facts."""
     config, subject, atlas = setting.config, setting.subject, setting.atlas
-    both = subject.trained_by.strands == "augmented"
-    precision = getattr(torch, subject.trained_by.precision)
-    output = predict(subject.model, setting.codes, both_strands=both, precision=precision)
+    output = predict(subject.network, setting.codes, precision=getattr(torch, subject.trained_by.precision))
     predicted = setting.map.predictions(output)
     observed = setting.heights
     draws = generator(config.seed, "transfer", "nulls")
