@@ -33,10 +33,11 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def bound_table(run: Run) -> pl.DataFrame:
-    """The fields of `side_by_side.Row`, kept when the run began; empty before its first checkpoint."""
+    """The fields of `side_by_side.Row`, kept when the run began, then fewer; empty before its first checkpoint."""
     facts = run.facts()
     rows = [] if facts is None else facts["trainee"].get("bounds", [])
-    return pl.DataFrame(rows, schema=BOUNDS)
+    kept = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
+    return pl.DataFrame(rows, schema=kept)
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:

@@ -11,7 +11,7 @@ from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, heat_ma
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.fewest_pages import fewest, told_apart
-from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
+from netassay.studies.capacity.findings import BOUNDS, attempt_table, bound_table, corpus_of
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
 MOST_PANELS = 6
@@ -188,7 +188,7 @@ def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     if not tables:
         return Section(title, items=(Note("No run has kept its bounds yet."),))
     rows = pl.concat(
-        held.select(
+        pl.concat([pl.DataFrame(schema=BOUNDS), held], how="diagonal").select(
             pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
             "bound", "says", "of", "source", "parameters", "width", "rank", "leaves_out",
         )
