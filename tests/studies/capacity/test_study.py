@@ -1,7 +1,9 @@
 """The study as its users meet it: runs, refusals, pages."""
 
 import json
+import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -10,9 +12,11 @@ from netassay.capacity.corpus_bounds import verdict
 from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
+from netassay.formats.vocabulary import END_WORD
 from netassay.performing import perform, resume, summarise
 from netassay.reporting import Figure
 from netassay.runs import State
+from netassay.studies.capacity.assay import build
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.fewest_pages import fit_table, told_apart
 from netassay.studies.capacity.findings import attempt_table, corpus_of
@@ -269,3 +273,39 @@ def test_a_width_too_narrow_for_its_output_layer_is_proved_unable(tmp_path):
     assert attempt["proved"]
     assert not attempt["met"]
     assert attempt["steps"] < 100
+
+
+def test_old_configs_keep_their_digests():
+    """Configs of runs from before the keys of token ids, exact length and end tokens."""
+    assert CapacityConfig().digest == "9be86be6c40341bc83862c01ebcb54abdf86624c6412b6897629d9bb798a0076"
+    assert (
+        CapacityConfig(corpus="a.jsonl", column="body", documents=100, length=7, width=32).digest
+        == "664cee1bfbed273909e9ea1ae385b55266663d5c991ad2399034dd8a131125be"
+    )
+    assert CapacityConfig(exact_length=True).digest != CapacityConfig().digest
+
+
+def test_a_corpus_of_token_ids_and_its_words(tmp_path):
+    ids = [5, 1, 2, 9, 5, 1, 3, 9, 5, 4, 9, 9]
+    (tmp_path / "ids.bin").write_bytes(np.array(ids, "<u2").tobytes())
+    given = {"corpus": str(tmp_path / "ids.bin"), "dtype": "uint16", "length": 4}
+    read = material(CapacityConfig(**given, end=9))
+    assert (read.found.documents, read.words) == (4, None)
+    assert read.found.bound_nats == pytest.approx(3 * math.log(3))
+    exact = material(CapacityConfig(**given, end=9, exact_length=True))
+    assert (exact.found.documents, exact.found.bound_nats) == (2, pytest.approx(2 * math.log(2)))
+    with pytest.raises(DataError, match="the end token does not occur"):
+        material(CapacityConfig(**given, end=999))
+    with pytest.raises(DataError, match="of token ids state the end that closes each"):
+        material(CapacityConfig(**given))
+    with pytest.raises(DataError, match="to which these do not apply: end"):
+        build(CapacityConfig(end=3))
+    with pytest.raises(DataError, match="all documents are shorter than 9"):
+        material(CapacityConfig(**{**given, "length": 9}, end=9, exact_length=True))
+
+
+def test_a_run_keeps_the_words_of_its_tokens(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat\nthe dog sat\nthe cat\n")
+    config = CapacityConfig(corpus=str(tmp_path / "a.txt"), add_end=True, width=2, try_steps=2)
+    run = perform(config, tmp_path / "runs", threads=1)
+    assert run.checkpoint().facts["trainee"]["words"] == ["the", "cat", "sat", END_WORD, "dog"]

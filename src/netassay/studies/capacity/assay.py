@@ -49,7 +49,7 @@ def build(config: CapacityConfig) -> Trials:
         stop=config.stop,
         digest=read.digest,
         facts=corpus_facts(read),
-        about={"bounds": [asdict(row) for row in side_by_side(read.found)]},
+        about={"bounds": [asdict(row) for row in side_by_side(read.found)], "words": read.words},
     )
 
 
