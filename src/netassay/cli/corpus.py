@@ -220,7 +220,9 @@ def bounds(
     """How many contexts a model of this size can hold at most and at least; with a corpus, whether it can that.
 
     upper_general (Lemma 9): any contexts with any distributions. upper_empirical (Theorem 13): every corpus of so
-    many contexts. lower_construct (Theorem 21): a decoder of this width holds any so many contexts.
+    many contexts; beyond it each architecture has a corpus that it cannot fit. lower_construct (Theorem 21): a decoder
+    of this width holds any so many contexts. verdict on a corpus: can, may, or not for almost all frequencies, with
+    fewer parameters than the next-token frequencies have degrees of freedom.
 
     Example: netassay bounds --parameters 35442 --vocabulary 690 --width 32
     """
@@ -283,6 +285,7 @@ def _numbers(found: Contexts) -> dict[str, Any]:
         "largest_support": found.largest_support,
         "share_certain": found.share_certain,
         "degrees_of_freedom": found.degrees_of_freedom,
+        "degrees_of_freedom_unequal": found.degrees_of_freedom_unequal,
         "bound_nats": found.bound_nats,
         "bound_nats_with_empty": found.bound_nats_with_empty,
         "bound_bits_per_token": found.bound_bits_per_token,
@@ -308,6 +311,9 @@ def _by_length(found: Contexts) -> list[dict[str, Any]]:
 def _judged(judgement: Verdict) -> dict[str, Any]:
     return {
         "verdict": judgement.answer,
+        "not_for_almost_all_frequencies": judgement.not_for_almost_all_frequencies,
+        "degrees_of_freedom": judgement.fewest_parameters_this_corpus,
+        "degrees_of_freedom_unequal": judgement.degrees_of_freedom_unequal,
         "verdict_worst_case": judgement.worst_case,
         "words": judgement.words,
         "contexts": judgement.contexts,

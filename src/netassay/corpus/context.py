@@ -28,8 +28,8 @@ class Contexts:
     on after the context, so documents may differ in length. `by_length` arrays (T,) are indexed by the length
     of the context, 0 being the empty one: `contexts_by_length` unique contexts, `predictions_by_length`
     documents that go on, `certain_by_length` contexts with one continuation, `branches_by_length` distinct next
-    tokens less one, summed, `widest_by_length` the most of them after one context, `nats_by_length` the part of the
-    bound. With a `window` L contexts are the last L
+    tokens less one, summed, `unequal_by_length` distinct counts of them less one, summed, `widest_by_length` the most
+    of them after one context, `nats_by_length` the part of the bound. With a `window` L contexts are the last L
     tokens, shorter ones only where a document begins.
 
     `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
@@ -49,6 +49,7 @@ class Contexts:
     predictions_by_length: Int64[np.ndarray, " T"]
     certain_by_length: Int64[np.ndarray, " T"]
     branches_by_length: Int64[np.ndarray, " T"]
+    unequal_by_length: Int64[np.ndarray, " T"]
     widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
@@ -97,6 +98,14 @@ class Contexts:
     def degrees_of_freedom_with_empty(self) -> int:
         """Distinct next tokens less one, summed over the contexts."""
         return int(self.branches_by_length.sum())
+
+    @property
+    def degrees_of_freedom_unequal(self) -> int:
+        """Distinct counts of next tokens less one, summed over the contexts, the empty one left out.
+
+        What is left of the degrees of freedom where next tokens that are equally frequent after a context stay so.
+        """
+        return int(self.unequal_by_length[1:].sum())
 
     @property
     def largest_support(self) -> int:
@@ -163,6 +172,7 @@ def contexts(
         predictions_by_length=found.predictions,
         certain_by_length=found.certain,
         branches_by_length=found.branches,
+        unequal_by_length=found.unequal,
         widest_by_length=found.widest,
         nats_by_length=found.nats,
         held=corpus,

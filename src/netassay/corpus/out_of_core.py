@@ -173,8 +173,10 @@ class _Sums:
     """Tallies of parts added up, and the telescoped bound that they must come to."""
 
     def __init__(self, longest: int) -> None:
-        numbers = np.zeros((5, longest), np.int64)
-        self._tally = Tally(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], np.zeros(longest))
+        numbers = np.zeros((6, longest), np.int64)
+        self._tally = Tally(
+            numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], np.zeros(longest)
+        )
         self._closing: list[float] = []
         self._documents: list[float] = []
 
@@ -193,6 +195,7 @@ class _Sums:
         self._tally.predictions[span] += counts.sum()
         self._tally.certain[span] += len(counts) == 1
         self._tally.branches[depth] += len(counts) - 1
+        self._tally.unequal[depth] += len(np.unique(counts)) - 1
         self._tally.widest[span] = np.maximum(self._tally.widest[span], len(counts))
         self._tally.nats[depth] += counts_nats(counts, np.full(len(counts), counts.sum()))
 
@@ -223,6 +226,7 @@ class _Sums:
             predictions_by_length=self._tally.predictions,
             certain_by_length=self._tally.certain,
             branches_by_length=self._tally.branches,
+            unequal_by_length=self._tally.unequal,
             widest_by_length=self._tally.widest,
             nats_by_length=self._tally.nats,
             held=None,

@@ -86,6 +86,27 @@ def test_bounds_judge_a_corpus(command, stories):
     assert json.loads(command(*words, "--vocabulary", 9))["vocabulary"] == 9
 
 
+def test_what_holds_for_almost_all_frequencies_has_a_key_in_every_form(command, tmp_path):
+    path = tmp_path / "branches.txt"
+    path.write_text("a b\na b\na c\nd b\nd c\n")  # 2 : 1 and 1 : 1
+    words = ("bounds", path, "--tokenizer", "whitespace", "--parameters", 1)
+    held = json.loads(command(*words, "--format", "json"))
+    assert held["verdict"] == "not for almost all frequencies"
+    assert held["not_for_almost_all_frequencies"] is True
+    assert (held["degrees_of_freedom"], held["degrees_of_freedom_unequal"]) == (2, 1)
+    text = csv.DictReader(io.StringIO(command(*words, "--format", "csv")))
+    rows = {row["key"]: row["value"] for row in text}
+    assert rows["not_for_almost_all_frequencies"] == "true"
+    assert rows["degrees_of_freedom_unequal"] == "1"
+    table = command(*words)
+    assert "not_for_almost_all_frequencies" in table
+    assert "degrees_of_freedom_unequal" in table
+    more = json.loads(
+        command("bounds", path, "--tokenizer", "whitespace", "--parameters", 2, "--format", "json")
+    )
+    assert (more["verdict"], more["not_for_almost_all_frequencies"]) == ("may", False)
+
+
 def test_bad_input_is_named(command, stories, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from netassay import training
+from netassay.capacity.corpus_bounds import verdict
 from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
@@ -17,7 +18,7 @@ from netassay.reporting import Figure
 from netassay.runs import State
 from netassay.studies.capacity.assay import build
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fit_table
+from netassay.studies.capacity.fewest_pages import fit_table, told_apart
 from netassay.studies.capacity.findings import attempt_table, corpus_of
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.pages import sections
@@ -72,16 +73,73 @@ def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
 def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
     drawn = {item.name: item for section in sections(runs) for item in section.items if hasattr(item, "name")}
     assert {"capacity-nats-1", "capacity-gap-1", "capacity-losses", "capacity-fewest-contexts", "capacity-fits",
-            "capacity-bounds", "capacity-runs"} <= drawn.keys()  # fmt: skip
+            "capacity-bounds", "capacity-verdicts", "capacity-runs"} <= drawn.keys()  # fmt: skip
     cells = drawn["capacity-gap-1"].data
     assert cells.height == 4
     assert set(cells["width"]) == {8, 16}
     assert isinstance(drawn["capacity-losses"], Figure)
     curves = drawn["capacity-losses"].data
     assert (curves["ratio"] > 0.999).all()
-    assert curves.filter(pl.col("step") == 0).height == 4
+    # two widths of each grid, and every first try of the search that has no grid beside it
+    first = curves.filter(pl.col("step") == 0)
+    by_panel = {
+        name: held["width"].to_list() for (name,), held in first.group_by("panel", maintain_order=True)
+    }
+    searched = attempt_table(runs[1]).filter(pl.col("try") == 0)["width"].sort().to_list()
+    assert list(by_panel.values()) == [[8, 16], searched, [8, 16]]
     fewest = drawn["capacity-fewest"].data
     assert fewest["contexts"].to_list() == sorted(corpus_of(run.metrics())["contexts"] for run in runs[:3])
+    for row in fewest.to_dicts():
+        assert row["fixed"] == 16 * row["vocabulary"] + 1088
+        assert (
+            row["parameters"] == row["fixed"] + row["vocabulary"] * (row["neurons"] + 1) + 17 * row["neurons"]
+        )
+
+
+def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
+    section = next(s for s in sections(runs) if s.title == "Bounds beside each other")
+    for run in runs[:3]:
+        found = material(CapacityConfig.from_mapping(run.config)).found
+        assert f"{100 * found.share_certain:.3g} % of the {found.n:,} contexts" in section.text
+        assert summarise(run)["share_certain"] == found.share_certain
+        assert summarise(run)["degrees_of_freedom_unequal"] == found.degrees_of_freedom_unequal
+    assert "nine in ten" not in section.text
+    table = next(item for item in section.items if item.name == "capacity-verdicts").data
+    for row in table.to_dicts():
+        run = next(r for r in runs if corpus_of(r.metrics())["contexts"] == row["contexts"])
+        judged = verdict(
+            material(CapacityConfig.from_mapping(run.config)).found,
+            row["trained parameters"],
+            width=row["neurons"],
+        )
+        assert (row["verdict"], row["worst case"]) == (judged.answer, judged.worst_case)
+        assert row["not for almost all frequencies"] == judged.not_for_almost_all_frequencies
+        assert row["unequal"] == judged.degrees_of_freedom_unequal
+    bounds = next(item for item in section.items if item.name == "capacity-bounds").data
+    assert bounds.filter(pl.col("says") == "expected")["leaves_out"].unique().to_list() == [
+        "the fixed cost of embedding and attention"
+    ]
+    assert summarise(runs[0])["fewest_parameters_fixed"] == 16 * summarise(runs[0])["vocabulary"] + 1088
+
+
+@pytest.mark.parametrize("single", [20, 60])
+def test_one_width_and_one_search_lose_neither_curve_nor_cell(runs, single, tmp_path):
+    one = perform(SMALL.replace(documents=single, width=8), tmp_path, threads=1)
+    for order in ([one, runs[0]], [runs[0], one]):
+        drawn = {item.name: item for s in sections(order) for item in s.items if hasattr(item, "name")}
+        curves = drawn["capacity-losses"].data.filter(pl.col("step") == 0)
+        tried = {(corpus_of(r.metrics())["contexts"], w) for r in order for w in attempt_table(r)["width"]}
+        assert curves.height == len(tried) > 1
+        cells = drawn["capacity-gap-1"].data
+        assert {(n, w) for n, w in cells.select("contexts", "width").iter_rows()} == tried
+
+
+@pytest.mark.parametrize("gap", [0.009996, 0.00999999, 0.0100004, 0.01])
+def test_a_gap_beside_its_criterion_shows_on_which_side_it_is(gap):
+    table = pl.DataFrame({"gap": [gap, None, 0.5], "criterion": [0.01, 0.01, None]})
+    spec = told_apart(table, "gap", "criterion")
+    assert (f"{gap:{spec}}" == f"{0.01:{spec}}") == (gap == 0.01)
+    assert told_apart(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
 
 
 def test_slope_ratios_come_with_both_kinds_of_training():

@@ -76,6 +76,7 @@ def corpus_facts(read: Material) -> dict[training.Metric, float]:
     found = read.found
     values = (
         found.documents, found.n, read.to.vocabulary, found.degrees_of_freedom, information_bits(found),
-        predicted_parameters(found), found.predictions, found.bound_nats,
+        predicted_parameters(found), found.predictions, found.bound_nats, found.degrees_of_freedom_unequal,
+        found.share_certain,
     )  # fmt: skip
     return {("corpus", name): float(value) for name, value in zip(CORPUS, values, strict=True)}
