@@ -219,7 +219,8 @@ def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
             return [*a, *b]
         if len(a) != len(b):
             raise NotJoined(f"{name or 'one'} has {len(a)} and {len(b)} parts")
-        parts = [joined(p, q, sizes, f"{name}[{i}]") for i, (p, q) in enumerate(zip(a, b, strict=True))]
+        names = ("x", "y") if not name and len(a) == 2 else [f"{name}[{i}]" for i in range(len(a))]
+        parts = [joined(p, q, sizes, part) for p, q, part in zip(a, b, names, strict=True)]
         return type(a)(*parts) if hasattr(a, "_fields") else type(a)(parts)
     if a is b or (isinstance(a, str | int | float | bool) and a == b):
         return a

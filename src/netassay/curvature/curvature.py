@@ -110,7 +110,7 @@ class Curvature:
         reduction: Literal["mean", "sum"] | None = None,
         weights: Weights | None = None,
         head: Head | None = None,
-        memory: int | None = None,
+        memory: float | int | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
@@ -429,7 +429,7 @@ def hessian_operator(
     reduction: Literal["mean", "sum"] | None = None,
     weights: Weights | None = None,
     head: Head | None = None,
-    memory: int | None = None,
+    memory: float | int | None = None,
 ) -> HessianOperator:
     """The Hessian (or Gauss-Newton matrix) of the loss over all batches as a matrix-free operator.
 

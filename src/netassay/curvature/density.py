@@ -96,7 +96,7 @@ def spectral_density(
     reduction: Literal["mean", "sum"] | None = None,
     weights: Weights | None = None,
     head: Head | None = None,
-    memory: int | None = None,
+    memory: float | int | None = None,
 ) -> Density:
     """Spectral density of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 

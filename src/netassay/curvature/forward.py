@@ -27,7 +27,7 @@ from netassay.curvature.batches import (
 )
 from netassay.curvature.blocks import original, trainable_parameters
 from netassay.curvature.terms import plain, stated, terms_of
-from netassay.curvature.weighing import proportions, weighed
+from netassay.curvature.weighing import NoNumber, proportions, weighed
 from netassay.errors import DataError, ModelError
 
 Loss = Callable[[Any, Any], Any]
@@ -45,8 +45,8 @@ such keywords. Of a mapping, the model gets the keys that its `forward` names, t
 Head = str | int | Callable[[Any], Tensor]
 """Which tensor of a model's output the loss is taken of: a key or attribute, an index, or a function of the output."""
 
-Weights = Sequence[float] | Callable[[Any], float]
-"""One weight a batch, in their order, or weights(batch) -> weight."""
+Weights = Iterable[float | int] | Callable[[Any], Any]
+"""One number a batch, in their order, or weights(batch) -> number."""
 
 _MODEL_NAMES = ("model", "module", "net", "network")
 # what torch raises when shapes and types do not fit, and what an output of another form raises
@@ -225,7 +225,7 @@ class Objective:
         weight = returned if returned is not None else 1.0 if weight is None else weight
         if weight == 0:
             return None
-        _require_scalar(name, value, batch)
+        _require_scalar(i, name, value, batch)
         return Evaluation(
             output, head, value, weight, returned is not None, tuple(t.shape for t in tensors(batch))
         )
@@ -562,7 +562,7 @@ def _refuse_random(model: nn.Module, batches: int) -> None:
                 )
 
 
-def _require_scalar(name: str, value: Any, batch: Any) -> None:
+def _require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
     if not isinstance(value, Tensor) or value.ndim != 0:
         got = (
             f"a tensor of shape {tuple(value.shape)}"
@@ -581,8 +581,8 @@ def _require_scalar(name: str, value: Any, batch: Any) -> None:
         raise ModelError(f"{name}: the loss is a complex number; return its real part or its modulus")
     if not bool(value.isfinite()):
         _refuse_not_finite(name, batch)
-        raise ModelError(
-            f"{name}: the loss is {value.item()}; the weights or the loss have left the finite numbers"
+        raise NoNumber(
+            f"{name}: the loss is {value.item()}; the weights or the loss have left the finite numbers", i
         )
 
 

@@ -45,7 +45,7 @@ def trace(
     reduction: Literal["mean", "sum"] | None = None,
     weights: Weights | None = None,
     head: Head | None = None,
-    memory: int | None = None,
+    memory: float | int | None = None,
 ) -> Trace:
     """Trace of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 

@@ -56,7 +56,7 @@ def sharpness(
     max_products: int | None = None,
     weights: Weights | None = None,
     head: Head | None = None,
-    memory: int | None = None,
+    memory: float | int | None = None,
 ) -> Sharpness:
     """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all
     batches.

@@ -58,7 +58,7 @@ def step_size(
     max_products: int | None = None,
     weights: Weights | None = None,
     head: Head | None = None,
-    memory: int | None = None,
+    memory: float | int | None = None,
 ) -> StepSizes:
     """The step size at which the steepest direction of the loss, taken as a quadratic, turns from stable to unstable.
 

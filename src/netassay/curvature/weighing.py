@@ -19,6 +19,14 @@ Trial = Callable[[tuple[int, ...], bool], Tensor]
 """trial(batches, with gradient) -> value (1,), or gradient (P,), of the loss of these batches joined to one."""
 
 
+class NoNumber(ModelError):
+    """A loss that is not finite, of the batch of that number."""
+
+    def __init__(self, message: str, batch: int) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
 def proportions(counts: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
     """What the numbers of terms that are known of every batch say of the batches' weights, each proportion once."""
     kinds: dict[str, tuple[float, ...]] = {}
@@ -40,10 +48,19 @@ def weighed(kinds: Mapping[str, tuple[float, ...]], trial: Trial) -> str:
     """
     alive = dict(kinds)
     tried: set[tuple[int, int]] = set()
+    agreed = False
     while len(tried) < MOST_TRIALS and (pair := _telling(list(alive.values()), tried)) is not None:
         tried.add(pair)
-        alive = _agreeing(alive, pair, trial)
-        if len(alive) == 1:
+        try:
+            alive = _agreeing(alive, pair, trial)
+            agreed = True
+        except NoNumber as reason:
+            # a mean over no term: it is where the right kind has a weight of 0, if it is no failure
+            empty = {name: kind for name, kind in alive.items() if kind[reason.batch] == 0}
+            if not empty:
+                raise
+            alive = empty
+        if agreed and len(alive) == 1:
             break
     return next(iter(alive))
 
@@ -53,26 +70,32 @@ def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _telling(kinds: Sequence[Sequence[float]], tried: set[tuple[int, int]]) -> tuple[int, int] | None:
-    """The two batches on whose proportion the kinds differ most, or that differ most in size where they agree."""
-    batches = range(len(kinds[0]))
+    """The two batches on whose proportion the kinds differ most, or that differ most in size where they agree.
+
+    None where no two are left that tell more.
+    """
+    batches = [i for i in range(len(kinds[0])) if any(kind[i] > 0 for kind in kinds)]
+    if len(batches) < 2:
+        return None
     # whatever differs, the extremes of some kind's weights show it; all pairs would be too many
     ends = {i for kind in kinds for i in (max(batches, key=kind.__getitem__), _least(kind))}
-    ends |= {i for a, b in combinations(kinds, 2) for i in _apart(a, b)}
-    ends |= {0, len(batches) - 1}
-    if not tried and len(kinds) == 1:
+    ends |= {i for a, b in combinations(kinds, 2) for i in _apart(a, b)} | {batches[0], batches[-1]}
+    if len(kinds) == 1:
         heavy, light = max(batches, key=kinds[0].__getitem__), _least(kinds[0])
-        return (heavy, light) if heavy != light else (0, len(batches) - 1)
-    best, pair = 1e-9, None
-    for i, j in combinations(sorted(ends), 2):
-        if (i, j) in tried or any(kind[i] + kind[j] == 0 for kind in kinds):
-            continue
-        parts = [kind[i] / (kind[i] + kind[j]) for kind in kinds]
-        # a batch without a term has no mean
-        if max(parts) - min(parts) > best and min(parts) > 0 and max(parts) < 1:
-            best, pair = max(parts) - min(parts), (i, j)
-    if pair is None and not tried:
-        return (0, len(batches) - 1)
-    return pair
+        pair = (heavy, light) if heavy != light else (batches[0], batches[-1])
+        return None if pair in tried else pair
+    best, telling = (0, 1e-9), None
+    for pair in combinations(sorted(ends), 2):
+        i, j = pair
+        parts = [kind[i] / (kind[i] + kind[j]) for kind in kinds if kind[i] + kind[j] > 0]
+        # a batch without a term has no mean, so that those which have one by every kind come first
+        value = (
+            sum(kind[i] * kind[j] > 0 for kind in kinds),
+            max(parts, default=0.0) - min(parts, default=0.0),
+        )
+        if pair not in tried and value[1] > best[1] and value > best:
+            best, telling = value, pair
+    return telling if telling is not None or tried else (batches[0], batches[-1])
 
 
 def _least(kind: Sequence[float]) -> int:
@@ -97,7 +120,7 @@ def _agreeing(
         "say how many terms each batch's mean is over: weights= one number a batch, or a loss that returns "
         '(value, weight); or reduction="sum" for a loss that is a sum'
     )
-    shares = {name: kind[i] / (kind[i] + kind[j]) for name, kind in kinds.items()}
+    shares = {name: kind[i] / (kind[i] + kind[j]) for name, kind in kinds.items() if kind[i] + kind[j] > 0}
     for with_gradient in (False, True):
         one, other = trial((i,), with_gradient), trial((j,), with_gradient)
         try:
@@ -132,7 +155,7 @@ def _agreeing(
                 f"the loss of {where} alone and of both joined {what} ({', '.join(kinds)}), so the loss of the "
                 f"whole is not known; {cure}"
             )
-        agreeing = {name: kinds[name] for name in kinds if off[name] <= max(tight, 10 * least)}
+        agreeing = {name: kinds[name] for name in shares if off[name] <= max(tight, 10 * least)}
         visible = SEEN * float(torch.linalg.vector_norm(one - other)) > loose
         if least <= tight and visible and len(agreeing) == 1:
             return agreeing
