@@ -80,7 +80,9 @@ def test_margins_of_classes_count_by_example():
     margin = nn.MultiMarginLoss(weight=CLASS_WEIGHT)
     whole, *_ = evaluate(network(), margin, [(X, LABEL)])
     several = evaluate(network(), margin, cut(X, LABEL))
-    assert sum(float(e.loss.detach()) * e.weight for e in several) == pytest.approx(float(whole.loss.detach()), rel=1e-12)
+    assert sum(float(e.loss.detach()) * e.weight for e in several) == pytest.approx(
+        float(whole.loss.detach()), rel=1e-12
+    )
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
