@@ -36,7 +36,7 @@ def _halves_of_mapping(model: nn.Module, i: int, batch: Mapping[Any, Any]) -> tu
     inputs = {name: value for name, value in batch.items() if name != key}
     if _takes_keywords(model, inputs):
         return inputs, target
-    if key is not None and len(inputs) == 1:
+    if key is not None and len(inputs) == 1 and not _wants_mapping(model):
         return next(iter(inputs.values())), target
     if _wants_mapping(model) or (not _is_named(model, batch) and _binds(model, batch)):
         return batch, target
@@ -95,14 +95,14 @@ def _is_named(model: nn.Module, batch: Mapping[Any, Any]) -> bool:
 
 
 def _wants_mapping(model: nn.Module) -> bool:
-    """Whether the one argument of `forward` is said to be a mapping."""
+    """Whether the one argument of `forward` is said to be a mapping, or a batch."""
     signature = _signature(model)
     if signature is None:
         return False
     empty = inspect.Parameter.empty
     needed = [p for p in signature.parameters.values() if p.default is empty and p.kind < p.VAR_POSITIONAL]
     if len(needed) != 1 or needed[0].annotation is empty:
-        return False
+        return len(needed) == 1 and needed[0].name == "batch"
     said = needed[0].annotation
     if isinstance(said, str):
         return said.rpartition(".")[2].lower().partition("[")[0] in ("dict", "mapping", "mutablemapping")
