@@ -198,7 +198,7 @@ class TwoWays(Wrapped):
     [
         (TwoWays, returned, of("labels"), "logits", "depends on the weights other than through"),
         (InNamedTuple, lambda o, t: F.cross_entropy(o.logits, t), (X, LABEL), "hidden", "other than through|enter"),
-        (WithLoss, returned, of("labels"), lambda o: o["logits"] * 1, "Gauss-Newton|failed"),
+        (WithLoss, returned, of("labels"), lambda o: o["logits"] * 1, "must return a scalar tensor"),
         (WithLoss, returned, of("labels"), "probabilities", "head='probabilities' is no tensor.*loss, logits"),
         (GptLike, returned, of("targets"), 7, "head=7 is no tensor"),
         (network, lambda model, b: F.cross_entropy(model(b[0]) + model(b[0]), b[1]), (X, LABEL), None,
@@ -216,7 +216,7 @@ def test_an_output_of_several_tensors_needs_a_head():
             return {"a": self.plain(x), "b": self.plain(x)}
 
     loss = lambda o, t: F.cross_entropy(o["a"] + o["b"], t)  # noqa: E731
-    with pytest.raises(ModelError, match="returns a dict of a, b.*head="):
+    with pytest.raises(ModelError, match=r"returns a dict of a, b.*head="):
         Curvature(Two(), loss, [(X, LABEL)], kind="ggn")
     Curvature(Two(), loss, [(X, LABEL)])
 
@@ -226,8 +226,8 @@ def test_an_output_of_several_tensors_needs_a_head():
     [
         (
             network,
-            [{"a": X, "b": X, "labels": LABEL}],
-            "batch 0 is a mapping of a, b, labels.*forward takes input",
+            [{"input": X, "b": X, "y": LABEL}],
+            "batch 0 is a mapping of input, b, y.*forward takes input",
         ),
         (ByKeyword, [{"x": X, "rest": X, "labels": LABEL}], "mapping of x, rest, labels.*takes x, scale"),
         (network, [(X, X, LABEL)], r"batch 0 is 3 parts.*loss\(model, batch\)"),
