@@ -129,7 +129,7 @@ def _delimited(path: Path) -> tuple[pl.DataFrame, int]:
     header, first = next(lines, ""), next(lines, "")
     lines.close()  # type: ignore[attr-defined]
     separator = _separator(path, header)
-    names, fields = _fields(header, separator), _fields(first, separator)
+    names, fields = _fields(header, separator, f"{path}:1"), _fields(first, separator, f"{path}:2")
     if not first.strip():
         raise DataError(f"{path}: holds a header and no row; the atlas would be empty")
     if len(fields) == len(names) + 1:
@@ -199,8 +199,14 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+def _fields(line: str, separator: str, where: str) -> list[str]:
+    try:
+        return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise DataError(
+            f"{where}: {line[:40]!r}... is no row of a table ({error}); part its fields with commas, semicolons or "
+            "tabs, and close each double quote"
+        ) from error
 
 
 def _free_name(names: Sequence[str]) -> str:
@@ -237,7 +243,7 @@ def _culprit(path: Path, separator: str, names: list[str]) -> str | None:
     for number, line in enumerate(read_lines(path), 1):
         if number == 1 or not line.strip():
             continue
-        fields = _fields(line, separator)
+        fields = _fields(line, separator, f"{path}:{number}")
         if len(fields) != len(names):
             return _another_length(path, number, len(fields), len(names))
         for name, word in zip(names[1:], fields[1:], strict=True):
@@ -251,7 +257,8 @@ def _culprit(path: Path, separator: str, names: list[str]) -> str | None:
 def _short_row(path: Path, separator: str, fields: int) -> str | None:
     for number, line in enumerate(read_lines(path), 1):
         found = line.count(separator) + 1
-        if number > 1 and line.strip() and found != fields and len(_fields(line, separator)) != fields:
+        where = f"{path}:{number}"
+        if number > 1 and line.strip() and found != fields and len(_fields(line, separator, where)) != fields:
             return _another_length(path, number, found, fields)
     return None
 
