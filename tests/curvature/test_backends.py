@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 import netassay
 from netassay.curvature.backends import twice_differentiable
@@ -267,3 +268,25 @@ def test_dropout_within_attention_and_recurrent_networks_is_named():
         with pytest.raises(ModelError, match=r"is MultiheadAttention with dropout 0.1 in train mode"):
             netassay.sharpness(module, nn.MSELoss(), [(x, x)])
         netassay.sharpness(module.eval(), nn.MSELoss(), [(x, x)])
+
+
+class Checkpointed(nn.Module):
+    """Its forward pass is run again in the backward one, and so in every product."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return checkpoint(self.inner, x, use_reentrant=False)
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_checkpointed_attention(kind):
+    torch.manual_seed(0)
+    inner, x = Attention().double(), torch.randn(3, 4, 4).double()
+    plain = Curvature(inner, nn.MSELoss(), [(x, x)], kind=kind)
+    again = Curvature(Checkpointed(inner), nn.MSELoss(), [(x, x)], kind=kind)
+    v = torch.linspace(-1, 1, plain.size, dtype=torch.float64)
+    torch.testing.assert_close(again.product(v), plain.product(v))
+    torch.testing.assert_close(again.product(2 * v), plain.product(2 * v))

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import netassay
 from netassay.curvature.curvature import Curvature
 from netassay.errors import DataError, ModelError
+from netassay.numerics import devices
 
 X, LABEL, Y = examples()
 BATCHES = [(X[a:b], Y[a:b]) for a, b in ((0, 6), (6, 12), (12, 20))]
@@ -134,6 +135,16 @@ def test_buffers_and_statistics_stay_as_they_are_however_often_they_are_computed
     torch.testing.assert_close(a.product(v), b.product(v))
     assert all(torch.equal(b, buffers[n]) for n, b in model.named_buffers())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_batch_whose_graph_cannot_fit_is_told_before_it_is_made(monkeypatch):
+    x = torch.ones(40_000, 5, dtype=torch.float64)
+    monkeypatch.setattr(devices, "free_memory", lambda device: 1_000_000)
+    with pytest.raises(
+        ModelError, match=r"batch 0: the graph of its loss takes .* GB.*more and smaller batches"
+    ):
+        Curvature(network(), half_square, [(x, x[:, :3])])
+    Curvature(network(), half_square, [(x[:100], x[:100, :3])] * 2)
 
 
 PEAK = """

@@ -165,18 +165,17 @@ def test_squares_of_sequences_of_unequal_length_count_by_entry():
 class Inside(nn.Module):
     """A language model that computes its loss, as those of Hugging Face do; `shifted`, from the second token on."""
 
-    def __init__(self, shifted=False, seed=0):
+    def __init__(self, shifted=False, ignored=-100, seed=0):
         super().__init__()
         torch.manual_seed(seed)
         self.embed, self.rnn = nn.Embedding(20, 6), nn.GRU(6, 6, batch_first=True)
-        self.line, self.shifted = nn.Linear(6, 20), shifted
+        self.line, self.shifted, self.ignored = nn.Linear(6, 20), shifted, ignored
 
     def forward(self, input_ids, labels=None):
         logits = self.line(self.rnn(self.embed(input_ids))[0])
         if self.shifted:
-            loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-        else:
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=self.ignored)
         return {"loss": loss, "logits": logits}
 
 
@@ -207,8 +206,10 @@ def test_labels_padded_inside_the_model_count_by_those_that_are_not(shifted, for
     assert_same(model, returned_loss, [batch(0, 8)], [batch(*ends) for ends in cuts])
 
 
-def test_rows_of_a_mapping_filled_to_unequal_lengths():
-    model, (ids, labels) = Inside(shifted=True).double(), padded()
+@pytest.mark.parametrize("ignored", [-100, -1])
+def test_rows_of_a_mapping_filled_to_unequal_lengths(ignored):
+    model, (ids, labels) = Inside(True, ignored).double(), padded()
+    labels[labels == -100] = ignored
     several = [
         {"input_ids": ids[4:, :3], "labels": labels[4:, :3]},
         {"input_ids": ids[:4], "labels": labels[:4]},

@@ -173,8 +173,9 @@ def named_tensors(part: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 def numbers_of_terms(i: int, batch: Any) -> dict[str, float]:
     """Numbers that the mean of a loss within a batch may be over: its examples, or entries of a tensor that count.
 
-    Entries of whole numbers count all, where they are not -100, or not 0, those of a mask where it is 1; each
-    also without the first of every row, since a language model predicts from the second on.
+    Entries of whole numbers count all, where they are not negative (as -100 and -1 are, with which labels are left
+    out), or not 0 (as a mask is); each also without the first of every row, since a language model predicts from the
+    second on.
     """
     counts: dict[str, float] = {"examples": examples(i, batch)}
     for name, tensor in named_parts(batch):
@@ -187,7 +188,7 @@ def numbers_of_terms(i: int, batch: Any) -> dict[str, float]:
             continue
         for rows, what in ((tensor, name), (tensor[:, 1:] if tensor.ndim > 1 else tensor, f"{name}[:, 1:]")):
             counts[f"entries of {what}"] = rows.numel()
-            counts[f"entries of {what} other than {IGNORED}"] = int((rows != IGNORED).sum())
+            counts[f"entries of {what} from 0 on"] = int((rows >= 0).sum())
             counts[f"entries of {what} other than 0"] = int((rows != 0).sum())
         if tensor.ndim == 1:
             counts[f"sum of {name}"] = float(tensor.sum())
@@ -199,7 +200,8 @@ class NotJoined(Exception):
 
 
 def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
-    """Two batches of so many examples as one; shorter rows are filled up with 0, those of labels with -100.
+    """Two batches of so many examples as one; shorter rows are filled up with 0, those of labels with what they are
+    left out by.
 
     Raises NotJoined.
     """
@@ -235,9 +237,10 @@ def _joined_tensors(a: Tensor, b: Tensor, name: str) -> Tensor:
     if a.shape[1:] != b.shape[1:]:
         if a.shape[2:] != b.shape[2:] or a.is_floating_point():
             raise NotJoined(f"{name or 'one'} has shapes {tuple(a.shape)} and {tuple(b.shape)}")
-        labels = name in TARGETS or any(bool((part == IGNORED).any()) for part in (a, b))
+        least = min(int(part.min()) for part in (a, b)) if a.numel() and b.numel() else 0
+        value = least if least < 0 else IGNORED if name in TARGETS else 0
         width = max(a.shape[1], b.shape[1])
-        a, b = (_filled(part, width, IGNORED if labels else 0) for part in (a, b))
+        a, b = (_filled(part, width, value) for part in (a, b))
     return torch.cat([a, b])
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.curvature.backends import twice_differentiable
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 Kind = Literal["hessian", "ggn"]
+LARGE = 100_000  # numbers in a batch from which on its memory is looked at first
 _T = TypeVar("_T")
 
 
@@ -129,6 +131,7 @@ class Curvature:
         self._losses: dict[int, tuple[float, float]] = {}  # value and weight of each batch
         self._graph_bytes: int | None = None
         self._memory, self._released = memory, False
+        self._runs_again = False  # whether products need what forward passes do
         self.gradient: Float[Tensor, " P"] = self._build()
         total = self._objective.total
         self._losses = {i: (value, weight / total) for i, (value, weight) in self._losses.items()}
@@ -171,6 +174,8 @@ class Curvature:
                     "evaluated, so there are no weights to take the curvature at; change them outside of the forward "
                     "pass"
                 )
+            if evaluation.shapes not in sizes:
+                self._require_room(i, evaluation)
             tape = self._tape(evaluation, self._parameters)
             if not self._losses and differentiable_once(tape.roots()):
                 raise self._explained("a custom function is marked once_differentiable")
@@ -194,6 +199,19 @@ class Curvature:
             return self._memory
         free = devices.free_memory(next(iter(self._parameters.values())).device)
         return math.inf if free is None else free / 2
+
+    def _require_room(self, i: int, evaluation: Evaluation) -> None:
+        """ModelError where the graph of the gradient, about as large again as that of the loss, cannot fit."""
+        if sum(shape.numel() for shape in evaluation.shapes) < LARGE:
+            return
+        free = devices.free_memory(next(iter(self._parameters.values())).device)
+        size = graph_bytes([evaluation.loss], self._parameters.values())
+        # it is half as large at least
+        if free is not None and size / 2 > free:
+            raise ModelError(
+                f"batch {i}: the graph of its loss takes {size / 1e9:.1f} GB, that of the gradient as much again, and "
+                f"{free / 1e9:.1f} GB are free; give the same data in more and smaller batches"
+            )
 
     def _size_of(self, tape: HessianTape | GaussNewtonTape) -> int:
         return graph_bytes(tape.roots(), self._parameters.values())
@@ -305,11 +323,7 @@ class Curvature:
 
         def add(i: int, tape: HessianTape | GaussNewtonTape) -> None:
             for k, parts in enumerate(vectors):
-                try:
-                    row = tape.product(parts)
-                except RuntimeError as error:
-                    raise self._explained(error) from error
-                _add(sums, k, self._flat(names, row), self._losses[i][1])
+                _add(sums, k, self._flat(names, self._product(tape, parts)), self._losses[i][1])
 
         for i, tape in self._tapes.items():
             add(i, tape)
@@ -328,6 +342,19 @@ class Curvature:
                     f"there are {len(visited)} of {len(missing)} batches left; give data that repeat"
                 )
         return [total for total in sums if total is not None]
+
+    def _product(self, tape: HessianTape | GaussNewtonTape, v: dict[str, Tensor]) -> Sequence[Tensor | None]:
+        if not self._runs_again:
+            try:
+                return tape.product(v)
+            except RuntimeError:
+                # of a checkpointed module the forward pass is in the product, too
+                self._runs_again = True
+        try:
+            with twice_differentiable():
+                return tape.product(v)
+        except RuntimeError as error:
+            raise self._explained(error) from error
 
     def _flat(self, names: Sequence[str], row: Sequence[Tensor | None]) -> Tensor:
         """Per-parameter results of a batch as one vector; None is zero."""

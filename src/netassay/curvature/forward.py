@@ -475,7 +475,7 @@ def _given(weights: Any, mean: bool) -> list[float] | Callable[[Any], float] | N
 
 def _weight(name: str, given: Any) -> float:
     try:
-        weight = float(given)
+        weight = float(given.detach() if isinstance(given, Tensor) else given)
     except _MISFITS:
         weight = -1.0
     if not 0 <= weight < float("inf"):
