@@ -73,11 +73,11 @@ def cut_text(
             skipped[f"blank {unit}"] += 1
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, *, old_mac: bool = False) -> Iterator[str]:
     """Lines of a UTF-8 or marked UTF-16 file, plain or packed, without their ends; a byte-order mark is taken off.
 
     Packed is gzip, bzip2, xz or Zstandard, known by the first bytes whatever the name. Raises DataError as
-    `read_text` does, and for a file whose lines all end with carriage returns alone.
+    `read_text` does, and for a file whose lines all end with carriage returns alone; with `old_mac` it is one line.
     """
     head = first_bytes(path)
     if head.startswith(ZSTANDARD):
@@ -94,7 +94,7 @@ def read_lines(path: Path) -> Iterator[str]:
                 f"{path}:{number}: byte 0x{byte:02x} at offset {before + error.start} is not UTF-8 "
                 f"({error.reason}); convert the file, for example with iconv -t UTF-8"
             ) from error
-        if number == 1 and not line.endswith("\n") and "\r" in line[:-1]:
+        if number == 1 and not old_mac and not line.endswith("\n") and "\r" in line[:-1]:
             raise DataError(
                 f"{path}: has no line feed; its lines end with carriage returns alone, as on old Macs (the first at "
                 f"character {line.index(chr(13))}); convert it: tr '\\r' '\\n' < FILE > NEW"
