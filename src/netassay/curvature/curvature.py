@@ -102,6 +102,7 @@ class Curvature:
         self._model, self._batches = model, batches
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
+        self._unchecked = True
         evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
         if changed := self._changed():
             raise ModelError(
@@ -169,6 +170,10 @@ class Curvature:
     def block_product(self, name: str, v: Float[Tensor, "p ..."]) -> Float[Tensor, "p ..."]:
         """The diagonal block of the curvature matrix times one vector (p,) or the columns of (p, k)."""
         return self._columns(name, self._block(name), v)
+
+    def trust(self) -> None:
+        """Leaves out the check of symmetry, where it was made at other weights of the same network."""
+        self._unchecked = False
 
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netassay.errors import DataError, ModelError
+from netassay.errors import DataError, ModelError, NotFinite
 
 Loss = Callable[[Any, Any], Tensor]
 """loss(output, target) -> scalar of one batch, the mean or the sum over its examples."""
@@ -229,7 +230,7 @@ def _require_scalar(i: int, value: Any, x: Any, y: Any) -> None:
         raise ModelError(f"batch {i}: the loss is a complex number; return its real part or its modulus")
     if not bool(value.isfinite()):
         _refuse_not_finite(i, x, y)
-        raise ModelError(
+        raise NotFinite(
             f"batch {i}: the loss is {value.item()}; the weights or the loss have left the finite numbers"
         )
 
@@ -353,3 +354,13 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, buffer in kept:
             module._buffers[name] = buffer
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with the model, and whose trainable weights may be written to.
+
+    What a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm` keeps the
+    weight, has a graph, which `copy.deepcopy` refuses: its value is copied without.
+    """
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
