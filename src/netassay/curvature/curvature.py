@@ -14,9 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.curvature import suspects
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Loss, evaluate, refuse_data_not_finite
+from netassay.curvature.primitives import differentiable_twice
 from netassay.curvature.tape import (
     GaussNewtonTape,
     HessianTape,
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 
 Kind = Literal["hessian", "ggn"]
 _T = TypeVar("_T")
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """What checks at its first products whether it is symmetric, until told that this was done before."""
+
+    def trust(self) -> None: ...
 
 
 @runtime_checkable
@@ -79,9 +88,10 @@ class Curvature:
     2002); those of a block walk only the part of the graph between the block's gradient and its parameters.
 
     `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
-    block name, None being the whole. Raises ModelError and DataError as `evaluate` does, and for a module
-    that cannot be differentiated twice. Changing the weights in place ends its life: products then raise
-    ModelError.
+    block name, None being the whole. The first product of the whole spends a second one on whether the matrix is
+    symmetric, as it must be; the first two of a block are held against each other. Raises ModelError and DataError
+    as `evaluate` does, and for a module that cannot be differentiated twice or whose second derivative is wrong.
+    Changing the weights in place ends its life: products then raise ModelError.
     """
 
     def __init__(
@@ -99,11 +109,13 @@ class Curvature:
         self.kind = kind
         self.blocks: Mapping[str, Sequence[str]] = resolve_blocks(model, blocks)
         self.products: Counter[str | None] = Counter()
-        self._model, self._batches = model, batches
+        self._model, self._loss, self._batches = model, loss, batches
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
         self._unchecked = True
-        evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
+        self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
+        with differentiable_twice(model):
+            evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
         if changed := self._changed():
             raise ModelError(
                 f"{type(model).__name__} or the loss writes into the weights ({changed!r}) as it is evaluated, so "
@@ -174,10 +186,11 @@ class Curvature:
     def trust(self) -> None:
         """Leaves out the check of symmetry, where it was made at other weights of the same network."""
         self._unchecked = False
+        self._first = {}
 
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
-        self._tapes = []
+        self._tapes, self._first = [], {}
 
     def __enter__(self) -> Curvature:
         return self
@@ -213,10 +226,54 @@ class Curvature:
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
         if v.ndim == 1:
-            return self._multiply(names, v)
+            image = self._multiply(names, v)
+            self._check_symmetry(block, names, v, image)
+            return image
         if v.shape[1] == 0:
             return torch.zeros_like(v)
-        return torch.stack([self._multiply(names, column) for column in v.unbind(1)], dim=1)
+        images = []
+        for column in v.unbind(1):
+            images.append(self._multiply(names, column))
+            self._check_symmetry(block, names, column, images[-1])
+        return torch.stack(images, dim=1)
+
+    def _check_symmetry(self, block: str | None, names: Sequence[str], v: Tensor, image: Tensor) -> None:
+        """Holds the first product against another one, of the whole against one with a random vector too.
+
+        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; a
+        random vector, which sees one of a hundredth, costs a product.
+        """
+        if not self._unchecked or (block in self._first and self._first[block] is None):
+            return
+        if not bool((image != 0).any()) or not bool(image.isfinite().all()):
+            return
+        first = self._first.get(block)
+        if first is not None:
+            self._first[block] = None
+            self._require_symmetric(asymmetry(v, image, *first), v, block)
+            return
+        self._first[block] = (v.clone(), image)
+        if block is None:
+            draws = torch.Generator().manual_seed(0)
+            other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
+            self.products[None] += 1
+            self._require_symmetric(asymmetry(v, image, other, self._multiply(names, other)), v, None)
+
+    def _require_symmetric(self, off: float, v: Tensor, block: str | None) -> None:
+        double = self.dtype == torch.float64
+        if off <= (1e-6 if double else 1e-2):
+            return
+        with differentiable_twice(self._model):
+            culprit = suspects.asymmetric(self._model, self._loss, self._batches)
+        # without a culprit it may be rounding, where the curvature is all but nought
+        if culprit is None and off <= (1e-3 if double else 0.1):
+            return
+        of = "the curvature" if block is None else f"the curvature of block {block!r}"
+        raise ModelError(
+            f"{of} is not symmetric ({off:.1%} off), which every matrix of second derivatives is: the second "
+            f"derivative of {culprit or 'the model or the loss'} is wrong; write it from differentiable primitives, "
+            "or give its custom function a backward pass that is itself differentiable"
+        )
 
     def _multiply(self, names: Sequence[str], v: Tensor) -> Tensor:
         sizes = [self._parameters[name].numel() for name in names]
@@ -271,6 +328,19 @@ class Curvature:
             "(replace the operation by a differentiable one; for attention, run inside "
             "torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
         )
+
+
+def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
+    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: what the two sides of a symmetric H differ by, as a
+    share of the products; of random vectors the square root makes up for how little of a product they see.
+    """
+    u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
+    lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
+    size = max(
+        float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1])
+    )
+    apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
+    return len(u) ** 0.5 * apart / size if size > 0 else 0.0
 
 
 class HessianOperator:

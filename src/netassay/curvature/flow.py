@@ -126,17 +126,20 @@ class GradientFlow:
         with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
             seen = self.follower.follow(curvature)
             steepest = float(torch.linalg.vector_norm(curvature.gradient.double()))
-        # twice the distance: at coarse accuracies the first path is not yet much nearer than the second
-        off = 2 * float(torch.linalg.vector_norm(self._at - self._beside))
-        if off == 0:
+        apart = float(torch.linalg.vector_norm(self._at - self._beside))
+        if self.steps == 0:
             return FlowLook(seen, _ROUNDING * self._eps * abs(seen.loss), 0.0)
+        # where steps are long the two paths, which share their stages, may agree more than either is right: then what
+        # is allowed to one step is stated, and of the distance always the double
+        off = max(2 * apart, self.accuracy * float(torch.linalg.vector_norm(self._at)))
         self._place(self._beside)
         with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
             curvature.trust()
             beside = curvature.loss
-            whole = _moved(seen, curvature.product)
+            times = off / apart if apart > 0 else 0.0
+            whole = _moved(seen, curvature.product, times)
             parts = {
-                name: replace(pairs, errors=_moved(pairs, partial(curvature.block_product, name)))
+                name: replace(pairs, errors=_moved(pairs, partial(curvature.block_product, name), times))
                 for name, pairs in seen.blocks.items()
             }
         self._place(self._at)
@@ -290,10 +293,10 @@ class GradientFlow:
         return Point(value, slope) if bool(slope.isfinite().all()) else None
 
 
-def _moved(pairs: Sharpness | Eigenpairs, product: Product) -> Tensor:
-    """The errors of eigenvalues, with how far the form of each vector is off in a matrix nearby."""
+def _moved(pairs: Sharpness | Eigenpairs, product: Product, times: float) -> Tensor:
+    """The errors of eigenvalues, with `times` that by which the form of each vector is off in a matrix nearby."""
     there = torch.tensor([float(v.double() @ product(v).double()) for v in pairs.vectors.unbind(1)])
-    return pairs.errors + (there.double() - pairs.values).abs()
+    return pairs.errors + times * (there.double() - pairs.values).abs()
 
 
 def gradient(

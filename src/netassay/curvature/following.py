@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from netassay.curvature.curvature import Symmetric
+from netassay.curvature.curvature import Symmetric, Trusting
 from netassay.curvature.eigen import (
     Eigenpairs,
     Product,
@@ -94,6 +94,8 @@ class Follower:
 
     def follow(self, curvature: Symmetric) -> Sharpness:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
+        if self.step and isinstance(curvature, Trusting):
+            curvature.trust()
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
             name: self._matrix(name, partial(curvature.block_product, name), curvature)
