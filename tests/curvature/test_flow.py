@@ -130,7 +130,9 @@ def test_loss_and_weights_are_scipys_within_the_stated_error(model, loss, batch,
         assert abs(value - truth) <= error
     off = float((flat(path) - ends[-1]).norm())
     assert off <= path.weights_errors[-1] <= 1e4 * accuracy * float(ends[-1].norm())
-    assert all(b <= a + e for a, b, e in zip(path.losses, path.losses[1:], path.loss_errors[1:], strict=False))
+    assert all(
+        b <= a + e for a, b, e in zip(path.losses, path.losses[1:], path.loss_errors[1:], strict=False)
+    )
 
 
 def test_the_stated_error_of_the_sharpness_holds_where_the_path_is_poor():

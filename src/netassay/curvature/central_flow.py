@@ -164,8 +164,8 @@ def require_third_derivatives(model: nn.Module, loss: Loss, batches: Batches) ->
     if wrong is not None:
         name, off = wrong
         raise ModelError(
-            f"the third derivatives of {name} as autograd gives them are {off:.0%} off those by finite differences, and "
-            "the central flow is made of them; write it from differentiable primitives, or leave the central flow out"
+            f"the third derivatives of {name} as autograd gives them are {off:.0%} off those by finite differences, "
+            "and the central flow is made of them; write it from primitives, or leave the central flow out"
         )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from netassay.curvature import suspects
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
-from netassay.curvature.forward import Batches, Loss, evaluate, refuse_data_not_finite
+from netassay.curvature.forward import Batches, Loss, evaluate, refuse_data_not_finite, require_same_loss
 from netassay.curvature.primitives import differentiable_twice
 from netassay.curvature.tape import (
     GaussNewtonTape,
@@ -254,6 +254,8 @@ class Curvature:
             return
         self._first[block] = (v.clone(), image)
         if block is None:
+            weights = [tape.weight for tape in self._tapes]
+            require_same_loss(self._model, self._loss, self._batches, weights, self.loss)
             draws = torch.Generator().manual_seed(0)
             other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
             self.products[None] += 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,7 +67,8 @@ def evaluate(
         raise DataError(
             f"batches is of type {type(batches).__name__}; give a list of (x, y) pairs or a DataLoader"
         )
-    with torch.random.fork_rng(devices=_cuda(model)):
+    shared = _shared_generators(batches)
+    with torch.random.fork_rng(devices=_cuda(model)), _states_kept(shared):
         first = list(_pairs(batches))
         if not first:
             raise DataError("batches gave no (x, y) pair; give at least one")
@@ -75,7 +78,7 @@ def evaluate(
         counts = [_examples(i, x, y) for i, (x, y) in enumerate(first)]
         weights = [n / sum(counts) if mean else 1.0 for n in counts]
         versions = _versions(first)
-        own = _own_generators(model, loss)
+        own = [*shared, *_own_generators(model, loss)]
         with torch.enable_grad(), _buffers_kept(model), _states_kept(own):
             done = [
                 _evaluation(model, loss, i, pair, weight, cut, own)
@@ -84,6 +87,34 @@ def evaluate(
         with torch.no_grad(), _buffers_kept(model):
             _require_repeat(model, loss, batches, first, done, mean, versions)
     return done
+
+
+def require_same_loss(
+    model: nn.Module, loss: Loss, batches: Batches, weights: Sequence[float], before: float
+) -> None:
+    """ModelError where a second pass does not give the loss of the first, `before`.
+
+    What draws from a source of its own, such as the system's or a clock, leaves no other trace. The modules of torch
+    have none, and cost no pass.
+    """
+    parts = (*model.modules(), *(loss.modules() if isinstance(loss, nn.Module) else ()))
+    if all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts):
+        return
+    shared = _shared_generators(batches)
+    with (
+        torch.random.fork_rng(devices=_cuda(model)),
+        _states_kept(shared),
+        torch.no_grad(),
+        _buffers_kept(model),
+    ):
+        values = [loss(call(model, x), y) for x, y in _pairs(batches)]
+    again = sum(float(value) * weight for value, weight in zip(values, weights, strict=True))
+    rounding = 1e3 * torch.finfo(values[0].dtype).eps
+    if not abs(again - before) <= rounding * max(abs(again), abs(before)):
+        raise ModelError(
+            f"{type(model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights and data, "
+            "so the loss is random; call model.eval() or remove the randomness"
+        )
 
 
 def _reduction(loss: Loss, given: str | None) -> str:
@@ -174,7 +205,7 @@ def _evaluation(
     pair: tuple[Any, Any],
     weight: float,
     cut: bool,
-    own: list[torch.Generator],
+    own: list[Generator],
 ) -> Evaluation:
     x, y = pair
     before = _random_state(model, own)
@@ -192,10 +223,10 @@ def _evaluation(
         value = loss(head, y)
     except _MISFITS as error:
         raise ModelError(f"batch {i}: the loss failed on the model's output: {error}") from error
-    if any(not torch.equal(a, b) for a, b in zip(before, _random_state(model, own), strict=True)):
+    if before != _random_state(model, own):
         raise ModelError(
-            f"batch {i}: {type(model).__name__} or the loss drew random numbers, so the loss is random; "
-            "call model.eval() or remove the randomness"
+            f"batch {i}: {type(model).__name__} or the loss drew random numbers (of torch, Python or NumPy), so the "
+            "loss is random; call model.eval() or remove the randomness"
         )
     _require_scalar(i, value, x, y)
     return Evaluation(output, head, value, weight)
@@ -301,20 +332,65 @@ def _require_repeat(
         )
 
 
-def _random_state(model: nn.Module, own: list[torch.Generator]) -> list[Tensor]:
-    states = [generator.get_state() for generator in own]
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _cuda(model)), *states]
+Generator = torch.Generator | random.Random | np.random.Generator | np.random.RandomState
 
 
-def _own_generators(model: nn.Module, loss: Loss) -> list[torch.Generator]:
-    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure."""
+def _random_state(model: nn.Module, own: list[Generator]) -> list[Any]:
+    devices = [torch.cuda.get_rng_state(d) for d in _cuda(model)]
+    return [_frozen(state) for state in (torch.get_rng_state(), *devices, *map(_state, own))]
+
+
+def _state(generator: Generator) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return (
+        generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
+    )
+
+
+def _put_back(generator: Generator, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)
+
+
+def _frozen(state: Any) -> Any:
+    """A state as values that can be compared."""
+    if isinstance(state, Tensor):
+        return state.cpu().numpy().tobytes()
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, Mapping):
+        return {key: _frozen(part) for key, part in state.items()}
+    return tuple(map(_frozen, state)) if isinstance(state, tuple | list) else state
+
+
+def _shared_generators(batches: Batches) -> list[Generator]:
+    """Those of Python and NumPy that all share, and those that a loader of the batches has for itself."""
+    own = [getattr(part, "generator", None) for part in (batches, getattr(batches, "sampler", None))]
+    python, numpy = random.random.__self__, np.random.get_state.__self__  # type: ignore[attr-defined]
+    return [python, numpy, *(one for one in own if isinstance(one, Generator))]
+
+
+def _own_generators(model: nn.Module, loss: Loss) -> list[Generator]:
+    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure, and the global ones
+    that their code names.
+    """
     held: list[Any] = []
     for part in (*model.modules(), loss, getattr(loss, "func", None)):
         held += getattr(part, "__dict__", {}).values()
         held += getattr(part, "keywords", {}).values()
         held += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
         held += getattr(part, "__defaults__", None) or ()
-    return [one for one in held if isinstance(one, torch.Generator)]
+    for function in {getattr(part, "forward", part) for part in (*model.modules(), loss)}:
+        code = getattr(function, "__code__", None)
+        known = getattr(function, "__globals__", {})
+        held += [known[name] for name in getattr(code, "co_names", ()) if name in known]
+    found = {id(one): one for one in held if isinstance(one, Generator)}
+    return [*found.values()]
 
 
 def _filled(cell: Any) -> bool:
@@ -326,13 +402,13 @@ def _filled(cell: Any) -> bool:
 
 
 @contextmanager
-def _states_kept(generators: list[torch.Generator]) -> Iterator[None]:
-    states = [generator.get_state() for generator in generators]
+def _states_kept(generators: list[Generator]) -> Iterator[None]:
+    states = [_state(generator) for generator in generators]
     try:
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+            _put_back(generator, state)
 
 
 def _cuda(model: nn.Module) -> list[int]:
@@ -362,5 +438,7 @@ def copied(model: nn.Module) -> nn.Module:
     What a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm` keeps the
     weight, has a graph, which `copy.deepcopy` refuses: its value is copied without.
     """
-    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    computed = [
+        t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf
+    ]
     return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})

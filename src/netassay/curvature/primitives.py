@@ -58,7 +58,7 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / v.square().sum(axes, keepdim=True).sqrt())
 
 
-def _standardised(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+def _standardised(x: Tensor, axes: list[int], eps: float) -> Tensor:
     centred = x - x.mean(axes, keepdim=True)
     return centred * (centred.square().mean(axes, keepdim=True) + eps).rsqrt()
 

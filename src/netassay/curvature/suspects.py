@@ -1,4 +1,4 @@
-"""Which module of a network has derivatives that are wrong: each by itself, in double precision, against what must hold.
+"""Which module of a network has wrong derivatives: each by itself, in double precision, against what must hold.
 
 PyTorch's formulas for higher derivatives of some operations are wrong, as may be those of a custom function.
 """
@@ -24,6 +24,17 @@ INEXACT = 1e-3  # the same of third derivatives against central differences
 _DRAWS = 3  # a difference across a kink, as of a rectifier, is no fault: one draw that agrees is enough
 _SHIFT = 1e-6
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError)
+
+
+class _Held(nn.Module):
+    """A model with other tensors for its weights and buffers."""
+
+    def __init__(self, model: nn.Module, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self._of = (model, state)  # a tuple, so that the model is no part of this one
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return functional_call(*self._of, args, kwargs)
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,7 @@ def _whole(model: nn.Module, loss: Loss, batches: Batches) -> Form:
     def value(weights: Sequence[Tensor]) -> Tensor:
         # buffers that a pass writes to begin each as they were
         held = {key: t.clone() for key, t in rest.items()} | dict(zip(live, weights, strict=True))
-        return loss(call(lambda *a, **k: functional_call(model, held, a, k), x), y)
+        return loss(call(_Held(model, held), x), y)
 
     return Form(f"the model ({type(model).__name__}) or the loss", value, list(live.values()))
 
