@@ -20,7 +20,7 @@ from netassay.curvature.eigen import (
     error_bounds,
     probe,
     random_direction,
-    require_room,
+    room,
     rounding,
     run_lanczos,
     slackest,
@@ -91,6 +91,7 @@ class Follower:
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
+        self._rooms: dict[tuple[str | None, int], tuple[int, bool]] = {}
 
     def follow(self, curvature: Symmetric) -> Sharpness:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
@@ -134,11 +135,12 @@ class Follower:
     def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
-        capacity = max(24, 2 * k + self.remember + 12)
         track = self._tracks.get(name)
-        if track is None:
-            require_room(min(capacity, size), size, curvature.dtype, curvature.device)
-        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
+        if (name, k) not in self._rooms:
+            wanted = max(24, 2 * k + self.remember + 12)
+            self._rooms[name, k] = room(wanted, k + self.remember, size, curvature.dtype, curvature.device)
+        capacity, cramped = self._rooms[name, k]
+        space = Subspace(product, size, capacity, curvature.dtype, curvature.device, cramped)
         if track is not None and track.vectors.shape[1] != size:
             what = "the network" if name is None else f"block {name!r}"
             raise ModelError(
@@ -188,7 +190,9 @@ class Follower:
                 errors = torch.maximum(errors, outside - ritz.values[:k])
                 if space.dimension < space.size:
                     errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
-                return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+                converged = not bool(loose.any())
+                pairs = eigenpairs(ritz, errors, k, space.products, converged)
+                return pairs, self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
         """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
