@@ -5,6 +5,7 @@ right answer.
 import contextlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,11 @@ def _settings_of_torch_are_put_back():
 def played(name, leave_out=()):
     """The names that a case leaves behind, and what it printed."""
     lines = (CASES / f"{name}.py").read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.startswith(tuple(leave_out)))
-    printed, names = io.StringIO(), {"__name__": "case"}
+    here = Path(f"{name}.py")
+    here.write_text("\n".join(line for line in lines if not line.startswith(tuple(leave_out))))
+    printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(text, name, "exec"), names)
+        names = runpy.run_path(str(here), run_name="case")
     return names, printed.getvalue()
 
 
