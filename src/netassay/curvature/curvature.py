@@ -87,11 +87,11 @@ class Curvature:
     the `with` block. Products are exact sums over the batches (Pearlmutter 1994; Gauss-Newton: Schraudolph
     2002); those of a block walk only the part of the graph between the block's gradient and its parameters.
 
-    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
-    block name, None being the whole. The first product of the whole spends a second one on whether the matrix is
-    symmetric, as it must be; the first two of a block are held against each other. Raises ModelError and DataError
-    as `evaluate` does, and for a module that cannot be differentiated twice or whose second derivative is wrong.
-    Changing the weights in place ends its life: products then raise ModelError.
+    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products asked for by
+    block name, None being the whole, `checks` those spent beside them on whether the matrix is symmetric, as it
+    must be: one with the first product of the whole; the first two of a block are held against each other.
+    Raises ModelError and DataError as `evaluate` does, and for a module that cannot be differentiated twice or
+    whose second derivative is wrong. Changing the weights in place ends its life: products then raise ModelError.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class Curvature:
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
         self._unchecked = True
+        self.checks = 0
         self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
         with differentiable_twice(model):
             evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
@@ -258,7 +259,7 @@ class Curvature:
             require_same_loss(self._model, self._loss, self._batches, weights, self.loss)
             draws = torch.Generator().manual_seed(0)
             other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
-            self.products[None] += 1
+            self.checks += 1
             self._require_symmetric(asymmetry(v, image, other, self._multiply(names, other)), v, None)
 
     def _require_symmetric(self, off: float, v: Tensor, block: str | None) -> None:

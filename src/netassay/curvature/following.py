@@ -32,6 +32,11 @@ SETTLING, NEAREST = 4, 3
 """Products beyond those of a cold start, which stops when the leaders have converged and leaves their rivals half
 seen, and how many of these they are spent on."""
 
+LEAP, LEAST_LEAP = 2.0, 0.01
+"""How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
+eigenvectors count as having turned: one that was never seen may lead now, and is searched for."""
+
+CALMER = 0.8  # of the unrest is left after a step
 FIRST = 2  # rivals that are multiplied to see a first drift
 _TINY = 1e-300  # keeps a zero denominator from being one
 
@@ -46,6 +51,8 @@ class Track:
     ages: Tensor  # (m,) float64, steps since then
     drift: Tensor  # () float64, how fast rivals move against the k-th leader, per step; infinite until seen
     lowest: Tensor  # () float64, smallest Ritz value seen
+    moved: Tensor  # (k,) float64, by how much the leaders changed in the last step
+    unrest: Tensor  # () float64, how far a leader that no search has been made for may be off after a leap
 
     def uppers(self) -> Tensor:
         """The most that each eigenvalue can plausibly be by now."""
@@ -58,11 +65,12 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector searches
-    for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products` are spent on
-    one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
-    is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
-    the residual. Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
+    again when it may have caught up by the drift seen so far; every `probe_every` steps, and when a leader leaps
+    away from its trend, a random vector searches for a leader that was never in the subspace. `remember` rivals are
+    kept; at most `max_products` are spent on one matrix in one step outside searches, whatever is left shows in the
+    errors. After the first step no error is stated below the tolerance, since between searches eigenvectors that
+    were never seen may have a part in the residual. Of each block the `block_k` largest are followed (default k).
+    The first step checks that the matrix is symmetric (see `Curvature`). Memory: k + `remember` vectors a
     matrix.
     """
 
@@ -167,12 +175,17 @@ class Follower:
                 break
         ritz = space.ritz(kept)
         pairs = replace(pairs, products=space.products)
-        return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
+        return pairs, _remembered(ritz, k, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
         searching = self.step % self.probe_every == 0
+        last = track.values[:k].clone()
+        # k may have changed since
+        moved = torch.nn.functional.pad(track.moved, (0, max(0, k - len(track.moved))))[:k]
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
+        unrest = CALMER * track.unrest
+        searched = False
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
         while True:
@@ -181,17 +194,27 @@ class Follower:
             errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
             loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
             done = not bool(loose.any()) or space.full or space.products >= most
-            if done and searching:
-                searching, most = False, space.products + 2 * self.max_products
+            if done and not searched:
+                # a leader that follows its trend, or stands still, has not leapt
+                change = ritz.values[:k] - last
+                leaps = torch.minimum(change.abs(), (change - moved).abs())
+                leap = float((leaps / ritz.values[:k].abs().clamp_min(_TINY)).max())
+                searching = searching or leap > max(LEAP * self.tolerance, LEAST_LEAP)
+                unrest = torch.maximum(unrest, leaps.max())
+            if done and searching and not searched:
+                searched, most = True, space.products + 2 * self.max_products
+                unrest = torch.zeros_like(unrest)
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
                 # a rival that was not multiplied may lie above by less than the tolerance, and between searches
                 # eigenvectors that were never seen may have a part in the residual
                 errors = torch.maximum(errors, outside - ritz.values[:k])
+                errors = torch.maximum(errors, unrest / 2)
                 if space.dimension < space.size:
                     errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
                 converged = not bool(loose.any())
                 pairs = eigenpairs(ritz, errors, k, space.products, converged)
+                track = replace(track, moved=ritz.values[:k] - last, unrest=unrest)
                 return pairs, self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
@@ -240,7 +263,7 @@ class Follower:
         lowest = torch.minimum(track.lowest, ritz.values[-1])
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        fresh = replace(_remembered(ritz, track.drift, lowest), vectors=vectors)
+        fresh = replace(_remembered(ritz, k, track.drift, lowest), vectors=vectors)
         found, m = len(fresh.values), k + self.remember
         both = torch.cat([fresh.values, rivals.values])
         order = torch.cat([torch.arange(k), both[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
@@ -259,11 +282,13 @@ class Follower:
             torch.cat([fresh.ages, rivals.ages])[order],
             track.drift,
             lowest,
+            track.moved,
+            track.unrest,
         )
 
 
-def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
-    """The Ritz pairs as a track of age zero.
+def _remembered(ritz: Ritz, k: int, drift: Tensor, lowest: Tensor) -> Track:
+    """The Ritz pairs as a track of age zero, of k leaders that have not moved.
 
     The radius is twice what the residual adds to second order if it lies where `_correction` takes it to lie.
     """
@@ -271,7 +296,14 @@ def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
     depth = torch.maximum(values, (values - lowest) / 2).clamp_min(0)
     added = 4 * ritz.norms.square() / (depth + torch.hypot(depth, 2 * ritz.norms)).clamp_min(_TINY)
     return Track(
-        ritz.vectors, values, torch.minimum(added, ritz.norms), torch.zeros_like(values), drift, lowest
+        ritz.vectors,
+        values,
+        torch.minimum(added, ritz.norms),
+        torch.zeros_like(values),
+        drift,
+        lowest,
+        torch.zeros_like(values[:k]),
+        torch.zeros_like(drift),
     )
 
 
