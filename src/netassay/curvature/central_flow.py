@@ -97,9 +97,6 @@ class CentralFlow:
     def look(self) -> CentralLook:
         """Eigenvalues, covariance and velocity where the flow is."""
         edge, eta = 2 / self.step_size, self.step_size
-        if self._unchecked:
-            require_third_derivatives(self.model, self.loss, self.batches)
-            self._unchecked = False
         with Curvature(self.model, self.loss, self.batches) as curvature:
             seen = self.follower.follow(curvature)
             while float(seen.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(
@@ -108,6 +105,9 @@ class CentralFlow:
                 # the next eigenvalue may be at the edge as well: its vector is among the remembered rivals
                 self.follower.k += 1
                 seen = self.follower.follow(curvature)
+        if self._unchecked:
+            require_third_derivatives(self.model, self.loss, self.batches)
+            self._unchecked = False
         if self.taken == 0 and float(seen.values[0]) > START_ABOVE * edge:
             raise ModelError(
                 f"the sharpness at the start, {float(seen.values[0]):.4g}, is above 2 / eta = {edge:.4g}: the "

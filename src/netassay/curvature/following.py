@@ -36,6 +36,7 @@ LEAP, LEAST_LEAP = 2.0, 0.01
 """How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
 eigenvectors count as having turned: one that was never seen may lead now, and is searched for."""
 
+FURTHER = 4  # products spent on the residuals of leaders that have leapt
 CALMER = 0.8  # of the unrest is left after a step
 FIRST = 2  # rivals that are multiplied to see a first drift
 _TINY = 1e-300  # keeps a zero denominator from being one
@@ -184,8 +185,8 @@ class Follower:
         moved = torch.nn.functional.pad(track.moved, (0, max(0, k - len(track.moved))))[:k]
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
-        unrest = CALMER * track.unrest
-        searched = False
+        unrest, leap = track.unrest, 0.0
+        further: int | None = None
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
         while True:
@@ -194,16 +195,19 @@ class Follower:
             errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
             loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
             done = not bool(loose.any()) or space.full or space.products >= most
-            if done and not searched:
+            if done and further is None:
                 # a leader that follows its trend, or stands still, has not leapt
                 change = ritz.values[:k] - last
                 leaps = torch.minimum(change.abs(), (change - moved).abs())
                 leap = float((leaps / ritz.values[:k].abs().clamp_min(_TINY)).max())
-                searching = searching or leap > max(LEAP * self.tolerance, LEAST_LEAP)
-                unrest = torch.maximum(unrest, leaps.max())
-            if done and searching and not searched:
-                searched, most = True, space.products + 2 * self.max_products
-                unrest = torch.zeros_like(unrest)
+                further = FURTHER if leap > max(LEAP * self.tolerance, LEAST_LEAP) else 0
+                most += further
+                unrest = torch.maximum(CALMER * unrest, leaps.max())
+            if done and further and space.expand(ritz.residuals[further % k]):
+                further -= 1
+            elif done and searching:
+                searching, most = False, space.products + 2 * self.max_products
+                unrest = unrest if leap > max(LEAP * self.tolerance, LEAST_LEAP) else torch.zeros_like(unrest)
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
                 # a rival that was not multiplied may lie above by less than the tolerance, and between searches
@@ -212,7 +216,8 @@ class Follower:
                 errors = torch.maximum(errors, unrest / 2)
                 if space.dimension < space.size:
                     errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
-                converged = not bool(loose.any())
+                calm = float(unrest) / 2 <= self.tolerance * float(ritz.values[:k].abs().min())
+                converged = calm and not bool(loose.any())
                 pairs = eigenpairs(ritz, errors, k, space.products, converged)
                 track = replace(track, moved=ritz.values[:k] - last, unrest=unrest)
                 return pairs, self._renewed(ritz, track, rivals, k)
