@@ -92,6 +92,8 @@ __getattr__, __dir__, __all__ = contents(
         "simulate_atlas": "netassay.dna.atlas.simulate",
         "describe_atlas": "netassay.dna.atlas.description",
         "export_atlas": "netassay.dna.atlas.annotated",
+        # a network of any kind, ready to be asked
+        "Network": "netassay.dna.network.network",
         # what a network learned: which filters and pairs of them it uses
         "reproducible_filters": "netassay.dna.motifs.reproducibility",
         "cluster_motifs": "netassay.dna.motifs.reproducibility",

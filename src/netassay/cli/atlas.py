@@ -68,9 +68,9 @@ def build(
     Example: netassay atlas build --peaks peaks.bed --heights heights.csv --genome genome.fa --out atlas
     """
     from netassay.dna.atlas.building import build_atlas
-    from netassay.dna.atlas.folder import refuse_existing
+    from netassay.files import refuse_existing
 
-    refuse_existing(out)
+    refuse_existing(out, refusal=DataError)
     atlas = build_atlas(
         peaks,
         heights or (),
@@ -135,10 +135,10 @@ def simulate(
 
     Example: netassay atlas simulate --peaks 500 --seed 1 --out simulated-1
     """
-    from netassay.dna.atlas.folder import refuse_existing
     from netassay.dna.atlas.simulate import simulate_atlas
+    from netassay.files import refuse_existing
 
-    refuse_existing(out)
+    refuse_existing(out, refusal=DataError)
     _answer_saved(simulate_atlas(peaks, length=length, noise=noise, seed=seed), out, format)
     return 0
 

@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Float32, UInt8
 
 from netassay.errors import DataError, ExtraMissing
+from netassay.files import whole_file
 
 BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
 CHROMOSOME_COLUMNS = ("chrom", "chr", "chromosome", "seqnames", "Chromosome")
@@ -91,14 +92,8 @@ def write_h5ad(path: Path, held: Annotated) -> None:
         varm={} if held.bases is None else {BASES: held.bases},
         uns={FACTS: json.dumps(dict(held.facts))},
     )
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        made.write_h5ad(draft)
-        draft.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path, refusal=DataError) as part:
+        made.write_h5ad(part)
 
 
 def _anndata(path: Path) -> ModuleType:

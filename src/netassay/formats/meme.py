@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.files import write_file
 from netassay.formats.bases import ALPHABET
 from netassay.formats.motifs import UNIFORM, Motifs
 from netassay.formats.text import read_lines
@@ -42,16 +43,8 @@ def write_meme(motifs: Motifs, path: Path | str) -> Path:
     Trailing columns without counts of motifs narrower than the widest are left out. Motifs without any sites are
     written with nsites= 0. Raises DataError for a name with white space and a file that cannot be written.
     """
-    path = Path(path)
     text = "\n".join(chain(_head(motifs), *(_written(motifs, i) for i in range(len(motifs))))) + "\n"
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return path
+    return write_file(path, text.encode(), refusal=DataError)
 
 
 def _head(motifs: Motifs) -> list[str]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
+from netassay.files import write_file
 from netassay.runs import checkpoints, disk, ledger, resumption
 from netassay.runs.lock import Lock
 from netassay.runs.states import State, stored_state
@@ -219,7 +220,7 @@ class RunWriter:
         if ledger.files(self._connection).get(file, digest) != digest:
             plain = PurePosixPath(file)
             file = str(plain.with_suffix(f".{digest[:8]}{plain.suffix}"))
-        disk.write_durably(self.folder / file, data)
+        write_file(self.folder / file, data, refusal=None)
         return file
 
     def _clean(self) -> None:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
+from netassay.dna.network.network import Network, evaluating, form_of, outputs_of
 from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
-from netassay.dna.network.predicting import BATCH, evaluating, form_of, outputs_of
+from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.readouts import Output, readout
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
-from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import seeds
 
 Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
@@ -52,12 +52,12 @@ class Attributions:
 
 
 def attribute(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
     method: Method = "gradient",
     *,
     output: Output = None,
-    both_strands: bool = False,
+    both_strands: bool | None = None,
     references: int = 20,
     steps: int = 50,
     tolerance: float = TOLERANCE,
@@ -86,14 +86,15 @@ def attribute(
     codes = as_codes(sequences).cpu()
     if not len(codes):
         raise DataError("there is no sequence to explain; give one or more")
-    weights = _weights(model, codes, output)
+    network = Network.of(model, both_strands=both_strands)
+    weights = _weights(network, codes, output)
     if method == "mutagenesis":
-        made = mutagenesis(model, codes, output=weights[:, 0], both_strands=both_strands, batch=batch)
+        made = mutagenesis(network, codes, output=weights[:, 0], precision=torch.float32, batch=batch)
         effects = made.effects[..., 0]
         return Attributions(method, codes, effects - effects.mean(1, keepdim=True))
-    inner = plain(model) if method == "deepshap" and type(model) is AITAC else model
-    explained = combined(BothStrands(inner) if both_strands else inner, weights)
-    with evaluating(model), evaluating(explained):
+    inner = plain(network.aitac) if method == "deepshap" and network.aitac else network.model
+    explained = combined(BothStrands(inner) if network.both_strands else inner, weights)
+    with evaluating(network.model), evaluating(explained):
         if method == "gradient":
             slopes = torch.cat([_slope(explained, one_hot(part)) for part in codes.split(batch)])
             return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
@@ -113,10 +114,11 @@ def attribute(
     return Attributions(method, codes, hypothetical, difference.float(), error.float())
 
 
-def _weights(model: nn.Module, codes: Tensor, output: Output) -> Float[Tensor, "outputs 1"]:
-    if type(model) is AITAC:
-        n_outputs = model.output.out_features
+def _weights(network: Network, codes: Tensor, output: Output) -> Float[Tensor, "outputs 1"]:
+    if network.aitac:
+        n_outputs = network.aitac.output.out_features
     else:
+        model = network.model
         with evaluating(model), torch.inference_mode():
             n_outputs = outputs_of(model, _input(model, one_hot(codes[:1]))).shape[1]
     weights = readout(output, n_outputs)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.dna.network.predicting import BATCH, autocast, evaluating, form_of, outputs_of
+from netassay.dna.network.network import Network
+from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.reach import Reach
 from netassay.dna.network.readouts import Output, readout
 from netassay.dna.network.sequences import as_codes, check_batch
-from netassay.formats.bases import one_hot, reverse_complement
-from netassay.nets.sequence_cnn import AITAC
+from netassay.formats.bases import reverse_complement
 
 SEQUENCES = 8
 """Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
@@ -39,12 +39,12 @@ class Mutagenesis:
 
 
 def mutagenesis(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
     *,
     output: Output = None,
-    both_strands: bool = False,
-    precision: torch.dtype = torch.float32,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
     batch: int = BATCH,
 ) -> Mutagenesis:
     """Effects of all 3 x length single-base changes on `output` (see `readout`; None: all), on the CPU.
@@ -57,19 +57,18 @@ def mutagenesis(
     """
     check_batch(batch)
     codes = as_codes(sequences)
-    device, _ = form_of(model)
+    network = Network.of(model, both_strands=both_strands, precision=precision)
     found: list[tuple[Tensor, Tensor]] = []
-    with evaluating(model), torch.inference_mode():
+    with network.asked():
         effects: _Effects
-        if type(model) is AITAC:
-            parts, effects = SEQUENCES, Reach(model, output, precision).effects
-            both_strands = both_strands or model.reverse_complement
+        if network.aitac:
+            parts, effects = SEQUENCES, Reach(network.aitac, output, network.precision).effects
         else:
-            parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(model, output, precision, batch)
+            parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(network, output, batch)
         for part in codes.split(parts):
-            here = part.to(device)
+            here = part.to(network.device)
             pair = effects(here)
-            if both_strands:
+            if network.hears_both:
                 other = effects(reverse_complement(here))
                 # base b of the other strand is 3 - b here, and its places count from the other end
                 pair = (pair[0] + other[0]) / 2, (pair[1] + other[1].flip(1, 2)) / 2
@@ -79,14 +78,14 @@ def mutagenesis(
     return Mutagenesis(reference.clone(), changes.clone())
 
 
-def _whole(model: nn.Module, output: Output, precision: torch.dtype, batch: int) -> _Effects:
+def _whole(network: Network, output: Output, batch: int) -> _Effects:
     """Whole forward passes of every mutant."""
-    device, dtype = form_of(model)
+    outputs, device = network.forward(), network.device
 
     def forward(codes: Tensor) -> Tensor:
-        with autocast(device, precision):
-            found = outputs_of(model, one_hot(codes, dtype)).float()
-        return found @ readout(output, found.shape[1]).to(found)
+        found = outputs(codes).float()
+        with torch.autocast(device.type, enabled=False):
+            return found @ readout(output, found.shape[1]).to(found)
 
     def effects(codes: Tensor) -> tuple[Tensor, Tensor]:
         reference = forward(codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.atlas.new_sequences import told
+from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, decode, encode
 from netassay.formats.fasta import Windows, read_windows
+from netassay.formats.vcf import read_vcf
+from netassay.numerics import seeds
 
 Mismatches = Literal["refuse", "skip"]
 NEAR = 500
@@ -81,6 +84,47 @@ class Alleles:
     variants: pl.DataFrame
     reference: UInt8[Tensor, "n length"]
     alternative: UInt8[Tensor, "n length"]
+
+
+def variant_effects(
+    model: nn.Module | Network,
+    vcf: Path | str,
+    genome: Path | str,
+    *,
+    length: int | None = None,
+    names: Sequence[str] | None = None,
+    both_strands: bool | None = None,
+    mismatches: Mismatches = "refuse",
+    null: int = 1000,
+    generator: torch.Generator | None = None,
+) -> VariantEffects:
+    """Effects of the variants of a VCF file (see `read_vcf`) on every output, by the sequences of a genome (FASTA).
+
+    The first base of REF stands in the middle (place length // 2) of the window. The window of the alternative allele
+    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
+    Outputs are the mean over both strands, unless told otherwise. `model` is any module from one-hot (n, 4, length) to
+    (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs, or a `Network`, which is asked as it
+    says. `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
+
+    Left out and counted: variants on contigs that the genome does not have, windows beyond the end of one, alleles
+    longer than half a window, bases that the genome does not know. Where the genome has other bases than REF, the
+    file was called on another assembly: DataError, or with `mismatches` skip they are left out and counted. Also
+    raises DataError for files that cannot be read, and if no variant is left.
+    """
+    if both_strands is None and not isinstance(model, Network):
+        both_strands = True
+    network = Network.of(model, both_strands=both_strands, names=names, length=length)
+    if network.length is None or network.length < 1:
+        raise DataError("give length=, the number of bases that the network takes")
+    skipped: Counter[str] = Counter()
+    table = read_vcf(Path(vcf), skipped=skipped)
+    alleles = _alleles(table, Path(genome), network.length, Path(vcf), mismatches, skipped)
+    reference, alternative = (predict(network, codes) for codes in (alleles.reference, alleles.alternative))
+    words = network.words(reference.shape[1])
+    draws = generator or seeds.generator(0, "variants")
+    chance = _null(network, alleles.variants, Path(genome), network.length, null, draws)
+    dropped = {why: n for why, n in skipped.items() if n}
+    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped)
 
 
 def _alleles(
@@ -166,12 +210,11 @@ def _agreeing(
 
 
 def _null(
-    model: nn.Module,
+    network: Network,
     variants: pl.DataFrame,
     genome: Path,
     length: int,
     count: int,
-    both_strands: bool,
     draws: torch.Generator,
 ) -> Float[Tensor, " m"]:
     """Largest effects of random changes of known bases, each in the middle of its window, near random variants."""
@@ -189,7 +232,5 @@ def _null(
     after[:, length // 2] = (middle[kept] + step[kept]) % 4
     if not len(before):
         return torch.empty(0)
-    outputs = [
-        predict(model, torch.from_numpy(codes), both_strands=both_strands) for codes in (before, after)
-    ]
+    outputs = [predict(network, torch.from_numpy(codes)) for codes in (before, after)]
     return (outputs[1] - outputs[0]).abs().amax(1)

@@ -8,7 +8,6 @@ layer of any module the slow one (`any_layer`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,11 +17,10 @@ from torch import Tensor, nn
 
 from netassay.dna.influence.any_layer import AnyLayer
 from netassay.dna.influence.first_layer import FirstLayer
-from netassay.dna.network.predicting import autocast, evaluating, form_of
+from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import reverse_complement
-from netassay.nets.sequence_cnn import AITAC
 
 Fill = Literal["mean", "zero", "published"]
 """What takes the place of an output: its mean over the data set at the same place; nought; or, as in the published
@@ -76,38 +74,36 @@ class Ablation:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Network,
         sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
         *,
         layer: str | None = None,
         fill: Fill = "mean",
-        both_strands: bool = False,
-        precision: torch.dtype = torch.float32,
+        both_strands: bool | None = None,
+        precision: torch.dtype | None = None,
         batch: int = BATCH,
     ) -> None:
-        self.model, self.precision, self.batch = model, precision, batch
+        self.network, self.batch = Network.of(model, both_strands=both_strands, precision=precision), batch
         check_batch(batch)
-        self.device, _ = form_of(model)
+        self.both_strands = self.network.hears_both
         self.sequences = as_codes(sequences)
         self.engine: FirstLayer | AnyLayer
-        if type(model) is AITAC:
+        if self.network.aitac:
             if layer is not None:
                 raise ModelError(
                     f"layer = {layer!r}: of AI-TAC the first layer is ablated, after pooling and batch norm; leave the "
                     "layer out"
                 )
-            self.engine = FirstLayer(model, precision)
-            self.both_strands = both_strands or model.reverse_complement
+            self.engine = FirstLayer(self.network.aitac, self.network.precision)
         elif layer is None:
-            names = ", ".join(
-                name for name, part in model.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)
-            )
+            whole = self.network.model
+            names = [name for name, part in whole.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)]
             raise ModelError(
-                f"{type(model).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
-                f"{names or 'none'}"
+                f"{type(whole).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
+                f"{', '.join(names) or 'none'}"
             )
         else:
-            self.engine, self.both_strands = AnyLayer(model, layer), both_strands
+            self.engine = AnyLayer(self.network.model, layer)
         if not len(sequences):
             raise DataError("there are no sequences to ablate anything in")
         self.survey = self._surveyed()
@@ -121,7 +117,7 @@ class Ablation:
         """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
         self.check(sets)
         for rows, here in self._batches(self.sequences if sequences is None else as_codes(sequences)):
-            with self._quietly():
+            with self.network.asked():
                 maps = self.engine.maps(here)
                 whole, without = self.engine.without(here, maps, self.fill.to(maps.dtype), sets)
                 above = ((maps.float() - self.fill[:, None]) * self.engine.rising).sum(0)  # (rows, channels)
@@ -137,7 +133,7 @@ class Ablation:
         highest: list[tuple[Tensor, Tensor]] = []
         count = 0
         for _, here in self._batches(self.sequences):
-            with self._quietly():
+            with self.network.asked():
                 maps = self.engine.maps(here)
                 rising = (maps * self.engine.rising.to(maps.dtype)).float()
                 total = maps.double().sum(1)
@@ -170,7 +166,7 @@ class Ablation:
             raise DataError(f"fill = {fill!r}; allowed are mean, zero and published")
         total, count = torch.zeros(()), 0
         for _, here in self._batches(self.sequences):
-            with self._quietly():
+            with self.network.asked():
                 total, count = (
                     total + self.engine.published_fill(here).double() * len(here),
                     count + len(here),
@@ -180,18 +176,13 @@ class Ablation:
     def _batches(self, sequences: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Rows, and their sequences followed by the reverse complements if both strands count."""
         for start in range(0, len(sequences), self.batch):
-            here = sequences[start : start + self.batch].to(self.device)
+            here = sequences[start : start + self.batch].to(self.network.device)
             rows = slice(start, start + len(here))
             yield rows, torch.cat([here, reverse_complement(here)]) if self.both_strands else here
 
     def _joined(self, values: Tensor) -> Tensor:
         """Mean over the strands of rows."""
         return values.unflatten(0, (2, -1)).mean(0) if self.both_strands else values
-
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
-            yield
 
     def check(self, sets: Sequence[Sequence[int]]) -> None:
         """DataError for no sets, and for one that is empty or names a channel twice or one that is not there."""

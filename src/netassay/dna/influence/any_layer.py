@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.dna.network.predicting import form_of, outputs_of
+from netassay.dna.network.network import form_of, outputs_of
 from netassay.errors import ModelError, did_you_mean
 from netassay.formats.bases import one_hot
 

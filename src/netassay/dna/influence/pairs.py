@@ -22,6 +22,7 @@ from netassay.dna.influence.ablation import BATCH, Ablation, Fill
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 
 SITE_SHARE = 0.2
@@ -66,7 +67,7 @@ class Interactions:
 
 
 def interactions(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
     sets: Sequence[Sequence[int]],
     *,
@@ -79,8 +80,8 @@ def interactions(
     permutations: int = 5000,
     layer: str | None = None,
     fill: Fill = "mean",
-    both_strands: bool = False,
-    precision: torch.dtype = torch.float32,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
     batch: int = BATCH,
 ) -> Interactions:
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.

@@ -22,6 +22,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import check_heights
 from netassay.errors import DataError
 
@@ -68,7 +69,7 @@ class Influence:
 
 
 def influence(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
     heights: Float[Tensor, "n outputs"] | None = None,
     *,
@@ -76,8 +77,8 @@ def influence(
     sets: Sequence[Sequence[int]] | None = None,
     names: Sequence[str] | None = None,
     fill: Fill = "mean",
-    both_strands: bool = False,
-    precision: torch.dtype = torch.float32,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
     batch: int = BATCH,
 ) -> Influence:
     """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import reverse_complement
@@ -43,7 +44,7 @@ class Spacing:
 
 
 def spacing(
-    model: nn.Module,
+    model: nn.Module | Network,
     first: Float[Tensor, "4 width_1"],
     second: Float[Tensor, "4 width_2"],
     backgrounds: UInt8[Tensor, "n length"],
@@ -52,8 +53,8 @@ def spacing(
     distances: Sequence[int] | None = None,
     orientations: Sequence[str] = ORIENTATIONS,
     sampled: bool = False,
-    both_strands: bool = False,
-    precision: torch.dtype = torch.float32,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
 ) -> Spacing:
     """Synergy of two motifs (shares of A, C, G, T in each column) in `backgrounds`, codes such as shuffled sequences.
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from netassay.dna.network.fields import Field
 from netassay.dna.network.layers import Activation, Layer, find_layer
-from netassay.dna.network.predicting import BATCH, evaluating
+from netassay.dna.network.network import Network, evaluating
+from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.sequences import as_codes, check_batch, check_heights
 from netassay.dna.network.words import KINDS, LETTERS, WORD, starts, words
 from netassay.errors import DataError
@@ -54,7 +55,7 @@ class FilterMotifs(Motifs):
 
 
 def filter_motifs(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: Tensor,
     layer: str = "convolution1",
     *,
@@ -86,7 +87,7 @@ def filter_motifs(
     as_codes(sequences[:1])  # before their length is asked for: they may be no sequences at all
     if heights is not None:
         check_heights(heights, len(sequences))
-    with evaluating(model), torch.inference_mode():
+    with evaluating(Network.of(model).model), torch.inference_mode():
         held = find_layer(model, layer, sequences.shape[-1], activation=activation)
         references = _references(held, sequences, quantile, batch)
         counted = _Counts(held, sequences.shape[-1], 0 if heights is None else heights.shape[1])

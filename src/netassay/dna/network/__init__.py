@@ -1,9 +1,10 @@
 """A network that reads DNA, ready to be asked.
 
-predicting, folded, words: predictions, and the fast ways that AI-TAC allows. losses, evaluate: how far they are from
-the heights. layers, fields, reach: the convolutions of any module, the bases that each sees, what a change of one
-base reaches. readouts: which number of the outputs is explained. plain, reduced: the same network out of PyTorch's
-own modules, or with fewer filters. sequences: codes of bases or one-hot floats, whichever a caller has.
+network: a module, how it is asked and what its outputs are called. predicting, folded, words: predictions, and the
+fast ways that AI-TAC allows. losses, evaluate: how far they are from the heights. layers, fields, reach: the
+convolutions of any module, the bases that each sees, what a change of one base reaches. readouts: which number of the
+outputs is explained. plain, reduced: the same network out of PyTorch's own modules, or with fewer filters. sequences:
+codes of bases or one-hot floats, whichever a caller has.
 """
 
 from netassay.contents import contents
@@ -11,6 +12,7 @@ from netassay.contents import contents
 __getattr__, __dir__, __all__ = contents(
     __name__,
     {
+        "Network": "netassay.dna.network.network",
         "predict": "netassay.dna.network.predicting",
         "pearson_loss": "netassay.dna.network.losses",
         "pearson_rows": "netassay.dna.network.losses",

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.predicting import BATCH, evaluating
+from netassay.dna.network.network import Network, evaluating
+from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.sequences import as_codes
 from netassay.dna.network.words import WORD, looked_up, tap_sums, words
 from netassay.errors import ModelError
@@ -45,7 +46,9 @@ class Layer:
     sums: Callable[[Tensor], Iterator[tuple[int, Tensor]]]
 
 
-def find_layer(model: nn.Module, name: str, length: int, *, activation: Activation | None = None) -> Layer:
+def find_layer(
+    model: nn.Module | Network, name: str, length: int, *, activation: Activation | None = None
+) -> Layer:
     """The convolution called `name` in a model of sequences of `length` bases.
 
     Of AITAC convolution1, 2 and 3, with the activations they have there (3: ReLU) and the bases seen by calculation.
@@ -53,11 +56,11 @@ def find_layer(model: nn.Module, name: str, length: int, *, activation: Activati
     be ReLU unless `activation` is given, the bases seen are found by changing them. ModelError for a name that is not
     there, for a module that is no convolution, and where no fixed window of bases is seen.
     """
-    found = convolution(model, name)
-    if type(model) is AITAC:
-        return _of_aitac(model, name, length)
-    assert found is not None
-    return _of_module(model, name, length, activation or torch.relu)
+    network = Network.of(model)
+    convolution(network.model, name)
+    if network.aitac:
+        return _of_aitac(network.aitac, name, length)
+    return _of_module(network.model, name, length, activation or torch.relu)
 
 
 def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
@@ -80,7 +83,7 @@ def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
 
 
 def activations(
-    model: nn.Module,
+    model: nn.Module | Network,
     sequences: Tensor,
     layer: str = "convolution1",
     *,
@@ -89,7 +92,7 @@ def activations(
 ) -> Float[Tensor, "n channels positions"]:
     """Activations of a layer (`find_layer`) for sequences (codes or one-hot), all of them in memory."""
     codes = as_codes(sequences)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(Network.of(model).model), torch.inference_mode():
         held = find_layer(model, layer, codes.shape[1], activation=activation)
         found = [
             held.activation(torch.cat([part for _, part in held.sums(some)])).permute(1, 2, 0)
@@ -105,7 +108,7 @@ def replaced(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) ->
     ModelError for a name that is not there, for AITAC, whose forward pass does not call its parts one by one, and on
     leaving if the forward pass never came to that module.
     """
-    if type(model) is AITAC:
+    if Network.of(model).aitac:
         raise ModelError("the parts of AITAC are not called one by one, so none can be replaced by its name")
     module = convolution(model, name)
     calls = 0

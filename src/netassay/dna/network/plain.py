@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.dna.network.predicting import form_of
+from netassay.dna.network.network import form_of
 from netassay.nets.sequence_cnn import AITAC, STAGES
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import polars as pl
 import torch
 from torch import nn
 
 from netassay.dna.atlas.new_sequences import NewSequences, regions_of, sequences_of
+from netassay.dna.attributions import variants
 from netassay.dna.attributions.contributions import Attributions, Method, attribute
-from netassay.dna.attributions.variants import Mismatches, VariantEffects, _alleles, _null
+from netassay.dna.attributions.variants import Mismatches, VariantEffects
+from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
 from netassay.errors import ConfigError, DataError
-from netassay.formats.vcf import read_vcf
-from netassay.nets.sequence_cnn import AITAC
-from netassay.numerics import seeds
 from netassay.runs import Run
-from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.fit import network_of
+from netassay.studies.aitac.weights import config_of, trained
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,11 @@ class Predictions:
     notes: Mapping[str, int]
 
 
-class Predictor(NamedTuple):
-    """The network of a finished run, what its outputs are called, and how it predicts."""
+def predictor(run: Run) -> Network:
+    """The network of `run`, asked as the run was validated; its names are the cell types.
 
-    model: AITAC
-    length: int
-    cell_types: tuple[str, ...]
-    both_strands: bool
-    precision: torch.dtype
-
-
-def predictor(run: Run) -> Predictor:
-    """The network of `run`. Raises DataError for a run without scored weights or of another study."""
+    Raises DataError for a run without scored weights or of another study.
+    """
     if "cell_types" not in run.tables():
         raise DataError(
             f"run {run.id} is {run.state} and has no scored model; finish it first: netassay resume "
@@ -59,8 +51,7 @@ def predictor(run: Run) -> Predictor:
     config = config_of(run)
     length = int(dict(run.table("atlas").iter_rows())["length"])
     names = tuple(run.table("cell_types")["cell type"].to_list())
-    both = config.strands == "augmented"
-    return Predictor(trained(run, length=length), length, names, both, getattr(torch, config.precision))
+    return network_of(config, trained(run, length=length), names)
 
 
 def predict_sequences(run: Run, fasta: Path | str) -> Predictions:
@@ -70,7 +61,7 @@ def predict_sequences(run: Run, fasta: Path | str) -> Predictions:
     bases; both are counted. Raises DataError for a run without weights, and for letters that are not DNA.
     """
     network = predictor(run)
-    return _predicted(network, sequences_of(fasta, network.length))
+    return _predicted(network, sequences_of(fasta, _length(network)))
 
 
 def predict_regions(run: Run, regions: Path | str, genome: Path | str) -> Predictions:
@@ -80,15 +71,18 @@ def predict_regions(run: Run, regions: Path | str, genome: Path | str) -> Predic
     Raises DataError for a run without weights, or if no region is left.
     """
     network = predictor(run)
-    return _predicted(network, regions_of(regions, genome, network.length))
+    return _predicted(network, regions_of(regions, genome, _length(network)))
 
 
-def _predicted(network: Predictor, given: NewSequences) -> Predictions:
-    output = predict(
-        network.model, given.codes, both_strands=network.both_strands, precision=network.precision
-    )
+def _length(network: Network) -> int:
+    assert network.length is not None  # AI-TAC knows its own
+    return network.length
+
+
+def _predicted(network: Network, given: NewSequences) -> Predictions:
+    output = predict(network, given.codes)
     table = given.where.hstack(
-        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(network.cell_types)]
+        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(network.names)]
     )
     return Predictions(
         table, *({why: n for why, n in counts.items() if n} for counts in (given.dropped, given.notes))
@@ -96,50 +90,29 @@ def _predicted(network: Predictor, given: NewSequences) -> Predictions:
 
 
 def variant_effects(
-    model: Run | nn.Module,
+    model: Run | nn.Module | Network,
     vcf: Path | str,
     genome: Path | str,
     *,
     length: int | None = None,
     names: Sequence[str] = (),
-    both_strands: bool = True,
+    both_strands: bool | None = None,
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
 ) -> VariantEffects:
-    """Effects of the variants of a VCF file (see `read_vcf`) on every output, by the sequences of a genome (FASTA).
+    """`netassay.dna.attributions.variants.variant_effects` for the network of a finished run as well.
 
-    The first base of REF stands in the middle (place length // 2) of the window. The window of the alternative allele
-    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
-    Outputs are the mean over both strands, unless told otherwise. `model` is a finished run of the study, or any
-    module from one-hot (n, 4, length) to (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs.
-    `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
-
-    Left out and counted: variants on contigs that the genome does not have, windows beyond the end of one, alleles
-    longer than half a window, bases that the genome does not know. Where the genome has other bases than REF, the
-    file was called on another assembly: DataError, or with `mismatches` skip they are left out and counted. Also
-    raises DataError for files that cannot be read, and if no variant is left.
+    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32.
+    Raises DataError for a run without weights, besides what the function itself raises.
     """
-    if isinstance(model, Run):
-        network = predictor(model)
-        model, names, length = network.model, network.cell_types, network.length
-    elif type(model) is AITAC:
-        length = model.length
-    if length is None or length < 1:
-        raise DataError("give length=, the number of bases that the network takes")
-    skipped: Counter[str] = Counter()
-    table = read_vcf(Path(vcf), skipped=skipped)
-    alleles = _alleles(table, Path(genome), length, Path(vcf), mismatches, skipped)
-    reference, alternative = (
-        predict(model, codes, both_strands=both_strands) for codes in (alleles.reference, alleles.alternative)
-    )
-    if names and len(names) != reference.shape[1]:
-        raise DataError(f"{len(names)} names are given for {reference.shape[1]} outputs; give one an output")
-    words = tuple(names) or tuple(f"output {i}" for i in range(reference.shape[1]))
-    draws = generator or seeds.generator(0, "variants")
-    chance = _null(model, alleles.variants, Path(genome), length, null, both_strands, draws)
-    dropped = {why: n for why, n in skipped.items() if n}
-    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped)
+    network: nn.Module | Network = model if not isinstance(model, Run) else replace(
+        predictor(model), both_strands=both_strands is not False, precision=torch.float32
+    )  # fmt: skip
+    return variants.variant_effects(
+        network, vcf, genome, length=length, names=tuple(names) or None, both_strands=both_strands,
+        mismatches=mismatches, null=null, generator=generator,
+    )  # fmt: skip
 
 
 Against = Literal["mean", "nothing"]
@@ -175,23 +148,22 @@ def attribute_run(
     for a cell type that the run does not have, and what `attribute`, `sequences_of` and `regions_of` raise.
     """
     network = predictor(run)
-    if cell_type not in network.cell_types:
-        raise ConfigError(f"cell type {cell_type!r}: run {run.id} has {', '.join(network.cell_types[:100])}")
+    if cell_type not in network.names:
+        raise ConfigError(f"cell type {cell_type!r}: run {run.id} has {', '.join(network.names[:100])}")
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either a FASTA file, or regions (BED) and their genome")
     if fasta is not None:
-        given = sequences_of(fasta, network.length)
+        given = sequences_of(fasta, _length(network))
     else:
         assert bed is not None and genome is not None
-        given = regions_of(bed, genome, network.length)
-    number, count = network.cell_types.index(cell_type), len(network.cell_types)
+        given = regions_of(bed, genome, _length(network))
+    number, count = network.names.index(cell_type), len(network.names)
     if against == "mean" and count == 1:
         raise DataError(f"run {run.id} has one cell type, whose mean it is; take --against nothing")
     output = contrast(number, count) if against == "mean" else number
     weights = output if isinstance(output, torch.Tensor) else torch.eye(count, dtype=torch.float64)[number]
-    both = network.both_strands
-    made = attribute(network.model, given.codes, method, output=weights, both_strands=both)
-    predicted = predict(network.model, given.codes, both_strands=both).double() @ weights
+    made = attribute(network, given.codes, method, output=weights)
+    predicted = predict(network, given.codes, precision=torch.float32).double() @ weights
     columns = {"predicted": predicted, "sum": made.actual.sum(1)}
     if made.difference is not None:
         columns["difference"] = made.difference

@@ -18,8 +18,8 @@ from netassay.numerics.seeds import generator
 from netassay.runs import Run, State
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
-from netassay.studies.aitac.findings import _told
-from netassay.studies.aitac.fit import Fit
+from netassay.studies.aitac.findings import finite
+from netassay.studies.aitac.fit import Fit, network_of
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.reduction import reduction
 from netassay.studies.aitac.weights import config_of as config_of
@@ -64,8 +64,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     if run.state is not State.FINISHED or not len(rows):
         return kept
     model = trained(run, length=data.codes.shape[1])
-    precision = getattr(torch, config.precision)
-    output = predict(model, data.codes[rows], both_strands=config.strands == "augmented", precision=precision)
+    output = predict(network_of(config, model), data.codes[rows])
     kept |= test_tables(data, output)
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
     return kept | ({"reduction": reduction(start, config, data, output)} if start else {})
@@ -119,7 +118,7 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _column(values: Tensor) -> pl.Series:
-    return pl.Series([_told(value) for value in values.tolist()], dtype=pl.Float64)
+    return pl.Series([finite(value) for value in values.tolist()], dtype=pl.Float64)
 
 
 def _cell_type_table(data: Material, output: Tensor, observed: Tensor) -> pl.DataFrame:

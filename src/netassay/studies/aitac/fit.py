@@ -6,7 +6,7 @@ Whatever is drawn is keyed by seed and step or epoch, so the state is weights, m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
 from netassay.dna.network.losses import loss_named
-from netassay.dna.network.predicting import autocast, predict
+from netassay.dna.network.network import Network, autocast
+from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
@@ -191,8 +192,7 @@ class Fit:
     def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         own = _copied(self.model.state_dict())
         self.model.load_state_dict(weights)
-        both = self.config.strands == "augmented"
-        output = predict(self.model, self.data.codes[rows], both_strands=both, precision=self.precision)
+        output = predict(network_of(self.config, self.model), self.data.codes[rows])
         self.model.load_state_dict(own)
         return output
 
@@ -249,6 +249,12 @@ def network(config: AitacConfig, *, outputs: int, length: int) -> AITAC:
         reverse_complement=config.strands == "averaged",
         generator=generator(config.seed, "init", str(config.repeat)),
     )
+
+
+def network_of(config: AitacConfig, model: AITAC, names: Sequence[str] = ()) -> Network:
+    """A model asked as runs of `config` are: on both strands where it was trained with either, in their precision."""
+    both, precision = config.strands == "augmented", getattr(torch, config.precision)
+    return Network.of(model, both_strands=both, precision=precision, names=names)
 
 
 def group_of(tensors: Mapping[str, Tensor], group: str) -> Weights:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
 from netassay.dna.network.predicting import predict
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.material import Material
 from netassay.studies.aitac.weights import Start
 
@@ -22,10 +22,10 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
 
     Columns network, run, filters, and a column a score; the run is named where it is another's.
     """
-    rows, both = data.split.test, config.strands == "augmented"
-    precision = getattr(torch, config.precision)
-    whole = predict(start.model, data.codes[rows], both_strands=both, precision=precision)
-    cut = predict(start.reduced(), data.codes[rows], both_strands=both, precision=precision)
+    rows = data.split.test
+    whole, cut = (
+        predict(network_of(config, model), data.codes[rows]) for model in (start.model, start.reduced())
+    )
     all_filters, few = start.model.n_filters, len(start.filters)
     found = []
     for name, run, filters, guess in (

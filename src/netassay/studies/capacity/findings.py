@@ -33,8 +33,8 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 def bound_table(run: Run) -> pl.DataFrame:
     """The fields of `side_by_side.Row`, kept when the run began; empty before its first checkpoint."""
-    checkpoint = run.checkpoint()
-    rows = [] if checkpoint is None else checkpoint.facts["trainee"].get("bounds", [])
+    facts = run.facts()
+    rows = [] if facts is None else facts["trainee"].get("bounds", [])
     return pl.DataFrame(rows, schema=BOUNDS)
 
 
@@ -84,14 +84,14 @@ def summary(run: Run) -> dict[str, Any]:
     """The corpus, the criterion, the narrowest width that met it and every width's best; None for what is not known."""
     metrics = run.metrics()
     corpus, attempts = corpus_of(metrics), attempt_table(run, metrics)
-    checkpoint = run.checkpoint()
+    facts = run.facts()
     met = attempts.filter("met").sort("width").head(1).to_dicts()
     best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
     losses = metrics.filter(pl.col("name") == "loss")
     return {
         **{name: corpus.get(name) if name in ("information_bits", "predicted_parameters", "bound")
            else _whole(corpus.get(name)) for name in CORPUS},
-        "corpus_sha256": None if checkpoint is None else checkpoint.facts["trainee"]["corpus"],
+        "corpus_sha256": None if facts is None else facts["trainee"]["corpus"],
         "criterion": CapacityConfig.from_mapping(run.config).criterion,
         "loss": losses["value"][-1] if losses.height else None,
         "fewest_width": met[0]["width"] if met else None,

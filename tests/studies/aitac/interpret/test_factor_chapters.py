@@ -8,6 +8,7 @@ import torch
 from plain_aitac import random_aitac
 
 from netassay import influence
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.numerics.seeds import generator
@@ -35,9 +36,9 @@ def stub(**changes):
                          "target": list("abcdefg"), "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0]})  # fmt: skip
     counts = torch.rand(7, 4, 8, generator=draws, dtype=torch.float64) ** 6
     given = {
-        "model": network(0), "peers": (), "runs": ("aitac-0",), "codes": codes,
+        "network": Network(network(0), both_strands=True), "peers": (), "runs": ("aitac-0",), "codes": codes,
         "heights": torch.rand(80, 3, generator=draws), "cell_types": TYPES, "lineages": LINEAGES, "truth": {},
-        "found": {}, "trained_by": SimpleNamespace(strands="augmented"),
+        "found": {},
         "atlas": SimpleNamespace(simulated=False), "generator": lambda purpose: generator(0, purpose),
         "motifs": Motifs(tuple(best["query"]), 100 * counts, torch.full((7,), 100)),
         "matches": SimpleNamespace(best=lambda: best),
@@ -65,7 +66,7 @@ def test_tables_of_influence_are_what_the_science_gives(tmp_path):
     subject = stub()
     made = with_influence(subject)
     sets = [(0, 2), (1,), (3,), (4,), (5,), (6,)]
-    want = influence(subject.model, subject.codes, subject.heights, sets=sets, both_strands=True)
+    want = influence(subject.network.model, subject.codes, subject.heights, sets=sets, both_strands=True)
     factors = made["factors"]
     assert factors["set"].to_list() == ["GATA1", "SPI1", "<b>CTCF</b>", "filter 4", "filter 5", "filter 6"]
     assert factors["filters"].to_list() == ["0,2", "1", "3", "4", "5", "6"]
@@ -84,12 +85,14 @@ def test_tables_of_influence_are_what_the_science_gives(tmp_path):
 def test_repetitions_are_averaged_over_matched_filters():
     members = pl.DataFrame({"cluster": [0, 0], "run": ["aitac-0", "aitac-1"], "filter": [1, 4]})
     subject = stub(
-        peers=(network(1),), runs=("aitac-0", "aitac-1"), found={("reproducible", "members"): members}
+        peers=(Network(network(1), both_strands=True),),
+        runs=("aitac-0", "aitac-1"),
+        found={("reproducible", "members"): members},
     )
     table = influence_chapter.tables(subject, CONFIG)["ensemble"]
     each = [
         influence(model, subject.codes, subject.heights, both_strands=True).overall
-        for model in (subject.model, *subject.peers)
+        for model in (subject.network, *subject.peers)
     ]
     assert table["influence"][0] == pytest.approx(float(each[0][1] + each[1][4]) / 2)
     assert table["cell type"].to_list() == list(TYPES)
@@ -131,7 +134,7 @@ def test_a_simulated_atlas_names_what_it_planted_and_says_so():
 def test_a_network_that_hears_one_factor_has_no_pairs():
     subject = stub()
     with torch.no_grad():
-        subject.model.convolution2.weight[:, 1:] = 0
+        subject.network.model.convolution2.weight[:, 1:] = 0
     with_influence(subject)
     subject.found[("influence", "factors")] = subject.found[("influence", "factors")].filter(
         pl.col("set") == "SPI1"

@@ -11,6 +11,7 @@ from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.motifs.match import match_motifs
 from netassay.dna.motifs.matrices import cluster_motifs_of
 from netassay.dna.motifs.truth import planted_motifs
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.interpreting import interpret
 from netassay.nets import AITAC
@@ -19,7 +20,7 @@ from netassay.performing import perform, summarise
 from netassay.presenting import report
 from netassay.reporting import Figure, Note
 from netassay.runs import State
-from netassay.studies.aitac.config import AitacConfig, tiny
+from netassay.studies.aitac.config import tiny
 from netassay.studies.aitac.interpret.chapters import recovery, reproducible
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections import drawing
@@ -63,11 +64,12 @@ def made_subject(atlas, own, others):
     models = [network(atlas, factors, seed) for seed, factors in enumerate((own, *others))]
     found = {}
     return SimpleNamespace(
-        model=models[0], peers=tuple(models[1:]), runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
+        network=Network(models[0]), peers=tuple(map(Network, models[1:])),
+        runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
         atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
         lineages=atlas.lineages, truth=atlas.truth,
         motifs=filter_motifs(models[0], atlas.codes), found=found,
-        trained_by=AitacConfig(), generator=lambda what: generator(0, what),
+        generator=lambda what: generator(0, what),
         earlier=lambda chapter, table: found[(chapter, table)],
         matches_of=lambda motifs: match_motifs(motifs, planted_motifs(atlas.truth)),
     )  # fmt: skip

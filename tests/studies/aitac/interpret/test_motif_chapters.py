@@ -9,6 +9,7 @@ import torch
 
 from netassay.dna.motifs.matrices import motifs_of_table
 from netassay.dna.network.layers import activations
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.meme import read_meme, write_meme
@@ -44,17 +45,18 @@ class Made(Subject):
             known.titles + database.titles,
         )  # fmt: skip
         self.codes = torch.randint(0, 4, (150, 60), generator=draws).to(torch.uint8)
-        self.model = AITAC(3, length=60, n_filters=6, n_channels=5, n_hidden=4, generator=draws).eval()
+        model = AITAC(3, length=60, n_filters=6, n_channels=5, n_hidden=4, generator=draws).eval()
         with torch.no_grad():
-            self.model.convolution1.weight.zero_()
-            self.model.convolution1.bias.zero_()
+            model.convolution1.weight.zero_()
+            model.convolution1.bias.zero_()
             for i in range(4):
                 start, stop = known.spans[i]
                 matrix = known.pwm[i, :, start:stop]
-                self.model.convolution1.weight[i, :, 2 : 2 + stop - start] = matrix.float() - 0.25
+                model.convolution1.weight[i, :, 2 : 2 + stop - start] = matrix.float() - 0.25
                 drawn = torch.multinomial(matrix.T, 40, replacement=True, generator=draws).T.to(torch.uint8)
                 self.codes[35 * i : 35 * i + 40, 20 : 20 + stop - start] = drawn[: len(self.codes) - 35 * i]
-            self.model.convolution1.bias[5] = -1.0  # never active
+            model.convolution1.bias[5] = -1.0  # never active
+        self.network = Network(model)
         self.heights = torch.randn(150, 3, generator=draws)
         self.predicted = self.heights if well else -self.heights
         self.material = SimpleNamespace(one_of_k=one_of_k)
@@ -114,7 +116,7 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
     assert list(figures) == ["aitac-motifs-logos", "aitac-motifs-profiles", "aitac-motifs-shares"]
     profile = figures["aitac-motifs-profiles"].data.filter(filter="filter_0")
     subject = Made()
-    with_site = activations(subject.model, subject.codes)[:, 0].amax(1) > subject.motifs.thresholds[0]
+    with_site = activations(subject.network, subject.codes)[:, 0].amax(1) > subject.motifs.thresholds[0]
     want = subject.heights[with_site].mean(0) - subject.heights.mean(0)
     assert profile["difference"].to_list() == pytest.approx(want.tolist(), abs=6e-4)
     assert figures["aitac-motifs-logos"].data.height == 3

@@ -93,7 +93,7 @@ def test_ranks_of_filters_stand_beside_their_nulls(done, run):
     found = done.table("influence").filter(pl.col("of") == "filters", pl.col("measure") == LOSS)
     assert found["filters"].to_list() == [str(i) for i in range(12)]
     subject = Subject(InterpretConfig(run=run.id), Store(run.folder.parent))
-    want = influence(subject.model, subject.codes, subject.heights)
+    want = influence(subject.network.model, subject.codes, subject.heights)
     assert found["own"].to_list() == pytest.approx(want.overall_signed.tolist(), abs=1e-6)
 
 

@@ -14,10 +14,10 @@ from netassay.runs import Run, RunWriter, Store
 from netassay.studies.aitac.interpret.chapters import chapter
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, _keys, chapter_tables
+from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.training import Checkpoint, Metric, Outcome, Result
+from netassay.training import Checkpoint, Metric, Result, stages
 
 
 def assay(
@@ -50,24 +50,24 @@ def assay(
         )
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
+    facts = {"weights": digest, "files": files}
     if latest is None:
         by = subject.trained_by
         recorder.write_table(SUBJECT, pl.DataFrame({"key": ["atlas", "null"], "value": [by.atlas, by.null]}))
-        recorder.commit(Checkpoint(0, {}, {"weights": digest, "files": files}))
-    for step, name in enumerate(names[done:], start=done):
-        if recorder.stop_requested():
-            return Result(Outcome.INTERRUPTED, step, f"stopped before chapter {name}")
-        for stale in _keys(run, name):  # of an earlier beginning, whose tables may have been others
+        recorder.commit(Checkpoint(0, {}, facts))
+
+    def make(step: int) -> dict[Metric, float]:
+        name = names[step]
+        for stale in table_names(run, name):  # of an earlier beginning, whose tables may have been others
             recorder.remove_table(stale)
         made = _made(name, subject, config)
         for table, frame in made.items():
             recorder.write_table(f"{name}_{table}", frame)
         _remember(subject, name, made)
-        values: dict[Metric, float] = {("rows", name): float(sum(frame.height for frame in made.values()))}
-        recorder.record(step, values)
-        watch(step, values)
-        recorder.commit(Checkpoint(step + 1, {}, {"weights": digest, "files": files}))
-    return Result(Outcome.FINISHED, len(names))
+        return {("rows", name): float(sum(frame.height for frame in made.values()))}
+
+    told = [f"chapter {name}" for name in names]
+    return stages(recorder, make, facts=lambda: facts, names=told, watch=watch)
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import polars as pl
@@ -19,15 +20,15 @@ from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
-from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
-from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.material import Material, material
+from netassay.studies.aitac.weights import config_of, trained
 
 
 class Subject:
@@ -46,11 +47,15 @@ class Subject:
         self.found: dict[tuple[str, str], pl.DataFrame] = {}
         self.trained_by = config_of(runs[0])
         device = devices.device(config.device)
-        self.model = trained(runs[0]).to(device)
-        self.peers: tuple[AITAC, ...] = tuple(trained(run).to(device) for run in runs[1:])
         self.material: Material = material(self.trained_by)
         self.atlas = self.material.atlas
         _check_peers(runs, self.atlas.digest)
+        networks = (
+            network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs
+        )
+        # asked in float32, whatever they were trained in
+        self.network, *peers = (replace(network, precision=torch.float32) for network in networks)
+        self.peers = tuple(peers)
 
     @cached_property
     def index(self) -> Int64[Tensor, " n"]:
@@ -77,7 +82,7 @@ class Subject:
     @cached_property
     def predicted(self) -> Float[Tensor, "n cell_types"]:
         """What the network predicts for them, in float32."""
-        return predict(self.model, self.codes, both_strands=self.trained_by.strands == "augmented")
+        return predict(self.network, self.codes)
 
     @cached_property
     def r(self) -> Float[Tensor, " n"]:
@@ -115,7 +120,7 @@ class Subject:
         """Motifs of a layer on these peaks, with the mean observed heights at its sites."""
         rows, config = self.motif_peaks, self.config
         return filter_motifs(
-            self.model, self.codes[rows], layer, threshold=threshold, quantile=config.motif_quantile,
+            self.network, self.codes[rows], layer, threshold=threshold, quantile=config.motif_quantile,
             heights=self.heights[rows], pseudocount=config.motif_pseudocount,
         )  # fmt: skip
 
@@ -156,7 +161,7 @@ class Subject:
     @property
     def weights_digest(self) -> str:
         """SHA-256 of all weights: tells that a run was trained anew since."""
-        models = (self.model, *self.peers)
+        models = [network.model for network in (self.network, *self.peers)]
         state = {
             f"{i}/{key}": t.cpu().contiguous()
             for i, model in enumerate(models)

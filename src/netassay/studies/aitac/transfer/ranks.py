@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -36,8 +37,9 @@ def rank_tables(
     draws = generator(config.seed, "transfer", "ranks")
     chosen = torch.randperm(len(codes), generator=draws)[: config.influence_peaks].sort().values
     theirs = codes[chosen]
-    network = species.mapped_network(subject.model, types)
-    both = subject.trained_by.strands == "augmented"
+    own = subject.network
+    assert own.aitac
+    network = replace(own, model=species.mapped_network(own.aitac, types), names=types.targets)
     names, remarks = _factor_names(subject)
     factors = joined(names, len(subject.motifs) if names else 0)
     named = [i for i, name in enumerate(factors.names) if name in set(names.values())]
@@ -46,8 +48,8 @@ def rank_tables(
         sets = None if what == FILTERS else [factors.sets[i] for i in named]
         if sets == []:
             continue
-        own, other, shuffled = (
-            influence(network, read, observed, sets=sets, both_strands=both)
+        ours, other, shuffled = (
+            influence(network, read, observed, sets=sets)
             for read, observed in (
                 (subject.codes, types.predictions(subject.heights)),
                 (theirs, heights[chosen]),
@@ -55,11 +57,11 @@ def rank_tables(
             )
         )
         labels = (
-            [names.get(i, "") for i in range(len(own.names))]
+            [names.get(i, "") for i in range(len(ours.names))]
             if sets is None
             else [factors.names[i] for i in named]
         )
-        frames.append(_influence(what, labels, own, other, shuffled))
+        frames.append(_influence(what, labels, ours, other, shuffled))
     found = pl.concat(frames)
     told = pl.DataFrame({"text": remarks}, schema={"text": pl.String})
     return {"influence": found, "agreement": _agreement(found, draws), "remarks": told}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -13,10 +14,10 @@ from torch import Tensor
 from netassay.dna.attributions.contributions import METHODS, Method, attribute
 from netassay.dna.attributions.trust import shuffled_weights, site_auroc
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.network import Network
 from netassay.dna.network.readouts import contrast
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.bases import decode
-from netassay.nets.sequence_cnn import AITAC
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.attributions import KINDS
 from netassay.studies.aitac.interpret.subject import Subject
@@ -86,14 +87,15 @@ def _contributions(
     made: _Made = {}
     missed: list[tuple[str, float]] = []
     missing: list[tuple[str, str]] = []
-    shuffled = shuffled_weights(subject.model, subject.generator("weights"))
-    networks = {"trained": subject.model, "shuffled weights": shuffled}
+    own = subject.network
+    shuffled = shuffled_weights(own.model, subject.generator("weights"))
+    networks = {"trained": own, "shuffled weights": replace(own, model=shuffled)}
     networks |= dict(zip(subject.runs[1:], subject.peers, strict=True))
-    for network, model in networks.items():
-        for method in METHODS if network == "trained" else _QUICK:
+    for name, network in networks.items():
+        for method in METHODS if name == "trained" else _QUICK:
             try:
-                made[network, method], share = _of(subject, config, peaks, model, method)
-                if network == "trained" and share is not None:
+                made[name, method], share = _of(subject, config, peaks, network, method)
+                if name == "trained" and share is not None:
                     missed.append((method, share))
             except ExtraMissing as reason:
                 missing.append((method, str(reason)))
@@ -101,7 +103,7 @@ def _contributions(
 
 
 def _of(
-    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, model: AITAC, method: Method
+    subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, network: Network, method: Method
 ) -> tuple[Tensor, float | None]:
     found = torch.zeros(len(peaks), subject.codes.shape[1])
     many = len(subject.cell_types)
@@ -110,11 +112,10 @@ def _of(
         at = torch.tensor((peaks["output"] == output).to_list())
         rows = torch.tensor(peaks["row"].to_list())[at]
         made = attribute(
-            model,
+            network,
             subject.codes[rows],
             method,
             output=contrast(output, many) if many > 1 else output,
-            both_strands=subject.trained_by.strands == "augmented",
             references=config.attribution_references,
             steps=_STEPS,
             # what the sum of contributions misses is told, not refused

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import torch
 
@@ -9,6 +11,7 @@ from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.network import Network
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 
@@ -36,15 +39,14 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 
 
 def ablated(subject: Subject, config: InterpretConfig, number: int = 0) -> Ablation:
-    """The peaks of the subject before the first layer of its model, or of peer `number` from 1 on."""
-    model = subject.peers[number - 1] if number else subject.model
-    return Ablation(
-        model,
-        subject.codes,
-        fill=config.fill,
-        both_strands=subject.trained_by.strands == "augmented",
-        precision=torch.bfloat16 if config.screening else torch.float32,
-    )
+    """The peaks of the subject before the first layer of its network, or of peer `number` from 1 on."""
+    network = (subject.network, *subject.peers)[number]
+    return Ablation(screened(network, config), subject.codes, fill=config.fill)
+
+
+def screened(network: Network, config: InterpretConfig) -> Network:
+    """The network in the precision that influence and pairs are asked for."""
+    return replace(network, precision=torch.bfloat16 if config.screening else torch.float32)
 
 
 def _overall(found: Influence) -> pl.DataFrame:
@@ -83,7 +85,7 @@ def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.Da
     facts = {
         "peaks": found.peaks, "r undefined": found.undefined, "filters": len(found.names), "fill": config.fill,
         "dead filters": int((found.by_output.sum(1) == 0).sum()),
-        "strands": "both" if subject.trained_by.strands != "one" else "one",
+        "strands": "both" if subject.network.hears_both else "one",
         "precision": "bfloat16" if config.screening else "float32",
         "simulated": "yes" if subject.atlas.simulated else "no",
         "lineages": ", ".join(groups(subject.lineages)),

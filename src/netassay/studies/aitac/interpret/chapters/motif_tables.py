@@ -7,7 +7,7 @@ import torch
 
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
-from netassay.dna.motifs.matrices import _numbers, matrix_table
+from netassay.dna.motifs.matrices import column, matrix_table
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -37,11 +37,11 @@ def filter_table(motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
     """A row a filter: sites, peaks, information, consensus, thresholds, and its best match (null if not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame({
-        "filter": list(motifs.names), "sites": _numbers(motifs.sites), "peaks": _numbers(motifs.peaks),
-        "share of peaks": _numbers(motifs.peaks / motifs.n_peaks),
-        "information": _numbers(motifs.information.sum(1)), "first column": _numbers(spans[:, 0] + 1),
-        "informative length": _numbers(motifs.informative_lengths), "consensus": list(motifs.consensus),
-        "greatest activation": _numbers(motifs.references), "threshold": _numbers(motifs.thresholds),
+        "filter": list(motifs.names), "sites": column(motifs.sites), "peaks": column(motifs.peaks),
+        "share of peaks": column(motifs.peaks / motifs.n_peaks),
+        "information": column(motifs.information.sum(1)), "first column": column(spans[:, 0] + 1),
+        "informative length": column(motifs.informative_lengths), "consensus": list(motifs.consensus),
+        "greatest activation": column(motifs.references), "threshold": column(motifs.thresholds),
     })  # fmt: skip
     best = matches.best().rename({"query": "filter"})
     return own.join(best, on="filter", how="left", maintain_order="left")
@@ -66,8 +66,8 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
     """Sites at each position of the layer (from 0), filters with sites only."""
     index = motifs.positions.nonzero()
     return pl.DataFrame({
-        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": _numbers(index[:, 1]),
-        "sites": _numbers(motifs.positions[motifs.positions > 0]),
+        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": column(index[:, 1]),
+        "sites": column(motifs.positions[motifs.positions > 0]),
     }, schema_overrides={"filter": pl.String})  # fmt: skip
 
 

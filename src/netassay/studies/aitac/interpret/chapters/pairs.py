@@ -15,7 +15,7 @@ from netassay.dna.motifs.truth import planted_motifs
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
-from netassay.studies.aitac.interpret.chapters.influence import ablated
+from netassay.studies.aitac.interpret.chapters.influence import ablated, screened
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.pairs import Q_VALUE
 from netassay.studies.aitac.interpret.subject import Subject
@@ -102,9 +102,8 @@ def _spacing(
         if not min(motif.shape[1] for motif in motifs) or far < near:
             continue
         found = spacing(
-            subject.model, motifs[0], motifs[1], backgrounds, generator=draws, distances=range(near, far + 1),
-            both_strands=subject.trained_by.strands == "augmented",
-            precision=torch.bfloat16 if config.screening else torch.float32,
+            screened(subject.network, config), motifs[0], motifs[1],
+            backgrounds, generator=draws, distances=range(near, far + 1),
         )  # fmt: skip
         here = subject.cell_types.index(cell_type)
         null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))

@@ -63,9 +63,9 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
         return pl.DataFrame(schema=schema)
     names = list(sets)
     told = interactions(
-        subject.model, subject.codes, [sets[name] for name in names], names=names, lineages=subject.lineages,
+        subject.network, subject.codes, [sets[name] for name in names], names=names, lineages=subject.lineages,
         within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
-        both_strands=subject.trained_by.strands == "augmented", generator=subject.generator("recovery"),
+        generator=subject.generator("recovery"),
     )  # fmt: skip
     rows = [
         (names[a], names[b], group, float(told.difference[i, j]), _known(float(told.q[i, j])))

@@ -1,0 +1,127 @@
+"""A network ready to be asked: a module, the strands and precision it is asked with, the names of its outputs.
+
+Every function that asks a network takes a module, or a `Network` where more is to be said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from netassay.dna.network.folded import Folded
+from netassay.errors import DataError, ModelError
+from netassay.formats.bases import one_hot
+from netassay.nets.sequence_cnn import AITAC
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A module from one-hot sequences (n, 4, length) to (n, outputs), and how it is asked.
+
+    With `both_strands` outputs are the mean over each sequence and its reverse complement. `precision` bfloat16 is that
+    of matrix products; outputs are float32 all the same. `names` are those of the outputs, () for none. `length` is
+    the number of bases that it takes; None where nothing says so (AI-TAC knows its own).
+    """
+
+    model: nn.Module
+    both_strands: bool = False
+    precision: torch.dtype = torch.float32
+    names: tuple[str, ...] = ()
+    length: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module | Network,
+        *,
+        both_strands: bool | None = None,
+        precision: torch.dtype | None = None,
+        names: Sequence[str] | None = None,
+        length: int | None = None,
+    ) -> Network:
+        """The network itself, or a module as one, with what is given (not None) in place of what it says."""
+        known = model if isinstance(model, Network) else cls(model)
+        given: dict[str, Any] = {
+            "both_strands": both_strands, "precision": precision, "length": length,
+            "names": None if names is None else tuple(names),
+        }  # fmt: skip
+        found = replace(known, **{key: value for key, value in given.items() if value is not None})
+        if found.length is None and found.aitac:
+            found = replace(found, length=found.aitac.length)
+        return found
+
+    @property
+    def aitac(self) -> AITAC | None:
+        """The model where it is AI-TAC itself, which has ways faster than its own forward pass; None for any other."""
+        return self.model if type(self.model) is AITAC else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return form_of(self.model)[0]
+
+    @property
+    def hears_both(self) -> bool:
+        """Whether an output is of both strands, by `both_strands` or because AI-TAC itself takes their mean."""
+        return self.both_strands or (self.aitac is not None and self.aitac.reverse_complement)
+
+    def forward(self) -> Callable[[UInt8[Tensor, "n length"]], Float[Tensor, "n outputs"]]:
+        """Its outputs for codes of sequences as they stand, at the weights it has now."""
+        if self.aitac:
+            return Folded(self.aitac, self.precision)
+        _, dtype = form_of(self.model)
+        return lambda codes: outputs_of(self.model, one_hot(codes, dtype))
+
+    def words(self, outputs: int) -> tuple[str, ...]:
+        """A name for each output: its own, or "output 0" and so on. DataError for more or fewer names than outputs."""
+        if self.names and len(self.names) != outputs:
+            raise DataError(f"{len(self.names)} names are given for {outputs} outputs; give one an output")
+        return self.names or tuple(f"output {i}" for i in range(outputs))
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Evaluation mode, no gradients and the precision inside; the mode of every module as it was afterwards."""
+        with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
+            yield
+
+
+def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where the weights of a model lie and of what type they are, as its inputs must be; CPU, float32 without any."""
+    held = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    like = next(held, torch.empty(0))
+    return like.device, like.dtype
+
+
+def outputs_of(model: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n outputs"]:
+    """What the model gives; ModelError where that is not a row of outputs a sequence."""
+    found = model(x)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+        form = f"outputs of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(
+            f"{type(model).__name__} gives {form} for {len(x)} sequences; it must give a tensor (n, outputs)"
+        )
+    return found
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """bf16 where asked for, else nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode of every module as it was afterwards."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before.items():
+            module.training = mode
