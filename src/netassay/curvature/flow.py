@@ -164,7 +164,7 @@ class GradientFlow:
         if here is None:
             self._reason = 3
             return False
-        if self.steps == 0:
+        if math.isnan(self._step):
             self._first = self._lowest = here.loss
             self._step = self._first_step(here, time)
         while self.time < time and not self._reason:
@@ -188,9 +188,15 @@ class GradientFlow:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self._at, self._beside = (tensors[key].to(self._at, copy=True) for key in ("at", "beside"))
-        self.time, self._step, self._last, self._first, self._lowest = tensors["numbers"].tolist()
-        self.steps, self._reason = tensors["counts"].tolist()
+        if "at" in tensors:
+            self._at, self._beside = (tensors[key].to(self._at, copy=True) for key in ("at", "beside"))
+            self.time, self._step, self._last, self._first, self._lowest = tensors["numbers"].tolist()
+            self.steps, self._reason = tensors["counts"].tolist()
+        else:  # as 0.1.0 wrote it: the place alone
+            parts = [tensors[f"model/{name}"] for name in self.parameters]
+            self._at = torch.cat([part.to(self._at).reshape(-1) for part in parts])
+            self._beside = self._at.clone()
+            self.time, self.steps = float(tensors["time"]), int(tensors["steps"])
         self._place(self._at)
         self.follower.load(
             {k.removeprefix("follower/"): held for k, held in tensors.items() if k.startswith("follower/")}

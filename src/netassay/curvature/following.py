@@ -34,10 +34,9 @@ seen, and how many of these they are spent on."""
 
 LEAP, LEAST_LEAP = 2.0, 0.01
 """How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
-eigenvectors count as having turned: one that was never seen may lead now, and is searched for."""
+eigenvectors count as having turned: one that the residual holds a part of may lead now."""
 
 FURTHER = 4  # products spent on the residuals of leaders that have leapt
-CALMER = 0.8  # of the unrest is left after a step
 FIRST = 2  # rivals that are multiplied to see a first drift
 _TINY = 1e-300  # keeps a zero denominator from being one
 
@@ -53,7 +52,6 @@ class Track:
     drift: Tensor  # () float64, how fast rivals move against the k-th leader, per step; infinite until seen
     lowest: Tensor  # () float64, smallest Ritz value seen
     moved: Tensor  # (k,) float64, by how much the leaders changed in the last step
-    unrest: Tensor  # () float64, how far a leader that no search has been made for may be off after a leap
 
     def uppers(self) -> Tensor:
         """The most that each eigenvalue can plausibly be by now."""
@@ -66,8 +64,9 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps, and when a leader leaps
-    away from its trend, a random vector searches for a leader that was never in the subspace. `remember` rivals are
+    again when it may have caught up by the drift seen so far; where a leader leaps away
+    from its trend further products are spent on its residual, and every `probe_every` steps a random vector searches
+    for a leader that was never in the subspace. `remember` rivals are
     kept; at most `max_products` are spent on one matrix in one step outside searches, whatever is left shows in the
     errors. After the first step no error is stated below the tolerance, since between searches eigenvectors that
     were never seen may have a part in the residual. Of each block the `block_k` largest are followed (default k).
@@ -132,7 +131,7 @@ class Follower:
             prefixes = [key.removesuffix(":vectors") for key in tensors if key.endswith(":vectors")]
             self._tracks = {
                 None if p == "whole" else p.removeprefix("block:"): Track(
-                    **{f.name: tensors[f"{p}:{f.name}"].clone() for f in fields(Track)}
+                    **{f.name: _held(tensors, p, f.name).clone() for f in fields(Track)}
                 )
                 for p in prefixes
             }
@@ -185,7 +184,6 @@ class Follower:
         moved = torch.nn.functional.pad(track.moved, (0, max(0, k - len(track.moved))))[:k]
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
-        unrest, leap = track.unrest, 0.0
         further: int | None = None
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
@@ -202,24 +200,20 @@ class Follower:
                 leap = float((leaps / ritz.values[:k].abs().clamp_min(_TINY)).max())
                 further = FURTHER if leap > max(LEAP * self.tolerance, LEAST_LEAP) else 0
                 most += further
-                unrest = torch.maximum(CALMER * unrest, leaps.max())
             if done and further and space.expand(ritz.residuals[further % k]):
                 further -= 1
             elif done and searching:
                 searching, most = False, space.products + 2 * self.max_products
-                unrest = unrest if leap > max(LEAP * self.tolerance, LEAST_LEAP) else torch.zeros_like(unrest)
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
                 # a rival that was not multiplied may lie above by less than the tolerance, and between searches
                 # eigenvectors that were never seen may have a part in the residual
                 errors = torch.maximum(errors, outside - ritz.values[:k])
-                errors = torch.maximum(errors, unrest / 2)
                 if space.dimension < space.size:
                     errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
-                calm = float(unrest) / 2 <= self.tolerance * float(ritz.values[:k].abs().min())
-                converged = calm and not bool(loose.any())
+                converged = not bool(loose.any())
                 pairs = eigenpairs(ritz, errors, k, space.products, converged)
-                track = replace(track, moved=ritz.values[:k] - last, unrest=unrest)
+                track = replace(track, moved=ritz.values[:k] - last)
                 return pairs, self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
@@ -288,8 +282,14 @@ class Follower:
             track.drift,
             lowest,
             track.moved,
-            track.unrest,
         )
+
+
+def _held(tensors: Mapping[str, Tensor], prefix: str, field: str) -> Tensor:
+    """A tensor of a state; of one that 0.1.0 wrote, which did not look for leaps, nothing has moved."""
+    if field == "moved" and f"{prefix}:{field}" not in tensors:
+        return torch.zeros(0, dtype=torch.float64)
+    return tensors[f"{prefix}:{field}"]
 
 
 def _remembered(ritz: Ritz, k: int, drift: Tensor, lowest: Tensor) -> Track:
@@ -308,7 +308,6 @@ def _remembered(ritz: Ritz, k: int, drift: Tensor, lowest: Tensor) -> Track:
         drift,
         lowest,
         torch.zeros_like(values[:k]),
-        torch.zeros_like(drift),
     )
 
 
