@@ -114,7 +114,11 @@ def without_wrong(frame: pl.DataFrame) -> pl.DataFrame:
     rest = frame.drop([key for key in frame.columns if "flow" in key])
     if "name" not in rest.columns:
         return rest
-    return rest.filter(~pl.col("name").str.contains("^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$"))
+    return rest.filter(
+        ~pl.col("name").str.contains(
+            "^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$"
+        )
+    )
 
 
 def alike(one: pl.DataFrame, other: pl.DataFrame, what: str) -> None:
