@@ -37,9 +37,9 @@ class Density:
     weights: Float[Tensor, "probes m"]
     size: int
     products: int
-    converged: bool
     exact: bool = False
     blocks: Mapping[str, Density] = field(default_factory=dict)
+    converged: bool = False
 
     def cumulative(self, at: Float[Tensor, " x"]) -> tuple[Float[Tensor, " x"], Float[Tensor, " x"]]:
         """Lower and upper bound of the share of eigenvalues <= each of `at`.
@@ -156,7 +156,7 @@ def lanczos_quadrature(
         dense = torch.stack([product(row) for row in torch.eye(size, dtype=dtype, device=device)]).double()
         values = torch.linalg.eigvalsh((dense + dense.T).cpu() / 2)
         weights = torch.full((1, size), 1 / size, dtype=torch.float64)
-        return Density(values[None], weights, size, size, True, True)
+        return Density(values[None], weights, size, size, exact=True, converged=True)
     require_vectors(
         steps,
         size,
@@ -176,7 +176,7 @@ def lanczos_quadrature(
     weights = torch.stack([_padded(weights, longest, 0.0) for _, weights in rules])
     # a Krylov space that ended holds the whole distribution that its vector sees
     ended = spent < steps * probes and all(len(nodes) < steps for nodes, _ in rules)
-    return Density(nodes, weights, size, spent, ended or _moved(nodes, weights) <= _STILL)
+    return Density(nodes, weights, size, spent, converged=ended or _moved(nodes, weights) <= _STILL)
 
 
 def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[float], list[float]]:

@@ -42,7 +42,7 @@ class Eigenpairs:
     residuals: Float[Tensor, " k"]
     errors: Float[Tensor, " k"]
     products: int
-    converged: bool
+    converged: bool = False
 
 
 @dataclass(frozen=True)

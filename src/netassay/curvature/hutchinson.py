@@ -30,8 +30,8 @@ class Trace:
     value: float
     error: float
     products: int
-    converged: bool
     blocks: Mapping[str, Trace] = field(default_factory=dict)
+    converged: bool = False
 
 
 def trace(
@@ -96,7 +96,7 @@ def hutchplusplus(
     if not (isinstance(products, int) and products >= LEAST_PRODUCTS):
         raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
-        return Trace(_dense_trace(product, size, dtype, device), 0.0, size, True)
+        return Trace(_dense_trace(product, size, dtype, device), 0.0, size, converged=True)
     generator = given(generator)
     third = products // 3
     # signs, their images and the basis made of them are there together
@@ -122,7 +122,7 @@ def hutchplusplus(
     samples = torch.tensor([_form(product, v) for v in outside], dtype=torch.float64)
     error = float(samples.std()) / math.sqrt(len(samples))
     value = inside + float(samples.mean())
-    return Trace(value, error, products, error <= tolerance * abs(value))
+    return Trace(value, error, products, converged=error <= tolerance * abs(value))
 
 
 def _form(product: Product, v: Float[Tensor, " n"]) -> float:

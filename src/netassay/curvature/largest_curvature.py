@@ -33,9 +33,9 @@ class Sharpness:
     residuals: Float[Tensor, " k"]
     errors: Float[Tensor, " k"]
     products: int
-    converged: bool
     blocks: Mapping[str, Eigenpairs]
     loss: float
+    converged: bool = False
 
     @classmethod
     def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
@@ -45,9 +45,9 @@ class Sharpness:
             whole.residuals,
             whole.errors,
             whole.products,
-            whole.converged,
             blocks,
             loss,
+            whole.converged,
         )
 
 
