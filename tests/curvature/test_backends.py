@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 import netassay
-from netassay.curvature.backends import twice_differentiable
+from netassay.curvature.backends import plain_backends
 from netassay.curvature.curvature import Curvature
 from netassay.errors import ModelError
 
@@ -119,7 +119,7 @@ def test_a_backend_that_was_chosen_outside_stays_chosen():
 
 def test_the_flags_are_put_back_after_an_error():
     before = flags()
-    with pytest.raises(KeyError), twice_differentiable():
+    with pytest.raises(KeyError), plain_backends():
         assert torch.backends.cuda.math_sdp_enabled() and not torch.backends.cuda.flash_sdp_enabled()
         assert not torch.backends.mha.get_fastpath_enabled()
         raise KeyError

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
+def plain_backends() -> Iterator[None]:
     """Attention by its math backend, no fast path of `torch.nn.TransformerEncoder`, compiled code as it was
     written; every flag is put back.
 

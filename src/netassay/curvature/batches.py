@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,16 +47,22 @@ def _halves_of_mapping(model: nn.Module, i: int, batch: Mapping[Any, Any]) -> tu
 
 
 def call(model: nn.Module, x: Any) -> Any:
-    """The model at x: a tuple or list is its arguments, a mapping its keywords, anything else its one argument.
+    """The model at x, as `arguments` says."""
+    positional, named = arguments(model, x)
+    return model(*positional, **named)
+
+
+def arguments(model: nn.Module, x: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Of x a tuple or list is the model's arguments, a mapping its keywords, anything else its one argument.
 
     A mapping or tuple that does not fit the parameters of `forward` so, but as one argument, is that argument.
     """
     if isinstance(x, Mapping):
         whole = _wants_mapping(model) or (not _takes_keywords(model, x) and _binds(model, x))
-        return model(x) if whole else model(**x)
-    if isinstance(x, tuple | list):
-        return model(*x) if _binds(model, *x) or not _binds(model, x) else model(x)
-    return model(x)
+        return ((x,), {}) if whole else ((), x)
+    if isinstance(x, tuple | list) and (_binds(model, *x) or not _binds(model, x)):
+        return x, {}
+    return (x,), {}
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:

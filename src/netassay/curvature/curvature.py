@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.backends import twice_differentiable
+from netassay.curvature import suspects
+from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import (
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
 Kind = Literal["hessian", "ggn"]
 LARGE = 100_000  # numbers in a batch from which on its memory is looked at first
 _T = TypeVar("_T")
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """What checks at its first products whether it is symmetric, until told that this was done before."""
+
+    def trust(self) -> None: ...
 
 
 @runtime_checkable
@@ -95,10 +103,11 @@ class Curvature:
     free), those of further batches are built anew for every product: it is the memory of one, for about twice the time.
     `graph_bytes` estimates what all would take, `kept` counts the batches whose graphs are kept, of `batches`.
 
-    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
-    block name, None being the whole. Raises ModelError and DataError as `Objective` does, and for a module
-    that cannot be differentiated twice. Changing the weights in place ends its life: products then raise
-    ModelError.
+    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products asked for by
+    block name, None being the whole, `checks` those spent beside them on whether the matrix is symmetric, as it
+    must be: one with the first product of the whole; the first two of a block are held against each other.
+    Raises ModelError and DataError as `Objective` does, and for a module that cannot be differentiated twice or
+    whose second derivative is wrong. Changing the weights in place ends its life: products then raise ModelError.
     """
 
     def __init__(
@@ -131,6 +140,8 @@ class Curvature:
         self._losses: dict[int, tuple[float, float]] = {}  # value and weight of each batch
         self._graph_bytes: int | None = None
         self._memory, self._released = memory, False
+        self._unchecked, self.checks = True, 0
+        self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
         self._runs_again = False  # whether products need what forward passes do
         self.gradient: Float[Tensor, " P"] = self._build()
         total = self._objective.total
@@ -270,9 +281,14 @@ class Curvature:
         """The diagonal block of the curvature matrix times one vector (p,) or the columns of (p, k)."""
         return self._columns(name, self._block(name), v)
 
+    def trust(self) -> None:
+        """Leaves out the check of symmetry, where it was made at other weights of the same network."""
+        self._unchecked = False
+        self._first = {}
+
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
-        self._tapes, self._released = {}, True
+        self._tapes, self._released, self._first = {}, True, {}
 
     def __enter__(self) -> Curvature:
         return self
@@ -307,11 +323,52 @@ class Curvature:
         self._require_same_weights()
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
-        if v.ndim == 1:
-            return self._multiply(names, [v])[0]
-        if v.shape[1] == 0:
+        if v.ndim == 2 and v.shape[1] == 0:
             return torch.zeros_like(v)
-        return torch.stack(self._multiply(names, v.unbind(1)), dim=1)
+        columns = [v] if v.ndim == 1 else v.unbind(1)
+        images = self._multiply(names, columns)
+        for column, image in zip(columns, images, strict=True):
+            self._check_symmetry(block, names, column, image)
+        return images[0] if v.ndim == 1 else torch.stack(images, dim=1)
+
+    def _check_symmetry(self, block: str | None, names: Sequence[str], v: Tensor, image: Tensor) -> None:
+        """Holds the first product against another one, of the whole against one with a random vector too.
+
+        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; a
+        random vector, which sees one of a hundredth, costs a product.
+        """
+        if not self._unchecked or (block in self._first and self._first[block] is None):
+            return
+        if not bool((image != 0).any()) or not bool(image.isfinite().all()):
+            return
+        first = self._first.get(block)
+        if first is not None:
+            self._first[block] = None
+            self._require_symmetric(asymmetry(v, image, *first), v, block)
+            return
+        self._first[block] = (v.clone(), image)
+        if block is None:
+            self._objective.require_same_loss(self.loss)
+            draws = torch.Generator().manual_seed(0)
+            other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
+            self.checks += 1
+            self._require_symmetric(asymmetry(v, image, other, self._multiply(names, [other])[0]), v, None)
+
+    def _require_symmetric(self, off: float, v: Tensor, block: str | None) -> None:
+        double = self.dtype == torch.float64
+        if off <= (1e-6 if double else 1e-2):
+            return
+        with self._objective.undisturbed():
+            culprit = suspects.asymmetric(self._objective)
+        # without a culprit it may be rounding, where the curvature is all but nought
+        if culprit is None and off <= (1e-3 if double else 0.1):
+            return
+        of = "the curvature" if block is None else f"the curvature of block {block!r}"
+        raise ModelError(
+            f"{of} is not symmetric ({off:.1%} off), which every matrix of second derivatives is: the second "
+            f"derivative of {culprit or 'the model or the loss'} is wrong; write it from differentiable primitives, "
+            "or give its custom function a backward pass that is itself differentiable"
+        )
 
     def _multiply(self, names: Sequence[str], columns: Sequence[Tensor]) -> list[Tensor]:
         sizes = [self._parameters[name].numel() for name in names]
@@ -351,7 +408,7 @@ class Curvature:
                 # of a checkpointed module the forward pass is in the product, too
                 self._runs_again = True
         try:
-            with twice_differentiable():
+            with plain_backends():
                 return tape.product(v)
         except RuntimeError as error:
             raise self._explained(error) from error
@@ -404,6 +461,19 @@ class Curvature:
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
             "(replace the operation by a differentiable one)"
         )
+
+
+def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
+    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: what the two sides of a symmetric H differ by, as a
+    share of the products; of random vectors the square root makes up for how little of a product they see.
+    """
+    u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
+    lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
+    size = max(
+        float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1])
+    )
+    apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
+    return len(u) ** 0.5 * apart / size if size > 0 else 0.0
 
 
 def _add(sums: list[Tensor | None], k: int, flat: Tensor, weight: float) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import random
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.backends import twice_differentiable
+from netassay.curvature.backends import plain_backends
 from netassay.curvature.batches import (
+    arguments,
     call,
     examples,
     halves,
@@ -26,6 +30,7 @@ from netassay.curvature.batches import (
     tensors,
 )
 from netassay.curvature.blocks import original, trainable_parameters
+from netassay.curvature.primitives import differentiable_twice
 from netassay.curvature.terms import plain, stated, terms_of
 from netassay.curvature.weighing import NoNumber, proportions, weighed
 from netassay.errors import DataError, ModelError
@@ -111,9 +116,10 @@ class Objective:
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
         _require_batches(batches)
         trainable_parameters(self.model)
-        self._own = _own_generators(self.model, self.loss)
-        self._loaders = _generators_of_loader(batches)
-        self._begin = [torch.get_rng_state(), *(g.get_state() for g in (*self._own, *self._loaders))]
+        shared = _shared_generators(batches)
+        own = [g for g in _own_generators(self.model, self.loss) if all(g is not one for one in shared)]
+        self._generators: list[Generator] = [*shared, *own]
+        self._begin = torch.get_rng_state(), [_state(generator) for generator in self._generators]
         if self._mean and self._weights is None and self._terms is None:
             self._kind = self._kind_by_trial()
 
@@ -125,7 +131,7 @@ class Objective:
         """
         whole = only is None
         count, total, seen = 0, 0.0, []
-        with self._undisturbed():
+        with self.undisturbed():
             for i, batch in enumerate(self.batches):
                 if i < 2:
                     _refuse_random(self.model, i + 1)
@@ -170,31 +176,70 @@ class Objective:
 
     def run_model(self) -> None:
         """The model on the first batch, for what its hooks do."""
-        with self._undisturbed():
+        with self.undisturbed():
             batch = next(iter(self.batches))
             if self._takes_model:
                 self.loss(self.model, batch)
             else:
                 call(self.model, halves(self.model, 0, batch)[0])
 
+    def halves(self, batch: Any) -> tuple[Any, Any] | None:
+        """What of a batch goes to the model, and what to the loss; None where the loss calls the model itself."""
+        return None if self._takes_model else halves(self.model, 0, batch)
+
+    def value(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss of a batch under a module that stands in for the model, once a batch was visited."""
+        parts = self.halves(batch)
+        if parts is None:
+            return _alone(self.loss(model, batch))
+        positional, named = arguments(self.model, parts[0])
+        return self.value_at(model(*positional, **named), parts[1])
+
+    def value_at(self, output: Any, target: Any) -> Tensor:
+        """The loss of an output of the model, once a batch was visited."""
+        return _alone(self.loss(self._part(output) if self._takes_head else output, target))
+
+    def require_same_loss(self, before: float) -> None:
+        """ModelError where a further pass does not give the loss of the first, `before`.
+
+        What draws from a source of its own, such as the system's or a clock, leaves no other trace. The modules of
+        torch have none, and cost no pass.
+        """
+        parts = (*self.model.modules(), *(self.loss.modules() if isinstance(self.loss, nn.Module) else ()))
+        if all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts):
+            return
+        again, rounding = 0.0, 0.0
+
+        def add(_: int, evaluation: Evaluation) -> None:
+            nonlocal again, rounding
+            again += float(evaluation.loss.detach()) * evaluation.weight / self.total
+            rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
+
+        self.visit(add, only=range(self.count))
+        if not abs(again - before) <= rounding * max(abs(again), abs(before)):
+            raise ModelError(
+                f"{type(self.model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights "
+                "and data, so the loss is random; call model.eval() or remove the randomness"
+            )
+
     @contextmanager
-    def _undisturbed(self, later: bool = False) -> Iterator[None]:
+    def undisturbed(self, *, later: bool = False) -> Iterator[None]:
         """Nothing outside is changed; random states are those of the beginning, or, `later`, others."""
-        generators = [*self._own, *self._loaders]
         with (
             torch.random.fork_rng(devices=_cuda(self.model)),
-            _states_kept(generators),
+            _states_kept(self._generators),
             _buffers_kept(self.model),
-            twice_differentiable(),
+            plain_backends(),
+            differentiable_twice(self.model),
             torch.enable_grad(),
         ):
             torch.set_rng_state(self._begin[0])
-            for generator, state in zip(generators, self._begin[1:], strict=True):
-                generator.set_state(state)
+            for generator, state in zip(self._generators, self._begin[1], strict=True):
+                _put_back(generator, state)
             if later:
                 torch.rand(())
-                for generator in self._loaders:
-                    torch.rand((), generator=generator, device=generator.device)
+                for generator in self._generators:
+                    _draw(generator)
             yield
 
     def _evaluation(self, i: int, batch: Any, name: str = "") -> Evaluation | None:
@@ -203,17 +248,21 @@ class Objective:
         weight = self._weight_before(i, batch)
         if weight == 0:
             return None
-        before = _random_state(self.model, self._own)
+        before = _random_state(self.model, self._generators)
         output, head, value, target = self._value(i, batch, name)
         returned = None
         if isinstance(value, tuple | list) and len(value) == 2:
             value, returned = value[0], _weight(name, value[1])
-        if any(
-            not torch.equal(a, b) for a, b in zip(before, _random_state(self.model, self._own), strict=True)
+        # type checkers of Python draw from its generator too: only what changes the loss counts there
+        after = _random_state(self.model, self._generators)
+        changed = [a != b for a, b in zip(before, after, strict=True)]
+        if any(changed) and (
+            changed != [False, *(one is _PYTHON for one in self._generators)]
+            or self._varies(i, batch, name, value)
         ):
             raise ModelError(
-                f"{name}: {type(self.model).__name__} or the loss drew random numbers, so the loss is random; "
-                "call model.eval() or remove the randomness"
+                f"{name}: {type(self.model).__name__} or the loss drew random numbers (of torch, Python or NumPy), so "
+                "the loss is random; call model.eval() or remove the randomness"
             )
         if returned is not None and self._mean and self._weights is not None:
             raise ModelError(f"{_name(self.loss)} returns weights of its own; leave weights= out")
@@ -231,6 +280,15 @@ class Objective:
         return Evaluation(
             output, head, value, weight, returned is not None, tuple(t.shape for t in tensors(batch))
         )
+
+    def _varies(self, i: int, batch: Any, name: str, value: Tensor) -> bool:
+        """Whether any of some further passes gives another loss."""
+        first = float(value.detach())
+        for _ in range(_PASSES):
+            again = float(_alone(self._value(i, batch, name)[2]).detach())
+            if not abs(again - first) <= 1e3 * torch.finfo(value.dtype).eps * abs(first):
+                return True
+        return False
 
     def _weight_before(self, i: int, batch: Any) -> float | None:
         """The weight of a batch where it is known before the loss is."""
@@ -343,7 +401,7 @@ class Objective:
         """Which number of terms weighs the batches; None for a single batch, or if the loss says it."""
         counts: list[dict[str, float]] = []
         waiting, self._surveyed = None, 0
-        with self._undisturbed():
+        with self.undisturbed():
             for i, batch in enumerate(self.batches):
                 self._surveyed = i + 1
                 if i < 2:
@@ -368,7 +426,7 @@ class Objective:
 
     def _trial(self, numbers: tuple[int, ...], with_gradient: bool) -> Tensor:
         """Value, or gradient, of the loss of one batch, or of two joined."""
-        with self._undisturbed():
+        with self.undisturbed():
             return self._tried(numbers, with_gradient)
 
     def _tried(self, numbers: tuple[int, ...], with_gradient: bool) -> Tensor:
@@ -401,7 +459,7 @@ class Objective:
             return
         count, loss, total = 0, 0.0, 0.0
         rounding = 0.0
-        with self._undisturbed(later=True):
+        with self.undisturbed(later=True):
             for i, batch in enumerate(self.batches):
                 count += 1
                 value, weight, before = self._seen[i] if i < len(self._seen) else (0.0, 0.0, [])
@@ -423,6 +481,11 @@ class Objective:
                 f"batches changed between two passes at the same weights: {self.count} batches of loss {first:.6g}, "
                 f"then {count} of loss {again:.6g}; give data that repeat (no random augmentation, no one-pass source)"
             )
+
+
+def _alone(value: Any) -> Tensor:
+    """The value that a loss returned, without its weight."""
+    return value[0] if isinstance(value, tuple | list) else value
 
 
 class _Stated(Exception):
@@ -610,28 +673,81 @@ def _versions(parts: list[Tensor]) -> list[int]:
     return [0 if t.is_inference() else t._version for t in parts]
 
 
-def _generators_of_loader(batches: Any) -> list[torch.Generator]:
-    """Generators of a DataLoader and of its samplers, which every pass over it moves on."""
+_PYTHON: random.Random = random.random.__self__  # type: ignore[attr-defined]
+_NUMPY: np.random.RandomState = np.random.get_state.__self__  # type: ignore[attr-defined]
+_PASSES = 10  # after which a layer that is kept or dropped by a coin has been seen both ways
+
+Generator = torch.Generator | random.Random | np.random.Generator | np.random.RandomState
+
+
+def _random_state(model: nn.Module, own: list[Generator]) -> list[Any]:
+    """One of each of `own`, and before them one of all that torch's own functions draw from."""
+    devices = [torch.cuda.get_rng_state(d) for d in _cuda(model)]
+    torches = _frozen((torch.get_rng_state(), *devices))
+    return [torches, *(_frozen(_state(generator)) for generator in own)]
+
+
+def _draw(generator: Generator) -> None:
+    if isinstance(generator, torch.Generator):
+        torch.rand((), generator=generator, device=generator.device)
+    elif isinstance(generator, np.random.RandomState):
+        generator.random_sample()
+    else:
+        generator.random()
+
+
+def _state(generator: Generator) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return (
+        generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
+    )
+
+
+def _put_back(generator: Generator, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)
+
+
+def _frozen(state: Any) -> Any:
+    """A state as values that can be compared."""
+    if isinstance(state, Tensor):
+        return state.cpu().numpy().tobytes()
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, Mapping):
+        return {key: _frozen(part) for key, part in state.items()}
+    return tuple(map(_frozen, state)) if isinstance(state, tuple | list) else state
+
+
+def _shared_generators(batches: Batches) -> list[Generator]:
+    """Those of Python and NumPy that all share, and those that a loader of the batches has for itself."""
     samplers = [getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
     samplers.append(getattr(samplers[1], "sampler", None))
-    generators = [getattr(part, "generator", None) for part in (batches, *samplers)]
-    return list({id(g): g for g in generators if isinstance(g, torch.Generator)}.values())
+    own = [getattr(part, "generator", None) for part in (batches, *samplers)]
+    return [_PYTHON, _NUMPY, *{id(one): one for one in own if isinstance(one, Generator)}.values()]
 
 
-def _random_state(model: nn.Module, own: list[torch.Generator]) -> list[Tensor]:
-    states = [generator.get_state() for generator in own]
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _cuda(model)), *states]
-
-
-def _own_generators(model: nn.Module, loss: Loss) -> list[torch.Generator]:
-    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure."""
+def _own_generators(model: nn.Module, loss: Loss) -> list[Generator]:
+    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure, and the global ones
+    that their code names.
+    """
     held: list[Any] = []
     for part in (*model.modules(), loss, getattr(loss, "func", None)):
         held += getattr(part, "__dict__", {}).values()
         held += getattr(part, "keywords", {}).values()
         held += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
         held += getattr(part, "__defaults__", None) or ()
-    return [one for one in held if isinstance(one, torch.Generator)]
+    for function in {getattr(part, "forward", part) for part in (*model.modules(), loss)}:
+        code = getattr(function, "__code__", None)
+        known = getattr(function, "__globals__", {})
+        held += [known[name] for name in getattr(code, "co_names", ()) if name in known]
+    found = {id(one): one for one in held if isinstance(one, Generator)}
+    return [*found.values()]
 
 
 def _filled(cell: Any) -> bool:
@@ -643,13 +759,13 @@ def _filled(cell: Any) -> bool:
 
 
 @contextmanager
-def _states_kept(generators: list[torch.Generator]) -> Iterator[None]:
-    states = [generator.get_state() for generator in generators]
+def _states_kept(generators: list[Generator]) -> Iterator[None]:
+    states = [_state(generator) for generator in generators]
     try:
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+            _put_back(generator, state)
 
 
 def _cuda(model: nn.Module) -> list[int]:
@@ -671,3 +787,15 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name, buffer in kept:
             module._buffers[name] = buffer
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with the model, and whose trainable weights may be written to.
+
+    What a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm` keeps the
+    weight, has a graph, which `copy.deepcopy` refuses: its value is copied without.
+    """
+    computed = [
+        t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf
+    ]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})

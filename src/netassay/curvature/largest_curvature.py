@@ -24,8 +24,8 @@ class Sharpness:
 
     `values` (k,) float64, descending; `vectors` (P, k) unit columns over the trainable parameters in
     `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of
-    each value; `products` matrix-vector products spent; `blocks` the same for each diagonal block; `loss`
-    the full loss.
+    each value; `products` matrix-vector products spent; `converged` whether every error of the whole came below the
+    tolerance asked for; `blocks` the same for each diagonal block; `loss` the full loss.
     """
 
     values: Float[Tensor, " k"]
@@ -35,10 +35,20 @@ class Sharpness:
     products: int
     blocks: Mapping[str, Eigenpairs]
     loss: float
+    converged: bool = False
 
     @classmethod
     def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
-        return cls(whole.values, whole.vectors, whole.residuals, whole.errors, whole.products, blocks, loss)
+        return cls(
+            whole.values,
+            whole.vectors,
+            whole.residuals,
+            whole.errors,
+            whole.products,
+            blocks,
+            loss,
+            whole.converged,
+        )
 
 
 def sharpness(
@@ -74,8 +84,8 @@ def sharpness(
     `tolerance` is relative to each value, in (0, 1). `start`: an earlier result, or vectors (P, s) for the
     whole, to begin from. `generator` draws the starting vectors (default: a fixed seed; never the global
     one). `max_products` bounds the products of the whole and of each block (default 100 + 30 k); what it
-    leaves unconverged has large `errors`. The model is left as it was found. Raises ModelError and DataError
-    for what has no well-defined curvature.
+    leaves unconverged has large `errors` and says so (`converged`). The model is left as it was found.
+    Raises ModelError and DataError for what has no well-defined curvature.
     """
     if type(k) is not int or k < 1:
         raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")

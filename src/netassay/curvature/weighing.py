@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from netassay.curvature.batches import NotJoined
-from netassay.errors import DataError, ModelError
+from netassay.errors import DataError, ModelError, NotFinite
 
 LOOSE_VALUE, LOOSE_GRADIENT = 1e-5, 1e-4  # relative rounding of arithmetic that may be in float32 inside
 MOST_TRIALS = 4  # kinds that so many trials do not tell apart give the same numbers
@@ -19,7 +19,7 @@ Trial = Callable[[tuple[int, ...], bool], Tensor]
 """trial(batches, with gradient) -> value (1,), or gradient (P,), of the loss of these batches joined to one."""
 
 
-class NoNumber(ModelError):
+class NoNumber(NotFinite):
     """A loss that is not finite, of the batch of that number."""
 
     def __init__(self, message: str, batch: int) -> None:
