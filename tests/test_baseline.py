@@ -103,11 +103,26 @@ def test_an_interrupted_run_goes_on_to_the_numbers_of_the_unbroken_one(baseline,
     for table in run.tables():
         if table == "metrics" or table.startswith(ANOTHER_TEST):
             continue
-        alike(run.table(table), unbroken.table(table), f"{name} {table}")
-    own, other = run.metrics(), unbroken.metrics()
+        alike(*(without_wrong(of.table(table)) for of in (run, unbroken)), f"{name} {table}")
+    own, other = (without_wrong(of.metrics()) for of in (run, unbroken))
     assert own.drop("value").equals(other.drop("value"))
     for metric in own["name"].unique():
         alike(own.filter(name=metric), other.filter(name=metric), f"{name} metrics {metric}")
+
+
+def without_wrong(frame: pl.DataFrame) -> pl.DataFrame:
+    """Less the numbers that 0.1.0 had wrong: gradient flow, and an eigenvalue of H - G that its follower had lost (a
+    Ritz value is never above the largest eigenvalue, and that of today is above the one then). A follower that takes
+    further products after a leap has other counts of them, and nearer eigenvectors.
+    """
+    rest = frame.drop([key for key in frame.columns if "flow" in key])
+    if "name" not in rest.columns:
+        return rest
+    return rest.filter(
+        ~pl.col("name").str.contains(
+            "^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$"
+        )
+    )
 
 
 def alike(one: pl.DataFrame, other: pl.DataFrame, what: str) -> None:

@@ -58,6 +58,9 @@ class Preconditioned:
     def loss(self) -> float:
         return self.curvature.loss
 
+    def trust(self) -> None:
+        self.curvature.trust()
+
     def block_size(self, name: str) -> int:
         return self.curvature.block_size(name)
 
@@ -83,6 +86,10 @@ class Difference:
             a.device,
             a.loss,
         )
+
+    def trust(self) -> None:
+        self.a.trust()
+        self.b.trust()
 
     def block_size(self, name: str) -> int:
         return self.a.block_size(name)
