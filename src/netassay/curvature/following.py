@@ -62,7 +62,8 @@ class Follower:
     for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products` are spent on
     one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
     is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
-    the residual. Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
+    the residual. The first step spends at most `search_products` on a matrix (default: what convergence takes, at most
+    that of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
     matrix.
     """
 
@@ -76,6 +77,7 @@ class Follower:
         remember: int = 5,
         max_products: int = 12,
         block_k: int | None = None,
+        search_products: int | None = None,
     ) -> None:
         block_k = k if block_k is None else block_k
         counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
@@ -88,6 +90,9 @@ class Follower:
             )
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
+        if search_products is not None and search_products < max(k, block_k):
+            raise ModelError(f"search_products={search_products}: at least one product for each of {k} eigenvalues")
+        self.search_products = search_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
@@ -148,16 +153,18 @@ class Follower:
         return pairs
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+        most = self.search_products
+        settling = SETTLING if most is None else min(SETTLING, (most - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
-            max_products=None,
+            max_products=None if most is None else most - settling,
         )
         kept = len(pairs.values) + self.remember
-        for _ in range(SETTLING):
+        for _ in range(settling):
             ritz = space.ritz(kept)
             if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
                 break

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from netassay.errors import ModelError
 from netassay.studies.edge.tracker.motion import Motion, motion
 
 CURVATURES = torch.tensor([5.0, 0.3], dtype=torch.float64)
@@ -80,5 +79,4 @@ def test_what_has_no_known_edge_is_said_in_words():
         torch.optim.SGD([p], maximize=True),
     ):
         assert isinstance(motion(optimizer, {"p": p}), str)
-    with pytest.raises(ModelError, match="does not hold the trainable parameter 'q'"):
-        motion(torch.optim.SGD([p]), {"p": p, "q": q})
+    assert "does not hold the trainable parameter 'q'" in motion(torch.optim.SGD([p]), {"p": p, "q": q})

@@ -43,6 +43,11 @@ from netassay.training import Checkpoint, Metric
 MotionOf = Callable[[Any, Mapping[str, nn.Parameter]], Motion | str]
 """motion(optimizer, trainable parameters by name) -> Motion, or in words why there is none."""
 
+FIRST_PRODUCTS = 14
+"""Products of the first look, of about two gradients each: half of them for each matrix of an adaptive method. Errors
+are stated, and later looks go on from there.
+"""
+
 ROOT = "(root)"
 """Name of the block of the parameters that the module itself owns, which elsewhere is the empty one."""
 
@@ -104,7 +109,7 @@ class SharpnessTracker:
         blocks: Literal["layer"] | Blocks | None = "layer",
         tolerance: float = 1e-2,
         mode: Literal["eval", "as_is"] = "eval",
-        motion: Motion | MotionOf | None = None,
+        motion: Any = None,
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -245,8 +250,9 @@ class SharpnessTracker:
         with ExitStack() as stack:
             with self.budget.looking():
                 curvature, parameters = self._enter(stack)
-                whole = self._follow("", curvature)
                 now = self._motion(parameters)
+                self._now = now if isinstance(now, Motion) else None
+                whole = self._follow("", curvature)
                 scaled, preconditioned = None, None
                 if isinstance(now, Motion) and now.preconditioner is not None:
                     try:
@@ -258,11 +264,12 @@ class SharpnessTracker:
             for name in self._in_turn():
                 if self.every is None and not self.budget.affords(self.budget.expected(name)):
                     break
-                with self.budget.looking(name):
-                    layers[name] = _pairs(self._follow(name, curvature))
+                self._turns[name] = next(self._turn)
+                with self.budget.looking(name), self._going_on("a layer was not measured"):
+                    pairs = self._follow(name, curvature)
                     if scaled is not None and preconditioned is not None:
-                        scaled_layers[name] = _pairs(self._follow(name, preconditioned))
-                self._turns[name] = self.steps
+                        scaled_layers[name] = self._follow(name, preconditioned)
+                    layers[name] = pairs
             norm = float(torch.linalg.vector_norm(curvature.gradient.double()))
             seen = Sharpness.of(whole, layers, curvature.loss)
             adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
@@ -285,15 +292,24 @@ class SharpnessTracker:
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
         self.blocks: Mapping[str, Sequence[str]] = {}
-        self._turns: dict[str, int] = {}  # the step at which each layer was last measured, -1 for never
+        self._turn, self._turns = itertools.count(), dict[str, int]()  # when each layer was last measured, -1: never
+        self._now: Motion | None = None
         self._followers: dict[tuple[type, str], Follower] = {}
 
-    def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Sharpness:
+    def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:
         """The eigenpairs of a block, or of the whole for "", with a follower of its own."""
         key = type(curvature), part
         if key not in self._followers:
-            self._followers[key] = Follower(tolerance=self.tolerance, probe_every=SEARCH_EVERY)
-        return self._followers[key].follow(Part(curvature, part))
+            self._followers[key] = Follower(
+                tolerance=self.tolerance, probe_every=SEARCH_EVERY, search_products=self._search_products()
+            )
+        return _pairs(self._followers[key].follow(Part(curvature, part)))
+
+    def _search_products(self) -> int | None:
+        """What a matrix that was never seen may cost; None where the budget is no matter."""
+        if self.every is not None or self.budget.share >= 1:
+            return None
+        return FIRST_PRODUCTS // (1 if self._now is None or self._now.preconditioner is None else 2)
 
     def _values(
         self,
