@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from netassay.errors import ConfigError, ModelError, RunFailed
 from netassay.performing import summarise
 from netassay.presenting import report
 from netassay.runs import Run, Store
+from netassay.studies.edge.tracker.module import left_as_it_was
 from netassay.studies.edge.tracker.tracker import EdgeWarning, SharpnessTracker, TrackerWarning
 
 X = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3)
@@ -79,7 +81,7 @@ def bits(model, optimizer):
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     modes = [module.training for module in model.modules()]
     numbers = [tensor.detach().numpy().tobytes() for tensor in (*tensors, torch.get_rng_state())]
-    return numbers, str(groups), modes, random.getstate(), str(np.random.get_state()), torch.is_grad_enabled()
+    return numbers, str(groups), modes, str(np.random.get_state()), torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("mode", ["eval", "as_is"])
@@ -121,6 +123,18 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
     assert [one is None for one in seen] == [fails] * 3
     assert bits(model, optimizer) == before
     tracker.close()
+
+
+def test_pythons_generator_is_put_back():
+    # the type checks of the tests draw from it themselves, so this is no test of a whole look
+    model = network()
+    before = random.getstate()
+    with pytest.raises(ZeroDivisionError), left_as_it_was(model, "eval"):
+        assert not model.training
+        random.random()
+        raise ZeroDivisionError
+    assert random.getstate() == before
+    assert model.training
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.2, 1.0])
@@ -428,7 +442,7 @@ def test_lightning_callback(tmp_path):
     assert str(callback.tracker.run.state) == "finished"
 
 
-@pytest.mark.parametrize("only_first", [False, True])
+@pytest.mark.parametrize("only_first", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_replicas_in_two_processes_train_on_and_the_first_looks(tmp_path, only_first):
     script = Path(__file__).with_name("replicas.py")
     arguments = [sys.executable, str(script), str(tmp_path), *(["only"] if only_first else [])]
@@ -492,3 +506,64 @@ def test_motion_gives_the_edge_of_any_other_optimiser(tmp_path):
         ) as tracker:
             tracker.step()
         assert tracker.edge_ratio == pytest.approx(0.1 * sharp / 4, rel=1e-2)
+
+
+@pytest.mark.parametrize("batches, accumulated, steps", [(2, 1, 8), (4, 4, 4), (5, 2, 12)])
+def test_lightning_counts_the_steps_of_the_optimiser(tmp_path, batches, accumulated, steps):
+    lightning = pytest.importorskip("lightning.pytorch")
+    from netassay.studies.edge.tracker.lightning import sharpness_callback
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = network().float()
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, index):
+            return nn.functional.mse_loss(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    x, y = X.float(), Y.float()
+    callback = sharpness_callback(nn.MSELoss(), [(x, y)], store=tmp_path, every=2)
+    loader = [(x, y + i) for i in range(batches)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            max_epochs=4, callbacks=[callback], logger=False, enable_checkpointing=False, accelerator="cpu",
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+            accumulate_grad_batches=accumulated,
+        )  # fmt: skip
+        trainer.fit(Module(), loader)
+    assert trainer.global_step == steps
+    metrics = callback.tracker.run.metrics()
+    losses = metrics.filter(pl.col("name") == "loss")
+    assert losses["step"].to_list() == [*range(steps)]
+    assert metrics.filter(pl.col("name") == "tracked_loss")["step"].to_list() == [*range(0, steps, 2)]
+    if accumulated == 4:  # the mean of all batches that made the step
+        net = network().float()
+        mean = sum(float(nn.functional.mse_loss(net(x), b)) for _, b in loader) / 4
+        assert losses["value"].to_list() == pytest.approx([mean] * 4, rel=1e-5)
+
+
+def test_lightning_trains_on_where_there_is_nothing_to_track(tmp_path):
+    pytest.importorskip("lightning.pytorch")
+    from netassay.studies.edge.tracker.lightning import sharpness_callback
+
+    one = torch.optim.SGD(network().parameters(), lr=0.1)
+    for optimizers, first, store in (([one, one], True, tmp_path), ([one], False, tmp_path), ([one], True, __file__)):
+        trainer = SimpleNamespace(optimizers=optimizers, is_global_zero=first, global_step=0)
+        callback = sharpness_callback(nn.MSELoss(), [(X, Y)], store=store)
+        if first:
+            with pytest.warns(TrackerWarning, match="not tracked"):
+                callback.on_train_start(trainer, network())
+        else:
+            callback.on_train_start(trainer, network())
+        trainer.global_step = 1
+        callback.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, None, 0)
+        callback.on_train_end(trainer, None)
+        callback.on_exception(trainer, None, ValueError())
+        assert callback.tracker is None
