@@ -190,6 +190,9 @@ def test_decay_apart_from_the_gradient_lowers_the_edge(decays):
         for a in (p, q):  # the averages have settled, and their root with eps is 1
             optimizer.state[a]["step"].fill_(1e6)
         found = motion(optimizer, {"p": p, "q": q})
+        if isinstance(found, str):
+            assert "unstable by itself" in found
+            return 2.0
         scale = (torch.ones(2) if found.preconditioner is None else found.preconditioner).double().rsqrt()
         return found.edge_ratio(float(torch.linalg.eigvalsh(scale[:, None] * hessian * scale).max()))
 

@@ -529,7 +529,8 @@ def test_lightning_counts_the_steps_of_the_optimiser(tmp_path, batches, accumula
 
     x, y = X.float(), Y.float()
     callback = sharpness_callback(nn.MSELoss(), [(x, y)], store=tmp_path, every=2)
-    loader = [(x, y + i) for i in range(batches)]
+    data = [(x, y + i) for i in range(batches)]
+    loader = torch.utils.data.DataLoader(data, batch_size=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = lightning.Trainer(
@@ -545,7 +546,7 @@ def test_lightning_counts_the_steps_of_the_optimiser(tmp_path, batches, accumula
     assert metrics.filter(pl.col("name") == "tracked_loss")["step"].to_list() == [*range(0, steps, 2)]
     if accumulated == 4:  # the mean of all batches that made the step
         net = network().float()
-        mean = sum(float(nn.functional.mse_loss(net(x), b)) for _, b in loader) / 4
+        mean = sum(float(nn.functional.mse_loss(net(x), b).detach()) for _, b in data) / 4
         assert losses["value"].to_list() == pytest.approx([mean] * 4, rel=1e-5)
 
 

@@ -60,11 +60,15 @@ def innermost(optimizer: Any) -> Any:
     while not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.RMSprop):
         seen.append(optimizer)
         held = [getattr(optimizer, name, None) for name in INNER]
-        inner = [one for one in held if hasattr(one, "param_groups") and not any(one is old for old in seen)]
+        inner = [one for one in held if _may_step(one) and not any(one is old for old in seen)]
         if not inner:
             break
         optimizer = inner[0]
     return optimizer if hasattr(optimizer, "param_groups") else None
+
+
+def _may_step(one: Any) -> bool:
+    return hasattr(one, "param_groups") or any(hasattr(one, name) for name in INNER)
 
 
 def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
