@@ -91,7 +91,9 @@ class Follower:
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
         if search_products is not None and search_products < max(k, block_k):
-            raise ModelError(f"search_products={search_products}: at least one product for each of {k} eigenvalues")
+            raise ModelError(
+                f"search_products={search_products}: at least one product for each of {k} eigenvalues"
+            )
         self.search_products = search_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)

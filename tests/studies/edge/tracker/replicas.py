@@ -17,7 +17,11 @@ def train(rank: int, folder: str, only_first: bool) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     dist.init_process_group(
-        "gloo", rank=rank, world_size=2, init_method=f"file://{folder}/meeting", timeout=datetime.timedelta(seconds=10)
+        "gloo",
+        rank=rank,
+        world_size=2,
+        init_method=f"file://{folder}/meeting",
+        timeout=datetime.timedelta(seconds=10),
     )
     x, y = torch.randn(64, 6), torch.randint(4, (64,))
     net = torch.nn.Sequential(
@@ -43,7 +47,9 @@ def train(rank: int, folder: str, only_first: bool) -> None:
     if tracker is not None:
         tracker.close()
     weights = torch.cat([p.detach().reshape(-1) for p in net.parameters()]).double().sum().item()
-    Path(folder, f"ended-{rank}").write_text(f"{len(looks)} {weights!r} {tracker is not None and tracker.run is not None}")
+    Path(folder, f"ended-{rank}").write_text(
+        f"{len(looks)} {weights!r} {tracker is not None and tracker.run is not None}"
+    )
     dist.destroy_process_group()
 
 

@@ -183,7 +183,9 @@ def test_decay_apart_from_the_gradient_lowers_the_edge(decays):
 
     def ratio(rate):
         optimizer = torch.optim.AdamW(
-            [{"params": [a], "weight_decay": d} for a, d in zip((p, q), decays, strict=True)], lr=rate, eps=1.0
+            [{"params": [a], "weight_decay": d} for a, d in zip((p, q), decays, strict=True)],
+            lr=rate,
+            eps=1.0,
         )
         p.grad = q.grad = torch.zeros(1, dtype=torch.float64)
         optimizer.step()
@@ -199,7 +201,10 @@ def test_decay_apart_from_the_gradient_lowers_the_edge(decays):
     low, high = 1e-3, 100.0
     for _ in range(60):
         low, high = (low, (low + high) / 2) if ratio((low + high) / 2) > 1 else ((low + high) / 2, high)
-    grown = [still(torch.ones(2).double(), lambda x: hessian @ x, f * low, torch.tensor(decays)) for f in (0.98, 1.02)]
+    grown = [
+        still(torch.ones(2).double(), lambda x: hessian @ x, f * low, torch.tensor(decays))
+        for f in (0.98, 1.02)
+    ]
     assert grown[0] < 1 < grown[1]
 
 

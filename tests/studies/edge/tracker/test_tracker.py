@@ -95,12 +95,14 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
             return 8
 
         def __getitem__(self, i):
-            random.random(), np.random.rand(), torch.rand(1)
+            random.random(), np.random.rand(), torch.rand(1)  # noqa: B018, NPY002
             return X[i], Y[i]
 
     drop = nn.Dropout(0.5) if mode == "eval" else nn.Identity()
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), drop, nn.Linear(4, 1)).double()
-    optimizer = method(model.parameters(), lr=0.01, **({"momentum": 0.5} if method is torch.optim.SGD else {}))
+    optimizer = method(
+        model.parameters(), lr=0.01, **({"momentum": 0.5} if method is torch.optim.SGD else {})
+    )
     for _ in range(2):
         optimizer.zero_grad()
         nn.functional.mse_loss(model(X), Y).backward()
@@ -109,7 +111,7 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
 
     def loss(output, target):
         if fails:
-            random.random(), np.random.rand()
+            random.random(), np.random.rand()  # noqa: B018, NPY002
             raise ZeroDivisionError
         return nn.functional.mse_loss(output, target)
 
@@ -217,7 +219,9 @@ def test_arguments_that_cannot_be_right_are_refused_before_the_loop(tmp_path):
 
 def test_tracking_starts_anew_after_a_step_that_is_not_finite(tmp_path):
     model = network()
-    tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=1e9, tolerance=1e-6)
+    tracker = SharpnessTracker(
+        model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=1e9, tolerance=1e-6
+    )
     tracker.step(1.0)
     weight = model[0].weight.detach().clone()
     with torch.no_grad():
@@ -274,7 +278,9 @@ def test_tracking_starts_anew_with_other_parameters(tmp_path):
 
 
 @pytest.mark.parametrize("failing", ["commit", "record", "note", "finish"])
-@pytest.mark.parametrize("error", [RunFailed("disk full"), OSError(28, "No space left"), sqlite3.OperationalError("io")])
+@pytest.mark.parametrize(
+    "error", [RunFailed("disk full"), OSError(28, "No space left"), sqlite3.OperationalError("io")]
+)
 def test_what_the_store_refuses_is_a_warning(tmp_path, monkeypatch, failing, error):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -335,7 +341,7 @@ def test_the_whole_network_first_and_layers_as_the_budget_allows(tmp_path):
     tracker._follow = costly
     first = tracker.step()
     assert not first.blocks
-    measured = {name: 0 for name in ("(root)", "inner.0", "inner.2")}
+    measured = dict.fromkeys(("(root)", "inner.0", "inner.2"), 0)
     for _ in range(400):
         clock.now += 3.0
         for name in getattr(tracker.step(), "blocks", {}):
@@ -555,7 +561,11 @@ def test_lightning_trains_on_where_there_is_nothing_to_track(tmp_path):
     from netassay.studies.edge.tracker.lightning import sharpness_callback
 
     one = torch.optim.SGD(network().parameters(), lr=0.1)
-    for optimizers, first, store in (([one, one], True, tmp_path), ([one], False, tmp_path), ([one], True, __file__)):
+    for optimizers, first, store in (
+        ([one, one], True, tmp_path),
+        ([one], False, tmp_path),
+        ([one], True, __file__),
+    ):
         trainer = SimpleNamespace(optimizers=optimizers, is_global_zero=first, global_step=0)
         callback = sharpness_callback(nn.MSELoss(), [(X, Y)], store=store)
         if first:

@@ -34,7 +34,8 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
         tracker: SharpnessTracker | None = None
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            self.tracker, self.taken, self.losses = None, trainer.global_step, []
+            self.tracker, self.taken = None, trainer.global_step
+            self.losses: list[Tensor] = []
             # the modules of all processes are replicas; the first looks for all
             if not trainer.is_global_zero:
                 return
@@ -60,7 +61,8 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
                 return
             value: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
             if isinstance(value, Tensor) and value.numel() == 1:
-                self.losses.append(value.detach())
+                # what is handed out was divided by the number of batches that a step accumulates
+                self.losses.append(value.detach() * getattr(trainer, "accumulate_grad_batches", 1))
             # several batches may make one step of the optimiser
             if trainer.global_step > self.taken:
                 self.taken = trainer.global_step

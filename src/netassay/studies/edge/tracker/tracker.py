@@ -119,7 +119,9 @@ class SharpnessTracker:
         if isinstance(optimizer, int | float) and not (optimizer > 0 and math.isfinite(optimizer)):
             raise ConfigError(f"optimizer={optimizer}: a step size is a finite number above 0")
         if not (motion is None or isinstance(motion, Motion) or callable(motion)):
-            raise ConfigError(f"motion is a {type(motion).__name__}; give a Motion or a function that returns one")
+            raise ConfigError(
+                f"motion is a {type(motion).__name__}; give a Motion or a function that returns one"
+            )
         if not isinstance(model, nn.Module):
             raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
         self.budget = Budget(budget, clock)
@@ -135,6 +137,9 @@ class SharpnessTracker:
             self.measured_at: int | None = None
             self._blocks = _within(self.model, blocks)
             Follower(tolerance=tolerance)  # refuses a tolerance that is none
+            self.blocks: Mapping[str, Sequence[str]] = {}
+            self._now: Motion | None = None
+            self._turns: dict[str, int] = {}  # when each layer was last measured, -1 for never
             self._begin_anew({})
             self._failures, self._failed_looks, self._not_before = 0, 0, 0
             self._failure: Exception | None = None
@@ -144,7 +149,9 @@ class SharpnessTracker:
             config = TrackerConfig(
                 name=name,
                 model=type(self.model).__name__,
-                parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)),
+                parameters=sum(
+                    p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)
+                ),
                 optimiser=_named(optimizer),
                 layers=blocks is not None and blocks != {},
                 budget=float(budget),
@@ -204,7 +211,11 @@ class SharpnessTracker:
         if self._ended:
             return
         with self.budget.spending():
-            failed = f"{self._failed_looks} looks failed, the last with: {self._failure}" if self._failed_looks else ""
+            failed = (
+                f"{self._failed_looks} looks failed, the last with: {self._failure}"
+                if self._failed_looks
+                else ""
+            )
             if failed and self.sharpness is None:
                 self._finish(State.FAILED, f"sharpness was never measured: {failed}")
             elif self._failures and isinstance(self._failure, NotFinite | NoNumber):
@@ -282,7 +293,9 @@ class SharpnessTracker:
         if form != self._form:
             self._begin_anew(form)
         # "" is the whole network among the numbers
-        self.blocks = {name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()}
+        self.blocks = {
+            name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()
+        }
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
         require_alone(self.model)
@@ -292,7 +305,10 @@ class SharpnessTracker:
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
         self.blocks: Mapping[str, Sequence[str]] = {}
-        self._turn, self._turns = itertools.count(), dict[str, int]()  # when each layer was last measured, -1: never
+        self._turn, self._turns = (
+            itertools.count(),
+            dict[str, int](),
+        )  # when each layer was last measured, -1: never
         self._now: Motion | None = None
         self._followers: dict[tuple[type, str], Follower] = {}
 
@@ -406,7 +422,9 @@ class SharpnessTracker:
         if kind not in self._noted:
             self._noted.add(kind)
             warnings.warn(
-                f"step {self.steps}: {what}: {_in_words(cause)}; the training goes on", TrackerWarning, stacklevel=4
+                f"step {self.steps}: {what}: {_in_words(cause)}; the training goes on",
+                TrackerWarning,
+                stacklevel=4,
             )
 
     def _close_at_exit(self) -> None:
