@@ -63,8 +63,8 @@ class Follower:
     one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
     is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
     the residual. The first step spends at most `search_products` on a matrix (default: what convergence takes, at most
-    that of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
-    matrix.
+    that of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory:
+    k + `remember` vectors a matrix.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def bits(model, optimizer):
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     modes = [module.training for module in model.modules()]
     numbers = [tensor.detach().numpy().tobytes() for tensor in (*tensors, torch.get_rng_state())]
-    return numbers, str(groups), modes, str(np.random.get_state()), torch.is_grad_enabled()
+    return numbers, str(groups), modes, str(np.random.get_state()), torch.is_grad_enabled()  # noqa: NPY002
 
 
 @pytest.mark.parametrize("mode", ["eval", "as_is"])
@@ -95,7 +95,7 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
             return 8
 
         def __getitem__(self, i):
-            random.random(), np.random.rand(), torch.rand(1)  # noqa: B018, NPY002
+            random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
             return X[i], Y[i]
 
     drop = nn.Dropout(0.5) if mode == "eval" else nn.Identity()
@@ -111,7 +111,7 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
 
     def loss(output, target):
         if fails:
-            random.random(), np.random.rand()  # noqa: B018, NPY002
+            random.random(), np.random.rand()  # noqa: NPY002
             raise ZeroDivisionError
         return nn.functional.mse_loss(output, target)
 
