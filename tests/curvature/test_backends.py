@@ -120,6 +120,7 @@ def test_the_flags_are_put_back_after_an_error():
     before = flags()
     with pytest.raises(KeyError), twice_differentiable():
         assert torch.backends.cuda.math_sdp_enabled() and not torch.backends.cuda.flash_sdp_enabled()
+        assert not torch.backends.mha.get_fastpath_enabled()
         raise KeyError
     assert flags() == before
 

@@ -95,6 +95,16 @@ def test_divergence_by_example_or_by_entry(reduction):
     assert_same(model, divergence, [(X, target)], cut(X, target), kinds=["hessian"])
 
 
+def test_a_mean_over_examples_of_any_length():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(-1)).double()
+    batches = [(torch.randn(n, t, 4).double(), torch.rand(n, t, 3).double()) for n, t in ((3, 2), (2, 9))]
+    value, gradient = of_sum(model, nn.KLDivLoss(reduction="sum"), batches, 5)
+    curvature = Curvature(model, nn.KLDivLoss(reduction="batchmean"), batches)
+    assert curvature.loss == pytest.approx(value, rel=1e-12)
+    torch.testing.assert_close(curvature.gradient, gradient)
+
+
 def test_a_batch_whose_labels_are_all_ignored_has_no_part():
     target = masked(LABEL)
     target[:3] = -100

@@ -104,7 +104,8 @@ class Objective:
         self._terms = terms_of(self.loss)
         self._takes_model = _names_a_model(self.loss)
         self._takes_head: bool | None = None  # of an output that is no tensor; decided on the first batch
-        self._kind: str | None = None
+        self._kind: str | None = None  # which of the numbers of terms weighs the batches
+        self._kind_weights: list[float] | None = None  # by it, where the batches are a list
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
@@ -131,9 +132,10 @@ class Objective:
                 count = i + 1
                 if not whole and i not in only:  # type: ignore[operator]
                     continue
-                versions = _versions(batch)
+                parts = tensors(batch)
+                versions = _versions(parts)
                 evaluation = self._evaluation(i, batch)
-                if _versions(batch) != versions:
+                if _versions(parts) != versions:
                     raise ModelError(
                         f"{type(self.model).__name__} or the loss changes its input in place, so the data are no "
                         "longer what they were; let it work on a copy (x.clone(), or inplace=False)"
@@ -142,10 +144,10 @@ class Objective:
                     total += evaluation.weight
                 value = 0.0 if evaluation is None else float(evaluation.loss.detach())
                 weight = 0.0 if evaluation is None else evaluation.weight
-                seen.append((value, weight, [weakref.ref(t) for t in tensors(batch)]))
+                seen.append((value, weight, [weakref.ref(t) for t in parts]))
                 if evaluation is not None:
                     of(i, evaluation)
-                del evaluation, batch  # the next graph must not be built while this one is alive
+                del evaluation, batch, parts  # the next graph must not be built while this one is alive
         if not whole:
             return
         if self._surveyed not in (None, count):
@@ -239,6 +241,8 @@ class Objective:
         if self._weights is not None:
             # that there are too few is said when the batches were counted
             return self._weights[i] if i < len(self._weights) else 1.0
+        if self._kind_weights is not None and i < len(self._kind_weights):
+            return self._kind_weights[i]
         return None if self._kind is None else numbers_of_terms(i, batch)[self._kind]
 
     def _value(self, i: int, batch: Any, name: str) -> tuple[Any, Any, Any, Any]:
@@ -355,9 +359,12 @@ class Objective:
         if not counts:
             return None
         try:
-            return weighed(proportions(counts), self._trial)
+            kind = weighed(proportions(counts), self._trial)
         except _Stated:
             return None
+        if isinstance(self.batches, list | tuple):
+            self._kind_weights = [one[kind] for one in counts]
+        return kind
 
     def _trial(self, numbers: tuple[int, ...], with_gradient: bool) -> Tensor:
         """Value, or gradient, of the loss of one batch, or of two joined."""
@@ -598,9 +605,9 @@ def _refuse_not_finite(name: str, batch: Any) -> None:
             raise DataError(f"{name}: {part} holds NaN or infinity; clean the data")
 
 
-def _versions(batch: Any) -> list[int]:
-    """How often each tensor of a batch was written to."""
-    return [0 if t.is_inference() else t._version for t in tensors(batch)]
+def _versions(parts: list[Tensor]) -> list[int]:
+    """How often each tensor was written to."""
+    return [0 if t.is_inference() else t._version for t in parts]
 
 
 def _generators_of_loader(batches: Any) -> list[torch.Generator]:

@@ -91,7 +91,10 @@ def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataF
         chosen = f"those of the {config.peaks} set with r above {config.well_predicted:g}"
     facts = {
         "peaks": str(motifs.n_peaks), "chosen": chosen, "width": str(motifs.field.width), "layer": motifs.layer,
-        "database": f"{config.motif_database}, {len(subject.database):,} motifs",
+        "database": "; ".join(
+            [f"{config.motif_database}, {len(subject.database):,} motifs"]
+            + [f"{count:,} {why}" for why, count in subject.database.notes.items()]
+        ),
         "simulated": str(subject.atlas.simulated),
         "silent": ", ".join(motifs.silent), "permutations": str(len(matches.null_q)),
         **{f"skipped: {why}": str(count) for why, count in matches.skipped.items()},
