@@ -20,8 +20,8 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
     `loss(output, target)` and `batches` (x, y), on the device of the training, are those of `SharpnessTracker`, whose
     other keywords may follow; the module is called as `module(x)` and its one optimiser is used. Steps are those of the
     optimiser, `trainer.global_step`; where several batches make one, the mean of their losses is kept.
-    `callback.tracker` is the tracker once training has begun, in the first process alone. What cannot be tracked is a TrackerWarning.
-    Raises ExtraMissing where Lightning is not installed.
+    `callback.tracker` is the tracker once training has begun, in the first process alone. What cannot be tracked is a
+    TrackerWarning. Raises ExtraMissing where Lightning is not installed.
     """
     try:
         from lightning.pytorch import Callback
