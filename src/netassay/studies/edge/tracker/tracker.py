@@ -304,12 +304,12 @@ class SharpnessTracker:
 
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
-        self.blocks: Mapping[str, Sequence[str]] = {}
+        self.blocks = {}
         self._turn, self._turns = (
             itertools.count(),
             dict[str, int](),
         )  # when each layer was last measured, -1: never
-        self._now: Motion | None = None
+        self._now = None
         self._followers: dict[tuple[type, str], Follower] = {}
 
     def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:
