@@ -305,10 +305,7 @@ class SharpnessTracker:
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
         self.blocks = {}
-        self._turn, self._turns = (
-            itertools.count(),
-            dict[str, int](),
-        )  # when each layer was last measured, -1: never
+        self._turn, self._turns = itertools.count(), {}
         self._now = None
         self._followers: dict[tuple[type, str], Follower] = {}
 
