@@ -10,8 +10,8 @@ the numbers of all charts of all pages, and answers are compared byte by byte. T
 left out (WORDS, LEFT_OUT).
 
 A line a thing compared, a last line with counts; a minute or two a commit. Exit code 1 if anything differs, with its
-first column and row. The work is done through the command line and public names alone, so that modules may move in
-between.
+first column and row; 2 if one side could not do its work, or was stopped. The work is done through the command line and
+public names alone, so that modules may move in between.
 """
 
 from __future__ import annotations
@@ -97,6 +97,11 @@ MORE: tuple[dict[str, Any], ...] = (
           ("mononucleotide", "pearson", "augmented", "relu", "bfloat16"))),
 )  # fmt: skip
 
+LONG = {
+    "study": "edge", "examples": 200, "width": 16, "step_size": 0.5, "steps": 120, "curvature_every": 3, "seed": 1,
+}  # fmt: skip
+"""Long enough for every phase of a training."""
+
 SUBJECT = {
     "study": "aitac", "atlas": "atlas", "split": "random", "n_filters": 8, "n_channels": 6, "n_hidden": 8, "epochs": 4,
     "batch_size": 20, "learning_rate": 0.01, "strands": "augmented", "precision": "float32",
@@ -142,11 +147,13 @@ def work_of(commit: str, place: Path, name: str) -> Path:
             "PYTHONPATH": str(tree / "src"),
             "PYTHONWARNINGS": "ignore",
         }
-        code = (
+        script = (
             "import sys; sys.path.insert(0, sys.argv[1]); import same_numbers; same_numbers.work(sys.argv[2])"
         )
-        words = [sys.executable, "-c", code, str(Path(__file__).parent.resolve()), str(tree / "src")]
-        subprocess.run(words, cwd=work, env=environment, check=True)
+        words = [sys.executable, "-c", script, str(Path(__file__).parent.resolve()), str(tree / "src")]
+        if code := subprocess.run(words, cwd=work, env=environment).returncode:
+            _say(f"{name}, {full.stdout[:12]}: its work ended with exit code {code}, so nothing was compared")
+            raise SystemExit(UNFINISHED)
         work.rename(place / name)
     finally:
         subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=True)
@@ -249,7 +256,9 @@ def tiny_runs() -> list[str]:
 
 
 def more_runs() -> list[str]:
-    return [performed(small(values)) for values in MORE]
+    from netassay import study
+
+    return [performed(small(values)) for values in MORE] + [performed(study.configure(LONG))]
 
 
 def plans() -> list[tuple[str, Any]]:
@@ -294,10 +303,14 @@ def small(values: Mapping[str, Any]) -> Any:
 def performed(config: Any) -> str:
     """The id of a run; one that is refused is told of, and has the refusal for an answer."""
     import netassay
-    from netassay.errors import NetassayError
+    from netassay.errors import Interrupted, NetassayError
 
     try:
         return netassay.perform(config, "store", threads=1).id
+    except Interrupted as stopped:
+        # a signal came from outside: half a run is no answer of the commit's
+        _say(str(stopped))
+        raise SystemExit(UNFINISHED) from None
     except NetassayError as refused:
         name = f"{config.study}-{config.digest[:12]}"
         _say(f"refused: {name}: {refused}")
@@ -751,6 +764,9 @@ def lines(one: Path, other: Path) -> tuple[int, str]:
         return 0, f"line {row}: {x[:100]!r} before, {y[:100]!r} after"
     return 1, ""
 
+
+UNFINISHED = 2
+"""Exit code where one side's work could not be done."""
 
 PICTURES = {".png", ".svg", ".pdf"}
 KINDS: dict[str, Callable[[Path, Path], tuple[int, str]]] = {

@@ -86,6 +86,11 @@ def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreErr
         raise refusal(f"{path}: is there already; give another folder, or delete it first")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file is named as one that was still being written."""
+    return TEMPORARY in name and (name.startswith(".") or name.endswith(TEMPORARY))
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in `folder` durable, where the system lets a folder be opened."""
     if not hasattr(os, "O_DIRECTORY"):

@@ -171,6 +171,7 @@ def stages(
     facts: Callable[[], Mapping[str, Any]],
     names: Sequence[str] = (),
     commit_seconds: float = 0.0,
+    settled: Callable[[], bool] = lambda: True,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Makes stage after stage from the recorder's newest checkpoint (or the first) until none is left or a stop.
@@ -178,7 +179,8 @@ def stages(
     `make(step)` makes a stage and gives its numbers: none when nothing is left, None where it was stopped meanwhile.
     `names` are those of all stages, where it is known how many there are. All that the future depends on is in
     `facts()`, or on disk. A checkpoint is committed after a stage once `commit_seconds` of wall time have passed since
-    the last (0: after each), at the end and on a stop request, where it says something new.
+    the last (0: after each), at the end and on a stop request, where it says something new; and never where the
+    stages made last are not `settled`, so that they are made again.
     """
     latest = recorder.latest()
     step = 0 if latest is None else latest.step
@@ -192,7 +194,7 @@ def stages(
             watch(step, values)
             step, pending = step + 1, True
         overdue = committed is None or time.monotonic() - committed >= commit_seconds
-        if pending and (overdue or not values):
+        if pending and settled() and (overdue or not values):
             recorder.commit(Checkpoint(step, {}, facts()))
             committed, pending = time.monotonic(), False
         if values is None:

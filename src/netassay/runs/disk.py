@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from netassay.errors import RunDamaged, StoreError
-from netassay.files import TEMPORARY
+from netassay.files import is_temporary
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -24,7 +24,7 @@ def checked_name(kind: str, name: str) -> str:
 
 def is_ours(name: str) -> bool:
     """Whether a file in tensors/ or tables/ is named as a writer names its files."""
-    return name.endswith((".safetensors", ".parquet", TEMPORARY))
+    return name.endswith((".safetensors", ".parquet")) or is_temporary(name)
 
 
 def read_checked(folder: Path, file: str, expected: str, hint: str = "restore it from a copy") -> bytes:

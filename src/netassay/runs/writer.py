@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
-from netassay.files import write_file
+from netassay.files import is_temporary, write_file
 from netassay.runs import checkpoints, disk, ledger, resumption
 from netassay.runs.lock import Lock
 from netassay.runs.states import State, stored_state
@@ -226,6 +226,9 @@ class RunWriter:
     def _clean(self) -> None:
         """Removes files that no row names: replaced ones, and what a killed writer left."""
         named = ledger.files(self._connection)
+        for path in self.folder.iterdir():
+            if is_temporary(path.name):
+                path.unlink()
         for folder in (checkpoints.FOLDER, TABLES):
             for path in (self.folder / folder).iterdir():
                 if f"{folder}/{path.name}" not in named and disk.is_ours(path.name):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -74,11 +76,11 @@ def attribute(
     2017). For a linear network all four agree up to a constant a place.
 
     `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will do;
-    for deepshap its nonlinearities must be modules. With `both_strands` the mean over a sequence and its reverse
-    complement is explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode
-    meanwhile and is left as found. Raises ModelError for outputs that are not there, and where contributions miss, in
-    the mean, more than `tolerance` of the mean size of what they must sum to; DataError for no sequence and
-    for sequences that are not one-hot.
+    for deepshap its nonlinearities must be modules, and none of them attention or recurrent. With `both_strands` the
+    mean over a sequence and its reverse complement is explained. Shuffles come from `generator` (None: always the
+    same). The network is in evaluation mode meanwhile and is left as found. Raises ModelError for outputs that are not
+    there, for modules without a rule, and where contributions miss, in the mean, more than `tolerance` of the mean size
+    of what they must sum to; DataError for no sequence and for sequences that are not one-hot.
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
@@ -105,7 +107,9 @@ def attribute(
         # where no base is known there is nothing to explain: no reference has one there either
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)
         if method == "deepshap":
-            hypothetical = _deepshap(explained, codes, shuffled)
+            _refuse_without_rule(network.model)
+            with _out_of_place(explained):
+                hypothetical = _deepshap(explained, codes, shuffled)
         else:
             hypothetical = _integrated(explained, codes, shuffled, steps, batch)
         difference = _difference(explained, codes, shuffled, batch)
@@ -170,6 +174,14 @@ def _deepshap(
             "pip install 'netassay[attributions]'"
         ) from error
     device, dtype = form_of(explained)
+    rule = library._build_nonlinear_ops({})[nn.MaxPool1d]
+
+    def of_whole_length(module: Any, *gradients: Any) -> Any:
+        """The rule of pooling, for a maximum over all places."""
+        pool: Any = nn.MaxPool1d(module.input.shape[-1])
+        pool.input, pool.output = module.input, module.output
+        return rule(pool, *gradients)
+
     found = []
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
@@ -183,11 +195,38 @@ def _deepshap(
                     batch_size=_PAIRS,
                     hypothetical=True,
                     device=str(device),
-                    additional_nonlinear_ops={Exponential: library._nonlinear},
+                    additional_nonlinear_ops={
+                        Exponential: library._nonlinear,
+                        nn.AdaptiveMaxPool1d: of_whole_length,
+                    },
                     only_warn=True,
                 ).float()
             )
     return torch.cat(found)
+
+
+def _refuse_without_rule(model: nn.Module) -> None:
+    """ModelError for modules that have no rule: what they are given multiplies itself, or windows differ in width."""
+    for name, module in model.named_modules():
+        uneven = isinstance(module, nn.AdaptiveMaxPool1d) and module.output_size not in (1, (1,))
+        if uneven or isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
+            raise ModelError(
+                f"deepshap has no rule for module {name or type(model).__name__!r} ({type(module).__name__}); take "
+                "integrated_gradients or mutagenesis"
+            )
+
+
+@contextmanager
+def _out_of_place(model: nn.Module) -> Iterator[None]:
+    """Modules that write over what they are given, such as ReLU(inplace=True), meanwhile do not: rules need both."""
+    written: list[Any] = [module for module in model.modules() if getattr(module, "inplace", False) is True]
+    for module in written:
+        module.inplace = False
+    try:
+        yield
+    finally:
+        for module in written:
+            module.inplace = True
 
 
 def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:

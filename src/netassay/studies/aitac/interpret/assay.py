@@ -29,7 +29,8 @@ def assay(
 ) -> Result:
     """Makes the chapters that are missing. A chapter that cannot be made leaves its reason, and the next begins.
 
-    A checkpoint is committed after every chapter, whatever `commit_seconds` says.
+    A checkpoint is committed after every chapter, whatever `commit_seconds` says, as soon as one that was asked for was
+    made. Raises DataError where none of them could be made; a run that is resumed begins again with these.
     """
     names = chosen(config.only)
     files = files_digest(config)
@@ -56,6 +57,17 @@ def assay(
         recorder.write_table(SUBJECT, pl.DataFrame({"key": ["atlas", "null"], "value": [by.atlas, by.null]}))
         recorder.commit(Checkpoint(0, {}, facts))
 
+    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
+
+    def settled() -> bool:
+        """Whether the newest chapter was made, or any that was asked for."""
+        return (
+            not reasons
+            or [*reasons.values()][-1] is None
+            or any(reasons.get(name, 0) is None for name in asked)
+        )
+
     def make(step: int) -> dict[Metric, float]:
         name = names[step]
         for stale in table_names(run, name):  # of an earlier beginning, whose tables may have been others
@@ -64,10 +76,16 @@ def assay(
         for table, frame in made.items():
             recorder.write_table(f"{name}_{table}", frame)
         _remember(subject, name, made)
+        reasons[name] = made.get(NOTE)
+        if step + 1 == len(names) and not any(reasons[name] is None for name in asked):
+            told = "; ".join(
+                f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None
+            )
+            raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
         return {("rows", name): float(sum(frame.height for frame in made.values()))}
 
-    told = [f"chapter {name}" for name in names]
-    return stages(recorder, make, facts=lambda: facts, names=told, watch=watch)
+    titles = [f"chapter {name}" for name in names]
+    return stages(recorder, make, facts=lambda: facts, names=titles, settled=settled, watch=watch)
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:
