@@ -23,7 +23,7 @@ from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, copied, evaluate
+from netassay.curvature.forward import Batches, Loss, Objective, copied, evaluate
 from netassay.curvature.primitives import differentiable_thrice
 from netassay.errors import ModelError
 
@@ -159,8 +159,10 @@ class CentralFlow:
 
 def require_third_derivatives(model: nn.Module, loss: Loss, batches: Batches) -> None:
     """ModelError that names the module whose third derivatives are not the differences of its second."""
-    with differentiable_thrice():
-        wrong = suspects.thrice_wrong(model, loss, batches)
+    objective = Objective(model, loss, batches)
+    objective.visit(lambda _, evaluation: None, only={0})
+    with objective.undisturbed(), differentiable_thrice():
+        wrong = suspects.thrice_wrong(objective)
     if wrong is not None:
         name, off = wrong
         raise ModelError(

@@ -64,14 +64,14 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; where a leader leaps away
-    from its trend further products are spent on its residual, and every `probe_every` steps a random vector searches
-    for a leader that was never in the subspace. `remember` rivals are
-    kept; at most `max_products` are spent on one matrix in one step outside searches, whatever is left shows in the
-    errors. After the first step no error is stated below the tolerance, since between searches eigenvectors that
-    were never seen may have a part in the residual. Of each block the `block_k` largest are followed (default k).
-    The first step checks that the matrix is symmetric (see `Curvature`). Memory: k + `remember` vectors a
-    matrix.
+    again when it may have caught up by the drift seen so far; where a leader leaps away from its trend further products
+    are spent on its residual, and every `probe_every` steps a random vector searches for a leader that was never in the
+    subspace. `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside searches,
+    whatever is left shows in the errors. After the first step no error is stated below the tolerance, since between
+    searches eigenvectors that were never seen may have a part in the residual. The first step checks that the matrix is
+    symmetric (see `Curvature`) and spends at most `search_products` on it (default: what convergence takes, at most that
+    of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory: k + `remember`
+    vectors a matrix.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Follower:
         remember: int = 5,
         max_products: int = 12,
         block_k: int | None = None,
+        search_products: int | None = None,
     ) -> None:
         block_k = k if block_k is None else block_k
         counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
@@ -96,6 +97,11 @@ class Follower:
             )
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
+        if search_products is not None and search_products < max(k, block_k):
+            raise ModelError(
+                f"search_products={search_products}: at least one product for each of {k} eigenvalues"
+            )
+        self.search_products = search_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
@@ -160,16 +166,18 @@ class Follower:
         return pairs
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+        most = self.search_products
+        settling = SETTLING if most is None else min(SETTLING, (most - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
-            max_products=None,
+            max_products=None if most is None else most - settling,
         )
         kept = len(pairs.values) + self.remember
-        for _ in range(SETTLING):
+        for _ in range(settling):
             ritz = space.ritz(kept)
             if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
                 break

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.curvature.eigen import Product, require_vectors
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
 
@@ -45,6 +45,9 @@ def trace(
     kind: Kind = "hessian",
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> Trace:
     """Trace of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 
@@ -53,7 +56,10 @@ def trace(
     relative to it. The other arguments, and what is raised, as for `sharpness`.
     """
     generator = given(generator)
-    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
+    with Curvature(
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+        memory=memory,
+    ) as curvature:  # fmt: skip
         return curvature_trace(curvature, products=products, tolerance=tolerance, generator=generator)
 
 

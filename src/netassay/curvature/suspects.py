@@ -5,7 +5,6 @@ PyTorch's formulas for higher derivatives of some operations are wrong, as may b
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from netassay.curvature.forward import Batches, Loss, call
+from netassay.curvature.batches import arguments
+from netassay.curvature.forward import Objective
 
 ASYMMETRIC = 1e-6
 """How far the two sides of u'Hv = v'Hu may be apart in double precision, relative to Hu."""
@@ -46,20 +46,20 @@ class Form:
     at: Sequence[Tensor]
 
 
-def asymmetric(model: nn.Module, loss: Loss, batches: Batches) -> str | None:
+def asymmetric(objective: Objective) -> str | None:
     """The innermost module (or the loss) whose own Hessian is not symmetric; None where there is none."""
-    return next((form.name for form in _forms(model, loss, batches) if asymmetry(form) > ASYMMETRIC), None)
+    return next((form.name for form in _forms(objective) if asymmetry(form) > ASYMMETRIC), None)
 
 
-def thrice_wrong(model: nn.Module, loss: Loss, batches: Batches) -> tuple[str, float] | None:
+def thrice_wrong(objective: Objective) -> tuple[str, float] | None:
     """What has third derivatives that are not the differences of its second, and by how much of them; None where all
     is well. The loss of the first batch is looked at as a whole, and its parts only if that is wrong.
     """
-    whole = _whole(model, loss, batches)
+    whole = _whole(objective)
     off = min(_third_off(whole, draw) for draw in range(_DRAWS))
     if off <= INEXACT:
         return None
-    for form in _forms(model, loss, batches):
+    for form in _forms(objective):
         part = min(_third_off(form, draw) for draw in range(_DRAWS))
         if part > INEXACT:
             return form.name, part
@@ -167,20 +167,19 @@ def _state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return live, own | {name: _double(b).clone() for name, b in module.named_buffers()}
 
 
-def _whole(model: nn.Module, loss: Loss, batches: Batches) -> Form:
-    x, y = next(iter(batches))
-    x, y = _doubled(x), _doubled(y)
+def _whole(objective: Objective) -> Form:
+    model, batch = objective.model, _doubled(next(iter(objective.batches)))
     live, rest = _state(model)
 
     def value(weights: Sequence[Tensor]) -> Tensor:
         # buffers that a pass writes to begin each as they were
         held = {key: t.clone() for key, t in rest.items()} | dict(zip(live, weights, strict=True))
-        return loss(call(_Held(model, held), x), y)
+        return objective.value(_Held(model, held), batch)
 
     return Form(f"the model ({type(model).__name__}) or the loss", value, list(live.values()))
 
 
-def _forms(model: nn.Module, loss: Loss, batches: Batches) -> Iterator[Form]:
+def _forms(objective: Objective) -> Iterator[Form]:
     """Every module at its inputs in the first batch, inner ones before those that hold them, and the loss."""
     calls: dict[nn.Module, tuple[Any, Any]] = {}
 
@@ -188,36 +187,36 @@ def _forms(model: nn.Module, loss: Loss, batches: Batches) -> Iterator[Form]:
         if module not in calls:
             calls[module] = (_doubled(args), _doubled(kwargs))
 
-    x, y = next(iter(batches))
+    model, batch = objective.model, next(iter(objective.batches))
+    halves, output = objective.halves(batch), None
     names = {module: name for name, module in model.named_modules()}
-    drawn = random.getstate()
     hooks = [module.register_forward_hook(seen, with_kwargs=True) for module in names]
-    kept = [(m, key, b) for m in names for key, b in m._buffers.items() if b is not None]
     try:
-        for module, key, buffer in kept:
-            module._buffers[key] = buffer.clone()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            output = call(model, x)
+        with objective.undisturbed(), torch.no_grad():
+            if halves is None:
+                objective.value(model, batch)
+            else:
+                positional, named = arguments(model, halves[0])
+                output = model(*positional, **named)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, key, buffer in kept:
-            module._buffers[key] = buffer
-        random.setstate(drawn)
     for module, (args, kwargs) in calls.items():
         name = f"module {names[module]!r} ({type(module).__name__})"
         if module is model:
             name = f"the model ({type(module).__name__})"
         yield _form_of(name, module, args, kwargs)
+    if halves is None:
+        return
     leaves, shape = tree_flatten(_doubled(output))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    target = _doubled(y)
+    target = _doubled(halves[1])
 
     def value(given: Sequence[Tensor]) -> Tensor:
         parts = [*leaves]
         for i, tensor in zip(places, given, strict=True):
             parts[i] = tensor
-        return loss(tree_unflatten(parts, shape), target)
+        return objective.value_at(tree_unflatten(parts, shape), target)
 
     yield Form("the loss", value, [leaves[i] for i in places])
 
