@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.atlas.new_sequences import told
+from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
@@ -94,6 +95,8 @@ def variant_effects(
     length: int | None = None,
     names: Sequence[str] | None = None,
     both_strands: bool | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
@@ -104,7 +107,8 @@ def variant_effects(
     begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
     Outputs are the mean over both strands, unless told otherwise. `model` is any module from one-hot (n, 4, length) to
     (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs, or a `Network`, which is asked as it
-    says. `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
+    says; `readout` and `layout` are for modules of other forms. `null` random single-base changes within 500 bases of
+    the variants tell how large an effect is by chance.
 
     Left out and counted: variants on contigs that the genome does not have, windows beyond the end of one, alleles
     longer than half a window, bases that the genome does not know. Where the genome has other bases than REF, the
@@ -113,7 +117,9 @@ def variant_effects(
     """
     if both_strands is None and not isinstance(model, Network):
         both_strands = True
-    network = Network.of(model, both_strands=both_strands, names=names, length=length)
+    network = Network.of(
+        model, both_strands=both_strands, names=names, length=length, readout=readout, layout=layout
+    )
     if network.length is None or network.length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()

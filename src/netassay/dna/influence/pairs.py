@@ -22,6 +22,7 @@ from netassay.dna.influence.ablation import BATCH, Ablation, Fill
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 
@@ -82,6 +83,8 @@ def interactions(
     fill: Fill = "mean",
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Interactions:
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
@@ -94,8 +97,9 @@ def interactions(
     is not there.
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
-    )
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
+        layout=layout, batch=batch,
+    )  # fmt: skip
     return interactions_of(
         ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
         within=within, permutations=permutations,

@@ -22,6 +22,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import check_heights
 from netassay.errors import DataError
@@ -79,19 +80,23 @@ def influence(
     fill: Fill = "mean",
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Influence:
     """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.
 
     AI-TAC is computed the fast way, exact in float32 (`precision` bfloat16: for screening); any other module, for which
-    `layer` names the module whose output (n, channels, positions) is replaced, with one full pass a set. Without
+    `layer` names the module whose output (n, channels, positions) is replaced (a convolution: behind norm and
+    activation), with one full pass a set. Without
     `heights` only the influence on outputs is there. Each filter is a set of its own unless `sets` are given,
     "filter_3" its name; for the other words see `netassay.dna.influence.ablation.Ablation`. Raises DataError
     for heights that do not fit, ModelError for a layer that is not there.
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
-    )
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
+        layout=layout, batch=batch,
+    )  # fmt: skip
     return influence_of(ablation, heights, sets=sets, names=names)
 
 

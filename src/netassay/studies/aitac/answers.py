@@ -15,6 +15,7 @@ from netassay.dna.atlas.new_sequences import NewSequences, regions_of, sequences
 from netassay.dna.attributions import variants
 from netassay.dna.attributions.contributions import Attributions, Method, attribute
 from netassay.dna.attributions.variants import Mismatches, VariantEffects
+from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
@@ -97,6 +98,8 @@ def variant_effects(
     length: int | None = None,
     names: Sequence[str] = (),
     both_strands: bool | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
@@ -111,7 +114,7 @@ def variant_effects(
     )  # fmt: skip
     return variants.variant_effects(
         network, vcf, genome, length=length, names=tuple(names) or None, both_strands=both_strands,
-        mismatches=mismatches, null=null, generator=generator,
+        readout=readout, layout=layout, mismatches=mismatches, null=null, generator=generator,
     )  # fmt: skip
 
 

@@ -1,0 +1,12 @@
+"""What outputs mean under losses that do not see an offset of each peak's row; nothing heavy is loaded here."""
+
+FREE = ("pearson", "cross_entropy")
+"""Losses that stay the same when all outputs of a peak rise together: correlation across cell types, softmax."""
+
+LESS_MEAN = "outputs less their mean over the cell types of the peak"
+"""How outputs are read under these losses, in words."""
+
+
+def offset_is_free(loss: str) -> bool:
+    """Whether a network trained by this loss may add any number to a peak's row of outputs."""
+    return loss in FREE
