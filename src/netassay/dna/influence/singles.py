@@ -22,6 +22,7 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.classes import FEWEST
 from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import check_heights
@@ -34,7 +35,8 @@ _SETS = 32  # sets whose statistics are taken together
 class Influence:
     """Influence of sets of filters on the predictions of n peaks, in double precision.
 
-    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, as
+    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, and
+    where there are fewer than three outputs, whose correlation says nothing, as
     are `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p`
     of the signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are
     lower without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1:
@@ -277,7 +279,9 @@ class _Moments:
 
 
 def _unit(rows: Float64[Tensor, "*sets n outputs"]) -> Float64[Tensor, "*sets n outputs"]:
-    """Rows centred and of norm 1; NaN where a row is constant or not finite."""
+    """Rows centred and of norm 1; NaN where a row is constant or not finite, or has too few values to correlate."""
+    if rows.shape[-1] < FEWEST:
+        return torch.full_like(rows, torch.nan)
     centred = rows - rows.mean(-1, keepdim=True)
     constant = (rows == rows[..., :1]).all(-1, keepdim=True)
     return torch.where(constant, torch.nan, centred / centred.norm(dim=-1, keepdim=True))

@@ -2,6 +2,12 @@
 
 import math
 
+FEWEST = 3
+"""Values from which on a correlation says something."""
+
+TOO_FEW = "a correlation of two values is 1 or -1 whatever they are, and of one it is not defined"
+"""Why there is none below that."""
+
 WELL = 0.75
 """A peak is well predicted above this correlation (Maslova et al. 2020)."""
 
