@@ -249,7 +249,8 @@ def variants(
 ) -> int:
     """Effect of each variant of a VCF file on every cell type of a trained run.
 
-    An effect is the output with the alternative allele less that with the reference, as the mean of both strands.
+    An effect is the output with the alternative allele less that with the reference, as the mean of both strands. For
+    the losses pearson and cross_entropy outputs are less their mean over the cell types, and the columns say so.
 
     p is the share of random single-base changes nearby whose largest effect is at least as large.
 

@@ -35,7 +35,8 @@ class VariantEffects:
     """A row of `variants` (chromosome, position from 1, id, ref, alt, line) an allele, and the outputs of both alleles.
 
     `null`: the largest effect, over outputs and in size, of random single-base changes near the variants. `dropped`
-    counts alleles left out, by reason.
+    counts alleles left out, by reason. `less_mean`: outputs are less the mean of all outputs of the sequence, as a
+    network is asked that knows no more than that (see `Network`).
     """
 
     variants: pl.DataFrame
@@ -44,6 +45,7 @@ class VariantEffects:
     alternative: Float[Tensor, "n outputs"]
     null: Float[Tensor, " m"]
     dropped: Mapping[str, int]
+    less_mean: bool = False
 
     @property
     def effects(self) -> Float[Tensor, "n outputs"]:
@@ -65,15 +67,16 @@ class VariantEffects:
     def table(self) -> pl.DataFrame:
         """A row a variant: what it is, its largest effect, where, p, then effect and reference of every output."""
         largest = self.effects.abs().argmax(1)
+        how = " less mean" if self.less_mean else ""
         columns = [
-            pl.Series("largest effect", self.effects.gather(1, largest[:, None])[:, 0].numpy()),
+            pl.Series(f"largest effect{how}", self.effects.gather(1, largest[:, None])[:, 0].numpy()),
             pl.Series("in", [self.outputs[i] for i in largest.tolist()], dtype=pl.String),
         ]
         if len(self.null):
             columns.append(pl.Series("p", self.p.numpy()))
         for words, values in (("effect", self.effects), ("reference", self.reference)):
             columns += [
-                pl.Series(f"{words} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
+                pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
             ]
         return self.variants.drop("line").hstack(columns)
 
@@ -130,7 +133,7 @@ def variant_effects(
     draws = generator or seeds.generator(0, "variants")
     chance = _null(network, alleles.variants, Path(genome), network.length, null, draws)
     dropped = {why: n for why, n in skipped.items() if n}
-    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped)
+    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped, network.less_mean)
 
 
 def _alleles(

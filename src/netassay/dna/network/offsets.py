@@ -7,6 +7,14 @@ LESS_MEAN = "outputs less their mean over the cell types of the peak"
 """How outputs are read under these losses, in words."""
 
 
+AS_THEY_ARE = "outputs as the network gives them"
+
+
+def outputs_in_words(less_mean: bool) -> str:
+    """How outputs are told."""
+    return LESS_MEAN if less_mean else AS_THEY_ARE
+
+
 def offset_is_free(loss: str) -> bool:
     """Whether a network trained by this loss may add any number to a peak's row of outputs."""
     return loss in FREE

@@ -17,6 +17,7 @@ from netassay.dna.attributions.contributions import Attributions, Method, attrib
 from netassay.dna.attributions.variants import Mismatches, VariantEffects
 from netassay.dna.network.forms import Layout, Readout
 from netassay.dna.network.network import Network
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
 from netassay.errors import ConfigError, DataError
@@ -106,11 +107,13 @@ def variant_effects(
 ) -> VariantEffects:
     """`netassay.dna.attributions.variants.variant_effects` for the network of a finished run as well.
 
-    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32.
+    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32, and
+    less their mean over the cell types where the run's loss leaves that free (pearson, cross_entropy).
     Raises DataError for a run without weights, besides what the function itself raises.
     """
     network: nn.Module | Network = model if not isinstance(model, Run) else replace(
-        predictor(model), both_strands=both_strands is not False, precision=torch.float32
+        predictor(model), both_strands=both_strands is not False, precision=torch.float32,
+        less_mean=offset_is_free(config_of(model).loss),
     )  # fmt: skip
     return variants.variant_effects(
         network, vcf, genome, length=length, names=tuple(names) or None, both_strands=both_strands,

@@ -71,7 +71,7 @@ def test_the_same_grammar_is_read_and_the_nulls_are_not(done):
     assert peaks[f"r {TRANSFER}"].null_count() == 1  # the constant row
     assert peaks[f"r {TRANSFER}"].mean() == pytest.approx(found[TRANSFER]["value"])
     types = done.table("cell_types")
-    assert (types["r"] > types["null high"]).all()
+    assert (types["r, rows centred"] > types["null high"]).all()
 
 
 def test_a_wrong_map_gives_nothing(run, folder):

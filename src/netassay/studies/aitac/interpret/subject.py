@@ -16,6 +16,7 @@ from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predic
 from netassay.dna.motifs.match import Matches, match_motifs
 from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
@@ -53,8 +54,11 @@ class Subject:
         networks = (
             network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs
         )
-        # asked in float32, whatever they were trained in
-        self.network, *peers = (replace(network, precision=torch.float32) for network in networks)
+        # asked in float32, whatever they were trained in, and less what their loss leaves free
+        free = offset_is_free(self.trained_by.loss)
+        self.network, *peers = (
+            replace(network, precision=torch.float32, less_mean=free) for network in networks
+        )
         self.peers = tuple(peers)
 
     @cached_property

@@ -16,10 +16,12 @@ from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network import evaluate
 from netassay.dna.network.losses import is_one_of_k, pearson_rows
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.runs import RunWriter, Store
+from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.transfer.config import TransferConfig
@@ -118,7 +120,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     rows = species.permuted_rows(observed, draws, config.permutations)
     maps = species.permuted_maps(predicted, draws, config.permutations)
     means = observed.mean(dim=0).expand_as(observed)
-    one_of_k = is_one_of_k(observed)
+    one_of_k, free = is_one_of_k(observed), subject.network.less_mean
     cases = {
         TRANSFER: [(predicted, observed)],
         ROWS: [(predicted, moved) for moved in rows],
@@ -131,7 +133,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
         **{f"r {name}": _column(pearson_rows(*pairs[0])) for name, pairs in cases.items()},
     )  # fmt: skip
     return {
-        "scores": _scores(cases, one_of_k),
+        "scores": _scores(cases, one_of_k, free),
         "peaks": peaks,
         "cell_types": _cell_types(setting, predicted, observed, rows, one_of_k),
         "map": _map(setting),
@@ -139,11 +141,16 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     }
 
 
-def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool) -> pl.DataFrame:
+def _scores(
+    cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, free_offset: bool
+) -> pl.DataFrame:
     """model, score, value (mean over the draws of a null), low and high (the least and greatest draw), draws."""
     rows = []
     for model, pairs in cases.items():
-        drawn = [evaluate.scores(predicted, observed, one_of_k=one_of_k) for predicted, observed in pairs]
+        drawn = [
+            evaluate.scores(predicted, observed, one_of_k=one_of_k, free_offset=free_offset)
+            for predicted, observed in pairs
+        ]
         for score in drawn[0]:
             values = np.array([marks[score] for marks in drawn])
             known = values[np.isfinite(values)]
@@ -158,13 +165,14 @@ def _cell_types(
     setting: Setting, predicted: Tensor, observed: Tensor, rows: list[Tensor], one_of_k: bool
 ) -> pl.DataFrame:
     """A row a cell type: r over peaks, the least and greatest r under permuted rows, for one-of-k AUROC and AUPRC."""
-    null = torch.stack([evaluate.pearson_columns(predicted, moved) for moved in rows])
+    free = setting.subject.network.less_mean
+    null = torch.stack([evaluate.pearson_columns(predicted, moved, free_offset=free) for moved in rows])
     lineages = dict(zip(setting.atlas.cell_types, setting.atlas.lineages, strict=True))
     held: dict[str, Any] = {
         "cell type": list(setting.map.targets),
         "lineage": [lineages[name] for name in setting.map.targets],
         "stands for it": [", ".join(names) for names in setting.map.sources],
-        "r": _column(evaluate.pearson_columns(predicted, observed)),
+        CENTRED if free else "r": _column(evaluate.pearson_columns(predicted, observed, free_offset=free)),
         "null low": _column(null.min(dim=0).values),
         "null high": _column(null.max(dim=0).values),
     }
@@ -193,6 +201,7 @@ def _facts(setting: Setting) -> pl.DataFrame:
         "same atlas": "yes" if ours.digest == theirs.digest else "no",
         "digest of the other atlas": theirs.digest,
         "length": str(theirs.length),
+        "outputs": outputs_in_words(setting.subject.network.less_mean),
         "peaks": str(len(setting.index)),
         "peaks of the other atlas": str(len(theirs)),
     }

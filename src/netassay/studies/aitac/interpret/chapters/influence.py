@@ -12,6 +12,7 @@ from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.network.network import Network
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 
@@ -88,6 +89,7 @@ def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.Da
         "strands": "both" if subject.network.hears_both else "one",
         "precision": "bfloat16" if config.screening else "float32",
         "simulated": "yes" if subject.atlas.simulated else "no",
+        "outputs": outputs_in_words(subject.network.less_mean),
         "lineages": ", ".join(groups(subject.lineages)),
     }  # fmt: skip
     return pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})

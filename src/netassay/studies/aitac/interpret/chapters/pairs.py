@@ -12,6 +12,7 @@ from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.influence.pairs import Interactions, interactions_of
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.truth import planted_motifs
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
@@ -40,6 +41,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
         "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
+        "outputs": outputs_in_words(subject.network.less_mean),
     }  # fmt: skip
     return {
         "pairs": pairs,

@@ -15,6 +15,7 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.nets.sequence_cnn import STAGES
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -40,6 +41,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "pair_findings": pairs.findings,
         "tested": tested,
         "scores": pl.DataFrame(scores),
+        "facts": pl.DataFrame({"fact": ["outputs"], "value": [outputs_in_words(subject.network.less_mean)]}),
     }
 
 

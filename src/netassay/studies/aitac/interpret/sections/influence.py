@@ -36,13 +36,18 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"pooling and batch norm; fill {config.fill}), and the rest of the network is computed again. Filters that "
         f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
         f"called by its number. Overall influence is the mean squared change of r, over {facts['peaks']} peaks; "
-        "influence on a cell type the mean squared change of its prediction.\n\n"
+        f"influence on a cell type the mean squared change of its prediction{_told(facts)}.\n\n"
         "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
         "over all orders of the peaks are computed, not drawn. Influence on a prediction is what the network does, and "
         "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
         "adds with the observed height."
     )
     return Section("Influence", text, tuple(items))
+
+
+def _told(facts: Mapping[str, str]) -> str:
+    """How predictions are told; interpretations of before took them as they are and did not say so."""
+    return f" ({facts['outputs']})" if "outputs" in facts else ""
 
 
 def _against_null(factors: pl.DataFrame) -> Figure:

@@ -34,10 +34,11 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     if scanned.height:
         items.append(_distances(scanned, facts))
     items.append(_table(pairs))
+    told = f" (y: {facts['outputs']})" if "outputs" in facts else ""
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
-        "y without f − y without g + y without both. It is nought where the network adds them up; above 0 they open "
-        "more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared with "
+        f"y without f − y without g + y without both{told}. It is nought where the network adds them up; above 0 they "
+        "open more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "
