@@ -37,7 +37,10 @@ class Small(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(1)
-        self.conv, self.relu, self.head = nn.Conv1d(4, 5, 7), nn.ReLU(), nn.Linear(5, 4)
+        self.conv, self.relu = nn.Conv1d(4, 5, 7), nn.ReLU()
+        self.head = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 4))
+        with torch.no_grad():
+            self.conv.weight.mul_(6)
 
     def forward(self, x):
         return self.head(self.relu(self.conv(x)).mean(2))
@@ -66,7 +69,7 @@ def test_an_offset_of_a_row_changes_nothing(way):
     found, moved = call(one, x), call(other, x)
     torch.testing.assert_close(moved, found, rtol=1e-3, atol=1e-5, equal_nan=True)
     raw = call(replace(other, less_mean=False), x)
-    assert not torch.allclose(raw, found, rtol=1e-2, atol=1e-4, equal_nan=True)
+    assert (raw - found).abs().nan_to_num().max() > 0.02 * found.abs().nan_to_num().max() > 1e-6
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -79,19 +82,17 @@ def test_the_fast_ways_of_aitac_do_the_same(both):
             part -= part.mean(0, keepdim=True)
     asked = Network.of(model, both_strands=both)
     asked = replace(asked, less_mean=True)
-    for call in ways(None).values():
+    for name, call in ways(None).items():
         want = call(Network.of(by_hand, both_strands=both), x)
-        torch.testing.assert_close(call(asked, x), want, rtol=1e-3, atol=1e-5, equal_nan=True)
+        # a correlation of small losses: differences of outputs in float32
+        near = 5e-3 if name == "direction" else 1e-5
+        torch.testing.assert_close(call(asked, x), want, rtol=1e-3, atol=near, equal_nan=True)
 
 
 def test_one_function_says_what_it_is():
     y = torch.randn(5, 4, generator=draws())
     assert torch.allclose(less_mean(y), y - y.mean(1, keepdim=True))
     assert torch.allclose(y.double() @ contrast(2, 4), less_mean(y.double())[:, 2])
-    assert [offset_is_free(loss) for loss in ("pearson", "cross_entropy", "mse", "poisson")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert offset_is_free("pearson") and offset_is_free("cross_entropy")
+    assert not offset_is_free("mse") and not offset_is_free("poisson")
     assert outputs_in_words(True) == LESS_MEAN != outputs_in_words(False)

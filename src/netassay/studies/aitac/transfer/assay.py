@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from netassay.dna.agreement import species
+from netassay.dna.agreement.overlap import by_sequence
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network import evaluate
@@ -31,6 +33,7 @@ from netassay.studies.aitac.transfer.ranks import rank_tables
 from netassay.training import Checkpoint, Metric, Outcome, Result
 
 _PARTS = ("scores", "ranks")
+_WORD, _SHORTEST = 24, 8  # bases of the words that tell a sequence
 
 
 def assay(
@@ -42,12 +45,14 @@ def assay(
 ) -> Result:
     """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
     setting = setting_of(config, Store(recorder.folder.parent))
-    facts = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
+    facts = {
+        "weights": setting.subject.weights_digest, "atlas": setting.atlas.digest, "trained_on": config.trained_on,
+    }  # fmt: skip
     latest = recorder.latest()
     if latest is not None and latest.facts != facts:
         raise DataError(
-            f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began; begin it again with "
-            "--from-step 0"
+            f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began, or it began before "
+            "peaks that were trained on were looked for; begin it again with --from-step 0"
         )
     done = 0 if latest is None else latest.step
     if latest is None:
@@ -77,6 +82,8 @@ class Setting:
     atlas: Atlas
     index: Tensor
     map: species.CellTypeMap
+    known: int
+    """Peaks of the atlas whose sequence was trained on; left out of `index` unless the config keeps them."""
 
     @property
     def codes(self) -> Tensor:
@@ -103,11 +110,33 @@ def setting_of(config: TransferConfig, store: Store) -> Setting:
             f"network on peaks of {atlas.length} bases"
         )
     found = species.cell_type_map(config.pairs, subject.cell_types, atlas.cell_types)
-    index = torch.arange(len(atlas))
-    if 0 < config.most_peaks < len(atlas):
-        drawn = torch.randperm(len(atlas), generator=generator(config.seed, "transfer", "peaks"))
-        index = drawn[: config.most_peaks].sort().values
-    return Setting(config, subject, atlas, index, found)
+    known = trained_on(subject, atlas)
+    left = ~known if config.trained_on == "leave-out" else torch.ones_like(known)
+    index = left.nonzero()[:, 0]
+    if not len(index):
+        raise DataError(
+            f"the network of run {config.run} was trained on the sequences of all {len(atlas):,} peaks of atlas "
+            f"{config.atlas!r}; give another atlas, or keep them: --trained-on keep"
+        )
+    if 0 < config.most_peaks < len(index):
+        drawn = torch.randperm(len(index), generator=generator(config.seed, "transfer", "peaks"))
+        index = index[drawn[: config.most_peaks].sort().values]
+    return Setting(config, subject, atlas, index, found, int(known.sum()))
+
+
+def trained_on(subject: Subject, atlas: Atlas) -> Bool[Tensor, " peaks"]:
+    """Whether the network was trained, or its epoch chosen, on each peak of the atlas, on either strand.
+
+    By the bases themselves, so that the same region in another atlas, moved by some bases or turned round, is found: a
+    peak that shares half of its words (24 bases, fewer in shorter peaks) or more with one such sequence or several.
+    """
+    split, codes = subject.material.split, subject.material.codes
+    seen = codes[torch.cat([split.train, split.validation])]
+    k = min(_WORD, atlas.length)
+    if k < _SHORTEST or not len(seen):
+        return torch.zeros(len(atlas), dtype=torch.bool)
+    least = (atlas.length - k + 2) // 2
+    return torch.from_numpy(by_sequence(atlas.codes.numpy(), list(seen.numpy()), k=k, least=least).marked)
 
 
 def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
@@ -203,6 +232,8 @@ def _facts(setting: Setting) -> pl.DataFrame:
         "length": str(theirs.length),
         "outputs": outputs_in_words(setting.subject.network.less_mean),
         "peaks": str(len(setting.index)),
+        "peaks trained on": str(setting.known),
+        "they are": "left out" if setting.config.trained_on == "leave-out" else "kept",
         "peaks of the other atlas": str(len(theirs)),
     }
     return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})

@@ -78,9 +78,18 @@ def _warnings(facts: pl.DataFrame) -> list[Note]:
     if held["simulated"] == "yes":
         words = "SIMULATED DATA: at least one of the two atlases was made by a program."
         notes.append(Note(words, "warning"))
-    if held["same atlas"] == "yes":
+    # transfers of before did not look for sequences that were trained on
+    if held["same atlas"] == "yes" and "peaks trained on" not in held:
         words = "This is the atlas that the network was trained on: the scores hold training peaks."
         notes.append(Note(words, "warning"))
+    known, whole = int(held.get("peaks trained on", 0)), int(held["peaks of the other atlas"])
+    if known:
+        words = (
+            f"The network was trained, or its epoch chosen, on the sequences of {known:,} of {whole:,} peaks "
+            f"({known / whole:.1%}) of the other atlas: they are {held['they are']}."
+        )
+        kept = held["they are"] == "kept"
+        notes.append(Note(words + " The scores hold them." if kept else words, "warning" if kept else "info"))
     return notes
 
 
