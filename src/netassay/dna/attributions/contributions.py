@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
-from netassay.dna.network.forms import Layout, Readout
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network, evaluating, form_of
 from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
 from netassay.dna.network.predicting import BATCH

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.atlas.new_sequences import told
-from netassay.dna.network.forms import Layout, Readout
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError

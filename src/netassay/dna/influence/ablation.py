@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from netassay.dna.influence.any_layer import AnyLayer
 from netassay.dna.influence.first_layer import FirstLayer
-from netassay.dna.network.forms import Layout, Readout
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ModelError

@@ -22,7 +22,8 @@ from netassay.dna.influence.ablation import BATCH, Ablation, Fill
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST
 from netassay.dna.motifs.discoveries import q_values
-from netassay.dna.network.forms import Layout, Readout
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 

@@ -22,8 +22,9 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.classes import FEWEST
-from netassay.dna.network.forms import Layout, Readout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import check_heights
 from netassay.errors import DataError

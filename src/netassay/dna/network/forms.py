@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
 from netassay.errors import ModelError
-
-Layout = Literal["channels_first", "channels_last"]
-"""Whether a module takes one-hot sequences as (n, 4, length), as PyTorch has it, or as (n, length, 4)."""
 
 Readout = int | str | Callable[[Any], Tensor] | None
 """Which of what a module gives are its outputs: the number of one of several, counted from 0; a name (key or

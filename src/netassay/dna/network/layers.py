@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.dna.network.activation import Place, place_of
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.forms import Layout
 from netassay.dna.network.network import Network, evaluating
 from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.sequences import as_codes
@@ -72,6 +72,31 @@ def find_layer(
     if network.aitac:
         return _of_aitac(network.aitac, name, length)
     return _of_module(network, name, length, activation)
+
+
+def called_convolutions(network: Network, length: int) -> list[str]:
+    """Names of the convolutions over positions that a forward pass calls, in the order of their first calls."""
+    called: list[str] = []
+
+    def heard(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            if name not in called:
+                called.append(name)
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(heard(name))
+        for name, module in network.model.named_modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d)
+    ]
+    try:
+        with evaluating(network.model), torch.inference_mode():
+            network.shaped.run(network.one_hot(torch.zeros(1, length, dtype=torch.uint8)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
 
 
 def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.forms import Layout, Readout, Shaped
+from netassay.dna.network.forms import Readout, Shaped
 from netassay.dna.network.readouts import Output, less_mean, readout
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot

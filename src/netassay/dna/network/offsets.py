@@ -18,3 +18,8 @@ def outputs_in_words(less_mean: bool) -> str:
 def offset_is_free(loss: str) -> bool:
     """Whether a network trained by this loss may add any number to a peak's row of outputs."""
     return loss in FREE
+
+
+def loss_of(module: str, loss: str) -> str:
+    """What a network of the user's was trained by, where it is not said: AI-TAC (no module) by correlations."""
+    return loss or ("mse" if module else "pearson")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from netassay.dna.network.classes import FEWEST, TOO_FEW
+from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.runs import Run, State, Store
 
 _TOLD = (
@@ -54,11 +54,6 @@ def cell_types_of(run: Run) -> int | None:
     if "atlas" not in run.tables():
         return None
     return int(dict(run.table("atlas").iter_rows())["cell types"])
-
-
-def no_correlation(cell_types: int) -> str:
-    """Why there is no r across so few cell types."""
-    return f"no r across {cell_types} cell type{'s' if cell_types > 1 else ''}: {TOO_FEW}"
 
 
 def null_runs(run: Run) -> dict[str, Run]:

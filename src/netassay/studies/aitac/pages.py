@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from netassay.dna.network.classes import CLASSES, FEWEST
+from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, small_multiples
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
-from netassay.studies.aitac.findings import CENTRED, SPREADS, cell_types_of, no_correlation
+from netassay.studies.aitac.findings import CENTRED, SPREADS, cell_types_of
 from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {

@@ -34,7 +34,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
     found = interactions_of(
         ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
-        site_share=config.site_share, within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        site_share=config.site_share, within=reach(subject, config), permutations=config.permutations,
         generator=subject.generator("pairs"),
     )  # fmt: skip
     pairs = _pair_table(found, subject.cell_types)
@@ -49,6 +49,12 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "spacing": _spacing(subject, config, pairs, dict(zip(found.names, found.sets, strict=True))),
         "facts": pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
     }
+
+
+def reach(subject: Subject, config: InterpretConfig) -> int:
+    """`pair_reach` in positions of the layer that is ablated: after AI-TAC's first pooling, or of a convolution."""
+    stride = STAGES[0].pool if subject.network.aitac else subject.motifs.field.stride
+    return config.pair_reach // stride
 
 
 def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
