@@ -1,17 +1,20 @@
-# Two commands do everything: make demo, make test.
+# Two commands do everything: make demo, make test. Checks that take minutes: make test-slow.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test test-slow lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/netassay demo --out demo
 
 test: $(READY)
 	$(BIN)/pytest -n auto
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow --durations=0
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,6 +6,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same examples every time, and no test fails because a machine is slow
+settings.register_profile("netassay", deadline=None, derandomize=True)
+settings.load_profile("netassay")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -12,17 +12,19 @@ import pytest
 import netassay
 
 ROOT = Path(netassay.__file__).parent
+STORE = str(next((Path(__file__).parent / "baseline").glob("*/finished")))
+CAPACITY = min(path.name for path in Path(STORE).glob("capacity-*"))
 
 # lower may never import higher; modules on one level may import each other only within their own room
 LEVELS = [
     {"errors", "contents"},
     {"config", "files", "processes", "training"},
-    {"numerics", "formats", "reporting", "naming"},
+    {"numerics", "formats", "reporting"},
     {"nets"},
     {"corpus", "curvature", "dna"},
     {"capacity"},
     {"runs"},
-    {"study"},
+    {"study", "naming"},
     {"studies"},
     {"performing", "presenting"},
     {"sweeps", "interpreting"},
@@ -140,13 +142,27 @@ def test_no_module_hides_what_its_kit_exports(kit):
             "from netassay.cli import main; main(['atlas', 'build', '--help'])",
             ["torch", "numpy", "polars", "altair", "pyfaidx", "pyjaspar", "anndata"],
         ),
+        *(
+            (
+                f"from netassay.cli import main; assert main({[*words, '--store', STORE]}) == 0",
+                ["torch", "sklearn", "ray", *([] if words[0] == "report" else ["altair"])],
+            )
+            for words in (
+                ["runs"],
+                ["verify"],
+                ["show", CAPACITY, "--what", "summary"],
+                ["show", CAPACITY, "--what", "tables"],
+                ["report", "--out", "PAGE"],
+            )
+        ),
         (
             "from netassay.cli import main; main(['edge', '--help'])",
             ["torch", "polars", "altair", "scipy", "sklearn"],
         ),
     ],
 )
-def test_light_things_load_nothing_heavy(code, heavy):
+def test_light_things_load_nothing_heavy(code, heavy, tmp_path):
+    code = code.replace("PAGE", str(tmp_path / "page.html"))
     script = f"{code}\nimport sys\nprint([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "[]", done.stderr

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory import Memory
 
-from netassay.training import Diverged, Every, Outcome, train
+from netassay.training import Checkpoint, Diverged, Every, Outcome, stages, train
 
 
 class Quadratic:
@@ -126,3 +126,46 @@ def test_commit_seconds_zero_commits_at_every_step():
 
 def test_every_is_due_at_multiples_and_at_the_last():
     assert [step for step in range(8) if Every(3, last=7).due(step)] == [0, 3, 6, 7]
+
+
+def sums(memory, *, stop_at=None, **more):
+    """Stages that add one number each to a list, which is all that is kept."""
+    latest = memory.latest()
+    numbers = [] if latest is None else list(latest.facts["numbers"])
+
+    def make(step):
+        assert step == len(numbers)
+        if step == stop_at:
+            return None
+        if step == 4:
+            return {}
+        numbers.append(step * step)
+        return {"sum": float(sum(numbers))}
+
+    return stages(memory, make, facts=lambda: {"numbers": [*numbers]}, **more), numbers
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_stages_go_on_to_the_same_numbers_from_wherever_they_were_stopped(seconds):
+    whole = Memory()
+    result, numbers = sums(whole, commit_seconds=seconds)
+    assert (result.outcome, result.step, numbers) == (Outcome.FINISHED, 4, [0, 1, 4, 9])
+    assert whole.commits == ([1, 2, 3, 4] if seconds == 0 else [1, 4])
+    for stop in range(4):
+        memory = Memory()
+        result, _ = sums(memory, stop_at=stop, commit_seconds=seconds)
+        assert (result.outcome, result.step) == (Outcome.INTERRUPTED, stop)
+        assert result.message == f"stopped before stage {stop}"
+        again, numbers = sums(memory, commit_seconds=seconds)
+        assert (again.outcome, numbers, memory.steps) == (Outcome.FINISHED, [0, 1, 4, 9], whole.steps)
+
+
+def test_named_stages_end_with_the_last_and_a_stop_after_it_is_no_interruption():
+    memory = Memory()
+    memory.commit(Checkpoint(4, {}, {"numbers": [0, 1, 4, 9]}))
+    memory.stop = lambda: True
+    assert sums(memory, names=["a", "b", "c", "d"])[0].outcome is Outcome.FINISHED
+    assert memory.commits == [4]
+    other = Memory()
+    other.stop = lambda: True
+    assert sums(other, names=["a", "b", "c", "d"])[0].message == "stopped before a"

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from netassay.reporting import Axis
 from netassay.runs import Run
-from netassay.studies.edge.config import OPTIMISER_SETTINGS
+from netassay.runs.states import DIGITS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"
 _SPEAKING = ("loss", "optimiser", "network", "activation", "data")  # whose values need no key before them
-
-# keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
-# what belongs to a network and its data, then the step size
-_FOLLOWING = (
-    "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
-    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
-)  # fmt: skip
 
 
 class Names(NamedTuple):
@@ -36,19 +29,36 @@ class Names(NamedTuple):
     series: str
 
 
-def told_apart(runs: Sequence[Run]) -> Names:
-    """Names of runs, by the config keys in which they differ, and by the store where another has the same config."""
-    differing = [key for key in runs[0].config if len({str(run.config.get(key)) for run in runs}) > 1]
-    keys = _needed(runs, differing)
+def differing(runs: Sequence[Run], untold: Collection[str] = ()) -> list[str]:
+    """Config keys in which runs differ, but for those of `untold`, in the order of the first config that has each."""
+    keys = dict.fromkeys(key for run in runs for key in run.config if key not in untold)
+    return [key for key in keys if len({str(run.config.get(key)) for run in runs}) > 1]
+
+
+def once_each(names: Mapping[Run, str]) -> dict[Run, str]:
+    """The names; those that several runs have with the end of the id, or the store, where the ids are the same."""
+    counted = Counter(names.values())
+    ids = Counter((name, run.id) for run, name in names.items())
+    return {
+        run: name
+        if counted[name] == 1
+        else f"{name} ({run.id[-DIGITS:] if ids[name, run.id] == 1 else run.folder.parent})"
+        for run, name in names.items()
+    }
+
+
+def told_apart(runs: Sequence[Run], following: Sequence[str] = ()) -> Names:
+    """Names of runs, by the config keys in which they differ, and by the store where another has the same config.
+
+    Keys of `following` are left out, the first of them first, where the others tell the runs apart as well.
+    """
+    different = differing(runs)
+    keys = _needed(runs, different, following)
     ordered = sorted(runs, key=lambda run: tuple(_sortable(run.config.get(key)) for key in keys))
     axis, named = _named(ordered, keys)
     counted = Counter(named.values())
-    names = {
-        run: name if counted[name] == 1 else f"{name} ({run.folder.parent})" for run, name in named.items()
-    }
-    following = tuple(key for key in differing if key not in keys)
     grid, series = _grid(ordered, keys) if len(counted) == len(runs) else ({}, "")
-    return Names(axis, names, following, grid, series)
+    return Names(axis, once_each(named), tuple(key for key in different if key not in keys), grid, series)
 
 
 def value(held: object) -> str:
@@ -56,16 +66,16 @@ def value(held: object) -> str:
     return repr(held).removesuffix(".0") if isinstance(held, float) else str(held)
 
 
-def _needed(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+def _needed(runs: Sequence[Run], keys: Sequence[str], following: Sequence[str]) -> list[str]:
     """The keys without those that tell nothing more than the others."""
     kept = list(keys)
     apart = _distinct(runs, kept)
-    for key in _FOLLOWING:
+    for key in following:
         rest = [other for other in kept if other != key]
         if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
             kept = rest
     # an architecture is named before its step size
-    return sorted(kept, key=lambda key: _FOLLOWING.index(key) if key in _FOLLOWING else -1)
+    return sorted(kept, key=lambda key: following.index(key) if key in following else -1)
 
 
 def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:

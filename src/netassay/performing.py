@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from netassay.config import Config
@@ -20,6 +18,7 @@ from netassay.errors import (
     NetassayError,
     RunFailed,
 )
+from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, run_id
 from netassay.runs.folders import store_folder
 from netassay.study import configure, find
@@ -70,7 +69,7 @@ def perform(
         _refusals(run) if new else nullcontext(),
         devices.settings(threads or begun_with) as environment,
         run.writer(environment, from_step=from_step) as writer,
-        _signals(writer) as received,
+        stop_signals(writer.request_stop) as received,
         _failures(run, writer),
     ):
         if not run.state.is_final:
@@ -140,26 +139,3 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
             writer.finish(State.FAILED, step=run.step, message=message)
         told = message.removeprefix(f"run {run.id}: ")
         raise RunFailed(f"run {run.id} failed after step {run.step}: {told}") from cause
-
-
-@contextmanager
-def _signals(writer: RunWriter) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM ask the writer to stop; a second one is left to the handler that was there before."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        writer.request_stop()
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {
-        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

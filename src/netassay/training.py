@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -162,3 +162,43 @@ def train(
             return Result(Outcome.FINISHED, step)
         trainee.advance()
         step += 1
+
+
+def stages(
+    recorder: Recorder,
+    make: Callable[[int], Mapping[Metric, float] | None],
+    *,
+    facts: Callable[[], Mapping[str, Any]],
+    names: Sequence[str] = (),
+    commit_seconds: float = 0.0,
+    settled: Callable[[], bool] = lambda: True,
+    watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
+) -> Result:
+    """Makes stage after stage from the recorder's newest checkpoint (or the first) until none is left or a stop.
+
+    `make(step)` makes a stage and gives its numbers: none when nothing is left, None where it was stopped meanwhile.
+    `names` are those of all stages, where it is known how many there are. All that the future depends on is in
+    `facts()`, or on disk. A checkpoint is committed after a stage once `commit_seconds` of wall time have passed since
+    the last (0: after each), at the end and on a stop request, where it says something new; and never where the
+    stages made last are not `settled`, so that they are made again.
+    """
+    latest = recorder.latest()
+    step = 0 if latest is None else latest.step
+    committed, pending = None if latest is None else time.monotonic(), latest is None
+    values: Mapping[Metric, float] | None
+    while True:
+        left = not names or step < len(names)
+        values = None if left and recorder.stop_requested() else make(step) if left else {}
+        if values:
+            recorder.record(step, values)
+            watch(step, values)
+            step, pending = step + 1, True
+        overdue = committed is None or time.monotonic() - committed >= commit_seconds
+        if pending and settled() and (overdue or not values):
+            recorder.commit(Checkpoint(step, {}, facts()))
+            committed, pending = time.monotonic(), False
+        if values is None:
+            reason = f"stopped before {names[step] if names else f'stage {step}'}"
+            return Result(Outcome.INTERRUPTED, step, reason)
+        if not values:
+            return Result(Outcome.FINISHED, step)

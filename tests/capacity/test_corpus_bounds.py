@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -42,11 +43,50 @@ def test_degrees_of_freedom_count_the_new_prefixes(documents):
 def test_degrees_of_freedom_are_the_dimension_of_what_the_counts_can_say():
     """The rank of the map from free logits on the support to the distributions, counted by brute force."""
     found = contexts([[0, 1], [0, 2], [0, 1], [1, 0], [2, 1], [2, 0], [2, 2]]).distributions()
-    rank = 0
+    rank, draws = 0, torch.Generator().manual_seed(0)
     for support in found.supports:
-        jacobian = torch.func.jacrev(lambda z: torch.softmax(z, 0))(torch.randn(int(support)).double())
-        rank += int(torch.linalg.matrix_rank(jacobian))
+        logits = torch.randn(int(support), dtype=torch.float64, generator=draws)
+        jacobian = torch.func.jacrev(lambda z: torch.softmax(z, 0))(logits)
+        rank += int(torch.linalg.matrix_rank(jacobian, atol=1e-12))
     assert rank == contexts([[0, 1], [0, 2], [0, 1], [1, 0], [2, 1], [2, 0], [2, 2]]).degrees_of_freedom == 3
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=60),
+    st.sampled_from([None, 1, 2]),
+)
+@settings(deadline=None)
+def test_unequal_branches_are_the_distinct_counts_less_one(documents, window):
+    found = contexts(documents, window=window)
+    after = {}
+    for document in documents:
+        for t, token in enumerate(document):
+            context = tuple(document[:t] if window is None else document[max(t - window, 0) : t])
+            after.setdefault(context, Counter())[token] += 1
+    by_length = Counter()
+    for context, counts in after.items():
+        by_length[len(context)] += len(set(counts.values())) - 1
+    expected = [by_length[t] for t in range(len(found.unequal_by_length))]
+    assert found.unequal_by_length.tolist() == expected
+    assert found.degrees_of_freedom_unequal == sum(expected[1:])
+    assert (found.unequal_by_length <= found.branches_by_length).all()
+
+
+def test_one_parameter_reaches_a_bound_below_the_degrees_of_freedom():
+    """Equal branches: a table in a buffer, scaled by one parameter. Unequal ones ask for a parameter of their own."""
+    documents = [[0, 1], [0, 2], [3, 1], [3, 2], [4, 1], [4, 5]]
+    found = contexts(documents)
+    table = torch.full((6, 6), -1.0, dtype=torch.float64)
+    for before, after in documents:
+        table[before, after] = 0
+    logits = 60 * table[torch.tensor(documents)[:, 0]]
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(documents)[:, 1], reduction="sum")
+    assert float(loss) == pytest.approx(found.bound_nats, abs=1e-12)
+    judged = verdict(found, 1)
+    assert judged.answer == "not for almost all frequencies"
+    assert (found.degrees_of_freedom, judged.degrees_of_freedom_unequal) == (3, 0)
+    assert "0 degrees of freedom are left where equally frequent next tokens stay so" in judged.words
+    assert verdict(contexts([*documents, [0, 1]]), 1).degrees_of_freedom_unequal == 1
 
 
 def test_information_of_a_thousand_stories(shared_data):
@@ -78,7 +118,7 @@ def test_verdicts(corpus):
     n, freedom = corpus.n, corpus.degrees_of_freedom
     least = verdict(corpus, 1).fewest_parameters_worst_case
     cases = {
-        (freedom - 1, None): ("cannot", "cannot"),
+        (freedom - 1, None): ("not for almost all frequencies", "cannot"),
         (freedom, None): ("may", "may" if freedom >= least else "cannot"),
         (least, None): ("may", "may"),
         (10 * least, n - 1): ("may", "may"),
@@ -87,9 +127,15 @@ def test_verdicts(corpus):
     for (parameters, width), answers in cases.items():
         found = verdict(corpus, parameters, width=width)
         assert (found.answer, found.worst_case) == answers
-        assert found.words.startswith(f"It {found.answer} memorise this corpus")
+        generic = found.answer == "not for almost all frequencies"
+        assert found.not_for_almost_all_frequencies == generic
+        begin = "Not for almost all frequencies" if generic else f"It {found.answer} memorise this corpus"
+        assert found.words.startswith(begin)
+        assert "cannot memorise" not in found.words
+        assert ("no setting of them fits" in found.words) == (found.worst_case == "cannot")
         assert found.sufficient_width == found.contexts == n
         assert found.fewest_parameters_this_corpus == freedom
+        assert found.degrees_of_freedom_unequal == corpus.degrees_of_freedom_unequal < freedom
     assert verdict(corpus, least - 1).worst_case == "cannot"
 
 
@@ -140,6 +186,10 @@ def test_all_bounds_side_by_side(corpus):
     assert rows["any distributions"].parameters == n * 4
     assert rows["worst corpus"].parameters == verdict(corpus, 1).fewest_parameters_worst_case
     assert rows["degrees of freedom"].parameters == corpus.degrees_of_freedom
+    unequal = rows["degrees of freedom of unequal branches"]
+    assert unequal.parameters == corpus.degrees_of_freedom_unequal < corpus.degrees_of_freedom
+    predicted = rows["bits, 3.6 a parameter"]
+    assert predicted.leaves_out == "the fixed cost of embedding and attention"
     assert rows["bits, 3.6 a parameter"].parameters == corpus_bounds.predicted_parameters(corpus)
     assert rows["rank of the logits"].rank == 4
     theory = rows["decoder of the theory, a neuron a context"]

@@ -25,6 +25,7 @@ ARRAYS = (
     "predictions_by_length",
     "certain_by_length",
     "branches_by_length",
+    "unequal_by_length",
     "widest_by_length",
 )
 

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import json
 from collections import Counter
@@ -6,7 +7,7 @@ import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.formats.columns import read_json_lines, read_table
+from netassay.formats.columns import read_delimited, read_json, read_json_lines, read_table
 
 TEXTS = ["one", None, "two\nlines", "  ", "drei ü"]
 
@@ -61,5 +62,82 @@ def test_what_is_no_parquet_is_refused(keep, tmp_path):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"corpus.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"corpus.parquet: cannot be read( as Parquet)?: "):
         list(read_table(path, "text"))
+
+
+@pytest.mark.parametrize(
+    ("content", "texts", "counts"),
+    [
+        ("text\na b\n\nc\n", ["a b", "c"], {"blank line": 1}),
+        ('id,text\n1,"a, ""b""\nc"\n2,\n', ['a, "b"\nc'], {"blank text": 1}),
+        ("text;id\na,b;1\n", ["a,b"], {}),
+        ('id,text\n1,"' + "x" * 200_000 + '"\n', ["x" * 200_000], {}),
+        ('"' + "x" * 200_000 + '",text\n1,a\n', ["a"], {}),
+        ("", [], {}),
+    ],
+)
+def test_delimited(content, texts, counts, tmp_path):
+    (tmp_path / "a.csv").write_text(content)
+    skipped = Counter()
+    assert list(read_delimited(tmp_path / "a.csv", "text", skipped=skipped)) == texts
+    assert skipped == counts
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "id,body\n1,a\n",
+            r"a.csv:1: there is no column 'text'; known: 'id', 'body'; the first line must name",
+        ),
+        ("text,text\na,b\n", "a.csv:1: 2 columns are named 'text'"),
+        ("id,text\n1,a\n2\n", "a.csv:3: holds 1 fields, the header names 2"),
+        ("id,text\n1,a, b\n", "a.csv:2: holds 3 fields"),
+        ('id,text\n1,"a\n2,b\n', "is no row of the table .unexpected end of data"),
+        ('id,text\n1,"a" b\n', "a.csv:2: is no row of the table"),
+        ("\nid,text\n", "a.csv:1: is blank"),
+    ],
+)
+def test_tables_that_are_refused(content, message, tmp_path):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        list(read_delimited(tmp_path / "a.csv", "text"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"data": [{"text": "a"}],\n "v": 1}', r"is one JSON object with the keys 'data', 'v'; .*jq"),
+        ('["a"]', "element 0 .from 0.: holds a JSON text"),
+        (
+            '[{"text": "a"}, {"txt": "b"}]',
+            r"element 1 .from 0.: there is no column 'text'; did you mean 'txt'",
+        ),
+        ('[{"text": "a"},', "a.json:1: is no JSON"),
+        ("3", "is one JSON value 3"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"text": "a"}\n{"text": 3}', "a.json:2: 'text' holds int 3"),
+        ('{"text": [1, 2]}', "holds list .*lists of token ids are read from Parquet"),
+    ],
+)
+def test_json_that_is_refused(content, message, tmp_path):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        list(read_json(tmp_path / "a.json", "text"))
+
+
+def test_keys_within_objects(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"m": {"a": {"text": "x"}}}\n{"m": null}\n{"m": {"a": {"text": "y"}}, "m.a.text": "z"}\n'
+    )
+    skipped = Counter()
+    assert list(read_json_lines(path, "m.a.text", skipped=skipped)) == ["x", "z"]
+    assert skipped == {"m.a.text is null": 1}
+    path.write_text('{"m": {"a": "x"}}\n')
+    with pytest.raises(DataError, match=r"a.jsonl:1: there is no column 'a'; did you mean 'm.a'"):
+        list(read_json_lines(path, "a"))
+    with pytest.raises(DataError, match=r"'m' holds dict .*its keys are 'm.a'"):
+        list(read_json_lines(path, "m"))

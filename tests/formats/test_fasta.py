@@ -45,6 +45,34 @@ def windows(toy, genome, chromosomes=None):
     return read_windows(genome, names, starts, 51)
 
 
+def test_windows_over_the_ends_are_filled_if_asked(tmp_path):
+    path = tmp_path / "g.fa"
+    path.write_text(">1\nACGTACG\n>2\nTT\n")
+    names, starts = ["1", "chr1", "1", "2", "1", "3"], np.array([-2, 5, 2, -1, 9, 0])
+    for _ in range(2):
+        found = read_windows(path, names, starts, 5, padded=True)
+        assert [decode(row) for row in found.codes] == ["NNACG", "CGNNN", "GTACG", "NTTNN", "NNNNN", "NNNNN"]
+        assert found.beyond.tolist() == [True, True, False, True, True, False]
+        assert found.missing.tolist() == [False] * 5 + [True]
+        bare = read_windows(path, names, starts, 5)
+        assert [decode(row) for row in bare.codes] == ["NNNNN", "NNNNN", "GTACG", "NNNNN", "NNNNN", "NNNNN"]
+        index(path)
+
+
+def test_line_ends_of_old_macs_and_the_end_of_a_dos_text(tmp_path):
+    path = tmp_path / "g.fa"
+    for content in (
+        b">a b\rAC\rGT\r>c\rTT\r",
+        b">a b\r\nAC\r\nGT\r\n>c\r\nTT\r\n\x1a",
+        b">a\nACGT\n>c\nTT\x1a\n",
+    ):
+        path.write_bytes(content)
+        assert [(record.name, record.letters) for record in read_fasta(path)] == [
+            ("a", b"ACGT"),
+            ("c", b"TT"),
+        ]
+
+
 def index(path):
     pyfaidx.Faidx(str(path)).close()
     return path.with_name(path.name + ".fai")

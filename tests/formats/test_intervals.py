@@ -47,6 +47,95 @@ def test_the_summit_of_a_narrow_peak(write):
         read_intervals(write(rows[0].replace("\t30", "\t100")), "bed")
 
 
+@pytest.mark.parametrize(
+    ("row", "summits", "said"),
+    [
+        ("a\t0\t.\t1.5\t-1\t2\t7", [107, 107], "taken from column 10"),
+        (".\t.\t.\t.\t.\t.\t7", [107, 107], "taken from column 10"),
+        ("-\t-\t-\t-\t-\t-\t7", [None, None], "column 10 is no summit"),
+        ("a\t0\t+\tGATA1\tintron\t2\t7", [None, None], "column 10 is no summit"),
+        ("a\t0\t+\t100\t150\t255,0,0\t7", [None, None], "column 10 is no summit"),
+        ("a\t0\t5\t1\t2\t3\t7", [None, None], "column 10 is no summit"),
+        ("a\t0\t+\t1\t2\t3\t0.7", [None, None], None),
+    ],
+)
+def test_ten_columns_are_narrow_peak_by_name_or_by_what_they_hold(write, row, summits, said):
+    notes = Counter()
+    text = f"chr1\t100\t200\t{row}\nchr2\t100\t200\t{row}\n".replace("\ta\t", "\t.\t")
+    path = write(text)
+    assert read_intervals(path, "bed", notes=notes)["summit"].to_list() == summits
+    assert [said in reason for reason in notes] == [True] * (said is not None)
+    if said == "taken from column 10":
+        notes.clear()
+        assert (
+            read_intervals(path.rename(path.with_suffix(".narrowPeak")), "bed", notes=notes)["summit"][0]
+            == 107
+        )
+        assert not notes
+
+
+def test_a_line_among_narrow_peaks_that_is_none_makes_the_file_none(write):
+    rows = ["chr1\t100\t200\t.\t0\t.\t1\t2\t3\t7"] * 2 + ["chr1\t300\t400\t.\t0\t.\t1\tp\t3\t7"]
+    found = read_intervals(write("\n".join(rows)), "bed", repeats="keep")
+    assert found["summit"].to_list() == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("p0\t1\t201\t300\np1\t1\t451\t550\n", "immgen"),
+        ("p0 1 201 300\n", "immgen"),
+        ("1 201 300 17\n1 451 550 18\n", "bed"),
+        ("1 201 300 1700\n1 451 550 1800\n", "bed"),
+        ("chr1 201 300 1700\n", "bed"),
+        ("scaffold_1 201 300 4000\nscaffold_1 451 550 5000\n", "bed"),
+        ("X 201 300 4000\nMT 451 550 5000\n", "bed"),
+        ("p0 X 201 300\np1 MT 451 550\n", "immgen"),
+        ("chrom\tstart\tend\tname\nchr1\t1\t2\tx\n", "table"),
+        ("name,chrom,start,end\nx,chr1,1,2\n", "table"),
+        ("GeneID\tChr\tStart\tEnd\tStrand\nx\tchr1\t1\t2\t+\n", "immgen"),
+    ],
+)
+def test_the_form_where_numbers_are_chromosomes_or_names(write, text, form):
+    assert guess_form(write(text)) == form
+
+
+def test_what_may_be_two_forms_is_asked_for(write):
+    with pytest.raises(DataError, match=r"may be BED or ImmGen's table .*--form bed or --form immgen"):
+        guess_form(write("a 201 300 4000\nb 451 550 5000\n"))
+
+
+def test_names_that_stand_for_several_regions(write):
+    path = write("chr1\t1\t2\tGATA1\nchr1\t5\t9\tGATA1\nchr2\t5\t9\tSPI1\nchr2\t6\t9\t-\n")
+    notes = Counter()
+    frame = read_intervals(path, "bed", notes=notes, shared_names=True)
+    assert frame["name"].to_list() == ["chr1:1-2", "chr1:5-9", "chr2:5-9", "chr2:6-9"]
+    assert list(notes.values()) == [1]
+    assert read_intervals(path, "bed", repeats="keep")["name"][1] == "GATA1"
+    with pytest.raises(DataError, match="'GATA1' was named on line 1 already"):
+        read_intervals(path, "bed")
+
+
+def test_a_region_that_stands_there_twice(write):
+    path = write("chr1\t1\t2\nchr1\t5\t9\nchr1\t1\t2\n")
+    with pytest.raises(
+        DataError, match=r"p.bed:3: the region chr1:1-2 .* stands on line 1 already; .*--drop twice"
+    ):
+        read_intervals(path, "bed", shared_names=True)
+    skipped = Counter()
+    assert len(read_intervals(path, "bed", skipped=skipped, repeats="drop")) == 2
+    assert list(skipped.values()) == [1]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_line_ends_of_any_system_and_the_end_of_a_dos_text(tmp_path, end):
+    path = tmp_path / "p.bed"
+    path.write_bytes(end.join(["chr1\t1\t2", "chr2\t1\t2", "\x1a"]).encode())
+    skipped = Counter()
+    assert read_intervals(path, "bed", skipped=skipped)["line"].to_list() == [1, 2]
+    assert list(skipped.values()) == [1]
+
+
 def test_the_form_is_told_by_the_first_region(write):
     assert guess_form(write("#x\nchr1\t5\t9\tn\n")) == "bed"
     assert guess_form(write("name chromosome start stop\nn chr1 5 9\n")) == "immgen"

@@ -105,6 +105,15 @@ def test_as_universalmotif_reads_it(tmp_path):
         lambda text: text.replace("letter-prob", OTHER + "letter-prob"),
         lambda text: text + "URL http://example.org/m1\n",
         lambda text: text.replace("MOTIF", LAW + "MOTIF"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text + "\x1a",
+        lambda text: "# downloaded\n" + text.replace("0.25 0.25", "# the first row\n0.25 0.25"),
+        lambda text: text.replace("ALPHABET= ACGT", "ALPHABET= acgt"),
+        lambda text: text.replace("ALPHABET= ACGT\n", LETTERS.replace(' "Thymine" 008000', "")),
+        lambda text: text.replace("E= 0\n", "E= 0\n\n").replace("\n1 0", "\n\n1 0"),
+        lambda text: text.replace("alength= 4 w= 2 nsites= 20 E= 0", ""),
+        lambda text: text.replace("w= 2 ", ""),
+        lambda text: text.replace("E= 0", "E= nan"),
     ],
 )  # fmt: skip
 def test_forms_of_one_file(file, change):
@@ -112,6 +121,27 @@ def test_forms_of_one_file(file, change):
     assert (found.names, found.titles, found.sites.tolist()) == (("m1",), ("Spi1 and more",), [20])
     assert found.counts[0].T.tolist() == [[5, 5, 10, 0], [20, 0, 0, 0]]
     assert found.background == (0.25,) * 4
+
+
+def test_a_matrix_of_no_told_number_of_sites_is_not_lost(file):
+    found = read_meme(file(HEAD + ONE.replace("nsites= 20", "nsites= 0")))
+    assert found.counts[0].T.tolist() == [[5, 5, 10, 0], [20, 0, 0, 0]]
+    assert found.sites.tolist() == [20]
+    assert found.notes == {"motifs with nsites= 0, read as not told": 1}
+
+
+def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file):
+    empty = ONE.partition("\n")[0].replace("m1", "m0") + "\n"
+    bare = "MOTIF m9\nletter-probability matrix: alength= 4 w= 0 nsites= 0 E= 0\n\n"
+    other = ONE.replace("1 0 0 0", "0 1 0 0")
+    found = read_meme(file(HEAD + empty + ONE + bare + ONE + other + ONE.replace("m1", "m2")))
+    assert found.names == ("m1", "m1#2", "m2")
+    assert found.counts[1].T.tolist() == [[5, 5, 10, 0], [0, 20, 0, 0]]
+    assert found.notes == {
+        "motifs without a letter-probability matrix, left out": 2,
+        "motifs that are there twice, left out": 1,
+        "motifs named as one before with another matrix, called NAME#2": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,10 +161,12 @@ def test_forms_of_one_file(file, change):
         (HEAD + ONE.replace("1 0 0 0", "nan 0 0 1"), ":10: 'nan' is not a number"),
         (HEAD + ONE.removesuffix("1 0 0 0\n"), ":9: motif 'm1' ends after 1 of 2 rows"),
         (HEAD + ONE.replace("w= 2", "w= 3") + ONE.replace("m1", "m2"), ":11: motif 'm1' ends after 2 of 3 rows"),
-        (HEAD + ONE.replace("w= 2", ""), ":8: motif 'm1' does not tell its width"),
-        (HEAD + ONE + ONE, ":11: motif 'm1' is there twice"),
-        (HEAD + "MOTIF a\n" + ONE, ":7: motif 'a' has no letter-probability matrix"),
-        (HEAD + "MOTIF a\n", ":7: motif 'a' has no letter-probability matrix"),
+        (HEAD + "MOTIF a\n", r"holds no motifs with a letter-probability matrix \(1 motifs without"),
+        (HEAD + "MOTIF\n", ":7: a MOTIF line without a name"),
+        (HEAD + ONE.replace("w= 2", "w= 1"), ":10: motif 'm1' has more rows than the 1 that w= tells"),
+        (HEAD + ONE.replace("w= 2", "w= 1.5"), ":8: motif 'm1' has w= 1.5; give the number of its rows"),
+        (HEAD + ONE.replace("w= 2", "w= 0"), ":9: motif 'm1' has more rows than the 0"),
+        (f"MEME version 4\n{LETTERS.partition('END')[0]}{ONE}", "block of the ALPHABET does not end"),
         (HEAD + ONE.split("\n", 1)[1], ":7: a letter-probability matrix that belongs to no motif"),
         (HEAD + "Background letter frequencies\nA 0.5 C 0.5 G 0 T 0\n" + ONE, ":8: background 'A 0.5 C"),
         (HEAD + "Background letter frequencies\n", "background ''"),
@@ -168,5 +200,5 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match="'a b'"):
         write_meme(held, tmp_path / "m.meme")
     with pytest.raises(DataError, match="cannot be written"):
-        write_meme(motifs(), tmp_path / "no" / "m.meme")
+        write_meme(motifs(), tmp_path)
     assert not list(tmp_path.iterdir())

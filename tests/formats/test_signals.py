@@ -31,6 +31,35 @@ def test_regions_in_any_order_against_a_base_by_base_array(path, statistic):
     assert found.absent == 0
 
 
+@pytest.mark.parametrize("statistic", ["mean", "sum", "max"])
+def test_bases_without_a_value_and_those_that_are_nan_count_as_zero(tmp_path, statistic):
+    records = [
+        ("chr1", 10, 20, 5.0),
+        ("chr1", 20, 25, float("nan")),
+        ("chr1", 25, 40, 2.0),
+        ("chr1", 60, 80, -3.0),
+        ("chr1", 90, 95, float("nan")),
+    ]
+    file = tmp_path / "x.bw"
+    pybigtools.open(str(file), "w").write({"chr1": 200}, records)
+    bases = np.zeros(200)
+    for _, start, end, value in records:
+        bases[start:end] = np.nan_to_num(value)
+    # NaN within, at an end, alone; all below zero, below zero with a gap; no value at all
+    regions = [(10, 40), (15, 22), (20, 25), (60, 80), (55, 80), (92, 120), (150, 160)]
+    starts, ends = np.array(regions).T
+    found = read_signal(file, ["chr1"] * len(regions), starts, ends, statistic)
+    expected = [getattr(bases[start:end], statistic)() for start, end in regions]
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+    assert found.with_nan == 4
+
+
+def test_the_mitochondrial_genome_is_found_and_counted(tmp_path):
+    pybigtools.open(str(tmp_path / "x.bw"), "w").write({"chrM": 100}, [("chrM", 0, 50, 4.0)])
+    found = read_signal(tmp_path / "x.bw", ["MT", "chrM"], np.array([0, 0]), np.array([10, 10]))
+    assert (found.values.tolist(), found.absent, found.renamed) == ([4.0, 4.0], 0, 1)
+
+
 def test_names_without_chr_and_chromosomes_without_signal(path):
     found = read_signal(path, ["1", "chrX"], np.array([150, 0]), np.array([250, 9]))
     assert found.values.tolist() == [2.0, 0.0]
@@ -42,11 +71,12 @@ def test_names_without_chr_and_chromosomes_without_signal(path):
     [
         (["chrX"], 9, r"has none of the regions' chromosomes \(chrX\); it has chr1, chr2"),
         (["chr2"], 501, "ends beyond chr2, which has 500 bases here"),
+        (["chr2"], -1, "begins before chr2"),
     ],
 )
 def test_regions_of_another_assembly_are_refused(path, names, end, message):
     with pytest.raises(DataError, match=message):
-        read_signal(path, names, np.array([0]), np.array([end]))
+        read_signal(path, names, np.array([min(end - 5, 0)]), np.array([end]))
 
 
 def test_files_that_are_no_bigwig(tmp_path, path, capfd):

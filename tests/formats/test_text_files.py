@@ -72,7 +72,14 @@ def test_nothing_is_no_document(content, unit, write):
     ("content", "message"),
     [
         (b"fine\ncaf\xe9 au lait\n", r"corpus.txt:2: byte 0xe9 at offset 8 is not UTF-8.*iconv"),
-        ("wide".encode("utf-16"), r"corpus.txt:1: byte 0xff at offset 0"),
+        (
+            "wide".encode("utf-16") + b"\x00",
+            r"corpus.txt:1: is UTF-16 by its first bytes, and what follows is not",
+        ),
+        (
+            b"old\rmac\rlines\r",
+            r"no line feed; its lines end with carriage returns alone.*at character 3.*tr ",
+        ),
         (b"\xed\xa0\x80", r"byte 0xed at offset 0"),
         (gzip.compress(b"a\n\xff", mtime=0), r"corpus.txt:2: byte 0xff at offset 2"),
         (gzip.compress(b"text " * 1000, mtime=0)[:-12], "gzip stream is damaged or cut"),

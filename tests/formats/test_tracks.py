@@ -46,5 +46,5 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="no value to write"):
         write_bigwig(tmp_path / "t.bw", track(["chr1"], np.array([1]), np.array([[np.nan]])), {"chr1": 15})
     with pytest.raises(DataError, match="cannot be written"):
-        write_bedgraph(tmp_path / "none" / "t.bedgraph", made)
+        write_bedgraph(tmp_path, made)
     assert not list(tmp_path.iterdir())

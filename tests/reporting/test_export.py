@@ -13,8 +13,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from netassay.errors import DataError, StoreError
+from netassay.files import write_file
 from netassay.reporting import Axis, Figure, Rule, lines, save_figure
-from netassay.reporting.export import CHART_ROWS, vega_lite, write_whole
+from netassay.reporting.export import CHART_ROWS, vega_lite
 
 DATA = pl.DataFrame(
     {"run": ["<a>&\x01"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [0.1 * i for i in range(10)]}
@@ -88,21 +89,21 @@ def test_a_chart_that_would_load_something_is_refused() -> None:
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_whole(tmp_path / "page.html", b"old")
+    path = write_file(tmp_path / "page.html", b"old")
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StoreError, match=r"page\.html: No space left on device"):
-        write_whole(path, b"new")
+    with pytest.raises(StoreError, match=r"page\.html: cannot be written: No space left on device"):
+        write_file(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write"):
-        write_whole(tmp_path / "file" / "x.csv", b"")
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_file(tmp_path / "file" / "x.csv", b"")
 
 
 def test_numbers_that_are_not_finite_are_null_in_any_chart() -> None:

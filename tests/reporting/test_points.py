@@ -44,3 +44,15 @@ def test_axes_of_counts_do_not_begin_below_zero():
     low, high = encoding["y"]["scale"]["domain"]
     assert low < -1
     assert high > 1
+
+
+@pytest.mark.parametrize("intercept", [-300.0, 0.0])
+def test_a_line_that_falls_below_zero_takes_no_axis_of_a_count_there(intercept):
+    data = pl.DataFrame({"x": [10, 100, 200], "y": [5, 200, 700], "kind": ["a"] * 3})
+    spec = scatter(data, "x", "y", "kind", lines={"a": (intercept, 5.0)}).to_dict()
+    line, points = spec["layer"]
+    low, high = points["encoding"]["y"]["scale"]["domain"]
+    assert (low, line["mark"]["clip"]) == (0.0, True)
+    assert high > max(700, intercept + 5.0 * 200)
+    assert line["encoding"]["y"]["scale"] == points["encoding"]["y"]["scale"]
+    assert points["encoding"]["y"]["scale"]["nice"] is False

@@ -8,7 +8,6 @@ from netassay.errors import ConfigError, RunDamaged, StoreError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder, ExperimentDecoder
 from netassay.numerics.seeds import generator
-from netassay.runs import disk
 from netassay.runs.models import describe_model, load_model, save_model
 
 MODELS = [
@@ -38,10 +37,10 @@ def test_nothing_is_overwritten_or_half_written(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="exists already"):
         save_model(tmp_path / "m", model)
 
-    def full(path, data):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(disk, "write_durably", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreError, match="No space left"):
         save_model(tmp_path / "n", model)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]

@@ -177,8 +177,9 @@ def test_export_refusals(store, new_run, tmp_path):
     new_run()
     with pytest.raises(StoreError, match="'xls' is not known; allowed: csv, parquet, json"):
         store.export(tmp_path / "metrics.xls")
+    (tmp_path / "some.csv").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
-        store.export(tmp_path / "none" / "metrics.csv")
+        store.export(tmp_path / "some.csv" / "metrics.csv")
     store.export(tmp_path / "some.csv", runs=[])
     assert (tmp_path / "some.csv").read_text() == "run,study,step,name,part,value\n"
 

@@ -376,3 +376,13 @@ def test_whole_numbers_of_numpy_and_torch_are_numbers(new_run, state_at):
         writer.commit(state_at(1))
     assert run.metrics()["value"].to_list() == [2.0, 0.5]
     assert run.metrics()["step"].to_list() == [0, 0]
+
+
+def test_what_a_killed_writer_left_half_written_is_no_damage_and_goes(new_run):
+    run = new_run()
+    for name in (".run.sqlite.0123abcd.part.sha256", "run.sqlite.sha256.part"):
+        (run.folder / name).write_bytes(b"half")
+    assert run.verify() == []
+    with run.writer({}) as writer:
+        writer.commit(Checkpoint(0, {}, {}))
+        assert {path.name for path in run.folder.iterdir() if ".part" in path.name} == set()

@@ -25,9 +25,10 @@ class Row:
 
     `says`: with fewer parameters it cannot be done ("necessary"), with so many it can ("sufficient"), or this is
     where training is expected to succeed ("expected", empirical). `of` tells for what: "any corpus" with as many
-    contexts and tokens, "this corpus", or "almost all frequencies" on its contexts and next tokens.
-    `parameters` is None where the bound is about something else: `width` neurons of a hidden layer, or the `rank`
-    of the logits.
+    contexts and tokens (with fewer than necessary every architecture has one that it cannot fit), "this corpus", or
+    "almost all frequencies" on its contexts and next tokens. `parameters` is None where the bound is about something
+    else: `width` neurons of a hidden layer, or the `rank` of the logits. `leaves_out` names what a model's own count
+    of parameters contains and this number does not.
     """
 
     bound: str
@@ -37,6 +38,7 @@ class Row:
     parameters: float | None
     width: int | None = None
     rank: int | None = None
+    leaves_out: str = ""
 
 
 def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: int = 16) -> tuple[Row, ...]:
@@ -69,9 +71,11 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
             fewest_parameters_any_distribution(n, zeta)),
         Row("worst corpus", "Theorem 13", "necessary", "any corpus", fewest_parameters(n, zeta)),
         Row(f"bits, {BITS_PER_PARAMETER} a parameter", "Morris et al. 2025", "expected", "this corpus",
-            predicted_parameters(found)),
+            predicted_parameters(found), leaves_out="the fixed cost of embedding and attention"),
         Row("degrees of freedom", "dimension of the frequencies", "necessary", "almost all frequencies",
             found.degrees_of_freedom),
+        Row("degrees of freedom of unequal branches", "dimension of the frequencies", "necessary",
+            "almost all frequencies, equal ones kept equal", found.degrees_of_freedom_unequal),
         Row("rank of the logits", "moment curve", "sufficient", "this corpus", None,
             rank=logit_rank(found.largest_support, zeta)),
     )  # fmt: skip

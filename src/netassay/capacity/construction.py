@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -39,8 +39,9 @@ class Construction:
 
     `model` holds float64 weights; `float64` and `float32` are measured by its own forward pass in either arithmetic.
     `bound` is the entropy of what was wanted, in nats. `token_ids` (zeta,): what the corpus calls the model's
-    tokens 0..zeta - 1. `smoothing` mixed the wanted distributions with the uniform one so that they lie inside the
-    simplex, which alone costs `smoothing_gap` nats.
+    tokens 0..zeta - 1; `words` (zeta,): what they stand for, where the corpus was read from text. `smoothing` mixed the
+    wanted distributions with the uniform one so that they lie inside the simplex, which alone costs `smoothing_gap`
+    nats.
 
     By a solve: `rank` of the hidden features of the contexts, their `condition` and the largest `residual` of a logit
     (see `output_layer.Solved`). By a ladder: `spacing` of the nearest two contexts, over the width of all. By a fit:
@@ -67,6 +68,7 @@ class Construction:
     certified_norm: float | None = None
     steps: int | None = None
     token_ids: Int64[np.ndarray, " zeta"] = field(repr=False, default_factory=lambda: np.empty(0, np.int64))
+    words: tuple[str, ...] | None = field(repr=False, default=None)
 
 
 def construct(
@@ -95,7 +97,8 @@ def construct(
     _require_memory(found.n, found.vocabulary, width or found.n)
     goal, token_ids = goal_of_corpus(found)
     options = _options(goal, width, architecture, method, embedding, activation, smoothing)
-    return _construct(goal, token_ids, options, seed)
+    made = _construct(goal, token_ids, options, seed)
+    return replace(made, words=found.corpus.words(token_ids.tolist()))
 
 
 def realise(

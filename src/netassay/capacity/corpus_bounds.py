@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 BITS_PER_PARAMETER = 3.6
 """Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""
 
-Answer = Literal["can", "cannot", "may"]
+NOT_GENERIC: Literal["not for almost all frequencies"] = "not for almost all frequencies"
+
+Answer = Literal["can", "cannot", "may", "not for almost all frequencies"]
 
 
 def information_bits(found: Contexts) -> float:
@@ -57,10 +59,17 @@ def logit_rank(support: int, vocabulary: int) -> int:
 class Verdict:
     """Whether a model can memorise a corpus: bring its loss as close to the entropy bound as one likes.
 
-    `answer`: "can" by Theorem 21, where the hidden layer is as wide as there are contexts; "cannot" below the
-    degrees of freedom, for almost all frequencies on these contexts; "may" where neither decides. `worst_case` is
-    the same question about every corpus of as many contexts (Theorem 13). `words` says it in three sentences. The
-    fewest parameters are those below which the answer is "cannot", `sufficient_width` makes it "can".
+    `answer`: "can" by Theorem 21, where the hidden layer is as wide as there are contexts; "not for almost all
+    frequencies" where the parameters are fewer than the degrees of freedom of the next-token frequencies: of all
+    frequencies on these contexts and next tokens such a model reaches almost none, but it may reach those of this
+    corpus, as with one parameter where all branches are equally frequent; "may" where neither decides. No count of
+    parameters shows that it cannot memorise one given corpus. `worst_case` is about every corpus of as many contexts:
+    "cannot" says that each architecture with so many parameters has a corpus that none of its settings fits
+    (Theorem 13); which one depends on the architecture. `words` says all of it.
+
+    `not_for_almost_all_frequencies` says whether that is the answer. `fewest_parameters_this_corpus`, the degrees of
+    freedom, are the fewest with which it is not; `degrees_of_freedom_unequal` is what remains of them where
+    next tokens that are equally frequent after a context stay so. `sufficient_width` makes the answer "can".
     """
 
     answer: Answer
@@ -73,6 +82,11 @@ class Verdict:
     fewest_parameters_this_corpus: int
     predicted_parameters: float
     sufficient_width: int
+    degrees_of_freedom_unequal: int
+
+    @property
+    def not_for_almost_all_frequencies(self) -> bool:
+        return self.answer == NOT_GENERIC
 
 
 def verdict(
@@ -90,20 +104,36 @@ def verdict(
             "must tell apart"
         )
     _require_consistent(parameters, zeta, width)
-    n, freedom = found.n, found.degrees_of_freedom
-    reach = empirical_capacity_upper(parameters, zeta) if zeta else math.inf
-    enough = _nothing_to_learn(found) or (width is not None and decoder_capacity_lower(width) >= n)
-    answer: Answer = "can" if enough else "cannot" if parameters < freedom else "may"
-    worst: Answer = "can" if enough else "cannot" if n > reach else "may"
+    n, freedom, unequal = found.n, found.degrees_of_freedom, found.degrees_of_freedom_unequal
+    if _nothing_to_learn(found):
+        answer: Answer = "can"
+        worst: Answer = "can"
+    else:
+        answer, worst = answers(n, zeta, freedom, parameters, width=width)
     worst_least = fewest_parameters(n, zeta) if zeta else 0
     predicted = predicted_parameters(found)
     words = [
         _answered(answer, found, parameters, width),
         _in_the_worst_case(worst, n, parameters, worst_least),
         f"Training is expected to begin to succeed near {predicted:,.0f} parameters (an empirical rate of "
-        f"{BITS_PER_PARAMETER} bits each).",
+        f"{BITS_PER_PARAMETER} bits each, which leaves out the fixed cost of embedding and attention).",
     ]
-    return Verdict(answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n)
+    return Verdict(
+        answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n, unequal
+    )
+
+
+def answers(
+    contexts: int, vocabulary: int, degrees_of_freedom: int, parameters: int, *, width: int | None = None
+) -> tuple[Answer, Answer]:
+    """What the sizes of a corpus and of a model say: the answer for this corpus, and in the worst case.
+
+    As in `Verdict`; a corpus in which nothing is left to predict is not asked about.
+    """
+    if width is not None and decoder_capacity_lower(width) >= contexts:
+        return "can", "can"
+    reach = empirical_capacity_upper(parameters, vocabulary)
+    return NOT_GENERIC if parameters < degrees_of_freedom else "may", "cannot" if contexts > reach else "may"
 
 
 def _require_consistent(parameters: int, zeta: int, width: int | None) -> None:
@@ -125,10 +155,12 @@ def _answered(answer: Answer, found: Contexts, parameters: int, width: int | Non
     if answer == "can":
         return f"It can memorise this corpus: its hidden layer of {width:,} holds any {n:,} contexts (Theorem 21)."
     sure = f"a decoder with a hidden layer of {n:,} surely can (Theorem 21)"
-    if answer == "cannot":
+    if answer == NOT_GENERIC:
         return (
-            f"It cannot memorise this corpus: {parameters:,} parameters are fewer than the {freedom:,} degrees of "
-            f"freedom of its next-token frequencies (true of almost all frequencies on these contexts); {sure}."
+            f"Not for almost all frequencies on these contexts: {parameters:,} parameters are fewer than the "
+            f"{freedom:,} degrees of freedom of the next-token frequencies. Those of this corpus may be an exception, "
+            f"as {found.degrees_of_freedom_unequal:,} degrees of freedom are left where equally frequent next tokens "
+            f"stay so; {sure}."
         )
     return (
         f"It may memorise this corpus: {parameters:,} parameters are no fewer than the {freedom:,} degrees of "
@@ -141,17 +173,19 @@ def _in_the_worst_case(worst: Answer, n: int, parameters: int, least: int) -> st
         return "So it can every other corpus of as many contexts."
     if worst == "cannot":
         return (
-            f"Some corpus of {n:,} contexts is beyond every model of {parameters:,} parameters; "
-            f"only from {least:,} on is none excluded (Theorem 13)."
+            f"For every architecture with {parameters:,} parameters there is a corpus of {n:,} contexts that no "
+            "setting of them fits, another for another architecture (Theorem 13, which says nothing from "
+            f"{least:,} parameters on)."
         )
-    return f"No corpus of {n:,} contexts is excluded from {least:,} parameters on (Theorem 13)."
+    return f"Theorem 13 excludes no corpus of {n:,} contexts from {least:,} parameters on."
 
 
 @dataclass(frozen=True)
 class Bounds:
     """How many contexts a model can hold: at most `upper_general` with any distributions on them (Lemma 9), at most
-    `upper_empirical` of every corpus (Theorem 13; `upper_empirical_tight` with + 1), and surely `lower_construct`
-    (Theorems 21, 23), which is None for a model that is no decoder of known width. `verdict` is on a corpus, if given.
+    `upper_empirical` of every corpus (Theorem 13, beyond which each architecture has a corpus that no setting fits;
+    `upper_empirical_tight` with + 1), and surely `lower_construct` (Theorems 21, 23), which is None for a model that is
+    no decoder of known width. `verdict` is on a corpus, if given.
     """
 
     parameters: int

@@ -28,8 +28,10 @@ def empirical_capacity_upper(parameters: int, vocabulary: int) -> float:
     """Theorem 13: the empirical capacity is at most (2 + 1/(zeta - 1)) k / (zeta - 1) + 2 contexts.
 
     Empirical capacity: the largest n such that on every corpus of at most n unique contexts the loss comes as
-    close to the entropy bound as one likes. Holds for models that are continuously differentiable, or definable
-    with restricted analytic functions and exp (tanh, arctan, erf, GELU), in their k parameters.
+    close to the entropy bound as one likes. So for every architecture with k parameters there is a corpus of more
+    contexts that no setting of them fits; which one depends on the architecture. Holds for models that are
+    continuously differentiable and definable with restricted analytic functions and exp (tanh, arctan, erf, GELU) in
+    their k parameters; being differentiable alone does not do.
     """
     return _theorem_13(parameters, vocabulary) + 2
 
@@ -180,8 +182,8 @@ def trainable_count(module: nn.Module) -> int:
 
 
 def fewest_parameters(contexts: int, vocabulary: int) -> int:
-    """The least k for which Theorem 13 leaves room for `contexts` contexts: with fewer, some corpus is out of
-    reach.
+    """The least k for which Theorem 13 leaves room for `contexts` contexts: with fewer, every architecture has a
+    corpus of so many that is out of its reach.
 
     Inverse of `empirical_capacity_upper`, ceil((n - 2) (zeta - 1)^2 / (2 zeta - 1)), in exact arithmetic.
     """

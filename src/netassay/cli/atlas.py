@@ -21,7 +21,8 @@ def build(
     peaks: Annotated[
         Path,
         Parameter(
-            help="BED, narrowPeak, ImmGen's peak table, .h5ad, or a folder with the AI-TAC sample's arrays."
+            help="BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, "
+            "or a folder with the AI-TAC sample's arrays."
         ),
     ],
     heights: Annotated[
@@ -44,6 +45,9 @@ def build(
     normalise: Annotated[
         Normalisation, Parameter(help="What is done to the heights: log2(x + 1), quantile normalisation.")
     ] = "none",
+    pseudocount: Annotated[
+        float | None, Parameter(help="What the logarithm adds in place of 1; smaller for means far below 1.")
+    ] = None,
     width: Annotated[
         int | None,
         Parameter(converter=whole_number, help="Take windows of so many bases around summit or middle."),
@@ -58,19 +62,25 @@ def build(
         ),
     ] = None,
     order: Annotated[str, Parameter(help="Bases of the rows of one-hot arrays.")] = "ATGC",
+    layer: Annotated[
+        str | None, Parameter(help="Layer of a .h5ad that holds the heights, in place of X.")
+    ] = None,
+    common: Annotated[
+        float, Parameter(help="Least share of names that peaks and table of heights have in common.")
+    ] = 0.5,
     format: Format = "table",
 ) -> int:
     """Build an atlas from peaks, heights and a genome, and save it as a folder.
 
-    Peaks and heights are joined by name. BED is 0-based with the end left out, ImmGen's table 1-based with the
-    stop included. A base that is not known is a column of zeros. What is dropped, changed or odd is counted.
+    Peaks and heights are joined by name, else by place. BED is 0-based with the end left out, ImmGen's table 1-based
+    with the stop included. A base that is not known is a column of zeros. What is dropped, changed or odd is counted.
 
     Example: netassay atlas build --peaks peaks.bed --heights heights.csv --genome genome.fa --out atlas
     """
     from netassay.dna.atlas.building import build_atlas
-    from netassay.dna.atlas.folder import refuse_existing
+    from netassay.files import refuse_existing
 
-    refuse_existing(out)
+    refuse_existing(out, refusal=DataError)
     atlas = build_atlas(
         peaks,
         heights or (),
@@ -78,10 +88,13 @@ def build(
         form=form,
         lineages=lineages,
         normalisation=normalise,
+        pseudocount=pseudocount,
         width=width,
         statistic=statistic,
         drop=drop or (),
         order=order,
+        layer=layer,
+        common=common,
     )
     _answer_saved(atlas, out, format)
     return 0
@@ -135,10 +148,10 @@ def simulate(
 
     Example: netassay atlas simulate --peaks 500 --seed 1 --out simulated-1
     """
-    from netassay.dna.atlas.folder import refuse_existing
     from netassay.dna.atlas.simulate import simulate_atlas
+    from netassay.files import refuse_existing
 
-    refuse_existing(out)
+    refuse_existing(out, refusal=DataError)
     _answer_saved(simulate_atlas(peaks, length=length, noise=noise, seed=seed), out, format)
     return 0
 

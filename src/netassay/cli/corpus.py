@@ -6,17 +6,21 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from netassay.cli.assay import whole_number
 from netassay.cli.output import Format, answer
 from netassay.errors import ConfigError, DataError
+from netassay.formats.forms import Form, IdType
+from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
     from netassay.capacity.comparison import Row
@@ -24,16 +28,20 @@ if TYPE_CHECKING:
     from netassay.corpus.context import Contexts
 
 
-_CORPUS = "Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
+CORPUS = (
+    "Files, folders or patterns, together one corpus: text, .jsonl, .json, .csv (all also .gz, .bz2, .xz, .zst), "
+    ".parquet, .arrow, .npy, raw token ids; or the word topics: Python's help topics."
+)
 
 
 @Parameter(name="*", group=Group("Corpus", sort_key=1))
 @dataclass(frozen=True)
 class Reading:
-    """How a file becomes documents of tokens."""
+    """How files become documents of tokens: the keys of `netassay.formats.corpus.Reading`, and what is used of "
+    "them."""
 
     document: Annotated[
-        Literal["line", "paragraph", "file", "record"] | None,
+        Unit | None,
         Parameter(help="What a document of text is; a line by default, of topics a topic."),
     ] = None
     tokenizer: Annotated[
@@ -49,16 +57,37 @@ class Reading:
         bool,
         Parameter(help="Leave out documents shorter than --length, instead of keeping them.", negative=""),
     ] = False
-    separator: Annotated[str, Parameter(help="Text between records.")] = "<|endoftext|>"
+    separator: Annotated[str, Parameter(help="Text between records.")] = SEPARATOR
     column: Annotated[
-        str | None, Parameter(help="Column of JSON lines or Parquet that holds the text; text by default.")
+        str | None,
+        Parameter(
+            help="Column of JSON, CSV, Parquet or Arrow that holds the text or ids; text by default. meta.text is text "
+            "within meta."
+        ),
     ] = None
+    add_end: Annotated[
+        bool,
+        Parameter(
+            help="Close every document of text with a token of its own, which tells it from one that it begins.",
+            negative="",
+        ),
+    ] = False
     dtype: Annotated[
-        str | None, Parameter(help="The file is raw little-endian token ids of this kind, such as uint16.")
+        IdType | None,
+        Parameter(help="The files are raw little-endian token ids of this kind."),
     ] = None
     end: Annotated[
         int | None,
-        Parameter(converter=whole_number, help="Token id that closes a document in a file of token ids."),
+        Parameter(
+            converter=whole_number, help="Token id that closes a document, of raw ids and one line of .npy."
+        ),
+    ] = None
+    skip: Annotated[
+        int, Parameter(converter=whole_number, help="Bytes of a header before raw ids; 1024 of llm.c.")
+    ] = 0
+    form: Annotated[
+        Form | None,
+        Parameter(help="What the files are, where their first bytes and endings do not tell it."),
     ] = None
 
     memory: Annotated[
@@ -72,23 +101,26 @@ class Reading:
         Path | None, Parameter(help="Folder for what is counted on disk; the system's by default.")
     ] = None
 
-    def contexts(self, source: str, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
+    def contexts(self, *source: str, window: int | None = None) -> tuple[Contexts, dict[str, int]]:
         """The contexts of a corpus's documents, and how many documents were left out by reason."""
+        from netassay.corpus.context import require_sizes
         from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
-        from netassay.formats.corpus import read_in_parts, require_tokens
+        from netassay.formats import corpus
 
+        require_sizes(self.length, self.exact_length, window)
+        keys = {key.name: getattr(self, key.name) for key in fields(corpus.Reading)}
+        if window is None and (lone := corpus.lone_documents(source, corpus.Reading(**keys))):
+            raise DataError(
+                f"{lone[0]}: nothing ends a document in it, and a single document of token ids leaves nothing "
+                "uncertain (0 nats); give --end, the id that closes its documents, or count its --window"
+            )
         room = _room(self.memory)
         skipped: Counter[str] = Counter()
-        parts = read_in_parts(
+        parts = corpus.read_in_parts(
             source,
-            document=self.document,
-            tokenizer=self.tokenizer,
-            separator=self.separator,
-            column=self.column,
-            dtype=self.dtype,
-            end=self.end,
+            **keys,
             # one token more than is used tells which documents were cut
-            limit=None if self.length is None else max(self.length, 0) + 1,
+            limit=None if self.length is None else self.length + 1,
             skipped=skipped,
             tokens_at_once=min(room // PARTING_BYTES, 1 << 20),
         )
@@ -102,14 +134,33 @@ class Reading:
         )
         if found.dropped and not found.documents:
             raise DataError(
-                f"{source}: all {found.dropped:,} documents are shorter than {self.length} tokens"
+                f"{corpus.named(source)}: all {found.dropped:,} documents are shorter than {self.length} tokens"
             )
-        require_tokens(source, found.tokens, skipped)
+        corpus.require_tokens(source, found.tokens, skipped)
         return found, dict(skipped)
 
 
+def count(kind: Any, words: Sequence[Token]) -> int:
+    """The whole number in a flag's word, written as 1000000, 1e6, 124M or 1.5B (k, M, B, T: thousands to "
+    "trillions)."""
+    word = words[0].value.strip()
+    match = re.fullmatch(r"([+-]?\d[\d_]*(?:\.\d+)?(?:[eE]\+?\d{1,3})?)([kKMGBT]?)", word)
+    if match is None:
+        raise ValueError(f"{word[:40]!r} is no whole number; write it as 1000000, 1e6 or 1M.")
+    number = Decimal(match[1]) * 1000 ** _THOUSANDS[match[2].upper()]
+    if abs(number) > MOST_COUNTED:
+        raise ValueError(f"{word[:40]!r} is more than {MOST_COUNTED:.0e}, which is more than any model has.")
+    if number != int(number):
+        raise ValueError(f"{word[:40]!r} is no whole number.")
+    return int(number)
+
+
+_THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
+MOST_COUNTED = 10**18
+
+
 def entropy(
-    file: Annotated[str, Parameter(help=_CORPUS)],
+    files: Annotated[tuple[str, ...], Parameter(help=CORPUS)],
     *,
     reading: Reading = Reading(),
     window: Annotated[
@@ -131,7 +182,7 @@ def entropy(
     Example: netassay entropy stories.txt --document record --length 10 --format json
     """
     begin = time.perf_counter()
-    found, skipped = reading.contexts(file, window)
+    found, skipped = reading.contexts(*files, window=window)
     values = {**_numbers(found), "counted_on_disk": found.held is None, "skipped": skipped}
     if by_length:
         values["by_length"] = _by_length(found)
@@ -141,22 +192,21 @@ def entropy(
 
 
 def bounds(
-    file: Annotated[
-        str | None, Parameter(help="Corpus, for the verdict on it; as netassay entropy takes it.")
-    ] = None,
+    files: Annotated[
+        tuple[str, ...], Parameter(help="Corpus, for the verdict on it; as netassay entropy takes it.")
+    ] = (),
     *,
     parameters: Annotated[
-        int | None, Parameter(converter=whole_number, help="Trainable parameters of the model.")
+        int | None,
+        Parameter(converter=count, help="Trainable parameters of the model, such as 35442, 1e6 or 124M."),
     ] = None,
     vocabulary: Annotated[
         int | None,
-        Parameter(
-            converter=whole_number, help="Tokens the model tells apart; those of the corpus by default."
-        ),
+        Parameter(converter=count, help="Tokens the model tells apart; those of the corpus by default."),
     ] = None,
     width: Annotated[
         int | None,
-        Parameter(converter=whole_number, help="Neurons of the hidden layer, if it is a one-layer decoder."),
+        Parameter(converter=count, help="Neurons of the hidden layer, if it is a one-layer decoder."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -170,7 +220,9 @@ def bounds(
     """How many contexts a model of this size can hold at most and at least; with a corpus, whether it can that.
 
     upper_general (Lemma 9): any contexts with any distributions. upper_empirical (Theorem 13): every corpus of so
-    many contexts. lower_construct (Theorem 21): a decoder of this width holds any so many contexts.
+    many contexts; beyond it each architecture has a corpus that it cannot fit. lower_construct (Theorem 21): a decoder
+    of this width holds any so many contexts. verdict on a corpus: can, may, or not for almost all frequencies, with
+    fewer parameters than the next-token frequencies have degrees of freedom.
 
     Example: netassay bounds --parameters 35442 --vocabulary 690 --width 32
     """
@@ -179,15 +231,15 @@ def bounds(
     found: Contexts | None = None
     skipped: dict[str, int] = {}
     if config is not None:
-        if (file, parameters, vocabulary, width) != (None,) * 4 or reading != Reading():
+        if files or (parameters, vocabulary, width) != (None,) * 3 or reading != Reading():
             raise ConfigError(
                 f"--config {config} states corpus, model and reading; leave the other words out"
             )
         found, parameters, width = _configured(config)
     elif parameters is None:
         raise ConfigError("give --parameters, the number of the model's trainable parameters, or --config")
-    elif file is not None:
-        found, skipped = reading.contexts(file)
+    elif files:
+        found, skipped = reading.contexts(*files)
     elif vocabulary is None:
         raise ConfigError("give --vocabulary, the tokens the model tells apart, or a corpus to count them in")
     judged = bounds_of(parameters, vocabulary, width=width, corpus=found)
@@ -233,6 +285,7 @@ def _numbers(found: Contexts) -> dict[str, Any]:
         "largest_support": found.largest_support,
         "share_certain": found.share_certain,
         "degrees_of_freedom": found.degrees_of_freedom,
+        "degrees_of_freedom_unequal": found.degrees_of_freedom_unequal,
         "bound_nats": found.bound_nats,
         "bound_nats_with_empty": found.bound_nats_with_empty,
         "bound_bits_per_token": found.bound_bits_per_token,
@@ -258,6 +311,9 @@ def _by_length(found: Contexts) -> list[dict[str, Any]]:
 def _judged(judgement: Verdict) -> dict[str, Any]:
     return {
         "verdict": judgement.answer,
+        "not_for_almost_all_frequencies": judgement.not_for_almost_all_frequencies,
+        "degrees_of_freedom": judgement.fewest_parameters_this_corpus,
+        "degrees_of_freedom_unequal": judgement.degrees_of_freedom_unequal,
         "verdict_worst_case": judgement.worst_case,
         "words": judgement.words,
         "contexts": judgement.contexts,
@@ -290,11 +346,16 @@ def _room(memory: str | None) -> int:
 
 
 def _bytes(size: str) -> int:
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
-    if found is None:
-        raise ConfigError(f"memory {size!r} is no size; write it as 500MB, 2GB or 1.5GiB")
-    number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"memory {size!r:.60} is no size; write it as 500MB, 2GB or 1.5GiB")
+    number, prefix, binary = match.groups()
+    amount = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+    if amount > MOST_COUNTED:
+        raise ConfigError(
+            f"memory {size!r:.60} is more than any machine has; write it as 500MB, 2GB or 1.5GiB"
+        )
+    return int(amount)
 
 
 def _machine_bytes() -> int:

@@ -117,16 +117,11 @@ def write_table(out: Path, frame: pl.DataFrame) -> None:
     """Writes a table whole or not at all, in the format that its ending tells."""
     import io
 
-    from netassay.runs.disk import write_durably
+    from netassay.files import write_file
 
     buffer, ending = io.BytesIO(), out.suffix.lower()
     if ending == ".parquet":
         frame.write_parquet(buffer)
     else:
         frame.write_csv(buffer, separator="," if ending == ".csv" else "\t")
-    try:
-        write_durably(out, buffer.getvalue())
-    except OSError as cause:
-        raise ConfigError(
-            f"--out {out}: cannot be written ({cause.strerror}); give another path in a folder that is there"
-        ) from None
+    write_file(out, buffer.getvalue())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from netassay.cli.assay import whole_number, whole_numbers
-from netassay.cli.corpus import Reading
+from netassay.cli.corpus import CORPUS, Reading
 from netassay.cli.output import Format, answer, table
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ AS_GIVEN = Reading()
 
 
 def injectivity(
-    file: Annotated[
-        str,
-        Parameter(
-            help="Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
-        ),
-    ],
+    files: Annotated[tuple[str, ...], Parameter(help=CORPUS)],
     *,
     size: Annotated[
         tuple[int, ...] | None,
@@ -50,10 +45,10 @@ def injectivity(
     """
     from netassay.capacity.injectivity import separations
 
-    found, _ = reading.contexts(file)
+    found, _ = reading.contexts(*files)
     rows = separations(found, sizes=size, seeds=range(seeds))
     if page is not None:
-        _write(page, "Injectivity of the scalar maps", file, rows, [])
+        _write(page, "Injectivity of the scalar maps", ", ".join(files), rows, [])
     table([asdict(row) for row in rows], format)
     return 0
 
@@ -116,12 +111,7 @@ def _write(
 
 
 def construct(
-    file: Annotated[
-        str,
-        Parameter(
-            help="Text or .jsonl (both also gzip), .parquet, .arrow, .npy, or the word topics: Python's help topics."
-        ),
-    ],
+    files: Annotated[tuple[str, ...], Parameter(help=CORPUS)],
     *,
     width: Annotated[
         int | None,
@@ -161,6 +151,8 @@ def construct(
     that every unique context gets its own next-token distribution. deviation is the largest error of a probability,
     gap the loss above the bound in nats; both are of the model's own forward pass, in float64 and in float32.
 
+    Beside the saved weights stand `words`: what the model's tokens 0, 1, 2, ... stand for.
+
     Example: netassay construct stories.txt --document record --length 10 --save memorised
     """
     from netassay.capacity.construction import construct as make
@@ -169,7 +161,7 @@ def construct(
     begin = time.perf_counter()
     if save is not None:
         require_new(save)
-    found, skipped = reading.contexts(file)
+    found, skipped = reading.contexts(*files)
     made = make(
         found,
         width=width,
@@ -184,7 +176,7 @@ def construct(
     if save is not None:
         import torch
 
-        about = {**values, "token_ids": made.token_ids.tolist()}
+        about = {**values, "token_ids": made.token_ids.tolist(), "words": made.words}
         save_model(save, made.model.to(getattr(torch, weights)), about)
         values["saved"] = str(save)
     answer({**values, "seconds": time.perf_counter() - begin}, format)

@@ -327,6 +327,8 @@ def variants(
 
     p is the share of random single-base changes nearby whose largest effect is at least as large.
 
+    An allele that is left out has a row too, which says why; if no allele could be scored, the exit code is 1.
+
     Example: netassay variants aitac-1a2b3c --vcf gwas.vcf --genome hg38.fa --out effects.tsv
     """
     require_ending(out)
@@ -341,9 +343,13 @@ def variants(
         found = replace(found, both_strands=True, less_mean=offset_is_free(loss_of(module, loss)))
     made = variant_effects(found, vcf, genome, mismatches=mismatches, null=null)
     write_table(out, made.table())
-    for reason, count in made.dropped.items():
-        print(f"{count:,} left out: {reason}", file=sys.stderr)
+    for what, counts in (("left out", made.dropped), ("changed", made.notes)):
+        for reason, count in counts.items():
+            print(f"{count:,} {what}: {reason}", file=sys.stderr)
     print(out)
+    if not len(made.variants):
+        print(f"no variant could be scored; {out} tells why of each", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,6 +16,9 @@ from netassay.corpus.telescope import require_telescoped
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 
+LONGEST = 1 << 40
+"""More tokens than any document has; a longer length or window is a slip of the pen."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
@@ -25,8 +28,8 @@ class Contexts:
     on after the context, so documents may differ in length. `by_length` arrays (T,) are indexed by the length
     of the context, 0 being the empty one: `contexts_by_length` unique contexts, `predictions_by_length`
     documents that go on, `certain_by_length` contexts with one continuation, `branches_by_length` distinct next
-    tokens less one, summed, `widest_by_length` the most of them after one context, `nats_by_length` the part of the
-    bound. With a `window` L contexts are the last L
+    tokens less one, summed, `unequal_by_length` distinct counts of them less one, summed, `widest_by_length` the most
+    of them after one context, `nats_by_length` the part of the bound. With a `window` L contexts are the last L
     tokens, shorter ones only where a document begins.
 
     `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
@@ -46,6 +49,7 @@ class Contexts:
     predictions_by_length: Int64[np.ndarray, " T"]
     certain_by_length: Int64[np.ndarray, " T"]
     branches_by_length: Int64[np.ndarray, " T"]
+    unequal_by_length: Int64[np.ndarray, " T"]
     widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
@@ -55,8 +59,8 @@ class Contexts:
         """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
         if self.held is None:
             raise DataError(
-                "these contexts were counted on disk and their documents are not held; take a part of the corpus that "
-                "fits into memory, or give more memory"
+                "these contexts were counted on disk and their documents are not held; take a part of the corpus "
+                "that fits into memory, or give more memory"
             )
         return self.held
 
@@ -94,6 +98,14 @@ class Contexts:
     def degrees_of_freedom_with_empty(self) -> int:
         """Distinct next tokens less one, summed over the contexts."""
         return int(self.branches_by_length.sum())
+
+    @property
+    def degrees_of_freedom_unequal(self) -> int:
+        """Distinct counts of next tokens less one, summed over the contexts, the empty one left out.
+
+        What is left of the degrees of freedom where next tokens that are equally frequent after a context stay so.
+        """
+        return int(self.unequal_by_length[1:].sum())
 
     @property
     def largest_support(self) -> int:
@@ -140,7 +152,9 @@ def contexts(
     sequences and ConfigError for a length or window below 1.
     """
     require_sizes(length, exact_length, window)
-    corpus, shortened, dropped = fitted(Documents.of(documents), length, exact_length)
+    ready, shortened, dropped = fitted(Documents.of(documents), length, exact_length)
+    # so that ids tell nothing of how far beyond the length a corpus was read
+    corpus = ready.renumbered()
     ids, vocabulary, distinct = named(corpus.tokens)
     found = (
         _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
@@ -158,6 +172,7 @@ def contexts(
         predictions_by_length=found.predictions,
         certain_by_length=found.certain,
         branches_by_length=found.branches,
+        unequal_by_length=found.unequal,
         widest_by_length=found.widest,
         nats_by_length=found.nats,
         held=corpus,
@@ -165,10 +180,10 @@ def contexts(
 
 
 def require_sizes(length: int | None, exact_length: bool, window: int | None) -> None:
-    """Raises ConfigError for a length or window below 1, and for an exact length that is not given."""
+    """Raises ConfigError for a length or window that counts no tokens, and for an exact length that is not given."""
     for name, given in (("length", length), ("window", window)):
-        if given is not None and given < 1:
-            raise ConfigError(f"{name} is {given}; it counts tokens and is at least 1")
+        if given is not None and not 1 <= given <= LONGEST:
+            raise ConfigError(f"{name} is {given:,}; it counts tokens: 1 to {LONGEST:,}")
     if exact_length and length is None:
         raise ConfigError("exact_length needs a length: the number of tokens that every document must have")
 
@@ -180,7 +195,7 @@ def fitted(corpus: Documents, length: int | None, exact: bool) -> tuple[Document
     lengths = corpus.lengths
     short = int((lengths < length).sum()) if exact else 0
     kept = corpus.select(lengths >= length) if short else corpus
-    return kept.cut(length), int((lengths > length).sum()), short
+    return kept.beginnings(length), int((lengths > length).sum()), short
 
 
 def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> Tally:

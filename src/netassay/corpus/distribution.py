@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 
 from netassay.corpus.prefixes import levels
+from netassay.errors import DataError
 from netassay.formats.documents import Documents
 
 
@@ -50,6 +51,19 @@ class Distributions:
     def context(self, i: int) -> Int[np.ndarray, " length"]:
         """The tokens of context i."""
         return self._corpus.tokens[self.starts[i] : self.starts[i] + self.lengths[i]]
+
+    def words(self, i: int) -> tuple[tuple[str, ...], dict[str, int]]:
+        """Context i in words, with its next words and their counts; DataError for a corpus of bare token ids."""
+        here = slice(self.edges[i], self.edges[i + 1])
+        context, following = (
+            self._corpus.words(self.context(i).tolist()),
+            self._corpus.words(self.tokens[here].tolist()),
+        )
+        if context is None or following is None:
+            raise DataError(
+                "the corpus was given as token ids, whose words are not known; read it from its texts"
+            )
+        return context, dict(zip(following, self.counts[here].tolist(), strict=True))
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], dict[int, int]]]:
         """Each context as a tuple of tokens, with its next tokens and their counts."""

@@ -23,7 +23,7 @@ from netassay.corpus.prefixes import levels, run_edges
 from netassay.corpus.tallies import Tally, counts_nats, named, tally
 from netassay.corpus.telescope import RELATIVE_ROUNDING, closing_nats, require_telescoped, x_ln_x
 from netassay.errors import ConfigError, DataError
-from netassay.formats.documents import Documents
+from netassay.formats.documents import Documents, in_one_vocabulary
 from netassay.formats.spill import Spill
 
 DOCUMENT_BYTES = 200
@@ -53,14 +53,15 @@ def contexts_within(
 
     A corpus that needs more is written to a temporary folder in `folder` (the system's by default), 4 or 8 bytes a
     token used, and counted part by part; the result then holds the numbers without the documents. Parts, as of
-    `read_in_parts`, are best small. Raises ConfigError for a memory below 64 MiB and where a `window` would need
-    more than there is, DataError where a single document does, StoreError where the disk is full.
+    `read_in_parts`, are best small; those of several readers come together in one vocabulary. Raises ConfigError for a
+    memory below 64 MiB and where a `window` would need more than there is, DataError where a single document does,
+    StoreError where the disk is full.
     """
     require_sizes(length, exact_length, window)
     if memory < LEAST_ROOM:
         raise ConfigError(f"memory is {memory:,} bytes; counting needs at least {LEAST_ROOM:,} (64 MiB)")
     seen = _Seen(memory, length, exact_length)
-    arriving = map(seen.take, parts)
+    arriving = map(seen.take, in_one_vocabulary(parts))
     held, taken = [], 0
     for part in arriving:
         held.append(part)
@@ -172,8 +173,10 @@ class _Sums:
     """Tallies of parts added up, and the telescoped bound that they must come to."""
 
     def __init__(self, longest: int) -> None:
-        numbers = np.zeros((5, longest), np.int64)
-        self._tally = Tally(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], np.zeros(longest))
+        numbers = np.zeros((6, longest), np.int64)
+        self._tally = Tally(
+            numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], np.zeros(longest)
+        )
         self._closing: list[float] = []
         self._documents: list[float] = []
 
@@ -192,6 +195,7 @@ class _Sums:
         self._tally.predictions[span] += counts.sum()
         self._tally.certain[span] += len(counts) == 1
         self._tally.branches[depth] += len(counts) - 1
+        self._tally.unequal[depth] += len(np.unique(counts)) - 1
         self._tally.widest[span] = np.maximum(self._tally.widest[span], len(counts))
         self._tally.nats[depth] += counts_nats(counts, np.full(len(counts), counts.sum()))
 
@@ -222,6 +226,7 @@ class _Sums:
             predictions_by_length=self._tally.predictions,
             certain_by_length=self._tally.certain,
             branches_by_length=self._tally.branches,
+            unequal_by_length=self._tally.unequal,
             widest_by_length=self._tally.widest,
             nats_by_length=self._tally.nats,
             held=None,

@@ -14,12 +14,15 @@ from netassay.corpus.telescope import closing_nats
 
 
 class Tally(NamedTuple):
-    """Per length of context (T,): contexts, predictions, certain contexts, branches, most next tokens, nats."""
+    """Per length of context (T,): contexts, predictions, certain contexts, branches, unequal branches, most next
+    tokens, nats.
+    """
 
     contexts: np.ndarray
     predictions: np.ndarray
     certain: np.ndarray
     branches: np.ndarray
+    unequal: np.ndarray
     widest: np.ndarray
     nats: np.ndarray
 
@@ -41,7 +44,7 @@ def named(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, in
 def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
     """What the levels of sequences of these lengths add up to, and what their ends would add to the bound."""
     longest = int(lengths.max(initial=0))
-    shared, certain, branches, predicted, widest = np.zeros((5, longest), np.int64)
+    shared, certain, branches, unequal, predicted, widest = np.zeros((6, longest), np.int64)
     nats, closing = np.zeros(longest), []
     alone = np.zeros(longest + 1, np.int64)
     for level in found:
@@ -55,6 +58,7 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
         certain[span] = np.count_nonzero(widths == 1)
         widest[span] = widths.max()
         branches[t] = len(level.counts) - len(widths)
+        unequal[t] = unequal_branches(level.counts, widths)
         nats[t] = level_nats(level)
         # a sequence alone from length t + 1 on has one context at each length short of its own
         alone[t + 1] += len(left)
@@ -62,8 +66,20 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
     own = np.cumsum(alone)[:-1]
     assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
     return Tally(
-        shared + own, predicted + own, certain + own, branches, np.maximum(widest, own > 0), nats
+        shared + own, predicted + own, certain + own, branches, unequal, np.maximum(widest, own > 0), nats
     ), math.fsum(closing)
+
+
+def unequal_branches(counts: Int64[np.ndarray, " b"], widths: Int64[np.ndarray, " a"]) -> int:
+    """Distinct counts less one, summed over contexts with so many next tokens each (`widths`)."""
+    split = widths > 1
+    if not split.any():
+        return 0
+    owner = np.flatnonzero(split).repeat(widths[split])
+    several = counts[split.repeat(widths)]
+    order = np.lexsort((several, owner))
+    several, owner = several[order], owner[order]
+    return int(((several[1:] != several[:-1]) & (owner[1:] == owner[:-1])).sum())
 
 
 def level_nats(level: Level) -> float:

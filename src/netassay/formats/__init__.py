@@ -1,6 +1,7 @@
 """Readers that refuse well: file, line, what is allowed, what to do.
 
-text: documents of a text file. columns: documents of a column of JSON lines or Parquet. tokenizers: text to
-token ids. documents: token sequences of any lengths in one array, and files that hold them.
+signatures, forms: what a file is. shards: the files of a corpus. text: documents of a text file. columns: documents
+of a column of JSON, CSV, Parquet or Arrow. tokenizers, vocabulary: text to token ids and back. corpus: all of these.
+documents: token sequences of any lengths in one array; token_files, spill: files that hold them.
 idx, cifar, arrays: images and numbers, never unpickled.
 """

@@ -1,11 +1,13 @@
-"""Documents of one named column: JSON lines, Parquet and Arrow."""
+"""Documents of one named column: JSON lines, JSON, CSV, Parquet and Arrow."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +15,111 @@ import numpy as np
 
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
+from netassay.formats.signatures import ARROW, ARROW_STREAM, PARQUET, first_bytes, signature_of
 from netassay.formats.text import read_lines
 
 ROWS_AT_ONCE = 8_192
+MOST_LETTERS = 1 << 30
 
 
 def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
-    """Texts under the key `column` of a file of one JSON object a line, plain or gzip.
+    """Texts under the key `column` of a file of one JSON object a line, plain or packed.
 
-    Blank lines, nulls and texts of nothing but white space are left out and counted in `skipped`. Raises
-    DataError, naming the line, for what is no JSON object, has no such key, or holds no text there.
+    "a.b" is the key b of the object under a, unless there is a key "a.b". Blank lines, nulls and texts of nothing but
+    white space are left out and counted in `skipped`. Raises DataError, naming the line, for what is no JSON
+    object, has no such key, or holds no text there.
     """
     skipped = Counter() if skipped is None else skipped
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             skipped["blank line"] += 1
             continue
-        yield from _kept(_value(line, column, f"{path}:{number}"), column, f"{path}:{number}", skipped)
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
+        yield from _kept(_value(row, column, where, "give one JSON object a line"), column, where, skipped)
+
+
+def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
+    """Texts under the key `column` of a .json file, which is one array of objects, or JSON lines as C4's shards.
+
+    An array is read into memory whole. Otherwise as `read_json_lines`.
+    """
+    skipped = Counter() if skipped is None else skipped
+    first = next((line.strip() for line in read_lines(path) if line.strip()), "")
+    if first.startswith("{") and _parses(first):
+        yield from read_json_lines(path, column, skipped=skipped)
+        return
+    if not first:
+        return
+    advice = f"a corpus is an array of objects with a key {column!r} each, or one such object a line"
+    try:
+        value = json.loads("\n".join(read_lines(path)))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}: is no JSON ({error.msg}, column {error.colno}); {advice}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is no JSON ({error}); {advice}") from error
+    if not isinstance(value, list):
+        keys = f" with the keys {', '.join(map(repr, list(value)[:8]))}" if isinstance(value, dict) else ""
+        raise DataError(
+            f"{path}: is one JSON {_kind(value)}{keys}; {advice} (jq -c '.KEY[]' FILE > NEW.jsonl takes an array out)"
+        )
+    for number, row in enumerate(value):
+        where = f"{path}: element {number} (from 0)"
+        yield from _kept(_value(row, column, where, advice), column, where, skipped)
+
+
+def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
+    """Texts of the column `column` of a table with a header, fields parted by commas, semicolons or tabs.
+
+    The header tells which. Fields in double quotes may hold separators and line ends, of any length. Empty fields and
+    texts of nothing but white space are left out and counted in `skipped`. Raises DataError, naming the line, for a
+    missing column, a row with more or fewer fields than the header, and quotes that do not close.
+    """
+    skipped = Counter() if skipped is None else skipped
+    lines = read_lines(path)
+    first = next(lines, "")
+    if not first.strip():
+        if next(lines, None) is None:
+            return
+        raise DataError(
+            f"{path}:1: is blank where the names of the columns should stand; give the table a header"
+        )
+    separator = max(",;\t", key=first.count)
+    rows = csv.reader((f"{line}\n" for line in chain([first], lines)), delimiter=separator, strict=True)
+    header = [name.strip() for name in _row(rows, path) or []]
+    if header.count(column) != 1:
+        where = f"{path}:1"
+        if column in header:
+            raise DataError(
+                f"{where}: {header.count(column)} columns are named {column!r}; give each its own name"
+            )
+        raise DataError(f"{where}: {_missing(column, header)}; the first line must name the columns")
+    place, line = header.index(column), rows.line_num + 1
+    while (row := _row(rows, path)) is not None:
+        if not row:
+            skipped["blank line"] += 1
+        elif len(row) != len(header):
+            raise DataError(
+                f"{path}:{line}: holds {len(row)} fields, the header names {len(header)}; put a field that holds "
+                f"{separator!r} into double quotes"
+            )
+        else:
+            yield from _kept(row[place], column, f"{path}:{line}", skipped)
+        line = rows.line_num + 1
 
 
 def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
     """Texts of the string column `column` of a Parquet or Arrow file, a batch of rows in memory at a time.
 
-    Nulls and texts of nothing but white space are left out and counted in `skipped`. Raises DataError for a
-    file that is neither, a missing column, or one that holds no text.
+    "a.b" is the field b of a column a of structs, unless there is a column "a.b". Of Arrow both forms are read, a
+    file and a stream, the latter into memory whole. Nulls and texts of nothing but white space are left out and
+    counted in `skipped`. Raises DataError for a file that is none of these, a missing column, or one that holds no
+    text.
     """
     import polars as pl
 
@@ -45,6 +128,7 @@ def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) 
     if kind not in (pl.String, pl.Categorical, pl.Enum):
         raise DataError(
             f"{path}: column {column!r} holds {kind}; documents are text (String) or token ids (a list of integers)"
+            f"{_inner(kind, column)}"
         )
     for first, batch in _batches(path, frame.select(pl.col(column).cast(pl.String))):
         for row, value in enumerate(batch[column], first):
@@ -64,7 +148,8 @@ def read_token_column(
 ) -> Iterator[Documents]:
     """Documents of a column of lists of token ids, the first `limit` of each, a batch of rows at a time.
 
-    Nulls are left out and counted in `skipped`. Raises DataError for a damaged file, and for a null among ids.
+    Nulls are left out and counted in `skipped`. Raises DataError for a damaged file, and, naming the row, for a null or
+    a negative number among the ids that are read.
     """
     import polars as pl
 
@@ -73,32 +158,78 @@ def read_token_column(
     ids = pl.col(column) if isinstance(kind, pl.List) else pl.col(column).arr.to_list()
     ids = ids if limit is None else ids.list.head(limit)
     for first, batch in _batches(path, frame.select(ids.alias(column))):
-        rows = batch[column].drop_nulls()
+        kept = batch[column].is_not_null()
+        rows = batch[column].filter(kept)
         skipped[f"{column} is null"] += len(batch) - len(rows)
         lengths = rows.list.len().to_numpy().astype(np.int64)
         flat = rows.filter(lengths > 0).explode()
-        if flat.null_count():
-            raise DataError(
-                f"{path}: rows {first} to {first + len(batch) - 1}: a list of {column!r} holds a null"
-            )
-        yield Documents(flat.to_numpy(), np.concatenate([[0], np.cumsum(lengths)]))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        for odd, what in ((flat.is_null(), "a null"), (flat < 0, "a negative number")):
+            if (place := odd.arg_max()) is not None and odd[place]:
+                document = int(np.searchsorted(offsets, place, "right")) - 1
+                row = first + int(np.flatnonzero(kept.to_numpy())[document])
+                number = "" if flat[place] is None else f" ({flat[place]})"
+                raise DataError(
+                    f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
+                    "(from 0), which is no token; take padding and ignored places (-100) out of the lists"
+                )
+        yield Documents(flat.to_numpy(), offsets)
     skipped += Counter()
 
 
 def _scanned(path: Path, column: str) -> tuple[Any, Any]:
-    """The lazy frame of a Parquet or Arrow file and the type of one of its columns."""
+    """A lazy frame with `column` among its columns, and the type of that."""
     import polars as pl
 
-    parquet = path.suffix.lower() == ".parquet"
+    head = first_bytes(path)
+    parquet = head.startswith(PARQUET) or not (
+        head[:8].startswith((ARROW, ARROW_STREAM)) or _named_arrow(path)
+    )
+    form = "Parquet" if parquet else "Arrow"
     try:
-        frame = pl.scan_parquet(path, glob=False) if parquet else pl.scan_ipc(path)
-        kinds = frame.collect_schema()
+        if parquet:
+            frame = pl.scan_parquet(path, glob=False)
+        elif head.startswith(ARROW_STREAM):
+            # the library reads a stream's types only with all of it
+            frame = pl.read_ipc_stream(path).lazy()
+        else:
+            frame = pl.scan_ipc(path, glob=False)
+        kinds = dict(frame.collect_schema())
     except (OSError, pl.exceptions.PolarsError) as error:
-        form = "Parquet" if parquet else "an Arrow file (the stream form is not read: write it as a file)"
-        raise DataError(f"{path}: cannot be read as {form}: {_first_line(error)}") from error
-    if column not in kinds:
-        raise DataError(f"{path}: {_missing(column, list(kinds))}")
-    return frame, kinds[column]
+        known = signature_of(head)
+        seen = f" (its first bytes are those of {known.name})" if known and known.name not in form else ""
+        raise DataError(f"{path}: cannot be read as {form}{seen}: {_first_line(error)}") from error
+    if column in kinds:
+        return frame, kinds[column]
+    name, *path_in = column.split(".")
+    expression: Any = pl.col(name)
+    kind: Any = kinds.get(name)
+    for step in path_in:
+        fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+        expression, kind = expression.struct.field(step), fields.get(step)
+    if kind is None:
+        raise DataError(f"{path}: {_missing(column, _all_names(kinds))}")
+    return frame.select(expression.alias(column)), kind
+
+
+def _named_arrow(path: Path) -> bool:
+    return path.suffix.lower() in (".arrow", ".feather", ".ipc")
+
+
+def _all_names(kinds: Mapping[str, Any], before: str = "") -> list[str]:
+    """Names of columns and, with dots, of the fields in structs."""
+    import polars as pl
+
+    names = []
+    for name, kind in kinds.items():
+        inner = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+        names += _all_names(inner, f"{before}{name}.") if inner else [before + name]
+    return names
+
+
+def _inner(kind: Any, column: str) -> str:
+    names = _all_names({column: kind})
+    return "" if names == [column] else f"; its fields are {', '.join(map(repr, names[:20]))}"
 
 
 def _batches(path: Path, frame: Any) -> Iterator[tuple[int, Any]]:
@@ -114,23 +245,70 @@ def _batches(path: Path, frame: Any) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{path}: damaged after row {rows}: {_first_line(error)}") from error
 
 
-def _value(line: str, column: str, where: str) -> Any:
+def _parses(line: str) -> bool:
     try:
-        held = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
-    if not isinstance(held, dict):
-        raise DataError(f"{where}: holds a JSON {type(held).__name__}; give one JSON object a line")
-    if column not in held:
-        raise DataError(f"{where}: {_missing(column, list(held))}")
-    return held[column]
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _row(rows: Any, path: Path) -> list[str] | None:
+    """The next row of a table, None after the last."""
+    # the library's limit on a field is one number for the whole process: lifted for this row alone
+    before = csv.field_size_limit(MOST_LETTERS)
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{rows.line_num}: is no row of the table ({error}); a field with a double quote is put into "
+            "double quotes, and the quote in it doubled"
+        ) from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _value(row: Any, column: str, where: str, advice: str) -> Any:
+    """What a row of JSON holds under a key, or under a path of keys parted by dots; None under a null."""
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: holds a JSON {_kind(row)}; {advice}")
+    if column in row:
+        return row[column]
+    value: Any = row
+    for key in column.split("."):
+        if value is None:
+            return None
+        if not isinstance(value, dict) or key not in value:
+            raise DataError(f"{where}: {_missing(column, _all_keys(row))}")
+        value = value[key]
+    return value
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "object"
+    return "list" if isinstance(value, list) else "text" if isinstance(value, str) else f"value {value!r:.40}"
+
+
+def _all_keys(row: Mapping[str, Any], before: str = "") -> list[str]:
+    keys = []
+    for key, value in row.items():
+        keys += _all_keys(value, f"{before}{key}.") if isinstance(value, dict) and value else [before + key]
+    return keys
 
 
 def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterator[str]:
     if value is None:
         skipped[f"{column} is null"] += 1
     elif not isinstance(value, str):
-        raise DataError(f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text")
+        inner = ""
+        if isinstance(value, dict):
+            inner = f"; its keys are {', '.join(map(repr, _all_keys(value, f'{column}.')[:20]))}"
+        elif isinstance(value, list):
+            inner = "; lists of token ids are read from Parquet, Arrow and .npy"
+        raise DataError(
+            f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text{inner}"
+        )
     elif not value.strip():
         skipped[f"blank {column}"] += 1
     else:
@@ -146,6 +324,8 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
 
 def _missing(column: str, known: list[str]) -> str:
     close = get_close_matches(column, known, n=1)
+    # a key of that name deeper within is nearer than any spelling
+    close = [name for name in known if name.endswith(f".{column}")][:1] or close
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"there is no column {column!r}; {hint}known: {', '.join(map(repr, known[:20])) or 'none'}"
 

@@ -1,23 +1,60 @@
-"""A corpus from a file of any of the known forms, or one that Python brings with it."""
+"""A corpus from files of any of the known forms, or one that Python brings with it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from netassay.errors import DataError
-from netassay.formats.columns import holds_token_ids, read_json_lines, read_table, read_token_column
+from netassay.formats.columns import (
+    holds_token_ids,
+    read_delimited,
+    read_json,
+    read_json_lines,
+    read_table,
+    read_token_column,
+)
 from netassay.formats.documents import Documents
+from netassay.formats.forms import form_of
+from netassay.formats.shards import shards
 from netassay.formats.text import SEPARATOR, Unit, cut_text, read_text
-from netassay.formats.token_files import read_tokens_in_parts
-from netassay.formats.tokenizers import TOKENS_AT_ONCE, tokenize_in_parts
+from netassay.formats.token_files import TokenFile, read_tokens_in_parts
+from netassay.formats.tokenizers import TOKENS_AT_ONCE, Encoder, encoder, tokenize_in_parts
+from netassay.formats.vocabulary import Words
 
 TOPICS = "topics"
 """Python's help topics (pydoc_data.topics), real English text that needs no file; a document is a topic."""
 
-TABLES = (".parquet", ".arrow", ".feather")
+WORDPUNCT = "wordpunct"
+
+Source = str | Path | Sequence[str | Path]
+"""A file, folder or pattern, the word "topics", or several of these: one corpus."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a corpus become documents of token ids: the keys of every command, config and function.
+
+    `form`: text, jsonl, json, csv, parquet, arrow, npy or raw, where first bytes and ending do not tell it. Of text:
+    what a `document` is ("line" unless given; of the topics a topic) and the `separator` between records. Of the
+    forms with columns, where a row is a document: the `column`, "text" unless given; "a.b" reaches into objects.
+    Of what is text in the end: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so
+    that one that begins another is told from it. Of raw token ids: `dtype`, and `skip`, bytes of a header; of these and
+    .npy: `end`, the id that closes a document. What does not apply to a file is refused.
+    """
+
+    document: Unit | None = None
+    tokenizer: str | Path = WORDPUNCT
+    separator: str = SEPARATOR
+    column: str | None = None
+    add_end: bool = False
+    dtype: str | None = None
+    end: int | None = None
+    skip: int = 0
+    form: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,26 +64,42 @@ class Corpus:
     documents: Documents
     skipped: Mapping[str, int]
 
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """What the token ids 0, 1, 2, ... stand for, where words were numbered as they came up; else None.
+
+        Of any corpus but one of bare ids `documents.words(ids)` spells ids out.
+        """
+        vocabulary = self.documents.vocabulary
+        return tuple(vocabulary.numbers) if isinstance(vocabulary, Words) else None
+
 
 def read_corpus(
-    source: str | Path,
+    source: Source,
     *,
     document: Unit | None = None,
-    tokenizer: str | Path = "wordpunct",
+    tokenizer: str | Path = WORDPUNCT,
     separator: str = SEPARATOR,
     column: str | None = None,
+    add_end: bool = False,
     dtype: str | None = None,
     end: int | None = None,
+    skip: int = 0,
+    form: str | None = None,
+    words: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> Corpus:
-    """The token ids of a file's documents; the ending of its name tells its form.
+    """The token ids of the documents of one or several files, folders or patterns, in one vocabulary.
 
-    `.jsonl`, `.ndjson` (also `.gz`), `.parquet`, `.arrow` and `.feather`: a document is `column` ("text" unless given)
-    of a row, text or, in the last three, a list of token ids. `.npy`, and anything with a `dtype`: token ids as
-    `read_tokens_in_parts` takes them. Everything else is text, cut into documents by `document` ("line" unless given).
-    The word "topics" (a text, not a Path) is the help topics of Python itself, a topic a document unless
-    `document` cuts them further. `limit` reads no more than the first tokens of each document. Raises DataError
-    for files that are not what they should be, and for a corpus without a document.
+    First bytes tell the form of a file, then the ending of its name, before one for gzip, bzip2, xz or Zstandard:
+    `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather` are read by column, a document a row,
+    text or (in the last three) a list of token ids; `.npy`, and anything with a `dtype`, are token ids as `TokenFile`
+    has them. Everything else is text. The word "topics" (a text, not a Path) is the help topics of Python itself.
+    The other keys are those of `Reading`. Words are numbered in the order they come up in all files, or, with `words`,
+    by their place in that list (of a saved model, say). `limit` reads no more than the first tokens of each document.
+
+    Raises DataError for files that are not what they should be, keys that do not apply to them, words that are not in
+    the list, and for a corpus without a document.
     """
     skipped: Counter[str] = Counter()
     parts = read_in_parts(
@@ -55,8 +108,12 @@ def read_corpus(
         tokenizer=tokenizer,
         separator=separator,
         column=column,
+        add_end=add_end,
         dtype=dtype,
         end=end,
+        skip=skip,
+        form=form,
+        words=words,
         limit=limit,
         skipped=skipped,
     )
@@ -66,51 +123,190 @@ def read_corpus(
 
 
 def read_in_parts(
-    source: str | Path,
+    source: Source,
     *,
     document: Unit | None = None,
-    tokenizer: str | Path = "wordpunct",
+    tokenizer: str | Path = WORDPUNCT,
     separator: str = SEPARATOR,
     column: str | None = None,
+    add_end: bool = False,
     dtype: str | None = None,
     end: int | None = None,
+    skip: int = 0,
+    form: str | None = None,
+    words: Sequence[str] | None = None,
     limit: int | None = None,
     skipped: Counter[str] | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Iterator[Documents]:
-    """What `read_corpus` reads, in parts of whole documents and about `tokens_at_once` tokens (one at least)."""
+    """What `read_corpus` reads, in parts of whole documents and about `tokens_at_once` tokens (one at least).
+
+    All files are looked at before the first is read. Their words are numbered in common; parts of two calls are brought
+    together by `contexts_within` and `Documents.joined`.
+    """
     skipped = Counter() if skipped is None else skipped
-    name = str(source).lower().removesuffix(".gz")
-    if dtype is not None or name.endswith(".npy"):
-        return read_tokens_in_parts(
-            Path(source), dtype=dtype, end=end, limit=limit, tokens_at_once=tokens_at_once
-        )
-    if end is not None:
-        raise DataError(f"{source}: end={end} parts token ids; for text, choose what a document is")
-    if name.endswith(TABLES):
-        path, column = Path(source), column or "text"
-        if holds_token_ids(path, column):
-            return read_token_column(path, column, limit=limit, skipped=skipped)
-        texts = read_table(path, column, skipped=skipped)
-    elif name.endswith((".jsonl", ".ndjson")):
-        texts = read_json_lines(Path(source), column or "text", skipped=skipped)
-    elif column is not None:
-        raise DataError(
-            f"{source}: column {column!r} is of files that end in .jsonl, .ndjson, {', '.join(TABLES)}; "
-            "leave it out for text"
-        )
-    elif source == TOPICS:
-        texts = _topics(document, separator, skipped)
-    else:
-        texts = read_text(Path(source), document or "line", separator=separator, skipped=skipped)
-    return tokenize_in_parts(texts, tokenizer, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
+    reading = Reading(document, tokenizer, separator, column, add_end, dtype, end, skip, form)
+    files = _files(source, reading, skipped)
+    # a tokenizer is made once for all files, as it numbers their words
+    encodes = encoder(tokenizer) if any(not file.ids for file in files) else None
+    if words is not None and encodes is None:
+        raise DataError(f"{named(source)}: holds token ids, which have no words; leave words out")
+    given = None if words is None else Words(words, closed=True)
+    return _all_parts(
+        files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once
+    )
 
 
-def require_tokens(source: str | Path, tokens: int, skipped: Mapping[str, int]) -> None:
+def lone_documents(source: Source, reading: Reading) -> list[Path]:
+    """The files of a corpus that are one document each: one line of token ids, without an `end`."""
+    files = [Path(path) for path in shards(source, names=(TOPICS,)) if path != TOPICS]
+    return [
+        path
+        for path in files
+        if form_of(path, form=reading.form, dtype=reading.dtype) in ("npy", "raw")
+        and TokenFile(path, reading.dtype, reading.end, reading.skip).one_document
+    ]
+
+
+def require_tokens(source: Source, tokens: int, skipped: Mapping[str, int]) -> None:
     """Raises DataError, with the reasons for what was left out, where a corpus holds no token."""
     if not tokens:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "the file is empty"
-        raise DataError(f"{source}: holds no document with a token ({reasons})")
+        raise DataError(f"{named(source)}: holds no document with a token ({reasons})")
+
+
+def named(source: Source) -> str:
+    """A corpus in words: its file, or the first and how many more."""
+    if isinstance(source, str | Path):
+        return str(source)
+    first, *others = source
+    return f"{first} and {len(others)} more" if others else str(first)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a corpus, its form, and whether it holds token ids rather than text."""
+
+    path: str | Path
+    form: str
+    ids: bool
+
+
+def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_File]:
+    """The files of a corpus; DataError for a key that does not apply to one, and for ids beside text."""
+    files = []
+    for path in shards(source, names=(TOPICS,), skipped=skipped):
+        if path == TOPICS:
+            file = _File(path, "text", False)
+        else:
+            form = form_of(Path(path), form=reading.form, dtype=reading.dtype)
+            columns = form in ("parquet", "arrow")
+            listed = columns and holds_token_ids(Path(path), reading.column or "text")
+            file = _File(path, form, listed or form in ("npy", "raw"))
+        _require_applying(file, reading)
+        files.append(file)
+    if {file.ids for file in files} == {True, False}:
+        text = next(file.path for file in files if not file.ids)
+        ids = next(file.path for file in files if file.ids)
+        raise DataError(
+            f"{text} holds text and {ids} token ids; the files of a corpus have one vocabulary, so give text alone "
+            "or ids alone"
+        )
+    return files
+
+
+_FORMS = {
+    "text": "text",
+    "jsonl": "JSON lines",
+    "json": "JSON",
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "npy": "an array of token ids (.npy)",
+    "raw": "raw token ids",
+}
+
+
+def _require_applying(file: _File, reading: Reading) -> None:
+    """Raises DataError, with all keys that were given and mean nothing for a file of this form."""
+    columns = file.form in ("jsonl", "json", "csv", "parquet", "arrow")
+    flat = file.form in ("npy", "raw")
+    checks = (
+        ("document", reading.document is not None, file.form == "text", "a row is a document"),
+        (
+            "separator",
+            reading.separator != SEPARATOR,
+            file.form == "text" and reading.document == "record",
+            "it stands between records (document record)",
+        ),
+        ("tokenizer", reading.tokenizer != WORDPUNCT, not file.ids, "ids are tokens already"),
+        ("column", reading.column is not None, columns, "it is of JSON, CSV, Parquet and Arrow"),
+        ("add_end", reading.add_end, not file.ids, "documents of ids end as they stand"),
+        ("dtype", reading.dtype is not None, file.form == "raw", "it is of raw token ids"),
+        ("end", reading.end is not None, flat, "it parts token ids; for text, choose what a document is"),
+        ("skip", reading.skip != 0, file.form == "raw", "it is of raw token ids, with a dtype"),
+    )
+    wrong = [f"{key} ({why})" for key, given, applies, why in checks if given and not applies]
+    if wrong:
+        ids = " of token ids" if file.ids and columns else ""
+        raise DataError(
+            f"{file.path}: is read as {_FORMS[file.form]}{ids}, to which these do not apply: {', '.join(wrong)}; "
+            "leave them out"
+        )
+
+
+def _all_parts(
+    files: Sequence[_File], reading: Reading, encodes: Encoder | None, given: Words | None, **how: Any
+) -> Iterator[Documents]:
+    """The parts of all files, in the words `given` if there are such."""
+    for file in files:
+        before = 0
+        for part in _parts(file, reading, encodes, **how):
+            yield part if given is None else part.named_by(given, where=str(file.path), before=before)
+            before += len(part)
+
+
+def _parts(
+    file: _File,
+    reading: Reading,
+    encodes: Encoder | None,
+    *,
+    limit: int | None,
+    skipped: Counter[str],
+    tokens_at_once: int,
+) -> Iterable[Documents]:
+    path = Path(file.path)
+    if file.form in ("npy", "raw"):
+        return read_tokens_in_parts(
+            path,
+            dtype=reading.dtype,
+            end=reading.end,
+            skip=reading.skip,
+            limit=limit,
+            tokens_at_once=tokens_at_once,
+        )
+    if file.ids:
+        return read_token_column(path, reading.column or "text", limit=limit, skipped=skipped)
+    assert encodes is not None, "text is read by an encoder"
+    return tokenize_in_parts(
+        _texts(file, reading, skipped),
+        encodes,
+        limit=limit,
+        add_end=reading.add_end,
+        skipped=skipped,
+        tokens_at_once=tokens_at_once,
+        where=str(file.path),
+    )
+
+
+def _texts(file: _File, reading: Reading, skipped: Counter[str]) -> Iterator[str]:
+    path, column = Path(file.path), reading.column or "text"
+    if file.path == TOPICS:
+        return _topics(reading.document, reading.separator, skipped)
+    if file.form == "text":
+        return read_text(path, reading.document or "line", separator=reading.separator, skipped=skipped)
+    read = {"jsonl": read_json_lines, "json": read_json, "csv": read_delimited}.get(file.form, read_table)
+    return read(path, column, skipped=skipped)
 
 
 def _topics(document: Unit | None, separator: str, skipped: Counter[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from netassay.errors import DataError
+from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled
 
 DOCUMENTS_AT_ONCE = 65_536
 
@@ -19,11 +20,13 @@ DOCUMENTS_AT_ONCE = 65_536
 class Documents:
     """A corpus: document i is `tokens[offsets[i] : offsets[i + 1]]`, possibly empty.
 
-    `tokens` (t,) holds integers of any kind and range, `offsets` (N + 1,) rises from 0 to t.
+    `tokens` (t,) holds integers of any kind and range, `offsets` (N + 1,) rises from 0 to t. `vocabulary` says what
+    the tokens stand for, where that is known.
     """
 
     tokens: Int[np.ndarray, " t"]
     offsets: Int64[np.ndarray, " N+1"]
+    vocabulary: Vocabulary | None = None
 
     @classmethod
     def of(cls, documents: Documents | Iterable[Sequence[int]]) -> Documents:
@@ -53,14 +56,18 @@ class Documents:
 
     @classmethod
     def joined(cls, parts: Iterable[Documents]) -> Documents:
-        """The documents of all parts, one after another."""
-        held = list(parts)
+        """The documents of all parts, one after another, tokens named by the vocabulary of the first.
+
+        Raises DataError where parts have vocabularies that cannot become one.
+        """
+        held = list(in_one_vocabulary(parts))
         if len(held) == 1:
             return held[0]
         lengths = [part.lengths for part in held]
         return cls(
             np.concatenate([part.tokens for part in held]) if held else np.empty(0, np.int64),
             _edges(np.concatenate(lengths) if held else np.empty(0, np.int64)),
+            next((part.vocabulary for part in held if len(part)), None),
         )
 
     @property
@@ -84,8 +91,66 @@ class Documents:
         """The first `count` documents, all where there are no more."""
         return self.between(0, min(max(count, 0), len(self)))
 
+    def words(self, tokens: Sequence[int]) -> tuple[str, ...] | None:
+        """What token ids stand for; None where that is not known."""
+        return spelled(self.vocabulary, tokens)
+
     def cut(self, length: int) -> Documents:
-        """Every document's first `length` tokens."""
+        """Every document's first `length` tokens, words numbered as if no more had been read."""
+        return self.beginnings(length).renumbered()
+
+    def renumbered(self) -> Documents:
+        """The same documents with words numbered in the order they come up here; others stay as they are."""
+        if not isinstance(self.vocabulary, Words) or self.vocabulary.closed or not len(self.tokens):
+            return self
+        seen = np.maximum.accumulate(self.tokens)
+        if seen[0] == 0 and (seen[1:] - seen[:-1] <= 1).all():
+            return self
+        del seen
+        first = np.full(int(self.tokens.max()) + 1, len(self.tokens))
+        np.minimum.at(first, self.tokens, np.arange(len(self.tokens)))
+        order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(self.tokens))]
+        numbers = np.zeros(len(first), np.int64)
+        numbers[order] = np.arange(len(order))
+        words = Words(self.vocabulary.word(token) for token in order.tolist())
+        return Documents(numbers[self.tokens], self.offsets, words)
+
+    def named_by(self, vocabulary: Vocabulary | None, *, where: str = "", before: int = 0) -> Documents:
+        """The same documents with tokens numbered by another vocabulary.
+
+        `where` (a file, say) and how many documents stand `before` these are named in errors. Raises DataError where
+        the two have nothing in common, and for a word that a closed vocabulary does not have.
+        """
+        own = self.vocabulary
+        if own is vocabulary:
+            return self
+        if isinstance(own, Codes) and isinstance(vocabulary, Codes) and own.name == vocabulary.name:
+            return Documents(self.tokens, self.offsets, vocabulary)
+        if (
+            own is None
+            or not isinstance(vocabulary, Words)
+            or not (vocabulary.closed or isinstance(own, Words))
+        ):
+            raise DataError(
+                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: "
+                "read all of it with one tokenizer, or take all of it as token ids"
+            )
+        distinct, places = np.unique(self.tokens, return_inverse=True)
+        numbers = [vocabulary.number(own.word(token)) for token in distinct.tolist()]
+        if None in numbers:
+            missing = int(distinct[numbers.index(None)])
+            place = int((self.tokens == missing).argmax())
+            number = int(np.searchsorted(self.offsets, place, "right")) - 1
+            raise DataError(
+                f"{where}{': ' if where else ''}document {before + number + 1} (from 1) holds "
+                f"{own.word(missing)!r:.60} as token {place - self.offsets[number] + 1}, which is none of the "
+                f"{len(vocabulary):,} words given; give a corpus of these words, cut to the length that they were "
+                "taken from"
+            )
+        return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
+
+    def beginnings(self, length: int) -> Documents:
+        """Every document's first `length` tokens, numbered as they are."""
         lengths = self.lengths
         if not (lengths > length).any():
             return self
@@ -107,13 +172,35 @@ class Documents:
     def between(self, first: int, last: int) -> Documents:
         """Documents `first` to `last` - 1."""
         begin, end = self.offsets[first], self.offsets[last]
-        return Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin)
+        return Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin, self.vocabulary)
 
     def gathered(self, starts: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Documents:
         """The documents `tokens[start : start + length]`."""
         edges = _edges(lengths)
         index = np.arange(edges[-1]) + np.repeat(starts - edges[:-1], lengths)
-        return Documents(self.tokens[index], edges)
+        return Documents(self.tokens[index], edges, self.vocabulary)
+
+
+def in_one_vocabulary(parts: Iterable[Documents]) -> Iterator[Documents]:
+    """Parts of a corpus, one after another, tokens named by the vocabulary of the first that has documents.
+
+    Two readers number their words each by itself; here the same word becomes the same token. Raises DataError as
+    `named_by`.
+    """
+    begun, vocabulary = False, None
+    for part in parts:
+        if not len(part):
+            yield part
+            continue
+        if not begun:
+            begun, vocabulary = True, part.vocabulary
+        yield part.named_by(vocabulary)
+
+
+def _named(vocabulary: Vocabulary | None) -> str:
+    if vocabulary is None:
+        return "bare token ids"
+    return vocabulary.name if isinstance(vocabulary, Codes) else "words"
 
 
 def rows_of(array: np.ndarray) -> Documents:

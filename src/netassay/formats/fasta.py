@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
+from netassay.formats.contigs import other_names
 from netassay.formats.text import blocks
 from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
 
@@ -27,11 +28,11 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Bases of windows of one width; rows that are `missing` or `beyond` hold no base.
+    """Bases of windows of one width; rows that are `missing` hold no base.
 
-    `missing`: the genome has no such contig. `beyond`: the window begins before or ends after its contig.
-    `renamed`: found under the name with, or without, "chr". `lengths` are those of the contigs by their names in
-    the genome.
+    `missing`: the genome has no such contig. `beyond`: the window begins before or ends after its contig; it holds no
+    base, or was filled with unknown ones, as was asked for. `renamed`: found under another name of the contig (with or
+    without "chr", chrM for MT). `lengths` are those of the contigs by their names in the genome.
     """
 
     codes: UInt8[np.ndarray, "n width"]
@@ -61,13 +62,17 @@ def read_fasta(path: Path) -> Iterator[Record]:
         raise DataError(f"{path}: holds no sequence; a FASTA file has headers that begin with '>'")
 
 
-def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, width: int) -> Windows:
+def read_windows(
+    genome: Path, chromosomes: Sequence[str], starts: np.ndarray, width: int, *, padded: bool = False
+) -> Windows:
     """Bases [start, start + width) (0-based) of each chromosome in a FASTA or 2bit file.
 
+    Windows over the end of their contig hold no base; with `padded` those that it has, and unknown ones beyond it.
+
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
-    once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by the name with
-    or without "chr". Raises DataError for files that are neither, letters that are none of DNA, and an index that
-    does not fit its file; ExtraMissing for 2bit without the extra.
+    once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by another name of
+    the same (with or without "chr", chrM for MT). Raises DataError for files that are neither, letters that are none
+    of DNA, and an index that does not fit its file; ExtraMissing for 2bit without the extra.
     """
     n = len(chromosomes)
     codes = np.full((n, width), UNKNOWN, np.uint8)
@@ -76,9 +81,9 @@ def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, w
     lengths: dict[str, int] = {}
     for contig in _contigs(genome):
         lengths[contig.name] = contig.length
-        exact = rows.get(contig.name, _NONE)
-        other = rows.get(_other_name(contig.name), _NONE)
-        for chosen, alias in ((exact, False), (other[missing[other]], True)):
+        for name in (contig.name, *other_names(contig.name)):
+            alias, chosen = name != contig.name, rows.get(name, _NONE)
+            chosen = chosen[missing[chosen]] if alias else chosen
             if not len(chosen):
                 continue
             first = starts[chosen]
@@ -86,6 +91,12 @@ def read_windows(genome: Path, chromosomes: Sequence[str], starts: np.ndarray, w
             missing[chosen], beyond[chosen], renamed[chosen] = False, out, alias
             kept = chosen[~out]
             codes[kept] = contig.windows(starts[kept], width)
+            for row in chosen[out].tolist() if padded else ():
+                start = int(starts[row])
+                begin, end = max(start, 0), min(start + width, contig.length)
+                if begin < end:
+                    within = contig.windows(np.array([begin]), end - begin)[0]
+                    codes[row, begin - start : end - start] = within
     return Windows(codes, missing, beyond, renamed, lengths)
 
 
@@ -97,10 +108,6 @@ def _rows_by_name(chromosomes: Sequence[str]) -> dict[str, np.ndarray]:
     for row, name in enumerate(chromosomes):
         rows[name].append(row)
     return {name: np.array(held) for name, held in rows.items()}
-
-
-def _other_name(name: str) -> str:
-    return name[3:] if name.startswith("chr") else f"chr{name}"
 
 
 def _contigs(genome: Path) -> Iterator[_Read | _Indexed | TwoBitContig]:
@@ -226,7 +233,7 @@ def _records(path: Path) -> Iterator[Record]:
     opened = False
     body: list[bytes] = []
     pending = b"\n"  # the first header is found as any other
-    for block in blocks(path):
+    for block in _line_fed(path):
         text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not seen and not opened else block)
         begin = counted = 0  # line feeds before `counted` are in `seen`
         while (mark := text.find(b"\n>", begin)) >= 0:
@@ -259,8 +266,18 @@ def _records(path: Path) -> Iterator[Record]:
         _refuse_prelude(path, body)
 
 
+def _line_fed(path: Path) -> Iterator[bytes]:
+    """Blocks of the file, in which the line ends of old Macs (CR alone) are line feeds."""
+    mac = False
+    for number, block in enumerate(blocks(path)):
+        if not number:
+            mac = b"\r" in block[:-1] and b"\n" not in block
+        yield block.replace(b"\r", b"\n") if mac else block
+
+
 def _letters(body: list[bytes]) -> bytes:
-    return b"".join(body).translate(None, b"\r\n\t ")
+    # DOS ends a text with byte 0x1A
+    return b"".join(body).translate(None, b"\r\n\t ").removesuffix(b"\x1a")
 
 
 def _refuse_prelude(path: Path, body: list[bytes]) -> None:

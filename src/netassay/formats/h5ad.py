@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,35 +15,45 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, UInt8
 
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError, ExtraMissing, did_you_mean
+from netassay.files import whole_file
+from netassay.formats.contigs import known_as
+from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
 
 BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
-CHROMOSOME_COLUMNS = ("chrom", "chr", "chromosome", "seqnames", "Chromosome")
-START_COLUMNS, END_COLUMNS = ("start", "chromStart", "Start"), ("end", "stop", "chromEnd", "End")
-REGION_NAME = re.compile(r"(?P<chromosome>[^:]+):(?P<start>\d+)-(?P<end>\d+)")
+MOST_CELL_TYPES = 500
+"""More rows than this are taken for single cells, of which a note tells."""
+_BARCODE = re.compile(r"(\w*[#_:-])?[ACGTN]{4,}[0-9]*(-[0-9]+)?")
 
 
 @dataclass(frozen=True, eq=False)
 class Annotated:
     """Heights (cell types, regions), regions by name (0-based, end exclusive), and what came with them.
 
-    `bases` are codes of the regions' sequences where the file holds them; `facts` what netassay wrote of an atlas.
+    `matrix` holds the heights, numbers of any kind, dense or a sparse matrix of SciPy, as they were given. `bases` are
+    codes of the regions' sequences where the file holds them; `facts` what netassay wrote of an atlas; `notes` counts
+    what was taken otherwise than it stands, or looks wrong, by reason.
     """
 
-    heights: Float32[np.ndarray, "cell_types n"]
+    matrix: Any
     regions: pl.DataFrame
     cell_types: tuple[str, ...]
     lineages: tuple[str, ...]
     bases: UInt8[np.ndarray, "n length"] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def heights(self) -> Float32[np.ndarray, "cell_types n"]:
+        """The heights as a dense array, made anew at each call."""
+        values = self.matrix.toarray() if hasattr(self.matrix, "toarray") else self.matrix
+        return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def read_h5ad(path: Path) -> Annotated:
-    """The matrix X of a .h5ad whose observations are cell types and whose variables are regions.
+def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> Annotated:
+    """The matrix X of a .h5ad whose observations are cell types and whose variables are regions; see `annotated_of`.
 
-    Coordinates are the columns chrom (or chr), start and end of `var`, or names of the form chr1:100-351; both
-    0-based, end exclusive. Lineages are the column `lineage` of `obs`. Raises ExtraMissing without the package,
-    DataError for other files, names that come twice, and regions without coordinates.
+    Raises ExtraMissing without the package, DataError for other files and as `annotated_of` does.
     """
     anndata = _anndata(path)
     try:
@@ -52,28 +63,98 @@ def read_h5ad(path: Path) -> Annotated:
         raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
     except Exception as error:  # the library raises kinds of its own and of HDF5
         raise DataError(f"{path}: cannot be read as .h5ad: {_first_line(error)}") from error
-    if held.X is None:
-        raise DataError(f"{path}: has no matrix X; heights are X, cell types x regions")
-    values = held.X.toarray() if hasattr(held.X, "toarray") else np.asarray(held.X)
-    if values.dtype.kind not in "iufb":
-        raise DataError(f"{path}: X holds {values.dtype}; heights are numbers")
+    return annotated_of(held, str(path), layer=layer, twice=twice)
+
+
+def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool = False) -> Annotated:
+    """What an AnnData object holds: X, or a layer by name; without X its only layer.
+
+    Coordinates are the columns chrom (or chr, seqnames, ...), start and end of `var`, or names of regions such as
+    chr1:100-351, chr1-100-351 and chr1_100_351, which may also stand in a column `interval`; both 0-based, end
+    exclusive. Lineages are the column `lineage` of `obs`. With `twice`, a region that is there again is left out, and
+    counted. Raises DataError, beginning with `where`, for names that come twice, regions without coordinates, and
+    columns that disagree with the names. Nothing is changed in the object; a sparse matrix stays sparse.
+    """
+    notes: Counter[str] = Counter()
+    values = _matrix(held, where, layer, notes)
     names = [str(name) for name in held.var_names]
-    for what, found in (("region", names), ("cell type", [str(name) for name in held.obs_names])):
-        if len(set(found)) < len(found):
-            twice = next(name for name in found if found.count(name) > 1)
-            raise DataError(f"{path}: {what} {twice!r} is there twice; give each a name of its own")
-    lineages = [""] * len(held.obs_names)
+    cell_types = [str(name) for name in held.obs_names]
+    keep = _named_once(names, where, "region", twice, notes)
+    _named_once(cell_types, where, "cell type", False, notes)
+    lineages = [""] * len(cell_types)
     if LINEAGE in held.obs:
         lineages = ["" if value is None or value != value else str(value) for value in held.obs[LINEAGE]]
     bases = held.varm.get(BASES)
+    regions = _regions(where, held.var, names, notes)
+    if len(keep) < len(names):
+        regions, values = regions[keep], values[:, keep]
+        bases = None if bases is None else np.asarray(bases)[keep]
+    _note_cells(held, cell_types, notes)
     return Annotated(
-        np.ascontiguousarray(values, dtype=np.float32),
-        _regions(path, held.var, names),
-        tuple(str(name) for name in held.obs_names),
+        values,
+        regions,
+        tuple(cell_types),
         tuple(lineages),
         None if bases is None else np.ascontiguousarray(bases, dtype=np.uint8),
         json.loads(str(held.uns[FACTS])) if FACTS in held.uns else {},
+        notes,
     )
+
+
+def _matrix(held: Any, where: str, layer: str | None, notes: Counter[str]) -> Any:
+    """X or the layer that is asked for, sparse if it is sparse."""
+    layers = [str(name) for name in held.layers.keys() if name is not None]  # noqa: SIM118
+    if layer is not None:
+        if layer not in layers:
+            raise DataError(f"{where}: has no layer {layer!r}; {did_you_mean(layer, layers)}")
+        values, what = held.layers[layer], f"layer {layer}"
+    elif _is_empty(held.X):
+        if len(layers) != 1:
+            has = (
+                f"layers {', '.join(layers)}: name one with --layer (layer=)" if layers else "no layer either"
+            )
+            raise DataError(f"{where}: has no matrix X; heights are X, cell types x regions. It has {has}")
+        values, what = held.layers[layers[0]], f"layer {layers[0]}"
+        notes[f"no matrix X, heights of its only layer {layers[0]}"] = 1
+    else:
+        values, what = held.X, "X"
+    if not hasattr(values, "toarray"):
+        values = np.asarray(values)
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"{where}: {what} holds {values.dtype}; heights are numbers")
+    return values
+
+
+def _is_empty(values: Any) -> bool:
+    return values is None or getattr(values, "ndim", 2) == 0
+
+
+def _named_once(names: list[str], where: str, what: str, twice: bool, notes: Counter[str]) -> list[int]:
+    """Places of the names that were not there before. DataError for one that was, unless these are left out."""
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first.setdefault(name, place)
+    if len(first) == len(names):
+        return [*range(len(names))]
+    if not twice:
+        again = next(name for place, name in enumerate(names) if first[name] != place)
+        hint = 'or leave the second out with --drop twice (drop=["twice"])' if what == "region" else ""
+        raise DataError(
+            f"{where}: {what} {again!r} is there twice; give each a name of its own{', ' * bool(hint)}{hint}"
+        )
+    notes["region that stood there before"] += len(names) - len(first)
+    return [*first.values()]
+
+
+def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> None:
+    barcodes = sum(_BARCODE.fullmatch(name) is not None for name in cell_types)
+    if 2 * barcodes > len(cell_types) or len(cell_types) > MOST_CELL_TYPES:
+        columns = ", ".join(map(str, held.obs.columns[:6]))
+        hint = f" (obs has {columns})" if columns else ""
+        notes[
+            f"rows such as {cell_types[0]} look like single cells; each is taken as a cell type: sum them by type first"
+            f"{hint}"
+        ] = len(cell_types)
 
 
 def write_h5ad(path: Path, held: Annotated) -> None:
@@ -91,14 +172,8 @@ def write_h5ad(path: Path, held: Annotated) -> None:
         varm={} if held.bases is None else {BASES: held.bases},
         uns={FACTS: json.dumps(dict(held.facts))},
     )
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        made.write_h5ad(draft)
-        draft.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path, refusal=DataError) as part:
+        made.write_h5ad(part)
 
 
 def _anndata(path: Path) -> ModuleType:
@@ -109,36 +184,92 @@ def _anndata(path: Path) -> ModuleType:
     return anndata
 
 
-def _regions(path: Path, var: Any, names: Sequence[str]) -> pl.DataFrame:
-    found = [
-        next((name for name in known if name in var), None)
-        for known in (CHROMOSOME_COLUMNS, START_COLUMNS, END_COLUMNS)
-    ]
-    if all(found):
-        chromosomes, starts, ends = (list(var[name]) for name in found)
-    else:
-        parsed = [REGION_NAME.fullmatch(name) for name in names]
-        if not all(parsed):
-            raise DataError(
-                f"{path}: has no coordinates: `var` has the columns {', '.join(map(str, var.columns)) or '(none)'}, "
-                f"and region {names[parsed.index(None)]!r} is no chr1:100-351; give `var` the columns chrom, start "
-                "and end (0-based, end exclusive)"
+def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str]) -> pl.DataFrame:
+    headings = [str(name) for name in var.columns]
+    columns = [column_of(kind, headings) for kind in (CHROMOSOME, START, END)]
+    called = [place_of(name) for name in names]
+    if not all(called) and (interval := column_of(("interval", "region", "peak"), headings)) is not None:
+        called = [place_of(str(value)) for value in var[interval]]
+    if all(columns):
+        places = list(
+            zip(
+                map(str, var[columns[0]]),
+                _whole_numbers(where, names, var[columns[1]], "start"),
+                _whole_numbers(where, names, var[columns[2]], "end"),
+                strict=True,
             )
-        chromosomes, starts, ends = (
-            [match[key] for match in parsed if match] for key in REGION_NAME.groupindex
         )
-    try:
-        columns = {"start": [int(value) for value in starts], "end": [int(value) for value in ends]}
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: start or end of a region is no whole number ({error})") from error
-    frame = pl.DataFrame({"name": names, "chromosome": [str(name) for name in chromosomes], **columns})
+        if all(called):
+            places = _agreed(where, names, places, [place for place in called if place], notes)
+    elif all(called):
+        places = [place for place in called if place]
+        other = [name for name, place in zip(names, places, strict=True) if name != "{}:{}-{}".format(*place)]
+        if other:
+            notes[f"places read from names such as {other[0]}"] = len(other)
+    else:
+        raise DataError(
+            f"{where}: has no coordinates: `var` has the columns {', '.join(headings) or '(none)'}, "
+            f"and region {names[called.index(None)]!r} is no chr1:100-351; give `var` the columns chrom, start "
+            "and end (0-based, end exclusive)"
+        )
+    chromosomes, starts, ends = zip(*places, strict=True) if places else ((), (), ())
+    columns_of = {"start": pl.Series(starts, dtype=pl.Int64), "end": pl.Series(ends, dtype=pl.Int64)}
+    frame = pl.DataFrame({"name": list(names), "chromosome": list(chromosomes), **columns_of})
     wrong = frame.filter((pl.col("start") < 0) | (pl.col("end") <= pl.col("start")))
     if len(wrong):
         name, _, start, end = wrong.row(0)
         raise DataError(
-            f"{path}: region {name!r} is {start}-{end}; allowed are 0 <= start < end (0-based, end exclusive)"
+            f"{where}: region {name!r} is {start}-{end}; allowed are 0 <= start < end (0-based, end exclusive)"
         )
     return frame
+
+
+_Place = tuple[str, int, int]
+
+
+def _agreed(
+    where: str, names: Sequence[str], columns: list[_Place], called: list[_Place], notes: Counter[str]
+) -> list[_Place]:
+    """Places in `columns` and in the names, where these are the same; or differ in a way that can be told and noted."""
+    if columns == called:
+        return columns
+    other = [row for row, (a, b) in enumerate(zip(columns, called, strict=True)) if a != b]
+    if all(known_as(c[0], (n[0],)) for c, n in zip(columns, called, strict=True)):
+        shifts = {(c[1] - n[1], c[2] - n[2]) for c, n in zip(columns, called, strict=True)}
+        if shifts == {(0, 0)}:
+            notes["chromosome called otherwise in `var` than in the name"] = len(other)
+            return columns
+        if shifts == {(-1, 0)}:
+            notes["name that counts from 1, columns of `var` from 0: the columns are taken"] = len(other)
+            return columns
+        if shifts == {(1, 0)}:
+            notes["columns of `var` that count from 1, names from 0: the names are taken"] = len(other)
+            return called
+        if all(abs(sum(c[1:]) - sum(n[1:])) <= 2 for c, n in zip(columns, called, strict=True)):
+            notes["name of another width about the same middle: the columns of `var` are taken"] = len(other)
+            return columns
+    row = other[0]
+    raise DataError(
+        f"{where}: region {names[row]!r} is {'{}:{}-{}'.format(*columns[row])} by the columns of `var`, so name and "
+        f"columns disagree (as in {len(other):,} of {len(names):,}); one of the two is out of date: name the regions "
+        "anew, or delete the columns"
+    )
+
+
+def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> list[int]:
+    numbers = []
+    for name, value in zip(names, values, strict=True):
+        try:
+            number = int(value)
+            exact = number == float(value)
+        except (TypeError, ValueError, OverflowError):
+            exact = False
+        if not exact:
+            raise DataError(
+                f"{where}: region {name!r}: {what} is {value}, which is no whole number; coordinates are whole numbers"
+            )
+        numbers.append(number)
+    return numbers
 
 
 def _first_line(error: Exception) -> str:

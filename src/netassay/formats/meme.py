@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, takewhile
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.files import write_file
 from netassay.formats.bases import ALPHABET
 from netassay.formats.motifs import UNIFORM, Motifs
-from netassay.formats.text import read_lines
+from netassay.formats.rows import read_rows
 
 _SITES = 20  # of a motif that does not tell, as the tools of the MEME suite take it
 _SUM_TOLERANCE = 0.01  # files are written with few digits
+_KEYS = ("alength", "w", "nsites")  # an E that is no number does no harm
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
+_LETTER = re.compile(r"(?:^|~)\s*([A-Za-z])(?=\s|$)")
 _ADVICE = "a file in MEME format begins with a line such as 'MEME version 4'"
 
 
 def read_meme(path: Path | str) -> Motifs:
     """Motifs of a file in MEME format (plain or gzip): ids as names, the words after them as titles.
 
-    Counts are shares times the number of sites (20 where it is not told); sections that hold no letter probabilities
-    are passed over. Raises DataError, naming file and line, for a file that is none, for other letters than DNA's,
-    rows that are no shares, motifs that are cut short, without a matrix or there twice.
+    Counts are shares times the number of sites (20 where it is not told, or told as 0). The keys of a matrix are
+    optional; without w= its rows end it. Sections that hold no letter probabilities are passed over. Counted in `notes`
+    of the motifs: motifs left out because they have no rows, or are there twice; second ones of a name whose matrices
+    differ, called NAME#2; and matrices with nsites= 0. Raises DataError, naming file and line, for a file that is none,
+    for other letters than DNA's, rows that are no shares, more or fewer rows than w= says, and if no motif is left.
     """
     return _Reading(Path(path)).motifs()
 
@@ -42,16 +49,8 @@ def write_meme(motifs: Motifs, path: Path | str) -> Path:
     Trailing columns without counts of motifs narrower than the widest are left out. Motifs without any sites are
     written with nsites= 0. Raises DataError for a name with white space and a file that cannot be written.
     """
-    path = Path(path)
     text = "\n".join(chain(_head(motifs), *(_written(motifs, i) for i in range(len(motifs))))) + "\n"
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return path
+    return write_file(path, text.encode(), refusal=DataError)
 
 
 def _head(motifs: Motifs) -> list[str]:
@@ -79,10 +78,13 @@ class _Reading:
 
     def __init__(self, path: Path) -> None:
         self.path, self.number = path, 0
-        self.lines = read_lines(path)
+        self.lines = read_rows(path)
+        self.waiting: str | None = None  # a line that was looked at and is to come again
         self.background = UNIFORM
         self.found: dict[str, tuple[str, Tensor, int]] = {}
         self.open: tuple[str, str, int] | None = None  # a motif that waits for its matrix
+        self.notes: Counter[str] = Counter()
+        self.other_matrices = False
 
     def motifs(self) -> Motifs:
         self._begin()
@@ -92,22 +94,44 @@ class _Reading:
                 self._alphabet(word)
             elif word.startswith("Background letter frequencies"):
                 self._law()
-            elif re.match(r"MOTIF\s", line):
+            elif re.match(r"MOTIF(\s|$)", line):
                 self._motif(word)
             elif word.startswith("letter-probability matrix"):
                 self._matrix(word)
+            elif word.startswith("log-odds matrix"):
+                self.other_matrices = True
         self._closed()
         if not self.found:
+            left = f" ({told})" if (told := ", ".join(f"{n} {why}" for why, n in self.notes.items())) else ""
+            only = "; log-odds alone cannot be turned back into shares" if self.other_matrices else ""
             raise DataError(
-                f"{self.path}: holds no motifs; a motif begins with a line such as 'MOTIF MA0080.7 Spi1'"
+                f"{self.path}: holds no motifs with a letter-probability matrix{left}{only}; a motif is a line such as "
+                "'MOTIF MA0080.7 Spi1' and such a matrix below it"
             )
         titles, matrices, sites = zip(*self.found.values(), strict=True)
-        return Motifs.of_matrices(list(self.found), matrices, sites, titles, self.background)
+        found = Motifs.of_matrices(list(self.found), matrices, sites, titles, self.background)
+        return replace(found, notes=self.notes)
 
     def __iter__(self) -> Iterator[str]:
+        """The lines that are no comments."""
+        while (line := self._next()) is not None:
+            yield line
+
+    def _next(self) -> str | None:
+        if self.waiting is not None:
+            line, self.waiting = self.waiting, None
+            self.number += 1
+            return line
         for line in self.lines:
             self.number += 1
-            yield line
+            if not line.startswith("#"):
+                return line
+        return None
+
+    def _again(self, line: str) -> None:
+        """The line just read comes again."""
+        self.waiting = line
+        self.number -= 1
 
     def _refuse(self, words: str) -> DataError:
         return DataError(f"{self.path}:{self.number}: {words}")
@@ -122,25 +146,33 @@ class _Reading:
         raise DataError(f"{self.path}: is empty; {_ADVICE}")
 
     def _alphabet(self, line: str) -> None:
-        given = line.removeprefix("ALPHABET").strip(" =")
-        if '"' in line:  # one letter or pair of letters a line, up to END ALPHABET
-            block = takewhile(lambda inner: not inner.strip().startswith("END ALPHABET"), self)
-            pairs = [re.findall(r"(?:^|~)\s*([A-Z])\s", inner) for inner in block if "~" in inner]
-            given = "".join(sorted(chain.from_iterable(pairs)))
-        if given != ALPHABET:
+        given = line.removeprefix("ALPHABET").strip(" =\t")
+        if "=" not in line and given.upper() != ALPHABET:
+            # a block: one letter or pair of letters a line, up to END ALPHABET
+            letters: list[str] = []
+            for inner in self:
+                if inner.strip().startswith("END ALPHABET"):
+                    break
+                if re.match(r"(MOTIF|letter-probability)", inner.strip()):
+                    raise self._refuse("the block of the ALPHABET does not end; close it with END ALPHABET")
+                # letters for several bases, "N = ACGT", are no letters of a matrix
+                letters += _LETTER.findall(inner.strip()) if "~" in inner else []
+            given = "".join(sorted(letters))
+        if given.upper() not in (ALPHABET, "DNA"):
             raise self._refuse(
                 f"motifs over the letters {given!r}; only those of DNA, ACGT, can be compared with sequences"
             )
 
     def _law(self) -> None:
         words: list[str] = []
-        while len(words) < 8:
-            line = next(iter(self), None)
-            if line is None:
+        while len(words) < 8 and (line := self._next()) is not None:
+            if re.match(r"MOTIF(\s|$)", line):
+                self._again(line)
                 break
             words += line.split()
         shares = [self._number(word) for word in words[1::2]]
-        if words[0::2] != list(ALPHABET) or min(shares) <= 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
+        letters = [word.upper() for word in words[0::2]]
+        if letters != list(ALPHABET) or min(shares) <= 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
             raise self._refuse(
                 f"background {' '.join(words)[:60]!r}; give shares above 0 that sum to 1, such as "
                 "'A 0.25 C 0.25 G 0.25 T 0.25'"
@@ -150,15 +182,16 @@ class _Reading:
 
     def _motif(self, line: str) -> None:
         self._closed()
-        _, name, *title = line.split(maxsplit=2)
-        if name in self.found:
-            raise self._refuse(f"motif {name!r} is there twice; give each its own name")
-        self.open = (name, title[0].strip() if title else "", self.number)
+        _, *words = line.split(maxsplit=2)
+        if not words:
+            raise self._refuse("a MOTIF line without a name; write it as 'MOTIF MA0080.7 Spi1'")
+        self.open = (words[0], words[1].strip() if len(words) > 1 else "", self.number)
 
     def _closed(self) -> None:
+        """A motif that is still open has no letter-probability matrix."""
         if self.open is not None:
-            name, _, number = self.open
-            raise DataError(f"{self.path}:{number}: motif {name!r} has no letter-probability matrix")
+            self.notes["motifs without a letter-probability matrix, left out"] += 1
+            self.open = None
 
     def _matrix(self, line: str) -> None:
         if self.open is None:
@@ -166,31 +199,74 @@ class _Reading:
                 "a letter-probability matrix that belongs to no motif; a MOTIF line comes before it"
             )
         (name, title, _), self.open = self.open, None
-        told = {key: self._number(value) for key, value in _FIELD.findall(line)}
-        if told.get("alength", 4) != 4:
-            raise self._refuse(f"motif {name!r} has {told['alength']:g} letters; DNA has 4")
-        if "w" not in told or told["w"] < 1 or told["w"] != int(told["w"]):
-            raise self._refuse(f"motif {name!r} does not tell its width; write it as 'w= 12'")
-        sites = round(told.get("nsites", _SITES))
+        keys = {key: self._number(value) for key, value in _FIELD.findall(line) if key in _KEYS}
+        if keys.get("alength", 4) != 4:
+            raise self._refuse(f"motif {name!r} has {keys['alength']:g} letters; DNA has 4")
+        width = keys.get("w")
+        if width is not None and (width < 0 or width != int(width)):
+            raise self._refuse(f"motif {name!r} has w= {width:g}; give the number of its rows")
+        sites = round(keys.get("nsites", _SITES))
         if sites < 0:
             raise self._refuse(
                 f"motif {name!r} has nsites= {sites}; give how many sequences it was made from"
             )
-        rows = [self._row(name, i, int(told["w"])) for i in range(int(told["w"]))]
-        self.found[name] = (title, torch.tensor(rows, dtype=torch.float64).T * sites, sites)
+        rows = self._rows(name, None if width is None else int(width))
+        if not rows:
+            self.notes["motifs without a letter-probability matrix, left out"] += 1
+            return
+        shares = torch.tensor(rows, dtype=torch.float64).T
+        law = torch.tensor(self.background, dtype=torch.float64)[:, None]
+        # a motif without any site is written as the background; other shares were counted somewhere
+        if not sites and not torch.allclose(shares, law.expand_as(shares), rtol=0, atol=1e-6):
+            self.notes["motifs with nsites= 0, read as not told"] += 1
+            sites = _SITES
+        self._add(name, title, shares * sites, sites)
 
-    def _row(self, name: str, i: int, width: int) -> list[float]:
-        line = next(iter(self), None)
-        words = [] if line is None else line.split()
-        if not words or words[0] in ("MOTIF", "URL"):
-            raise self._refuse(
-                f"motif {name!r} ends after {i} of {width} rows; the file is cut or its w= is wrong"
-            )
+    def _add(self, name: str, title: str, counts: Tensor, sites: int) -> None:
+        if name in self.found:
+            _, before, before_sites = self.found[name]
+            if before.shape == counts.shape and torch.allclose(before * sites, counts * before_sites):
+                self.notes["motifs that are there twice, left out"] += 1
+                return
+            self.notes["motifs named as one before with another matrix, called NAME#2"] += 1
+            number = next(i for i in count(2) if f"{name}#{i}" not in self.found)
+            name = f"{name}#{number}"
+        self.found[name] = (title, counts, sites)
+
+    def _rows(self, name: str, width: int | None) -> list[list[float]]:
+        """Rows of a matrix, as many as `width` says, else up to a line that is none; blank lines may part them."""
+        rows: list[list[float]] = []
+        while True:
+            line = self._next()
+            words = [] if line is None else line.split()
+            if line is not None and not words:
+                continue
+            ends = line is None or words[0] in ("MOTIF", "URL")
+            if width and len(rows) < width:
+                if ends:
+                    raise self._refuse(
+                        f"motif {name!r} ends after {len(rows)} of {width} rows; the file is cut or its w= is wrong"
+                    )
+            elif ends or not _is_number(words[0]):
+                if line is not None:
+                    self._again(line)
+                return rows
+            elif width is not None:
+                raise self._refuse(
+                    f"motif {name!r} has more rows than the {width} that w= tells; correct w= or the rows"
+                )
+            rows.append(self._row(name, len(rows), words))
+
+    def _row(self, name: str, i: int, words: list[str]) -> list[float]:
         shares = [self._number(word) for word in words]
         if len(shares) != 4 or min(shares) < 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
+            counted = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
+            hint = (
+                " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
+            )
             raise self._refuse(
                 f"row {i + 1} of motif {name!r} is {' '.join(words)[:60]!r}; a row is four shares from 0 to 1 that sum "
-                "to 1, of A, C, G and T"
+                f"to 1, of A, C, G and T{hint}"
             )
         return shares
 
@@ -202,3 +278,11 @@ class _Reading:
         if not math.isfinite(value):
             raise self._refuse(f"{word[:40]!r} is not a number")
         return value
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

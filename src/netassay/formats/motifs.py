@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
@@ -29,7 +29,8 @@ class Motifs:
     `names` are unique ("filter_0", or the ids of a database), `titles` what else they are called (a factor's name),
     `sites` the sequences each was counted from. Motifs narrower than the widest end in columns of zeros.
     `background` is the law of bases against which information is counted; `pseudocount` sequences with that law are
-    added to every column that has counts.
+    added to every column that has counts. `notes` counts what was left out of the file that they are from, or read
+    otherwise than it stands, by reason.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Motifs:
     titles: tuple[str, ...] = ()
     background: tuple[float, float, float, float] = UNIFORM
     pseudocount: float = 0.0
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.titles:
@@ -111,7 +113,15 @@ class Motifs:
         """These motifs, in this order."""
         index = torch.tensor(list(rows), dtype=torch.int64)
         names, titles = (tuple(words[i] for i in rows) for words in (self.names, self.titles))
-        return Motifs(names, self.counts[index], self.sites[index], titles, self.background, self.pseudocount)
+        return Motifs(
+            names,
+            self.counts[index],
+            self.sites[index],
+            titles,
+            self.background,
+            self.pseudocount,
+            self.notes,
+        )
 
     @classmethod
     def of_matrices(

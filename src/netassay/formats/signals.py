@@ -11,19 +11,22 @@ import numpy as np
 from jaxtyping import Float32
 
 from netassay.errors import DataError
+from netassay.formats.contigs import known_as
 
 # of bigWig and bigBed, in either byte order
 _MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26", b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb")
 
-# a base that the file does not cover has no signal: it counts as zero, in the mean too
-_NAMES = {"mean": "mean0", "sum": "sum", "max": "max"}
+STATISTICS = ("mean", "sum", "max")
 
 
 class Signal(NamedTuple):
-    """A value a region, and how many regions lie on chromosomes that the file does not have (their value is 0)."""
+    """A value a region; regions on chromosomes that the file does not have (their value is 0), regions found under
+    another name of their chromosome, and regions with bases whose value is NaN, as numbers of regions."""
 
     values: Float32[np.ndarray, " n"]
     absent: int
+    renamed: int = 0
+    with_nan: int = 0
 
 
 def read_signal(
@@ -35,14 +38,15 @@ def read_signal(
 ) -> Signal:
     """Mean, sum or largest value of a bigWig over each region (0-based, end exclusive).
 
-    Bases without a value count as zero. Chromosomes are found by name, or by the name with or without "chr"; on one
-    that the file does not have, all is zero. Raises DataError for a file that is no bigWig, regions beyond the end
-    of their chromosome, and for a file that has none of the chromosomes.
+    Bases without a value count as zero, and so do those whose value is NaN. Chromosomes are found by name, or by
+    another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all is zero.
+    Raises DataError for a file that is no bigWig, regions beyond the end of their chromosome, and for a file that has
+    none of the chromosomes.
     """
     import pybigtools
 
-    if statistic not in _NAMES:
-        raise DataError(f"statistic {statistic!r}: allowed are {', '.join(_NAMES)}")
+    if statistic not in STATISTICS:
+        raise DataError(f"statistic {statistic!r}: allowed are {', '.join(STATISTICS)}")
     try:
         with path.open("rb") as file:
             if file.read(4) not in _MAGIC:
@@ -69,7 +73,7 @@ def _over(
     statistic: str,
 ) -> Signal:
     lengths: dict[str, int] = opened.chroms()
-    names = {name: _found(name, lengths) for name in set(chromosomes)}
+    names = {name: known_as(name, lengths) for name in set(chromosomes)}
     if not any(names.values()):
         raise DataError(
             f"{path}: has none of the regions' chromosomes ({', '.join(sorted(names)[:5])}); it has "
@@ -80,9 +84,10 @@ def _over(
     for row in places:
         name = names[chromosomes[row]]
         assert name is not None
-        if ends[row] > lengths[name]:
+        if starts[row] < 0 or ends[row] > lengths[name]:
+            what = "begins before" if starts[row] < 0 else "ends beyond"
             raise DataError(
-                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} ends beyond {name}, which has "
+                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} {what} {name}, which has "
                 f"{lengths[name]:,} bases here; take a bigWig of the regions' assembly"
             )
     values = np.zeros(len(chromosomes), np.float32)
@@ -94,17 +99,32 @@ def _over(
             encoding="utf-8",
         )
         try:
-            found = np.fromiter(
-                opened.average_over_bed(str(bed), stats=_NAMES[statistic]), np.float64, len(places)
-            )
+            found = np.array(
+                list(opened.average_over_bed(str(bed), stats=["bases", "sum", "max"])), np.float64
+            ).reshape(len(places), 3)
+            odd = np.flatnonzero(np.isnan(found[:, 1]))
+            for place in odd.tolist():
+                row = places[place]
+                found[place] = _without_nan(
+                    np.asarray(
+                        opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None)
+                    )
+                )
         except Exception as error:  # of the library's own kinds
             raise DataError(f"{path}: is damaged ({error})") from error
-    values[places] = np.nan_to_num(found, nan=0.0)
-    return Signal(values, len(values) - len(places))
+    covered, total, largest = found.T
+    widths = (np.asarray(ends) - np.asarray(starts))[places]
+    if statistic == "max":
+        # a base without a value is 0, and greater than what lies below
+        total = np.where(covered < widths, np.fmax(largest, 0.0), largest)
+    elif statistic == "mean":
+        total = total / widths
+    values[places] = total
+    renamed = sum(names[chromosomes[row]] != chromosomes[row] for row in places)
+    return Signal(values, len(values) - len(places), renamed, len(odd))
 
 
-def _found(name: str, lengths: dict[str, int]) -> str | None:
-    for form in (name, name[3:] if name.startswith("chr") else f"chr{name}"):
-        if form in lengths:
-            return form
-    return None
+def _without_nan(values: np.ndarray) -> tuple[int, float, float]:
+    """Bases that have a value, their sum, and the largest."""
+    held = values[~np.isnan(values)]
+    return len(held), float(held.sum()), float(held.max(initial=-np.inf))

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,17 @@ import polars as pl
 from jaxtyping import Float32
 
 from netassay.errors import DataError
-from netassay.formats.text import blocks, read_lines
+from netassay.formats.headings import (
+    CHROMOSOME,
+    END,
+    NAMES,
+    START,
+    column_of,
+    describes_peaks,
+    has_places,
+    without_files,
+)
+from netassay.formats.rows import content, read_rows
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
@@ -25,13 +35,19 @@ MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
 
 @dataclass(frozen=True, eq=False)
 class NumberTable:
-    """`values` (rows, columns) in float32, the names of both, and where each row stands ("file:line")."""
+    """`values` (rows, columns) in float32, the names of both, and where each row stands ("file:line").
+
+    `described` holds, as text, the columns that tell of the rows and are no columns of numbers: chromosome, start,
+    Length and the like, the first column too. `notes` counts what was left out or is called otherwise, by reason.
+    """
 
     rows: pl.Series
     columns: tuple[str, ...]
     values: Float32[np.ndarray, "n columns"]
     path: Path
     first_line: int | None
+    described: pl.DataFrame = field(default_factory=pl.DataFrame)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def where(self, row: int) -> str:
         """The place of a row, for messages."""
@@ -40,28 +56,62 @@ class NumberTable:
         return f"{self.path}:{self.first_line + row}"
 
 
-def read_numbers(path: Path) -> NumberTable:
+def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
     """A table whose first column names the rows and whose header names the columns, plain, gzip or Parquet.
 
     The separator (tab, comma or semicolon) is told by the header; a header with one name less than the rows have
-    fields, as R writes it, names all columns but the first. Missing values and "NA" are NaN. Raises DataError,
-    naming line and column, for a table without columns of numbers, values that are no numbers, rows of another
-    length, and names that come twice or are empty.
+    fields, as R writes it, names all columns but the first. Lines before the header that begin with # are skipped.
+    Columns that tell of peaks (Chr, Start, Length, Strand, ...) and columns of words are no columns of numbers; they
+    are counted. A table that begins with the chromosome calls its rows chromosome:start-end. Missing values and "NA"
+    are NaN. Raises DataError, naming line and column, for a table without columns of numbers (where they are `needed`),
+    values that are no numbers, rows of another length, and names that come twice or are empty.
     """
+    notes: Counter[str] = Counter()
     if path.name.lower().endswith(".parquet"):
         frame, first_line = _parquet(path), None
     else:
-        frame, first_line = _delimited(path)
-    rows = frame.to_series(0)
+        frame, first_line = _delimited(path, notes)
+    words = [name for name, kind in frame.schema.items() if kind == pl.String]
+    numbers = frame.drop(words)
+    if left := words[1:]:
+        more = ", ..." if len(left) > 8 else ""
+        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = (
+            len(left)
+        )
+    if needed and not numbers.width:
+        raise DataError(
+            f"{path}: has no column of heights: {', '.join(frame.columns[:8])} describe peaks; add a column a cell type"
+        )
+    names = without_files(numbers.columns)
+    changed = sum(old != new for old, new in zip(numbers.columns, names, strict=True))
+    if changed:
+        notes[f"columns of {path.name} called by files, named without folder and ending"] = changed
+    described = frame.select(words)
     table = NumberTable(
-        rows,
-        tuple(frame.columns[1:]),
-        np.ascontiguousarray(frame[:, 1:].to_numpy(), dtype=np.float32),
+        _row_names(described),
+        tuple(names),
+        np.ascontiguousarray(numbers.to_numpy(), dtype=np.float32).reshape(len(frame), len(names)),
         path,
         first_line,
+        described,
+        notes,
     )
     _refuse_names(table)
     return table
+
+
+def _row_names(described: pl.DataFrame) -> pl.Series:
+    """The first column; where that is the chromosome, a column of names, or else the places."""
+    headings = described.columns
+    first = described.to_series(0)
+    if column_of(CHROMOSOME, headings[:1]) is None or not has_places(headings):
+        return first
+    if (name := column_of(NAMES, headings)) is not None and described[name].n_unique() == len(described):
+        return described[name]
+    start, end = column_of(START, headings), column_of(END, headings)
+    if start is None or end is None:
+        return first
+    return described.select(pl.format("{}:{}-{}", headings[0], start, end).alias("name")).to_series()
 
 
 def read_pairs(path: Path) -> dict[str, str]:
@@ -109,7 +159,7 @@ def read_links(path: Path) -> list[Link]:
 
 def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
     rows = []
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_rows(path), 1):
         if not line.strip() or line.startswith("#"):
             continue
         separator = next((mark for mark in SEPARATORS if mark in line), None)
@@ -124,59 +174,119 @@ def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
     return rows
 
 
-def _delimited(path: Path) -> tuple[pl.DataFrame, int]:
-    lines = read_lines(path)
-    header, first = next(lines, ""), next(lines, "")
-    lines.close()  # type: ignore[attr-defined]
-    separator = _separator(path, header)
-    names, fields = _fields(header, separator), _fields(first, separator)
-    if not first.strip():
+class _Head(NamedTuple):
+    """The header of a table, the line it stands on, and the first row."""
+
+    header: str
+    line: int
+    first: str
+
+
+def _head(path: Path, notes: Counter[str]) -> _Head:
+    """The header is the first line that is no comment, or a comment that names the columns of a row below it."""
+    comment, number, skipped = "", 0, 0
+    lines = enumerate(read_rows(path), 1)
+    for at, line in lines:
+        if line.startswith("#"):
+            comment, number, skipped = line, at, skipped + 1
+        elif line.strip():
+            if comment and _heads(comment, line, f"{path}:{at}"):
+                head = _Head(comment.lstrip("# "), number, line)
+                skipped -= 1
+            else:
+                head = _Head(line, at, next((row for _, row in lines if row.strip()), ""))
+            break
+    else:
+        head = _Head(comment, 1, "")
+    if skipped:
+        notes[f"comment line in {path.name}, skipped"] = skipped
+    return head
+
+
+def _heads(comment: str, row: str, where: str) -> bool:
+    separator = max(SEPARATORS, key=comment.count)
+    words, fields = _fields(comment, separator, where), _fields(row, separator, where)
+    return len(words) == len(fields) > 1 and any(map(_is_number, fields[1:]))
+
+
+def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
+    """Columns of text and of numbers, and the line of the first row."""
+    head = _head(path, notes)
+    where = f"{path}:{head.line}"
+    separator = _separator(where, head.header)
+    names, fields = _fields(head.header, separator, where), _fields(head.first, separator, where)
+    names = [name.strip("'") for name in names]
+    if not head.first.strip():
         raise DataError(f"{path}: holds a header and no row; the atlas would be empty")
     if len(fields) == len(names) + 1:
         names = ["", *names]  # R leaves out the name of the column of row names
     if len(names) < 2:
-        raise DataError(f"{path}:1: names {len(names)} column; give a column of names and one a cell type")
-    _refuse_columns(names, f"{path}:1")
-    _refuse_numbers(names, f"{path}:1")
-    names[0] = _free_name(names)
-    content = b"".join(blocks(path)).rstrip()
+        raise DataError(f"{where}: names {len(names)} column; give a column of names and one a cell type")
+    _refuse_columns(names, where)
+    words = [names[0], *(name for name in names[1:] if describes_peaks(name))]
+    _refuse_numbers([names[0], *(name for name in names[1:] if name not in words)], where)
+    words[0] = names[0] = _free_name(names)
+    skipped: Counter[str] = Counter()
+    whole = content(path, skipped=skipped)
+    notes.update({f"{reason} in {path.name}, skipped": count for reason, count in skipped.items()})
     try:
-        frame = _parsed(content, separator, names, pl.Float32)
+        frame = _parsed(whole, separator, names, words, head.line)
     except pl.exceptions.PolarsError as error:
-        if found := _culprit(path, separator, names):
+        if found := _culprit(path, separator, names, names, head.line):
             raise DataError(found) from error
-        # numbers with blanks around them, which the reader's own parser does not take
-        words = _parsed(content, separator, names, pl.String)
-        frame = words.with_columns(pl.col(names[1:]).str.strip_chars().cast(pl.Float32, strict=False))
-    if len(frame) and (frame[:, 1:].null_count().sum_horizontal().item()):
+        try:
+            texts = _parsed(whole, separator, names, names, head.line)
+        except pl.exceptions.PolarsError as again:
+            raise DataError(f"{where}: the table cannot be read: {_first_line(again)}") from again
+        words += [name for name in names if name not in words and _in_words(texts[name])]
+        if found := _culprit(path, separator, names, words, head.line):
+            raise DataError(found) from error
+        # also numbers with blanks around them, which the reader's own parser does not take
+        numbers = [name for name in names if name not in words]
+        frame = texts.with_columns(pl.col(numbers).str.strip_chars().cast(pl.Float32, strict=False))
+    numbers = [name for name in names if name not in words]
+    if len(frame) and numbers and frame[numbers].null_count().sum_horizontal().item():
         # short rows are filled with nulls by the reader, and are no missing values
-        if short := _short_row(path, separator, len(names)):
+        if short := _short_row(path, separator, len(names), head.line):
             raise DataError(short)
-        frame = frame.with_columns(pl.col(names[1:]).fill_null(math.nan))
-    return frame, 2
+        frame = frame.with_columns(pl.col(numbers).fill_null(math.nan))
+    return frame, head.line + 1
 
 
-def _parsed(content: bytes, separator: str, names: Sequence[str], kind: type[pl.DataType]) -> pl.DataFrame:
+def _in_words(column: pl.Series) -> bool:
+    """Whether a column holds words, none of which could be a number that is written in another way."""
+    held = column.drop_nulls().str.strip_chars()
+    held = held.filter(~held.is_in(sorted(MISSING)))
+    return not held.str.contains(r"^[+-]?[.,]?[0-9]").any()
+
+
+def _parsed(
+    whole: bytes,
+    separator: str,
+    names: Sequence[str],
+    words: Sequence[str],
+    header_line: int,
+) -> pl.DataFrame:
     return pl.read_csv(
-        BytesIO(content),
+        BytesIO(whole),
         separator=separator,
         has_header=False,
-        skip_lines=1,
-        schema={names[0]: pl.String, **dict.fromkeys(names[1:], kind)},
+        skip_lines=header_line,
+        schema={name: pl.String if name in words else pl.Float32 for name in names},
         null_values=sorted(MISSING - {""}),
     )
 
 
-def _separator(path: Path, header: str) -> str:
+def _separator(where: str, header: str) -> str:
     if not header.strip():
         raise DataError(
-            f"{path}:1: is empty, where the header should be; give a column of names and one a cell type"
+            f"{where}: is empty, where the header should be; give a column of names and one a cell type"
         )
     counts = {mark: header.count(mark) for mark in SEPARATORS}
     separator = max(counts, key=lambda mark: counts[mark])
     if not counts[separator]:
         raise DataError(
-            f"{path}:1: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; part "
+            f"{where}: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; part "
             "the columns with one of these"
         )
     return separator
@@ -184,7 +294,11 @@ def _separator(path: Path, header: str) -> str:
 
 def _refuse_numbers(names: Sequence[str], where: str) -> None:
     """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
-    if all(_is_number(name) for name in names[1:]) and not all(name.isdecimal() for name in names[1:]):
+    if (
+        names[1:]
+        and all(_is_number(name) for name in names[1:])
+        and not all(name.isdecimal() for name in names[1:])
+    ):
         raise DataError(
             f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
             "columns; give the table a header with the cell types"
@@ -199,8 +313,14 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+def _fields(line: str, separator: str, where: str) -> list[str]:
+    try:
+        return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise DataError(
+            f"{where}: {line[:40]!r}... is no row of a table ({error}); part its fields with commas, semicolons or "
+            "tabs, and close each double quote"
+        ) from error
 
 
 def _free_name(names: Sequence[str]) -> str:
@@ -232,15 +352,17 @@ def _refuse_names(table: NumberTable) -> None:
         )
 
 
-def _culprit(path: Path, separator: str, names: list[str]) -> str | None:
+def _culprit(path: Path, separator: str, names: list[str], words: list[str], header_line: int) -> str | None:
     """The first line that is not a name and as many numbers as there are columns, in words."""
-    for number, line in enumerate(read_lines(path), 1):
-        if number == 1 or not line.strip():
+    for number, line in enumerate(read_rows(path), 1):
+        if number <= header_line or not line.strip():
             continue
-        fields = _fields(line, separator)
+        fields = _fields(line, separator, f"{path}:{number}")
         if len(fields) != len(names):
             return _another_length(path, number, len(fields), len(names))
-        for name, word in zip(names[1:], fields[1:], strict=True):
+        for name, word in zip(names, fields, strict=True):
+            if name in words:
+                continue
             try:
                 float(word if word.strip() not in MISSING else 0)
             except ValueError:
@@ -248,10 +370,15 @@ def _culprit(path: Path, separator: str, names: list[str]) -> str | None:
     return None
 
 
-def _short_row(path: Path, separator: str, fields: int) -> str | None:
-    for number, line in enumerate(read_lines(path), 1):
+def _short_row(path: Path, separator: str, fields: int, header_line: int) -> str | None:
+    for number, line in enumerate(read_rows(path), 1):
         found = line.count(separator) + 1
-        if number > 1 and line.strip() and found != fields and len(_fields(line, separator)) != fields:
+        if (
+            number > header_line
+            and line.strip()
+            and found != fields
+            and len(_fields(line, separator, f"{path}:{number}")) != fields
+        ):
             return _another_length(path, number, found, fields)
     return None
 
@@ -269,11 +396,16 @@ def _parquet(path: Path) -> pl.DataFrame:
         raise DataError(
             f"{path}: has the columns {dict(frame.schema)}; give a column of names, then one a cell type"
         )
+    words = [frame.columns[0]]
     for name, kind in list(frame.schema.items())[1:]:
-        if not kind.is_numeric():
+        if describes_peaks(name) or (kind == pl.String and _in_words(frame[name])):
+            words.append(name)
+        elif not kind.is_numeric():
             raise DataError(f"{path}: column {name!r} holds {kind}; heights are numbers")
-    numbers = pl.col(frame.columns[1:]).cast(pl.Float32).fill_null(math.nan)
-    return frame.with_columns(numbers)
+    numbers = [name for name in frame.columns if name not in words]
+    return frame.with_columns(
+        pl.col(words).cast(pl.String), pl.col(numbers).cast(pl.Float32).fill_null(math.nan)
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from netassay.errors import DataError
+from netassay.formats.signatures import (
+    BZIP2,
+    GZIP,
+    UTF_16,
+    XZ,
+    ZSTANDARD,
+    first_bytes,
+    refuse_unreadable,
+    signature_of,
+)
 
 Unit = Literal["line", "paragraph", "file", "record"]
 
@@ -22,9 +37,19 @@ def read_text(
     """Documents of a UTF-8 file, plain or gzip, one at a time, cut as `cut_text` cuts them.
 
     A line ends at a line feed, a carriage return before it is taken off. Raises DataError for a file that cannot
-    be read, naming line and byte where it is not UTF-8, and for a blank separator.
+    be read, naming line and byte where it is not UTF-8 or holds a zero, and for a blank separator.
     """
-    return cut_text(read_lines(path), unit, separator=separator, skipped=skipped)
+    return cut_text(_lines_of_text(path), unit, separator=separator, skipped=skipped)
+
+
+def _lines_of_text(path: Path) -> Iterator[str]:
+    for number, line in enumerate(read_lines(path), 1):
+        if "\0" in line:
+            raise DataError(
+                f"{path}:{number}: holds a zero byte (character {line.index(chr(0))} of the line), as no text does; "
+                "take it out, for example with tr -d '\\0', if the file is text all the same"
+            )
+        yield line
 
 
 def cut_text(
@@ -48,11 +73,17 @@ def cut_text(
             skipped[f"blank {unit}"] += 1
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain or gzip, without their ends; a byte-order mark is taken off.
+def read_lines(path: Path, *, old_mac: bool = False) -> Iterator[str]:
+    """Lines of a UTF-8 or marked UTF-16 file, plain or packed, without their ends; a byte-order mark is taken off.
 
-    Raises DataError as `read_text` does.
+    Packed is gzip, bzip2, xz or Zstandard, known by the first bytes whatever the name. Raises DataError as
+    `read_text` does, and for a file whose lines all end with carriage returns alone; with `old_mac` it is one line.
     """
+    head = first_bytes(path)
+    if head.startswith(ZSTANDARD):
+        yield from _zstandard_lines(path)
+        return
+    refuse_unreadable(path, head)
     before = 0
     for number, raw in enumerate(_raw_lines(path), 1):
         try:
@@ -63,6 +94,11 @@ def read_lines(path: Path) -> Iterator[str]:
                 f"{path}:{number}: byte 0x{byte:02x} at offset {before + error.start} is not UTF-8 "
                 f"({error.reason}); convert the file, for example with iconv -t UTF-8"
             ) from error
+        if number == 1 and not old_mac and not line.endswith("\n") and "\r" in line[:-1]:
+            raise DataError(
+                f"{path}: has no line feed; its lines end with carriage returns alone, as on old Macs (the first at "
+                f"character {line.index(chr(13))}); convert it: tr '\\r' '\\n' < FILE > NEW"
+            )
         before += len(raw)
         yield line.removesuffix("\n").removesuffix("\r")
 
@@ -111,36 +147,94 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[str]:
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as begin:
-            zipped = begin.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as stream:
+    with unpacked(path) as stream:
+        head = stream.peek(4)
+        if head.startswith(UTF_16) and not head.startswith(b"\xff\xfe\x00\x00"):
+            yield from _utf_16_lines(path, stream)
+        else:
             yield from stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+
+
+def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
+    """Lines of UTF-16 in UTF-8."""
+    number = 0
+    try:
+        # lines end at line feeds here too, and at nothing else
+        with TextIOWrapper(stream, "utf-16", newline="\n") as text:
+            for line in text:
+                number += 1
+                yield line.encode()
+    except UnicodeError as error:
         raise DataError(
-            f"{path}: the gzip stream is damaged or cut ({error}); fetch the file again"
+            f"{path}:{number + 1}: is UTF-16 by its first bytes, and what follows is not ({error}); convert the file "
+            "to UTF-8"
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _zstandard_lines(path: Path) -> Iterator[str]:
+    import polars as pl
+
+    lines = 0
+    try:
+        for batch in pl.scan_lines(path, glob=False).collect_batches(maintain_order=True):
+            texts = batch.to_series().to_list()
+            if not lines and texts:
+                texts[0] = texts[0].removeprefix("\ufeff")
+            lines += len(texts)
+            # carriage returns before line feeds are taken off by the reader
+            yield from texts
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"{path}: after line {lines} the Zstandard stream is damaged, or what it holds is no UTF-8 "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); unpack it with zstd -d to "
+            "see which"
+        ) from error
 
 
 BLOCK = 1 << 22
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """Blocks of 4 MiB of a file's content; gzip is known by its first bytes, whatever the name.
+    """Blocks of 4 MiB of a file's content; gzip, bzip2 and xz are known by their first bytes, whatever the name.
 
-    Raises DataError for a file that cannot be read and for a damaged or cut gzip stream.
+    Raises DataError for a file that cannot be read and for a damaged or cut stream.
     """
+    with unpacked(path) as stream:
+        while block := stream.read(BLOCK):
+            yield block
+
+
+def content_head(path: Path, size: int) -> bytes:
+    """The first bytes of a file's content, unpacked."""
+    if first_bytes(path).startswith(ZSTANDARD):
+        return "\n".join(islice(_zstandard_lines(path), 64)).encode()[:size]
+    with unpacked(path) as stream:
+        return stream.read(size)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Any]:
+    """A file's content as a stream of bytes, gzip, bzip2 or xz taken off.
+
+    Raises DataError for a file that cannot be read, for Zstandard, and for a damaged or cut stream.
+    """
+    head = first_bytes(path)
+    kind = signature_of(head)
+    begin = kind.begin if kind else b""
+    if begin == ZSTANDARD:
+        raise DataError(f"{path}: is Zstandard by its first bytes; unpack it: zstd -d FILE")
+    openers: dict[bytes, Callable[[Path], Any]] = {GZIP: gzip.open, BZIP2: bz2.open, XZ: lzma.open}
+    opener = openers.get(begin)
     try:
-        with path.open("rb") as begin:
-            zipped = begin.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with path.open("rb") if opener is None else opener(path) as stream:
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise DataError(
-            f"{path}: the gzip stream is damaged or cut ({error}); fetch the file again"
+            f"{path}: the {kind.name if kind else 'gzip'} stream is damaged or cut ({error}); fetch the file again"
         ) from error
     except OSError as error:
+        if opener is bz2.open and error.errno is None:
+            raise DataError(
+                f"{path}: the bzip2 stream is damaged or cut ({error}); fetch the file again"
+            ) from error
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

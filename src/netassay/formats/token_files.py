@@ -3,23 +3,210 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import get_args
 
 import numpy as np
 
 from netassay.errors import DataError
 from netassay.formats.documents import Documents, rows_of
+from netassay.formats.forms import IdType
+from netassay.formats.signatures import NPY, first_bytes, reads_as_text, refuse_unreadable, signature_of
+
+MOST_IDS = 1 << 20
+"""The largest vocabularies in use have some 900,000 tokens; larger raw numbers are ids of another kind, misread."""
+
+LOOKED_AT_ONCE = 1 << 20
+
+_LLM_C = {20240520: "uint16", 20240801: "uint32"}
+_LLM_C_HEADER = 1024
 
 
-def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None) -> Documents:
-    """Documents of a file of token ids: `.npy`, or raw little-endian integers of the stated `dtype`.
+@dataclass(frozen=True)
+class TokenFile:
+    """A file of token ids and how it is read: `.npy`, or raw little-endian integers of a `dtype` after `skip` bytes.
 
     A two-dimensional array holds a document a row. One dimension is one document, or, with `end`, many: each
     closes with that id, which stays its last token; tokens after the last `end` are a document without it.
-    The file is mapped, not loaded. Raises DataError for files that hold anything but integers.
     """
-    array = _mapped(path, dtype, end)
+
+    path: Path
+    dtype: str | None = None
+    end: int | None = None
+    skip: int = 0
+
+    def array(self) -> np.ndarray:
+        """The file as an array that is mapped, not loaded, of one dimension or of documents x tokens.
+
+        Raises DataError for what cannot be token ids so read: other kinds of numbers, a wrong size, the header of
+        llm.c, text, a known form with a dtype of its own.
+        """
+        array = self._raw() if self.dtype is not None else self._npy()
+        if array.dtype.kind not in "iu":
+            raise DataError(f"{self.path}: holds {array.dtype}; token ids are integers")
+        if array.ndim != 1 and (array.ndim != 2 or self.end is not None):
+            raise DataError(
+                f"{self.path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
+                f"{' (which end= needs)' if self.end is not None else ''}"
+            )
+        return array
+
+    @property
+    def one_document(self) -> bool:
+        """Whether all of the file is one document."""
+        return self.end is None and self.array().ndim == 1
+
+    def require_ids(self) -> None:
+        """Goes through the file once; DataError where its numbers cannot be the token ids that were asked for.
+
+        These are negative numbers, an `end` that never occurs, and raw numbers as a wrong dtype makes them: larger
+        than any vocabulary, none of them small, or every second one 0.
+        """
+        array = self.array()
+        rows = max(1, LOOKED_AT_ONCE // max(int(np.prod(array.shape[1:])), 1))
+        ends, most, fewest = False, 0, 2**64
+        every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
+        for first in range(0, len(array), rows + rows % 2):
+            some = self.read(slice(first, first + rows + rows % 2))
+            if not some.size:
+                continue
+            if some.dtype.kind == "i" and (least := int(some.min())) < 0:
+                self._refuse_negative(first, some, least)
+            most, fewest = max(most, int(some.max())), min(fewest, int(some.min()))
+            ends = ends or (self.end is not None and bool((some == self.end).any()))
+            every_second = every_second and not some.reshape(-1)[1::2].any()
+        misread = self._misread(fewest, most, every_second) if array.size >= 4 or most >= MOST_IDS else ""
+        if self.end is not None and not ends and array.size:
+            advice = (
+                misread or "give the id that closes its documents, and the dtype that it was written with"
+            )
+            raise DataError(
+                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to {most:,}) "
+                f"is {self.end}, so that all would be one document; {advice}"
+            )
+        if misread:
+            raise DataError(f"{self.path}: {misread}")
+
+    def _misread(self, fewest: int, most: int, every_second: bool) -> str:
+        """What tells that raw ids were written with another dtype, and what to do; nothing where nothing does."""
+        if self.dtype is None:
+            return ""
+        other = "state the dtype that it was written with"
+        npy = "(or save the ids as .npy, which states it by itself)"
+        if most >= MOST_IDS:
+            return (
+                f"as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); {other}, "
+                f"such as uint16 {npy}, and skip its header if it has one"
+            )
+        if fewest >= 1 << 16:
+            return (
+                f"as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each are read as "
+                f"one; {other}, such as uint16 {npy}"
+            )
+        if every_second and most:
+            wide = np.dtype(self.dtype).itemsize * 16
+            return (
+                f"as {self.dtype} every second id is 0, as where ids take twice the bytes; {other}, such as "
+                f"uint{wide} {npy}"
+            )
+        return ""
+
+    def read(self, rows: slice) -> np.ndarray:
+        """Some of the array, loaded."""
+        # mapped anew each time: pages that were touched count as memory for as long as their map lives
+        return np.array(self.array()[rows])
+
+    def _refuse_negative(self, first: int, some: np.ndarray, least: int) -> None:
+        place = [int(index) for index in np.argwhere(some < 0)[0]]
+        place[0] += first
+        value = some[some < 0][0]
+        where = f"row {place[0]}, column {place[1]}" if len(place) == 2 else f"place {place[0]}"
+        if self.dtype is not None and least != -100:
+            advice = f"state u{self.dtype} if ids are that large"
+        else:
+            advice = "cut rows where padding begins, or write lists of unequal length to Parquet"
+        raise DataError(
+            f"{self.path}: holds {value} at {where} (from 0); token ids are not negative, and -100 marks places that "
+            f"a loss ignores: {advice}"
+        )
+
+    def _npy(self) -> np.ndarray:
+        if self.skip:
+            raise DataError(
+                f"{self.path}: skip={self.skip} is of raw ids, with a dtype; a .npy has no such header"
+            )
+        head = first_bytes(self.path)
+        refuse_unreadable(self.path, head)
+        try:
+            return np.load(self.path, mmap_mode="r")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, EOFError, TokenError) as error:
+            raise DataError(
+                f"{self.path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
+                "dtype for raw integers"
+            ) from error
+
+    def _raw(self) -> np.ndarray:
+        if self.dtype not in get_args(IdType):
+            raise DataError(f"dtype {self.dtype!r} of {self.path}: allowed are {', '.join(get_args(IdType))}")
+        if self.skip < 0:
+            raise DataError(f"{self.path}: skip={self.skip} is below 0; it counts the bytes of the header")
+        kind = np.dtype(self.dtype).newbyteorder("<")
+        self._refuse_another_form(kind.itemsize)
+        try:
+            size = self.path.stat().st_size - self.skip
+            if size < 0:
+                raise DataError(
+                    f"{self.path}: skip={self.skip} is more than its {size + self.skip} bytes; skip its header alone"
+                )
+            if size % kind.itemsize:
+                after = f" after the {self.skip} that are skipped" if self.skip else ""
+                raise DataError(
+                    f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes "
+                    "each); state the dtype that it was written with, and skip its header if it has one"
+                )
+            return np.memmap(self.path, dtype=kind, mode="r", offset=self.skip) if size else np.empty(0, kind)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+
+    def _refuse_another_form(self, width: int) -> None:
+        head = first_bytes(self.path)
+        if self.skip:
+            return
+        known = signature_of(head)
+        if head.startswith(NPY):
+            raise DataError(f"{self.path}: is an array of NumPy, which states its own kind; leave dtype out")
+        # two bytes of ids may spell a mark or a pickle by chance
+        if known is not None and len(known.begin) > 3:
+            advice = known.advice or "leave dtype out, or unpack it first"
+            raise DataError(
+                f"{self.path}: is {known.name} by its first bytes, not raw {self.dtype}; {advice}"
+            )
+        if head.startswith(b"\x1f\x8b\x08"):
+            raise DataError(f"{self.path}: is gzip by its first bytes; unpack it: gunzip FILE")
+        if len(head) >= 4 and (magic := int.from_bytes(head[:4], "little")) in _LLM_C:
+            raise DataError(
+                f"{self.path}: begins with the header of llm.c, {_LLM_C_HEADER:,} bytes that are no ids; "
+                f"skip={_LLM_C_HEADER} leaves it out, and the ids after it are {_LLM_C[magic]}"
+            )
+        if width > 1 and len(head) >= 32 and head.isascii() and reads_as_text(head):
+            raise DataError(
+                f"{self.path}: reads as text ({head[:24]!r}), not as {self.dtype}; leave dtype out (the tokenizer "
+                "'bytes' takes the bytes of a text for tokens)"
+            )
+
+
+def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None, skip: int = 0) -> Documents:
+    """Documents of a file of token ids, as `TokenFile` describes it, mapped, not loaded.
+
+    Raises DataError for files that hold anything but token ids.
+    """
+    file = TokenFile(path, dtype, end, skip)
+    file.require_ids()
+    array = file.array()
     return rows_of(array) if array.ndim == 2 else _closed(array, end)
 
 
@@ -28,6 +215,7 @@ def read_tokens_in_parts(
     *,
     dtype: str | None = None,
     end: int | None = None,
+    skip: int = 0,
     limit: int | None = None,
     tokens_at_once: int,
 ) -> Iterator[Documents]:
@@ -36,18 +224,20 @@ def read_tokens_in_parts(
     A part is read from about `tokens_at_once` tokens of the file, or as many as its one document has, and nothing
     of the file stays mapped once it has been used.
     """
-    array = _mapped(path, dtype, end)
+    file = TokenFile(path, dtype, end, skip)
+    file.require_ids()
+    array = file.array()
     if array.ndim == 2:
         rows = max(1, tokens_at_once // max(array.shape[1], 1))
         for first in range(0, len(array), rows):
-            yield rows_of(np.ascontiguousarray(_read(path, dtype, slice(first, first + rows))[:, :limit]))
+            yield rows_of(np.ascontiguousarray(file.read(slice(first, first + rows))[:, :limit]))
         return
     if end is None:
-        yield rows_of(_read(path, dtype, slice(0, limit))[None])
+        yield rows_of(file.read(slice(0, limit))[None])
         return
     rest = np.empty(0, array.dtype)
     for first in range(0, len(array), tokens_at_once):
-        held = _closed(np.concatenate([rest, _read(path, dtype, slice(first, first + tokens_at_once))]), end)
+        held = _closed(np.concatenate([rest, file.read(slice(first, first + tokens_at_once))]), end)
         whole = len(held) - (held.tokens[-1] != end)
         rest = held.tokens[held.offsets[whole] :]
         if whole:
@@ -57,53 +247,6 @@ def read_tokens_in_parts(
         yield rows_of(rest[None, :limit])
 
 
-def _mapped(path: Path, dtype: str | None, end: int | None) -> np.ndarray:
-    """The file as an array that is not loaded, of one dimension or of documents x tokens."""
-    array = _raw(path, dtype) if dtype is not None else _npy(path)
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {array.dtype}; token ids are integers")
-    if array.ndim != 1 and (array.ndim != 2 or end is not None):
-        raise DataError(
-            f"{path}: has shape {array.shape}; allowed are documents x tokens, or one line of tokens"
-            f"{' (which end= needs)' if end is not None else ''}"
-        )
-    return array
-
-
-def _read(path: Path, dtype: str | None, rows: slice) -> np.ndarray:
-    # mapped anew each time: pages that were touched count as memory for as long as their map lives
-    array = _raw(path, dtype) if dtype is not None else _npy(path)
-    return np.array(array[rows])
-
-
 def _closed(array: np.ndarray, end: int | None) -> Documents:
     closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
     return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
-
-
-def _npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, TokenError) as error:
-        raise DataError(
-            f"{path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a dtype for "
-            "raw integers"
-        ) from error
-
-
-def _raw(path: Path, dtype: str) -> np.ndarray:
-    known = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
-    if dtype not in known:
-        raise DataError(f"dtype {dtype!r} of {path}: allowed are {', '.join(known)}")
-    kind = np.dtype(dtype).newbyteorder("<")
-    try:
-        size = path.stat().st_size
-        if size % kind.itemsize:
-            raise DataError(
-                f"{path}: {size} bytes are no whole number of {dtype} ({kind.itemsize} bytes each)"
-            )
-        return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,32 @@ import numpy as np
 
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.documents import Documents
+from netassay.formats.vocabulary import END_WORD, Codes, Vocabulary, Words
 
 TEXTS_AT_ONCE = 1_024
 TOKENS_AT_ONCE = 1 << 22
 
-Encoder = Callable[[list[str], int | None], Iterable[Sequence[int]]]
+Encode = Callable[[list[str], int | None], Iterable[Sequence[int]]]
 """Token ids of each of some texts, no more than the first so many of each."""
 
 WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Texts to token ids, what the ids stand for, and the id that may close a document."""
+
+    encode: Encode
+    vocabulary: Vocabulary
+    end: Callable[[], int]
+
+
+class _Refused(Exception):
+    """The text of this place among those given cannot be encoded."""
+
+    def __init__(self, place: int, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
 
 
 def tokenize(
@@ -29,6 +49,7 @@ def tokenize(
     tokenizer: str | Path,
     *,
     limit: int | None = None,
+    add_end: bool = False,
     skipped: Counter[str] | None = None,
 ) -> Documents:
     """Token ids of texts, in one array; of each text the first `limit` at most.
@@ -36,45 +57,62 @@ def tokenize(
     `tokenizer` is "wordpunct" (runs of word characters, and of neither those nor white space), "whitespace"
     (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
     Face's `tokenizers`, without the special tokens it would add. Words are numbered in the order they come up.
-    Texts without a token are left out and counted in `skipped`. Raises DataError for an unknown name or a file
-    that is no tokenizer, ExtraMissing where the package `tokenizers` is needed and absent.
+    With `add_end` every text ends with one more token, an id of its own, which counts for the limit. Texts without a
+    token are left out and counted in `skipped`. Raises DataError for an unknown name, a file that is no tokenizer and
+    a text that it cannot encode, ExtraMissing where the package `tokenizers` is needed and absent.
     """
-    return Documents.joined(tokenize_in_parts(texts, tokenizer, limit=limit, skipped=skipped))
+    parts = tokenize_in_parts(texts, encoder(tokenizer), limit=limit, add_end=add_end, skipped=skipped)
+    return Documents.joined(parts)
 
 
 def tokenize_in_parts(
     texts: Iterable[str],
-    tokenizer: str | Path,
+    encoder: Encoder,
     *,
     limit: int | None = None,
+    add_end: bool = False,
     skipped: Counter[str] | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    where: str = "",
 ) -> Iterator[Documents]:
-    """What `tokenize` gives, in parts of whole documents that end once they hold `tokens_at_once` tokens."""
-    encode = encoder(tokenizer)
+    """What `tokenize` gives, in parts of whole documents that end once they hold `tokens_at_once` tokens.
+
+    `where` (a file, say) is named where a text cannot be encoded.
+    """
     skipped = Counter() if skipped is None else skipped
     tokens, lengths = array("q"), array("q", [0])
-    remaining = iter(texts)
+    remaining, before = iter(texts), 0
     while some := list(islice(remaining, TEXTS_AT_ONCE)):
-        for ids in encode(some, limit):
-            if not ids:
-                skipped["without a token"] += 1
-                continue
-            tokens.extend(ids)
-            lengths.append(len(ids))
-            if len(tokens) >= tokens_at_once:
-                yield _part(tokens, lengths)
-                tokens, lengths = array("q"), array("q", [0])
+        try:
+            for ids in encoder.encode(some, limit):
+                if not ids:
+                    skipped["without a token"] += 1
+                    continue
+                tokens.extend(ids)
+                # a text of as many tokens as are wanted has been cut for all that is known
+                closed = add_end and (limit is None or len(ids) < limit)
+                if closed:
+                    tokens.append(encoder.end())
+                lengths.append(len(ids) + closed)
+                if len(tokens) >= tokens_at_once:
+                    yield _part(tokens, lengths, encoder.vocabulary)
+                    tokens, lengths = array("q"), array("q", [0])
+        except _Refused as refused:
+            raise DataError(
+                f"{where}{': ' if where else ''}document {before + refused.place + 1} (from 1, "
+                f"{some[refused.place]!r:.60}) cannot be encoded: {refused}"
+            ) from refused
+        before += len(some)
     if tokens:
-        yield _part(tokens, lengths)
+        yield _part(tokens, lengths, encoder.vocabulary)
 
 
-def _part(tokens: array[int], lengths: array[int]) -> Documents:
-    return Documents(np.frombuffer(tokens, np.int64), np.cumsum(np.frombuffer(lengths, np.int64)))
+def _part(tokens: array[int], lengths: array[int], vocabulary: Vocabulary) -> Documents:
+    return Documents(np.frombuffer(tokens, np.int64), np.cumsum(np.frombuffer(lengths, np.int64)), vocabulary)
 
 
 def encoder(tokenizer: str | Path) -> Encoder:
-    """The encoder of a name or tokenizer file, as `tokenize` takes them."""
+    """The encoder of a name or tokenizer file, as `tokenize` takes them; with a vocabulary of its own."""
     if tokenizer in _BUILT_IN:
         return _BUILT_IN[str(tokenizer)]()
     if Path(tokenizer).suffix != ".json":
@@ -86,23 +124,27 @@ def encoder(tokenizer: str | Path) -> Encoder:
 
 
 def _words(split: Callable[[str, int | None], Iterable[str]]) -> Encoder:
-    numbers: dict[str, int] = {}
+    vocabulary = Words()
+    numbers = vocabulary.numbers
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         for text in texts:
             yield [numbers.setdefault(word, len(numbers)) for word in islice(split(text, limit), limit)]
 
-    return encode
+    return Encoder(encode, vocabulary, lambda: numbers.setdefault(END_WORD, len(numbers)))
 
 
 def _wordpunct(text: str, limit: int | None) -> Iterable[str]:
     if limit is None:
         return WORD_OR_PUNCTUATION.findall(text)
-    return (found.group() for found in WORD_OR_PUNCTUATION.finditer(text))
+    return (match.group() for match in WORD_OR_PUNCTUATION.finditer(text))
 
 
 def _whitespace(text: str, limit: int | None) -> list[str]:
     return text.split(maxsplit=-1 if limit is None else limit)
+
+
+_CODE_POINTS, _BYTE_VALUES = 0x110000, 256
 
 
 def _characters(texts: list[str], limit: int | None) -> Iterator[list[int]]:
@@ -113,11 +155,22 @@ def _bytes(texts: list[str], limit: int | None) -> Iterator[bytes]:
     return (text[:limit].encode()[:limit] for text in texts)
 
 
+def _spelled_character(token: int) -> str:
+    return END_WORD if token == _CODE_POINTS else chr(token)
+
+
+def _spelled_byte(token: int) -> str:
+    """ASCII as it is, other bytes as <0xE9>, which is how tokenizer files spell them."""
+    if token == _BYTE_VALUES:
+        return END_WORD
+    return chr(token) if 32 <= token < 127 else f"<0x{token:02X}>"
+
+
 _BUILT_IN: dict[str, Callable[[], Encoder]] = {
     "wordpunct": lambda: _words(_wordpunct),
     "whitespace": lambda: _words(_whitespace),
-    "characters": lambda: _characters,
-    "bytes": lambda: _bytes,
+    "characters": lambda: Encoder(_characters, Codes("characters", _spelled_character), lambda: _CODE_POINTS),
+    "bytes": lambda: Encoder(_bytes, Codes("bytes", _spelled_byte), lambda: _BYTE_VALUES),
 }
 
 
@@ -140,8 +193,28 @@ def _from_file(path: Path) -> Encoder:
         ) from error
     held.no_truncation()
     held.no_padding()
+    after_all = max(held.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
-        return (found.ids[:limit] for found in held.encode_batch(texts, add_special_tokens=False))
+        try:
+            encodings = held.encode_batch(texts, add_special_tokens=False)
+        except Exception:  # the library raises bare Exception, and does not say for which text
+            encodings = (_encoded(held, path, place, text) for place, text in enumerate(texts))
+        return (encoding.ids[:limit] for encoding in encodings)
 
-    return encode
+    def spell(token: int) -> str:
+        return END_WORD if token == after_all else str(held.id_to_token(token))
+
+    name = f"tokenizer {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return Encoder(encode, Codes(name, spell), lambda: after_all)
+
+
+def _encoded(held: Any, path: Path, place: int, text: str) -> Any:
+    try:
+        return held.encode(text, add_special_tokens=False)
+    except Exception as error:
+        raise _Refused(
+            place,
+            f"tokenizer {path} says {str(error).rstrip('.')!r}; give its vocabulary the token that it takes for "
+            "unknown words (unk_token), or take a tokenizer that knows all of the text",
+        ) from error

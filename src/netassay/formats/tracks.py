@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from netassay.errors import DataError
+from netassay.files import whole_file
 
 
 class Stretch(NamedTuple):
@@ -53,7 +53,7 @@ def write_bedgraph(path: Path, given: Track) -> None:
 
     The file is complete or not there. Raises DataError if it cannot be written.
     """
-    with _whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with whole_file(path, refusal=DataError) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for stretch in given.stretches:
             file.writelines(
                 f"{stretch.chromosome}\t{place}\t{place + 1}\t{value:.7g}\n"
@@ -81,7 +81,7 @@ def write_bigwig(path: Path, given: Track, lengths: Mapping[str, int]) -> None:
     used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in given.stretches}
     if not used:
         raise DataError(f"{path}: there is no value to write; a bigWig cannot be empty")
-    with _whole(path) as part:
+    with whole_file(path, refusal=DataError) as part:
         pybigtools.open(str(part), "w").write(used, _bases(given))
 
 
@@ -89,17 +89,3 @@ def _bases(given: Track) -> Iterator[tuple[str, int, int, float]]:
     for stretch in given.stretches:
         for place, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True):
             yield stretch.chromosome, place, place + 1, value
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which takes its place at the end, or is removed after an error."""
-    # bigWig writers go by the ending
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +11,8 @@ from typing import Any, Literal
 import altair as alt
 import vl_convert
 
-from netassay.errors import DataError, StoreError
+from netassay.errors import DataError
+from netassay.files import write_file
 from netassay.reporting.section import Figure
 from netassay.reporting.table import csv_text
 from netassay.reporting.theme import theme
@@ -77,35 +76,10 @@ def save_figure(
         "csv": csv_text(figure.data).encode,
     }
     return [
-        write_whole(Path(folder) / f"{figure.name}.{name}", contents[name]())
+        write_file(Path(folder) / f"{figure.name}.{name}", contents[name]())
         for name in formats
         if name == "csv" or drawn
     ]
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Writes all of a file or leaves the old one as it was (StoreError with the reason)."""
-    if path.exists() and not path.is_file():
-        raise StoreError(f"cannot write {path}: it is there and is no file; choose another name")
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; what stood there before is unchanged. "
-            "Free some space or choose a folder you may write to"
-        ) from error
-    return path
 
 
 def _theme_registered() -> None:

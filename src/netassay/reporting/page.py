@@ -28,7 +28,7 @@ def write_page(
     `facts` (version, runs, date ...) are listed below the title. The file is replaced whole or not at all.
     Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
     """
-    from netassay.reporting.export import write_whole
+    from netassay.files import write_file
 
     _refuse_twins(sections)
     charts = _has_charts(sections)
@@ -47,7 +47,7 @@ def write_page(
         mark=_asset("mark.svg"),
         scripts="\n".join(map(_script, [_bundle(), _asset("page.js")] if charts else [_asset("page.js")])),
     )
-    return write_whole(Path(path), page.encode())
+    return write_file(Path(path), page.encode())
 
 
 _PAGE = """<!DOCTYPE html>

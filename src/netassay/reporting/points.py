@@ -26,7 +26,8 @@ def scatter(
 ) -> alt.LayerChart:
     """One point a row, told apart by colour and shape; `lines` maps a series to (intercept, slope) of its line.
 
-    A line is drawn from the least to the greatest x of its series, on axes that are not logarithmic. At most six
+    A line is drawn from the least to the greatest x of its series, on axes that are not logarithmic, and ends where the
+    axes do: they hold it, but begin below zero only where a point does. At most six
     series. Raises DataError for more, for a column that is missing, and for values that are no numbers.
     """
     x, y, by = (Axis(axis) if isinstance(axis, str) else axis for axis in (x, y, series))
@@ -52,32 +53,35 @@ def scatter(
     shape = alt.Shape(
         "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
     )
-    channels = (_channel(alt.X, "x", x, rows["x"]), _channel(alt.Y, "y", y, rows["y"]))
+    ends = _ends(rows, lines or {})
+    channels = (_channel(alt.X, "x", x, rows["x"], ends["x"]), _channel(alt.Y, "y", y, rows["y"], ends["y"]))
     points = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, stroke="white", strokeWidth=0.9)
     tips = [alt.Tooltip("series:N", title=by.label), alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
             alt.Tooltip("y:Q", title=y.label, format=",.6~g")]  # fmt: skip
     drawn = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
-    ends = _ends(rows, lines or {})
-    fitted = alt.Chart(ends).mark_line().encode(*channels, color=colour)
+    fitted = alt.Chart(ends).mark_line(clip=True).encode(*channels, color=colour)
     return alt.LayerChart(layer=[fitted, drawn]).properties(width=width, height=height)
 
 
-def _channel(channel: type[alt.X] | type[alt.Y], field: str, axis: Axis, values: pl.Series) -> alt.X | alt.Y:
+def _channel(
+    channel: type[alt.X] | type[alt.Y], field: str, axis: Axis, values: pl.Series, ends: pl.Series
+) -> alt.X | alt.Y:
     scale = alt.Scale(type="log") if axis.log else alt.Scale(zero=False, nice=False)
-    domain = axis.domain if axis.domain is not None or axis.log else _with_room(values)
+    domain = axis.domain if axis.domain is not None or axis.log else _with_room(values, ends)
     if domain is not None:
         scale.domain = list(domain)
     return channel(f"{field}:Q", title=axis.label, scale=scale)
 
 
-def _with_room(values: pl.Series) -> tuple[float, float] | None:
-    """The values' range and a little on either side, but not below zero where none of them is."""
+def _with_room(values: pl.Series, ends: pl.Series) -> tuple[float, float] | None:
+    """The range of values and ends of lines and a little on either side, but not below zero where no value is."""
     sound = values.filter(values.is_finite()).drop_nulls()
     if not sound.len():
         return None
-    low, high = float(sound.min()), float(sound.max())  # type: ignore[arg-type]
+    whole = pl.concat([sound, ends.filter(ends.is_finite())])
+    low, high = float(whole.min()), float(whole.max())  # type: ignore[arg-type]
     room = 0.04 * ((high - low) or abs(high) or 1.0)
-    return (max(low - room, 0.0) if low >= 0 else low - room), high + room
+    return (max(low - room, 0.0) if float(sound.min()) >= 0 else low - room), high + room  # type: ignore[arg-type]
 
 
 def _ends(rows: pl.DataFrame, lines: Mapping[str, tuple[float, float]]) -> pl.DataFrame:

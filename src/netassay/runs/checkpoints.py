@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netassay.errors import RunDamaged, StoreError
 from netassay.runs import disk
@@ -31,7 +31,7 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
     row = _row(connection, folder, step)
     if row is None:
         return None
-    found, file, expected, facts = row
+    found, file, expected, held = row
     try:
         data = disk.read_checked(folder, file, expected, _way_on(connection, found))
     except RunDamaged:
@@ -39,7 +39,13 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
         if _row(connection, folder, step) == row:
             raise
         return load(connection, folder, step)
-    return Checkpoint(found, unpack(data), json.loads(facts))
+    return Checkpoint(found, unpack(data), json.loads(held))
+
+
+def facts(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    """Facts of the newest checkpoint; None if there is none yet."""
+    row = connection.execute("SELECT facts FROM checkpoints ORDER BY step DESC LIMIT 1").fetchone()
+    return None if row is None else json.loads(row[0])
 
 
 def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[int, str, str, str] | None:

@@ -1,16 +1,13 @@
-"""Files written so that a reader finds all of one or none of it, and names that stay inside their folder."""
+"""Files of a run folder: names that stay inside it, bytes that are those written."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from netassay.errors import RunDamaged, StoreError
-
-TEMPORARY = ".part"
-"""Ending of a file that is still being written."""
+from netassay.files import is_temporary
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -27,31 +24,7 @@ def checked_name(kind: str, name: str) -> str:
 
 def is_ours(name: str) -> bool:
     """Whether a file in tensors/ or tables/ is named as a writer names its files."""
-    return name.endswith((".safetensors", ".parquet", TEMPORARY))
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name, syncs it, renames it to `path` and syncs the folder."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return name.endswith((".safetensors", ".parquet")) or is_temporary(name)
 
 
 def read_checked(folder: Path, file: str, expected: str, hint: str = "restore it from a copy") -> bytes:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netassay.errors import StoreError
-from netassay.runs import disk, ledger, lock
+from netassay.files import sync_folder
+from netassay.runs import ledger, lock
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}")
 _NEW, _DELETED = ".new-", ".deleted-"
@@ -46,9 +47,9 @@ def make(folder: Path, facts: dict[str, str]) -> None:
             (hidden / "tensors").mkdir()
             (hidden / "tables").mkdir()
             ledger.create(hidden, facts)
-            disk.sync_folder(hidden)
+            sync_folder(hidden)
             hidden.rename(folder)
-            disk.sync_folder(store)
+            sync_folder(store)
     except (FileExistsError, NotADirectoryError):
         raise StoreError(f"store {store}: is or lies under a file; give a folder") from None
     except (OSError, sqlite3.OperationalError) as cause:
@@ -65,7 +66,7 @@ def remove(folder: Path) -> None:
             try:
                 hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
                 folder.rename(hidden)
-                disk.sync_folder(store)
+                sync_folder(store)
             finally:
                 held.release()
             shutil.rmtree(hidden)

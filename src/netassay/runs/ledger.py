@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from netassay.errors import RunDamaged, StoreError
+from netassay.files import sync_folder, write_file
 from netassay.runs import disk
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         status(connection)
         (folder / DIGEST).unlink(missing_ok=True)
-        disk.sync_folder(folder)
+        sync_folder(folder)
     except BaseException as cause:
         connection.close()
         if isinstance(cause, sqlite3.DatabaseError):
@@ -132,7 +133,7 @@ def close(connection: sqlite3.Connection, folder: Path) -> None:
     path = folder / NAME
     if not path.with_name(NAME + "-wal").exists():
         with suppress(OSError):  # a full disk: the file is then vouched for by its seal alone
-            disk.write_durably(folder / DIGEST, disk.sha256(path.read_bytes()).encode())
+            write_file(folder / DIGEST, disk.sha256(path.read_bytes()).encode(), refusal=None)
 
 
 @contextmanager

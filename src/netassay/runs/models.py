@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netassay.errors import ConfigError, RunDamaged, StoreError
+from netassay.files import whole_folder
 from netassay.runs import disk
 from netassay.runs.checkpoints import pack, unpack
 
@@ -42,24 +41,11 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
         "sha256": disk.sha256(weights),
         "about": _plain(about or {}),
     }
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(prefix=".new-model-", dir=folder.parent))
-        try:
-            hidden.chmod(0o755)
-            disk.write_durably(hidden / WEIGHTS, weights)
-            text = json.dumps(description, indent=1, allow_nan=False) + "\n"
-            disk.write_durably(hidden / DESCRIPTION, text.encode())
-            disk.sync_folder(hidden)
-            hidden.rename(folder)
-            disk.sync_folder(folder.parent)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
-    except OSError as cause:
-        raise StoreError(
-            f"{folder}: cannot be written ({cause}); give a folder in a place that can"
-        ) from None
+    with whole_folder(folder) as part:
+        (part / WEIGHTS).write_bytes(weights)
+        (part / DESCRIPTION).write_text(
+            json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def require_new(folder: Path | str) -> None:

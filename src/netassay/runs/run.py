@@ -155,6 +155,12 @@ class Run:
 
         return ledger.read(self.folder, lambda connection: load(connection, self.folder, step))
 
+    def facts(self) -> dict[str, Any] | None:
+        """Facts of the newest checkpoint (None if there is none); its tensors are not read."""
+        from netassay.runs.checkpoints import facts
+
+        return ledger.read(self.folder, facts)
+
     def checkpoints(self) -> tuple[int, ...]:
         """Steps of the checkpoints kept, ascending."""
         return tuple(step for (step,) in self._rows("SELECT step FROM checkpoints ORDER BY step"))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netassay.errors import StoreError
-from netassay.runs import disk, folders
+from netassay.files import write_file
+from netassay.runs import folders
 from netassay.runs.run import Run
 from netassay.runs.verify import Problem
 
@@ -123,13 +124,8 @@ class Store:
         format = path.suffix[1:].lower() if format is None else format
         if format not in FORMATS:
             raise StoreError(f"{path}: format {format!r} is not known; allowed: {', '.join(FORMATS)}")
-        if path.exists() and not path.is_file():
-            raise StoreError(f"{path}: is there and is no file; give another path")
         frame = _joined(self.runs() if runs is None else list(runs))
-        try:
-            disk.write_durably(path, _encoded(frame, format))
-        except OSError as cause:
-            raise StoreError(f"{path}: cannot be written ({cause.strerror}); give another path") from None
+        write_file(path, _encoded(frame, format))
 
     def _ids(self) -> list[str]:
         if not self.folder.exists():

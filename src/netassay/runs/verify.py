@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netassay.errors import StoreError
+from netassay.files import is_temporary
 from netassay.runs import checkpoints, disk, ledger, lock
 
 _LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm"}
@@ -86,7 +87,7 @@ def _mismatches(folder: Path, recorded: dict[str, str]) -> Iterator[tuple[str, s
 def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[tuple[str, str]]:
     """Files no row names; those of a writer at work, or killed at it, are the next writer's to remove."""
     for path in sorted(folder.iterdir()):
-        if path.name not in _KNOWN:
+        if path.name not in _KNOWN and not is_temporary(path.name):
             yield path.name, "is no file of the run; move it elsewhere"
         elif path.is_symlink():
             yield path.name, "is a symbolic link; the run's files must lie in its folder"

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
+from netassay.files import is_temporary, write_file
 from netassay.runs import checkpoints, disk, ledger, resumption
 from netassay.runs.lock import Lock
 from netassay.runs.states import State, stored_state
@@ -219,12 +220,15 @@ class RunWriter:
         if ledger.files(self._connection).get(file, digest) != digest:
             plain = PurePosixPath(file)
             file = str(plain.with_suffix(f".{digest[:8]}{plain.suffix}"))
-        disk.write_durably(self.folder / file, data)
+        write_file(self.folder / file, data, refusal=None)
         return file
 
     def _clean(self) -> None:
         """Removes files that no row names: replaced ones, and what a killed writer left."""
         named = ledger.files(self._connection)
+        for path in self.folder.iterdir():
+            if is_temporary(path.name):
+                path.unlink()
         for folder in (checkpoints.FOLDER, TABLES):
             for path in (self.folder / folder).iterdir():
                 if f"{folder}/{path.name}" not in named and disk.is_ours(path.name):

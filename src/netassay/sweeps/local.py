@@ -6,29 +6,16 @@ when it is killed they see their standard input close and do the same.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO
 
 from netassay.errors import ConfigError, Interrupted, StoreError
+from netassay.processes import Child, cores, stop_signals
 from netassay.runs import Run
 
 _PAUSE = 0.05
-_LAST_WORDS = 2000
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -53,13 +40,13 @@ class LocalProcesses:
         self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
     ) -> None:
         waiting = list(folders)
-        children: list[_Child] = []
-        with _stop_signals() as received:
+        children: list[_RunningChild] = []
+        with stop_signals(patient=True) as received:
             while (waiting and not received) or children:
                 while waiting and not received and len(children) < self.workers:
-                    children.append(_Child(waiting[0], self.threads))
+                    children.append(_RunningChild(waiting[0], self.threads))
                     begun(waiting.pop(0))
-                for child in [child for child in children if child.process.poll() is not None]:
+                for child in [child for child in children if child.exit_code() is not None]:
                     children.remove(child)
                     ended(child.folder, child.cause())
                 if received:
@@ -73,33 +60,15 @@ class LocalProcesses:
             )
 
 
-class _Child:
+class _RunningChild(Child):
     def __init__(self, folder: Path, threads: int) -> None:
+        super().__init__("netassay.sweeps.child", [str(folder), str(threads)])
         self.folder = folder
-        self._asked = False
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "netassay.sweeps.child", str(folder), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on once
-        )
-
-    def stop(self) -> None:
-        """Asks the child once to write its checkpoint and stop; a second signal would kill it."""
-        if not self._asked:
-            self._asked = True
-            self.process.terminate()
 
     def cause(self) -> str:
-        """Why the run is not done, or ""."""
-        code = self.process.returncode
-        self._errors.seek(0)
-        words = self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:]
-        self._errors.close()
-        if self.process.stdin:
-            self.process.stdin.close()
+        """Why the run is not done, or ""; to be asked once the process ended."""
+        words, signal_name, code = self.last_words(), self.killed_by(), self.exit_code()
+        self.close()
         try:
             if Run.open(self.folder).state.is_final:
                 return ""
@@ -107,21 +76,6 @@ class _Child:
             StoreError
         ) as cause:  # damaged or deleted meanwhile: that is this run's failure, not the sweep's
             return str(cause)
-        if code < 0:
-            return f"its process was killed by {signal.Signals(-code).name}; its last checkpoint is kept"
+        if signal_name:
+            return f"its process was killed by {signal_name}; its last checkpoint is kept"
         return words or f"its process ended with code {code} and no message"
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

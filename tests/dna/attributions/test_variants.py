@@ -78,20 +78,58 @@ def test_what_is_left_out_is_counted(files):
             ("chr1", 2, "edge", "C", "T"),
             ("chr1", 25, "end", "G", "T"),
             ("chr1", 20, "moves beyond the end", "TTAC", "T"),
+            ("chr1", 25, "behind", "GA", "G"),
             ("chr1", 10, "long", "G", "TTTTT"),
             ("chr2", 5, "unknown", "A", "T"),
         ),
         length=7,
         null=0,
     )  # fmt: skip
-    assert made.variants["id"].to_list() == ["kept"]
-    assert made.dropped == {
-        "symbolic allele": 1,
-        "on a contig that genome.fa does not have": 1,
-        "window beyond the end of its contig": 3,
-        "allele longer than half of the window of 7 bases": 1,
-        "bases of REF that are not known": 1,
+    assert made.variants["id"].to_list() == ["kept", "edge", "end", "moves beyond the end"]
+    reasons = {
+        "symbolic allele": "kept",
+        "on a contig that genome.fa does not have": "nowhere",
+        "beyond the end of its contig": "behind",
+        "allele longer than half of the window of 7 bases": "long",
+        "bases of REF that are not known": "unknown",
     }
+    assert made.dropped == dict.fromkeys(reasons, 1)
+    assert dict(made.left_out.select("left out", "id").iter_rows()) == reasons
+    table = made.table()
+    assert len(table) == 9
+    assert dict(table.drop_nulls("left out").select("left out", "id").iter_rows()) == reasons
+    assert table.filter(pl.col("left out").is_null())["id"].to_list() == made.variants["id"].to_list()
+    assert table.filter(pl.col("left out").is_not_null())["largest effect"].null_count() == 5
+
+
+def test_windows_over_the_end_of_a_contig_are_filled_with_unknown_bases(files):
+    made = variant_effects(
+        Spelled(),
+        *files(
+            ("chr1", 2, "edge", "C", "T"),
+            ("chr1", 25, "end", "G", "T"),
+            ("chr1", 20, "moves", "TTAC", "T"),
+            ("chr1", 19, "fits", "ATTA", "A"),
+        ),
+        length=7,
+        both_strands=False,
+        null=0,
+    )
+    # an unknown base has no code of its own here: its column is zero, as that of A
+    assert spelled(made.reference) == ["AAACGTT", "ACAGAAA", "GGATTAC", "CGGATTA"]
+    assert spelled(made.alternative) == ["AAATGTT", "ACATAAA", "GGATAGA", "CGGACAG"]
+    assert made.notes == {"window over the end of its contig, filled with unknown bases": 3}
+
+
+def test_alleles_that_are_all_left_out_are_told_all_the_same(files):
+    made = variant_effects(
+        Spelled(), *files(("chr1", 10, "a", "G", "<DEL>"), ("NC_1.1", 1, "b", "G", "T")), length=7
+    )
+    assert made.effects.shape == (0, 7)
+    assert made.table().select("id", "left out").rows() == [
+        ("a", "symbolic allele"),
+        ("b", "on a contig that genome.fa does not have"),
+    ]
 
 
 def test_a_genome_that_disagrees_is_told_or_counted(files):
@@ -101,8 +139,8 @@ def test_a_genome_that_disagrees_is_told_or_counted(files):
     made = variant_effects(Spelled(), *given, length=7, mismatches="skip", null=0)
     assert made.variants["id"].to_list() == ["a", "c"]
     assert made.dropped == {"REF is not what the genome has there": 1}
-    with pytest.raises(DataError, match=r"no variant is left \(1 REF is not"):
-        variant_effects(Spelled(), *files(("chr1", 10, "a", "T", "G")), length=7, mismatches="skip")
+    none = variant_effects(Spelled(), *files(("chr1", 10, "a", "T", "G")), length=7, mismatches="skip")
+    assert none.left_out["left out"].to_list() == ["REF is not what the genome has there"]
     with pytest.raises(DataError, match="give length="):
         variant_effects(Spelled(), *given)
 
@@ -141,15 +179,19 @@ def test_the_command_writes_a_row_an_allele(tmp_path, capsys):
     table = pl.read_csv(tmp_path / "t.tsv", separator="\t")
     assert table.columns == [
         "chromosome", "position", "id", "ref", "alt", "largest effect less mean", "in", "p",
-        *(f"effect less mean {c}" for c in "abcd"), *(f"reference less mean {c}" for c in "abcd"),
+        *(f"effect less mean {c}" for c in "abcd"), *(f"reference less mean {c}" for c in "abcd"), "left out",
     ]  # fmt: skip
     row = table.row(0, named=True)
     assert row["largest effect less mean"] == row[f"effect less mean {row['in']}"] != 0
     # the loss (pearson) leaves an offset free: outputs are less their mean over the cell types
     assert sum(row[f"reference less mean {c}"] for c in "abcd") == pytest.approx(0, abs=1e-5)
+    assert (table["alt"][1], table["left out"][1]) == ("*", "allele *, deleted by another variant")
     assert main([*words, "--out", str(tmp_path / "t.xlsx")]) == 2
     assert "allowed: .csv" in capsys.readouterr().err
     vcf.write_text(f"c\t90\trs1\t{other}\t{letters[89]}\t.\n")
     assert main([*words, "--out", str(tmp_path / "u.tsv")]) == 2
     assert "v.vcf:1: REF is" in capsys.readouterr().err
     assert not (tmp_path / "u.tsv").exists()
+    assert main([*words, "--out", str(tmp_path / "u.tsv"), "--mismatches", "skip"]) == 1
+    assert "no variant could be scored" in capsys.readouterr().err
+    assert len(pl.read_csv(tmp_path / "u.tsv", separator="\t")) == 1

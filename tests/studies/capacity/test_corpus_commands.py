@@ -1,15 +1,19 @@
 import csv
+import inspect
 import io
 import json
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from cyclopts import App
 
-from netassay.cli import corpus
+from netassay.cli import corpus, main
 from netassay.corpus import out_of_core
 from netassay.errors import ConfigError, DataError
+from netassay.formats.corpus import Reading, read_corpus, read_in_parts
+from netassay.studies.capacity.config import CapacityConfig
 
 
 @pytest.fixture
@@ -80,6 +84,27 @@ def test_bounds_judge_a_corpus(command, stories):
     assert (found["vocabulary"], found["contexts"], found["verdict"]) == (5, 3, "may")
     assert json.loads(command(*words, "--width", 3))["verdict"] == "can"
     assert json.loads(command(*words, "--vocabulary", 9))["vocabulary"] == 9
+
+
+def test_what_holds_for_almost_all_frequencies_has_a_key_in_every_form(command, tmp_path):
+    path = tmp_path / "branches.txt"
+    path.write_text("a b\na b\na c\nd b\nd c\n")  # 2 : 1 and 1 : 1
+    words = ("bounds", path, "--tokenizer", "whitespace", "--parameters", 1)
+    held = json.loads(command(*words, "--format", "json"))
+    assert held["verdict"] == "not for almost all frequencies"
+    assert held["not_for_almost_all_frequencies"] is True
+    assert (held["degrees_of_freedom"], held["degrees_of_freedom_unequal"]) == (2, 1)
+    text = csv.DictReader(io.StringIO(command(*words, "--format", "csv")))
+    rows = {row["key"]: row["value"] for row in text}
+    assert rows["not_for_almost_all_frequencies"] == "true"
+    assert rows["degrees_of_freedom_unequal"] == "1"
+    table = command(*words)
+    assert "not_for_almost_all_frequencies" in table
+    assert "degrees_of_freedom_unequal" in table
+    more = json.loads(
+        command("bounds", path, "--tokenizer", "whitespace", "--parameters", 2, "--format", "json")
+    )
+    assert (more["verdict"], more["not_for_almost_all_frequencies"]) == ("may", False)
 
 
 def test_bad_input_is_named(command, stories, tmp_path):
@@ -154,3 +179,74 @@ def test_bounds_of_a_config(command, tmp_path):
     (tmp_path / "edge.toml").write_text('study = "edge"\n')
     with pytest.raises(ConfigError, match="config of study 'edge'"):
         command("bounds", "--config", "edge.toml")
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [
+        ("35442", 35442),
+        ("1e6", 10**6),
+        ("124M", 124 * 10**6),
+        ("1.5B", 15 * 10**8),
+        ("50k", 50_000),
+        ("1_000", 1000),
+    ],
+)
+def test_counts_of_parameters(command, word, number):
+    found = json.loads(command("bounds", "--parameters", word, "--vocabulary", 690, "--format", "json"))
+    assert found["parameters"] == number
+
+
+@pytest.mark.parametrize("word", ["1e400", "1.5", "many", "1e-3", "12Q", ""])
+def test_counts_that_are_none(word, capsys):
+    assert main(["bounds", f"--parameters={word}", "--vocabulary", "690"]) == 2
+    told = capsys.readouterr().err
+    assert "--parameters" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--window", "1" + "0" * 30),
+        ("--length", "1" + "0" * 30),
+        ("--memory", "1e400"),
+        ("--memory", "9" * 400),
+    ],
+)
+def test_sizes_beyond_all_measure(words, stories, capsys):
+    assert main(["entropy", str(stories), *words]) == 2
+    told = capsys.readouterr().err
+    assert words[0].removeprefix("--") in told
+    assert "Traceback" not in told
+
+
+def test_one_set_of_keys_describes_a_corpus():
+    keys = {field.name: field.default for field in fields(Reading)}
+    words = {field.name: field.default for field in fields(corpus.Reading)}
+    assert keys.items() <= words.items()
+    config = {name: field.default for name, field in CapacityConfig.model_fields.items()}
+    assert keys.items() <= config.items()
+    for function in (read_corpus, read_in_parts):
+        given = {name: word.default for name, word in inspect.signature(function).parameters.items()}
+        assert keys.items() <= given.items()
+
+
+def test_several_files_are_one_corpus(command, stories, tmp_path):
+    lines = stories.read_text().splitlines(keepends=True)
+    (tmp_path / "1.txt").write_text("".join(lines[:2]))
+    (tmp_path / "2.txt").write_text("".join(lines[2:]))
+    words = ("--length", 3, "--format", "json")
+    whole, parts = (
+        json.loads(command("entropy", *files, *words)) for files in ([stories], ["1.txt", "2.txt"])
+    )
+    assert {**parts, "seconds": 0, "peak_bytes": 0} == {**whole, "seconds": 0, "peak_bytes": 0}
+    assert json.loads(command("bounds", "1.txt", "2.txt", "--parameters", 100, *words))["contexts"] == 3
+
+
+def test_a_file_of_ids_without_an_end_is_no_corpus(command, tmp_path):
+    np.save(tmp_path / "ids.npy", np.array([1, 2, 3, 1, 2, 4]))
+    with pytest.raises(DataError, match="nothing ends a document in it"):
+        command("entropy", "ids.npy")
+    assert json.loads(command("entropy", "ids.npy", "--window", 2, "--format", "json"))["bound_nats"] > 0
+    assert json.loads(command("entropy", "ids.npy", "--end", 3, "--format", "json"))["documents"] == 2

@@ -1,19 +1,24 @@
 """The study as its users meet it: runs, refusals, pages."""
 
 import json
+import math
 
+import numpy as np
 import polars as pl
 import pytest
 
 from netassay import training
+from netassay.capacity.corpus_bounds import verdict
 from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
+from netassay.formats.vocabulary import END_WORD
 from netassay.performing import perform, resume, summarise
 from netassay.reporting import Figure
 from netassay.runs import State
+from netassay.studies.capacity.assay import build
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fit_table
+from netassay.studies.capacity.fewest_pages import fit_table, told_apart
 from netassay.studies.capacity.findings import attempt_table, corpus_of
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.pages import sections
@@ -68,16 +73,73 @@ def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
 def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
     drawn = {item.name: item for section in sections(runs) for item in section.items if hasattr(item, "name")}
     assert {"capacity-nats-1", "capacity-gap-1", "capacity-losses", "capacity-fewest-contexts", "capacity-fits",
-            "capacity-bounds", "capacity-runs"} <= drawn.keys()  # fmt: skip
+            "capacity-bounds", "capacity-verdicts", "capacity-runs"} <= drawn.keys()  # fmt: skip
     cells = drawn["capacity-gap-1"].data
     assert cells.height == 4
     assert set(cells["width"]) == {8, 16}
     assert isinstance(drawn["capacity-losses"], Figure)
     curves = drawn["capacity-losses"].data
     assert (curves["ratio"] > 0.999).all()
-    assert curves.filter(pl.col("step") == 0).height == 4
+    # two widths of each grid, and every first try of the search that has no grid beside it
+    first = curves.filter(pl.col("step") == 0)
+    by_panel = {
+        name: held["width"].to_list() for (name,), held in first.group_by("panel", maintain_order=True)
+    }
+    searched = attempt_table(runs[1]).filter(pl.col("try") == 0)["width"].sort().to_list()
+    assert list(by_panel.values()) == [[8, 16], searched, [8, 16]]
     fewest = drawn["capacity-fewest"].data
     assert fewest["contexts"].to_list() == sorted(corpus_of(run.metrics())["contexts"] for run in runs[:3])
+    for row in fewest.to_dicts():
+        assert row["fixed"] == 16 * row["vocabulary"] + 1088
+        assert (
+            row["parameters"] == row["fixed"] + row["vocabulary"] * (row["neurons"] + 1) + 17 * row["neurons"]
+        )
+
+
+def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
+    section = next(s for s in sections(runs) if s.title == "Bounds beside each other")
+    for run in runs[:3]:
+        found = material(CapacityConfig.from_mapping(run.config)).found
+        assert f"{100 * found.share_certain:.3g} % of the {found.n:,} contexts" in section.text
+        assert summarise(run)["share_certain"] == found.share_certain
+        assert summarise(run)["degrees_of_freedom_unequal"] == found.degrees_of_freedom_unequal
+    assert "nine in ten" not in section.text
+    table = next(item for item in section.items if item.name == "capacity-verdicts").data
+    for row in table.to_dicts():
+        run = next(r for r in runs if corpus_of(r.metrics())["contexts"] == row["contexts"])
+        judged = verdict(
+            material(CapacityConfig.from_mapping(run.config)).found,
+            row["trained parameters"],
+            width=row["neurons"],
+        )
+        assert (row["verdict"], row["worst case"]) == (judged.answer, judged.worst_case)
+        assert row["not for almost all frequencies"] == judged.not_for_almost_all_frequencies
+        assert row["unequal"] == judged.degrees_of_freedom_unequal
+    bounds = next(item for item in section.items if item.name == "capacity-bounds").data
+    assert bounds.filter(pl.col("says") == "expected")["leaves_out"].unique().to_list() == [
+        "the fixed cost of embedding and attention"
+    ]
+    assert summarise(runs[0])["fewest_parameters_fixed"] == 16 * summarise(runs[0])["vocabulary"] + 1088
+
+
+@pytest.mark.parametrize("single", [20, 60])
+def test_one_width_and_one_search_lose_neither_curve_nor_cell(runs, single, tmp_path):
+    one = perform(SMALL.replace(documents=single, width=8), tmp_path, threads=1)
+    for order in ([one, runs[0]], [runs[0], one]):
+        drawn = {item.name: item for s in sections(order) for item in s.items if hasattr(item, "name")}
+        curves = drawn["capacity-losses"].data.filter(pl.col("step") == 0)
+        tried = {(corpus_of(r.metrics())["contexts"], w) for r in order for w in attempt_table(r)["width"]}
+        assert curves.height == len(tried) > 1
+        cells = drawn["capacity-gap-1"].data
+        assert {(n, w) for n, w in cells.select("contexts", "width").iter_rows()} == tried
+
+
+@pytest.mark.parametrize("gap", [0.009996, 0.00999999, 0.0100004, 0.01])
+def test_a_gap_beside_its_criterion_shows_on_which_side_it_is(gap):
+    table = pl.DataFrame({"gap": [gap, None, 0.5], "criterion": [0.01, 0.01, None]})
+    spec = told_apart(table, "gap", "criterion")
+    assert (f"{gap:{spec}}" == f"{0.01:{spec}}") == (gap == 0.01)
+    assert told_apart(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
 
 
 def test_slope_ratios_come_with_both_kinds_of_training():
@@ -211,3 +273,39 @@ def test_a_width_too_narrow_for_its_output_layer_is_proved_unable(tmp_path):
     assert attempt["proved"]
     assert not attempt["met"]
     assert attempt["steps"] < 100
+
+
+def test_old_configs_keep_their_digests():
+    """Configs of runs from before the keys of token ids, exact length and end tokens."""
+    assert CapacityConfig().digest == "9be86be6c40341bc83862c01ebcb54abdf86624c6412b6897629d9bb798a0076"
+    assert (
+        CapacityConfig(corpus="a.jsonl", column="body", documents=100, length=7, width=32).digest
+        == "664cee1bfbed273909e9ea1ae385b55266663d5c991ad2399034dd8a131125be"
+    )
+    assert CapacityConfig(exact_length=True).digest != CapacityConfig().digest
+
+
+def test_a_corpus_of_token_ids_and_its_words(tmp_path):
+    ids = [5, 1, 2, 9, 5, 1, 3, 9, 5, 4, 9, 9]
+    (tmp_path / "ids.bin").write_bytes(np.array(ids, "<u2").tobytes())
+    given = {"corpus": str(tmp_path / "ids.bin"), "dtype": "uint16", "length": 4}
+    read = material(CapacityConfig(**given, end=9))
+    assert (read.found.documents, read.words) == (4, None)
+    assert read.found.bound_nats == pytest.approx(3 * math.log(3))
+    exact = material(CapacityConfig(**given, end=9, exact_length=True))
+    assert (exact.found.documents, exact.found.bound_nats) == (2, pytest.approx(2 * math.log(2)))
+    with pytest.raises(DataError, match="the end token does not occur"):
+        material(CapacityConfig(**given, end=999))
+    with pytest.raises(DataError, match="of token ids state the end that closes each"):
+        material(CapacityConfig(**given))
+    with pytest.raises(DataError, match="to which these do not apply: end"):
+        build(CapacityConfig(end=3))
+    with pytest.raises(DataError, match="all documents are shorter than 9"):
+        material(CapacityConfig(**{**given, "length": 9}, end=9, exact_length=True))
+
+
+def test_a_run_keeps_the_words_of_its_tokens(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat\nthe dog sat\nthe cat\n")
+    config = CapacityConfig(corpus=str(tmp_path / "a.txt"), add_end=True, width=2, try_steps=2)
+    run = perform(config, tmp_path / "runs", threads=1)
+    assert run.checkpoint().facts["trainee"]["words"] == ["the", "cat", "sat", END_WORD, "dog"]

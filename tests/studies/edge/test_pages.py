@@ -4,7 +4,7 @@ from netassay.naming import told_apart
 from netassay.performing import perform
 from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.pages import sections
+from netassay.studies.edge.pages import FOLLOWING, sections
 
 SMALL = EdgeConfig(examples=20, width=2, depth=1, steps=1, curvature_every=1)
 
@@ -29,7 +29,7 @@ def test_one_config_in_two_stores_is_two_lines(tmp_path):
 
 def named(tmp_path, cases):
     runs = [perform(SMALL.replace(**case), tmp_path, threads=1) for case in cases]
-    return runs, told_apart(runs)
+    return runs, told_apart(runs, FOLLOWING)
 
 
 def test_what_follows_from_other_keys_is_in_no_name_but_in_the_table_of_runs(tmp_path):

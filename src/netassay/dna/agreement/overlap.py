@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN
+from netassay.formats.contigs import known_as
 
 LONGEST_WORD = 32
 """Bases that 64 bits hold."""
@@ -94,8 +95,8 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
     """A peak is marked if it has at least `least` bases in common with a region.
 
     Both tables have the columns chromosome, start, end (0-based, end exclusive); chromosomes are found by name, or by
-    the name with or without "chr". Peaks whose place is not known are not marked, and counted. Raises DataError if
-    the tables have no chromosome in common.
+    another name of the same (with or without "chr", chrM for MT). Peaks whose place is not known are not marked, and
+    counted. Raises DataError if the tables have no chromosome in common.
     """
     placed = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
     shared = _named_alike(placed["chromosome"], regions)
@@ -146,8 +147,7 @@ def _named_alike(chromosomes: pl.Series, regions: pl.DataFrame) -> pl.DataFrame:
     ours = set(chromosomes.unique())
     names = {}
     for name in regions["chromosome"].unique():
-        other = name[3:] if name.startswith("chr") else f"chr{name}"
-        if found := name if name in ours else other if other in ours else None:
+        if found := known_as(name, ours):
             names[name] = found
     known = regions.select("chromosome", "start", "end").filter(pl.col("chromosome").is_in(list(names)))
     return known.with_columns(pl.col("chromosome").replace_strict(names, return_dtype=pl.String))

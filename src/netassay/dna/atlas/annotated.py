@@ -11,22 +11,42 @@ import polars as pl
 from netassay.dna.atlas.atlas import PEAK_COLUMNS, Atlas
 from netassay.dna.atlas.draft import Draft
 from netassay.errors import DataError
-from netassay.formats.h5ad import Annotated, read_h5ad, write_h5ad
+from netassay.formats.h5ad import Annotated, annotated_of, read_h5ad, write_h5ad
 
 
-def read_annotated(path: Path) -> Draft:
-    """The draft of an atlas in a .h5ad; with its bases if netassay wrote it."""
-    held = read_h5ad(path)
+def read_annotated(source: Any, *, layer: str | None = None, twice: bool = False) -> Draft:
+    """The draft of an atlas in a .h5ad or an AnnData object; with its bases if netassay wrote it."""
+    if isinstance(source, Path):
+        held, path = read_h5ad(source, layer=layer, twice=twice), source
+    else:
+        held, path = annotated_of(source, IN_MEMORY, layer=layer, twice=twice), Path(IN_MEMORY)
+    # peaks x cell types, sparse as long as the matrix is
+    matrix = (
+        held.matrix.T.tocsr()
+        if hasattr(held.matrix, "tocsr")
+        else np.ascontiguousarray(held.matrix.T, np.float32)
+    )
     draft = Draft(
         held.regions,
-        np.ascontiguousarray(held.heights.T),
+        matrix,
         held.cell_types,
         path,
         codes=held.bases,
         lineages=held.lineages,
         simulated=bool(held.facts.get("simulated", False)),
     )
+    for reason, count in held.notes.items():
+        draft = draft.note(reason, count)
     return draft.note("simulated, as the file says of itself", len(held.regions) if draft.simulated else 0)
+
+
+IN_MEMORY = "AnnData"
+"""What an AnnData object is called in messages."""
+
+
+def is_annotated(source: object) -> bool:
+    """Whether an object is AnnData, or is used like one; the package is not loaded for it."""
+    return all(hasattr(source, name) for name in ("X", "obs_names", "var_names", "layers", "varm", "uns"))
 
 
 def export_atlas(atlas: Atlas, out: Path | str) -> Path:

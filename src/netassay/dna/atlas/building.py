@@ -6,21 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
 import torch
 
-from netassay.dna.atlas.annotated import read_annotated
+from netassay.dna.atlas.annotated import IN_MEMORY, is_annotated, read_annotated
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.choices import FLAWS, Flaw, Form, Normalisation, Statistic
-from netassay.dna.atlas.draft import Draft, advice, refuse_odd_heights, sound
-from netassay.dna.atlas.heights import normalise
+from netassay.dna.atlas.draft import Draft, advice, as_array, refuse_odd_heights, sound
+from netassay.dna.atlas.heights import LOGARITHMS, nearly_linear, normalise
+from netassay.dna.atlas.joins import join
 from netassay.dna.atlas.sample import read_sample
 from netassay.errors import DataError
+from netassay.formats.contigs import MITOCHONDRION, known_as
 from netassay.formats.fasta import Windows, read_windows
-from netassay.formats.intervals import guess_form, read_intervals
+from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_intervals
+from netassay.formats.peak_tables import read_peak_table
 from netassay.formats.signals import read_signal
 from netassay.formats.tables import NumberTable, read_numbers, read_pairs
 
@@ -29,49 +32,63 @@ WIDEST = 1_000_000
 
 
 def build_atlas(
-    peaks: Path | str,
+    peaks: Path | str | Any,
     heights: Path | str | Sequence[Path | str] = (),
     *,
     genome: Path | str | None = None,
     form: Form = "auto",
     lineages: Path | str | None = None,
     normalisation: Normalisation = "none",
+    pseudocount: float | None = None,
     width: int | None = None,
     statistic: Statistic = "mean",
     drop: Sequence[Flaw] = (),
     order: str = "ATGC",
+    layer: str | None = None,
+    common: float = 0.5,
 ) -> Atlas:
     """An atlas from files.
 
-    `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a .h5ad, or a folder with
-    the four arrays of the AI-TAC sample; `form` says which where it cannot be told. `heights` is a table with a
-    row a peak, joined by name, or bigWigs, one a cell type and named after it (or their folder), of which the
-    `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of so many bases around
-    summit or middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown base is a column of
-    zeros and a constant row stays (both counted), other flaws are refused. `order` is that of the rows of one-hot
-    arrays. Heights are normalised over the peaks that stay. Raises DataError naming file and line.
+    `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a table whose header names
+    chromosome, start and end (featureCounts, SAF, MACS .xls, ...) and that may hold the heights too, a .h5ad or an
+    AnnData object, or a folder with the four arrays of the AI-TAC sample; `form` says which where it cannot be told.
+    `heights` is a table with a row a peak, joined by name or place, or bigWigs, one a cell type and named after it (or
+    their folder), of which the `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of
+    so many bases around summit or middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown
+    base is a column of zeros, a constant row and a region that is there twice stay (all counted), other flaws are
+    refused. `order` is that of the rows of one-hot arrays. `layer` names the matrix of a .h5ad, else X. `common` is the
+    least share of names that peaks and table must have in common. Heights are normalised over the peaks that stay, the
+    logarithm with `pseudocount` in place of 1. Raises DataError naming file and line.
     """
-    source = Path(peaks)
-    chosen = _form(source, form)
+    in_memory = is_annotated(peaks)
+    if not in_memory and not isinstance(peaks, str | Path):
+        raise DataError(f"peaks are {type(peaks).__name__}; give a path, or an AnnData object")
+    source = Path(IN_MEMORY) if in_memory else Path(peaks)
+    chosen = "h5ad" if in_memory else _form(source, form)
     if unknown := set(drop) - set(FLAWS):
         raise DataError(f"drop {', '.join(sorted(unknown))!r}: allowed are {', '.join(FLAWS)}")
+    if not 0 <= common <= 1:
+        raise DataError(f"common = {common} is not allowed: a share from 0 to 1 (--common, common=)")
+    if layer is not None and chosen != "h5ad":
+        raise DataError(f"layer {layer!r} is for .h5ad, and {source} is of form {chosen}; leave it out")
     signals = [Path(heights)] if isinstance(heights, (str, Path)) else [Path(path) for path in heights]
     if chosen == "arrays":
         draft = read_sample(source, order)
     elif chosen == "h5ad":
-        draft = read_annotated(source)
+        draft = read_annotated(peaks if in_memory else source, layer=layer, twice="twice" in drop)
     else:
-        draft = _from_regions(source, chosen, signals, width, statistic, drop)
+        draft = _from_regions(source, chosen, signals, genome, width, statistic, drop, common)
     if chosen in ("arrays", "h5ad") and signals:
         raise DataError(f"{source}: holds its own heights; leave {signals[0]} out")
+    if chosen in ("arrays", "h5ad") and draft.codes is not None and (width is not None or genome is not None):
+        raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     if draft.codes is None:
         draft = _with_bases(_windows_of(draft, width) if chosen == "h5ad" else draft, genome, drop)
-    elif width is not None or genome is not None:
-        raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     draft = sound(draft, drop)
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
-    return _finished(draft, normalisation, lineages, _origin(source, chosen, signals, genome, normalisation))
+    origin = _origin(source, chosen, signals, genome, normalisation, pseudocount)
+    return _finished(draft, normalisation, pseudocount, lineages, origin)
 
 
 def _origin(
@@ -80,6 +97,7 @@ def _origin(
     signals: Sequence[Path],
     genome: Path | str | None,
     normalisation: Normalisation,
+    pseudocount: float | None,
 ) -> str:
     """Names of the files, without their folders, and what was done."""
     words = [f"{source.name} ({form})"]
@@ -88,7 +106,8 @@ def _origin(
         words.append(f"heights {signals[0].name}{more}")
     if genome is not None:
         words.append(f"genome {Path(genome).name}")
-    return ", ".join([*words, f"normalisation {normalisation}"])
+    added = "" if pseudocount is None or normalisation not in LOGARITHMS else f", pseudocount {pseudocount:g}"
+    return ", ".join([*words, f"normalisation {normalisation}{added}"])
 
 
 def _form(source: Path, form: Form) -> Form:
@@ -105,27 +124,67 @@ def _from_regions(
     source: Path,
     form: Form,
     signals: Sequence[Path],
+    genome: Path | str | None,
     width: int | None,
     statistic: Statistic,
     drop: Sequence[Flaw],
+    common: float,
 ) -> Draft:
-    skipped: Counter[str] = Counter()
-    regions = read_intervals(source, "immgen" if form == "immgen" else "bed", skipped=skipped)
-    draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
-    for reason, count in skipped.items():
-        draft = draft.note(f"{reason} in {source.name}, skipped", count)
-    if not signals:
-        raise DataError(
-            f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type) or bigWigs"
-        )
-    files = _signal_files(signals)
-    if files:
-        return _with_signals(_windows_of(draft, width), files, statistic)
-    if len(signals) > 1:
+    files = _signal_files(signals) if signals else []
+    if len(signals) > 1 and not files:
         raise DataError(
             f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
         )
-    return _windows_of(_with_table(draft, read_numbers(signals[0]), drop), width)
+    table = read_numbers(signals[0]) if signals and not files else None
+    needed = () if table is None else table.rows.to_list()
+    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", needed)
+    if not signals and (own is None or not own.columns):
+        raise DataError(
+            f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type) or bigWigs"
+        )
+    if own is not None and own.columns and signals:
+        draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
+    if files:
+        # first the bases: peaks over the end of a chromosome are refused or dropped there, by their line
+        return _with_signals(_with_bases(_windows_of(draft, width), genome, drop), files, statistic)
+    if table is not None:
+        draft = _with_table(draft, table, drop, common)
+    else:
+        assert own is not None
+        draft = replace(draft, heights=own.values, cell_types=own.columns)
+        if "not-finite" not in drop:
+            refuse_odd_heights(draft, draft.where)
+    return _windows_of(draft, width)
+
+
+def _regions(
+    source: Path, form: Form, repeats: Repeats, needed: Sequence[str]
+) -> tuple[Draft, NumberTable | None]:
+    """Peaks without heights, and the table that gave them where there is one."""
+    skipped: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    own = None
+    if form == "table" or heads_a_table(source):
+        first_base = {"bed": 0, "immgen": 1}.get(form)
+        table = read_peak_table(source, first_base=first_base, repeats=repeats)
+        regions, own = table.regions, table.numbers
+        notes.update(table.notes)
+    else:
+        kind: Literal["bed", "immgen"] = "immgen" if form == "immgen" else "bed"
+        regions = read_intervals(
+            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, needed=needed
+        )
+    draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
+    for reason, count in skipped.items():
+        again = "that stood there before" in reason
+        draft = (
+            replace(draft, dropped=draft.dropped + Counter({reason: count}))
+            if again
+            else draft.note(f"{reason} in {source.name}, skipped", count)
+        )
+    for reason, count in notes.items():
+        draft = draft.note(reason, count)
+    return draft, own
 
 
 def _signal_files(signals: Sequence[Path]) -> list[Path]:
@@ -150,25 +209,25 @@ def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> 
     starts, ends = draft.peaks["start"].to_numpy(), draft.peaks["end"].to_numpy()
     heights = np.empty((len(draft.peaks), len(files)), np.float32)
     for column, path in enumerate(files):
-        heights[:, column], absent = read_signal(path, chromosomes, starts, ends, statistic)
-        draft = draft.note(f"on a chromosome without signal in {path.name}, height 0", absent)
+        signal = read_signal(path, chromosomes, starts, ends, statistic)
+        heights[:, column] = signal.values
+        draft = draft.note(f"on a chromosome without signal in {path.name}, height 0", signal.absent)
+        draft = draft.note(f"found in {path.name} under another name of the chromosome", signal.renamed)
+        draft = draft.note(f"with a base that is NaN in {path.name}, which counts as zero", signal.with_nan)
     return replace(draft, heights=heights, cell_types=names)
 
 
-def _with_table(draft: Draft, table: NumberTable, drop: Sequence[Flaw]) -> Draft:
-    """Rows of the table put in the order of the peaks, by name."""
-    rows = pl.DataFrame({"name": table.rows, "row": np.arange(len(table.rows))})
-    joined = draft.peaks.select("name").join(rows, on="name", how="left", maintain_order="left")["row"]
-    found = joined.is_not_null().to_numpy()
-    if not found.any():
-        raise DataError(
-            f"{table.path}: none of its {len(table.rows):,} names ({table.rows[0]!r}, ...) is that of a peak in "
-            f"{draft.path} ({draft.peaks['name'][0]!r}, ...); name rows and peaks alike (BED without names: "
-            "chromosome:start-end, 0-based)"
-        )
-    draft = replace(draft, heights=np.empty((len(found), 0), np.float32)).keep(found, "without heights")
-    taken = joined.drop_nulls().to_numpy()
-    without = len(table.rows) - len(taken)
+def _with_table(draft: Draft, table: NumberTable, drop: Sequence[Flaw], common: float) -> Draft:
+    """Rows of the table put in the order of the peaks, by name or place."""
+    for reason, count in table.notes.items():
+        draft = draft.note(reason, count)
+    matches = join(draft.peaks, table, draft.path, common=common)
+    if matches.how:
+        draft = draft.note(f"rows of {table.path.name} {matches.how}", matches.matched)
+    draft = replace(draft, heights=np.empty((len(matches.rows), 0), np.float32))
+    draft = draft.keep(matches.rows >= 0, "without heights")
+    taken = matches.rows[matches.rows >= 0]
+    without = len(table.rows) - len(np.unique(taken))
     if without:
         draft = replace(draft, dropped=draft.dropped + Counter({"heights without a peak": without}))
     draft = replace(draft, heights=table.values[taken], cell_types=table.columns)
@@ -213,7 +272,15 @@ def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -
     path = Path(genome)
     found = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)
     draft = replace(draft, codes=found.codes)
-    draft = draft.note('found in the genome under the name with or without "chr"', int(found.renamed.sum()))
+    mitochondrial = draft.peaks["chromosome"].is_in(MITOCHONDRION).to_numpy()
+    draft = draft.note(
+        'found in the genome under the name with or without "chr"',
+        int((found.renamed & ~mitochondrial).sum()),
+    )
+    draft = draft.note(
+        "found in the genome under another name of the mitochondrial genome (chrM, MT)",
+        int((found.renamed & mitochondrial).sum()),
+    )
     if found.missing.any() and "missing-contig" not in drop:
         row = int(found.missing.argmax())
         raise DataError(
@@ -230,26 +297,37 @@ def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -
 def _beyond(draft: Draft, found: Windows, genome: Path) -> str:
     row = int(found.beyond.argmax())
     name, start = draft.peaks["chromosome"][row], draft.peaks["start"][row]
-    length = found.lengths.get(
-        name, found.lengths.get(name.removeprefix("chr"), found.lengths.get(f"chr{name}"))
-    )
+    length = found.lengths[known_as(name, found.lengths) or name]
     hint = advice(found.beyond, "beyond-contig", "take the genome the peaks were called on")
     if start < 0:
         return f"{draft.where(row)} begins before the chromosome's first base; {hint}"
     return f"{draft.where(row)} ends beyond its chromosome, which has {length:,} bases in {genome}; {hint}"
 
 
-def _finished(draft: Draft, normalisation: Normalisation, lineages: Path | str | None, source: str) -> Atlas:
+def _finished(
+    draft: Draft,
+    normalisation: Normalisation,
+    pseudocount: float | None,
+    lineages: Path | str | None,
+    source: str,
+) -> Atlas:
     assert draft.codes is not None
-    named, draft = draft.lineages, draft
+    named, heights = draft.lineages, as_array(draft.heights)
     if lineages is not None:
         named, draft = _lineages(draft, Path(lineages))
+    low, median = nearly_linear(heights) if normalisation in LOGARITHMS and pseudocount is None else (0, 1.0)
+    draft = draft.note(
+        "heights between 0 and 1, as most are, where log2(x + 1) is nearly linear; a smaller --pseudocount "
+        f"(pseudocount=), such as {median / 10:.1g}, keeps ratios",
+        low,
+    )
+    heights = normalise(heights, normalisation, 1.0 if pseudocount is None else pseudocount)
     peaks = draft.peaks.drop("line", strict=False)
     if "summit" in peaks and peaks["summit"].is_null().all():
         peaks = peaks.drop("summit")
     return Atlas(
         codes=torch.from_numpy(np.ascontiguousarray(draft.codes)),
-        heights=torch.from_numpy(np.ascontiguousarray(normalise(draft.heights, normalisation))),
+        heights=torch.from_numpy(np.ascontiguousarray(heights)),
         peaks=peaks,
         cell_types=draft.cell_types,
         lineages=named,

@@ -6,21 +6,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from netassay.dna.atlas.choices import FLAWS, Flaw
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN
+from netassay.numerics import devices
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """Peaks on their way into an atlas: the columns of `peaks`, rows of `heights` and `codes` belong together."""
+    """Peaks on their way into an atlas: the columns of `peaks`, rows of `heights` and `codes` belong together.
+
+    `heights` are an array or a sparse matrix of SciPy by rows, which stays one until the atlas is made.
+    """
 
     peaks: pl.DataFrame
-    heights: np.ndarray
+    heights: Any
     cell_types: tuple[str, ...]
     path: Path
     codes: np.ndarray | None = None
@@ -50,6 +56,7 @@ class Draft:
         )
 
     def note(self, reason: str, count: int) -> Draft:
+        """The same, with `count` of what `reason` says; nothing is noted where it is 0."""
         return replace(self, notes=self.notes + Counter({reason: count})) if count else self
 
 
@@ -62,8 +69,12 @@ def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
         raise DataError(f"{draft.where(row)} holds {found}")
     if "not-finite" not in drop:
         refuse_odd_heights(draft, draft.where)
-    draft = draft.keep(np.isfinite(draft.heights).all(axis=1), FLAWS["not-finite"])
-    tests: dict[Flaw, Callable[[Draft], np.ndarray]] = {"unknown-base": _unknown, "constant": _constant}
+    draft = draft.keep(_finite(draft.heights), FLAWS["not-finite"])
+    tests: dict[Flaw, Callable[[Draft], np.ndarray]] = {
+        "unknown-base": _unknown,
+        "constant": _constant,
+        "twice": _again,
+    }
     for flaw in [flaw for flaw in tests if flaw in drop]:
         draft = draft.keep(~tests[flaw](draft), FLAWS[flaw])
     for flaw in [flaw for flaw in tests if flaw not in drop]:
@@ -73,13 +84,41 @@ def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
 
 def refuse_odd_heights(draft: Draft, where: Callable[[int], str]) -> None:
     """DataError, at the place that `where` tells of a row, if a height is not finite."""
-    odd = ~np.isfinite(draft.heights).all(axis=1)
+    odd = ~_finite(draft.heights)
     if odd.any():
-        row, column = np.argwhere(~np.isfinite(draft.heights))[0]
+        row = int(odd.argmax())
+        values = as_array(draft.heights[row : row + 1])[0]
+        column = int((~np.isfinite(values)).argmax())
         raise DataError(
-            f"{where(int(row))} has the height {draft.heights[row, column]} in cell type "
+            f"{where(row)} has the height {values[column]} in cell type "
             f"{draft.cell_types[column]!r}; {advice(odd, 'not-finite', 'fill the value in')}"
         )
+
+
+def as_array(heights: Any) -> np.ndarray:
+    """Heights as an array of float32, a sparse matrix without any other copy that is dense.
+
+    Raises DataError where the array would not fit in the memory that is free.
+    """
+    if not hasattr(heights, "tocsr"):
+        return np.ascontiguousarray(heights, np.float32)
+    needed, free = 4 * heights.shape[0] * heights.shape[1], devices.free_memory(torch.device("cpu"))
+    if free is not None and needed > free:
+        raise DataError(
+            f"{heights.shape[0]:,} peaks x {heights.shape[1]:,} cell types are {needed / 2**30:.1f} GiB as an atlas, "
+            f"and {free / 2**30:.1f} GiB of memory are free; sum single cells by cell type first, or take fewer peaks"
+        )
+    return np.asarray(heights.astype(np.float32).toarray(order="C"))
+
+
+def _finite(heights: Any) -> np.ndarray:
+    """Rows without a height that is missing or not finite."""
+    if not hasattr(heights, "tocsr"):
+        return np.asarray(np.isfinite(heights).all(axis=1))
+    rows = np.ones(heights.shape[0], bool)
+    odd = np.flatnonzero(~np.isfinite(heights.data))
+    rows[np.searchsorted(heights.indptr, odd, side="right") - 1] = False
+    return rows
 
 
 def _unknown(draft: Draft) -> np.ndarray:
@@ -89,7 +128,19 @@ def _unknown(draft: Draft) -> np.ndarray:
 
 def _constant(draft: Draft) -> np.ndarray:
     # of a single cell type nothing can be said
-    return (draft.heights == draft.heights[:, :1]).all(axis=1) & (draft.heights.shape[1] > 1)
+    if draft.heights.shape[1] <= 1:
+        return np.zeros(draft.heights.shape[0], bool)
+    if hasattr(draft.heights, "tocsr"):
+        largest, least = (getattr(draft.heights, name)(axis=1).toarray()[:, 0] for name in ("max", "min"))
+        return np.asarray(largest == least)
+    return np.asarray((draft.heights == draft.heights[:, :1]).all(axis=1))
+
+
+def _again(draft: Draft) -> np.ndarray:
+    """Peaks at the place of one before them; those without a place are none."""
+    place = draft.peaks.select("chromosome", "start", "end")
+    known = ~place["start"].is_null() & ~place["chromosome"].is_null()
+    return (known & ~place.select(pl.struct(pl.all()).is_first_distinct()).to_series()).to_numpy()
 
 
 def advice(flawed: np.ndarray, flaw: Flaw, first: str) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from netassay.errors import DataError
+from netassay.files import refuse_existing, whole_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,37 +34,20 @@ def save(path: Path, contents: Contents) -> Path:
     """Writes a folder beside `path` and renames it, so that nothing half-written ever has that name."""
     from safetensors.torch import save_file
 
-    refuse_existing(path)
+    refuse_existing(path, refusal=DataError)
     for name in contents.truth:
         if not TABLE_NAME.fullmatch(name):
             raise DataError(f"truth table {name!r}: names are small letters, digits and _")
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.mkdir()
-        save_file({name: array.contiguous() for name, array in contents.arrays.items()}, str(draft / ARRAYS))
-        contents.peaks.write_parquet(draft / PEAKS)
+    with whole_folder(path, refusal=DataError) as part:
+        save_file({name: array.contiguous() for name, array in contents.arrays.items()}, str(part / ARRAYS))
+        contents.peaks.write_parquet(part / PEAKS)
         if contents.truth:
-            (draft / TRUTH).mkdir()
+            (part / TRUTH).mkdir()
         for name, frame in contents.truth.items():
-            frame.write_parquet(draft / TRUTH / f"{name}.parquet")
+            frame.write_parquet(part / TRUTH / f"{name}.parquet")
         facts = {"format": FORMAT, **contents.facts, "truth": list(contents.truth)}
-        (draft / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        _flush(draft)
-        draft.replace(path)  # over nothing or an empty folder
-    except OSError as error:
-        raise DataError(f"{path}: the atlas cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return path
-
-
-def refuse_existing(path: Path) -> None:
-    """DataError if something other than an empty folder has that name."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if not path.is_dir() or any(path.iterdir()):
-            path.lstat()
-            raise DataError(f"{path}: is there already; give another folder, or delete it first")
 
 
 def read(path: Path) -> Contents:
@@ -126,11 +106,3 @@ def _mapped(file: Path) -> dict[str, Any]:
             return {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise DataError(f"{file}: is damaged ({error}); build the atlas again") from error
-
-
-def _flush(folder: Path) -> None:
-    """Bytes are on the disk before the folder gets its name."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as held:
-                os.fsync(held.fileno())

@@ -10,24 +10,41 @@ from jaxtyping import Float, Float32
 from netassay.dna.atlas.choices import Normalisation
 from netassay.errors import DataError
 
+LOGARITHMS: tuple[Normalisation, ...] = ("log2", "log2-quantile")
+
+
+def nearly_linear(heights: Float32[np.ndarray, "n cell_types"]) -> tuple[int, float]:
+    """How many heights above 0 lie below 1, where log2(x + 1) is nearly linear, and the median of those above 0.
+
+    The number is 0 unless these are most: a table of counts has few.
+    """
+    above = heights[heights > 0]
+    low = int((above < 1).sum())
+    return (low, float(np.median(above))) if 2 * low > len(above) else (0, 1.0)
+
 
 def normalise(
-    heights: Float32[np.ndarray, "n cell_types"], kind: Normalisation
+    heights: Float32[np.ndarray, "n cell_types"], kind: Normalisation, pseudocount: float = 1.0
 ) -> Float32[np.ndarray, "n cell_types"]:
     """Heights after log2(x + 1), quantile normalisation, or both in this order (Maslova et al. 2020).
 
-    Raises DataError for an unknown kind and for a logarithm of values below zero.
+    The 1 is right for counts; `pseudocount` is another number above 0 in its place. Raises DataError for an unknown
+    kind, a pseudocount that is none, and for a logarithm of values below zero.
     """
     if kind not in get_args(Normalisation):
         raise DataError(f"normalisation {kind!r}: allowed are {', '.join(get_args(Normalisation))}")
-    if kind in ("log2", "log2-quantile"):
+    if not 0 < pseudocount < np.inf:
+        raise DataError(
+            f"pseudocount = {pseudocount} is not allowed: a number above 0 (--pseudocount, pseudocount=)"
+        )
+    if kind in LOGARITHMS:
         low = float(heights.min(initial=0.0))
         if low < 0:
             raise DataError(
                 f"log2(x + 1) is for counts; the lowest height is {low:g}. Leave the logarithm out if the heights have "
                 "been transformed already"
             )
-        heights = np.log2(heights + np.float32(1))
+        heights = np.log2(heights + np.float32(pseudocount))
     return quantile(heights) if kind in ("quantile", "log2-quantile") else heights
 
 

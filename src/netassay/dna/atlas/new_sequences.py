@@ -15,8 +15,9 @@ from torch import Tensor
 
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
+from netassay.formats.contigs import known_as
 from netassay.formats.fasta import read_fasta, read_windows
-from netassay.formats.intervals import guess_form, read_intervals
+from netassay.formats.peak_tables import read_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +65,14 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
 
 
 def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSequences:
-    """A window about the summit or middle of each region of a BED or narrowPeak file.
+    """A window about the summit or middle of each region of a BED or narrowPeak file, or a table of peaks.
 
     Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
     Raises DataError if no region is left.
     """
     skipped: Counter[str] = Counter()
-    frame = read_intervals(Path(regions), guess_form(Path(regions)), skipped=skipped)
+    taken: Counter[str] = Counter()
+    frame = read_regions(Path(regions), skipped=skipped, notes=taken)
     middle = (pl.col("start") + pl.col("end")) // 2
     centre = pl.coalesce("summit", middle) if "summit" in frame.columns else middle
     begin = (centre - length // 2).alias("begin")
@@ -90,19 +92,16 @@ def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSeque
         "name", "chromosome", pl.col("begin").alias("start"), (pl.col("begin") + length).alias("end")
     )
     moved = int(((frame["end"] - frame["start"]) != length).sum())
-    notes = Counter({f"of another width, {length} bases about summit or middle taken": moved})
-    contigs = {name: found.lengths[_known_as(name, found.lengths)] for name in set(where["chromosome"])}
+    notes = taken + Counter({f"of another width, {length} bases about summit or middle taken": moved})
+    contigs = {
+        name: found.lengths[known_as(name, found.lengths) or name] for name in set(where["chromosome"])
+    }
     return NewSequences(where, torch.from_numpy(found.codes[kept]), dropped, notes, contigs)
 
 
 def told(counts: Mapping[str, int]) -> str:
     """Counts in words, those of nothing left out."""
     return ", ".join(f"{n:,} {why}" for why, n in counts.items() if n)
-
-
-def _known_as(name: str, lengths: Mapping[str, int]) -> str:
-    other = name[3:] if name.startswith("chr") else f"chr{name}"
-    return name if name in lengths else other
 
 
 def _fitted(codes: np.ndarray, length: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from netassay.dna.atlas.choices import SplitKind
 from netassay.errors import DataError
+from netassay.formats.contigs import known_as
 from netassay.numerics.seeds import generator
 
 
@@ -106,9 +107,8 @@ def choose(
 
 
 def _known_chromosome(name: str, known: list[str], role: str) -> str:
-    for form in (name, f"chr{name}", name.removeprefix("chr")):
-        if form in known:
-            return form
+    if form := known_as(name, known):
+        return form
     raise DataError(
         f"{role} chromosome {name!r} holds no peak; the atlas has {', '.join(sorted(known)[:30])}; name one of these, "
         "or split at random or in folds"

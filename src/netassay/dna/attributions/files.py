@@ -11,9 +11,9 @@ import polars as pl
 
 from netassay.dna.attributions.contributions import METHODS, Attributions
 from netassay.errors import DataError
+from netassay.files import write_file
 from netassay.formats.bases import UNKNOWN
 from netassay.formats.tracks import track, write_bedgraph, write_bigwig
-from netassay.runs.disk import write_durably
 
 
 def save_attributions(path: Path | str, attributions: Attributions) -> None:
@@ -25,7 +25,7 @@ def save_attributions(path: Path | str, attributions: Attributions) -> None:
         if (values := getattr(attributions, name)) is not None:
             tensors[name] = values
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    write_durably(Path(path), save(whole, metadata={"method": attributions.method}))
+    write_file(path, save(whole, metadata={"method": attributions.method}))
 
 
 def load_attributions(path: Path | str) -> Attributions:

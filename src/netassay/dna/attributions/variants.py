@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,18 +12,18 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.dna.atlas.new_sequences import told
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, decode, encode
+from netassay.formats.contigs import known_as
 from netassay.formats.fasta import Windows, read_windows
-from netassay.formats.vcf import read_vcf
+from netassay.formats.vcf import LEFT_OUT, SCHEMA, read_alleles
 from netassay.numerics import seeds
 
 Mismatches = Literal["refuse", "skip"]
@@ -36,8 +36,9 @@ class VariantEffects:
     """A row of `variants` (chromosome, position from 1, id, ref, alt, line) an allele, and the outputs of both alleles.
 
     `null`: the largest effect, over outputs and in size, of random single-base changes near the variants. `dropped`
-    counts alleles left out, by reason. `less_mean`: outputs are less the mean of all outputs of the sequence, as a
-    network is asked that knows no more than that (see `Network`).
+    counts alleles left out, by reason, and `left_out` has a row for each, with the reason in its last column; `notes`
+    counts alleles that were scored otherwise than they stand. `less_mean`: outputs are less the mean of all outputs of
+    the sequence, as a network is asked that knows no more than that (see `Network`).
     """
 
     variants: pl.DataFrame
@@ -46,6 +47,10 @@ class VariantEffects:
     alternative: Float[Tensor, "n outputs"]
     null: Float[Tensor, " m"]
     dropped: Mapping[str, int]
+    left_out: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={**SCHEMA, LEFT_OUT: pl.String})
+    )
+    notes: Mapping[str, int] = field(default_factory=dict)
     less_mean: bool = False
 
     @property
@@ -66,8 +71,13 @@ class VariantEffects:
         return (1 + len(self.null) - below) / (1 + len(self.null))
 
     def table(self) -> pl.DataFrame:
-        """A row a variant: what it is, its largest effect, where, p, then effect and reference of every output."""
-        largest = self.effects.abs().argmax(1)
+        """A row an allele, line by line of the file.
+
+        What it is, its largest effect, where, p, then effect and reference of every output, and why it was left out
+        (then nothing else is told of it).
+        """
+        n = len(self.variants)
+        largest = self.effects.abs().argmax(1) if n else torch.zeros(0, dtype=torch.int64)
         how = " less mean" if self.less_mean else ""
         columns = [
             pl.Series(f"largest effect{how}", self.effects.gather(1, largest[:, None])[:, 0].numpy()),
@@ -79,16 +89,23 @@ class VariantEffects:
             columns += [
                 pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
             ]
-        return self.variants.drop("line").hstack(columns)
+        scored = self.variants.hstack([*columns, pl.Series(LEFT_OUT, [None] * n, dtype=pl.String)])
+        both = pl.concat([scored, self.left_out], how="diagonal")
+        # alleles of one line keep their order
+        return (
+            both.sort("line", maintain_order=True).drop("line") if len(self.left_out) else both.drop("line")
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Alleles:
-    """Both sequences of every variant that is left."""
+    """Both sequences of every variant that is left, and the alleles that are left out, with their reasons."""
 
     variants: pl.DataFrame
     reference: UInt8[Tensor, "n length"]
     alternative: UInt8[Tensor, "n length"]
+    left_out: pl.DataFrame
+    notes: Counter[str]
 
 
 def variant_effects(
@@ -114,10 +131,11 @@ def variant_effects(
     says; `readout` and `layout` are for modules of other forms. `null` random single-base changes within 500 bases of
     the variants tell how large an effect is by chance.
 
-    Left out and counted: variants on contigs that the genome does not have, windows beyond the end of one, alleles
-    longer than half a window, bases that the genome does not know. Where the genome has other bases than REF, the
-    file was called on another assembly: DataError, or with `mismatches` skip they are left out and counted. Also
-    raises DataError for files that cannot be read, and if no variant is left.
+    A window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
+    `left_out` and of the table, with the reason: alleles that are no sequence, variants on contigs that the genome does
+    not have, alleles longer than half a window, bases that the genome does not know. Where the genome has other bases
+    than REF, the file was called on another assembly: DataError, or with `mismatches` skip they are left out. Also
+    raises DataError for files that cannot be read, and for one without any allele. All alleles may be left out.
     """
     if both_strands is None and not isinstance(model, Network):
         both_strands = True
@@ -127,51 +145,87 @@ def variant_effects(
     if network.length is None or network.length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()
-    table = read_vcf(Path(vcf), skipped=skipped)
-    alleles = _alleles(table, Path(genome), network.length, Path(vcf), mismatches, skipped)
-    reference, alternative = (predict(network, codes) for codes in (alleles.reference, alleles.alternative))
+    given = read_alleles(Path(vcf), skipped=skipped)
+    alleles = _alleles(given, Path(genome), network.length, Path(vcf), mismatches)
+    skipped.update(alleles.left_out[LEFT_OUT].to_list())
+    reference, alternative = (_outputs(network, codes) for codes in (alleles.reference, alleles.alternative))
     words = network.words(reference.shape[1])
     draws = generator or seeds.generator(0, "variants")
     chance = _null(network, alleles.variants, Path(genome), network.length, null, draws)
-    dropped = {why: n for why, n in skipped.items() if n}
-    return VariantEffects(alleles.variants, words, reference, alternative, chance, dropped, network.less_mean)
+    return VariantEffects(
+        alleles.variants,
+        words,
+        reference,
+        alternative,
+        chance,
+        dict(skipped),
+        alleles.left_out,
+        dict(alleles.notes),
+        network.less_mean,
+    )
 
 
-def _alleles(
-    variants: pl.DataFrame,
-    genome: Path,
-    length: int,
-    vcf: Path,
-    mismatches: Mismatches,
-    skipped: Counter[str],
-) -> Alleles:
+def _outputs(network: Network, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "n outputs"]:
+    """Predictions; where there is no sequence, of none, but with as many columns as the network has outputs."""
+    if len(codes):
+        return predict(network, codes)
+    unknown = torch.full((1, codes.shape[1]), UNKNOWN, dtype=torch.uint8)
+    return predict(network, unknown)[:0]
+
+
+def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, mismatches: Mismatches) -> Alleles:
+    """Both sequences of every allele that `read_alleles` gives, its first base at place length // 2.
+
+    Windows over the end of their contig are filled with unknown bases, and counted in `notes`. Raises DataError where
+    the genome has other bases than REF, unless such `mismatches` are left out.
+    """
     half = length // 2
-    long = variants.select(
-        (pl.col("ref").str.len_bytes() > length - half) | (pl.col("alt").str.len_bytes() > length - half)
-    ).to_series()
-    skipped[f"allele longer than half of the window of {length} bases"] += int(long.sum())
-    variants = variants.filter(~long)
-    begin = variants["position"].to_numpy() - 1 - half
+    why: list[str | None] = variants[LEFT_OUT].to_list()
+    for row, (ref, alt) in enumerate(zip(variants["ref"], variants["alt"], strict=True)):
+        if why[row] is None and max(len(ref), len(alt)) > length - half:
+            why[row] = f"allele longer than half of the window of {length} bases"
+    rows = _open(why)
+    names = variants["chromosome"].gather(rows).to_list()
+    places = variants["position"].gather(rows).to_numpy() - 1
+    refs, alts = (variants[column].gather(rows).to_list() for column in ("ref", "alt"))
+    windows = read_windows(genome, names, places - half, length, padded=True)
     # a deletion brings bases from behind the window in
-    deleted = variants.select(
-        (pl.col("ref").str.len_bytes().cast(pl.Int64) - pl.col("alt").str.len_bytes().cast(pl.Int64)).clip(0)
-    ).to_series()
-    windows = read_windows(genome, variants["chromosome"].to_list(), begin, length)
-    behind = _behind(variants["chromosome"].to_list(), begin + length, deleted.to_numpy(), genome)
-    kept = ~windows.missing & ~windows.beyond & ~behind.beyond
-    skipped[f"on a contig that {genome.name} does not have"] += int(windows.missing.sum())
-    skipped["window beyond the end of its contig"] += int((~kept & ~windows.missing).sum())
-    kept &= _agreeing(variants, windows.codes, half, kept, genome, vcf, mismatches, skipped)
-    if not kept.any():
-        raise DataError(f"{vcf}: no variant is left ({told(skipped)}); take the genome that it was called on")
-    rows = np.flatnonzero(kept)
-    variants, reference = variants.filter(pl.Series(kept)), windows.codes[kept]
+    deleted = np.array([max(len(ref) - len(alt), 0) for ref, alt in zip(refs, alts, strict=True)], np.int64)
+    behind = _behind(names, places - half + length, deleted, genome)
+    ends = np.array(
+        [windows.lengths.get(known_as(name, windows.lengths) or name, 0) for name in names], np.int64
+    )
+    for at, row in enumerate(rows):
+        if windows.missing[at]:
+            why[row] = f"on a contig that {genome.name} does not have"
+        elif places[at] + len(refs[at]) > ends[at]:
+            why[row] = "beyond the end of its contig"
+        else:
+            found = windows.codes[at, half : half + len(refs[at])]
+            why[row] = _disagreement(refs[at], found)
+            if why[row] == MISMATCH and mismatches == "refuse":
+                chromosome, place, line = variants.select("chromosome", "position", "line").row(row)
+                raise DataError(
+                    f"{vcf}:{line}: REF is {refs[at][:40]} at {chromosome}:{place}, where {genome} has "
+                    f"{decode(found)[:40]}; take the assembly that the file was called on, or leave such variants out: "
+                    "--mismatches skip"
+                )
+    kept = np.array([why[row] is None for row in rows], bool)
+    reference = windows.codes[kept]
     alternative = np.empty_like(reference)
-    alts = zip(variants["ref"], variants["alt"], strict=True)
-    for row, (ref, alt) in enumerate(alts):
-        after = np.concatenate([reference[row, half + len(ref) :], behind.codes[rows[row]]])
-        alternative[row] = np.concatenate([reference[row, :half], encode(alt), after])[:length]
-    return Alleles(variants, torch.from_numpy(reference), torch.from_numpy(alternative))
+    for i, at in enumerate(np.flatnonzero(kept).tolist()):
+        after = np.concatenate([reference[i, half + len(refs[at]) :], behind.codes[at]])
+        alternative[i] = np.concatenate([reference[i, :half], encode(alts[at]), after])[:length]
+    padded = windows.beyond | (behind.beyond & (deleted > 0))
+    notes = Counter({"window over the end of its contig, filled with unknown bases": int(padded[kept].sum())})
+    with_reasons = variants.with_columns(pl.Series(LEFT_OUT, why, dtype=pl.String))
+    scored = with_reasons.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
+    left_out = with_reasons.filter(pl.col(LEFT_OUT).is_not_null())
+    return Alleles(scored, torch.from_numpy(reference), torch.from_numpy(alternative), left_out, +notes)
+
+
+def _open(why: list[str | None]) -> list[int]:
+    return [row for row, reason in enumerate(why) if reason is None]
 
 
 def _behind(chromosomes: list[str], starts: np.ndarray, counts: np.ndarray, genome: Path) -> Windows:
@@ -181,42 +235,27 @@ def _behind(chromosomes: list[str], starts: np.ndarray, counts: np.ndarray, geno
     codes, beyond = np.full((n, most), UNKNOWN, np.uint8), np.zeros(n, bool)
     rows = np.flatnonzero(counts > 0)
     if len(rows):
-        found = read_windows(genome, [chromosomes[row] for row in rows], starts[rows], most)
-        codes[rows], beyond[rows] = found.codes, found.beyond
+        found = read_windows(genome, [chromosomes[row] for row in rows], starts[rows], most, padded=True)
+        codes[rows] = found.codes
+        # of the longest deletion; a shorter one may need fewer
+        ends = np.array(
+            [found.lengths.get(known_as(chromosomes[row], found.lengths) or "", 0) for row in rows]
+        )
+        beyond[rows] = starts[rows] + counts[rows] > ends
     nothing = np.zeros(n, bool)
     return Windows(codes, nothing, beyond, nothing, {})
 
 
-def _agreeing(
-    variants: pl.DataFrame,
-    codes: np.ndarray,
-    half: int,
-    kept: Bool[np.ndarray, " n"],
-    genome: Path,
-    vcf: Path,
-    mismatches: Mismatches,
-    skipped: Counter[str],
-) -> Bool[np.ndarray, " n"]:
-    """Whether the genome has REF where each variant of `kept` is, with known bases."""
-    agreeing = np.ones(len(codes), bool)
-    for row in np.flatnonzero(kept):
-        ref = variants["ref"][int(row)]
-        wanted, found = encode(ref), codes[row, half : half + len(ref)]
-        known = (wanted != UNKNOWN) & (found != UNKNOWN)
-        if (wanted != found)[known].any():
-            agreeing[row] = False
-            if mismatches == "refuse":
-                chromosome, place, line = variants.select("chromosome", "position", "line").row(int(row))
-                raise DataError(
-                    f"{vcf}:{line}: REF is {ref[:40]} at {chromosome}:{place}, where {genome} has "
-                    f"{decode(found)[:40]}; take the assembly that the file was called on, or leave such variants out: "
-                    "--mismatches skip"
-                )
-            skipped["REF is not what the genome has there"] += 1
-        elif not known.all():
-            agreeing[row] = False
-            skipped["bases of REF that are not known"] += 1
-    return agreeing
+MISMATCH = "REF is not what the genome has there"
+
+
+def _disagreement(ref: str, found: UInt8[np.ndarray, " bases"]) -> str | None:
+    """Why REF is not what the genome has there, with known bases; None where it is."""
+    wanted = encode(ref)
+    known = (wanted != UNKNOWN) & (found != UNKNOWN)
+    if (wanted != found)[known].any():
+        return MISMATCH
+    return None if known.all() else "bases of REF that are not known"
 
 
 def _null(
@@ -228,15 +267,15 @@ def _null(
     draws: torch.Generator,
 ) -> Float[Tensor, " m"]:
     """Largest effects of random changes of known bases, each in the middle of its window, near random variants."""
-    if count <= 0:
+    if count <= 0 or not len(variants):
         return torch.empty(0)
     rows = torch.randint(len(variants), (count,), generator=draws).tolist()
     moved = torch.randint(-NEAR, NEAR + 1, (count,), generator=draws).numpy()
     begin = variants["position"].to_numpy()[rows] - 1 + moved - length // 2
-    found = read_windows(genome, [variants["chromosome"][row] for row in rows], begin, length)
+    found = read_windows(genome, [variants["chromosome"][row] for row in rows], begin, length, padded=True)
     step = torch.randint(1, 4, (count,), generator=draws).numpy()
     middle = found.codes[:, length // 2]
-    kept = ~(found.missing | found.beyond) & (middle != UNKNOWN)
+    kept = ~found.missing & (middle != UNKNOWN)
     before = found.codes[kept]
     after = before.copy()
     after[:, length // 2] = (middle[kept] + step[kept]) % 4

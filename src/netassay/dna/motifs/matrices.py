@@ -25,8 +25,8 @@ def matrix_table(motifs: Motifs) -> pl.DataFrame:
     rows = index[:, 0].tolist()
     return pl.DataFrame({
         "motif": [motifs.names[i] for i in rows], "title": [motifs.titles[i] for i in rows],
-        "sites": _numbers(motifs.sites[index[:, 0]]), "position": _numbers(index[:, 1]),
-        **{base: _numbers(counts[:, i]) for i, base in enumerate("ACGT")},
+        "sites": column(motifs.sites[index[:, 0]]), "position": column(index[:, 1]),
+        **{base: column(counts[:, i]) for i, base in enumerate("ACGT")},
     }, schema_overrides={"motif": pl.String, "title": pl.String})  # fmt: skip
 
 
@@ -69,5 +69,6 @@ def cluster_motifs_of(clusters: pl.DataFrame, table: pl.DataFrame) -> Motifs:
     )
 
 
-def _numbers(values: Tensor) -> pl.Series:
+def column(values: Tensor) -> pl.Series:
+    """A tensor of one dimension as a column, its type kept."""
     return pl.Series(values.numpy())

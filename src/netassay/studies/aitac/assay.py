@@ -19,7 +19,7 @@ from netassay.numerics.seeds import generator
 from netassay.runs import Run, State
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
-from netassay.studies.aitac.findings import CENTRED, SPREADS, _told
+from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
 from netassay.studies.aitac.fit import Fit, network_of
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.reduction import reduction
@@ -123,7 +123,7 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _column(values: Tensor) -> pl.Series:
-    return pl.Series([_told(value) for value in values.tolist()], dtype=pl.Float64)
+    return pl.Series([finite(value) for value in values.tolist()], dtype=pl.Float64)
 
 
 def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offset: bool) -> pl.DataFrame:

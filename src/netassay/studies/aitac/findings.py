@@ -36,8 +36,8 @@ def summary(run: Run) -> dict[str, Any]:
     values: dict[str, Any] = {
         "atlas": config["atlas"], "null_model": config["null"],
         "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
-        "loss": _told(last.get(("loss", ""))), "validation_loss": _least(run),
-        "test_loss": _told(last.get(("test_loss", ""))),
+        "loss": finite(last.get(("loss", ""))), "validation_loss": _least(run),
+        "test_loss": finite(last.get(("test_loss", ""))),
         "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
     }  # fmt: skip
     if (types := cell_types_of(run)) is not None and types < FEWEST:
@@ -67,7 +67,7 @@ def null_runs(run: Run) -> dict[str, Run]:
 
 
 def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:
-    marks = {name: _told(last[(name, part)]) for name in _TOLD if (name, part) in last}
+    marks = {name: finite(last[(name, part)]) for name in _TOLD if (name, part) in last}
     return marks or None
 
 
@@ -87,7 +87,8 @@ def _least(run: Run) -> float | None:
     return min(losses, default=None)
 
 
-def _told(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The number, or None for one that is not finite: JSON and tables hold no other."""
     return None if value is None or not math.isfinite(value) else value
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
+from netassay.naming import differing, once_each
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, small_multiples
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
@@ -62,15 +63,12 @@ def _place(run: Run) -> tuple[Any, ...]:
 
 def _names(runs: Sequence[Run]) -> dict[Run, str]:
     """Each run in words: what was shuffled, and the keys in which the runs differ otherwise."""
-    keys = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key not in _UNTOLD]
-    differing = [key for key in keys if len({str(run.config.get(key)) for run in runs}) > 1]
+    keys = differing(runs, _UNTOLD)
     words = {}
     for run in runs:
-        rest = ", ".join(
-            f"{key.replace('_', ' ')} {run.config[key]}" for key in differing if key in run.config
-        )
+        rest = ", ".join(f"{key.replace('_', ' ')} {run.config[key]}" for key in keys if key in run.config)
         words[run] = NULL_WORDS[run.config["null"]] + (f" ({rest})" if rest else "")
-    return words
+    return once_each(words)
 
 
 def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> Section:

@@ -49,7 +49,7 @@ def build(config: CapacityConfig) -> Trials:
         stop=config.stop,
         digest=read.digest,
         facts=corpus_facts(read),
-        about={"bounds": [asdict(row) for row in side_by_side(read.found)]},
+        about={"bounds": [asdict(row) for row in side_by_side(read.found)], "words": read.words},
     )
 
 
@@ -76,6 +76,7 @@ def corpus_facts(read: Material) -> dict[training.Metric, float]:
     found = read.found
     values = (
         found.documents, found.n, read.to.vocabulary, found.degrees_of_freedom, information_bits(found),
-        predicted_parameters(found), found.predictions, found.bound_nats,
+        predicted_parameters(found), found.predictions, found.bound_nats, found.degrees_of_freedom_unequal,
+        found.share_certain,
     )  # fmt: skip
     return {("corpus", name): float(value) for name, value in zip(CORPUS, values, strict=True)}

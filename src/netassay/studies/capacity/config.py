@@ -7,22 +7,24 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from netassay.config import Config
-
-SEPARATOR = "<|endoftext|>"
+from netassay.formats.forms import Form, IdType
+from netassay.formats.text import SEPARATOR, Unit
 
 
 class CapacityConfig(Config):
     """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound."""
 
     study: ClassVar[str] = "capacity"
+    later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length")
     example: ClassVar[str] = (
         "netassay capacity --corpus stories.txt --document record --documents 100 --width 64 --store runs"
     )
 
     corpus: str = "topics"
-    """A file as netassay entropy takes it, or the word topics: the help topics that come with Python."""
+    """A file, folder or pattern as netassay entropy takes it, or the word topics: the help topics that come with
+    Python."""
 
-    document: Literal["line", "paragraph", "file", "record"] | None = None
+    document: Unit | None = None
     """What a document of text is: line, paragraph, file or record; by default a line, of topics a topic."""
 
     separator: str = SEPARATOR
@@ -32,13 +34,33 @@ class CapacityConfig(Config):
     """wordpunct, whitespace, characters, bytes or a tokenizer.json of Hugging Face's tokenizers."""
 
     column: str | None = None
-    """Column of JSON lines or Parquet that holds the text; text by default."""
+    """Column of JSON, CSV, Parquet or Arrow that holds the text or ids; text by default. meta.text is text within
+    meta."""
+
+    add_end: bool = False
+    """Whether every document of text is closed with a token of its own, so that one that begins another is told from
+    it."""
+
+    dtype: IdType | None = None
+    """The file is raw little-endian token ids of this kind."""
+
+    end: int | None = Field(None, ge=0)
+    """Token id that closes a document, of raw ids and one line of .npy."""
+
+    skip: int = Field(0, ge=0)
+    """Bytes of a header before raw ids; 1024 of llm.c."""
+
+    form: Form | None = None
+    """What the file is, where its first bytes and ending do not tell it."""
 
     documents: int | None = Field(None, ge=2)
     """The corpus's first documents, so many; all by default."""
 
     length: int = Field(10, ge=2, le=4096)
     """First tokens of each document, so many."""
+
+    exact_length: bool = False
+    """Whether documents shorter than length are left out, before documents are counted, instead of kept."""
 
     widths: Literal["one", "doubling", "bisection"] = "one"
     """one: the width alone. doubling: narrowest, twice that, ... up to width. bisection: the fewest neurons, between

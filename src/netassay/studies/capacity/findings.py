@@ -14,7 +14,8 @@ from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 
 CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "information_bits", "predicted_parameters",
-          "predictions", "bound")  # fmt: skip
+          "predictions", "bound", "degrees_of_freedom_unequal", "share_certain")  # fmt: skip
+REAL = ("information_bits", "predicted_parameters", "bound", "share_certain")
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
     "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
@@ -32,10 +33,11 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def bound_table(run: Run) -> pl.DataFrame:
-    """The fields of `side_by_side.Row`, kept when the run began; empty before its first checkpoint."""
-    checkpoint = run.checkpoint()
-    rows = [] if checkpoint is None else checkpoint.facts["trainee"].get("bounds", [])
-    return pl.DataFrame(rows, schema=BOUNDS)
+    """The fields of `side_by_side.Row`, kept when the run began, then fewer; empty before its first checkpoint."""
+    facts = run.facts()
+    rows = [] if facts is None else facts["trainee"].get("bounds", [])
+    kept = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
+    return pl.DataFrame(rows, schema=kept)
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:
@@ -81,26 +83,35 @@ def _row(held: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[s
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The corpus, the criterion, the narrowest width that met it and every width's best; None for what is not known."""
+    """The corpus, the criterion, the narrowest width that met it and every width's best; None for what is not known.
+
+    `fewest_parameters` are all of the model's, `fewest_parameters_fixed` of them those of embedding and attention,
+    which `predicted_parameters` leave out.
+    """
     metrics = run.metrics()
     corpus, attempts = corpus_of(metrics), attempt_table(run, metrics)
-    checkpoint = run.checkpoint()
+    facts = run.facts()
     met = attempts.filter("met").sort("width").head(1).to_dicts()
     best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
     losses = metrics.filter(pl.col("name") == "loss")
     return {
-        **{name: corpus.get(name) if name in ("information_bits", "predicted_parameters", "bound")
-           else _whole(corpus.get(name)) for name in CORPUS},
-        "corpus_sha256": None if checkpoint is None else checkpoint.facts["trainee"]["corpus"],
+        **{name: corpus.get(name) if name in REAL else _whole(corpus.get(name)) for name in CORPUS},
+        "corpus_sha256": None if facts is None else facts["trainee"]["corpus"],
         "criterion": CapacityConfig.from_mapping(run.config).criterion,
         "loss": losses["value"][-1] if losses.height else None,
         "fewest_width": met[0]["width"] if met else None,
         "fewest_parameters": met[0]["parameters"] if met else None,
+        "fewest_parameters_fixed": _fixed(corpus, met[0]["width"]) if met else None,
         "steps_to_criterion": met[0]["steps"] if met else None,
         "attempts": attempts.height,
         "best": [{key: row[key] for key in ("width", "parameters", "steps", "nats_above", "gap", "met", "proved")}
                  for row in best.to_dicts()],
     }  # fmt: skip
+
+
+def _fixed(corpus: dict[str, float], width: int) -> int:
+    vocabulary = int(corpus["vocabulary"])
+    return experiment_parameters(vocabulary, width) - experiment_output_parameters(vocabulary, width)
 
 
 def _whole(value: float | None) -> int | None:

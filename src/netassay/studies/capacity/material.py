@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from netassay.corpus.context import Contexts, contexts
 from netassay.corpus.target import Targets, targets
 from netassay.errors import DataError
-from netassay.formats.corpus import read_corpus
+from netassay.formats.corpus import Reading, read_corpus
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.trial import IGNORED
 
@@ -25,6 +25,11 @@ class Material:
     found: Contexts
     to: Targets
     digest: str
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """What the tokens of `to` stand for; None of a corpus of token ids."""
+        return self.found.corpus.words(np.unique(self.found.corpus.tokens).tolist())
 
     @property
     def documents(self) -> Int64[Tensor, "N T"]:
@@ -42,14 +47,12 @@ def material(config: CapacityConfig) -> Material:
     Raises DataError where it has fewer documents than asked for, and where its bound is zero: with nothing left
     uncertain no part of the bound is a criterion.
     """
-    corpus = read_corpus(
-        config.corpus,
-        document=config.document,
-        tokenizer=config.tokenizer,
-        separator=config.separator,
-        column=config.column,
-        limit=config.length,
-    ).documents
+    keys = {key.name: getattr(config, key.name) for key in fields(Reading)}
+    corpus = read_corpus(config.corpus, **keys, limit=config.length).documents
+    if config.exact_length:
+        corpus = corpus.select(corpus.lengths >= config.length).renumbered()
+        if not len(corpus):
+            raise DataError(f"{config.corpus}: all documents are shorter than {config.length} tokens")
     if config.documents is not None:
         if len(corpus) < config.documents:
             raise DataError(
@@ -61,7 +64,7 @@ def material(config: CapacityConfig) -> Material:
         raise DataError(
             f"{config.corpus}: the entropy bound of the first {config.length} tokens of its documents "
             f"({found.documents}) is 0, as no context has two continuations, so no gap can be measured against it; "
-            "take more documents"
+            "take more documents, and of token ids state the end that closes each"
         )
     return Material(found, targets(found), _digest(found))
 

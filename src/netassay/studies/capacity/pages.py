@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from netassay.capacity.corpus_bounds import NOT_GENERIC, answers
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, heat_map, small_multiples
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fewest
-from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
+from netassay.studies.capacity.fewest_pages import fewest, told_apart
+from netassay.studies.capacity.findings import BOUNDS, attempt_table, bound_table, corpus_of
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
 MOST_PANELS = 6
@@ -31,7 +32,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         _gaps(attempts, notes),
         fewest(attempts),
         _losses(measured),
-        _bounds(measured),
+        _bounds(measured, attempts),
         _runs(measured, attempts),
     ]
 
@@ -50,24 +51,25 @@ def _attempts(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_FACTS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "information_bits", "bound")
+_FACTS = (
+    "documents", "contexts", "vocabulary", "degrees_of_freedom", "degrees_of_freedom_unequal", "information_bits",
+    "predicted_parameters", "share_certain", "bound",
+)  # fmt: skip
 
 
 def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     """Heat maps of the gap over width and contexts, a pair for each corpus and each part that was trained."""
     figures: list[Figure | Note] = list(notes)
     # a search visits other widths in every corpus: its cells would leave a grid of holes
-    grid = attempts.filter(pl.col("widths") != "bisection")
-    cells = (
-        (grid if grid.height else attempts)
-        .sort("gap")
-        .group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True)
-    )
-    best = cells.first()
+    cells = _grid_first(attempts, "corpus", "trained", "solver").sort("gap")
+    best = cells.group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True).first()
     for number, ((corpus, trained, solver), held) in enumerate(
         best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
     ):
-        if held["width"].n_unique() < 2 and held["contexts"].n_unique() < 2:
+        if held.height < 2:
+            figures.append(
+                Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells.")
+            )
             continue
         shown = held.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
@@ -102,12 +104,17 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     return Section("Memorising a corpus", text, tuple(figures))
 
 
+def _grid_first(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Of each group the rows of runs over a grid of widths, or all where fewer than two widths come of such runs."""
+    grid = pl.col("widths") != "bisection"
+    grids = pl.col("width").filter(grid).n_unique().over(by)
+    return rows.filter(grid | (grids < 2))
+
+
 def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
     """Loss over bound against the steps of each width's first trial, a panel a corpus."""
-    grid = {run: metrics for run, metrics in runs.items() if run.config["widths"] != "bisection"} or runs
-    curves = pl.concat(_curves(run, metrics) for run, metrics in grid.items()).sort(
-        "contexts", maintain_order=True
-    )
+    every = pl.concat(_curves(run, metrics) for run, metrics in runs.items())
+    curves = _grid_first(every, "panel").sort("contexts", maintain_order=True)
     panels = curves["panel"].unique(maintain_order=True).to_list()
     if not panels:
         return Section("Loss curves", items=(Note("No loss has been recorded yet."),))
@@ -116,9 +123,12 @@ def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
     # a panel may hold runs of several seeds: one curve a width
     drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True)
     drawn = drawn.sort("contexts", "width", maintain_order=True)
+    drawn = drawn.drop("widths")
     figure = Figure(
         "capacity-losses", "Loss on the way to the bound",
         "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound."
+        + (" Where a grid of widths was trained, searches on the same corpus are not drawn."
+           if curves.height < every.height else "")
         + ("" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn."),
         small_multiples(
             drawn, Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
@@ -149,6 +159,7 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     return first.select(
         pl.lit(contexts).alias("contexts"),
         pl.lit(panel).alias("panel"),
+        pl.lit(run.config["widths"]).alias("widths"),
         pl.col("width").cast(pl.Int64),
         (pl.col("at") - pl.col("first")).alias("step"),
         pl.col("value").alias("ratio"),
@@ -158,13 +169,14 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
 _CURVE = {
     "contexts": pl.Float64,
     "panel": pl.String,
+    "widths": pl.String,
     "width": pl.Int64,
     "step": pl.Int64,
     "ratio": pl.Float64,
 }
 
 
-def _bounds(runs: dict[Run, pl.DataFrame]) -> Section:
+def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     """All bounds for each corpus side by side, and where training succeeded."""
     title = "Bounds beside each other"
     tables: dict[tuple[str, int, int], pl.DataFrame] = {}
@@ -176,23 +188,78 @@ def _bounds(runs: dict[Run, pl.DataFrame]) -> Section:
     if not tables:
         return Section(title, items=(Note("No run has kept its bounds yet."),))
     rows = pl.concat(
-        held.select(
+        pl.concat([pl.DataFrame(schema=BOUNDS), held], how="diagonal").select(
             pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
-            "bound", "says", "of", "source", "parameters", "width", "rank",
+            "bound", "says", "of", "source", "parameters", "width", "rank", "leaves_out",
         )
         for (corpus, documents, contexts), held in sorted(tables.items())
     )  # fmt: skip
     table = Table(
         "capacity-bounds", "What the bounds say of each corpus",
-        "necessary: with fewer parameters it cannot be done; sufficient: so many are enough; expected: where training "
-        "is expected to succeed, an empirical rate and no bound.",
+        "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
+        "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
+        "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
+        "frequent above all; sufficient: so many are enough; expected: where training is expected to succeed, an "
+        "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
         rows, formats={"parameters": ",.0f"},
     )  # fmt: skip
-    text = (
-        "The worst-case bounds speak of every corpus with as many contexts and tokens; real text asks for far less, as "
-        "nine in ten of its contexts have a single continuation."
+    judged = _verdicts(attempts)
+    verdicts = Table(
+        "capacity-verdicts", "What the bounds say of the models that were trained",
+        "verdict on the corpus by the parameters that were trained: can, may, or not for almost all frequencies; the "
+        "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
+        "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
+        "has some corpus of as many contexts that none of its settings fits.",
+        judged, formats={"gap": ".3g"},
+    )  # fmt: skip
+    text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(
+        attempts
     )
-    return Section(title, text, (table,))
+    return Section(title, text, (table, *([verdicts] if judged.height else [])))
+
+
+def _certain(attempts: pl.DataFrame) -> str:
+    """How many contexts of the corpora have one continuation, for each corpus by itself."""
+    corpora = attempts.filter(pl.col("share_certain").is_finite()).unique(
+        ["corpus", "documents", "contexts"], maintain_order=True
+    )
+    parts = [
+        f"{share:.3g} % of the {contexts:,.0f} contexts of {corpus} ({documents:,.0f} documents)"
+        for corpus, documents, contexts, share in corpora.sort("corpus", "contexts")
+        .select("corpus", "documents", "contexts", 100 * pl.col("share_certain"))
+        .iter_rows()
+    ]
+    if not parts:
+        return ""
+    return (
+        " A given corpus asks for less, the more of its contexts have a single continuation, which takes no degree of "
+        f"freedom: {'; '.join(parts)}."
+    )
+
+
+def _verdicts(attempts: pl.DataFrame) -> pl.DataFrame:
+    """A row for each width tried on a corpus: the answers, and the least gap that training reached."""
+    best = (
+        attempts.sort("gap").group_by("corpus", "contexts", "trained", "width", maintain_order=True).first()
+    )
+    rows = []
+    for row in best.sort("corpus", "contexts", "trained", "width").to_dicts():
+        if row["contexts"] is None:
+            continue
+        contexts, freedom = int(row["contexts"]), int(row["degrees_of_freedom"])
+        this, worst = answers(
+            contexts, int(row["vocabulary"]), freedom, row["trained_parameters"], width=row["width"]
+        )
+        unequal = row["degrees_of_freedom_unequal"]
+        rows.append(
+            (row["corpus"], contexts, row["trained"], row["width"], row["trained_parameters"], this,
+             this == NOT_GENERIC, freedom, None if unequal is None else int(unequal), worst, row["gap"])
+        )  # fmt: skip
+    schema = {"corpus": pl.String, "contexts": pl.Int64, "trained": pl.String, "neurons": pl.Int64,
+              "trained parameters": pl.Int64, "verdict": pl.String, NOT_GENERIC: pl.Boolean,
+              "degrees of freedom": pl.Int64, "unequal": pl.Int64, "worst case": pl.String,
+              "gap": pl.Float64}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
@@ -214,6 +281,6 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
         "criterion at any output weights of reasonable size.",
         table.select(kept).sort("trained", "contexts", nulls_last=True),
-        formats={"criterion": ".3g", "least gap": ".2g"},
+        formats={"criterion": ".3g", "least gap": told_apart(table, "least gap", "criterion")},
     )  # fmt: skip
     return Section("Runs of the capacity study", "", (item,))

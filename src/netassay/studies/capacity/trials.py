@@ -102,6 +102,8 @@ class Trials:
                 f"the corpus is not the one this run began with (SHA-256 of its documents {self.digest[:12]}..., then "
                 f"{facts['corpus'][:12]}...); bring that one back, or begin anew in another store"
             )
+        # what was kept of the corpus stays as it was, whichever version the run began with
+        self.about = {name: facts.get(name, value) for name, value in self.about.items()}
         self.best = {name: t for name, t in tensors.items() if name.startswith("best/")}
         self.done = [Attempt(*values) for values in facts["attempts"]]
         self._next()

@@ -11,11 +11,19 @@ import polars as pl
 from netassay.naming import Names, told_apart, value
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
+from netassay.studies.edge.config import OPTIMISER_SETTINGS
 from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.quantity_pages import limit, quantities
 
 _MOST_SERIES = 42
 _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
+
+# keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
+# what belongs to a network and its data, then the step size
+FOLLOWING = (
+    "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
+    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
+)  # fmt: skip
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -25,7 +33,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
     if not measured:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
-    told = told_apart(list(measured))
+    told = told_apart(list(measured), FOLLOWING)
     axis, names = told.axis, told.of
     measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(

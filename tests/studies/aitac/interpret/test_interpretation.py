@@ -158,15 +158,56 @@ def test_a_file_that_changed_is_read_again_and_old_reasons_go(trained, made, tmp
     file = tmp_path / "bound.bed"
     file.write_text("")
     words = {"only": "first", "chip": str(file), "threads": 1}
-    assert summarise(interpret(trained[0], **words))["chapters"]["first"] == "there is nothing in it"
+    with pytest.raises(RunFailed, match="first: there is nothing in it"):
+        interpret(trained[0], **words)
     file.write_text("1.5")
     run = interpret(trained[0], **words)
     assert run.table("first_heights")["mean"].to_list() == [1.5]
     assert "first_note" not in run.tables()
     assert run.verify() == []
     file.write_text("")
-    run = interpret(trained[0], **words)
+    with pytest.raises(RunFailed, match="first: there is nothing in it"):
+        interpret(trained[0], **words)
     assert "first_heights" not in run.tables()
+
+
+def test_an_interpretation_without_any_chapter_has_failed_and_is_made_when_its_reason_is_gone(
+    trained, made, monkeypatch
+):
+    reasons = ["the extra is not installed"]
+
+    def first(subject, config):
+        made.append("first")
+        if reasons:
+            raise DataError(reasons[0])
+        return {"heights": pl.DataFrame({"mean": [1.0]})}
+
+    module = sys.modules[f"{chapters.__name__}.first"]
+    monkeypatch.setattr(module, "tables", first)
+    words = {"only": "first,broken", "chip_word": 9, "threads": 1}
+    says = r"no chapter could be made .first: the extra.*; broken: no peak"
+    with pytest.raises(RunFailed, match=says):
+        interpret(trained[0], **words)
+    run = next(run for run in Store(trained[0].folder.parent).runs() if run.config.get("chip_word") == 9)
+    with pytest.raises(RunFailed, match=says):
+        resume(run.folder, threads=1)
+    assert run.state is State.FAILED
+    assert "the extra is not installed" in run.message
+    assert made == ["first", "broken"] * 2
+    reasons.clear()
+    done = resume(run.folder, threads=1)
+    assert done.state is State.FINISHED
+    assert summarise(done)["chapters"] == {"first": {"heights": 1}, "broken": "no peak is <b>good</b> enough"}
+    assert done.verify() == []
+
+
+def test_what_was_made_for_a_chapter_that_fails_is_kept(trained, made, monkeypatch):
+    monkeypatch.setattr(choices, "CHAPTERS", {"first": (), "broken": ("first",)})
+    words = {"only": "broken", "chip_word": 8, "threads": 1}
+    for _ in range(2):
+        with pytest.raises(RunFailed, match=r"no chapter could be made .broken: no peak"):
+            interpret(trained[0], **words)
+    assert made == ["first", "broken", "broken"]
 
 
 def test_an_interrupted_interpretation_whose_file_changed_asks_to_begin_again(trained, made, tmp_path):
@@ -203,6 +244,6 @@ def test_a_null_model_is_named_so_and_is_no_repetition(trained, made, tmp_path):
 
 def test_too_many_best_peaks_name_the_key(trained, capsys):
     words = ["interpret", trained[0].id, "--store", str(trained[0].folder.parent), "--threads", "1"]
-    assert main([*words, "--only", "motifs", "--motif-best", "100000", "--format", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)["chapters"]["motifs"]
-    assert told.startswith("motif_best = 100000: ") and "give at most" in told
+    assert main([*words, "--only", "motifs", "--motif-best", "100000", "--format", "json"]) == 1
+    told = capsys.readouterr().err
+    assert "motifs: motif_best = 100000: " in told and "give at most" in told and "Traceback" not in told

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from signal import Signals
 
 import torch
 from torch import distributed
 
 from netassay.errors import DataError, RunFailed
 from netassay.nets.sequence_cnn import AITAC
+from netassay.processes import Child
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.group import HOST, device_of, joined, require_devices
 from netassay.studies.aitac.devices.shared_fit import Order, SharedFit
@@ -24,7 +21,6 @@ from netassay.training import Metric
 
 _PATIENCE = timedelta(minutes=30)  # of the leader, for one step of the slowest process
 _FAREWELL = 10.0  # seconds in which a process may end by itself
-_LAST_WORDS = 2000
 
 
 class LeadingFit(SharedFit):
@@ -79,59 +75,37 @@ def leading(
         del store
 
 
-class Process:
+class Process(Child):
     """One of the other processes, as rank 0 sees it."""
 
     def __init__(self, config: AitacConfig, rank: int, port: int, threads: int) -> None:
-        self.name = f"process {rank + 1} of {config.devices} ({device_of(config, rank)})"
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "netassay.studies.aitac.devices.rank", *map(str, (rank, port, threads))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,  # the terminal's Ctrl-C reaches rank 0 alone
+        super().__init__(
+            "netassay.studies.aitac.devices.rank", [str(n) for n in (rank, port, threads)], heard=True
         )
-        assert self._child.stdin is not None
-        self._child.stdin.write(f"{config.canonical}\n".encode())
-        self._child.stdin.flush()
+        self.name = f"process {rank + 1} of {config.devices} ({device_of(config, rank)})"
+        self.tell(config.canonical)
 
     def wait_until_ready(self, digest: str) -> None:
         """Returns when the process has its data. DataError if these are not the atlas of `digest`."""
-        assert self._child.stdout is not None
-        said = self._child.stdout.readline().decode().split()
+        said = self.hear().split()
         if not said:
-            self._child.wait()
+            self.wait()
             raise RunFailed(self.cause() or f"{self.name} did not begin")
         if said != ["ready", digest]:
             raise DataError(f"the atlas changed while {self.name} read it; begin again when it is left alone")
 
     def ended(self) -> bool:
         """Whether the process is gone, or goes within some seconds."""
-        try:
-            self._child.wait(_FAREWELL)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return self.wait(_FAREWELL)
 
     def cause(self) -> str:
         """Why the process ended before it was told to, or "" while it lives."""
-        code = self._child.poll()
+        code = self.exit_code()
         if code is None:
             return ""
-        if code < 0:
-            return f"{self.name} was killed by {Signals(-code).name}"
-        self._errors.seek(0)
-        words = self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:]
-        return f"{self.name} ended with code {code}: {words or 'no message'}"
-
-    def close(self) -> None:
-        """Ends the process if it still lives."""
-        self._child.kill()
-        self._child.wait()
-        for stream in (self._child.stdin, self._child.stdout, self._errors):
-            if stream:
-                stream.close()
+        if name := self.killed_by():
+            return f"{self.name} was killed by {name}"
+        return f"{self.name} ended with code {code}: {self.last_words() or 'no message'}"
 
 
 @contextmanager

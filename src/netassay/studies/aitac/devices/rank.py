@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from datetime import timedelta
+
+from netassay.processes import when_parent_ends
 
 _PATIENCE = timedelta(
     days=30
@@ -20,7 +21,7 @@ _PATIENCE = timedelta(
 def main() -> int:
     rank, port, threads = map(int, sys.argv[1:])
     line = sys.stdin.buffer.readline()
-    threading.Thread(target=_end_with_the_leader, daemon=True).start()
+    when_parent_ends(lambda: os._exit(1))
 
     from netassay.errors import NetassayError
     from netassay.numerics import devices
@@ -43,13 +44,6 @@ def main() -> int:
         print(cause, file=sys.stderr)
         return cause.exit_code
     return 0
-
-
-def _end_with_the_leader() -> None:
-    # os.read: a thread inside sys.stdin's own lock would abort the interpreter on its way out
-    while os.read(0, 1):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

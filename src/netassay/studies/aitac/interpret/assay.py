@@ -12,10 +12,10 @@ from netassay.studies.aitac.interpret.chapters import chapter
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.files import files_digest, outside_files
-from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, _keys, chapter_tables
+from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.training import Checkpoint, Metric, Outcome, Result
+from netassay.training import Checkpoint, Metric, Result, stages
 
 
 def assay(
@@ -27,7 +27,8 @@ def assay(
 ) -> Result:
     """Makes the chapters that are missing. A chapter that cannot be made leaves its reason, and the next begins.
 
-    A checkpoint is committed after every chapter, whatever `commit_seconds` says.
+    A checkpoint is committed after every chapter, whatever `commit_seconds` says, as soon as one that was asked for was
+    made. Raises DataError where none of them could be made; a run that is resumed begins again with these.
     """
     names = chosen(config.only)
     files = files_digest(config)
@@ -58,20 +59,36 @@ def assay(
         about = subject.about
         recorder.write_table(SUBJECT, pl.DataFrame({"key": list(about), "value": list(about.values())}))
         recorder.commit(Checkpoint(0, {}, facts))
-    for step, name in enumerate(names[done:], start=done):
-        if recorder.stop_requested():
-            return Result(Outcome.INTERRUPTED, step, f"stopped before chapter {name}")
-        for stale in _keys(run, name):  # of an earlier beginning, whose tables may have been others
+
+    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
+
+    def settled() -> bool:
+        """Whether the newest chapter was made, or any that was asked for."""
+        return (
+            not reasons
+            or [*reasons.values()][-1] is None
+            or any(reasons.get(name, 0) is None for name in asked)
+        )
+
+    def make(step: int) -> dict[Metric, float]:
+        name = names[step]
+        for stale in table_names(run, name):  # of an earlier beginning, whose tables may have been others
             recorder.remove_table(stale)
         made = _made(name, subject, config)
         for table, frame in made.items():
             recorder.write_table(f"{name}_{table}", frame)
         _remember(subject, name, made)
-        values: dict[Metric, float] = {("rows", name): float(sum(frame.height for frame in made.values()))}
-        recorder.record(step, values)
-        watch(step, values)
-        recorder.commit(Checkpoint(step + 1, {}, facts))
-    return Result(Outcome.FINISHED, len(names))
+        reasons[name] = made.get(NOTE)
+        if step + 1 == len(names) and not any(reasons[name] is None for name in asked):
+            told = "; ".join(
+                f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None
+            )
+            raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
+        return {("rows", name): float(sum(frame.height for frame in made.values()))}
+
+    titles = [f"chapter {name}" for name in names]
+    return stages(recorder, make, facts=lambda: facts, names=titles, settled=settled, watch=watch)
 
 
 def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:

@@ -44,10 +44,10 @@ def interpreted(config: Mapping[str, Any]) -> str:
 
 def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
     """The tables of a chapter by their names within it; empty where it was not made yet."""
-    return {key.removeprefix(f"{name}_"): run.table(key) for key in _keys(run, name)}
+    return {key.removeprefix(f"{name}_"): run.table(key) for key in table_names(run, name)}
 
 
-def _keys(run: Run, name: str) -> list[str]:
+def table_names(run: Run, name: str) -> list[str]:
     """Names of the tables of a chapter in its run."""
     others = tuple(f"{o}_" for o in chosen("") if o != name and o.startswith(f"{name}_"))
     return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]

@@ -30,7 +30,7 @@ from netassay.studies.aitac.transfer.config import TransferConfig
 from netassay.studies.aitac.transfer.findings import BASELINE, MAP, ROWS, TRANSFER
 from netassay.studies.aitac.transfer.findings import tables as tables
 from netassay.studies.aitac.transfer.ranks import rank_tables
-from netassay.training import Checkpoint, Metric, Outcome, Result
+from netassay.training import Checkpoint, Metric, Result, stages
 
 _PARTS = ("scores", "ranks")
 _WORD, _SHORTEST = 24, 8  # bases of the words that tell a sequence
@@ -54,23 +54,19 @@ def assay(
             f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began, or it began before "
             "peaks that were trained on were looked for; begin it again with --from-step 0"
         )
-    done = 0 if latest is None else latest.step
     if latest is None:
         recorder.commit(Checkpoint(0, {}, facts))
-    for step, part in enumerate(_PARTS[done:], start=done):
-        if recorder.stop_requested():
-            return Result(Outcome.INTERRUPTED, step, f"stopped before the {part}")
-        if part == "scores":
+
+    def make(step: int) -> dict[Metric, float]:
+        if _PARTS[step] == "scores":
             made = score_tables(setting)
         else:
             made = rank_tables(setting.subject, config, setting.codes, setting.heights, setting.map)
         for name, frame in made.items():
             recorder.write_table(name, frame)
-        values: dict[Metric, float] = {("rows", part): float(sum(frame.height for frame in made.values()))}
-        recorder.record(step, values)
-        watch(step, values)
-        recorder.commit(Checkpoint(step + 1, {}, facts))
-    return Result(Outcome.FINISHED, len(_PARTS))
+        return {("rows", _PARTS[step]): float(sum(frame.height for frame in made.values()))}
+
+    return stages(recorder, make, facts=lambda: facts, names=[f"the {part}" for part in _PARTS], watch=watch)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +27,7 @@ from netassay.studies.edge.stepsize.search import Outcome, Trial, next_step_size
 
 
 @dataclass
-class Findings:
+class Progress:
     """All that a search has found so far, and so all that its future depends on; JSON holds it exactly."""
 
     data: str
@@ -42,7 +41,7 @@ class Findings:
         return {"data": self.data, "start": self.start, "trials": self.trials, "flows": self.flows}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Findings:
+    def from_facts(cls, facts: Mapping[str, Any]) -> Progress:
         return cls(
             data=facts["data"],
             start=[(value, error) for value, error in facts["start"]],
@@ -71,7 +70,7 @@ class Search:
         batched = config.network == "mlp"
         self.at_once = together(self.data.train, config.width, config.seeds) if batched else 1
 
-    def go_on(self, found: Findings) -> dict[training.Metric, float] | None:
+    def go_on(self, found: Progress) -> dict[training.Metric, float] | None:
         """The next stage, kept in `found`: its numbers, empty when nothing is left, None when stopped meanwhile."""
         if not found.start:
             return self._start(found)
@@ -82,10 +81,10 @@ class Search:
             return self._flow(found)
         return {}
 
-    def _next(self, found: Findings, i: int) -> float | None:
+    def _next(self, found: Progress, i: int) -> float | None:
         return next_step_size(found.trials[i], 2 / found.start[i][0], self.config.resolution)
 
-    def _start(self, found: Findings) -> dict[training.Metric, float]:
+    def _start(self, found: Progress) -> dict[training.Metric, float]:
         values: dict[training.Metric, float] = {}
         for i, model in enumerate(self.networks):
             seen = sharpness(
@@ -105,7 +104,7 @@ class Search:
             }
         return values
 
-    def _round(self, found: Findings, sizes: Mapping[int, float]) -> dict[training.Metric, float] | None:
+    def _round(self, found: Progress, sizes: Mapping[int, float]) -> dict[training.Metric, float] | None:
         trials: dict[int, Trial] = {}
         ready = list(sizes)
         for at in range(0, len(ready), self.at_once):
@@ -134,7 +133,7 @@ class Search:
             }
         return values
 
-    def _flow(self, found: Findings) -> dict[training.Metric, float] | None:
+    def _flow(self, found: Progress) -> dict[training.Metric, float] | None:
         i = len(found.flows)
         flow = sharpest_on_flow(
             self.networks[i],
@@ -169,23 +168,14 @@ def assay(
     """
     search = Search(config, recorder.stop_requested)
     checkpoint = recorder.latest()
-    step, found = 0, Findings(search.data.digest())
+    progress = Progress(search.data.digest())
     if checkpoint is not None:
-        step, found = checkpoint.step, Findings.from_facts(checkpoint.facts)
-        search.data.require(found.data)
-    committed = None if checkpoint is None else time.monotonic()
-    while True:
-        stopped = recorder.stop_requested()
-        values = None if stopped else search.go_on(found)
-        if values:
-            recorder.record(step, values)
-            watch(step, values)
-            step += 1
-        overdue = committed is None or time.monotonic() - committed >= commit_seconds
-        if overdue or not values:
-            recorder.commit(training.Checkpoint(step, {}, found.facts()))
-            committed = time.monotonic()
-        if values is None:
-            return training.Result(training.Outcome.INTERRUPTED, step, f"stopped after stage {step}")
-        if not values:
-            return training.Result(training.Outcome.FINISHED, step)
+        progress = Progress.from_facts(checkpoint.facts)
+        search.data.require(progress.data)
+    return training.stages(
+        recorder,
+        lambda step: search.go_on(progress),
+        facts=progress.facts,
+        commit_seconds=commit_seconds,
+        watch=watch,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from netassay.naming import differing
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.runs import Run
 from netassay.studies.edge.stepsize.findings import PREDICTORS, agreement, largest
@@ -49,13 +50,8 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 def _varied(runs: Sequence[Run]) -> list[str]:
     """Config keys that tell architectures apart; activation and depth first, since they are the axes of the map."""
-    keys = [
-        key
-        for key in runs[0].config
-        if key not in _NOT_ARCHITECTURE and len({str(run.config.get(key)) for run in runs}) > 1
-    ]
     return sorted(
-        keys,
+        differing(runs, _NOT_ARCHITECTURE),
         key=lambda key: (
             ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9
         ),

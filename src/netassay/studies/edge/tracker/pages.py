@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from netassay.naming import once_each
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.tracker.findings import summary
@@ -19,7 +20,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
     if not measured:
         return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
-    names = _names(list(measured))
+    names = once_each({run: run.config.get("name") or run.id for run in measured})
     numbers = pl.concat(
         metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items()
     )
@@ -31,15 +32,6 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         Section(title, text, (*notes, *_whole(numbers), _runs(names))),
         Section("Tracked layers", "", _layers(numbers)),
     ]
-
-
-def _names(runs: Sequence[Run]) -> dict[Run, str]:
-    """The user's names, told apart by id where they are not unique."""
-    given = [run.config.get("name") or run.id for run in runs]
-    return {
-        run: name if given.count(name) == 1 else f"{name} ({run.id[-12:]})"
-        for run, name in zip(runs, given, strict=True)
-    }
 
 
 def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:

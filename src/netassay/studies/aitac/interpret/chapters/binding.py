@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
-from netassay.formats.intervals import guess_form, read_intervals
+from netassay.formats.peak_tables import read_regions
 from netassay.formats.text import blocks
 from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -81,9 +82,11 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
         )
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
         return found, {"sequences": len(sequences), "marked by": how}
-    regions = read_intervals(path, guess_form(path))
+    notes: Counter[str] = Counter()
+    regions = read_regions(path, notes=notes)
     found = overlap.by_coordinates(subject.atlas.peaks[subject.index.numpy()], regions)
-    return found, {"regions": len(regions), "marked by": "one base or more in common with a region"}
+    facts = {"regions": len(regions), "marked by": "one base or more in common with a region"}
+    return found, {**facts, **notes}
 
 
 def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:

@@ -7,7 +7,7 @@ import torch
 
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
-from netassay.dna.motifs.matrices import _numbers, matrix_table
+from netassay.dna.motifs.matrices import column, matrix_table
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.studies.aitac.interpret.subject import Subject
 
@@ -38,11 +38,11 @@ def filter_table(motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
     """A row a filter: sites, peaks, information, consensus, thresholds, and its best match (null if not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame({
-        "filter": list(motifs.names), "sites": _numbers(motifs.sites), "peaks": _numbers(motifs.peaks),
-        "share of peaks": _numbers(motifs.peaks / motifs.n_peaks),
-        "information": _numbers(motifs.information.sum(1)), "first column": _numbers(spans[:, 0] + 1),
-        "informative length": _numbers(motifs.informative_lengths), "consensus": list(motifs.consensus),
-        "greatest activation": _numbers(motifs.references), "threshold": _numbers(motifs.thresholds),
+        "filter": list(motifs.names), "sites": column(motifs.sites), "peaks": column(motifs.peaks),
+        "share of peaks": column(motifs.peaks / motifs.n_peaks),
+        "information": column(motifs.information.sum(1)), "first column": column(spans[:, 0] + 1),
+        "informative length": column(motifs.informative_lengths), "consensus": list(motifs.consensus),
+        "greatest activation": column(motifs.references), "threshold": column(motifs.thresholds),
     })  # fmt: skip
     best = matches.best().rename({"query": "filter"})
     return own.join(best, on="filter", how="left", maintain_order="left")
@@ -67,8 +67,8 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
     """Sites at each position of the layer (from 0), filters with sites only."""
     index = motifs.positions.nonzero()
     return pl.DataFrame({
-        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": _numbers(index[:, 1]),
-        "sites": _numbers(motifs.positions[motifs.positions > 0]),
+        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": column(index[:, 1]),
+        "sites": column(motifs.positions[motifs.positions > 0]),
     }, schema_overrides={"filter": pl.String})  # fmt: skip
 
 
@@ -92,7 +92,10 @@ def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataF
         chosen = f"those of the {config.peaks} set {subject.well_in_words}"
     facts = {
         "peaks": str(motifs.n_peaks), "chosen": chosen, "width": str(motifs.field.width), "layer": motifs.layer,
-        "database": f"{config.motif_database}, {len(subject.database):,} motifs",
+        "database": "; ".join(
+            [f"{config.motif_database}, {len(subject.database):,} motifs"]
+            + [f"{count:,} {why}" for why, count in subject.database.notes.items()]
+        ),
         "simulated": str(subject.atlas.simulated),
         "silent": ", ".join(motifs.silent), "permutations": str(len(matches.null_q)),
         **{f"skipped: {why}": str(count) for why, count in matches.skipped.items()},

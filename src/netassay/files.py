@@ -1,0 +1,112 @@
+"""A file or folder that is there whole or not at all, and durable once it is there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EISDIR
+from pathlib import Path
+
+from netassay.errors import NetassayError, StoreError
+
+TEMPORARY = ".part"
+"""In the name of a file that is still being written."""
+
+
+def write_file(path: Path | str, data: bytes, *, refusal: type[NetassayError] | None = StoreError) -> Path:
+    """Writes `data` to `path` and returns it; see `whole_file`."""
+    with whole_file(path, refusal=refusal) as part:
+        part.write_bytes(data)
+    return Path(path)
+
+
+@contextmanager
+def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreError) -> Iterator[Path]:
+    """A name beside `path` to write to, with the same ending; it takes the place of `path` when all went well.
+
+    Its folder is made where there is none. After an error what stood at `path` before is unchanged. Where the system
+    would not write, `refusal` is raised, with None the system's own OSError.
+    """
+    path = Path(path)
+    part = _beside(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(EISDIR, "it is there and is no file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _sync(part)
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if refusal is None:
+            raise
+        raise refusal(
+            f"{path}: cannot be written: {error.strerror or error}; what stood there before is unchanged. Free some "
+            "space or choose a folder that can be written"
+        ) from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be reached holds no part
+            part.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> Iterator[Path]:
+    """A folder beside `path` to fill, which takes the place of nothing, or of an empty folder, when all went well.
+
+    `refusal` is raised where something else stands at `path` and where the system would not write.
+    """
+    path = Path(path)
+    part = _beside(path)
+    try:
+        refuse_existing(path, refusal=refusal)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+        yield part
+        for file in part.rglob("*"):
+            sync_folder(file) if file.is_dir() else _sync(file)
+        sync_folder(part)
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise refusal(
+            f"{path}: cannot be written: {error.strerror or error}; nothing is left of it. Free some space or choose a "
+            "folder that can be written"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
+    """Raises `refusal` if something other than an empty folder has that name."""
+    path = Path(path)
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
+        raise refusal(f"{path}: is there already; give another folder, or delete it first")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file is named as one that was still being written."""
+    return TEMPORARY in name and (name.startswith(".") or name.endswith(TEMPORARY))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable, where the system lets a folder be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(file: Path) -> None:
+    with file.open("r+b") as handle:
+        os.fsync(handle.fileno())
+
+
+def _beside(path: Path) -> Path:
+    # some writers go by the ending; the random part keeps two writers of one file apart
+    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{TEMPORARY}{path.suffix[:20]}")

@@ -1,0 +1,25 @@
+"""What one chromosome is called by different sources: chr1 and 1, chrM and MT."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+MITOCHONDRION = ("chrM", "MT", "M", "chrMT")
+"""Names of the mitochondrial genome: UCSC's, Ensembl's, and mixtures of the two."""
+
+
+def other_names(name: str) -> tuple[str, ...]:
+    """Names under which the same contig may stand elsewhere, the likeliest first."""
+    if name in MITOCHONDRION:
+        return tuple(other for other in MITOCHONDRION if other != name)
+    return (name[3:],) if name.startswith("chr") else (f"chr{name}",)
+
+
+def known_as(name: str, known: Container[str]) -> str | None:
+    """The name by which `known` has the contig: its own if it is there, else another; None where it has none."""
+    return next((form for form in (name, *other_names(name)) if form in known), None)
+
+
+def canonical(name: str) -> str:
+    """One name for all names of a contig: without "chr", MT for the mitochondrial genome."""
+    return "MT" if name in MITOCHONDRION else name.removeprefix("chr")

@@ -1,0 +1,57 @@
+"""Lines of tables as people keep them: with the line ends of any system, and the byte with which DOS ends a text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from netassay.formats.signatures import UTF_16, ZSTANDARD, first_bytes
+from netassay.formats.text import blocks, read_lines
+
+END_OF_TEXT = "\x1a"
+_SKIPPED = "byte 0x1A (end of a DOS text)"
+
+
+def read_rows(path: Path, *, skipped: Counter[str] | None = None) -> Iterator[str]:
+    """Lines of a UTF-8 file, plain or gzip, without their ends: LF, CR LF, or CR alone as old Macs wrote it.
+
+    A byte 0x1A at the end is left out and counted in `skipped`. Raises DataError as `read_lines` does.
+    """
+    skipped = Counter() if skipped is None else skipped
+    waiting: str | None = None
+    for line in _rows(path):
+        if waiting is not None:
+            yield waiting
+        waiting = line
+    if waiting is not None:
+        kept = waiting.rstrip().rstrip(END_OF_TEXT)
+        if len(kept) == len(waiting.rstrip()):
+            yield waiting
+        else:
+            skipped[_SKIPPED] += 1
+            if kept:
+                yield kept
+
+
+def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
+    """All bytes of a file, plain or gzip, its lines ended by LF, without blank lines at the end.
+
+    A byte 0x1A there is left out and counted in `skipped`.
+    """
+    if first_bytes(path).startswith((ZSTANDARD, *UTF_16)):
+        return "\n".join(read_rows(path, skipped=skipped)).encode().rstrip(b"\n")
+    whole = b"".join(blocks(path))
+    if b"\r" in whole:
+        whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if skipped is not None and whole[-100:].rstrip().endswith(b"\x1a"):
+        skipped[_SKIPPED] += 1
+    return whole.rstrip(b"\n \x1a")
+
+
+def _rows(path: Path) -> Iterator[str]:
+    for line in read_lines(path, old_mac=True):
+        if "\r" in line:
+            yield from line.split("\r")
+        else:
+            yield line

@@ -1,0 +1,60 @@
+"""What token ids stand for: words numbered as they come up, or the fixed codes of a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from netassay.errors import DataError
+
+END_WORD = "<end of document>"
+"""The word of an end token; no tokenizer that splits at white space gives it."""
+
+
+class Words:
+    """Words numbered from 0 in the order they come up, or in a given order to which none is added."""
+
+    def __init__(self, words: Iterable[str] = (), *, closed: bool = False) -> None:
+        self.closed = closed
+        self.numbers: dict[str, int] = {}
+        for place, word in enumerate(words):
+            if self.numbers.setdefault(word, place) != place:
+                raise DataError(
+                    f"word {word!r:.60} is given as token {self.numbers[word]} and {place}; give each word once"
+                )
+        self._spelled: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def number(self, word: str) -> int | None:
+        """The id of a word, a new one unless no word is added; then None."""
+        if self.closed:
+            return self.numbers.get(word)
+        return self.numbers.setdefault(word, len(self.numbers))
+
+    def word(self, token: int) -> str:
+        """The word of an id."""
+        if len(self._spelled) < len(self.numbers):
+            self._spelled = list(self.numbers)
+        return self._spelled[token]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Ids that a tokenizer fixes, the same in every file; `name` tells the tokenizer, `spell` the text of an id."""
+
+    name: str
+    spell: Callable[[int], str]
+
+    def word(self, token: int) -> str:
+        """The text of an id."""
+        return self.spell(token)
+
+
+Vocabulary = Words | Codes
+
+
+def spelled(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> tuple[str, ...] | None:
+    """The words of token ids; None where ids are all that is known."""
+    return None if vocabulary is None else tuple(vocabulary.word(token) for token in tokens)

@@ -1,0 +1,130 @@
+"""Child processes of this one: how they are started, asked to stop and heard, and how none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, Any
+
+_LAST_WORDS = 2000
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Child:
+    """A module of this interpreter in a process of its own; what it writes to standard error is kept.
+
+    Its standard input is a pipe that ends with this process (`when_parent_ends`). With `heard`, its standard output is
+    read here line by line.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], *, heard: bool = False) -> None:
+        self._asked = False
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if heard else subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on once
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, line: str) -> None:
+        """Writes a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+    def hear(self) -> str:
+        """The next line of its standard output; "" at its end."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().decode()
+
+    def exit_code(self) -> int | None:
+        """None while it lives; below zero the number of the signal that ended it."""
+        return self._process.poll()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether it ended, within `seconds` where given."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Asks it once to stop by itself (SIGTERM); a second signal might kill it."""
+        if not self._asked:
+            self._asked = True
+            self._process.terminate()
+
+    def killed_by(self) -> str:
+        """Name of the signal that ended it, or ""."""
+        code = self.exit_code()
+        return signal.Signals(-code).name if code is not None and code < 0 else ""
+
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:]
+
+    def close(self) -> None:
+        """Ends it if it still lives, and lets go of its pipes."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream:
+                stream.close()
+
+
+def when_parent_ends(act: Callable[[], None]) -> None:
+    """Calls `act`, in a thread of its own, once standard input ends: it is a pipe that only the parent holds."""
+
+    def watch() -> None:
+        # os.read: a thread inside sys.stdin's own lock would abort the interpreter on its way out
+        while os.read(0, 1):
+            pass
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def stop_signals(ask: Callable[[], None] = lambda: None, *, patient: bool = False) -> Iterator[list[int]]:
+    """Within it SIGINT and SIGTERM call `ask` and are noted in the list that is given; nothing in other threads.
+
+    A second signal is left to the handler that was there before, unless `patient`.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        ask()
+        if not patient:
+            signal.signal(number, before[number])
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,84 @@
+"""Files and folders that are there whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from netassay.errors import DataError, StoreError
+from netassay.files import refuse_existing, whole_file, whole_folder, write_file
+
+
+def test_a_file_takes_its_place_whole_with_its_folder_and_ending(tmp_path):
+    path = tmp_path / "a" / "b" / "x.bw"
+    with whole_file(path) as part:
+        assert part.parent == path.parent and part.suffix == ".bw" and not path.exists()
+        part.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_inside_leaves_what_was_there(tmp_path):
+    path = write_file(tmp_path / "x.csv", b"old")
+    with pytest.raises(ZeroDivisionError), whole_file(path) as part:
+        part.write_bytes(b"half")
+        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "folder") as part:
+        (part / "half").write_bytes(b"")
+        _ = 1 / 0
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_system_refuses_is_told_in_the_words_of_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/x: cannot be written: File exists; what stood there before"):
+        write_file(tmp_path / "file" / "x", b"", refusal=DataError)
+    with pytest.raises(StoreError, match="it is there and is no file"):
+        write_file(tmp_path, b"")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "file" / "x", b"", refusal=None)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left"), whole_folder(tmp_path / "folder") as part:
+        (part / "x").write_bytes(b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_takes_the_place_of_an_empty_one_and_of_nothing_else(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with whole_folder(tmp_path / "empty") as part:
+        (part / "inner").mkdir()
+        (part / "inner" / "x").write_bytes(b"1")
+    assert (tmp_path / "empty" / "inner" / "x").read_bytes() == b"1"
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for taken in ("empty", "link"):
+        with (
+            pytest.raises(DataError, match="is there already"),
+            whole_folder(tmp_path / taken, refusal=DataError),
+        ):
+            raise AssertionError
+        with pytest.raises(StoreError, match="is there already"):
+            refuse_existing(tmp_path / taken)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    path = write_file(tmp_path / "x", b"old")
+    script = f"""
+from netassay.files import whole_file
+with whole_file({str(path)!r}) as part:
+    part.write_bytes(b"half")
+    print("writing", flush=True)
+    import time; time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"writing\n"
+        child.send_signal(signal.SIGKILL)
+    assert path.read_bytes() == b"old"
+    assert all(other == path or ".part" in other.name for other in tmp_path.iterdir())
