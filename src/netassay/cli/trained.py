@@ -274,9 +274,9 @@ def predict(
 
     Outputs are the network's own: of loss pearson their scale means nothing, of cross_entropy they are before softmax.
 
-    Example: netassay predict aitac-1a2b3c --fasta enhancers.fa --out predictions.csv
+    Or those of a network of yours: --module net.py:make --weights net.safetensors --atlas A in place of the run.
 
-    Example: netassay predict --module net.py:make --weights net.safetensors --atlas a --fasta e.fa --out p.csv
+    Example: netassay predict aitac-1a2b3c --fasta enhancers.fa --out predictions.csv
     """
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
