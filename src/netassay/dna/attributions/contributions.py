@@ -229,7 +229,7 @@ def _refuse_without_rule(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
             raise ModelError(
-                f"deepshap has no rule for module {name or type(model).__name__!r} ({type(module).__name__}); take "
+                f"DeepLIFT has no rule for {name or type(model).__name__!r} ({type(module).__name__}); take "
                 "integrated_gradients or mutagenesis"
             )
 
