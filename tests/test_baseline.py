@@ -47,8 +47,9 @@ def test_every_kind_of_run_is_there(baseline):
     assert {run.study for run in netassay.Store("interrupted").runs()} == resumable
 
 
-ANOTHER_TEST = "pairs_"
-"""Tables of an interpretation that hold other numbers since 0.1.0: pairs are tested on the scale of a fitted curve."""
+CHANGED = ("pairs_", "influence", "agreement")
+"""Tables that hold other numbers since 0.1.0: pairs are tested on the scale of a fitted curve; influence on an output,
+and the ranks by it, are of outputs less their row's mean where the loss leaves that free."""
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -99,12 +100,24 @@ def test_an_interrupted_run_goes_on_to_the_numbers_of_the_unbroken_one(baseline,
     assert run.events()["what"].to_list().count("resumed") == 1
     assert run.verify() == []
     assert run.step == unbroken.step
-    assert run.tables() == unbroken.tables()
-    for table in run.tables():
-        if table == "metrics" or table.startswith(ANOTHER_TEST):
+    assert set(run.tables()) >= set(unbroken.tables())
+    for table in unbroken.tables():
+        if table == "metrics" or table.startswith(CHANGED):
             continue
-        alike(*(without_wrong(of.table(table)) for of in (run, unbroken)), f"{name} {table}")
+        own, other = (without_wrong(of.table(table)) for of in (run, unbroken))
+        kept = [
+            key for key in other.columns if key in own.columns
+        ]  # a column whose meaning changed has another name
+        alike(own.select(kept), other.select(kept), f"{name} {table}")
     own, other = (without_wrong(of.metrics()) for of in (run, unbroken))
+    # a metric whose meaning changed has another name from where the run went on, and tables may have gained rows
+    own, other = (
+        one.filter(pl.col("name") != "rows").join(
+            two, on=["step", "name", "part"], how="semi", maintain_order="left"
+        )
+        for one, two in ((own, other), (other, own))
+    )
+    assert own.height > 0.6 * unbroken.metrics().height
     assert own.drop("value").equals(other.drop("value"))
     for metric in own["name"].unique():
         alike(own.filter(name=metric), other.filter(name=metric), f"{name} metrics {metric}")

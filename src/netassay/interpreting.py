@@ -15,9 +15,10 @@ from netassay.studies.aitac.transfer.config import TransferConfig
 
 
 def interpret(
-    run: Run,
+    run: Run | None = None,
     peers: Sequence[Run] = (),
     *,
+    store: Path | str | None = None,
     threads: int | None = None,
     watch: Watch = lambda step, values: None,
     **options: Any,
@@ -25,10 +26,32 @@ def interpret(
     """What the network of a finished aitac run learned, as a run beside it; done from wherever it stands.
 
     `peers` are repetitions of the run (other seeds) in the same store. `options` are the keys of the config of
-    aitac-interpret, all but run and peers (`netassay explain aitac-interpret`). Raises ConfigError for runs of another
-    study or store, DataError where they hold no weights or another atlas, and for a file of `chip` or `motif_database`
-    that is not there; what a single chapter lacks is told in it. Where such a file changed since, all is made again.
+    aitac-interpret, all but run and peers (`netassay explain aitac-interpret`). In place of a run a network of your own
+    is looked at where its module ("FILE.py:make"), weights and atlas are given; the run then stands in `store`
+    ("runs"). Raises ConfigError for runs of another study or store, DataError where they hold no weights or another
+    atlas, and for a file that is not there; what a single chapter lacks is told in it. Where such a file changed since,
+    all is made again.
     """
+    own = options.get("module") or options.get("weights")
+    if (run is None) == (not own):
+        raise ConfigError(
+            "give a run, or a network of your own (module, weights and atlas)"
+            + (": one of them, not both" if own else "")
+        )
+    if run is None:
+        if peers:
+            raise ConfigError("peers are repetitions of a run; a network of your own has none")
+        config = InterpretConfig(**options)
+        where = Path("runs" if store is None else store)
+    else:
+        ids = _checked(run, peers)
+        config, where = InterpretConfig(run=run.id, peers=",".join(ids), **options), run.folder.parent
+    anew = 0 if _outdated(config, where) else None
+    return perform(config, where, threads=threads, from_step=anew, watch=watch)
+
+
+def _checked(run: Run, peers: Sequence[Run]) -> list[str]:
+    """Ids of the peers. ConfigError for runs of another study or store, and for one that is given twice."""
     for other in (run, *peers):
         if other.study != "aitac":
             raise ConfigError(
@@ -43,14 +66,12 @@ def interpret(
         raise ConfigError(
             f"run {twice[0]} is given twice; a peer is another run of the same config with another seed"
         )
-    config = InterpretConfig(run=run.id, peers=",".join(ids), **options)
-    anew = 0 if _outdated(config, run.folder.parent) else None
-    return perform(config, run.folder.parent, threads=threads, from_step=anew, watch=watch)
+    return ids
 
 
 def _outdated(config: InterpretConfig, store: Path) -> bool:
-    """Whether this interpretation was made of a ChIP-seq or motif file that holds something else by now."""
-    from netassay.studies.aitac.interpret.assay import files_digest
+    """Whether this interpretation was made of a file outside the store that holds something else by now."""
+    from netassay.studies.aitac.interpret.files import files_digest
 
     files, folder = files_digest(config), store / run_id(config.study, config.digest)
     begun = Run.open(folder).checkpoint() if folder.exists() else None

@@ -175,7 +175,7 @@ class Wrong(torch.autograd.Function):
 
 def test_a_loss_that_rises_along_its_gradient_stops_the_flow_and_is_told():
     path = gradient_flow(Quadratic(1.0, 2.0), lambda o, _: Wrong.apply(o), NOTHING, times=[1.0, 2.0])
-    assert not path.reached and path.losses == () and path.end_time == 0
+    assert not path.reached and path.losses == () and path.end_time < 1e-9
     assert "the loss rises however small the step" in path.stopped
     torch.testing.assert_close(flat(path), torch.ones(2).double())
 
@@ -287,8 +287,9 @@ def test_what_is_recorded_does_not_depend_on_how_often_it_is(every):
     memory = Memory()
     config = SMALL.replace(steps=80, curvature_every=every, dtype="float32", tolerance=1e-3, flow=True)
     assay(config, memory)
-    descent = build(config.replace(dtype="float64"))
-    (truth,), _ = exactly(descent.model, mse, tuple(descent.data.train), [80 * 0.3])
+    descent = build(config)  # weights of float32, which those of float64 are not drawn as
+    x, y = descent.data.train
+    (truth,), _ = exactly(descent.model.double(), mse, (x.double(), y), [80 * 0.3])
     seen = memory.steps[80]
     assert abs(seen[("flow_loss", "")] - truth) <= seen[("flow_loss_error", "")] < 1e-3
     assert seen[("flow_reached", "")] == 1

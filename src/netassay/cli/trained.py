@@ -5,21 +5,78 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from netassay.cli.assay import Store, Threads, config_flags, whole_number
 from netassay.cli.output import Format, answer, require_ending, write_table
+from netassay.dna.network.choices import Layout
 from netassay.errors import ConfigError, DataError
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.transfer.config import TransferConfig
 
 if TYPE_CHECKING:
+    from netassay.dna.network.network import Network
     from netassay.runs import Run
 
 _RUN = Annotated[str, Parameter(help="Id, beginning of an id, or folder of a finished run of study aitac.")]
+_RUN_OR_NONE = Annotated[
+    str,
+    Parameter(
+        help="Id, beginning of an id, or folder of a finished run of study aitac; none for a network of yours."
+    ),
+]
+_OWN = Group("A network of your own, in place of a run", sort_key=1)
+
+
+def _own(key: str, help: str = "") -> Any:
+    """A flag of a network of the user's, in the words of the config of interpretations."""
+    meaning = help or " ".join((InterpretConfig.model_fields[key].description or "").split())
+    return Parameter(group=_OWN, help=meaning)
+
+
+_MODULE = Annotated[str, _own("module", "FILE.py:NAME, a function without arguments that gives a module (or "
+    "netassay.Network); the file is imported. None, with --weights: AI-TAC as its authors saved it.")]  # fmt: skip
+_WEIGHTS = Annotated[str, _own("weights")]
+_OWN_ATLAS = Annotated[
+    str, _own("atlas", "The atlas that says how long its sequences are and what its outputs are called.")
+]
+_READOUT = Annotated[str, _own("readout")]
+_LAYOUT = Annotated[Layout, _own("layout")]
+_STRANDS = Annotated[Literal["one", "both"], _own("strands")]
+_LOSS = Annotated[Literal["", "pearson", "mse", "poisson", "cross_entropy"], _own("loss")]
+
+
+def _asked(
+    run: str, store: Path, module: str, weights: str, atlas: str, readout: str, layout: Layout, strands: str
+) -> Run | Network:
+    """The run, or the network that the flags describe."""
+    from netassay.cli.results import find_run
+
+    own = bool(module or weights)
+    if own == bool(run):
+        raise ConfigError(
+            "give RUN, or a network of your own: --module FILE.py:NAME, --weights FILE and --atlas A"
+        )
+    if not own:
+        return find_run(run, store)
+    if not atlas:
+        raise ConfigError(
+            "give --atlas A, which says how long the sequences are and what the outputs are called"
+        )
+    from netassay.dna.atlas.named import find_atlas
+    from netassay.dna.network.loading import network_of_files
+
+    held = find_atlas(atlas)
+    return network_of_files(
+        module, weights, length=held.length, names=held.cell_types, readout=readout,
+        layout=None if layout == "channels_first" else layout, both_strands=strands == "both" or None,
+    )  # fmt: skip
+
+
 _PEERS = Annotated[tuple[str, ...], Parameter(help="Repetitions of it (other seeds), in the same store.")]
 _ENSEMBLE = Annotated[
     bool,
@@ -36,7 +93,7 @@ _POSITIONAL, _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter
 def interpret_command() -> Callable[..., int]:
     """The command `interpret`, its flags made from its config."""
 
-    def interpret(run: str, peers: tuple[str, ...] = (), **words: Any) -> int:
+    def interpret(run: str = "", peers: tuple[str, ...] = (), **words: Any) -> int:
         from netassay.cli.progress import chapters
         from netassay.cli.results import find_run
         from netassay.interpreting import interpret, repetitions
@@ -45,16 +102,18 @@ def interpret_command() -> Callable[..., int]:
         store, threads = words.pop("store", Path("runs")), words.pop("threads", None)
         format, ensemble = words.pop("format", "table"), words.pop("ensemble", False)
         meme = words.pop("meme", None)
-        found = find_run(run, store)
+        found = find_run(run, store) if run else None
         others = [find_run(name, store) for name in peers]
-        if ensemble:
+        if ensemble and found is None:
+            raise ConfigError("--ensemble: a network of your own has no repetitions in the store")
+        if ensemble and found is not None:
             others += [other for other in repetitions(found) if other.id not in {held.id for held in others}]
             print(
                 f"{len(others)} repetitions: {', '.join(o.id for o in others) or 'none in the store'}",
                 file=sys.stderr,
             )
         with chapters() as watch:
-            done = interpret(found, others, threads=threads, watch=watch, **words)
+            done = interpret(found, others, store=store, threads=threads, watch=watch, **words)
         if meme is not None:
             _write_motifs(done, meme)
         answer(summarise(done), format)
@@ -71,7 +130,7 @@ def interpret_command() -> Callable[..., int]:
         "format": (Format, "table"),
     }
     interpret.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
-        inspect.Parameter("run", _POSITIONAL, annotation=_RUN),
+        inspect.Parameter("run", _POSITIONAL, annotation=_RUN_OR_NONE, default=""),
         inspect.Parameter("peers", _POSITIONAL, annotation=_PEERS, default=()),
         *(inspect.Parameter(name, _NAMED, annotation=kind, default=default) for name, (kind, default) in own.items()),
         *(flag for flag in config_flags(InterpretConfig) if flag.name not in ("run", "peers")),
@@ -195,7 +254,7 @@ def reduce(
 
 
 def predict(
-    run: _RUN,
+    run: _RUN_OR_NONE = "",
     *,
     fasta: Annotated[Path | None, Parameter(help="Sequences, FASTA, plain or gzip.")] = None,
     bed: Annotated[Path | None, Parameter(help="Regions, BED or narrowPeak; needs --genome.")] = None,
@@ -203,21 +262,28 @@ def predict(
         Path | None, Parameter(help="FASTA of the genome (an index beside it is used), or 2bit.")
     ] = None,
     out: Annotated[Path, Parameter(help="Table to write: .csv, .tsv or .parquet.")],
+    module: _MODULE = "",
+    weights: _WEIGHTS = "",
+    atlas: _OWN_ATLAS = "",
+    readout: _READOUT = "",
+    layout: _LAYOUT = "channels_first",
+    strands: _STRANDS = "one",
     store: Store = Path("runs"),
 ) -> int:
     """Predict how open new sequences or regions are in every cell type of a trained run.
 
     Outputs are the network's own: of loss pearson their scale means nothing, of cross_entropy they are before softmax.
 
+    Or those of a network of yours: --module net.py:make --weights net.safetensors --atlas A in place of the run.
+
     Example: netassay predict aitac-1a2b3c --fasta enhancers.fa --out predictions.csv
     """
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
     require_ending(out)
-    from netassay.cli.results import find_run
     from netassay.studies.aitac.answers import predict_regions, predict_sequences
 
-    found = find_run(run, store)
+    found = _asked(run, store, module, weights, atlas, readout, layout, strands)
     if fasta is not None:
         made = predict_sequences(found, fasta)
     else:
@@ -232,7 +298,7 @@ def predict(
 
 
 def variants(
-    run: _RUN,
+    run: _RUN_OR_NONE = "",
     *,
     vcf: Annotated[Path, Parameter(help="Variants, VCF, plain or gzip.")],
     genome: Annotated[
@@ -245,11 +311,19 @@ def variants(
     null: Annotated[
         int, Parameter(help="Random single-base changes near the variants that p is told from; 0: no p.")
     ] = 1000,
+    module: _MODULE = "",
+    weights: _WEIGHTS = "",
+    atlas: _OWN_ATLAS = "",
+    readout: _READOUT = "",
+    layout: _LAYOUT = "channels_first",
+    strands: _STRANDS = "one",
+    loss: _LOSS = "",
     store: Store = Path("runs"),
 ) -> int:
     """Effect of each variant of a VCF file on every cell type of a trained run.
 
-    An effect is the output with the alternative allele less that with the reference, as the mean of both strands.
+    An effect is the output with the alternative allele less that with the reference, as the mean of both strands. For
+    the losses pearson and cross_entropy outputs are less their mean over the cell types, and the columns say so.
 
     p is the share of random single-base changes nearby whose largest effect is at least as large.
 
@@ -260,10 +334,14 @@ def variants(
     require_ending(out)
     if null < 0:
         raise ConfigError(f"--null {null}: give 0 or more random changes")
-    from netassay.cli.results import find_run
+    from netassay.dna.network.network import Network
+    from netassay.dna.network.offsets import loss_of, offset_is_free
     from netassay.studies.aitac.answers import variant_effects
 
-    made = variant_effects(find_run(run, store), vcf, genome, mismatches=mismatches, null=null)
+    found = _asked(run, store, module, weights, atlas, readout, layout, strands)
+    if isinstance(found, Network):
+        found = replace(found, both_strands=True, less_mean=offset_is_free(loss_of(module, loss)))
+    made = variant_effects(found, vcf, genome, mismatches=mismatches, null=null)
     write_table(out, made.table())
     for what, counts in (("left out", made.dropped), ("changed", made.notes)):
         for reason, count in counts.items():
@@ -279,7 +357,7 @@ _SOMETIMES = ("contributions.bw", "contributions.bedgraph", "patterns.h5", "patt
 
 
 def attribute(
-    run: _RUN,
+    run: _RUN_OR_NONE = "",
     *,
     cell_type: Annotated[str, Parameter(help="The cell type whose output is explained.")],
     fasta: Annotated[Path | None, Parameter(help="Sequences, FASTA, plain or gzip.")] = None,
@@ -298,6 +376,12 @@ def attribute(
         Parameter(negative="", help="Find recurring motifs, by TF-MoDISco (extra modisco): patterns.meme."),
     ] = False,
     out: Annotated[Path, Parameter(help="Folder to write; made if it is not there.")],
+    module: _MODULE = "",
+    weights: _WEIGHTS = "",
+    atlas: _OWN_ATLAS = "",
+    readout: _READOUT = "",
+    layout: _LAYOUT = "channels_first",
+    strands: _STRANDS = "one",
     store: Store = Path("runs"),
 ) -> int:
     """How much each base contributes to the output of a cell type.
@@ -312,14 +396,14 @@ def attribute(
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is there and is no folder; name a folder")
-    from netassay.cli.results import find_run
     from netassay.dna.attributions.files import save_attributions, write_tracks
     from netassay.dna.attributions.modisco import find_patterns
     from netassay.formats.meme import write_meme
     from netassay.studies.aitac.answers import attribute_run
 
+    found = _asked(run, store, module, weights, atlas, readout, layout, strands)
     made = attribute_run(
-        find_run(run, store), cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
+        found, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
     )
     out.mkdir(parents=True, exist_ok=True)
     for name in _SOMETIMES:  # of an earlier call, whose sequences may have been others
@@ -332,10 +416,10 @@ def attribute(
             print(f"{shared:,} bases lie in several regions: the mean is written", file=sys.stderr)
     if patterns:
         try:
-            found = find_patterns(made.attributions, file=out / "patterns.h5")
+            recurring = find_patterns(made.attributions, file=out / "patterns.h5")
         except DataError as error:
             raise DataError(f"{error}; the contributions are in {out} all the same") from error
-        write_meme(found.motifs, out / "patterns.meme")
+        write_meme(recurring.motifs, out / "patterns.meme")
     for what, counts in (("left out", made.given.dropped), ("changed", made.given.notes)):
         for reason, count in counts.items():
             if count:

@@ -35,7 +35,7 @@ STABLE = 3.3
 """Largest step times curvature at which the method is stable."""
 
 _SAFETY, _LEAST_FACTOR, _MOST_FACTOR = 0.9, 0.2, 5.0
-_MOST_REJECTED = 60  # steps halved in a row, by which one is 1e-18 of what it was
+_MOST_REJECTED = 60  # trials of a step, by which one halved each time is 1e-18 of what it was
 _ROUNDING = 64.0  # how many units in the last place a loss may rise by without having risen
 
 STOPPED = (
@@ -116,6 +116,7 @@ class GradientFlow:
         self._beside = self._at.clone()
         self._step, self._last = math.nan, 1.0
         self._first, self._lowest = math.nan, math.inf
+        self._rises = 0  # steps given up for a rise since the loss was last at its lowest
 
     @property
     def stopped(self) -> str | None:
@@ -184,7 +185,7 @@ class GradientFlow:
             "at": self._at,
             "beside": self._beside,
             "numbers": torch.tensor(numbers, dtype=torch.float64),
-            "counts": torch.tensor([self.steps, self._reason]),
+            "counts": torch.tensor([self.steps, self._reason, self._rises]),
             **followed,
         }
 
@@ -192,7 +193,7 @@ class GradientFlow:
         if "at" in tensors:
             self._at, self._beside = (tensors[key].to(self._at, copy=True) for key in ("at", "beside"))
             self.time, self._step, self._last, self._first, self._lowest = tensors["numbers"].tolist()
-            self.steps, self._reason = tensors["counts"].tolist()
+            self.steps, self._reason, self._rises = tensors["counts"].tolist()
         else:  # as 0.1.0 wrote it: the place alone
             parts = [tensors[f"model/{name}"] for name in self.parameters]
             self._at = torch.cat([part.to(self._at).reshape(-1) for part in parts])
@@ -214,8 +215,12 @@ class GradientFlow:
             new, there, error, curved = self._tried(self._at, here, step)
             if there is None:
                 reason, factor = 3, 0.25
-            elif there.loss > self._lowest + self._rise():
+            elif there.loss > self._lowest + self._rise(curved):
                 reason, factor = 2, 0.5
+                self._rises += 1
+                if self._rises == _MOST_REJECTED:
+                    self._reason = reason
+                    return None
             else:
                 other, _, off, _ = self._tried(self._beside, beside, step, order=4)
                 error, reason = max(error, off), 0
@@ -240,7 +245,8 @@ class GradientFlow:
         self._last = max(error, 1e-4)
         self.time = time if step == time - self.time else self.time + step
         self._at, self._beside = new, other
-        self._lowest = min(self._lowest, there.loss)
+        if there.loss < self._lowest:
+            self._lowest, self._rises = there.loss, 0
         self.steps += 1
 
     def _tried(
@@ -279,8 +285,10 @@ class GradientFlow:
         step = 0.01 * size / steep if steep > 0 and size > 0 else 1e-6 if steep > 0 else time - self.time
         return step if math.isfinite(step) else 1.0
 
-    def _rise(self) -> float:
-        return _ROUNDING * self._eps * max(abs(self._first), abs(self._lowest))
+    def _rise(self, curved: float) -> float:
+        """By how much the loss may exceed its lowest value: rounding, and what the error allowed to a step can do."""
+        allowed = self.accuracy * float(torch.linalg.vector_norm(self._at))
+        return _ROUNDING * self._eps * max(abs(self._first), abs(self._lowest)) + curved * allowed**2 / 2
 
     def _place(self, at: Tensor) -> None:
         """Sets the model's weights."""

@@ -64,7 +64,7 @@ def test_of_the_published_size_at_251_bases():
 
 def test_windows_hold_all_that_a_change_reaches_and_no_window_is_always_idle():
     model = network(130)
-    reach = Reach(model, None, torch.float32)
+    reach = Reach(model, torch.eye(model.output.out_features), torch.float32)
     model.double().eval()
     codes = sequences(1, 130)
     seen = {1: set(), 2: set(), 3: set()}

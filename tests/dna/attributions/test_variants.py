@@ -178,11 +178,13 @@ def test_the_command_writes_a_row_an_allele(tmp_path, capsys):
     assert "1 left out: allele *" in capsys.readouterr().err
     table = pl.read_csv(tmp_path / "t.tsv", separator="\t")
     assert table.columns == [
-        "chromosome", "position", "id", "ref", "alt", "largest effect", "in", "p",
-        *(f"effect {c}" for c in "abcd"), *(f"reference {c}" for c in "abcd"), "left out",
+        "chromosome", "position", "id", "ref", "alt", "largest effect less mean", "in", "p",
+        *(f"effect less mean {c}" for c in "abcd"), *(f"reference less mean {c}" for c in "abcd"), "left out",
     ]  # fmt: skip
     row = table.row(0, named=True)
-    assert row["largest effect"] == row[f"effect {row['in']}"] != 0
+    assert row["largest effect less mean"] == row[f"effect less mean {row['in']}"] != 0
+    # the loss (pearson) leaves an offset free: outputs are less their mean over the cell types
+    assert sum(row[f"reference less mean {c}"] for c in "abcd") == pytest.approx(0, abs=1e-5)
     assert (table["alt"][1], table["left out"][1]) == ("*", "allele *, deleted by another variant")
     assert main([*words, "--out", str(tmp_path / "t.xlsx")]) == 2
     assert "allowed: .csv" in capsys.readouterr().err

@@ -28,13 +28,6 @@ class Small(nn.Module):
         return self.head(self.relu(self.conv(x)).mean(2))
 
 
-class Flat(Small):
-    """One number a sequence, without an axis of outputs."""
-
-    def forward(self, x):
-        return super().forward(x)[:, 0]
-
-
 class Weightless(nn.Module):
     """How much there is of A and of C in a sequence, A twice."""
 
@@ -62,7 +55,6 @@ WAYS = {
     "motifs": lambda model, x: filter_motifs(model, x, "conv").pwm,
 }
 TAKE_ONE_HOT = [way for way in WAYS if way != "predict"]
-NEED_OUTPUTS = [way for way in WAYS if way != "motifs"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -105,14 +97,6 @@ HOT = one_hot(sequences(3, 40))
 def test_what_is_no_sequence_is_refused(way, given, says):
     with pytest.raises(DataError, match=says):
         WAYS[way](small(), given)
-
-
-@pytest.mark.parametrize("way", NEED_OUTPUTS)
-def test_outputs_without_an_axis_are_refused(way):
-    with pytest.raises(
-        ModelError, match=r"Flat gives outputs of shape .* it must give a tensor \(n, outputs\)"
-    ):
-        WAYS[way](small(Flat), sequences(4, 40))
 
 
 def test_a_module_without_weights_is_explained():

@@ -1,13 +1,15 @@
 """Scores against loops, hand-made cases and empty classes."""
 
 import math
+import statistics
 
 import polars as pl
 import pytest
 import torch
 from scipy import stats
 
-from netassay.dna.network.evaluate import CLASSES, class_of, rank_scores, rescaled, scores
+from netassay.dna.network.evaluate import CLASSES, class_of, height_spread, rank_scores, rescaled, scores
+from netassay.dna.network.losses import pearson_rows
 from netassay.studies.aitac.assay import class_table
 
 
@@ -76,7 +78,10 @@ def test_borders_of_the_classes():
 @pytest.mark.parametrize("values", [[], [0.9], [None], [0.8, 0.9, -0.5, None, -0.1, 0.3]])
 def test_the_table_of_classes_with_empty_ones(values):
     r = torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
-    peaks = pl.DataFrame({"r": values, "class": class_of(r)}, schema={"r": pl.Float64, "class": pl.String})
+    spreads = [10.0 * i for i in range(len(values))]
+    peaks = pl.DataFrame({"r": values, "class": class_of(r), "height SD": spreads, "height IQR": [-s for s in spreads]},
+                         schema={"r": pl.Float64, "class": pl.String, "height SD": pl.Float64,
+                                 "height IQR": pl.Float64})  # fmt: skip
     table = class_table(peaks)
     assert table["class"].to_list() == list(CLASSES)
     known = [v for v in values if v is not None]
@@ -88,8 +93,10 @@ def test_the_table_of_classes_with_empty_ones(values):
     if len(known) == 5:
         well = table.row(0, named=True)
         assert well["r mean"] == pytest.approx(0.85)
-        assert well["r IQR"] == pytest.approx(0.05)
-        assert well["r spread"] == pytest.approx(0.1 / 2**0.5)
+        assert [well[name] for name in ("height SD", "height SD lower quartile", "height SD upper quartile")] == [
+            5.0, 2.5, 7.5,
+        ]  # fmt: skip
+        assert well["height IQR"] == -5.0
 
 
 def test_rescaled_predictions_have_the_rows_mean_and_spread():
@@ -100,3 +107,42 @@ def test_rescaled_predictions_have_the_rows_mean_and_spread():
     assert torch.allclose(found.mean(1), observed.mean(1), atol=1e-6)
     assert torch.allclose(found.std(1)[[0, 1, 3, 4]], observed.std(1)[[0, 1, 3, 4]], atol=1e-5)
     assert torch.equal(found[2], observed[2].mean().expand(8))
+
+
+def test_the_spread_is_that_of_the_observed_heights():
+    g = torch.Generator().manual_seed(0)
+    observed = torch.randn(6, 9, generator=g)
+    found = height_spread(observed)
+    for row, sd, iqr in zip(observed.tolist(), *(v.tolist() for v in found.values()), strict=True):
+        assert sd == pytest.approx(statistics.pstdev(row))
+        assert iqr == pytest.approx(stats.iqr(row))
+
+
+def test_r_of_cell_types_after_a_loss_that_leaves_an_offset_free():
+    """Any number added to a row of predictions changes nothing; a prediction right but for that is perfect."""
+    g = torch.Generator().manual_seed(0)
+    observed = torch.randn(50, 4, generator=g) + 2 * torch.randn(50, 1, generator=g)
+    prediction = observed + torch.randn(50, 4, generator=g)
+    moved = prediction + 5 * torch.randn(50, 1, generator=g)
+    words = {"one_of_k": False, "free_offset": True}
+    found = scores(prediction, observed, **words)
+    a, b = (rows - rows.mean(1, keepdim=True) for rows in (prediction, observed))
+    loop = [stats.pearsonr(a[:, i], b[:, i]).statistic for i in range(4)]
+    assert found["cell_r_mean_centred"] == pytest.approx(sum(loop) / 4, abs=1e-6)
+    assert scores(moved, observed, **words)["cell_r_mean_centred"] == pytest.approx(sum(loop) / 4, abs=1e-5)
+    assert abs(scores(moved, observed, one_of_k=False)["cell_r_mean"] - found["cell_r_mean_centred"]) > 0.1
+    right = scores(observed + torch.randn(50, 1, generator=g), observed, **words)
+    assert right["cell_r_mean_centred"] == pytest.approx(1) and "cell_r_mean" not in right
+    means = observed.mean(0).expand_as(observed)
+    assert math.isnan(scores(means, observed, **words)["cell_r_mean_centred"])
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_across_fewer_than_three_cell_types_there_is_no_correlation(types):
+    g = torch.Generator().manual_seed(0)
+    observed, prediction = torch.randn(30, types, generator=g), torch.randn(30, types, generator=g)
+    assert pearson_rows(prediction, observed).isnan().all()
+    found = scores(prediction, observed, one_of_k=False)
+    assert found["r_undefined"] == 30
+    assert all(math.isnan(found[name]) for name in ("r_mean", "r_median", "r_weighted", "share_above_075"))
+    assert math.isfinite(found["cell_r_mean"])

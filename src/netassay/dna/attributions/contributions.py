@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
-from netassay.dna.network.network import Network, evaluating, form_of, outputs_of
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
+from netassay.dna.network.network import Network, evaluating, form_of
 from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
 from netassay.dna.network.predicting import BATCH
-from netassay.dna.network.readouts import Output, readout
+from netassay.dna.network.readouts import Output
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
@@ -64,6 +66,8 @@ def attribute(
     steps: int = 50,
     tolerance: float = TOLERANCE,
     generator: torch.Generator | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Attributions:
     """Contributions of every base of every sequence to one number: an output, the mean of some, or a combination.
@@ -75,12 +79,13 @@ def attribute(
     averaged over `steps` points (Gauss-Legendre) of the straight way from each such reference (Sundararajan et al.
     2017). For a linear network all four agree up to a constant a place.
 
-    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will do;
-    for deepshap its nonlinearities must be modules, and none of them attention or recurrent. With `both_strands` the
-    mean over a sequence and its reverse complement is explained. Shuffles come from `generator` (None: always the
-    same). The network is in evaluation mode meanwhile and is left as found. Raises ModelError for outputs that are not
-    there, for modules without a rule, and where contributions miss, in the mean, more than `tolerance` of the mean size
-    of what they must sum to; DataError for no sequence and for sequences that are not one-hot.
+    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will
+    do, with `readout` and `layout` any other (`Network`); for deepshap its nonlinearities must be modules, and none
+    of them attention or recurrent. With `both_strands` the mean over a sequence and its reverse complement is
+    explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode meanwhile
+    and is left as found. Raises ModelError for outputs that are not there, for modules without a rule, and where
+    contributions miss, in the mean, more than `tolerance` of the mean size of what they must sum to; DataError for
+    no sequence and for sequences that are not one-hot.
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
@@ -88,13 +93,14 @@ def attribute(
     codes = as_codes(sequences).cpu()
     if not len(codes):
         raise DataError("there is no sequence to explain; give one or more")
-    network = Network.of(model, both_strands=both_strands)
+    network = Network.of(model, both_strands=both_strands, readout=readout, layout=layout)
     weights = _weights(network, codes, output)
+    whole = replace(network, less_mean=False)  # the weights know of it
     if method == "mutagenesis":
-        made = mutagenesis(network, codes, output=weights[:, 0], precision=torch.float32, batch=batch)
+        made = mutagenesis(whole, codes, output=weights[:, 0], precision=torch.float32, batch=batch)
         effects = made.effects[..., 0]
         return Attributions(method, codes, effects - effects.mean(1, keepdim=True))
-    inner = plain(network.aitac) if method == "deepshap" and network.aitac else network.model
+    inner = plain(network.aitac) if method == "deepshap" and network.aitac else network.shaped
     explained = combined(BothStrands(inner) if network.both_strands else inner, weights)
     with evaluating(network.model), evaluating(explained):
         if method == "gradient":
@@ -108,24 +114,47 @@ def attribute(
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)
         if method == "deepshap":
             _refuse_without_rule(network.model)
-            with _out_of_place(explained):
+            with out_of_place(explained, one_hot(codes[:1])):
                 hypothetical = _deepshap(explained, codes, shuffled)
         else:
             hypothetical = _integrated(explained, codes, shuffled, steps, batch)
         difference = _difference(explained, codes, shuffled, batch)
     error = (hypothetical.double() * one_hot(codes)).sum((1, 2)) - difference
-    _refuse_incomplete(method, difference, error, tolerance)
+    _refuse_incomplete(method, network, difference, error, tolerance)
     return Attributions(method, codes, hypothetical, difference.float(), error.float())
+
+
+@contextmanager
+def out_of_place(model: nn.Module, x: Float[Tensor, "n 4 length"]) -> Iterator[None]:
+    """No module writes into its input inside: a rule looks at inputs after the pass.
+
+    ModelError where outputs for `x` depend on it, as what such a module gives back is not used.
+    """
+    writing = {n: module for n, module in model.named_modules() if getattr(module, "inplace", None) is True}
+    with torch.inference_mode():
+        before = model(_input(model, x))
+    try:
+        for module in writing.values():
+            setattr(module, "inplace", False)  # noqa: B010 (modules have no such attribute for types)
+        with torch.inference_mode():
+            if not torch.allclose(before, model(_input(model, x)), equal_nan=True):
+                raise ModelError(
+                    f"modules {', '.join(writing)} write into their inputs, and the network does not use what they "
+                    "give back; write x = relu(x) in its forward, or take integrated_gradients"
+                )
+        yield
+    finally:
+        for module in writing.values():
+            setattr(module, "inplace", True)  # noqa: B010
 
 
 def _weights(network: Network, codes: Tensor, output: Output) -> Float[Tensor, "outputs 1"]:
     if network.aitac:
         n_outputs = network.aitac.output.out_features
     else:
-        model = network.model
-        with evaluating(model), torch.inference_mode():
-            n_outputs = outputs_of(model, _input(model, one_hot(codes[:1]))).shape[1]
-    weights = readout(output, n_outputs)
+        with evaluating(network.model), torch.inference_mode():
+            n_outputs = network.forward()(codes[:1]).shape[1]
+    weights = network.weights(output, n_outputs)
     if weights.shape[1] != 1:
         raise ModelError(
             f"the network has {n_outputs} outputs and none is named; name one with output=, several for their mean, "
@@ -174,14 +203,7 @@ def _deepshap(
             "pip install 'netassay[attributions]'"
         ) from error
     device, dtype = form_of(explained)
-    rule = library._build_nonlinear_ops({})[nn.MaxPool1d]
-
-    def of_whole_length(module: Any, *gradients: Any) -> Any:
-        """The rule of pooling, for a maximum over all places."""
-        pool: Any = nn.MaxPool1d(module.input.shape[-1])
-        pool.input, pool.output = module.input, module.output
-        return rule(pool, *gradients)
-
+    rules = {**dict.fromkeys(_PLACE_BY_PLACE, library._nonlinear), **dict.fromkeys(_WIDEST, _widest_rule)}
     found = []
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
@@ -195,10 +217,7 @@ def _deepshap(
                     batch_size=_PAIRS,
                     hypothetical=True,
                     device=str(device),
-                    additional_nonlinear_ops={
-                        Exponential: library._nonlinear,
-                        nn.AdaptiveMaxPool1d: of_whole_length,
-                    },
+                    additional_nonlinear_ops=rules,
                     only_warn=True,
                 ).float()
             )
@@ -206,27 +225,44 @@ def _deepshap(
 
 
 def _refuse_without_rule(model: nn.Module) -> None:
-    """ModelError for modules that have no rule: what they are given multiplies itself, or windows differ in width."""
+    """ModelError for modules that have no rule: what they are given multiplies itself."""
     for name, module in model.named_modules():
-        uneven = isinstance(module, nn.AdaptiveMaxPool1d) and module.output_size not in (1, (1,))
-        if uneven or isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
+        if isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
             raise ModelError(
-                f"deepshap has no rule for module {name or type(model).__name__!r} ({type(module).__name__}); take "
+                f"DeepLIFT has no rule for {name or type(model).__name__!r} ({type(module).__name__}); take "
                 "integrated_gradients or mutagenesis"
             )
 
 
-@contextmanager
-def _out_of_place(model: nn.Module) -> Iterator[None]:
-    """Modules that write over what they are given, such as ReLU(inplace=True), meanwhile do not: rules need both."""
-    written: list[Any] = [module for module in model.modules() if getattr(module, "inplace", False) is True]
-    for module in written:
-        module.inplace = False
-    try:
-        yield
-    finally:
-        for module in written:
-            module.inplace = True
+# besides those that the library has rules for
+_PLACE_BY_PLACE = (
+    Exponential, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink, nn.Softsign, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+_WIDEST = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+
+
+@torch.no_grad()
+def _widest_rule(
+    module: Any, grad_input: tuple[Tensor, ...], grad_output: tuple[Tensor, ...]
+) -> tuple[Tensor]:
+    """DeepLIFT's rule of max-pooling for one whose windows follow from the length of its input.
+
+    Each output's change goes to the places that attain the maximum in the sequence and in the reference; where an input
+    does not change there is no ratio, and the ordinary gradient of the sequence stands.
+    """
+    flat = isinstance(module, nn.AdaptiveMaxPool1d)
+    pool = nn.functional.adaptive_max_pool1d if flat else nn.functional.adaptive_max_pool2d
+    _, places = pool(module.input, module.output_size, return_indices=True)
+    output, reference = module.output.chunk(2)
+    most = torch.maximum(output, reference)
+    shares = grad_output[0] * torch.cat([most - reference, output - most])
+    kept = 2 if flat else -2
+    routed = torch.zeros_like(module.input).flatten(kept)
+    routed.scatter_add_(-1, places.flatten(kept), shares.flatten(kept))
+    change = torch.sub(*module.input.chunk(2))
+    both = sum(routed.view_as(module.input).chunk(2))
+    one = torch.where(change == 0, grad_input[0].chunk(2)[0], both / change.masked_fill(change == 0, 1))
+    return (torch.cat([one, one]),)
 
 
 def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:
@@ -240,17 +276,37 @@ def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: 
     return forward(codes) - forward(references.flatten(0, 1)).view(references.shape[:2]).mean(1)
 
 
-_ADVICE: dict[str, str] = {
-    "deepshap": "some nonlinearity of the network is a function call (such as F.relu) and none of PyTorch's modules, "
-    "so that it has no rule; make it a module, or take integrated_gradients",
-    "integrated_gradients": "take more steps",
-}
+_RULELESS = (
+    nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.GroupNorm, nn.LocalResponseNorm, nn.LogSoftmax, nn.Softmin,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LPPool1d, nn.LPPool2d, nn.Bilinear,
+)  # fmt: skip
 
 
-def _refuse_incomplete(method: str, difference: Tensor, error: Tensor, tolerance: float) -> None:
+def _advice(method: str, network: Network) -> str:
+    if method == "integrated_gradients":
+        return "take more steps"
+    ruleless = [
+        f"{name!r} ({type(module).__name__})"
+        for name, module in network.model.named_modules()
+        if isinstance(module, _RULELESS)
+    ]
+    if ruleless:
+        return (
+            f"DeepLIFT has no rule for {', '.join(ruleless)} of {type(network.model).__name__}; take "
+            "integrated_gradients or mutagenesis, which need none"
+        )
+    return (
+        "some nonlinearity of the network is a function call (such as F.relu) and none of PyTorch's modules, so that "
+        "it has no rule; make it a module, or take integrated_gradients"
+    )
+
+
+def _refuse_incomplete(
+    method: str, network: Network, difference: Tensor, error: Tensor, tolerance: float
+) -> None:
     size, missed = float(difference.abs().mean()), float(error.abs().mean())
     if not missed <= tolerance * size + 1e-6:
         raise ModelError(
             f"{method}: contributions miss {missed:.3g} in the mean of output differences whose mean size is "
-            f"{size:.3g} (allowed is a share of {tolerance:g}): {_ADVICE[method]}"
+            f"{size:.3g} (allowed is a share of {tolerance:g}): {_advice(method, network)}"
         )

@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.reach import Reach
-from netassay.dna.network.readouts import Output, readout
+from netassay.dna.network.readouts import Output
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.formats.bases import reverse_complement
+from netassay.nets.sequence_cnn import AITAC
 
 SEQUENCES = 8
 """Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
@@ -45,24 +48,29 @@ def mutagenesis(
     output: Output = None,
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Mutagenesis:
-    """Effects of all 3 x length single-base changes on `output` (see `readout`; None: all), on the CPU.
+    """Effects of all 3 x length single-base changes on `output` (see `readouts`; None: all), on the CPU.
 
     They agree with one forward pass a mutant up to rounding. For AI-TAC only what a change reaches is computed (see
-    `reach`); any other module from one-hot (n, 4, length) to (n, outputs) is run whole, `batch` mutants at a time.
-    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the
-    matrix products: for screening. The module is in evaluation mode meanwhile, and is left as found. Raises
-    DataError for sequences that are not one-hot, ModelError for sequences or outputs that do not fit the network.
+    `reach`); any other module from one-hot (n, 4, length) to (n, outputs) is run whole, `batch` mutants at a time. With
+    `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the matrix
+    products: for screening; `readout` and `layout` are for modules of other forms (`Network`). The module is in
+    evaluation mode meanwhile, and is left as found. Raises DataError for sequences that are not one-hot, ModelError for
+    sequences or outputs that do not fit the network.
     """
     check_batch(batch)
     codes = as_codes(sequences)
-    network = Network.of(model, both_strands=both_strands, precision=precision)
+    network = Network.of(
+        model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
+    )
     found: list[tuple[Tensor, Tensor]] = []
     with network.asked():
         effects: _Effects
         if network.aitac:
-            parts, effects = SEQUENCES, Reach(network.aitac, output, network.precision).effects
+            parts, effects = SEQUENCES, _reached(network, network.aitac, output)
         else:
             parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(network, output, batch)
         for part in codes.split(parts):
@@ -78,6 +86,11 @@ def mutagenesis(
     return Mutagenesis(reference.clone(), changes.clone())
 
 
+def _reached(network: Network, model: AITAC, output: Output) -> _Effects:
+    """Only what each change reaches."""
+    return Reach(model, network.weights(output, len(model.output.bias)), network.precision).effects
+
+
 def _whole(network: Network, output: Output, batch: int) -> _Effects:
     """Whole forward passes of every mutant."""
     outputs, device = network.forward(), network.device
@@ -85,7 +98,7 @@ def _whole(network: Network, output: Output, batch: int) -> _Effects:
     def forward(codes: Tensor) -> Tensor:
         found = outputs(codes).float()
         with torch.autocast(device.type, enabled=False):
-            return found @ readout(output, found.shape[1]).to(found)
+            return found @ network.weights(output, found.shape[1]).to(found)
 
     def effects(codes: Tensor) -> tuple[Tensor, Tensor]:
         reference = forward(codes)

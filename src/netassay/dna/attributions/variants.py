@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
@@ -35,7 +37,8 @@ class VariantEffects:
 
     `null`: the largest effect, over outputs and in size, of random single-base changes near the variants. `dropped`
     counts alleles left out, by reason, and `left_out` has a row for each, with the reason in its last column; `notes`
-    counts alleles that were scored otherwise than they stand.
+    counts alleles that were scored otherwise than they stand. `less_mean`: outputs are less the mean of all outputs of
+    the sequence, as a network is asked that knows no more than that (see `Network`).
     """
 
     variants: pl.DataFrame
@@ -48,6 +51,7 @@ class VariantEffects:
         default_factory=lambda: pl.DataFrame(schema={**SCHEMA, LEFT_OUT: pl.String})
     )
     notes: Mapping[str, int] = field(default_factory=dict)
+    less_mean: bool = False
 
     @property
     def effects(self) -> Float[Tensor, "n outputs"]:
@@ -74,15 +78,16 @@ class VariantEffects:
         """
         n = len(self.variants)
         largest = self.effects.abs().argmax(1) if n else torch.zeros(0, dtype=torch.int64)
+        how = " less mean" if self.less_mean else ""
         columns = [
-            pl.Series("largest effect", self.effects.gather(1, largest[:, None])[:, 0].numpy()),
+            pl.Series(f"largest effect{how}", self.effects.gather(1, largest[:, None])[:, 0].numpy()),
             pl.Series("in", [self.outputs[i] for i in largest.tolist()], dtype=pl.String),
         ]
         if len(self.null):
             columns.append(pl.Series("p", self.p.numpy()))
         for words, values in (("effect", self.effects), ("reference", self.reference)):
             columns += [
-                pl.Series(f"{words} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
+                pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
             ]
         scored = self.variants.hstack([*columns, pl.Series(LEFT_OUT, [None] * n, dtype=pl.String)])
         both = pl.concat([scored, self.left_out], how="diagonal")
@@ -111,6 +116,8 @@ def variant_effects(
     length: int | None = None,
     names: Sequence[str] | None = None,
     both_strands: bool | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
@@ -121,7 +128,8 @@ def variant_effects(
     begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
     Outputs are the mean over both strands, unless told otherwise. `model` is any module from one-hot (n, 4, length) to
     (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs, or a `Network`, which is asked as it
-    says. `null` random single-base changes within 500 bases of the variants tell how large an effect is by chance.
+    says; `readout` and `layout` are for modules of other forms. `null` random single-base changes within 500 bases of
+    the variants tell how large an effect is by chance.
 
     A window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
     `left_out` and of the table, with the reason: alleles that are no sequence, variants on contigs that the genome does
@@ -131,7 +139,9 @@ def variant_effects(
     """
     if both_strands is None and not isinstance(model, Network):
         both_strands = True
-    network = Network.of(model, both_strands=both_strands, names=names, length=length)
+    network = Network.of(
+        model, both_strands=both_strands, names=names, length=length, readout=readout, layout=layout
+    )
     if network.length is None or network.length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()
@@ -151,6 +161,7 @@ def variant_effects(
         dict(skipped),
         alleles.left_out,
         dict(alleles.notes),
+        network.less_mean,
     )
 
 

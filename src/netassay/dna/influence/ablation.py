@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from netassay.dna.influence.any_layer import AnyLayer
 from netassay.dna.influence.first_layer import FirstLayer
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ModelError
@@ -66,10 +68,11 @@ class Ablation:
     """A network, one of its layers and a data set, ready to leave out channels.
 
     `sequences` are codes (n, length), or one-hot floats (n, 4, length). `layer` names the module whose output is
-    replaced, (n, channels, positions); for AI-TAC it is the first layer after pooling and batch norm, and no name is
-    given. With `both_strands` outputs are means over each sequence and its reverse complement, and so is what is filled
-    in. `precision` bfloat16 is that of the matrix products. Nothing of the model is changed. Raises ModelError for
-    layers that it does not have, DataError for sequences of another form.
+    replaced, (n, channels, positions), of a convolution what the norm and activation that follow it directly make of
+    it; for AI-TAC it is the first layer after pooling and batch norm, and no name is given. With `both_strands` outputs
+    are means over each sequence and its reverse complement, and so is what is filled in. `precision` bfloat16 is that
+    of the matrix products. Nothing of the model is changed. Raises ModelError for layers that it does not have,
+    DataError for sequences of another form.
     """
 
     def __init__(
@@ -81,9 +84,14 @@ class Ablation:
         fill: Fill = "mean",
         both_strands: bool | None = None,
         precision: torch.dtype | None = None,
+        readout: Readout = None,
+        layout: Layout | None = None,
         batch: int = BATCH,
     ) -> None:
-        self.network, self.batch = Network.of(model, both_strands=both_strands, precision=precision), batch
+        self.network, self.batch = (
+            Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout),
+            batch,
+        )
         check_batch(batch)
         self.both_strands = self.network.hears_both
         self.sequences = as_codes(sequences)
@@ -103,7 +111,7 @@ class Ablation:
                 f"{', '.join(names) or 'none'}"
             )
         else:
-            self.engine = AnyLayer(self.network.model, layer)
+            self.engine = AnyLayer(self.network, layer)
         if not len(sequences):
             raise DataError("there are no sequences to ablate anything in")
         self.survey = self._surveyed()
@@ -122,6 +130,7 @@ class Ablation:
                 whole, without = self.engine.without(here, maps, self.fill.to(maps.dtype), sets)
                 above = ((maps.float() - self.fill[:, None]) * self.engine.rising).sum(0)  # (rows, channels)
                 removed = torch.stack([above[:, list(chosen)].sum(1) for chosen in sets], dim=1)
+                whole, without = self.network.read(whole), self.network.read(without)
                 found = (self._joined(part) for part in (whole, without.transpose(0, 1), removed))
                 whole, without, removed = (part.cpu() for part in found)
             # clones made outside inference mode are ordinary tensors
@@ -151,10 +160,13 @@ class Ablation:
     def _highest(self, rising: Float[Tensor, "positions rows channels"]) -> tuple[Tensor, Tensor]:
         """The greatest value of each channel in each sequence, and its position on the strand that was given."""
         values, places = rising.max(0)
+        # a layer that runs several times has its positions once for every run
+        positions = len(rising) // self.engine.runs
+        places = places % positions
         if self.both_strands:
             (forward, backward), (here, there) = values.unflatten(0, (2, -1)), places.unflatten(0, (2, -1))
             values = torch.maximum(forward, backward)
-            places = torch.where(forward >= backward, here, len(rising) - 1 - there)
+            places = torch.where(forward >= backward, here, positions - 1 - there)
         return values.cpu(), places.cpu()
 
     def _filled(self, fill: Fill) -> Float[Tensor, "positions channels"]:

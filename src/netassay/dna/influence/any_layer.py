@@ -1,52 +1,67 @@
-"""Any module without some channels of one of its layers: whole passes, with the layer's output replaced."""
+"""Any module without some channels of one of its layers: whole passes, with what the layer gives replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from netassay.dna.network.network import form_of, outputs_of
+from netassay.dna.network.activation import Place, place_of
+from netassay.dna.network.network import Network
 from netassay.errors import ModelError, did_you_mean
-from netassay.formats.bases import one_hot
+from netassay.formats.bases import reverse_complement
 
 
 class AnyLayer:
-    """The output of the module called `layer` within `model`, and the outputs without some of its channels.
+    """What the module called `layer` within a network gives, and the outputs without some of its channels.
 
-    The layer gives (n, channels) or (n, channels, positions ...); maps are (positions, n, channels). The mode of the
-    model is the caller's. Raises ModelError for a name that the model does not have, and for outputs of another form.
+    A convolution is read behind the norm and activation that follow it directly, where a filter answers; any other
+    module at its output, (n, channels) or (n, channels, positions ...). A layer that runs several times in a pass, as
+    on both strands, is left out in all its runs: maps are (positions, n, channels), run after run, those of the other
+    strand turned round. The mode of the model is the caller's. Raises ModelError for a name that the model does not
+    have, and for outputs of another form.
     """
 
-    def __init__(self, model: nn.Module, layer: str) -> None:
-        modules = {name: module for name, module in model.named_modules() if name}
+    def __init__(self, network: Network, layer: str) -> None:
+        modules = {name: module for name, module in network.model.named_modules() if name}
+        self.of = type(network.model).__name__
         if layer not in modules:
             raise ModelError(
-                f"layer = {layer!r}: {type(model).__name__} has no module of that name; "
-                f"{did_you_mean(layer, modules)}"
+                f"layer = {layer!r}: {self.of} has no module of that name; {did_you_mean(layer, modules)}"
             )
-        self.model, self.layer, self.name = model, modules[layer], layer
+        self.network, self.layer, self.name = network, modules[layer], layer
+        self.place: Place | None = None
+        self.turned: list[bool] = []
         self.n_channels = 0
         self.rising = torch.ones(0)
 
+    @property
+    def runs(self) -> int:
+        """How often the layer runs in a pass, once it was seen."""
+        return len(self.turned)
+
     def maps(self, sequences: Tensor) -> Float[Tensor, "positions n channels"]:
-        seen: list[Tensor] = []
-        with _replacing(self.layer, lambda output: seen.append(self._checked(output, len(sequences)))):
-            self.model(self._floats(sequences))
-        if len(seen) != 1:
+        if self.place is None:
+            x = self.network.one_hot(sequences[:1])
+            self.place = place_of(partial(self.network.shaped.run, x), self.layer, self.name, of=self.of)
+        parts = self._parts(self.place, sequences)
+        if not self.turned:
+            self._find_strands(self.place, sequences[:1])
+            self.n_channels = parts[0].shape[2]
+            self.rising = torch.ones(self.n_channels, device=parts[0].device)
+        shapes = {part.shape[2] for part in parts}
+        if len(shapes) > 1 or len(parts) != len(self.turned):
             raise ModelError(
-                f"layer {self.name!r} ran {len(seen)} times in one pass of {type(self.model).__name__}; an ablation "
-                "needs a layer that runs exactly once"
+                f"layer {self.name!r} runs {len(parts)} times in one pass of {self.of}, with "
+                f"{' and '.join(map(str, sorted(shapes)))} channels; an ablation needs the same ones in every run"
             )
-        maps = seen[0].flatten(2) if seen[0].ndim > 2 else seen[0][:, :, None]
-        self.n_channels = maps.shape[1]
-        if len(self.rising) != self.n_channels:
-            self.rising = torch.ones(self.n_channels, device=maps.device)
-        return maps.permute(2, 0, 1).float()
+        return torch.cat(
+            [part.flip(0) if turned else part for part, turned in zip(parts, self.turned, strict=True)]
+        )
 
     def published_fill(self, codes: Tensor) -> Float[Tensor, " channels"]:
         raise ModelError(
@@ -62,42 +77,63 @@ class AnyLayer:
         sets: Sequence[Sequence[int]],
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "sets n outputs"]]:
         """Outputs of the whole network, and with the maps of each set of channels replaced by `fill`."""
-        x = self._floats(sequences)
-        whole = outputs_of(self.model, x).float()
+        assert self.place is not None
+        x = self.network.one_hot(sequences)
+        whole = self.network.shaped(x).float()
         found = whole.new_empty(len(sets), *whole.shape)
         for row, chosen in zip(found, sets, strict=True):
-            with _replacing(self.layer, _filled(list(chosen), fill)):
-                row.copy_(outputs_of(self.model, x))
+            with self.place.taking(self._filled(list(chosen), fill, len(sequences))):
+                row.copy_(self.network.shaped(x))
         return whole, found
 
-    def _floats(self, codes: Tensor) -> Tensor:
-        return one_hot(codes, form_of(self.model)[1])
+    def _filled(
+        self, chosen: list[int], fill: Float[Tensor, "positions channels"], n: int
+    ) -> Callable[[Tensor], Tensor]:
+        rest, turned = fill, iter(self.turned)
+
+        def replaced(output: Tensor) -> Tensor:
+            nonlocal rest
+            new = output.clone()
+            for part in new.split(n):
+                places = part[0, 0].numel()
+                here, rest = rest[:places], rest[places:]
+                values = (here.flip(0) if next(turned) else here)[:, chosen].T.to(
+                    new.dtype
+                )  # (chosen, positions)
+                part[:, chosen] = values.reshape(len(chosen), *new.shape[2:])
+            return new
+
+        return replaced
+
+    def _parts(self, place: Place, sequences: Tensor) -> list[Float[Tensor, "positions n channels"]]:
+        runs: list[Tensor] = []
+        # a copy: what follows may write into it
+        with place.taking(lambda output: runs.append(self._checked(output, len(sequences)).clone())):
+            self.network.shaped.run(self.network.one_hot(sequences))
+        parts = [part for output in runs for part in output.split(len(sequences))]
+        return [
+            (part.flatten(2) if part.ndim > 2 else part[:, :, None]).permute(2, 0, 1).float()
+            for part in parts
+        ]
+
+    def _find_strands(self, place: Place, one: Tensor) -> None:
+        """Which runs read the other strand: they give what the first gives for the reverse complement."""
+        first, *others = self._parts(place, one)
+        self.turned = [False]
+        if others:
+            other_strand = self._parts(place, reverse_complement(one))[0]
+            self.turned += [
+                part.shape == first.shape
+                and not torch.allclose(part, first, atol=1e-5)
+                and torch.allclose(part, other_strand, atol=1e-5)
+                for part in others
+            ]
 
     def _checked(self, output: Any, n: int) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != n:
+        if not isinstance(output, Tensor) or output.ndim < 2 or not len(output) or len(output) % n:
             form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(
                 f"layer {self.name!r} gives {form} for {n} sequences; an ablation needs ({n}, channels) or "
                 f"({n}, channels, positions)"
             )
         return output.detach()
-
-
-def _filled(chosen: list[int], fill: Float[Tensor, "positions channels"]) -> Callable[[Tensor], Tensor]:
-    def replaced(output: Tensor) -> Tensor:
-        new = output.clone()
-        values = fill[:, chosen].T.to(new.dtype)  # (chosen, positions)
-        new[:, chosen] = values.reshape(len(chosen), *new.shape[2:])
-        return new
-
-    return replaced
-
-
-@contextmanager
-def _replacing(layer: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """The layer's output goes through `change` inside; None leaves it as it is."""
-    handle = layer.register_forward_hook(lambda module, taken, output: change(output))
-    try:
-        yield
-    finally:
-        handle.remove()

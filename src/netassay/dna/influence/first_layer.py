@@ -30,6 +30,8 @@ class FirstLayer:
     whose batch norm turns it round (`Folded`); `rising` is -1 where a map falls as the activation rises.
     """
 
+    runs = 1
+
     @torch.no_grad()
     def __init__(self, model: AITAC, precision: torch.dtype) -> None:
         self.model, self.folded = model, Folded(model, precision)

@@ -27,6 +27,8 @@ from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, strai
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 
@@ -95,6 +97,8 @@ def interactions(
     fill: Fill = "mean",
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Interactions:
     """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
@@ -108,8 +112,9 @@ def interactions(
     there, ModelError for a layer that is not there.
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
-    )
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
+        layout=layout, batch=batch,
+    )  # fmt: skip
     return interactions_of(
         ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
         within=within, permutations=permutations, curve=curve,

@@ -22,6 +22,9 @@ from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.classes import FEWEST
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.sequences import check_heights
 from netassay.errors import DataError
@@ -33,7 +36,8 @@ _SETS = 32  # sets whose statistics are taken together
 class Influence:
     """Influence of sets of filters on the predictions of n peaks, in double precision.
 
-    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, as
+    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, and
+    where there are fewer than three outputs, whose correlation says nothing, as
     are `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p`
     of the signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are
     lower without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1:
@@ -79,19 +83,23 @@ def influence(
     fill: Fill = "mean",
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Influence:
     """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.
 
     AI-TAC is computed the fast way, exact in float32 (`precision` bfloat16: for screening); any other module, for which
-    `layer` names the module whose output (n, channels, positions) is replaced, with one full pass a set. Without
+    `layer` names the module whose output (n, channels, positions) is replaced (a convolution: behind norm and
+    activation), with one full pass a set. Without
     `heights` only the influence on outputs is there. Each filter is a set of its own unless `sets` are given,
     "filter_3" its name; for the other words see `netassay.dna.influence.ablation.Ablation`. Raises DataError
     for heights that do not fit, ModelError for a layer that is not there.
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, batch=batch
-    )
+        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
+        layout=layout, batch=batch,
+    )  # fmt: skip
     return influence_of(ablation, heights, sets=sets, names=names)
 
 
@@ -272,7 +280,9 @@ class _Moments:
 
 
 def _unit(rows: Float64[Tensor, "*sets n outputs"]) -> Float64[Tensor, "*sets n outputs"]:
-    """Rows centred and of norm 1; NaN where a row is constant or not finite."""
+    """Rows centred and of norm 1; NaN where a row is constant or not finite, or has too few values to correlate."""
+    if rows.shape[-1] < FEWEST:
+        return torch.full_like(rows, torch.nan)
     centred = rows - rows.mean(-1, keepdim=True)
     constant = (rows == rows[..., :1]).all(-1, keepdim=True)
     return torch.where(constant, torch.nan, centred / centred.norm(dim=-1, keepdim=True))

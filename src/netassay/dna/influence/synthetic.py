@@ -15,6 +15,8 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.influence.curves import Curves
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
@@ -58,6 +60,8 @@ def spacing(
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
     curves: Curves | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
 ) -> Spacing:
     """Synergy of two motifs (shares of A, C, G, T in each column) in `backgrounds`, codes such as shuffled sequences.
 
@@ -66,6 +70,9 @@ def spacing(
     by an odd number the centres are half a base closer than asked for. `curves` are those of `interactions`. Raises
     DataError for fewer than two backgrounds, motifs that would overlap or do not fit.
     """
+    network = Network.of(
+        model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
+    )
     widths = first.shape[1], second.shape[1]
     near = (widths[0] + widths[1] + 1) // 2
     asked = list(distances) if distances is not None else list(range(near, 61))
@@ -80,7 +87,7 @@ def spacing(
     moves = [(widths[0] + 2 * d - widths[1]) // 2 for d in asked]
 
     def outputs(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
-        found = predict(model, torch.cat(list(parts)), both_strands=both_strands, precision=precision)
+        found = predict(network, torch.cat(list(parts)))
         scaled = found.double() if curves is None else curves(found)
         return scaled.view(len(parts), n, -1)
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.fields import Field
 from netassay.dna.network.layers import Activation, Layer, find_layer
 from netassay.dna.network.network import Network, evaluating
@@ -65,16 +66,17 @@ def filter_motifs(
     pseudocount: float = 0.0,
     background: tuple[float, float, float, float] = UNIFORM,
     activation: Activation | None = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> FilterMotifs:
     """Motifs of all filters of a layer of any network (Alipanahi et al. 2015; Maslova et al. 2020).
 
-    A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences;
-    with `quantile` below 1 times that quantile of the greatest activations of the sequences, known to 1 %. Every
-    active position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases.
-    `sequences` are codes (n, length) or one-hot (n, 4, length); they pass twice, `batch` at a time, and what is held
-    does not grow with their number. Layers and `activation` are those of `find_layer`. Raises ModelError for a layer
-    that cannot be read, DataError for no sequences and for numbers out of range.
+    A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences; with
+    `quantile` below 1 times that quantile of the greatest activations of the sequences, known to 1 %. Every active
+    position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases. `sequences`
+    are codes (n, length) or one-hot (n, 4, length); they pass twice, `batch` at a time, and what is held does not grow
+    with their number. Layers, `activation` and `layout` are those of `find_layer`. Raises ModelError for a layer that
+    cannot be read, DataError for no sequences and for numbers out of range.
     """
     if not 0 <= threshold < 1 or not 0 < quantile <= 1:
         raise DataError(
@@ -88,7 +90,7 @@ def filter_motifs(
     if heights is not None:
         check_heights(heights, len(sequences))
     with evaluating(Network.of(model).model), torch.inference_mode():
-        held = find_layer(model, layer, sequences.shape[-1], activation=activation)
+        held = find_layer(model, layer, sequences.shape[-1], activation=activation, layout=layout)
         references = _references(held, sequences, quantile, batch)
         counted = _Counts(held, sequences.shape[-1], 0 if heights is None else heights.shape[1])
         for first in range(0, len(sequences), batch):

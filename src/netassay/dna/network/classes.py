@@ -2,6 +2,18 @@
 
 import math
 
+FEWEST = 3
+"""Values from which on a correlation says something."""
+
+TOO_FEW = "a correlation of two values is 1 or -1 whatever they are, and of one it is not defined"
+"""Why there is none below that."""
+
+
+def no_correlation(cell_types: int) -> str:
+    """Why there is no r across so few cell types."""
+    return f"no r across {cell_types} cell type{'s' if cell_types > 1 else ''}: {TOO_FEW}"
+
+
 WELL = 0.75
 """A peak is well predicted above this correlation (Maslova et al. 2020)."""
 

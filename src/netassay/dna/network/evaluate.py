@@ -12,6 +12,9 @@ from torch import Tensor
 
 from netassay.dna.network.classes import CLASSES, WELL
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.readouts import less_mean
+
+CENTRED = "cell_r_mean_centred"
 
 
 def scores(
@@ -19,12 +22,15 @@ def scores(
     observed: Float[Tensor, "peaks cell_types"],
     *,
     one_of_k: bool,
+    free_offset: bool = False,
 ) -> dict[str, float]:
     """Numbers of a set of peaks; NaN where undefined.
 
-    r_mean, r_median over peaks whose r across cell types is defined (r_undefined counts the others), r_weighted by the
-    variance of the observed row, share_above_075 among the defined ones, cell_r_mean the mean over cell types of r over
-    peaks. Where each peak is open in one cell type also accuracy, and auroc and auprc as means over the cell types.
+    r_mean, r_median over peaks whose r across cell types is defined (r_undefined counts the others; it is of none where
+    there are fewer than three cell types), r_weighted by the variance of the observed row, share_above_075 among the
+    defined ones, cell_r_mean the mean over cell types of r over peaks. After a loss that leaves each row of predictions
+    free by an offset (`free_offset`) that is cell_r_mean_centred instead, of rows less their mean on both sides. Where
+    each peak is open in one cell type also accuracy, and auroc and auprc as means over the cell types.
     """
     r = pearson_rows(prediction, observed)
     known = r[~r.isnan()]
@@ -35,7 +41,9 @@ def scores(
         "r_weighted": float((known * variance).sum() / variance.sum()) if len(known) else math.nan,
         "share_above_075": _mean((known > WELL).double()),
         "r_undefined": float(len(r) - len(known)),
-        "cell_r_mean": _mean(pearson_columns(prediction, observed)),
+        CENTRED if free_offset else "cell_r_mean": _mean(
+            pearson_columns(prediction, observed, free_offset=free_offset)
+        ),
     }
     if one_of_k:
         ranks = [rank_scores(prediction, observed, i) for i in range(observed.shape[1])]
@@ -48,10 +56,32 @@ def scores(
 
 
 def pearson_columns(
-    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+    prediction: Float[Tensor, "peaks cell_types"],
+    observed: Float[Tensor, "peaks cell_types"],
+    *,
+    free_offset: bool = False,
 ) -> Float[Tensor, " cell_types"]:
-    """Pearson correlation of each cell type over peaks; NaN where a column is constant."""
+    """Pearson correlation of each cell type over peaks; NaN where a column is constant.
+
+    With `free_offset` of rows less their mean, on both sides: after a loss that does not see an offset of a row, that
+    offset is noise in every column.
+    """
+    if free_offset:
+        prediction, observed = less_mean(prediction), less_mean(observed)
+        # what is constant but for rounding says nothing
+        prediction = torch.where(_flat(prediction), 0.0, prediction)
     return pearson_rows(prediction.T, observed.T)
+
+
+def _flat(columns: Float[Tensor, "peaks cell_types"]) -> Tensor:
+    return columns.std(0, correction=0) < 1e-6 * columns.abs().amax().clamp(min=1e-30)
+
+
+def height_spread(observed: Float[Tensor, "peaks cell_types"]) -> dict[str, Float[Tensor, " peaks"]]:
+    """Standard deviation and interquartile range of the observed heights of each peak over the cell types."""
+    exact = observed.double()
+    low, high = torch.quantile(exact, torch.tensor([0.25, 0.75], dtype=torch.float64), dim=1)
+    return {"height SD": exact.std(1, correction=0), "height IQR": high - low}
 
 
 def accuracy(

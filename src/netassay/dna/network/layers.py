@@ -6,13 +6,16 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.dna.network.activation import Place, place_of
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
 from netassay.dna.network.folded import Folded
 from netassay.dna.network.network import Network, evaluating
@@ -20,12 +23,13 @@ from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.sequences import as_codes
 from netassay.dna.network.words import WORD, looked_up, tap_sums, words
 from netassay.errors import ModelError
-from netassay.formats.bases import one_hot
+from netassay.formats.bases import reverse_complement
 from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 
 _PLACES = 12  # positions of the first layer at a time, so that they stay in the cache
 _SHOWN = 12  # names told in a message
+_PROBES = 3  # random sequences on which it is seen how a layer runs
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -34,8 +38,8 @@ Activation = Callable[[Tensor], Tensor]
 class Layer:
     """A convolution over positions within a network.
 
-    `sums` gives its outputs before the activation for codes (batch, length), a stretch of positions after the other:
-    (first position, (positions, batch, channels)). `activation` is what follows, rising steadily.
+    `sums` gives what stands before `activation` for codes (batch, length), a stretch of positions after the other:
+    (first position, (positions, batch, channels)). `activation` rises steadily.
     """
 
     name: str
@@ -47,20 +51,52 @@ class Layer:
 
 
 def find_layer(
-    model: nn.Module | Network, name: str, length: int, *, activation: Activation | None = None
+    model: nn.Module | Network,
+    name: str,
+    length: int,
+    *,
+    activation: Activation | None = None,
+    layout: Layout | None = None,
 ) -> Layer:
     """The convolution called `name` in a model of sequences of `length` bases.
 
-    Of AITAC convolution1, 2 and 3, with the activations they have there (3: ReLU) and the bases seen by calculation.
-    Of any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image); what follows is taken to
-    be ReLU unless `activation` is given, the bases seen are found by changing them. ModelError for a name that is not
-    there, for a module that is no convolution, and where no fixed window of bases is seen.
+    Of AITAC convolution1, 2 and 3, with the activations they have there (3: ReLU) and the bases seen by calculation. Of
+    any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image), read behind the norm and the
+    activation that follow it directly; where no activation does, or `activation` is given, that or ReLU is put behind
+    the norm. The bases seen are found by changing them. A convolution that runs on both strands is read on the strand
+    given. ModelError for a name that is not there, for a module that is no convolution, where no fixed window of bases
+    is seen, and for a convolution that runs on different things.
     """
-    network = Network.of(model)
+    network = Network.of(model, layout=layout)
     convolution(network.model, name)
     if network.aitac:
         return _of_aitac(network.aitac, name, length)
-    return _of_module(network.model, name, length, activation or torch.relu)
+    return _of_module(network, name, length, activation)
+
+
+def called_convolutions(network: Network, length: int) -> list[str]:
+    """Names of the convolutions over positions that a forward pass calls, in the order of their first calls."""
+    called: list[str] = []
+
+    def heard(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            if name not in called:
+                called.append(name)
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(heard(name))
+        for name, module in network.model.named_modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d)
+    ]
+    try:
+        with evaluating(network.model), torch.inference_mode():
+            network.shaped.run(network.one_hot(torch.zeros(1, length, dtype=torch.uint8)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
 
 
 def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
@@ -88,12 +124,13 @@ def activations(
     layer: str = "convolution1",
     *,
     activation: Activation | None = None,
+    layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Float[Tensor, "n channels positions"]:
     """Activations of a layer (`find_layer`) for sequences (codes or one-hot), all of them in memory."""
     codes = as_codes(sequences)
     with evaluating(Network.of(model).model), torch.inference_mode():
-        held = find_layer(model, layer, codes.shape[1], activation=activation)
+        held = find_layer(model, layer, codes.shape[1], activation=activation, layout=layout)
         found = [
             held.activation(torch.cat([part for _, part in held.sums(some)])).permute(1, 2, 0)
             for some in codes.split(batch)
@@ -179,40 +216,70 @@ class _Reached(BaseException):
     """Ends a forward pass at the layer that was asked for; not an Exception, so that no module can catch it."""
 
 
-def _of_module(model: nn.Module, name: str, length: int, activation: Activation) -> Layer:
-    def outputs(codes: Tensor) -> Tensor:
-        return _output_of(model, name, codes)
+def _of_module(network: Network, name: str, length: int, activation: Activation | None) -> Layer:
+    module, of = convolution(network.model, name), type(network.model).__name__
+    probe = torch.randint(4, (_PROBES, length), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with evaluating(network.model), torch.inference_mode():
+        run = partial(network.shaped.run, network.one_hot(probe))
+        place = place_of(run, module, name, activation=activation is None, of=of)
+        bare = replace(place, steps=0)
+        _check_runs(network, place, name, probe)
+        some = _outputs(network, bare, name, probe)
+        field = seen_when_changed(partial(_outputs, network, bare, name), length, name)
+    after = torch.nn.Identity() if place.active else activation or torch.relu
+    return Layer(
+        name, some.shape[2], len(some), field, after,
+        lambda codes: iter([(0, _outputs(network, place, name, codes))]),
+    )  # fmt: skip
 
-    with evaluating(model), torch.inference_mode():
-        some = outputs(torch.zeros(1, length, dtype=torch.uint8))
-        field = seen_when_changed(outputs, length, name)
-    return Layer(name, some.shape[2], len(some), field, activation, lambda codes: iter([(0, outputs(codes))]))
+
+def _check_runs(network: Network, place: Place, name: str, probe: Tensor) -> None:
+    """ModelError where the layer runs on other things than the sequence and its reverse complement."""
+    runs: list[Tensor] = []
+    with place.taking(lambda output: runs.append(output.clone())):
+        network.shaped.run(network.one_hot(probe))
+    first, *others = (part for output in runs for part in in_parts(output, len(probe)))
+    if not others:
+        return
+    turned: list[Tensor] = []
+    with place.taking(lambda output: turned.append(output.clone())):
+        network.shaped.run(network.one_hot(reverse_complement(probe)))
+    strands = (first, in_parts(turned[0], len(probe))[0])
+    for part in others:
+        if not any(
+            part.shape == strand.shape and torch.allclose(part, strand, atol=1e-5) for strand in strands
+        ):
+            raise ModelError(
+                f"layer {name!r} runs {1 + len(others)} times in a pass of {type(network.model).__name__}, on other "
+                "things than the sequence and its reverse complement; give each place a module of its own"
+            )
 
 
-def _output_of(model: nn.Module, name: str, codes: Tensor) -> Float[Tensor, "positions batch channels"]:
-    module = convolution(model, name)
+def in_parts(output: Tensor, n: int) -> tuple[Tensor, ...]:
+    """What a layer gives for n sequences, and for the others (their other strands) that ran in the same batch."""
+    if output.ndim == 4 and 1 in output.shape[2:]:
+        output = output.flatten(2)
+    return output.split(n) if output.ndim and len(output) > n and len(output) % n == 0 else (output,)
+
+
+def _outputs(
+    network: Network, place: Place, name: str, codes: Tensor
+) -> Float[Tensor, "positions batch channels"]:
     held: list[Tensor] = []
 
-    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+    def keep(output: Tensor) -> None:
         held.append(output)
         raise _Reached
 
-    handle = module.register_forward_hook(keep)
-    like = next(model.parameters())
     try:
-        model(one_hot(codes.to(like.device), like.dtype))
+        with place.taking(keep):
+            network.shaped.run(network.one_hot(codes))
     except _Reached:
         pass
-    finally:
-        handle.remove()
-    if not held:
-        raise ModelError(_never(model, name))
-    output = held[0]
-    if output.ndim == 4 and 1 in output.shape[2:]:
-        output = output.flatten(2)
+    output = in_parts(held[0], len(codes))[0]
     if output.ndim != 3 or len(output) != len(codes):
         raise ModelError(
-            f"layer {name!r} gives {tuple(output.shape)} for {len(codes)} sequences; a convolution over positions "
+            f"layer {name!r} gives {tuple(held[0].shape)} for {len(codes)} sequences; a convolution over positions "
             "gives (sequences, channels, positions), or (sequences, channels, 1, positions)"
         )
     return output.permute(2, 0, 1)

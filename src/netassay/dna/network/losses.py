@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from netassay.dna.network.classes import FEWEST
+
 EPSILON = 1e-6
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +32,12 @@ def pearson_loss(
 def pearson_rows(
     prediction: Float[Tensor, "rows columns"], observed: Float[Tensor, "rows columns"]
 ) -> Float[Tensor, " rows"]:
-    """Pearson correlation of each row, in double precision; NaN where a row is constant or not finite."""
+    """Pearson correlation of each row, in double precision; NaN where a row is constant or not finite.
+
+    NaN too for rows of fewer than three values, of which it says nothing: two correlate with 1 or -1 whatever they are.
+    """
+    if prediction.shape[1] < FEWEST:
+        return torch.full((len(prediction),), torch.nan, dtype=torch.float64, device=prediction.device)
     centred = []
     for rows in (prediction, observed):
         exact = rows.double()

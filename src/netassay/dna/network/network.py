@@ -1,4 +1,4 @@
-"""A network ready to be asked: a module, the strands and precision it is asked with, the names of its outputs.
+"""A network ready to be asked: a module, how it is asked, and what its outputs are called.
 
 Every function that asks a network takes a module, or a `Network` where more is to be said of it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -15,8 +16,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.network.choices import Layout
 from netassay.dna.network.folded import Folded
-from netassay.errors import DataError, ModelError
+from netassay.dna.network.forms import Readout, Shaped
+from netassay.dna.network.readouts import Output, less_mean, readout
+from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.nets.sequence_cnn import AITAC
 
@@ -27,7 +31,10 @@ class Network:
 
     With `both_strands` outputs are the mean over each sequence and its reverse complement. `precision` bfloat16 is that
     of matrix products; outputs are float32 all the same. `names` are those of the outputs, () for none. `length` is
-    the number of bases that it takes; None where nothing says so (AI-TAC knows its own).
+    the number of bases that it takes; None where nothing says so (AI-TAC knows its own). `readout` and `layout` are for
+    modules of other forms (`netassay.dna.network.forms`): which part of what the module gives are its outputs, and
+    whether it takes (n, length, 4). With `less_mean` an output is told less the mean of all outputs: right after a loss
+    that leaves a row of outputs free by an offset, such as a correlation across cell types or softmax.
     """
 
     model: nn.Module
@@ -35,6 +42,9 @@ class Network:
     precision: torch.dtype = torch.float32
     names: tuple[str, ...] = ()
     length: int | None = None
+    readout: Readout = None
+    layout: Layout = "channels_first"
+    less_mean: bool = False
 
     @classmethod
     def of(
@@ -45,14 +55,17 @@ class Network:
         precision: torch.dtype | None = None,
         names: Sequence[str] | None = None,
         length: int | None = None,
+        readout: Readout = None,
+        layout: Layout | None = None,
     ) -> Network:
         """The network itself, or a module as one, with what is given (not None) in place of what it says."""
         known = model if isinstance(model, Network) else cls(model)
         given: dict[str, Any] = {
-            "both_strands": both_strands, "precision": precision, "length": length,
-            "names": None if names is None else tuple(names),
+            "both_strands": both_strands, "precision": precision, "length": length, "readout": readout,
+            "layout": layout, "names": None if names is None else tuple(names),
         }  # fmt: skip
-        found = replace(known, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        found = replace(known, **given) if given else known
         if found.length is None and found.aitac:
             found = replace(found, length=found.aitac.length)
         return found
@@ -60,7 +73,13 @@ class Network:
     @property
     def aitac(self) -> AITAC | None:
         """The model where it is AI-TAC itself, which has ways faster than its own forward pass; None for any other."""
-        return self.model if type(self.model) is AITAC else None
+        plain = self.readout is None and self.layout == "channels_first"
+        return self.model if plain and type(self.model) is AITAC else None
+
+    @cached_property
+    def shaped(self) -> Shaped:
+        """The model as a module from one-hot (n, 4, length) to (n, outputs), strands and means left aside."""
+        return Shaped(self.model, self.readout, self.layout)
 
     @property
     def device(self) -> torch.device:
@@ -72,12 +91,25 @@ class Network:
         """Whether an output is of both strands, by `both_strands` or because AI-TAC itself takes their mean."""
         return self.both_strands or (self.aitac is not None and self.aitac.reverse_complement)
 
+    def one_hot(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "n 4 length"]:
+        """Sequences where the model is and of the type that it takes."""
+        device, dtype = form_of(self.model)
+        return one_hot(codes.to(device), dtype)
+
     def forward(self) -> Callable[[UInt8[Tensor, "n length"]], Float[Tensor, "n outputs"]]:
         """Its outputs for codes of sequences as they stand, at the weights it has now."""
         if self.aitac:
             return Folded(self.aitac, self.precision)
-        _, dtype = form_of(self.model)
-        return lambda codes: outputs_of(self.model, one_hot(codes, dtype))
+        return lambda codes: self.shaped(self.one_hot(codes))
+
+    def read(self, outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
+        """Outputs as they are told: less their mean where `less_mean` says so."""
+        return less_mean(outputs) if self.less_mean else outputs
+
+    def weights(self, output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
+        """`readout` of outputs as they are told, as weights over the model's own."""
+        weights = readout(output, n_outputs)
+        return less_mean(weights.T).T if self.less_mean else weights
 
     def words(self, outputs: int) -> tuple[str, ...]:
         """A name for each output: its own, or "output 0" and so on. DataError for more or fewer names than outputs."""
@@ -97,17 +129,6 @@ def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     held = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
     like = next(held, torch.empty(0))
     return like.device, like.dtype
-
-
-def outputs_of(model: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n outputs"]:
-    """What the model gives; ModelError where that is not a row of outputs a sequence."""
-    found = model(x)
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
-        form = f"outputs of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise ModelError(
-            f"{type(model).__name__} gives {form} for {len(x)} sequences; it must give a tensor (n, outputs)"
-        )
-    return found
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from netassay.dna.network.readouts import Output, readout
 from netassay.errors import ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.nets.fourier_convolution import Transforms, transformed_taps, transforms
@@ -82,13 +81,13 @@ def _taken(rows: Tensor, begin: Int64[Tensor, " m"], count: int) -> Float[Tensor
 
 
 class Reach:
-    """Effects of the single-base changes of sequences on outputs of `model`, at the weights it has now.
+    """Effects of the single-base changes of sequences on combinations of outputs of `model`, at the weights it has now.
 
     As in evaluation mode; of one strand, also for a model that takes the mean of both.
     """
 
     @torch.no_grad()
-    def __init__(self, model: AITAC, output: Output, precision: torch.dtype) -> None:
+    def __init__(self, model: AITAC, weights: Float[Tensor, "outputs k"], precision: torch.dtype) -> None:
         self.model, self.precision = model, precision
         self.lengths = pooled_lengths(model.length)
         self.geometry: list[_Geometry] = []
@@ -105,7 +104,7 @@ class Reach:
         ]
         channels, windows = layers[2].out_channels, self.lengths[-1]
         hidden = model.hidden1.weight.double().view(-1, channels, windows) * self.norms[2][0][:, None]
-        weights = readout(output, model.output.out_features).to(model.output.weight.device)
+        weights = weights.to(model.output.weight.device, torch.float64)
         self.output = (weights.T @ model.output.weight.double()).float()
         self.bias = (weights.T @ model.output.bias.double()).float()
         self.hidden = (

@@ -57,6 +57,11 @@ def _numbers(output: int | Sequence[int] | Tensor) -> list[int]:
         ) from None
 
 
+def less_mean(outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
+    """Outputs of a peak less their mean over all cell types: what sets each apart, free of what all have in common."""
+    return outputs - outputs.mean(-1, keepdim=True)
+
+
 def contrast(output: int, n_outputs: int) -> Float[Tensor, " outputs"]:
-    """Weights of one output less the mean of all: what sets a cell type apart, free of what all have in common."""
-    return readout(output, n_outputs)[:, 0] - 1 / n_outputs
+    """Weights of one output less the mean of all, `less_mean` as weights."""
+    return less_mean(readout(None, n_outputs))[output]

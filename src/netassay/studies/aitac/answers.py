@@ -15,7 +15,10 @@ from netassay.dna.atlas.new_sequences import NewSequences, regions_of, sequences
 from netassay.dna.attributions import variants
 from netassay.dna.attributions.contributions import Attributions, Method, attribute
 from netassay.dna.attributions.variants import Mismatches, VariantEffects
+from netassay.dna.network.choices import Layout
+from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
 from netassay.errors import ConfigError, DataError
@@ -54,35 +57,41 @@ def predictor(run: Run) -> Network:
     return network_of(config, trained(run, length=length), names)
 
 
-def predict_sequences(run: Run, fasta: Path | str) -> Predictions:
-    """Outputs for every sequence of a FASTA file.
+def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
+    """Outputs of a run's network, or of another, for every sequence of a FASTA file.
 
     Longer sequences are cut to the network's length about their middle, shorter ones stand in the middle of unknown
     bases; both are counted. Raises DataError for a run without weights, and for letters that are not DNA.
     """
-    network = predictor(run)
+    network = _asked(run)
     return _predicted(network, sequences_of(fasta, _length(network)))
 
 
-def predict_regions(run: Run, regions: Path | str, genome: Path | str) -> Predictions:
+def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str) -> Predictions:
     """Outputs for a window about the summit or middle of each region of a BED or narrowPeak file.
 
     Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
     Raises DataError for a run without weights, or if no region is left.
     """
-    network = predictor(run)
+    network = _asked(run)
     return _predicted(network, regions_of(regions, genome, _length(network)))
 
 
+def _asked(run: Run | Network) -> Network:
+    return predictor(run) if isinstance(run, Run) else run
+
+
 def _length(network: Network) -> int:
-    assert network.length is not None  # AI-TAC knows its own
+    if network.length is None:
+        raise DataError("nothing says how many bases the network takes; give netassay.Network(..., length=)")
     return network.length
 
 
 def _predicted(network: Network, given: NewSequences) -> Predictions:
     output = predict(network, given.codes)
+    names = network.words(output.shape[1])
     table = given.where.hstack(
-        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(network.names)]
+        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(names)]
     )
     return Predictions(
         table, *({why: n for why, n in counts.items() if n} for counts in (given.dropped, given.notes))
@@ -97,21 +106,25 @@ def variant_effects(
     length: int | None = None,
     names: Sequence[str] = (),
     both_strands: bool | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
 ) -> VariantEffects:
     """`netassay.dna.attributions.variants.variant_effects` for the network of a finished run as well.
 
-    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32.
+    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32, and
+    less their mean over the cell types where the run's loss leaves that free (pearson, cross_entropy).
     Raises DataError for a run without weights, besides what the function itself raises.
     """
     network: nn.Module | Network = model if not isinstance(model, Run) else replace(
-        predictor(model), both_strands=both_strands is not False, precision=torch.float32
+        predictor(model), both_strands=both_strands is not False, precision=torch.float32,
+        less_mean=offset_is_free(config_of(model).loss),
     )  # fmt: skip
     return variants.variant_effects(
         network, vcf, genome, length=length, names=tuple(names) or None, both_strands=both_strands,
-        mismatches=mismatches, null=null, generator=generator,
+        readout=readout, layout=layout, mismatches=mismatches, null=null, generator=generator,
     )  # fmt: skip
 
 
@@ -132,7 +145,7 @@ class RunAttributions:
 
 
 def attribute_run(
-    run: Run,
+    run: Run | Network,
     cell_type: str,
     *,
     fasta: Path | str | None = None,
@@ -141,15 +154,16 @@ def attribute_run(
     method: Method = "gradient",
     against: Against = "mean",
 ) -> RunAttributions:
-    """Contributions to a cell type's output, of a FASTA file's sequences or a BED file's regions.
+    """Contributions to an output of a run or another network, of a FASTA file's sequences or a BED file's regions.
 
     `against` mean explains the output less the mean over all cell types: networks trained by correlation or
     cross-entropy know no more than that. Both strands count where the run was trained with both. Raises ConfigError
     for a cell type that the run does not have, and what `attribute`, `sequences_of` and `regions_of` raise.
     """
-    network = predictor(run)
+    network = _asked(run)
+    of = f"run {run.id}" if isinstance(run, Run) else "the network"
     if cell_type not in network.names:
-        raise ConfigError(f"cell type {cell_type!r}: run {run.id} has {', '.join(network.names[:100])}")
+        raise ConfigError(f"cell type {cell_type!r}: {of} has {', '.join(network.names[:100]) or 'no names'}")
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either a FASTA file, or regions (BED) and their genome")
     if fasta is not None:
@@ -159,7 +173,7 @@ def attribute_run(
         given = regions_of(bed, genome, _length(network))
     number, count = network.names.index(cell_type), len(network.names)
     if against == "mean" and count == 1:
-        raise DataError(f"run {run.id} has one cell type, whose mean it is; take --against nothing")
+        raise DataError(f"{of} has one cell type, whose mean it is; take --against nothing")
     output = contrast(number, count) if against == "mean" else number
     weights = output if isinstance(output, torch.Tensor) else torch.eye(count, dtype=torch.float64)[number]
     made = attribute(network, given.codes, method, output=weights)

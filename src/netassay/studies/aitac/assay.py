@@ -13,12 +13,13 @@ from netassay import training
 from netassay.dna.network import evaluate
 from netassay.dna.network.classes import CLASSES
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
-from netassay.studies.aitac.findings import finite
+from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
 from netassay.studies.aitac.fit import Fit, network_of
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.reduction import reduction
@@ -65,13 +66,13 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
         return kept
     model = trained(run, length=data.codes.shape[1])
     output = predict(network_of(config, model), data.codes[rows])
-    kept |= test_tables(data, output)
+    kept |= test_tables(data, output, free_offset=offset_is_free(config.loss))
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
     return kept | ({"reduction": reduction(start, config, data, output)} if start else {})
 
 
-def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
-    """Tables of the test set from its predictions (test peaks, cell types)."""
+def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) -> dict[str, pl.DataFrame]:
+    """Tables of the test set from its predictions (test peaks, cell types); `free_offset` as for `evaluate.scores`."""
     rows = data.split.test
     observed = data.heights[rows]
     r = pearson_rows(output, observed)
@@ -82,11 +83,12 @@ def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
         r=_column(r),
         r_baseline=_column(pearson_rows(means, observed)),
         variance=_column(observed.double().var(dim=1, correction=0)),
+        **{name: _column(values) for name, values in evaluate.height_spread(observed).items()},
         **{"class": pl.Series(classes, dtype=pl.String)},
     )
     return {
         "peaks": peaks,
-        "cell_types": _cell_type_table(data, output, observed),
+        "cell_types": _cell_type_table(data, output, observed, free_offset),
         "classes": class_table(peaks),
         "profiles": _profiles(data, output, observed, peaks),
         "predictions": where.select("name").hstack(
@@ -99,33 +101,38 @@ def test_tables(data: Material, output: Tensor) -> dict[str, pl.DataFrame]:
 
 
 def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
-    """Peaks in each class of r: count, share of all with a defined r, mean, spread (standard deviation), quartiles.
+    """Peaks in each class of r: count, share of all with a defined r, mean r, spread of their observed heights.
 
-    A class without peaks has count 0 and no numbers.
+    Of the standard deviation and the interquartile range of a peak's heights over the cell types: median and quartiles
+    over the peaks of the class. A class without peaks has count 0 and no numbers.
     """
     known = peaks.drop_nulls("r")
     rows = []
     for name in CLASSES:
-        r = known.filter(pl.col("class") == name)["r"]
-        low, high = r.quantile(0.25, "linear"), r.quantile(0.75, "linear")
-        rows.append({
-            "class": name, "peaks": len(r), "share": len(r) / len(known) if len(known) else None, "r mean": r.mean(),
-            "r spread": r.std(), "r lower quartile": low, "r upper quartile": high,
-            "r IQR": None if low is None or high is None else high - low,
-        })  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"share": pl.Float64, **dict.fromkeys(
-        ("r mean", "r spread", "r lower quartile", "r upper quartile", "r IQR"), pl.Float64)})  # fmt: skip
+        held = known.filter(pl.col("class") == name)
+        row: dict[str, Any] = {
+            "class": name, "peaks": len(held), "share": len(held) / len(known) if len(known) else None,
+            "r mean": held["r"].mean(),
+        }  # fmt: skip
+        for kind in SPREADS:
+            low, middle, high = (held[kind].quantile(q, "linear") for q in (0.25, 0.5, 0.75))
+            row |= {kind: middle, f"{kind} lower quartile": low, f"{kind} upper quartile": high}
+        rows.append(row)
+    numbers = dict.fromkeys(("share", "r mean", *list(rows[0])[4:]), pl.Float64)
+    return pl.DataFrame(rows, schema_overrides=numbers)
 
 
 def _column(values: Tensor) -> pl.Series:
     return pl.Series([finite(value) for value in values.tolist()], dtype=pl.Float64)
 
 
-def _cell_type_table(data: Material, output: Tensor, observed: Tensor) -> pl.DataFrame:
+def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offset: bool) -> pl.DataFrame:
     held: dict[str, Any] = {
         "cell type": list(data.atlas.cell_types),
         "lineage": list(data.atlas.lineages),
-        "r": _column(evaluate.pearson_columns(output, observed)),
+        CENTRED if free_offset else "r": _column(
+            evaluate.pearson_columns(output, observed, free_offset=free_offset)
+        ),
     }
     if data.one_of_k:
         ranks = [evaluate.rank_scores(output, observed, i) for i in range(observed.shape[1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.runs import Run, State, Store
 
 _TOLD = (
@@ -13,11 +14,19 @@ _TOLD = (
     "r_weighted",
     "share_above_075",
     "cell_r_mean",
+    "cell_r_mean_centred",
     "accuracy",
     "auroc",
     "auprc",
     "r_undefined",
 )
+
+
+CENTRED = "r, rows centred"
+"""Column of r over peaks of a cell type where rows are taken less their mean, as the loss leaves that free."""
+
+SPREADS = ("height SD", "height IQR")
+"""Of a peak's observed heights over the cell types."""
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -31,11 +40,20 @@ def summary(run: Run) -> dict[str, Any]:
         "test_loss": finite(last.get(("test_loss", ""))),
         "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
     }  # fmt: skip
+    if (types := cell_types_of(run)) is not None and types < FEWEST:
+        values["r_note"] = no_correlation(types)
     if config["null"] == "none":
         values |= _against_nulls(run)
     if "reduction" in run.tables():
         values["reduction"] = run.table("reduction").to_dicts()
     return values
+
+
+def cell_types_of(run: Run) -> int | None:
+    """How many cell types the run's atlas has; None where it is not told yet."""
+    if "atlas" not in run.tables():
+        return None
+    return int(dict(run.table("atlas").iter_rows())["cell types"])
 
 
 def null_runs(run: Run) -> dict[str, Run]:

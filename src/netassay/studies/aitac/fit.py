@@ -15,6 +15,7 @@ from torch import Tensor
 from netassay.dna.network.evaluate import scores
 from netassay.dna.network.losses import loss_named
 from netassay.dna.network.network import Network, autocast
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
@@ -165,7 +166,7 @@ class Fit:
         if len(rows):
             output = self._predicted(weights, rows)
             loss = self.loss(output, self.data.heights[rows]).item()
-            marks = scores(output, self.data.heights[rows], one_of_k=self.data.one_of_k)
+            marks = self._marks(output, self.data.heights[rows])
             found = {("validation_loss", ""): loss} | {
                 (name, "validation"): mark for name, mark in marks.items()
             }
@@ -185,9 +186,13 @@ class Fit:
         found[("test_loss", "")] = self.loss(output, observed).item()
         means = self.data.heights[self.data.split.train].mean(dim=0).expand_as(observed)
         for part, guess in (("test", output), ("baseline", means)):
-            marks = scores(guess, observed, one_of_k=self.data.one_of_k)
+            marks = self._marks(guess, observed)
             found |= {(name, part): mark for name, mark in marks.items()}
         return found
+
+    def _marks(self, output: Tensor, observed: Tensor) -> dict[str, float]:
+        free = offset_is_free(self.config.loss)
+        return scores(output, observed, one_of_k=self.data.one_of_k, free_offset=free)
 
     def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         own = _copied(self.model.state_dict())

@@ -7,12 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from netassay.dna.network.classes import CLASSES
+from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
 from netassay.naming import differing, once_each
-from netassay.reporting import Axis, Figure, Note, Section, Table, lines, small_multiples
+from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, small_multiples
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
+from netassay.studies.aitac.findings import CENTRED, SPREADS, cell_types_of
 from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {
@@ -33,7 +34,10 @@ _NULLS = (
 _CELL_TYPE_WORDS = {
     "AUROC": "How well the prediction of a cell type tells its open test peaks from the others",
     "r": "Pearson correlation over the test peaks",
+    CENTRED: "Pearson correlation over the test peaks of heights and predictions, each less its mean over the cell "
+    "types of the peak, which this loss leaves free",
 }
+_CENTRED_WORDS = ", of heights and predictions less their mean over the cell types of the peak"
 _MOST_SERIES = 12
 _UNTOLD = ("null", "device", "start_from")
 _R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
@@ -87,6 +91,8 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
                 "warning",
             )
         )
+    counts = {cell_types_of(run) for run in runs}
+    notes += [Note(f"There is {no_correlation(n)}.") for n in sorted(n for n in counts if n) if n < FEWEST]
     rows, marks = [], []
     for run in runs:
         last = {(name, part): value for _, name, part, value in numbers[run].iter_rows()}
@@ -118,7 +124,9 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
             "aitac-runs", "Runs",
             "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson "
             "correlation across cell "
-            "types, of each peak. Weighted: by the variance of the observed row. Baseline: the training "
+            "types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
+            "and predictions less their mean over the cell types of the peak, which the losses pearson and "
+            "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
             "mean of each cell type.",
             table, formats={key: form for key, form in formats.items() if key in table.columns},
         )
@@ -135,7 +143,9 @@ def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, A
     shown = {
         "r mean": ("r_mean", "test"), "baseline r": ("r_mean", "baseline"), "r median": ("r_median", "test"),
         "r weighted": ("r_weighted", "test"), "share r > 0.75": ("share_above_075", "test"),
-        "r of cell types": ("cell_r_mean", "test"), "AUROC": ("auroc", "test"), "AUPRC": ("auprc", "test"),
+        "r of cell types": ("cell_r_mean", "test"),
+        "r of cell types, rows centred": ("cell_r_mean_centred", "test"),
+        "AUROC": ("auroc", "test"), "AUPRC": ("auprc", "test"),
         "accuracy": ("accuracy", "test"), "r undefined": ("r_undefined", "test"),
     }  # fmt: skip
     values = {word: last[key] for word, key in shown.items() if key in last}
@@ -225,11 +235,10 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
             histogram,
         ),
         *_variance(peaks, names[main]),
+        *_spreads(main.table("classes")),
         Table(
             "aitac-classes", "How many peaks are predicted how well",
-            f"Classes of r of the test peaks ({names[main]}). Spread: standard deviation within the "
-            "class. IQR: distance of the "
-            "quartiles.",
+            f"Classes of r of the test peaks ({names[main]}). {_SPREAD_WORDS}",
             main.table("classes"),
             formats={key: ".3f" for key, kind in main.table("classes").schema.items() if kind == pl.Float64},
         ),
@@ -246,6 +255,32 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
         f"The test set of {main.id}, {len(peaks):,} peaks, by the correlation across cell types.",
         tuple(items),
     )
+
+
+_SPREAD_WORDS = (
+    "Height SD and IQR: standard deviation and interquartile range of the observed heights of a peak over the cell "
+    "types, the median over the peaks of the class, and the quartiles."
+)
+
+
+def _spreads(classes: pl.DataFrame) -> list[Figure]:
+    """Spread of the observed heights by class of r; runs of before told another."""
+    if not set(SPREADS) <= set(classes.columns) or not classes["peaks"].sum():
+        return []
+    shown = pl.concat(
+        classes.select(
+            "class", "peaks", pl.lit(name.removeprefix("height ")).alias("spread"), pl.col(name).alias("value"),
+            pl.col(f"{name} lower quartile").alias("low"), pl.col(f"{name} upper quartile").alias("high"),
+        )
+        for name in SPREADS
+    )  # fmt: skip
+    value = Axis("value", title="of the observed heights over cell types")
+    chart = forest(shown, value, Axis("class"), panel=Axis("spread"), width=260)
+    caption = (
+        "How much the observed heights of a peak vary over the cell types, by how well it is predicted: median and "
+        "quartiles over the test peaks of each class. A class without peaks stays empty."
+    )
+    return [Figure("aitac-classes-spread", "Spread of heights by class of r", caption, chart, shown)]
 
 
 def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
@@ -265,7 +300,8 @@ def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
 def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     main = runs[0]
     table = main.table("cell_types")
-    value, title = ("AUROC", "AUROC") if "AUROC" in table.columns else ("r", "r over peaks")
+    value = next(name for name in ("AUROC", CENTRED, "r") if name in table.columns)
+    title = {"r": "r over peaks", CENTRED: "r over peaks, rows centred"}.get(value, value)
     shown = table.filter(pl.col(value).is_not_null())
     figure = Figure(
         "aitac-cell-types", f"Score of each cell type: {title}",
@@ -274,7 +310,8 @@ def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     )  # fmt: skip
     formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
     caption = (
-        "r: over the test peaks. The column means predict the same for every peak: their r is not "
+        f"r: over the test peaks{_CENTRED_WORDS if CENTRED in table.columns else ''}. "
+        "The column means predict the same for every peak: their r is not "
         "defined, their "
         "AUROC is 0.5."
     )

@@ -8,6 +8,7 @@ import polars as pl
 from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import network_of
@@ -33,7 +34,8 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
         (CUT, start.run.id, few, cut),
         (TUNED, None, few, output),
     ):
-        marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k)
+        free = offset_is_free(config.loss)
+        marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free)
         told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
         found.append({"network": name, "run": run, "filters": filters, **told})
     return pl.DataFrame(found, infer_schema_length=None)

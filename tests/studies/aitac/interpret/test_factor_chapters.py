@@ -38,7 +38,7 @@ def stub(**changes):
     given = {
         "network": Network(network(0), both_strands=True), "peers": (), "runs": ("aitac-0",), "codes": codes,
         "heights": torch.rand(80, 3, generator=draws), "cell_types": TYPES, "lineages": LINEAGES, "truth": {},
-        "found": {},
+        "found": {}, "ablated_layer": None,
         "atlas": SimpleNamespace(simulated=False), "generator": lambda purpose: generator(0, purpose),
         "motifs": Motifs(tuple(best["query"]), 100 * counts, torch.full((7,), 100)),
         "matches": SimpleNamespace(

@@ -69,7 +69,7 @@ def made_subject(atlas, own, others):
         atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
         lineages=atlas.lineages, truth=atlas.truth,
         motifs=filter_motifs(models[0], atlas.codes), found=found,
-        generator=lambda what: generator(0, what),
+        generator=lambda what: generator(0, what), ablated_layer=None,
         earlier=lambda chapter, table: found[(chapter, table)],
         matches_of=lambda motifs: match_motifs(motifs, planted_motifs(atlas.truth)),
     )  # fmt: skip

@@ -8,8 +8,10 @@ import torch
 from easy_atlas import MOTIFS, SMALL, easy_atlas
 
 from netassay.cli import main
+from netassay.dna.atlas.atlas import with_values
 from netassay.dna.influence.singles import influence
 from netassay.errors import ConfigError, DataError, Interrupted
+from netassay.formats.bases import decode
 from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
 from netassay.performing import perform, resume, summarise
@@ -18,7 +20,9 @@ from netassay.runs import Run, State, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.material import material
 from netassay.studies.aitac.transfer.findings import BASELINE, CHANGE, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
+from netassay.studies.aitac.weights import config_of
 
 SAME = [(name, name) for name in "abcd"]
 
@@ -71,7 +75,7 @@ def test_the_same_grammar_is_read_and_the_nulls_are_not(done):
     assert peaks[f"r {TRANSFER}"].null_count() == 1  # the constant row
     assert peaks[f"r {TRANSFER}"].mean() == pytest.approx(found[TRANSFER]["value"])
     types = done.table("cell_types")
-    assert (types["r"] > types["null high"]).all()
+    assert (types["r, rows centred"] > types["null high"]).all()
 
 
 def test_a_wrong_map_gives_nothing(run, folder):
@@ -184,6 +188,69 @@ def test_what_does_not_fit_is_refused_and_leaves_no_run(run, folder):
 def test_transfers_are_not_transferred_again(done, folder):
     with pytest.raises(ConfigError, match="of study aitac-transfer"):
         transfer(done, folder / "atlas_1", SAME)
+
+
+def turned_and_moved(atlas, rows, by):
+    """The other strand of these peaks, moved along by some bases, with others in their place."""
+    codes = atlas.codes.clone()
+    others = torch.randint(4, (len(rows), by), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
+    codes[rows] = 3 - torch.cat([codes[rows][:, by:], others], dim=1).flip(1)
+    return with_values(atlas, codes=codes, heights=atlas.heights, peaks=atlas.peaks, truth={})
+
+
+def by_hand(run, atlas, other):
+    """Peaks of `other` of which half of the words of 24 bases or more stand in a trained sequence, on either strand."""
+    split = material(config_of(run)).split
+    words = set()
+    for row in torch.cat([split.train, split.validation]).tolist():
+        for text in (decode(atlas.codes[row].numpy()), decode(3 - atlas.codes[row].flip(0).numpy())):
+            words |= {text[i : i + 24] for i in range(len(text) - 23)}
+    texts = [decode(row.numpy()) for row in other.codes]
+    return [sum(t[i : i + 24] in words for i in range(len(t) - 23)) >= (len(t) - 23) / 2 for t in texts]
+
+
+def test_sequences_that_were_trained_on_are_left_out_and_counted(run, folder, tmp_path, capsys):
+    """By sequence: whole, turned round, and moved by some bases; one moved by most of its length is another one."""
+    own, fresh = easy_atlas(seed=0), easy_atlas(seed=1)
+    moved = turned_and_moved(own, torch.arange(0, 200), 10)
+    moved = turned_and_moved(moved, torch.arange(200, 260), 40)
+    mixed = with_values(
+        moved,
+        codes=torch.cat([moved.codes[:300], fresh.codes[300:]]),
+        heights=own.heights,
+        peaks=own.peaks,
+        truth={},
+    )
+    mixed.save(folder / "mixed")
+    want = by_hand(run, own, mixed)
+    assert 100 < sum(want) < 300 and not any(want[200:260]) and not any(want[300:])
+    made = transfer(run, folder / "mixed", SAME, influence_peaks=0, threads=1)
+    facts = dict(made.table("facts").iter_rows())
+    assert (facts["peaks trained on"], facts["they are"]) == (str(sum(want)), "left out")
+    left = made.table("peaks")["name"].to_list()
+    assert left == [name for name, known in zip(mixed.peaks["name"], want, strict=True) if not known]
+    told = summarise(made)["trained_on"]
+    assert told == {"peaks": sum(want), "share": pytest.approx(sum(want) / 600), "they_are": "left out"}
+    kept = transfer(run, folder / "mixed", SAME, influence_peaks=0, trained_on="keep", threads=1)
+    assert len(kept.table("peaks")) == 600
+    assert summarise(kept)["trained_on"]["they_are"] == "kept"
+    words = (
+        f"on the sequences of {sum(want)} of 600 peaks ({sum(want) / 600:.1%}) of the other atlas: they are"
+    )
+    pages = [report([one], tmp_path / "page.html").read_text() for one in (made, kept)]
+    assert f"{words} left out." in pages[0] and f"{words} kept. The scores hold them." in pages[1]
+    assert r_means(kept)[TRANSFER]["value"] > r_means(made)[TRANSFER]["value"]
+
+
+def test_an_atlas_of_nothing_but_what_was_trained_on_is_refused(run, folder):
+    own = easy_atlas(seed=0)
+    rows = material(config_of(run)).split.train
+    chosen = with_values(
+        own, codes=own.codes[rows], heights=own.heights[rows], peaks=own.peaks[rows.numpy()], truth={}
+    )
+    chosen.save(folder / "trained")
+    with pytest.raises(DataError, match=r"trained on the sequences of all .* peaks .*--trained-on keep"):
+        transfer(run, folder / "trained", SAME)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '[["a"]]', '[["a", 1]]', "nonsense"])

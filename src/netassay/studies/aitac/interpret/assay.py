@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import polars as pl
 
 from netassay.errors import DataError, NetassayError
-from netassay.formats.jaspar import GROUPS
 from netassay.runs import Run, RunWriter, Store
 from netassay.studies.aitac.interpret.chapters import chapter
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.files import files_digest, outside_files
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
 from netassay.studies.aitac.interpret.subject import Subject
@@ -35,14 +33,20 @@ def assay(
     names = chosen(config.only)
     files = files_digest(config)
     subject = Subject(config, Store(recorder.folder.parent))
-    digest = subject.weights_digest
+    facts = {"weights": subject.weights_digest, "files": files}
+    if not config.run:  # of a run the atlas is that it was trained on, or it is refused
+        facts["atlas"] = subject.atlas.digest
     run = Run.open(recorder.folder)
     latest = recorder.latest()
     done = 0 if latest is None else latest.step
-    if latest is not None and latest.facts["weights"] != digest:
+    if latest is not None and latest.facts["weights"] != facts["weights"]:
         raise DataError(
-            f"run {config.run} or one of its peers was trained anew since this interpretation began; begin it again "
-            "with --from-step 0"
+            f"{f'run {config.run} or one of its peers' if config.run else 'the network'} has other weights than when "
+            "this interpretation began; begin it again with --from-step 0"
+        )
+    if latest is not None and latest.facts.get("atlas", subject.atlas.digest) != subject.atlas.digest:
+        raise DataError(
+            f"atlas {config.atlas!r} changed since this interpretation began; begin it again with --from-step 0"
         )
     if latest is not None and latest.facts.get("files", files) != files:
         raise DataError(
@@ -51,10 +55,9 @@ def assay(
         )
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
-    facts = {"weights": digest, "files": files}
     if latest is None:
-        by = subject.trained_by
-        recorder.write_table(SUBJECT, pl.DataFrame({"key": ["atlas", "null"], "value": [by.atlas, by.null]}))
+        about = subject.about
+        recorder.write_table(SUBJECT, pl.DataFrame({"key": list(about), "value": list(about.values())}))
         recorder.commit(Checkpoint(0, {}, facts))
 
     asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
@@ -86,28 +89,6 @@ def assay(
 
     titles = [f"chapter {name}" for name in names]
     return stages(recorder, make, facts=lambda: facts, names=titles, settled=settled, watch=watch)
-
-
-def outside_files(config: InterpretConfig) -> tuple[str, ...]:
-    """Files outside the store that it reads: of ChIP-seq, and of known motifs where no group is named."""
-    named = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
-    return tuple(name for name in named if name)
-
-
-def files_digest(config: InterpretConfig) -> str:
-    """SHA-256 over the bytes of these files: tells that one of them changed. DataError for one that cannot be read."""
-    found = hashlib.sha256()
-    for name in outside_files(config):
-        try:
-            with Path(name).open("rb") as file:
-                found.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            key = "chip" if name == config.chip else "motif_database"
-            groups = "" if key == "chip" else f", or one of {', '.join(GROUPS)}"
-            raise DataError(
-                f"{key} = {name!r}: cannot be read ({error.strerror or error}); give a file that is there{groups}"
-            ) from error
-    return found.hexdigest()
 
 
 def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from netassay.config import Config
+from netassay.dna.network.choices import Layout
 
 Peaks = Literal["test", "validation", "train", "all"]
 
@@ -16,6 +17,10 @@ class InterpretConfig(Config):
 
     study: ClassVar[str] = "aitac-interpret"
     example: ClassVar[str] = "netassay interpret aitac-1a2b3c --only motifs,influence --store runs"
+
+    later: ClassVar[tuple[str, ...]] = (
+        "module", "weights", "atlas", "readout", "layout", "strands", "loss", "test_chromosomes", "layer", "next_layer",
+    )  # fmt: skip
 
     run: str = Field("", pattern=r"^(aitac-[0-9a-f]{12})?$", examples=["aitac-0123456789ab"])
     """Id of the run that is interpreted, in the same store."""
@@ -38,6 +43,39 @@ class InterpretConfig(Config):
 
     well_predicted: float = Field(0.75, gt=-1, lt=1)
     """A peak counts as well predicted above this r; in one-of-k data, where its own cell type is predicted highest."""
+
+    # a network of one's own in place of a run
+    module: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["basset.py:make"])
+    """In place of a run: FILE.py:NAME, a function without arguments that gives a module (or netassay.Network). The file
+    is imported when the run is made, never when it is read. Empty, with weights: AI-TAC as its authors saved it."""
+
+    weights: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["basset.safetensors", "aitac.pth"])
+    """Its weights: safetensors, or a state dict that PyTorch saved; empty: those that the module is made with."""
+
+    atlas: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["my-atlas"])
+    """The atlas it is looked at on, a cell type for each output, in their order: a folder, dhs4 or simulated."""
+
+    readout: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["1", "counts"])
+    """Which of several things that the module gives are its outputs: a number from 0, or a name."""
+
+    layout: Layout = "channels_first"
+    """Whether the module takes (n, 4, length) or (n, length, 4)."""
+
+    strands: Literal["one", "both"] = "one"
+    """both: outputs are the mean over each sequence and its reverse complement."""
+
+    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = ""
+    """What it was trained by: under pearson and cross_entropy a row of outputs is free by an offset, which is taken
+    off. Empty: pearson for AI-TAC as published, else mse."""
+
+    test_chromosomes: str = Field("chr1", min_length=1)
+    """Chromosomes of the test set, with commas between them, which it was not trained on (with `peaks` test)."""
+
+    layer: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["blocks.0.conv"])
+    """Its convolution whose filters are looked at; empty: the first one that it calls."""
+
+    next_layer: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["blocks.1.conv"])
+    """The convolution of chapter second_layer; empty: the one that it calls after `layer`."""
 
     # motifs, second_layer
     motif_best: int = Field(0, ge=0)

@@ -29,10 +29,18 @@ def summary(run: Run) -> dict[str, Any]:
     """What was interpreted, and the tables of each chapter, or why there are none."""
     names = chosen(run.config["only"])
     return {
-        "interprets": run.config["run"],
+        "interprets": interpreted(run.config),
         "peers": [name for name in run.config["peers"].split(",") if name],
         "chapters": {name: _told(chapter_tables(run, name)) for name in names},
     }
+
+
+def interpreted(config: Mapping[str, Any]) -> str:
+    """What is interpreted: the id of a run, or the files of a network of the user's and its atlas."""
+    if config["run"]:
+        return str(config["run"])
+    module, weights = config.get("module") or "AI-TAC", config.get("weights") or "its own weights"
+    return f"{module} with {weights} on atlas {config.get('atlas') or 'none'}"
 
 
 def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:

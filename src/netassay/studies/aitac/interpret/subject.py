@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -16,7 +18,11 @@ from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predic
 from netassay.dna.motifs.match import Matches, match_motifs
 from netassay.dna.motifs.matrices import UNSURE
 from netassay.dna.motifs.truth import matched_filters
+from netassay.dna.network.classes import FEWEST, no_correlation
+from netassay.dna.network.layers import called_convolutions
+from netassay.dna.network.loading import network_of_files
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.offsets import loss_of, offset_is_free, outputs_in_words
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
@@ -26,8 +32,10 @@ from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
+from netassay.studies.aitac.config import AitacConfig, LossName, Strands
 from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.files import digest_of, network_files
 from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.weights import config_of, trained
 
@@ -35,17 +43,27 @@ from netassay.studies.aitac.weights import config_of, trained
 class Subject:
     """The network of a run in evaluation mode, those of its repetitions, sequences and heights of the chosen peaks.
 
-    `found` holds the tables of the chapters made so far. Raises DataError for runs without weights or of another atlas.
+    Or a network of the user's, from files, on an atlas. `found` holds the tables of the chapters made so far. Raises
+    DataError for runs without weights or of another atlas, and what `network_of_files` raises.
     """
 
     def __init__(self, config: InterpretConfig, store: Store) -> None:
+        self.config = config
+        self.found: dict[tuple[str, str], pl.DataFrame] = {}
+        if config.module or config.weights:
+            self._of_files(config)
+        else:
+            self._of_runs(config, store)
+
+    def _of_runs(self, config: InterpretConfig, store: Store) -> None:
         if not config.run:
-            raise DataError("no run is given to interpret; give the id of a finished run of study aitac")
+            raise DataError(
+                "no run is given to interpret; give the id of a finished run of study aitac, or a network of your own: "
+                "module, weights and atlas"
+            )
         ids = [config.run, *(name for name in config.peers.split(",") if name)]
         runs = [store.find(name) for name in ids]
-        self.config = config
         self.runs = tuple(run.id for run in runs)
-        self.found: dict[tuple[str, str], pl.DataFrame] = {}
         self.trained_by = config_of(runs[0])
         device = devices.device(config.device)
         self.material: Material = material(self.trained_by)
@@ -54,9 +72,66 @@ class Subject:
         networks = (
             network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs
         )
-        # asked in float32, whatever they were trained in
-        self.network, *peers = (replace(network, precision=torch.float32) for network in networks)
+        # asked in float32, whatever they were trained in, and less what their loss leaves free
+        free = offset_is_free(self.trained_by.loss)
+        self.network, *peers = (
+            replace(network, precision=torch.float32, less_mean=free) for network in networks
+        )
         self.peers = tuple(peers)
+
+    def _of_files(self, config: InterpretConfig) -> None:
+        if not config.atlas:
+            raise DataError("no atlas is given for the network to be looked at on; give one: atlas (--atlas)")
+        device = devices.device(config.device)
+        loss = cast("LossName", loss_of(config.module, config.loss))
+        strands: Strands = "augmented" if config.strands == "both" else "one"
+        self.runs, self.peers = (Path(config.weights or config.module).name,), ()
+        # what it was trained on is not known: all but the test chromosomes, nothing where all peaks are looked at
+        sets: dict[str, Any] = (
+            {"split": "random", "test_share": 0, "validation_share": 0} if config.peaks == "all"
+            else {"test_chromosomes": config.test_chromosomes, "validation_chromosomes": " "}
+        )  # fmt: skip
+        self.trained_by = AitacConfig(atlas=config.atlas, loss=loss, strands=strands, **sets)
+        self.material = material(self.trained_by)
+        self.atlas = self.material.atlas
+        network = network_of_files(
+            config.module, config.weights, length=self.atlas.length, names=self.atlas.cell_types,
+            readout=config.readout, layout=None if config.layout == "channels_first" else config.layout,
+            both_strands=config.strands == "both" or None,
+        )  # fmt: skip
+        network.model.to(device).eval()
+        self.network = replace(network, less_mean=offset_is_free(loss))
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What is looked at, in words: atlas and null; of a network of the user's also where it comes from."""
+        told = {"atlas": self.trained_by.atlas, "null": self.trained_by.null}
+        if self.config.run:
+            return told
+        first, second = (name or "none" for name in self.layers)
+        return told | {
+            "module": self.config.module or "AI-TAC", "weights": self.config.weights or "as the module is made",
+            "loss": self.trained_by.loss, "outputs": outputs_in_words(self.network.less_mean),
+            "strands": "both" if self.network.hears_both else "one", "layer": first, "next layer": second,
+            **{f"SHA-256 of {name}": digest_of(name) for name in network_files(self.config)},
+            "digest of the atlas": self.atlas.digest,
+        }  # fmt: skip
+
+    @cached_property
+    def layers(self) -> tuple[str, str]:
+        """The convolutions that are looked at, the first and the next; "" where there is none."""
+        asked = (self.config.layer, self.config.next_layer)
+        if self.network.aitac:
+            return "convolution1", "convolution2"
+        called = called_convolutions(self.network, self.atlas.length)
+        first = asked[0] or (called[0] if called else "")
+        behind = called[called.index(first) + 1 :] if first in called else []
+        return first, asked[1] or (behind[0] if behind else "")
+
+    @property
+    def ablated_layer(self) -> str | None:
+        """The layer that influence leaves channels of; None for AI-TAC, whose first layer it is."""
+        return None if self.network.aitac else self.layers[0]
 
     @cached_property
     def index(self) -> Int64[Tensor, " n"]:
@@ -64,7 +139,7 @@ class Subject:
         split, config = self.material.split, self.config
         rows = torch.arange(len(self.atlas)) if config.peaks == "all" else getattr(split, config.peaks)
         if not len(rows):
-            raise DataError(f"the {config.peaks} set of run {self.runs[0]} is empty; take --peaks all")
+            raise DataError(f"the {config.peaks} set of {self.runs[0]} is empty; take --peaks all")
         if 0 < config.most_peaks < len(rows):
             drawn = torch.randperm(len(rows), generator=self.generator("peaks"))[: config.most_peaks]
             rows = rows[drawn.sort().values]
@@ -91,31 +166,60 @@ class Subject:
         return pearson_rows(self.predicted, self.heights)
 
     @cached_property
+    def quality(self) -> Float[Tensor, " n"]:
+        """How well each peak is predicted, greater is better: r; below three cell types, which have none, less the
+        greatest error of an output in its standard deviations over the peaks."""
+        if len(self.cell_types) >= FEWEST:
+            return self.r
+        return -(_standard(self.predicted) - _standard(self.heights)).abs().amax(1)
+
+    @property
+    def least_quality(self) -> float:
+        """A peak is well predicted above this `quality`."""
+        return self.config.well_predicted if len(self.cell_types) >= FEWEST else -1.0
+
+    @property
+    def well_in_words(self) -> str:
+        """When a peak counts as well predicted."""
+        if self.material.one_of_k:
+            return "whose own cell type is predicted highest"
+        if len(self.cell_types) >= FEWEST:
+            return f"with r above {self.config.well_predicted:g}"
+        return (
+            "predicted within one standard deviation in every output (there is "
+            f"{no_correlation(len(self.cell_types))})"
+        )
+
+    @cached_property
     def well(self) -> Int64[Tensor, " well"]:
         """Rows (of `codes`) of the well-predicted peaks."""
         if self.material.one_of_k:
             return (self.predicted.argmax(1) == self.heights.argmax(1)).nonzero()[:, 0]
-        return (self.r > self.config.well_predicted).nonzero()[:, 0]
+        return (self.quality > self.least_quality).nonzero()[:, 0]
 
     @cached_property
     def motif_peaks(self) -> Int64[Tensor, " k"]:
-        """Rows of the peaks that motifs are made from: the well-predicted ones, or the best `motif_best` by r."""
-        known = int(self.r.isfinite().sum())
+        """Rows of the peaks that motifs are made from: the well-predicted ones, or the best `motif_best` of all."""
+        known = int(self.quality.isfinite().sum())
         if self.config.motif_best > known:
             raise DataError(
                 f"motif_best = {self.config.motif_best}: {known} peaks have a correlation; give at most {known}"
             )
         if self.config.motif_best:
-            return well_predicted(self.r, best=self.config.motif_best)
+            return well_predicted(self.quality, best=self.config.motif_best)
         if not len(self.well) and self.material.one_of_k:
             raise DataError("no peak has its own cell type predicted highest; train the network first")
         if not len(self.well) and known:
+            best = (
+                f" (the best of {len(self.r):,} has {float(self.r.nan_to_num(-1).max()):.2f})"
+                if len(self.cell_types) >= FEWEST
+                else ""
+            )
             raise DataError(
-                f"no peak is predicted with r above {self.config.well_predicted:g} (the best of {len(self.r):,} has "
-                f"{float(self.r.nan_to_num(-1).max()):.2f}); take the best ones instead, such as --motif-best "
+                f"no peak is predicted {self.well_in_words}{best}; take the best ones instead, such as --motif-best "
                 f"{min(500, known)}, or train longer"
             )
-        return self.well if len(self.well) else well_predicted(self.r, self.config.well_predicted)
+        return self.well if len(self.well) else well_predicted(self.quality, self.least_quality)
 
     def motifs_of(self, layer: str, threshold: float) -> FilterMotifs:
         """Motifs of a layer on these peaks, with the mean observed heights at its sites."""
@@ -128,7 +232,7 @@ class Subject:
     @cached_property
     def motifs(self) -> FilterMotifs:
         """Motifs of the first layer."""
-        return self.motifs_of("convolution1", self.config.motif_threshold)
+        return self.motifs_of(self.layers[0], self.config.motif_threshold)
 
     @cached_property
     def database(self) -> Motifs:
@@ -179,6 +283,10 @@ class Subject:
     def generator(self, purpose: str) -> torch.Generator:
         """Draws for one purpose, the same whatever else was drawn before."""
         return generator(self.config.seed, "interpret", purpose)
+
+
+def _standard(columns: Float[Tensor, "n outputs"]) -> Float[Tensor, "n outputs"]:
+    return (columns - columns.mean(0)) / columns.std(0, correction=0).clamp(min=1e-12)
 
 
 def _check_peers(runs: list[Run], digest: str) -> None:

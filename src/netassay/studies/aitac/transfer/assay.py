@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from netassay.dna.agreement import species
+from netassay.dna.agreement.overlap import by_sequence
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network import evaluate
 from netassay.dna.network.losses import is_one_of_k, pearson_rows
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.runs import RunWriter, Store
+from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.transfer.config import TransferConfig
@@ -29,6 +33,7 @@ from netassay.studies.aitac.transfer.ranks import rank_tables
 from netassay.training import Checkpoint, Metric, Result, stages
 
 _PARTS = ("scores", "ranks")
+_WORD, _SHORTEST = 24, 8  # bases of the words that tell a sequence
 
 
 def assay(
@@ -39,14 +44,19 @@ def assay(
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
-    setting = setting_of(config, Store(recorder.folder.parent))
-    facts = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
     latest = recorder.latest()
-    if latest is not None and latest.facts != facts:
+    if latest is not None and "trained_on" not in latest.facts:
+        config = config.replace(
+            trained_on="keep"
+        )  # begun by 0.1.0, which kept them: it goes on to the same numbers
+    setting = setting_of(config, Store(recorder.folder.parent))
+    facts: dict[str, Any] = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
+    if latest is not None and any(latest.facts[key] != value for key, value in facts.items()):
         raise DataError(
             f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began; begin it again with "
             "--from-step 0"
         )
+    facts["trained_on"] = config.trained_on
     if latest is None:
         recorder.commit(Checkpoint(0, {}, facts))
 
@@ -71,6 +81,8 @@ class Setting:
     atlas: Atlas
     index: Tensor
     map: species.CellTypeMap
+    known: int
+    """Peaks of the atlas whose sequence was trained on; left out of `index` unless the config keeps them."""
 
     @property
     def codes(self) -> Tensor:
@@ -97,11 +109,33 @@ def setting_of(config: TransferConfig, store: Store) -> Setting:
             f"network on peaks of {atlas.length} bases"
         )
     found = species.cell_type_map(config.pairs, subject.cell_types, atlas.cell_types)
-    index = torch.arange(len(atlas))
-    if 0 < config.most_peaks < len(atlas):
-        drawn = torch.randperm(len(atlas), generator=generator(config.seed, "transfer", "peaks"))
-        index = drawn[: config.most_peaks].sort().values
-    return Setting(config, subject, atlas, index, found)
+    known = trained_on(subject, atlas)
+    left = ~known if config.trained_on == "leave-out" else torch.ones_like(known)
+    index = left.nonzero()[:, 0]
+    if not len(index):
+        raise DataError(
+            f"the network of run {config.run} was trained on the sequences of all {len(atlas):,} peaks of atlas "
+            f"{config.atlas!r}; give another atlas, or keep them: --trained-on keep"
+        )
+    if 0 < config.most_peaks < len(index):
+        drawn = torch.randperm(len(index), generator=generator(config.seed, "transfer", "peaks"))
+        index = index[drawn[: config.most_peaks].sort().values]
+    return Setting(config, subject, atlas, index, found, int(known.sum()))
+
+
+def trained_on(subject: Subject, atlas: Atlas) -> Bool[Tensor, " peaks"]:
+    """Whether the network was trained, or its epoch chosen, on each peak of the atlas, on either strand.
+
+    By the bases themselves, so that the same region in another atlas, moved by some bases or turned round, is found: a
+    peak that shares half of its words (24 bases, fewer in shorter peaks) or more with one such sequence or several.
+    """
+    split, codes = subject.material.split, subject.material.codes
+    seen = codes[torch.cat([split.train, split.validation])]
+    k = min(_WORD, atlas.length)
+    if k < _SHORTEST or not len(seen):
+        return torch.zeros(len(atlas), dtype=torch.bool)
+    least = (atlas.length - k + 2) // 2
+    return torch.from_numpy(by_sequence(atlas.codes.numpy(), list(seen.numpy()), k=k, least=least).marked)
 
 
 def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
@@ -114,7 +148,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     rows = species.permuted_rows(observed, draws, config.permutations)
     maps = species.permuted_maps(predicted, draws, config.permutations)
     means = observed.mean(dim=0).expand_as(observed)
-    one_of_k = is_one_of_k(observed)
+    one_of_k, free = is_one_of_k(observed), subject.network.less_mean
     cases = {
         TRANSFER: [(predicted, observed)],
         ROWS: [(predicted, moved) for moved in rows],
@@ -127,7 +161,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
         **{f"r {name}": _column(pearson_rows(*pairs[0])) for name, pairs in cases.items()},
     )  # fmt: skip
     return {
-        "scores": _scores(cases, one_of_k),
+        "scores": _scores(cases, one_of_k, free),
         "peaks": peaks,
         "cell_types": _cell_types(setting, predicted, observed, rows, one_of_k),
         "map": _map(setting),
@@ -135,11 +169,16 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     }
 
 
-def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool) -> pl.DataFrame:
+def _scores(
+    cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, free_offset: bool
+) -> pl.DataFrame:
     """model, score, value (mean over the draws of a null), low and high (the least and greatest draw), draws."""
     rows = []
     for model, pairs in cases.items():
-        drawn = [evaluate.scores(predicted, observed, one_of_k=one_of_k) for predicted, observed in pairs]
+        drawn = [
+            evaluate.scores(predicted, observed, one_of_k=one_of_k, free_offset=free_offset)
+            for predicted, observed in pairs
+        ]
         for score in drawn[0]:
             values = np.array([marks[score] for marks in drawn])
             known = values[np.isfinite(values)]
@@ -154,13 +193,14 @@ def _cell_types(
     setting: Setting, predicted: Tensor, observed: Tensor, rows: list[Tensor], one_of_k: bool
 ) -> pl.DataFrame:
     """A row a cell type: r over peaks, the least and greatest r under permuted rows, for one-of-k AUROC and AUPRC."""
-    null = torch.stack([evaluate.pearson_columns(predicted, moved) for moved in rows])
+    free = setting.subject.network.less_mean
+    null = torch.stack([evaluate.pearson_columns(predicted, moved, free_offset=free) for moved in rows])
     lineages = dict(zip(setting.atlas.cell_types, setting.atlas.lineages, strict=True))
     held: dict[str, Any] = {
         "cell type": list(setting.map.targets),
         "lineage": [lineages[name] for name in setting.map.targets],
         "stands for it": [", ".join(names) for names in setting.map.sources],
-        "r": _column(evaluate.pearson_columns(predicted, observed)),
+        CENTRED if free else "r": _column(evaluate.pearson_columns(predicted, observed, free_offset=free)),
         "null low": _column(null.min(dim=0).values),
         "null high": _column(null.max(dim=0).values),
     }
@@ -189,7 +229,10 @@ def _facts(setting: Setting) -> pl.DataFrame:
         "same atlas": "yes" if ours.digest == theirs.digest else "no",
         "digest of the other atlas": theirs.digest,
         "length": str(theirs.length),
+        "outputs": outputs_in_words(setting.subject.network.less_mean),
         "peaks": str(len(setting.index)),
+        "peaks trained on": str(setting.known),
+        "they are": "left out" if setting.config.trained_on == "leave-out" else "kept",
         "peaks of the other atlas": str(len(theirs)),
     }
     return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,7 @@ class TransferConfig(Config):
     """A trained network on another atlas, such as another species': scores, nulls, ranks of factors."""
 
     study: ClassVar[str] = "aitac-transfer"
+    later: ClassVar[tuple[str, ...]] = ("trained_on",)
     example: ClassVar[str] = (
         "netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html"
     )
@@ -31,6 +32,10 @@ class TransferConfig(Config):
 
     most_peaks: int = Field(0, ge=0)
     """Use no more peaks of the other atlas than this, drawn at random; 0: all of them."""
+
+    trained_on: Literal["leave-out", "keep"] = "leave-out"
+    """What becomes of peaks whose sequence the network was trained or its epoch chosen on, on either strand: left out,
+    or kept; they are counted either way. They share half of their words of 24 bases or more with such a sequence."""
 
     influence_peaks: int = Field(1000, ge=0)
     """Peaks of each atlas on which the influence of the filters is found, drawn at random; 0: none, and no ranks."""

@@ -29,9 +29,19 @@ def summary(run: Run) -> dict[str, Any]:
     return {
         "transfers": run.config["run"],
         "atlas": run.config["atlas"],
+        **trained_on(run),
         "r_mean": None if scores is None else {row["model"]: row["value"] for row in scores.to_dicts()},
         "ranks": run.table("agreement").to_dicts() if "agreement" in held else None,
     }
+
+
+def trained_on(run: Run) -> dict[str, Any]:
+    """Peaks whose sequence was trained on, their share of the other atlas, and whether they are left out or kept."""
+    facts = dict(run.table("facts").iter_rows()) if "facts" in run.tables() else {}
+    if "peaks trained on" not in facts:
+        return {}
+    known, whole = int(facts["peaks trained on"]), int(facts["peaks of the other atlas"])
+    return {"trained_on": {"peaks": known, "share": known / whole, "they_are": facts["they are"]}}
 
 
 LOSS, CHANGE = "loss of r", "change of predictions"

@@ -10,6 +10,7 @@ import polars as pl
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, scatter
 from netassay.runs import Run, State
 from netassay.studies.aitac import figures
+from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.transfer.findings import (
     BASELINE,
     CHANGE,
@@ -30,7 +31,8 @@ _NULLS = (
 )
 _SCORES = {
     "r_mean": "mean r across cell types", "r_median": "median r", "r_weighted": "r weighted by variance",
-    "share_above_075": "share r > 0.75", "cell_r_mean": "mean r of cell types over peaks", "accuracy": "accuracy",
+    "share_above_075": "share r > 0.75", "cell_r_mean": "mean r of cell types over peaks",
+    "cell_r_mean_centred": "mean r of cell types over peaks, rows centred", "accuracy": "accuracy",
     "auroc": "AUROC", "auprc": "AUPRC", "r_undefined": "peaks without r",
 }  # fmt: skip
 
@@ -76,9 +78,18 @@ def _warnings(facts: pl.DataFrame) -> list[Note]:
     if held["simulated"] == "yes":
         words = "SIMULATED DATA: at least one of the two atlases was made by a program."
         notes.append(Note(words, "warning"))
-    if held["same atlas"] == "yes":
+    # transfers of before did not look for sequences that were trained on
+    if held["same atlas"] == "yes" and "peaks trained on" not in held:
         words = "This is the atlas that the network was trained on: the scores hold training peaks."
         notes.append(Note(words, "warning"))
+    known, whole = int(held.get("peaks trained on", 0)), int(held["peaks of the other atlas"])
+    if known:
+        words = (
+            f"The network was trained, or its epoch chosen, on the sequences of {known:,} of {whole:,} peaks "
+            f"({known / whole:.1%}) of the other atlas: they are {held['they are']}."
+        )
+        kept = held["they are"] == "kept"
+        notes.append(Note(words + " The scores hold them." if kept else words, "warning" if kept else "info"))
     return notes
 
 
@@ -105,9 +116,15 @@ def _histogram(peaks: pl.DataFrame) -> Figure:
 
 
 def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
+    value = CENTRED if CENTRED in table.columns else "r"
+    how = (
+        ", heights and predictions less their mean over the cell types of the peak"
+        if value == CENTRED
+        else ""
+    )
     low, high, nothing = pl.col("null low"), pl.col("null high"), pl.lit(None, pl.Float64)
     columns = {
-        TRANSFER: {"value": pl.col("r"), "low": nothing, "high": nothing},
+        TRANSFER: {"value": pl.col(value), "low": nothing, "high": nothing},
         ROWS: {"value": (low + high) / 2, "low": low, "high": high},
     }
     shown = pl.concat(
@@ -116,7 +133,10 @@ def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
     chart = forest(
         shown, Axis("value", title="r over peaks"), "cell type", Axis("kind", title=" "), width=460
     )
-    caption = "Pearson's r of each cell type over the peaks; beside it the least to the greatest r under permuted rows."
+    caption = (
+        f"Pearson's r of each cell type over the peaks{how}; beside it the least to the greatest r under permuted "
+        "rows."
+    )
     formats = {name: ".3f" for name, kind in table.schema.items() if kind == pl.Float64}
     told = "Stands for it: cell types of the network, averaged."
     return [

@@ -16,10 +16,10 @@ from netassay.dna.attributions.trust import shuffled_weights, site_auroc
 from netassay.dna.network.losses import pearson_rows
 from netassay.dna.network.network import Network
 from netassay.dna.network.readouts import contrast
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import decode
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections.attributions import KINDS
+from netassay.studies.aitac.interpret.sections.attributions import KINDS, LEAD, RAW
 from netassay.studies.aitac.interpret.subject import Subject
 
 _STEPS = 20  # of integrated gradients from each reference: they take most of the chapter's time
@@ -49,8 +49,8 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     well, heights = subject.well, subject.heights
     if not len(well):
         raise DataError(
-            f"no peak of the {config.peaks} set is well predicted (r above {config.well_predicted:g}), so that "
-            "there is nothing to explain; train longer, or lower --well-predicted"
+            f"no peak of the {config.peaks} set is well predicted ({subject.well_in_words}), so that there is nothing "
+            "to explain; train longer, or lower --well-predicted"
         )
     own = heights[well].argmax(1)
     held = torch.bincount(own, minlength=len(subject.cell_types))
@@ -60,7 +60,9 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
         mine = well[own == cell_type]
         lead = subject.predicted[mine, cell_type] - subject.predicted[mine].mean(1)
         best = mine[
-            (lead if subject.material.one_of_k else subject.r[mine]).argsort(descending=True, stable=True)
+            (lead if subject.material.one_of_k else subject.quality[mine]).argsort(
+                descending=True, stable=True
+            )
         ]
         for place, row in enumerate(best[: config.attribution_peaks].tolist()):
             peak = subject.atlas.peaks.row(int(subject.index[row]), named=True)
@@ -68,10 +70,18 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
             rows.append({
                 "peak": peak["name"], "chromosome": peak["chromosome"], "start": peak["start"], "row": row,
                 "cell type": subject.cell_types[cell_type], "output": cell_type, "r": r if math.isfinite(r) else None,
-                "predicted lead": float(subject.predicted[row, cell_type] - subject.predicted[row].mean()),
+                LEAD if against_mean(subject) else RAW: float(
+                    subject.predicted[row, cell_type]
+                    - (subject.predicted[row].mean() if against_mean(subject) else 0.0)
+                ),
                 "logo": place < config.attribution_logos,
             })  # fmt: skip
     return pl.DataFrame(rows, schema_overrides={"r": pl.Float64})
+
+
+def against_mean(subject: Subject) -> bool:
+    """Whether an output less the mean of all is explained, as the loss leaves an offset free."""
+    return subject.network.less_mean and len(subject.cell_types) > 1
 
 
 _Made = dict[tuple[str, str], Tensor]
@@ -97,7 +107,7 @@ def _contributions(
                 made[name, method], share = _of(subject, config, peaks, network, method)
                 if name == "trained" and share is not None:
                     missed.append((method, share))
-            except ExtraMissing as reason:
+            except (ExtraMissing, ModelError) as reason:
                 missing.append((method, str(reason)))
     return made, missing, missed
 
@@ -115,7 +125,7 @@ def _of(
             network,
             subject.codes[rows],
             method,
-            output=contrast(output, many) if many > 1 else output,
+            output=contrast(output, many) if against_mean(subject) else output,
             references=config.attribution_references,
             steps=_STEPS,
             # what the sum of contributions misses is told, not refused

@@ -18,6 +18,7 @@ from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values_by_row
 from netassay.dna.motifs.match import likeness
 from netassay.dna.motifs.reproducibility import permuted
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
@@ -108,6 +109,7 @@ def _facts(subject: Subject, found: Overlap) -> dict[str, Any]:
         **chance,
         **found.left_out,
         "simulated": "yes" if subject.atlas.simulated else "no",
+        "outputs": outputs_in_words(subject.network.less_mean),
     }
 
 

@@ -12,6 +12,7 @@ from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.network.network import Network
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 
@@ -41,7 +42,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 def ablated(subject: Subject, config: InterpretConfig, number: int = 0) -> Ablation:
     """The peaks of the subject before the first layer of its network, or of peer `number` from 1 on."""
     network = (subject.network, *subject.peers)[number]
-    return Ablation(screened(network, config), subject.codes, fill=config.fill)
+    return Ablation(screened(network, config), subject.codes, layer=subject.ablated_layer, fill=config.fill)
 
 
 def screened(network: Network, config: InterpretConfig) -> Network:
@@ -88,6 +89,8 @@ def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.Da
         "strands": "both" if subject.network.hears_both else "one",
         "precision": "bfloat16" if config.screening else "float32",
         "simulated": "yes" if subject.atlas.simulated else "no",
+        "outputs": outputs_in_words(subject.network.less_mean),
+        "ablated": f"of layer {layer}" if (layer := subject.ablated_layer) else "after pooling and batch norm",
         "lineages": ", ".join(groups(subject.lineages)),
     }  # fmt: skip
     return pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})

@@ -11,6 +11,7 @@ from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
 from netassay.dna.motifs.matrices import column, matrix_table
+from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -90,11 +91,11 @@ def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
 def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
     config = subject.config
     if config.motif_best:
-        chosen = f"the best {config.motif_best:,} of the {config.peaks} set by r"
-    elif subject.material.one_of_k:
-        chosen = f"those of the {config.peaks} set whose own cell type is predicted highest"
+        types = len(subject.cell_types)
+        by = "r" if types >= FEWEST else f"the error of their outputs (there is {no_correlation(types)})"
+        chosen = f"the best {config.motif_best:,} of the {config.peaks} set by {by}"
     else:
-        chosen = f"those of the {config.peaks} set with r above {config.well_predicted:g}"
+        chosen = f"those of the {config.peaks} set {subject.well_in_words}"
     facts = {
         "peaks": str(motifs.n_peaks), "chosen": chosen, "width": str(motifs.field.width), "layer": motifs.layer,
         "database": "; ".join(

@@ -13,6 +13,7 @@ from netassay.dna.influence.curves import Curves
 from netassay.dna.influence.pairs import Interactions, interactions_of
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.truth import planted_motifs
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
@@ -34,13 +35,14 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
     found = interactions_of(
         ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
-        site_share=config.site_share, within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        site_share=config.site_share, within=reach(subject, config), permutations=config.permutations,
         generator=subject.generator("pairs"),
     )  # fmt: skip
     pairs = _pair_table(found, subject.cell_types)
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
         "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
+        "outputs": outputs_in_words(subject.network.less_mean),
     }  # fmt: skip
     return {
         "pairs": pairs,
@@ -50,6 +52,12 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         ),
         "facts": pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
     }
+
+
+def reach(subject: Subject, config: InterpretConfig) -> int:
+    """`pair_reach` in positions of the layer that is ablated: after AI-TAC's first pooling, or of a convolution."""
+    stride = STAGES[0].pool if subject.network.aitac else subject.motifs.field.stride
+    return config.pair_reach // stride
 
 
 def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:

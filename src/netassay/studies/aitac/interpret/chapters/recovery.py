@@ -15,8 +15,9 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
+from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
-from netassay.nets.sequence_cnn import STAGES
+from netassay.studies.aitac.interpret.chapters.pairs import reach
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.recovery import ONE, SEVERAL
 from netassay.studies.aitac.interpret.subject import Subject
@@ -40,6 +41,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "pair_findings": pairs.findings,
         "tested": tested,
         "scores": pl.DataFrame(scores),
+        "facts": pl.DataFrame({"fact": ["outputs"], "value": [outputs_in_words(subject.network.less_mean)]}),
     }
 
 
@@ -64,7 +66,8 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     names = list(sets)
     told = interactions(
         subject.network, subject.codes, [sets[name] for name in names], names=names, lineages=subject.lineages,
-        within=config.pair_reach // STAGES[0].pool, permutations=config.permutations,
+        layer=subject.ablated_layer,
+        within=reach(subject, config), permutations=config.permutations,
         generator=subject.generator("recovery"),
     )  # fmt: skip
     rows = [

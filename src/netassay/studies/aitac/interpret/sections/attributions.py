@@ -27,6 +27,14 @@ _WORDS = {
 }
 
 
+LEAD, RAW = "predicted lead", "predicted"
+"""Columns of the number that is explained: an output less the mean of all, or as it is."""
+
+
+def _explained(peaks: pl.DataFrame) -> str:
+    return LEAD if LEAD in peaks.columns else RAW
+
+
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
     """Logos of contributions, agreement of methods beside its nulls, recovery of simulated sites."""
     peaks, agreement = tables["peaks"], tables["agreement"]
@@ -52,14 +60,17 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         )
         formats = {"AUROC mean": ".3f", "AUROC median": ".3f"}
         items.append(Table("attribution-sites", "Planted sites", caption, tables["sites"], formats))
-    formats = {"r": ".3f", "predicted lead": ".2f"}
+    explained = _explained(peaks)
+    formats = {"r": ".3f", explained: ".2f"}
+    less = " less the mean of all" if explained == LEAD else ""
     caption = (
-        "The best predicted peaks of each cell type among those whose own height is largest there. Predicted lead: "
-        "output of the cell type less the mean of all, the number that is explained."
+        "The best predicted peaks of each cell type among those whose own height is largest there. "
+        f"{explained.capitalize()}: output of the cell type{less}, the number that is explained."
     )
     items.append(Table("attribution-peaks", "Peaks explained", caption, peaks.drop("output", "row"), formats))
     text = (
-        "What each base of a peak contributes to the output of a cell type less the mean over all cell types. Methods "
+        "What each base of a peak contributes to the output of a cell type"
+        f"{' less the mean over all cell types' if less else ''}. Methods "
         "differ in what they compare with; where they agree with each other and with a second training, and not with "
         "a network of shuffled weights, they tell what was learned."
     )
@@ -67,7 +78,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
 
 def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
-    lead = {(row["peak"], row["cell type"]): row["predicted lead"] for row in peaks.iter_rows(named=True)}
+    explained = _explained(peaks)
+    lead = {(row["peak"], row["cell type"]): row[explained] for row in peaks.iter_rows(named=True)}
     panels = []
     for (peak, cell_type), held in bases.group_by("peak", "cell type", maintain_order=True):
         many = min(_SHOWN, len(held))
@@ -78,7 +90,8 @@ def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
             if base in BASES:
                 heights[BASES.index(base), column] = value
         drawn = logo(heights, title="contribution", domain=None, first=shown["position"][0], height=84)
-        words = f"{cell_type}: {peak} (lead {lead[(peak, cell_type)]:.2f})"
+        told = f"{explained.removeprefix('predicted ')} {lead[(peak, cell_type)]:.2f}"
+        words = f"{cell_type}: {peak} ({told})"
         panels.append(drawn.properties(title=alt.Title(words, frame="group")))
     chart = alt.vconcat(*panels, spacing=18)
     caption = (

@@ -44,6 +44,8 @@ def _text(facts: Mapping[str, str], config: InterpretConfig) -> str:
         "influence differs between cell types for other reasons, so what counts is the area within cell types: each "
         "marked peak is compared with others of its own cell type."
     )
+    if "outputs" in facts:
+        text += f" Influence on predictions is that on {facts['outputs']}."
     if "factor" in facts:
         text += (
             f"\n\nOf the filters, {facts['filters like it']} have a motif like {facts['motif']} (Tomtom, q < "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import clustered
 from netassay.studies.aitac.interpret import charts
@@ -28,21 +29,33 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
                 "out of the influence on r."
             )
         )
-    items += [_against_null(factors), *_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
+    types = outputs["cell type"].n_unique()
+    items.append(
+        _against_null(factors)
+        if types >= FEWEST
+        else Note(f"Influence on r is not drawn: {no_correlation(types)}.")
+    )
+    items += [*_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
     if "ensemble" in tables:
         items.append(_ensemble_table(tables["ensemble"]))
     text = (
-        "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was (after "
-        f"pooling and batch norm; fill {config.fill}), and the rest of the network is computed again. Filters that "
+        "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was "
+        f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the "
+        "network is computed again. Filters that "
         f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
         f"called by its number. Overall influence is the mean squared change of r, over {facts['peaks']} peaks; "
-        "influence on a cell type the mean squared change of its prediction.\n\n"
+        f"influence on a cell type the mean squared change of its prediction{_told(facts)}.\n\n"
         "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
         "over all orders of the peaks are computed, not drawn. Influence on a prediction is what the network does, and "
         "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
         "adds with the observed height."
     )
     return Section("Influence", text, tuple(items))
+
+
+def _told(facts: Mapping[str, str]) -> str:
+    """How predictions are told; interpretations of before took them as they are and did not say so."""
+    return f" ({facts['outputs']})" if "outputs" in facts else ""
 
 
 def _against_null(factors: pl.DataFrame) -> Figure:

@@ -34,6 +34,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     if scanned.height:
         items.append(_distances(scanned, facts))
     items.append(_table(pairs))
+    told = f" (y: {facts['outputs']})" if "outputs" in facts else ""
     curved = (
         "y is taken on the scale of one rising curve for each output, on which most pairs add up"
         if "curve" in pairs.columns and pairs["curve"].any()
@@ -41,9 +42,9 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     )
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
-        "y without f − y without g + y without both. It is nought where the network adds them up; above 0 they open "
-        "more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would give "
-        f"every pair one: {curved}. In peaks with sites of both it is compared with "
+        f"y without f − y without g + y without both{told}. It is nought where the network adds them up; above 0 they "
+        "open more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would "
+        f"give every pair one: {curved}. In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "

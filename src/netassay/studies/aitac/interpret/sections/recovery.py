@@ -28,6 +28,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"matches none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, "
         f"and {best['false']} of {best['findings']} findings are false."
     )
+    outputs = f" ({tables['facts']['value'][0]})" if "facts" in tables else ""
     factors = tables["factors"]
     shown = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
     items: list[Figure | Table | Note] = [
@@ -48,7 +49,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         ),
         Table("aitac-planted-pairs", "Planted pairs",
               "Effect planted (above 0 synergistic), and interaction found in the lineage of greatest effect, in units "
-              "of the network's output.", tables["pairs"], formats={"found_effect": ".3f", "q": ".3g"}),
+              f"of the network's output{outputs}.", tables["pairs"], formats={"found_effect": ".3f", "q": ".3g"}),
     ]  # fmt: skip
     false = tables["findings"].filter(pl.col("factor").is_null())
     if false.height:

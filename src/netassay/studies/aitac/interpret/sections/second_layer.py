@@ -16,9 +16,10 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     facts = dict(tables["facts"].iter_rows())
     text = (
         f"A channel of the second layer sees {facts['width']} bases. It is active where it exceeds "
-        f"{config.second_layer_threshold:g} of its greatest activation, after ReLU and before pooling, on "
+        f"{config.second_layer_threshold:g} of its greatest activation, before pooling, on "
         f"{int(facts['peaks']):,} peaks. Its motif is read, compared and judged as those of the first layer are; being "
-        "a sum over all filters at eleven places, it may hold two sites at a distance, or several in one place that no "
+        "a sum over all filters at several places, it may hold two sites at a distance, or several in one place "
+        "that no "
         "single motif can show."
     )
     words = Words("aitac-second-layer", "channel", "channels of the second layer")

@@ -1,0 +1,170 @@
+"""A network out of files: the module that a Python file makes, or AI-TAC, and the weights of a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netassay.dna.network.network import Network
+from netassay.errors import ConfigError, DataError, ModelError, NetassayError
+from netassay.formats.weights import read_weights
+from netassay.nets.sequence_cnn import AITAC, pooled_lengths
+
+_WRAPPERS = ("", "module.", "model.", "_orig_mod.")  # what wrappers put before the names of weights
+FORM = "FILE.py:NAME, the file and the function in it (without arguments) that gives the module"
+
+
+def network_of_files(
+    module: str, weights: str, *, length: int, names: tuple[str, ...], readout: str = "", **how: Any
+) -> Network:
+    """The network that `module` makes ("FILE.py:make"), with the tensors of the file `weights`.
+
+    Without a module the weights are those of AI-TAC, by the names of its authors or by ours, and its sizes are read
+    from their shapes. Without weights they are those that the module is made with. `make` may give a `Network`, which
+    says more of its module. `readout` is the number or name of what a module gives; `how` are the other words of
+    `Network.of`. ConfigError for a file or function that is not there, DataError for weights that cannot be read,
+    ModelError for those that do not fit, and for other numbers of outputs than `names`.
+    """
+    if not module and not weights:
+        raise ConfigError(
+            "neither a module nor weights are given; give --module FILE.py:make, --weights FILE, or both"
+        )
+    held = read_weights(weights) if weights else {}
+    if module:
+        made = made_by(module)
+        network = made if isinstance(made, Network) else Network(made)
+        if weights:
+            _load(network.model, held, Path(weights))
+    else:
+        network = Network(aitac_of(held, length, where=weights))
+    number = readout.lstrip("-").isdigit()
+    given: Any = None if not readout else int(readout) if number else readout
+    found = Network.of(network, length=length, names=names, readout=given, **how)
+    _check_outputs(found, length, len(names))
+    return found
+
+
+def made_by(spec: str) -> nn.Module | Network:
+    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs."""
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file or not name.isidentifier():
+        raise ConfigError(f"module = {spec!r}: give {FORM}")
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"module = {spec!r}: there is no file {file}; give {FORM}")
+    form = importlib.util.spec_from_file_location(path.stem, path)
+    if form is None or form.loader is None:
+        raise ConfigError(f"module = {spec!r}: {file} is no Python file; give {FORM}")
+    code = importlib.util.module_from_spec(form)
+    sys.path.insert(0, str(path.parent.resolve()))  # where the file finds others beside it
+    try:
+        form.loader.exec_module(code)
+        make = getattr(code, name, None)
+        if make is None:
+            held = [key for key, value in vars(code).items() if callable(value) and not key.startswith("_")]
+            raise ConfigError(
+                f"module = {spec!r}: {file} has no {name!r}; it has {', '.join(held) or 'no function'}"
+            )
+        found = make() if callable(make) and not isinstance(make, nn.Module | Network) else make
+    except NetassayError:
+        raise
+    except Exception as error:  # of code that is not ours
+        raise ConfigError(
+            f"module = {spec!r}: {name} of {file} failed ({type(error).__name__}: {error}); it is called without "
+            "arguments and gives a torch.nn.Module"
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    if not isinstance(found, nn.Module | Network):
+        raise ConfigError(
+            f"module = {spec!r}: {name} gives a {type(found).__name__}, no torch.nn.Module or netassay.Network"
+        )
+    return found
+
+
+def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weights") -> AITAC:
+    """AI-TAC with these tensors, by its authors' names or by ours, its sizes read from their shapes.
+
+    Raises ModelError for tensors of another network, and where they are of sequences of another length.
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    published = "layer1_conv.0.weight" in state
+    names = (
+        ("layer1_conv.0.weight", "layer2.0.weight", "layer4.0.weight", "layer6.0.weight") if published
+        else ("convolution1.weight", "convolution2.weight", "hidden1.weight", "output.weight")
+    )  # fmt: skip
+    if missing := [name for name in names if name not in state]:
+        raise ModelError(
+            f"{where}: no tensor {missing[0]!r}, so these are not the weights of AI-TAC; its file holds "
+            f"{', '.join(list(state)[:5])} …; name the module that they belong to: --module {FORM}"
+        )
+    first, second, hidden, output = (state[name] for name in names)
+    channels, places = second.shape[0], hidden.shape[1] // max(1, second.shape[0])
+    if pooled_lengths(length)[-1] != places:
+        raise ModelError(
+            f"{where}: these weights take {places} places after the last pooling, and sequences of {length} bases "
+            "leave "
+            f"{pooled_lengths(length)[-1]}; give an atlas of the length that they were trained on (251 as published)"
+        )
+    model = AITAC(
+        output.shape[0], length=length, n_filters=first.shape[0], n_channels=channels, n_hidden=hidden.shape[0],
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    if published:
+        model.load_published(state)
+    else:
+        _load(model, state, Path(where))
+    return model.eval()
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    wanted = model.state_dict()
+    # files of before PyTorch 0.4.1 do not count the batches
+    counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
+    wrapped = ({name.removeprefix(prefix): t for name, t in state.items()} for prefix in _WRAPPERS)
+    own = next((held for held in wrapped if set(counts | held) == set(wanted)), dict(state))
+    own = {**counts, **own}
+    missing, more = sorted(set(wanted) - set(own)), sorted(set(own) - set(wanted))
+    if missing or more:
+        parts = [
+            f"{what} {', '.join(some[:5])}{' …' if len(some) > 5 else ''}"
+            for what, some in (("lack", missing), ("have besides", more))
+            if some
+        ]
+        raise ModelError(
+            f"{path}: the weights {' and '.join(parts)}, so they are not of the module {type(model).__name__}; give "
+            "those that were saved from it"
+        )
+    for name, tensor in own.items():
+        if tensor.shape != wanted[name].shape:
+            raise ModelError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, the module {type(model).__name__} takes "
+                f"{tuple(wanted[name].shape)}; make it with the sizes that the weights were trained with"
+            )
+    model.load_state_dict(own)
+
+
+def _check_outputs(network: Network, length: int, wanted: int) -> None:
+    with network.asked():
+        try:
+            outputs = network.forward()(
+                torch.zeros(2, length, dtype=torch.uint8, device=network.device)
+            ).shape[1]
+        except NetassayError:
+            raise
+        except Exception as error:  # of code that is not ours
+            raise ModelError(
+                f"{type(network.model).__name__} does not take sequences of {length} bases as (n, 4, {length}) "
+                f"({type(error).__name__}: {str(error)[:200]}); give an atlas of its length, or layout channels_last"
+            ) from error
+    if outputs != wanted:
+        raise DataError(
+            f"{type(network.model).__name__} gives {outputs} outputs, and the atlas has {wanted} cell types; give an "
+            "atlas with a column for each output, in their order"
+        )

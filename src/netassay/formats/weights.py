@@ -1,0 +1,67 @@
+"""Weights of a network from a file of others: safetensors, or a state dict that PyTorch saved; nothing is unpickled.
+
+`torch.load(weights_only=True)` builds tensors and plain containers alone and refuses whatever else a file asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from netassay.errors import DataError
+
+_WITHIN = ("state_dict", "model_state_dict", "model", "weights")  # where training scripts put it
+_HOW = "save the weights alone: safetensors.torch.save_file(model.state_dict(), FILE)"
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Tensors of a file by name, on the CPU.
+
+    The file is safetensors, or a state dict of PyTorch, by itself or under a key such as state_dict. DataError for a
+    file that cannot be read, that is neither, or that holds objects of other kinds.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(9)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); give a file that is there"
+        ) from None
+    # eight bytes of length, then JSON
+    held = _safetensors(path) if begin[8:] == b"{" else _pytorch(path)
+    found = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+    if not found:
+        raise DataError(f"{path}: holds no tensors by name; {_HOW}")
+    return found
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: is damaged, or no safetensors file ({error})") from None
+
+
+def _pytorch(path: Path) -> Mapping[str, Any]:
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file of unknown kind makes of its reader
+        why = str(error).split("\n", 1)[0][:200]
+        raise DataError(
+            f"{path}: is neither safetensors nor a state dict that PyTorch saved ({why}); a file of whole modules "
+            "holds "
+            f"code, which is never run: {_HOW}"
+        ) from None
+    if not isinstance(held, Mapping):
+        raise DataError(f"{path}: holds a {type(held).__name__} and no tensors by name; {_HOW}")
+    if any(isinstance(value, Tensor) for value in held.values()):
+        return held
+    inner = [held[key] for key in _WITHIN if isinstance(held.get(key), Mapping)]
+    return inner[0] if inner else held
