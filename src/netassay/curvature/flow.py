@@ -15,7 +15,7 @@ from netassay.curvature.blocks import Blocks, trainable_parameters
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, copied, evaluate
+from netassay.curvature.forward import Batches, Evaluation, Loss, Objective, copied
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import ModelError, NotFinite
 
@@ -111,6 +111,7 @@ class GradientFlow:
         self.follower = Follower() if follower is None else follower
         self.time, self.steps = 0.0, 0
         self._reason = 0
+        self._objective: Objective | None = None
         self._at = torch.cat([p.detach().double().reshape(-1) for p in self.parameters.values()])
         self._beside = self._at.clone()
         self._step, self._last = math.nan, 1.0
@@ -300,7 +301,10 @@ class GradientFlow:
         """Loss and slope at these weights; None where they are not finite."""
         self._place(at)
         try:
-            value, slopes = gradient(self.model, self.loss, self.batches, list(self.parameters.values()))
+            # how the batches weigh is found once, not at every step
+            if self._objective is None:
+                self._objective = Objective(self.model, self.loss, self.batches)
+            value, slopes = gradient(self._objective, list(self.parameters.values()))
         except NotFinite:
             return None
         slope = torch.cat([s.double().reshape(-1) for s in slopes]).neg_()
@@ -313,19 +317,21 @@ def _moved(pairs: Sharpness | Eigenpairs, product: Product, times: float) -> Ten
     return pairs.errors + times * (there.double() - pairs.values).abs()
 
 
-def gradient(
-    model: nn.Module, loss: Loss, batches: Batches, parameters: Sequence[Tensor]
-) -> tuple[float, list[Tensor]]:
-    """The full loss and its gradient, zero where the loss does not reach."""
-    total = [torch.zeros_like(p) for p in parameters]
+def gradient(objective: Objective, parameters: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+    """The full loss and its gradient, zero where the loss does not reach; the graph of one batch at a time."""
+    sums = [torch.zeros_like(p) for p in parameters]
     value = 0.0
-    for one in evaluate(model, loss, batches):
+
+    def add(_: int, one: Evaluation) -> None:
+        nonlocal value
         value += float(one.loss.detach()) * one.weight
-        found = torch.autograd.grad(one.loss, parameters, allow_unused=True)
-        for held, slope in zip(total, found, strict=True):
+        slopes = torch.autograd.grad(one.loss, parameters, allow_unused=True)
+        for total, slope in zip(sums, slopes, strict=True):
             if slope is not None:
-                held.add_(slope.detach(), alpha=one.weight)
-    return value, total
+                total.add_(slope.detach(), alpha=one.weight)
+
+    objective.visit(add)
+    return value / objective.total, [total.div_(objective.total) for total in sums]
 
 
 @dataclass(frozen=True)

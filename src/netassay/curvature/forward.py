@@ -721,7 +721,10 @@ def _frozen(state: Any) -> Any:
         return state.tobytes()
     if isinstance(state, Mapping):
         return {key: _frozen(part) for key, part in state.items()}
-    return tuple(map(_frozen, state)) if isinstance(state, tuple | list) else state
+    # the parts of long tuples, as that of Python's generator is, are numbers
+    if isinstance(state, tuple) and len(state) < 10:
+        return tuple(map(_frozen, state))
+    return state
 
 
 def _shared_generators(batches: Batches) -> list[Generator]:
