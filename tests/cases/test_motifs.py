@@ -55,7 +55,7 @@ def test_awkward_modules_are_explained_or_named(monkeypatch, capsys):
     assert "!!!" not in told  # no traceback
     for module in ("Attention", "LSTM"):
         (line,) = (line for line in told.splitlines() if line.startswith(module) and "deepshap  " in line)
-        assert "has no rule for module 't" in line
+        assert "has no rule for 't" in line
         assert "integrated_gradients" in line
     for module in ("Overlap", "Inplace", "Reused", "SoftmaxOut"):
         assert f"{module:15s} deepshap     ok" in told
