@@ -47,6 +47,11 @@ def test_every_kind_of_run_is_there(baseline):
     assert {run.study for run in netassay.Store("interrupted").runs()} == resumable
 
 
+CHANGED = ("pairs_", "influence", "agreement")
+"""Tables that hold other numbers since 0.1.0: pairs are tested on the scale of a fitted curve; influence on an output,
+and the ranks by it, are of outputs less their row's mean where the loss leaves that free."""
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_runs_are_listed_shown_and_verified(baseline, capsys, store):
     listed = told(capsys, "runs", "--store", store)
@@ -95,15 +100,42 @@ def test_an_interrupted_run_goes_on_to_the_numbers_of_the_unbroken_one(baseline,
     assert run.events()["what"].to_list().count("resumed") == 1
     assert run.verify() == []
     assert run.step == unbroken.step
-    assert run.tables() == unbroken.tables()
-    for table in run.tables():
-        if table == "metrics":
+    assert set(run.tables()) >= set(unbroken.tables())
+    for table in unbroken.tables():
+        if table == "metrics" or table.startswith(CHANGED):
             continue
-        alike(run.table(table), unbroken.table(table), f"{name} {table}")
-    own, other = run.metrics(), unbroken.metrics()
+        own, other = (without_wrong(of.table(table)) for of in (run, unbroken))
+        kept = [
+            key for key in other.columns if key in own.columns
+        ]  # a column whose meaning changed has another name
+        alike(own.select(kept), other.select(kept), f"{name} {table}")
+    own, other = (without_wrong(of.metrics()) for of in (run, unbroken))
+    # a metric whose meaning changed has another name from where the run went on, and tables may have gained rows
+    own, other = (
+        one.filter(pl.col("name") != "rows").join(
+            two, on=["step", "name", "part"], how="semi", maintain_order="left"
+        )
+        for one, two in ((own, other), (other, own))
+    )
+    assert own.height > 0.6 * unbroken.metrics().filter(pl.col("name") != "rows").height - 1
     assert own.drop("value").equals(other.drop("value"))
     for metric in own["name"].unique():
         alike(own.filter(name=metric), other.filter(name=metric), f"{name} metrics {metric}")
+
+
+def without_wrong(frame: pl.DataFrame) -> pl.DataFrame:
+    """Less the numbers that 0.1.0 had wrong: gradient flow, and an eigenvalue of H - G that its follower had lost (a
+    Ritz value is never above the largest eigenvalue, and that of today is above the one then). A follower that takes
+    further products after a leap has other counts of them, and nearer eigenvectors.
+    """
+    rest = frame.drop([key for key in frame.columns if "flow" in key])
+    if "name" not in rest.columns:
+        return rest
+    return rest.filter(
+        ~pl.col("name").str.contains(
+            "^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$"
+        )
+    )
 
 
 def alike(one: pl.DataFrame, other: pl.DataFrame, what: str) -> None:

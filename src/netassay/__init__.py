@@ -52,6 +52,8 @@ __getattr__, __dir__, __all__ = contents(
         "LargestStep": "netassay.curvature.largest_step",
         "SharpnessTracker": "netassay.studies.edge.tracker.tracker",
         "EdgeWarning": "netassay.studies.edge.tracker.tracker",
+        "TrackerWarning": "netassay.studies.edge.tracker.tracker",
+        "Motion": "netassay.studies.edge.tracker.motion",
         "trace": "netassay.curvature.hutchinson",
         "Trace": "netassay.curvature.hutchinson",
         "spectral_density": "netassay.curvature.density",

@@ -277,22 +277,6 @@ def test_unknown_kind_layer_and_block():
         Curvature(model, half_square, [(x, y)]).block_product("0", torch.ones(3))
 
 
-def test_gauss_newton_wants_one_tensor():
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.line = nn.Linear(5, 3)
-
-        def forward(self, x):
-            return self.line(x), x
-
-    x, _, y = examples()
-    loss = lambda out, t: half_square(out[0], t)  # noqa: E731
-    with pytest.raises(ModelError, match="returns a tuple"):
-        Curvature(Two().double(), loss, [(x, y)], kind="ggn")
-    Curvature(Two().double(), loss, [(x, y)])
-
-
 def test_infinite_second_derivative_is_an_error_not_a_number():
     model = nn.Linear(1, 1, bias=False).double()
     nn.init.zeros_(model.weight)

@@ -155,3 +155,11 @@ def test_float32_matrices_of_any_size(size):
     for mine, other in zip(found.cumulative(size * at), plain.cumulative(at), strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=0.05)
     assert float(found.nodes.max()) / size == pytest.approx(float(plain.nodes.max()), rel=1e-3)
+
+
+def test_a_rule_that_still_moves_says_that_it_has_not_converged():
+    values = torch.logspace(-3, 3, 400).double()
+    few = lanczos_quadrature(lambda v: values * v, 400, steps=6)
+    flat = lanczos_quadrature(lambda v: values.clamp(1, 2) * v, 400, steps=40)
+    ended = lanczos_quadrature(lambda v: values.gt(1).double() * v, 400, steps=40)
+    assert not few.converged and flat.converged and ended.converged

@@ -201,16 +201,43 @@ def test_error_bound_is_between_zero_and_the_residual():
     assert error_bounds(values[:1], norms[:1], 1)[0] == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("vectors", [13, 15, 20, 47])
+def test_one_eigenvalue_is_found_in_the_vectors_that_fit(monkeypatch, vectors):
+    from netassay.numerics import devices
+
+    held = []
+    empty = torch.empty
+
+    def counted(*shape, **options):
+        held.append(shape[0])
+        return empty(*shape, **options)
+
+    monkeypatch.setattr(torch, "empty", counted)
+    monkeypatch.setattr(devices, "free_memory", lambda device: vectors * 8 * 300)
+    values = torch.cat([torch.tensor([5.0, 4.0, 3.0]), torch.linspace(-3, 2, 297)]).double()
+    found = lanczos(lambda v: values * v, 300, tolerance=1e-4)
+    assert held[0] <= (vectors - 7) // 2
+    assert found.converged and abs(float(found.values[0]) - 5) <= float(found.errors[0]) <= 6e-4
+
+
 def test_vectors_that_do_not_fit_are_refused_with_how_many_do(monkeypatch):
     from netassay.numerics import devices
 
-    # 24 + 24 vectors of 1,000 float64 numbers are 384,000 bytes
-    monkeypatch.setattr(devices, "free_memory", lambda device: 383_999)
-    with pytest.raises(
-        ModelError, match=r"48 vectors of 1,000 numbers .* 47 vectors fit, room for k up to 0"
-    ):
+    # 6 vectors of basis and images, and 7 beside them, of 1,000 float64 numbers are 104,000 bytes
+    monkeypatch.setattr(devices, "free_memory", lambda device: 103_999)
+    with pytest.raises(ModelError, match=r"13 vectors of 1,000 numbers .* 12 vectors fit, fewer than one"):
         lanczos(lambda v: v, 1000)
-    monkeypatch.setattr(devices, "free_memory", lambda device: 700_000)
-    with pytest.raises(ModelError, match=r"room for k up to 15"):
+    with pytest.raises(ModelError, match=r"12 vectors fit, fewer than one eigenvalue needs; ask for blocks"):
+        lanczos(lambda v: v, 1000, k=4)
+    monkeypatch.setattr(devices, "free_memory", lambda device: 400_000)
+    with pytest.raises(ModelError, match=r"room for k up to 8; ask for fewer"):
         lanczos(lambda v: v, 1000, k=16)
-    assert lanczos(lambda v: v, 1000, k=15, generator=torch.Generator().manual_seed(0)).products > 0
+    assert lanczos(lambda v: v, 1000, k=8, generator=torch.Generator().manual_seed(0)).products > 0
+
+
+def test_what_did_not_converge_says_so():
+    values = torch.cat([torch.tensor([1.0, 0.99]), -torch.logspace(0, 3, 1998)]).double()
+    few = lanczos(lambda v: values * v, 2000)
+    assert not few.converged and float(few.errors[0]) > 1e-3
+    many = lanczos(lambda v: values * v, 2000, max_products=5000)
+    assert many.converged and abs(float(many.values[0]) - 1) <= float(many.errors[0]) <= 1.1e-3

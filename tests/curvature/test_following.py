@@ -1,3 +1,5 @@
+from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +9,7 @@ from sklearn.datasets import load_digits
 
 import netassay
 from netassay.curvature.curvature import Curvature
+from netassay.curvature.eigen import lanczos
 from netassay.curvature.following import Follower
 from netassay.errors import ModelError
 
@@ -208,3 +211,89 @@ def test_another_network_or_half_a_state_is_refused():
 def test_options_out_of_range(options):
     with pytest.raises(ModelError, match=next(iter(options))):
         Follower(**options)
+
+
+def fresh(seed, act, sizes, loss, examples):
+    """A network of digits that nothing here was tuned on."""
+    torch.manual_seed(seed)
+    layers = [part for a, b in pairwise(sizes) for part in (torch.nn.Linear(a, b), act())]
+    digits = load_digits()
+    x, y = torch.tensor(digits.data / 16.0, dtype=torch.float32), torch.tensor(digits.target)
+    model = torch.nn.Sequential(*layers[:-1])
+    return model, loss, [((x - x.mean(0))[:examples], y[:examples])]
+
+
+def half_square_of_classes(output, labels):
+    return half_square(output, torch.nn.functional.one_hot(labels, 10).to(output))
+
+
+UNTUNED = {
+    "silu": (fresh(11, torch.nn.SiLU, (64, 14, 14, 10), half_square_of_classes, 160), 0.8),
+    "tanh": (fresh(12, torch.nn.Tanh, (64, 18, 10), torch.nn.functional.cross_entropy, 140), 1.0),
+    "elu": (fresh(13, torch.nn.ELU, (64, 12, 12, 12, 10), half_square_of_classes, 130), 0.4),
+}
+
+
+def exact_tops(curvature, starts, step):
+    """The largest eigenvalues of the whole and of each block, from the three leading vectors of the step before and a
+    random one each time."""
+    tops = []
+    for name in (None, *curvature.blocks):
+        product = curvature.product if name is None else partial(curvature.block_product, name)
+        size = curvature.size if name is None else curvature.block_size(name)
+        draws = torch.Generator().manual_seed(step)
+        pairs = lanczos(product, size, k=3, tolerance=1e-4, start=starts.get(name), dtype=curvature.dtype,
+                        max_products=400, generator=draws)  # fmt: skip
+        starts[name] = pairs.vectors
+        tops.append(float(pairs.values[0]))
+    return torch.tensor(tops, dtype=torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNTUNED)
+def test_errors_at_the_trackers_tolerance_are_honest_at_the_edge(name):
+    """700 steps each, most of them at the edge: 95 % within the stated error, none beyond twice that."""
+    (model, loss, data), step_size = UNTUNED[name]
+    follower, starts, wrong, stated = Follower(tolerance=1e-2, probe_every=5), {}, [], []
+    for step in range(700):
+        with Curvature(model, loss, data, blocks="layer") as curvature:
+            found = follower.follow(curvature)
+            truth = exact_tops(curvature, starts, step)
+            parts = [found, *found.blocks.values()]
+            values = torch.stack([pairs.values[0] for pairs in parts])
+            wrong.append((values - truth).abs() - 2e-4 * truth.abs())
+            stated.append(torch.stack([pairs.errors[0] for pairs in parts]))
+            descend(model, curvature, step_size)
+    ratio = torch.stack(wrong) / torch.stack(stated)
+    assert float((ratio <= 1).double().mean()) >= 0.95
+    assert float(ratio.max()) <= 2
+
+
+def test_a_leap_is_followed_into_the_residual():
+    """The leader grows by a third and turns by half a right angle, towards a vector never seen before."""
+    n = 300
+    values = torch.cat([torch.tensor([3.0, 2.9]), torch.linspace(0, 2, n - 2)]).double()
+    follower = Follower(tolerance=1e-2, probe_every=10**6)
+    for step in range(9):
+        frame = torch.eye(n, dtype=torch.float64)
+        if step == 8:
+            c = 0.5**0.5
+            frame[0, 0] = frame[9, 9] = c
+            frame[0, 9], frame[9, 0] = -c, c
+        scaled = values.clone()
+        scaled[0] += 1.0 * (step == 8)
+        found = follower.follow(spectrum(frame @ torch.diag(scaled) @ frame.T))
+    truth = 4.0
+    assert abs(float(found.values[0]) - truth) <= float(found.errors[0]) < 0.05
+    assert found.products >= 5
+
+
+def test_a_state_of_0_1_0_is_taken():
+    follower = Follower()
+    for m in Drifting(n=50)(3):
+        follower.follow(spectrum(m))
+    state = {name: tensor for name, tensor in follower.state().items() if not name.endswith(":moved")}
+    other = Follower()
+    other.load(state)
+    matrix = next(iter(Drifting(n=50)(1)))
+    assert other.follow(spectrum(matrix)).values == pytest.approx(1.0, rel=1e-3)

@@ -210,29 +210,6 @@ def test_functional_dropout_is_found_out():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]).double()),
-        nn.CrossEntropyLoss(ignore_index=1),
-        partial(F.cross_entropy, ignore_index=1),
-        partial(F.cross_entropy, weight=torch.tensor([1.0, 2.0, 3.0]).double()),
-    ],
-)
-def test_means_that_do_not_combine_are_refused_over_several_batches(loss):
-    halves = [(X[:10], LABEL[:10]), (X[10:], LABEL[10:])]
-    with pytest.raises(ModelError, match="do not combine"):
-        evaluate(network(), loss, halves)
-    evaluate(network(), loss, [(X, LABEL)])
-
-
-def test_targets_that_torch_leaves_out_by_itself_are_found():
-    masked = LABEL.clone()
-    masked[:2] = -100
-    with pytest.raises(ModelError, match="cross_entropy ignores targets equal to -100"):
-        evaluate(network(), F.cross_entropy, [(X[:10], masked[:10]), (X[10:], masked[10:])])
-
-
 def test_a_model_that_writes_into_its_input_is_refused():
     class Doubling(nn.Module):
         def __init__(self):

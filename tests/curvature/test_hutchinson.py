@@ -95,3 +95,10 @@ def test_a_seed_is_no_generator():
     one = [(torch.ones(3, 2), torch.ones(3, 1))]
     with pytest.raises(ModelError, match=r"generator = 3 is a int; give a torch.Generator"):
         trace(torch.nn.Linear(2, 1), torch.nn.functional.mse_loss, one, generator=3)
+
+
+def test_a_trace_says_whether_its_error_is_within_the_tolerance():
+    values = torch.linspace(-1, 1.2, 300).double()
+    assert not hutchplusplus(lambda v: values * v, 300, products=9, tolerance=0.01).converged
+    assert hutchplusplus(lambda v: (2 + values) * v, 300, products=30, tolerance=0.1).converged
+    assert hutchplusplus(lambda v: values * v, 300, products=300).converged

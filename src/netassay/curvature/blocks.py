@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from netassay.errors import ModelError
 
@@ -14,15 +15,28 @@ Blocks = Mapping[str, Sequence[str]]
 """Block name -> names of its parameters, as in `named_parameters()`."""
 
 
+def original(model: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given, or the module itself."""
+    inner = model._modules.get("_orig_mod") if isinstance(model, nn.Module) else None
+    return model if inner is None else inner
+
+
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter, for those with `requires_grad`; one that is shared is counted once, under its first
-    name.
+    name. Of a compiled model they are those of the module that was compiled.
 
     Raises ModelError when there are none, or when they differ in dtype or device or are not float32 or
     float64.
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
+    model = original(model)
+    for name, module in model.named_modules():
+        if any(is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
+            raise ModelError(
+                f"module {name!r} is a lazy {type(module).__name__} that has no weights yet; materialise the lazy "
+                "module first: call the model once on an input"
+            )
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise ModelError(
@@ -81,7 +95,8 @@ def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str,
         raise ModelError(
             f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]"
         )
-    trainable = trainable_parameters(model)
+    trainable, model = trainable_parameters(model), original(model)
+    members = [str(name).removeprefix("_orig_mod.") for name in members]
     every = dict(model.named_parameters(remove_duplicate=False))
     if not members:
         raise ModelError(f"block {block!r} is empty; give at least one of {', '.join(trainable)}")

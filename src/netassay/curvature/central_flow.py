@@ -12,7 +12,6 @@ averages of the descent that follow: loss L(w) + <H, Sigma> / 2, squared distanc
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,10 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, evaluate
+from netassay.curvature.forward import Batches, Loss, Objective, copied, evaluate
+from netassay.curvature.primitives import differentiable_thrice
 from netassay.errors import ModelError
 
 NEAR = 0.02  # eigenvalues from this much below 2 / eta on take part in the complementarity problem
@@ -53,8 +54,9 @@ class CentralFlow:
     """The central flow from the weights of a model, which is copied, for descent with `step_size`.
 
     Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must hold at 2 / eta at the end of
-    each, they hold there without drift. Raises ModelError where the flow begins above the edge, which the theory
-    does not speak of, and where more than 12 eigenvalues are at the edge.
+    each, they hold there without drift. Normalisations are differentiated from primitives. Raises ModelError where a
+    module's third derivative fails a finite difference at the start, where the flow begins above the edge, which the
+    theory does not speak of, and where more than 12 eigenvalues are at the edge.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class CentralFlow:
     ) -> None:
         if substeps < 2:
             raise ModelError(f"substeps={substeps}: at 2 / eta Euler's method needs at least 2 a step")
-        self.model, self.loss, self.batches = copy.deepcopy(model), loss, batches
+        self.model, self.loss, self.batches = copied(model), loss, batches
         self.step_size, self.substeps = step_size, substeps
         self.parameters = trainable_parameters(self.model)
         self.follower = Follower(k=1, tolerance=tolerance, seed=seed, max_products=60)
         self.taken = 0
+        self._unchecked = True
 
     @property
     def time(self) -> float:
@@ -102,6 +105,9 @@ class CentralFlow:
                 # the next eigenvalue may be at the edge as well: its vector is among the remembered rivals
                 self.follower.k += 1
                 seen = self.follower.follow(curvature)
+        if self._unchecked:
+            require_third_derivatives(self.model, self.loss, self.batches)
+            self._unchecked = False
         if self.taken == 0 and float(seen.values[0]) > START_ABOVE * edge:
             raise ModelError(
                 f"the sharpness at the start, {float(seen.values[0]):.4g}, is above 2 / eta = {edge:.4g}: the "
@@ -145,8 +151,23 @@ class CentralFlow:
         for name, p in self.parameters.items():
             p.copy_(tensors[f"model/{name}"])
         self.taken, self.follower.k = int(tensors["taken"]), int(tensors["k"])
+        self._unchecked = False
         self.follower.load(
             {k.removeprefix("follower/"): held for k, held in tensors.items() if k.startswith("follower/")}
+        )
+
+
+def require_third_derivatives(model: nn.Module, loss: Loss, batches: Batches) -> None:
+    """ModelError that names the module whose third derivatives are not the differences of its second."""
+    objective = Objective(model, loss, batches)
+    objective.visit(lambda _, evaluation: None, only={0})
+    with objective.undisturbed(), differentiable_thrice():
+        wrong = suspects.thrice_wrong(objective)
+    if wrong is not None:
+        name, off = wrong
+        raise ModelError(
+            f"the third derivatives of {name} as autograd gives them are {off:.0%} off those by finite differences, "
+            "and the central flow is made of them; write it from primitives, or leave the central flow out"
         )
 
 
@@ -162,7 +183,9 @@ def curvature_gradients(model: nn.Module, loss: Loss, batches: Batches, vectors:
     shaped = [[part.view_as(p) for part, p in zip(column, parameters, strict=True)] for column in columns]
     count = len(shaped)
     total = vectors.new_zeros(count * (count + 1) // 2, vectors.shape[0])
-    for one in evaluate(model, loss, batches):
+    with differentiable_thrice():
+        evaluations = evaluate(model, loss, batches)
+    for one in evaluations:
         with torch.enable_grad():
             slopes = torch.autograd.grad(one.loss, parameters, create_graph=True, allow_unused=True)
             row = 0

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netassay.curvature.curvature import Curvature
+from netassay.curvature.curvature import Curvature, Symmetric
 from netassay.errors import ModelError
 
 
@@ -58,6 +58,9 @@ class Preconditioned:
     def loss(self) -> float:
         return self.curvature.loss
 
+    def trust(self) -> None:
+        self.curvature.trust()
+
     def block_size(self, name: str) -> int:
         return self.curvature.block_size(name)
 
@@ -84,6 +87,10 @@ class Difference:
             a.loss,
         )
 
+    def trust(self) -> None:
+        self.a.trust()
+        self.b.trust()
+
     def block_size(self, name: str) -> int:
         return self.a.block_size(name)
 
@@ -92,3 +99,22 @@ class Difference:
 
     def block_product(self, name: str, v: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         return self.a.block_product(name, v) - self.b.block_product(name, v)
+
+
+class Part:
+    """One diagonal block of a curvature, or for "" the whole, as a matrix without blocks of its own."""
+
+    def __init__(self, curvature: Symmetric, name: str) -> None:
+        self.curvature, self.name = curvature, name
+        self.blocks: Mapping[str, Sequence[str]] = {}
+        self.size = curvature.block_size(name) if name else curvature.size
+        self.dtype, self.device, self.loss = curvature.dtype, curvature.device, curvature.loss
+
+    def block_size(self, name: str) -> int:
+        raise ModelError(f"a part has no block {name!r}")
+
+    def product(self, v: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        return self.curvature.block_product(self.name, v) if self.name else self.curvature.product(v)
+
+    def block_product(self, name: str, v: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        raise ModelError(f"a part has no block {name!r}")

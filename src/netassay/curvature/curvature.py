@@ -4,8 +4,9 @@ kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
@@ -14,22 +15,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.curvature import suspects
+from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
-from netassay.curvature.forward import Batches, Loss, evaluate, refuse_data_not_finite
+from netassay.curvature.forward import (
+    Batches,
+    Evaluation,
+    Head,
+    Loss,
+    Objective,
+    Weights,
+    refuse_data_not_finite,
+)
 from netassay.curvature.tape import (
     GaussNewtonTape,
     HessianTape,
     differentiable_once,
+    graph_bytes,
     not_twice_differentiable,
 )
-from netassay.errors import ModelError, NotFinite
+from netassay.errors import DataError, ModelError, NotFinite
+from netassay.numerics import devices
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 Kind = Literal["hessian", "ggn"]
+LARGE = 100_000  # numbers in a batch from which on its memory is looked at first
 _T = TypeVar("_T")
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """What checks at its first products whether it is symmetric, until told that this was done before."""
+
+    def trust(self) -> None: ...
 
 
 @runtime_checkable
@@ -73,15 +94,20 @@ class Curvature:
     pass.
 
     Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the
-    order of the block; parameters that the loss does not reach count as zeros. Memory: the activations of
-    every batch, about four times those of a training step over all the data, until `release` or the end of
-    the `with` block. Products are exact sums over the batches (Pearlmutter 1994; Gauss-Newton: Schraudolph
-    2002); those of a block walk only the part of the graph between the block's gradient and its parameters.
+    order of the block; parameters that the loss does not reach count as zeros. Products are exact sums over the
+    batches (Pearlmutter 1994; Gauss-Newton: Schraudolph 2002); those of a block walk only the part of the graph
+    between the block's gradient and its parameters.
 
-    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products spent by
-    block name, None being the whole. Raises ModelError and DataError as `evaluate` does, and for a module
-    that cannot be differentiated twice. Changing the weights in place ends its life: products then raise
-    ModelError.
+    Memory: a batch's graph holds about four times the activations of a training step on it. Graphs are kept, until
+    `release` or the end of the `with` block, while together they stay within `memory` bytes (default: half of what is
+    free), those of further batches are built anew for every product: it is the memory of one, for about twice the time.
+    `graph_bytes` estimates what all would take, `kept` counts the batches whose graphs are kept, of `batches`.
+
+    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products asked for by
+    block name, None being the whole, `checks` those spent beside them on whether the matrix is symmetric, as it
+    must be: one with the first product of the whole; the first two of a block are held against each other.
+    Raises ModelError and DataError as `Objective` does, and for a module that cannot be differentiated twice or
+    whose second derivative is wrong. Changing the weights in place ends its life: products then raise ModelError.
     """
 
     def __init__(
@@ -93,38 +119,123 @@ class Curvature:
         kind: Kind = "hessian",
         blocks: Literal["layer"] | Blocks | None = None,
         reduction: Literal["mean", "sum"] | None = None,
+        weights: Weights | None = None,
+        head: Head | None = None,
+        memory: float | int | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
+        if memory is not None and not memory >= 0:
+            raise ModelError(f"memory={memory!r}: a number of bytes, from 0 on")
         self.kind = kind
         self.blocks: Mapping[str, Sequence[str]] = resolve_blocks(model, blocks)
         self.products: Counter[str | None] = Counter()
-        self._model, self._batches = model, batches
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
-        evaluations = evaluate(model, loss, batches, reduction=reduction, cut=kind == "ggn")
-        if changed := self._changed():
-            raise ModelError(
-                f"{type(model).__name__} or the loss writes into the weights ({changed!r}) as it is evaluated, so "
-                "there are no weights to take the curvature at; change them outside of the forward pass"
-            )
-        self.loss: float = sum(float(e.loss.detach()) * e.weight for e in evaluations)
-        tape = HessianTape if kind == "hessian" else GaussNewtonTape
-        with torch.enable_grad():
-            try:
-                self._tapes: list[HessianTape | GaussNewtonTape] = [
-                    tape(e, self._parameters) for e in evaluations
-                ]
-            except RuntimeError as error:
-                raise self._explained(error) from error
-        if differentiable_once(self._tapes[0].roots()):
-            raise self._explained("a custom function is marked once_differentiable")
-        self.gradient: Float[Tensor, " P"] = self._total(self.names, (t.gradient for t in self._tapes))
+        self._objective = Objective(
+            model, loss, batches, reduction=reduction, weights=weights, head=head, cut=kind == "ggn"
+        )
+        self._model = self._objective.model
+        self._tapes: dict[int, HessianTape | GaussNewtonTape] = {}
+        self._losses: dict[int, tuple[float, float]] = {}  # value and weight of each batch
+        self._graph_bytes: int | None = None
+        self._memory, self._released = memory, False
+        self._unchecked, self.checks = True, 0
+        self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
+        self._runs_again = False  # whether products need what forward passes do
+        self.gradient: Float[Tensor, " P"] = self._build()
+        total = self._objective.total
+        self._losses = {i: (value, weight / total) for i, (value, weight) in self._losses.items()}
+        self.loss: float = sum(value * weight for value, weight in self._losses.values())
         if not bool(self.gradient.isfinite().all()):
             refuse_data_not_finite(batches)
             raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
+
+    @property
+    def batches(self) -> int:
+        """How many batches have a part in the loss."""
+        return len(self._losses)
+
+    @property
+    def kept(self) -> int:
+        """How many of them have their graphs kept."""
+        return len(self._tapes)
+
+    @property
+    def graph_bytes(self) -> int:
+        """Bytes that the graphs of all batches take, or would take together; an estimate, known before any product."""
+        if self._graph_bytes is None:
+            self._graph_bytes = sum(self._size_of(tape) for tape in self._tapes.values())
+        return self._graph_bytes
+
+    def _build(self) -> Tensor:
+        """Goes over the batches once, keeps the graphs that fit, and returns the gradient."""
+        # the graph of a single batch has to be there for a product anyway
+        single = isinstance(self._objective.batches, Sized) and len(self._objective.batches) == 1
+        room = math.inf if single else self._room()
+        sizes: dict[object, int] = {}  # of a graph, by the shapes of its batch
+        sums: list[Tensor | None] = [None]
+
+        def add(i: int, evaluation: Evaluation) -> None:
+            if changed := self._changed():
+                raise ModelError(
+                    f"{type(self._model).__name__} or the loss writes into the weights ({changed!r}) as it is "
+                    "evaluated, so there are no weights to take the curvature at; change them outside of the forward "
+                    "pass"
+                )
+            if evaluation.shapes not in sizes:
+                self._require_room(i, evaluation)
+            tape = self._tape(evaluation, self._parameters)
+            if not self._losses and differentiable_once(tape.roots()):
+                raise self._explained("a custom function is marked once_differentiable")
+            self._losses[i] = float(evaluation.loss.detach()), evaluation.weight
+            _add(sums, 0, self._flat(self.names, tape.gradient), evaluation.weight)
+            if not single:
+                if evaluation.shapes not in sizes:
+                    sizes[evaluation.shapes] = self._size_of(tape)
+                self._graph_bytes = (self._graph_bytes or 0) + sizes[evaluation.shapes]
+            if (self._graph_bytes or 0) <= room:
+                self._tapes[i] = tape
+
+        self._objective.visit(add)
+        assert sums[0] is not None
+        total = self._objective.total
+        return sums[0] if total == 1.0 else sums[0].div_(total)
+
+    def _room(self) -> float:
+        """Bytes for the graphs that are kept."""
+        if self._memory is not None:
+            return self._memory
+        free = devices.free_memory(next(iter(self._parameters.values())).device)
+        return math.inf if free is None else free / 2
+
+    def _require_room(self, i: int, evaluation: Evaluation) -> None:
+        """ModelError where the graph of the gradient, about as large again as that of the loss, cannot fit."""
+        if sum(shape.numel() for shape in evaluation.shapes) < LARGE:
+            return
+        free = devices.free_memory(next(iter(self._parameters.values())).device)
+        size = graph_bytes([evaluation.loss], self._parameters.values())
+        # it is half as large at least
+        if free is not None and size / 2 > free:
+            raise ModelError(
+                f"batch {i}: the graph of its loss takes {size / 1e9:.1f} GB, that of the gradient as much again, and "
+                f"{free / 1e9:.1f} GB are free; give the same data in more and smaller batches"
+            )
+
+    def _size_of(self, tape: HessianTape | GaussNewtonTape) -> int:
+        return graph_bytes(tape.roots(), self._parameters.values())
+
+    def _tape(
+        self, evaluation: Evaluation, parameters: dict[str, nn.Parameter], *, again: bool = False
+    ) -> HessianTape | GaussNewtonTape:
+        try:
+            if self.kind == "hessian":
+                return HessianTape(evaluation, parameters)
+            return GaussNewtonTape(evaluation, parameters, again=again)
+        except RuntimeError as error:
+            raise self._explained(error) from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -170,9 +281,14 @@ class Curvature:
         """The diagonal block of the curvature matrix times one vector (p,) or the columns of (p, k)."""
         return self._columns(name, self._block(name), v)
 
+    def trust(self) -> None:
+        """Leaves out the check of symmetry, where it was made at other weights of the same network."""
+        self._unchecked = False
+        self._first = {}
+
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
-        self._tapes = []
+        self._tapes, self._released, self._first = {}, True, {}
 
     def __enter__(self) -> Curvature:
         return self
@@ -200,43 +316,120 @@ class Curvature:
             )
         if v.ndim not in (1, 2) or v.shape[0] != size:
             raise ModelError(f"the vector has shape {tuple(v.shape)}; allowed are ({size},) and ({size}, k)")
-        if not self._tapes:
+        if self._released:
             raise ModelError(
                 "the graph of this curvature was released; build a new Curvature for further products"
             )
         self._require_same_weights()
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
-        if v.ndim == 1:
-            return self._multiply(names, v)
-        if v.shape[1] == 0:
+        if v.ndim == 2 and v.shape[1] == 0:
             return torch.zeros_like(v)
-        return torch.stack([self._multiply(names, column) for column in v.unbind(1)], dim=1)
+        columns = [v] if v.ndim == 1 else v.unbind(1)
+        images = self._multiply(names, columns)
+        for column, image in zip(columns, images, strict=True):
+            self._check_symmetry(block, names, column, image)
+        return images[0] if v.ndim == 1 else torch.stack(images, dim=1)
 
-    def _multiply(self, names: Sequence[str], v: Tensor) -> Tensor:
+    def _check_symmetry(self, block: str | None, names: Sequence[str], v: Tensor, image: Tensor) -> None:
+        """Holds the first product against another one, of the whole against one with a random vector too.
+
+        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; a
+        random vector, which sees one of a hundredth, costs a product.
+        """
+        if not self._unchecked or (block in self._first and self._first[block] is None):
+            return
+        if not bool((image != 0).any()) or not bool(image.isfinite().all()):
+            return
+        first = self._first.get(block)
+        if first is not None:
+            self._first[block] = None
+            self._require_symmetric(asymmetry(v, image, *first), v, block)
+            return
+        self._first[block] = (v.clone(), image)
+        if block is None:
+            self._objective.require_same_loss(self.loss)
+            draws = torch.Generator().manual_seed(0)
+            other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
+            self.checks += 1
+            self._require_symmetric(asymmetry(v, image, other, self._multiply(names, [other])[0]), v, None)
+
+    def _require_symmetric(self, off: float, v: Tensor, block: str | None) -> None:
+        double = self.dtype == torch.float64
+        if off <= (1e-6 if double else 1e-2):
+            return
+        with self._objective.undisturbed():
+            culprit = suspects.asymmetric(self._objective)
+        # without a culprit it may be rounding, where the curvature is all but nought
+        if culprit is None and off <= (1e-3 if double else 0.1):
+            return
+        of = "the curvature" if block is None else f"the curvature of block {block!r}"
+        raise ModelError(
+            f"{of} is not symmetric ({off:.1%} off), which every matrix of second derivatives is: the second "
+            f"derivative of {culprit or 'the model or the loss'} is wrong; write it from differentiable primitives, "
+            "or give its custom function a backward pass that is itself differentiable"
+        )
+
+    def _multiply(self, names: Sequence[str], columns: Sequence[Tensor]) -> list[Tensor]:
         sizes = [self._parameters[name].numel() for name in names]
-        parts = {n: part.view_as(self._parameters[n]) for n, part in zip(names, v.split(sizes), strict=True)}
+        vectors = [
+            {n: part.view_as(self._parameters[n]) for n, part in zip(names, v.split(sizes), strict=True)}
+            for v in columns
+        ]
+        sums: list[Tensor | None] = [None] * len(columns)
+
+        def add(i: int, tape: HessianTape | GaussNewtonTape) -> None:
+            for k, parts in enumerate(vectors):
+                _add(sums, k, self._flat(names, self._product(tape, parts)), self._losses[i][1])
+
+        for i, tape in self._tapes.items():
+            add(i, tape)
+        if missing := self._losses.keys() - self._tapes.keys():
+            members = {name: self._parameters[name] for name in names}
+            visited: list[int] = []
+
+            def add_again(i: int, evaluation: Evaluation) -> None:
+                self._require_same_loss(i, evaluation.loss)
+                visited.append(i)
+                add(i, self._tape(evaluation, members, again=True))
+
+            self._objective.visit(add_again, only=missing)
+            if len(visited) != len(missing):
+                raise DataError(
+                    f"there are {len(visited)} of {len(missing)} batches left; give data that repeat"
+                )
+        return [total for total in sums if total is not None]
+
+    def _product(self, tape: HessianTape | GaussNewtonTape, v: dict[str, Tensor]) -> Sequence[Tensor | None]:
+        if not self._runs_again:
+            try:
+                return tape.product(v)
+            except RuntimeError:
+                # of a checkpointed module the forward pass is in the product, too
+                self._runs_again = True
         try:
-            return self._total(names, (tape.product(parts) for tape in self._tapes))
+            with plain_backends():
+                return tape.product(v)
         except RuntimeError as error:
             raise self._explained(error) from error
 
-    def _total(self, names: Sequence[str], rows: Iterable[Sequence[Tensor | None]]) -> Tensor:
-        """Weighted sum over the batches of per-parameter results, flat; None is zero."""
-        total: Tensor | None = None
-        for tape, row in zip(self._tapes, rows, strict=True):
-            pairs = zip(names, row, strict=True)
-            flat = torch.cat([self._flat(name, part) for name, part in pairs])
-            flat = flat if tape.weight == 1.0 else flat.mul_(tape.weight)
-            total = flat if total is None else total.add_(flat)
-        assert total is not None
-        return total
+    def _flat(self, names: Sequence[str], row: Sequence[Tensor | None]) -> Tensor:
+        """Per-parameter results of a batch as one vector; None is zero."""
+        return torch.cat([self._flat_part(name, part) for name, part in zip(names, row, strict=True)])
 
-    def _flat(self, name: str, part: Tensor | None) -> Tensor:
+    def _flat_part(self, name: str, part: Tensor | None) -> Tensor:
         parameter = self._parameters[name].detach()
         if part is not None and part.is_sparse:
             raise ModelError(f"the gradient of {name!r} is sparse; build its module with sparse=False")
         return torch.zeros_like(parameter).reshape(-1) if part is None else part.detach().reshape(-1)
+
+    def _require_same_loss(self, i: int, loss: Tensor) -> None:
+        before, now = self._losses[i][0], float(loss.detach())
+        if not abs(now - before) <= 1e3 * torch.finfo(loss.dtype).eps * max(abs(before), abs(now)):
+            raise DataError(
+                f"batch {i} changed while the curvature was in use: its loss was {before:.6g} and is {now:.6g}; give "
+                "data that repeat in one order, and leave model and data alone meanwhile"
+            )
 
     def _changed(self) -> str | None:
         """The first parameter that was written to since the curvature was begun."""
@@ -249,23 +442,44 @@ class Curvature:
             )
 
     def _explained(self, error: RuntimeError | str) -> ModelError:
-        culprit = not_twice_differentiable(self._model, self._batches)
+        module = not_twice_differentiable(self._model, self._objective.run_model)
+        names = {m: f"module {n!r} ({type(m).__name__})" for n, m in self._model.named_modules() if n}
+        culprit = None if module is None else names.get(module, f"{type(module).__name__} itself")
         if "inplace operation" in str(error):
             marked = [
                 f"{n!r} ({type(m).__name__})"
                 for n, m in self._model.named_modules()
                 if getattr(m, "inplace", False)
             ]
-            where = culprit or (f"one of the modules {', '.join(marked)}" if marked else "the model or loss")
+            if marked and (module is None or any(module.children())):
+                culprit = f"one of the modules {', '.join(marked)}"
             return ModelError(
-                f"{where} overwrites a value in place that its derivative still needs; let it work on a copy: "
-                "inplace=False, x = x + 1 for x += 1, functions without a trailing underscore"
+                f"{culprit or 'the model or loss'} overwrites a value in place that its derivative still needs; let it "
+                "work on a copy: inplace=False, x = x + 1 for x += 1, functions without a trailing underscore"
             )
         return ModelError(
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
-            "(replace the operation by a differentiable one; for attention, run inside "
-            "torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
+            "(replace the operation by a differentiable one)"
         )
+
+
+def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
+    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: what the two sides of a symmetric H differ by, as a
+    share of the products; of random vectors the square root makes up for how little of a product they see.
+    """
+    u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
+    lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
+    size = max(
+        float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1])
+    )
+    apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
+    return len(u) ** 0.5 * apart / size if size > 0 else 0.0
+
+
+def _add(sums: list[Tensor | None], k: int, flat: Tensor, weight: float) -> None:
+    flat = flat if weight == 1.0 else flat.mul_(weight)
+    total = sums[k]
+    sums[k] = flat if total is None else total.add_(flat)
 
 
 class HessianOperator:
@@ -310,15 +524,24 @@ def hessian_operator(
     kind: Kind = "hessian",
     block: str | Sequence[str] | None = None,
     reduction: Literal["mean", "sum"] | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> HessianOperator:
     """The Hessian (or Gauss-Newton matrix) of the loss over all batches as a matrix-free operator.
 
     `block`: None for the whole, a module name for that layer's diagonal block, or a list of parameter names.
-    `reduction`: what the loss does over the examples of a batch, by default `loss.reduction` or else "mean".
-    Raises ModelError and DataError as `Curvature` does.
+    The other arguments as for `sharpness`. Raises ModelError and DataError as `Curvature` does.
     """
+
+    def curvature(blocks: Blocks | None) -> Curvature:
+        return Curvature(
+            model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+            memory=memory,
+        )  # fmt: skip
+
     if block is None:
-        return HessianOperator(Curvature(model, loss, batches, kind=kind, reduction=reduction))
+        return HessianOperator(curvature(None))
     name = block if isinstance(block, str) else "block"
     if isinstance(block, str):
         layers = layer_blocks(model)
@@ -329,5 +552,4 @@ def hessian_operator(
         members: Sequence[str] = layers[block]
     else:
         members = block
-    curvature = Curvature(model, loss, batches, kind=kind, blocks={name: members}, reduction=reduction)
-    return HessianOperator(curvature, name)
+    return HessianOperator(curvature({name: members}), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.curvature.eigen import Product, require_vectors, unit_of
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
+
+_STILL = 0.01  # of the spectrum's width
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Density:
 
     `nodes` (probes, m) float64 ascending and `weights` (probes, m), each row summing to one: the Gauss rule of
     the matrix's spectral distribution as one random vector sees it. `exact` says that the nodes are all n
-    eigenvalues. `size` n, `products` spent, `blocks` the same for each diagonal block.
+    eigenvalues. `converged` says that the rule stands still: three Lanczos steps fewer would have moved its eigenvalues
+    by at most a hundredth of the spectrum's width in the mean. `size` n, `products` spent, `blocks` the same for each
+    diagonal block.
     """
 
     nodes: Float[Tensor, "probes m"]
@@ -35,6 +39,7 @@ class Density:
     products: int
     exact: bool = False
     blocks: Mapping[str, Density] = field(default_factory=dict)
+    converged: bool = False
 
     def cumulative(self, at: Float[Tensor, " x"]) -> tuple[Float[Tensor, " x"], Float[Tensor, " x"]]:
         """Lower and upper bound of the share of eigenvalues <= each of `at`.
@@ -94,6 +99,9 @@ def spectral_density(
     kind: Kind = "hessian",
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> Density:
     """Spectral density of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 
@@ -103,7 +111,10 @@ def spectral_density(
     exactly. The other arguments, and what is raised, as for `sharpness`.
     """
     generator = given(generator)
-    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
+    with Curvature(
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+        memory=memory,
+    ) as curvature:  # fmt: skip
         return curvature_density(curvature, steps=steps, probes=probes, generator=generator)
 
 
@@ -124,7 +135,7 @@ def curvature_density(
         )
 
     whole, parts = whole_and_blocks(curvature, of)
-    return Density(whole.nodes, whole.weights, whole.size, whole.products, whole.exact, parts)
+    return replace(whole, blocks=parts)
 
 
 def lanczos_quadrature(
@@ -150,7 +161,8 @@ def lanczos_quadrature(
     if size <= steps * probes:
         dense = torch.stack([product(row) for row in torch.eye(size, dtype=dtype, device=device)]).double()
         values = torch.linalg.eigvalsh((dense + dense.T).cpu() / 2)
-        return Density(values[None], torch.full((1, size), 1 / size, dtype=torch.float64), size, size, True)
+        weights = torch.full((1, size), 1 / size, dtype=torch.float64)
+        return Density(values[None], weights, size, size, exact=True, converged=True)
     require_vectors(
         steps,
         size,
@@ -168,7 +180,9 @@ def lanczos_quadrature(
     longest = max(len(nodes) for nodes, _ in rules)
     nodes = torch.stack([_padded(nodes, longest, float(nodes[-1])) for nodes, _ in rules])
     weights = torch.stack([_padded(weights, longest, 0.0) for _, weights in rules])
-    return Density(nodes, weights, size, spent)
+    # a Krylov space that ended holds the whole distribution that its vector sees
+    ended = spent < steps * probes and all(len(nodes) < steps for nodes, _ in rules)
+    return Density(nodes, weights, size, spent, converged=ended or _moved(nodes, weights) <= _STILL)
 
 
 def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[float], list[float]]:
@@ -225,6 +239,21 @@ def _shortened(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         torch.stack([_padded(found, longest, float(found[-1])) for found, _ in rules]),
         torch.stack([_padded(share, longest, 0.0) for _, share in rules]),
     )
+
+
+def _moved(nodes: Tensor, weights: Tensor) -> float:
+    """How far the last three steps moved the eigenvalues in the mean, over the width of the spectrum.
+
+    The mean distance is that of Wasserstein, the area between the cumulative distributions.
+    """
+    before, shares = _shortened(nodes, weights)
+    width = float(nodes.max() - nodes.min())
+    moved = 0.0
+    for row, share, other, part in zip(nodes, weights, before, shares, strict=True):
+        at, order = torch.cat([row, other]).sort()
+        apart = torch.cat([share, -part])[order].cumsum(0)[:-1].abs()
+        moved += float((apart * at.diff()).sum()) / len(nodes)
+    return moved / width if width > 0 else 0.0
 
 
 def _padded(row: Tensor, length: int, value: float) -> Tensor:

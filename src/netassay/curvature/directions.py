@@ -66,8 +66,10 @@ def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchShar
     Raises ModelError and DataError as `Curvature` does, and ModelError where every gradient is zero.
     """
     found = []
-    for pair in batches:
+    for i, pair in enumerate(batches):
         with Curvature(model, loss, [pair]) as curvature:
+            if i:
+                curvature.trust()
             value = directional(curvature.product, curvature.gradient)
         if not math.isnan(value):
             found.append(value)

@@ -33,7 +33,8 @@ class Eigenpairs:
     """The k largest eigenvalues (algebraic, descending) of a symmetric n x n matrix.
 
     `values` (k,) float64; `vectors` (n, k) unit columns; `residuals` (k,) ||A v - value v||; `errors` (k,)
-    estimated absolute error of each value; `products` how many matrix-vector products were spent.
+    estimated absolute error of each value; `products` how many matrix-vector products were spent; `converged`
+    whether every error came below the tolerance asked for before they ran out.
     """
 
     values: Float[Tensor, " k"]
@@ -41,6 +42,7 @@ class Eigenpairs:
     residuals: Float[Tensor, " k"]
     errors: Float[Tensor, " k"]
     products: int
+    converged: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,19 @@ class Subspace:
 
     Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its
     restart the thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method
-    (Morgan and Scott 1986).
+    (Morgan and Scott 1986). `cramped` says that memory allowed fewer vectors than wished for.
     """
 
     def __init__(
-        self, product: Product, size: int, capacity: int, dtype: torch.dtype, device: torch.device
+        self,
+        product: Product,
+        size: int,
+        capacity: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        cramped: bool = False,
     ) -> None:
+        self.cramped = cramped
         self.size, self.capacity, self.dimension, self.products = size, min(capacity, size), 0, 0
         self.unit = 1.0
         self._product = product
@@ -154,18 +163,35 @@ def unit_of(vector: Tensor) -> float:
     return 2.0 ** math.frexp(largest)[1]
 
 
-def require_room(capacity: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
-    """ModelError if basis and images would not fit into memory: allocating them would end the process later on."""
+def room(capacity: int, k: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[int, bool]:
+    """How many basis vectors there is memory for, up to `capacity`, and whether that is fewer: Lanczos's method then
+    restarts more often. ModelError if it is too few for k eigenvalues: allocating them would end the process later on.
+    """
+    capacity = min(capacity, size)
+    free = devices.free_memory(device)
+    fit = math.inf if free is None else free // (size * dtype.itemsize)
+    if 2 * capacity <= fit:
+        return capacity, False
+    # beside basis and images the Ritz vectors and residuals, and what is orthogonalised, have to be held
+    least, beside = min(k + 2, size), 3 * k + 4
+    if (fit - beside) // 2 >= least:
+        return int((fit - beside) // 2), True
+    fewer = max(0, (int(fit) - 8) // 5)
     require_vectors(
-        2 * capacity,
+        2 * least + beside,
         size,
         dtype,
         device,
         lambda fit: (
-            f"room for k up to {max(0, (fit // 2 - 12) // 2) if fit >= 48 else 0}; ask for fewer eigenvalues, "
-            "for blocks instead of the whole, or for float32"
+            (
+                f"room for k up to {fewer}; ask for fewer eigenvalues, "
+                if fewer
+                else "fewer than one eigenvalue needs; ask "
+            )
+            + "for blocks instead of the whole, or for float32"
         ),
     )
+    raise AssertionError("unreachable: what does not fit was refused")
 
 
 def require_vectors(
@@ -236,13 +262,14 @@ def lanczos(
     (default: a fixed seed); with it, from the given (n,) or columns of (n, s), and before it ends it
     searches the complement from a random vector, so that a direction absent from `start` that has overtaken
     is found. It also does so for k above 1, where one Krylov sequence holds a multiple eigenvalue only once.
-    Stops unconverged after `max_products` (default 100 + 30 k): the errors then say so. Raises ModelError
-    for products that are not finite, and for fewer products than eigenvalues.
+    Stops unconverged after `max_products` (default 100 + 30 k): errors and `converged` then say so. Where memory
+    does not hold the 48 vectors or more of a search, it restarts in as many as fit, from 13 on, and needs more
+    products. Raises ModelError for products that are not finite, and for fewer products than eigenvalues.
     """
     given = 0 if start is None else start.numel() // size
     capacity = min(max(24, 2 * k + 12, given + 12), size)
-    require_room(capacity, size, dtype, torch.device(device))
-    space = Subspace(product, size, capacity, dtype, torch.device(device))
+    capacity, cramped = room(capacity, k, size, dtype, torch.device(device))
+    space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
     return run_lanczos(
         space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products
     )
@@ -275,7 +302,7 @@ def run_lanczos(
     if cold:
         space.expand(random_direction(space, generator))
     while True:
-        ritz = space.ritz(k + 1)
+        ritz = space.ritz(k if space.cramped else k + 1)
         floor = rounding(ritz.values, ritz.vectors.dtype)
         count = min(k, space.dimension)
         errors = error_bounds(ritz.values, ritz.norms, count)
@@ -283,13 +310,14 @@ def run_lanczos(
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
         done = count == k and not bool(loose.any())
         if space.dimension == size or space.products >= most or (done and probed):
-            return eigenpairs(ritz, errors, count, space.products)
+            converged = done and (probed or space.dimension == size)
+            return eigenpairs(ritz, errors, count, space.products, converged)
         if done:
             # each search can find one more copy of a multiple eigenvalue
             probed = not probe(space, k, tolerance, generator, most - space.products)
             continue
         if space.full:
-            space.restart(k + 6)
+            space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         if not bool(loose.any()) or not space.expand(ritz.residuals[slackest(ritz, loose)]):
             space.expand(random_direction(space, generator))
 
@@ -314,7 +342,7 @@ def probe(
     k-th value, or one of them takes a leader's place.
     """
     if space.capacity < space.size:
-        space.restart(min(k + 6, space.capacity - PROBE_LEAST - 1))
+        space.restart(max(k, min(k + 6, space.capacity - PROBE_LEAST - 1)))
     before = space.ritz(0).values[:k].sum()
     if space.full or not space.expand(_less(random_direction(space, generator), apart)):
         return False
@@ -344,8 +372,8 @@ def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tenso
     )
 
 
-def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int) -> Eigenpairs:
+def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int, converged: bool) -> Eigenpairs:
     """The k leading Ritz pairs as a result."""
     return Eigenpairs(
-        ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products
+        ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products, converged
     )

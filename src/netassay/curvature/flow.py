@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
 from netassay.curvature.curvature import Curvature
+from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, evaluate
+from netassay.curvature.forward import Batches, Loss, copied, evaluate
 from netassay.curvature.largest_curvature import Sharpness
-from netassay.errors import ModelError
+from netassay.errors import ModelError, NotFinite
 
-LOOK_STEPS = 20  # Runge-Kutta steps after which the sharpness, and with it the step, is taken anew
+# Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and what those of fourth order add to them
+_STAGES = (
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+_FOURTH = (
+    -71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40,
+)  # fmt: skip
+STABLE = 3.3
+"""Largest step times curvature at which the method is stable."""
 
-Field = Callable[[], Sequence[Tensor]]
-"""Gradient at the parameters as they are now."""
+_SAFETY, _LEAST_FACTOR, _MOST_FACTOR = 0.9, 0.2, 5.0
+_MOST_REJECTED = 60  # trials of a step, by which one halved each time is 1e-18 of what it was
+_ROUNDING = 64.0  # how many units in the last place a loss may rise by without having risen
+
+STOPPED = (
+    "",
+    "it had taken all the steps that it was given",
+    "the loss rises however small the step: the gradient that autograd gives is not the slope of this loss",
+    "loss or gradient are not finite however small the step",
+    "the steps that its accuracy needs have become too small to tell one time from the next",
+)
+"""Why a flow may end before the time that was asked for."""
 
 
-def runge_kutta(parameters: Sequence[Tensor], gradient: Field, step: float) -> None:
-    """One step of the classical fourth-order method (Kutta 1901) along d theta / dt = -gradient, in place."""
-    start = [p.detach().clone() for p in parameters]
+class Point(NamedTuple):
+    """Loss, and d theta / dt = -gradient (P,) float64."""
 
-    def at(slopes: Sequence[Tensor], part: float) -> Sequence[Tensor]:
-        with torch.no_grad():
-            for p, begin, slope in zip(parameters, start, slopes, strict=True):
-                p.copy_(begin - part * step * slope)
-        return gradient()
+    loss: float
+    slope: Tensor
 
-    k1 = gradient()
-    k2 = at(k1, 0.5)
-    k3 = at(k2, 0.5)
-    k4 = at(k3, 1.0)
-    with torch.no_grad():
-        for p, begin, a, b, c, d in zip(parameters, start, k1, k2, k3, k4, strict=True):
-            p.copy_(begin - step / 6 * (a + 2 * b + 2 * c + d))
+
+class FlowLook(NamedTuple):
+    """The flow at one time: its sharpness, whose errors hold what the path's error adds, and the estimated absolute
+    errors of its loss and (Euclidean) of its weights.
+    """
+
+    sharpness: Sharpness
+    loss_error: float
+    weights_error: float
+
+    @property
+    def loss(self) -> float:
+        return self.sharpness.loss
 
 
 class GradientFlow:
     """d theta / dt = -grad L(theta) from the weights of a model, which is copied.
 
-    Steps are alpha / lambda with lambda the sharpness on the way, looked at anew every 20 steps (the method is
-    stable below 2.785 / lambda; Cohen et al. 2021, appendix, take alpha = 1). `time` is where the flow is by now,
-    `steps` how many Runge-Kutta steps were taken; the error of the weights falls as alpha^4.
+    The method is Dormand and Prince's of fifth order. Each step is as long as keeps its error, the difference to the
+    embedded method of fourth order, below `accuracy` (relative to the norm of the weights; at least 8 units in the last
+    place of their dtype, default 1e-6), and as does not let the loss rise, which no flow does; where the curvature is
+    large that is about 3.3 / lambda. With `alpha` no step is longer than alpha / lambda either, lambda being the
+    curvature along the step before. A second path, of fourth order, is followed by the same steps: its distance is the
+    stated error of the first, which is more accurate by an order. 13 gradients a step; weights are summed in float64.
+
+    `time` is where the flow is, `steps` how many steps were taken, `stopped` why it did not go on, None where it can.
     """
 
     def __init__(
@@ -57,88 +88,267 @@ class GradientFlow:
         loss: Loss,
         batches: Batches,
         *,
-        alpha: float = 1.0,
+        accuracy: float = 1e-6,
+        alpha: float | None = None,
         follower: Follower | None = None,
         blocks: Literal["layer"] | Blocks | None = None,
     ) -> None:
-        if not 0 < alpha < 2.785:
+        if alpha is not None and not 0 < alpha <= STABLE:
             raise ModelError(
-                f"alpha={alpha}: the flow's step is alpha / sharpness, alpha above 0 and below 2.785"
+                f"alpha={alpha}: the flow's steps are at most alpha / curvature, alpha above 0 and up to {STABLE}, or "
+                "None for steps as long as the accuracy allows"
             )
-        self.model, self.loss, self.batches = copy.deepcopy(model), loss, batches
-        self.alpha, self.blocks = alpha, blocks
-        self.follower = Follower() if follower is None else follower
+        self.model, self.loss, self.batches = copied(model), loss, batches
         self.parameters = trainable_parameters(self.model)
+        first = next(iter(self.parameters.values()))
+        self._eps = torch.finfo(first.dtype).eps
+        if not 8 * self._eps <= accuracy < 0.1:
+            raise ModelError(
+                f"accuracy={accuracy}: the error of a step relative to the weights is from {8 * self._eps:.0e} (in "
+                f"{first.dtype}) to below 0.1"
+            )
+        self.accuracy, self.alpha, self.blocks = accuracy, alpha, blocks
+        self.follower = Follower() if follower is None else follower
         self.time, self.steps = 0.0, 0
+        self._reason = 0
+        self._at = torch.cat([p.detach().double().reshape(-1) for p in self.parameters.values()])
+        self._beside = self._at.clone()
+        self._step, self._last = math.nan, 1.0
+        self._first, self._lowest = math.nan, math.inf
+        self._rises = 0  # steps given up for a rise since the loss was last at its lowest
 
-    def look(self) -> Sharpness:
-        """Loss and sharpness where the flow is."""
+    @property
+    def stopped(self) -> str | None:
+        return STOPPED[self._reason] or None
+
+    def look(self) -> FlowLook:
+        """Loss and sharpness where the flow is, with errors."""
+        self._place(self._at)
         with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
-            return self.follower.follow(curvature)
+            seen = self.follower.follow(curvature)
+            steepest = float(torch.linalg.vector_norm(curvature.gradient.double()))
+        apart = float(torch.linalg.vector_norm(self._at - self._beside))
+        if self.steps == 0:
+            return FlowLook(seen, _ROUNDING * self._eps * abs(seen.loss), 0.0)
+        # where steps are long the two paths, which share their stages, may agree more than either is right: then what
+        # is allowed to one step is stated, and of the distance always the double
+        off = max(2 * apart, self.accuracy * float(torch.linalg.vector_norm(self._at)))
+        self._place(self._beside)
+        with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
+            curvature.trust()
+            beside = curvature.loss
+            times = off / apart if apart > 0 else 0.0
+            whole = _moved(seen, curvature.product, times)
+            parts = {
+                name: replace(pairs, errors=_moved(pairs, partial(curvature.block_product, name), times))
+                for name, pairs in seen.blocks.items()
+            }
+        self._place(self._at)
+        bent = max(float(seen.values[0]), 0.0) * off**2 / 2
+        loss_error = max(abs(beside - seen.loss), steepest * off + bent)
+        loss_error += _ROUNDING * self._eps * max(abs(seen.loss), abs(self._first))
+        return FlowLook(replace(seen, errors=whole, blocks=parts), loss_error, off)
 
-    def advance(self, time: float, seen: Sharpness | None = None) -> None:
-        """Goes on to `time`; `seen` is a look at the present place, if there is one.
+    def advance(self, time: float, most_steps: int | None = None) -> bool:
+        """Goes on to `time`, in at most `most_steps` further steps; whether it came there.
 
-        Raises ModelError for a time that has passed.
+        Where it did not, `stopped` says why. Raises ModelError for a time that has passed.
         """
         if time < self.time:
             raise ModelError(f"the flow is at time {self.time:g} and cannot go back to {time:g}")
-        taken = 0
-        while self.time < time:
-            if seen is None or taken == LOOK_STEPS:
-                seen, taken = self.look(), 0
-            left, rate = time - self.time, float(seen.values[0])
-            # as far as rounding goes, a whole number of steps needs no further one
-            count = max(1, math.ceil(left * rate / self.alpha - 1e-9)) if rate > 0 else 1
-            step = left / count
-            runge_kutta(list(self.parameters.values()), self._gradient, step)
-            self.time = time if count == 1 else self.time + step
-            self.steps, taken = self.steps + 1, taken + 1
+        if self._reason == 1:
+            self._reason = 0
+        if time == self.time or self._reason:
+            return not self._reason
+        last = math.inf if most_steps is None else self.steps + most_steps
+        here = self._point(self._at)
+        if here is None:
+            self._reason = 3
+            return False
+        if math.isnan(self._step):
+            self._first = self._lowest = here.loss
+            self._step = self._first_step(here, time)
+        while self.time < time and not self._reason:
+            if self.steps >= last:
+                self._reason = 1
+            elif (onward := self._one_step(here, time)) is not None:
+                here = onward
+        self._place(self._at)
+        return not self._reason
 
     def state(self) -> dict[str, Tensor]:
         """Everything the future depends on."""
         followed = {f"follower/{key}": held for key, held in self.follower.state().items()}
-        weights = {f"model/{name}": p.detach() for name, p in self.parameters.items()}
-        place = {"time": torch.tensor(self.time, dtype=torch.float64), "steps": torch.tensor(self.steps)}
-        return {**weights, **followed, **place}
+        numbers = [self.time, self._step, self._last, self._first, self._lowest]
+        return {
+            "at": self._at,
+            "beside": self._beside,
+            "numbers": torch.tensor(numbers, dtype=torch.float64),
+            "counts": torch.tensor([self.steps, self._reason, self._rises]),
+            **followed,
+        }
 
-    @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, p in self.parameters.items():
-            p.copy_(tensors[f"model/{name}"])
-        self.time, self.steps = float(tensors["time"]), int(tensors["steps"])
+        if "at" in tensors:
+            self._at, self._beside = (tensors[key].to(self._at, copy=True) for key in ("at", "beside"))
+            self.time, self._step, self._last, self._first, self._lowest = tensors["numbers"].tolist()
+            self.steps, self._reason, self._rises = tensors["counts"].tolist()
+        else:  # as 0.1.0 wrote it: the place alone
+            parts = [tensors[f"model/{name}"] for name in self.parameters]
+            self._at = torch.cat([part.to(self._at).reshape(-1) for part in parts])
+            self._beside = self._at.clone()
+            self.time, self.steps = float(tensors["time"]), int(tensors["steps"])
+        self._place(self._at)
         self.follower.load(
             {k.removeprefix("follower/"): held for k, held in tensors.items() if k.startswith("follower/")}
         )
 
-    def _gradient(self) -> Sequence[Tensor]:
-        return gradient(self.model, self.loss, self.batches, list(self.parameters.values()))
+    def _one_step(self, here: Point, time: float) -> Point | None:
+        """One accepted step, shortened as often as need be; None where the flow cannot go on, with the reason."""
+        reason, beside = 0, None
+        for _ in range(_MOST_REJECTED):
+            step = min(self._step, time - self.time)
+            if self.time + step == self.time:
+                self._reason = reason or 4
+                return None
+            new, there, error, curved = self._tried(self._at, here, step)
+            if there is None:
+                reason, factor = 3, 0.25
+            elif there.loss > self._lowest + self._rise(curved):
+                reason, factor = 2, 0.5
+                self._rises += 1
+                if self._rises == _MOST_REJECTED:
+                    self._reason = reason
+                    return None
+            else:
+                other, _, off, _ = self._tried(self._beside, beside, step, order=4)
+                error, reason = max(error, off), 0
+                if error <= 1:
+                    self._accept(step, new, other, there, error, curved, time)
+                    return there
+                factor = max(_LEAST_FACTOR, _SAFETY * error**-0.2) if math.isfinite(error) else 0.25
+            self._step = step * factor
+        self._reason = reason or 4
+        return None
+
+    def _accept(
+        self, step: float, new: Tensor, other: Tensor, there: Point, error: float, curved: float, time: float
+    ) -> None:
+        # proportional and integral control (Gustafsson 1991) keeps the steps even at the border of stability
+        growth = _SAFETY * max(error, 1e-10) ** -0.14 * self._last**0.08
+        longer = step * min(_MOST_FACTOR, max(_LEAST_FACTOR, growth))
+        cut = step < self._step  # to end at a time that was asked for: no reason to go on with steps as short
+        self._step = max(longer, self._step) if cut else longer
+        if self.alpha is not None and curved > 0:
+            self._step = min(self._step, self.alpha / curved)
+        self._last = max(error, 1e-4)
+        self.time = time if step == time - self.time else self.time + step
+        self._at, self._beside = new, other
+        if there.loss < self._lowest:
+            self._lowest, self._rises = there.loss, 0
+        self.steps += 1
+
+    def _tried(
+        self, start: Tensor, here: Point | None, step: float, order: Literal[4, 5] = 5
+    ) -> tuple[Tensor, Point | None, float, float]:
+        """A step from `start`: where it leads, loss and slope at its end, its error over what is allowed, and the
+        curvature along it. The end is None, the error infinite, where something on the way is not finite.
+        """
+        point = self._point(start) if here is None else here
+        slopes: list[Tensor] = []
+        before = start
+        at = start
+        for weights in _STAGES:
+            if point is None:
+                return start, None, math.inf, 0.0
+            slopes.append(point.slope)
+            before, at = at, start.clone()
+            for weight, slope in zip(weights, slopes, strict=True):
+                at.add_(slope, alpha=step * weight)
+            point = self._point(at)
+        if point is None:
+            return start, None, math.inf, 0.0
+        slopes.append(point.slope)
+        off = torch.zeros_like(start)
+        for weight, slope in zip(_FOURTH, slopes, strict=True):
+            off.add_(slope, alpha=step * weight)
+        size = max(float(torch.linalg.vector_norm(start)), float(torch.linalg.vector_norm(at)))
+        error = float(torch.linalg.vector_norm(off)) / (self.accuracy * size) if size > 0 else 0.0
+        # the last two stages stand at one time, so their slopes differ by the curvature alone
+        apart = float(torch.linalg.vector_norm(at - before))
+        curved = float(torch.linalg.vector_norm(slopes[-1] - slopes[-2])) / apart if apart > 0 else 0.0
+        return (at if order == 5 else at + off), point, error, curved
+
+    def _first_step(self, here: Point, time: float) -> float:
+        steep, size = (float(torch.linalg.vector_norm(v)) for v in (here.slope, self._at))
+        step = 0.01 * size / steep if steep > 0 and size > 0 else 1e-6 if steep > 0 else time - self.time
+        return step if math.isfinite(step) else 1.0
+
+    def _rise(self, curved: float) -> float:
+        """By how much the loss may exceed its lowest value: rounding, and what the error allowed to a step can do."""
+        allowed = self.accuracy * float(torch.linalg.vector_norm(self._at))
+        return _ROUNDING * self._eps * max(abs(self._first), abs(self._lowest)) + curved * allowed**2 / 2
+
+    def _place(self, at: Tensor) -> None:
+        """Sets the model's weights."""
+        with torch.no_grad():
+            sizes = [p.numel() for p in self.parameters.values()]
+            for p, part in zip(self.parameters.values(), at.split(sizes), strict=True):
+                p.copy_(part.view_as(p))
+
+    def _point(self, at: Tensor) -> Point | None:
+        """Loss and slope at these weights; None where they are not finite."""
+        self._place(at)
+        try:
+            value, slopes = gradient(self.model, self.loss, self.batches, list(self.parameters.values()))
+        except NotFinite:
+            return None
+        slope = torch.cat([s.double().reshape(-1) for s in slopes]).neg_()
+        return Point(value, slope) if bool(slope.isfinite().all()) else None
 
 
-def gradient(model: nn.Module, loss: Loss, batches: Batches, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Gradient of the full loss, zero where the loss does not reach."""
+def _moved(pairs: Sharpness | Eigenpairs, product: Product, times: float) -> Tensor:
+    """The errors of eigenvalues, with `times` that by which the form of each vector is off in a matrix nearby."""
+    there = torch.tensor([float(v.double() @ product(v).double()) for v in pairs.vectors.unbind(1)])
+    return pairs.errors + times * (there.double() - pairs.values).abs()
+
+
+def gradient(
+    model: nn.Module, loss: Loss, batches: Batches, parameters: Sequence[Tensor]
+) -> tuple[float, list[Tensor]]:
+    """The full loss and its gradient, zero where the loss does not reach."""
     total = [torch.zeros_like(p) for p in parameters]
+    value = 0.0
     for one in evaluate(model, loss, batches):
+        value += float(one.loss.detach()) * one.weight
         found = torch.autograd.grad(one.loss, parameters, allow_unused=True)
         for held, slope in zip(total, found, strict=True):
             if slope is not None:
                 held.add_(slope.detach(), alpha=one.weight)
-    return total
+    return value, total
 
 
 @dataclass(frozen=True)
 class FlowPath:
-    """Gradient flow at ascending `times`: loss, sharpness with its estimated absolute error, sharpness of each
-    block; `weights` of the last time, by parameter.
+    """Gradient flow at those of the ascending times asked for that it reached, with estimated absolute errors.
+
+    `times`, `losses`, `loss_errors`, `sharpness`, `errors` (of the sharpness) and `weights_errors` (Euclidean) go
+    together, as do the tuples of `blocks`, the sharpness of each block. `reached` says whether all times were reached;
+    if not, `stopped` says why, and `weights` (by parameter) are those at `end_time`, where the flow stopped.
     """
 
     times: tuple[float, ...]
     losses: tuple[float, ...]
+    loss_errors: tuple[float, ...]
     sharpness: tuple[float, ...]
     errors: tuple[float, ...]
     blocks: Mapping[str, tuple[float, ...]]
     weights: Mapping[str, Tensor]
+    weights_errors: tuple[float, ...]
     steps: int
+    reached: bool
+    end_time: float
+    stopped: str | None
 
 
 def gradient_flow(
@@ -147,31 +357,46 @@ def gradient_flow(
     batches: Batches,
     *,
     times: Sequence[float],
-    alpha: float = 1.0,
+    accuracy: float = 1e-6,
+    alpha: float | None = None,
     blocks: Literal["layer"] | Blocks | None = None,
     tolerance: float = 1e-3,
     seed: int = 0,
+    most_steps: int | None = None,
 ) -> FlowPath:
     """Follows gradient flow from the model's weights through ascending `times`; the model stays as it is.
+
+    `accuracy` is the error allowed to a step, relative to the norm of the weights; the errors of the whole way are
+    estimated by a second path and stand beside each number. `alpha`: no step is longer than alpha / curvature;
+    `most_steps` bounds the steps, each of 13 gradients; `tolerance` is that of the sharpness. A path that could not be
+    followed to the end says so (`reached`, `stopped`) and holds no number for the times beyond.
 
     2 / max(sharpness) is the step size below which descent stays near the flow (Cohen et al. 2021, section 3.1).
     Raises ModelError for times that do not ascend from 0 on, and as `sharpness` does.
     """
-    if not times or any(b < a for a, b in zip([0.0, *times], times, strict=False)):
-        raise ModelError(f"times={list(times)[:5]}: give at least one, ascending, from 0 on")
+    if not times or not all(b >= a and math.isfinite(b) for a, b in zip([0.0, *times], times, strict=False)):
+        raise ModelError(f"times={list(times)[:5]}: give at least one, finite, ascending, from 0 on")
     flow = GradientFlow(
-        model, loss, batches, alpha=alpha, blocks=blocks, follower=Follower(tolerance=tolerance, seed=seed)
-    )
-    seen: list[Sharpness] = []
+        model, loss, batches, accuracy=accuracy, alpha=alpha, blocks=blocks,
+        follower=Follower(tolerance=tolerance, seed=seed),
+    )  # fmt: skip
+    seen: list[FlowLook] = []
     for time in times:
-        flow.advance(time, seen[-1] if seen else None)
+        if not flow.advance(time, None if most_steps is None else max(0, most_steps - flow.steps)):
+            break
         seen.append(flow.look())
+    names = seen[0].sharpness.blocks if seen else ()
     return FlowPath(
-        tuple(times),
+        tuple(times[: len(seen)]),
         tuple(look.loss for look in seen),
-        tuple(float(look.values[0]) for look in seen),
-        tuple(float(look.errors[0]) for look in seen),
-        {name: tuple(float(look.blocks[name].values[0]) for look in seen) for name in seen[0].blocks},
+        tuple(look.loss_error for look in seen),
+        tuple(float(look.sharpness.values[0]) for look in seen),
+        tuple(float(look.sharpness.errors[0]) for look in seen),
+        {name: tuple(float(look.sharpness.blocks[name].values[0]) for look in seen) for name in names},
         {name: p.detach() for name, p in flow.parameters.items()},
+        tuple(look.weights_error for look in seen),
         flow.steps,
+        len(seen) == len(times),
+        flow.time,
+        flow.stopped if len(seen) < len(times) else None,
     )

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from netassay.curvature.curvature import Symmetric
+from netassay.curvature.curvature import Symmetric, Trusting
 from netassay.curvature.eigen import (
     Eigenpairs,
     Product,
@@ -20,7 +20,7 @@ from netassay.curvature.eigen import (
     error_bounds,
     probe,
     random_direction,
-    require_room,
+    room,
     rounding,
     run_lanczos,
     slackest,
@@ -32,6 +32,11 @@ SETTLING, NEAREST = 4, 3
 """Products beyond those of a cold start, which stops when the leaders have converged and leaves their rivals half
 seen, and how many of these they are spent on."""
 
+LEAP, LEAST_LEAP = 2.0, 0.01
+"""How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
+eigenvectors count as having turned: one that the residual holds a part of may lead now."""
+
+FURTHER = 4  # products spent on the residuals of leaders that have leapt
 FIRST = 2  # rivals that are multiplied to see a first drift
 _TINY = 1e-300  # keeps a zero denominator from being one
 
@@ -46,6 +51,7 @@ class Track:
     ages: Tensor  # (m,) float64, steps since then
     drift: Tensor  # () float64, how fast rivals move against the k-th leader, per step; infinite until seen
     lowest: Tensor  # () float64, smallest Ritz value seen
+    moved: Tensor  # (k,) float64, by how much the leaders changed in the last step
 
     def uppers(self) -> Tensor:
         """The most that each eigenvalue can plausibly be by now."""
@@ -58,12 +64,14 @@ class Follower:
     Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
     and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
     relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; every `probe_every` steps a random vector searches
-    for a leader that was never in the subspace. `remember` rivals are kept; at most `max_products` are spent on
-    one matrix in one step outside searches, whatever is left shows in the errors. After the first step no error
-    is stated below the tolerance, since between searches eigenvectors that were never seen may have a part in
-    the residual. Of each block the `block_k` largest are followed (default k). Memory: k + `remember` vectors a
-    matrix.
+    again when it may have caught up by the drift seen so far; where a leader leaps away from its trend further products
+    are spent on its residual, and every `probe_every` steps a random vector searches for a leader that was never in the
+    subspace. `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside searches,
+    whatever is left shows in the errors. After the first step no error is stated below the tolerance, since between
+    searches eigenvectors that were never seen may have a part in the residual. The first step checks that the matrix is
+    symmetric (see `Curvature`) and spends at most `search_products` on it (default: what convergence takes, at most
+    that of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory: k +
+    `remember` vectors a matrix.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Follower:
         remember: int = 5,
         max_products: int = 12,
         block_k: int | None = None,
+        search_products: int | None = None,
     ) -> None:
         block_k = k if block_k is None else block_k
         counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
@@ -88,12 +97,20 @@ class Follower:
             )
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
+        if search_products is not None and search_products < max(k, block_k):
+            raise ModelError(
+                f"search_products={search_products}: at least one product for each of {k} eigenvalues"
+            )
+        self.search_products = search_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
         self._tracks: dict[str | None, Track] = {}
+        self._rooms: dict[tuple[str | None, int], tuple[int, bool]] = {}
 
     def follow(self, curvature: Symmetric) -> Sharpness:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
+        if self.step and isinstance(curvature, Trusting):
+            curvature.trust()
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
             name: self._matrix(name, partial(curvature.block_product, name), curvature)
@@ -120,7 +137,7 @@ class Follower:
             prefixes = [key.removesuffix(":vectors") for key in tensors if key.endswith(":vectors")]
             self._tracks = {
                 None if p == "whole" else p.removeprefix("block:"): Track(
-                    **{f.name: tensors[f"{p}:{f.name}"].clone() for f in fields(Track)}
+                    **{f.name: _held(tensors, p, f.name).clone() for f in fields(Track)}
                 )
                 for p in prefixes
             }
@@ -132,11 +149,12 @@ class Follower:
     def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
-        capacity = max(24, 2 * k + self.remember + 12)
         track = self._tracks.get(name)
-        if track is None:
-            require_room(min(capacity, size), size, curvature.dtype, curvature.device)
-        space = Subspace(product, size, capacity, curvature.dtype, curvature.device)
+        if (name, k) not in self._rooms:
+            wanted = max(24, 2 * k + self.remember + 12)
+            self._rooms[name, k] = room(wanted, k + self.remember, size, curvature.dtype, curvature.device)
+        capacity, cramped = self._rooms[name, k]
+        space = Subspace(product, size, capacity, curvature.dtype, curvature.device, cramped)
         if track is not None and track.vectors.shape[1] != size:
             what = "the network" if name is None else f"block {name!r}"
             raise ModelError(
@@ -148,27 +166,33 @@ class Follower:
         return pairs
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+        most = self.search_products
+        settling = SETTLING if most is None else min(SETTLING, (most - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
-            max_products=None,
+            max_products=None if most is None else most - settling,
         )
         kept = len(pairs.values) + self.remember
-        for _ in range(SETTLING):
+        for _ in range(settling):
             ritz = space.ritz(kept)
             if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
                 break
         ritz = space.ritz(kept)
         pairs = replace(pairs, products=space.products)
-        return pairs, _remembered(ritz, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
+        return pairs, _remembered(ritz, k, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:
         searching = self.step % self.probe_every == 0
+        last = track.values[:k].clone()
+        # k may have changed since
+        moved = torch.nn.functional.pad(track.moved, (0, max(0, k - len(track.moved))))[:k]
         track, inside = self._multiplied(space, track, k, searching)
         rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
+        further: int | None = None
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
         most = max(self.max_products, space.dimension)
         while True:
@@ -177,7 +201,16 @@ class Follower:
             errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
             loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
             done = not bool(loose.any()) or space.full or space.products >= most
-            if done and searching:
+            if done and further is None:
+                # a leader that follows its trend, or stands still, has not leapt
+                change = ritz.values[:k] - last
+                leaps = torch.minimum(change.abs(), (change - moved).abs())
+                leap = float((leaps / ritz.values[:k].abs().clamp_min(_TINY)).max())
+                further = FURTHER if leap > max(LEAP * self.tolerance, LEAST_LEAP) else 0
+                most += further
+            if done and further and space.expand(ritz.residuals[further % k]):
+                further -= 1
+            elif done and searching:
                 searching, most = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
             elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
@@ -186,7 +219,10 @@ class Follower:
                 errors = torch.maximum(errors, outside - ritz.values[:k])
                 if space.dimension < space.size:
                     errors = torch.maximum(errors, self.tolerance * ritz.values[:k].abs() + floor)
-                return eigenpairs(ritz, errors, k, space.products), self._renewed(ritz, track, rivals, k)
+                converged = not bool(loose.any())
+                pairs = eigenpairs(ritz, errors, k, space.products, converged)
+                track = replace(track, moved=ritz.values[:k] - last)
+                return pairs, self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
         """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
@@ -234,7 +270,7 @@ class Follower:
         lowest = torch.minimum(track.lowest, ritz.values[-1])
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        fresh = replace(_remembered(ritz, track.drift, lowest), vectors=vectors)
+        fresh = replace(_remembered(ritz, k, track.drift, lowest), vectors=vectors)
         found, m = len(fresh.values), k + self.remember
         both = torch.cat([fresh.values, rivals.values])
         order = torch.cat([torch.arange(k), both[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
@@ -253,11 +289,19 @@ class Follower:
             torch.cat([fresh.ages, rivals.ages])[order],
             track.drift,
             lowest,
+            track.moved,
         )
 
 
-def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
-    """The Ritz pairs as a track of age zero.
+def _held(tensors: Mapping[str, Tensor], prefix: str, field: str) -> Tensor:
+    """A tensor of a state; of one that 0.1.0 wrote, which did not look for leaps, nothing has moved."""
+    if field == "moved" and f"{prefix}:{field}" not in tensors:
+        return torch.zeros(0, dtype=torch.float64)
+    return tensors[f"{prefix}:{field}"]
+
+
+def _remembered(ritz: Ritz, k: int, drift: Tensor, lowest: Tensor) -> Track:
+    """The Ritz pairs as a track of age zero, of k leaders that have not moved.
 
     The radius is twice what the residual adds to second order if it lies where `_correction` takes it to lie.
     """
@@ -265,7 +309,13 @@ def _remembered(ritz: Ritz, drift: Tensor, lowest: Tensor) -> Track:
     depth = torch.maximum(values, (values - lowest) / 2).clamp_min(0)
     added = 4 * ritz.norms.square() / (depth + torch.hypot(depth, 2 * ritz.norms)).clamp_min(_TINY)
     return Track(
-        ritz.vectors, values, torch.minimum(added, ritz.norms), torch.zeros_like(values), drift, lowest
+        ritz.vectors,
+        values,
+        torch.minimum(added, ritz.norms),
+        torch.zeros_like(values),
+        drift,
+        lowest,
+        torch.zeros_like(values[:k]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
 from netassay.curvature.eigen import Product, require_vectors
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
 
@@ -23,14 +23,15 @@ LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standa
 
 @dataclass(frozen=True)
 class Trace:
-    """Estimate of a trace: `value`, its standard `error` (0 where exact), the `products` spent, and the same
-    of each diagonal block.
+    """Estimate of a trace: `value`, its standard `error` (0 where exact), the `products` spent, whether it `converged`,
+    that is whether the error is within the tolerance asked for, and the same of each diagonal block.
     """
 
     value: float
     error: float
     products: int
     blocks: Mapping[str, Trace] = field(default_factory=dict)
+    converged: bool = False
 
 
 def trace(
@@ -39,22 +40,32 @@ def trace(
     batches: Batches,
     *,
     products: int = 30,
+    tolerance: float = 0.1,
     blocks: Literal["layer"] | Blocks | None = None,
     kind: Kind = "hessian",
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> Trace:
     """Trace of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 
     `products` are spent on the whole and on each block; at least 6, and where they reach the number of
-    parameters the trace is exact. The other arguments, and what is raised, as for `sharpness`.
+    parameters the trace is exact. It counts as converged where its standard error is within `tolerance` of the value,
+    relative to it. The other arguments, and what is raised, as for `sharpness`.
     """
     generator = given(generator)
-    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
-        return curvature_trace(curvature, products=products, generator=generator)
+    with Curvature(
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+        memory=memory,
+    ) as curvature:  # fmt: skip
+        return curvature_trace(curvature, products=products, tolerance=tolerance, generator=generator)
 
 
-def curvature_trace(curvature: Symmetric, *, products: int, generator: torch.Generator) -> Trace:
+def curvature_trace(
+    curvature: Symmetric, *, products: int, tolerance: float = 0.1, generator: torch.Generator
+) -> Trace:
     """`hutchplusplus` of a curvature and of each of its blocks."""
 
     def of(product: Product, size: int) -> Trace:
@@ -62,13 +73,14 @@ def curvature_trace(curvature: Symmetric, *, products: int, generator: torch.Gen
             product,
             size,
             products=products,
+            tolerance=tolerance,
             generator=generator,
             dtype=curvature.dtype,
             device=curvature.device,
         )
 
     whole, parts = whole_and_blocks(curvature, of)
-    return Trace(whole.value, whole.error, whole.products, parts)
+    return replace(whole, blocks=parts)
 
 
 def hutchplusplus(
@@ -76,6 +88,7 @@ def hutchplusplus(
     size: int,
     *,
     products: int = 30,
+    tolerance: float = 0.1,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
@@ -89,7 +102,7 @@ def hutchplusplus(
     if not (isinstance(products, int) and products >= LEAST_PRODUCTS):
         raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
-        return Trace(_dense_trace(product, size, dtype, device), 0.0, size)
+        return Trace(_dense_trace(product, size, dtype, device), 0.0, size, converged=True)
     generator = given(generator)
     third = products // 3
     # signs, their images and the basis made of them are there together
@@ -114,7 +127,8 @@ def hutchplusplus(
     outside = outside - (outside @ basis) @ basis.T
     samples = torch.tensor([_form(product, v) for v in outside], dtype=torch.float64)
     error = float(samples.std()) / math.sqrt(len(samples))
-    return Trace(inside + float(samples.mean()), error, products)
+    value = inside + float(samples.mean())
+    return Trace(value, error, products, converged=error <= tolerance * abs(value))
 
 
 def _form(product: Product, v: Float[Tensor, " n"]) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Eigenpairs, lanczos
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
 
@@ -24,8 +24,8 @@ class Sharpness:
 
     `values` (k,) float64, descending; `vectors` (P, k) unit columns over the trainable parameters in
     `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of
-    each value; `products` matrix-vector products spent; `blocks` the same for each diagonal block; `loss`
-    the full loss.
+    each value; `products` matrix-vector products spent; `converged` whether every error of the whole came below the
+    tolerance asked for; `blocks` the same for each diagonal block; `loss` the full loss.
     """
 
     values: Float[Tensor, " k"]
@@ -35,10 +35,20 @@ class Sharpness:
     products: int
     blocks: Mapping[str, Eigenpairs]
     loss: float
+    converged: bool = False
 
     @classmethod
     def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
-        return cls(whole.values, whole.vectors, whole.residuals, whole.errors, whole.products, blocks, loss)
+        return cls(
+            whole.values,
+            whole.vectors,
+            whole.residuals,
+            whole.errors,
+            whole.products,
+            blocks,
+            loss,
+            whole.converged,
+        )
 
 
 def sharpness(
@@ -54,27 +64,38 @@ def sharpness(
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
     max_products: int | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> Sharpness:
     """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all
     batches.
 
-    `loss(output, target)` gives one number a batch, the `reduction` of its examples: "mean" or "sum", by
-    default `loss.reduction` or else "mean"; means of batches are weighted by their numbers of examples
-    (first dimension of y). `batches` is an iterable of (x, y) that can be gone over again. `blocks`: None,
+    `loss(output, target)` gives one number a batch, the `reduction` of its terms: "mean" or "sum", by default
+    `loss.reduction` or else "mean"; a `loss(model, batch)`, its first parameter named `model`, is one too. Means of
+    batches are weighted by their numbers of terms: `weights`, one number a batch or a function of the batch, or the
+    loss returns (value, weight), or it is one of `torch.nn`. Of other losses two batches are evaluated alone and
+    joined, and refused if no number of terms that is known of them explains both. `batches` is an iterable that can
+    be gone over again, of (x, y) or of mappings that hold the labels too. Of a model that returns more than one
+    tensor, `head` says which the loss is taken of, by key, index or function. `memory`: bytes for gradient graphs,
+    by default half of what is free; those that do not fit are built anew for each product. `blocks`: None,
     "layer" (one per module that owns parameters, weight and bias joined, named as in `named_modules()`) or
     block name -> parameter names; a block (or network) with fewer than k parameters gives its full spectrum.
     `tolerance` is relative to each value, in (0, 1). `start`: an earlier result, or vectors (P, s) for the
     whole, to begin from. `generator` draws the starting vectors (default: a fixed seed; never the global
     one). `max_products` bounds the products of the whole and of each block (default 100 + 30 k); what it
-    leaves unconverged has large `errors`. The model is left as it was found. Raises ModelError and DataError
-    for what has no well-defined curvature.
+    leaves unconverged has large `errors` and says so (`converged`). The model is left as it was found.
+    Raises ModelError and DataError for what has no well-defined curvature.
     """
     if type(k) is not int or k < 1:
         raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")
     if not 0 < tolerance < 1:
         raise ModelError(f"tolerance={tolerance}: the relative tolerance must lie strictly between 0 and 1")
     generator = given(generator)
-    with Curvature(model, loss, batches, kind=kind, blocks=blocks, reduction=reduction) as curvature:
+    with Curvature(
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+        memory=memory,
+    ) as curvature:  # fmt: skip
         whole_start, block_starts = _starts(curvature, start)
 
         def solve(name: str | None, begin: Tensor | None) -> Eigenpairs:

@@ -12,7 +12,7 @@ from torch import nn
 
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.eigen import Eigenpairs
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness, sharpness
 from netassay.curvature.thresholds import threshold
 from netassay.errors import ModelError
@@ -56,6 +56,9 @@ def step_size(
     generator: torch.Generator | None = None,
     reduction: Literal["mean", "sum"] | None = None,
     max_products: int | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> StepSizes:
     """The step size at which the steepest direction of the loss, taken as a quadratic, turns from stable to unstable.
 
@@ -71,7 +74,7 @@ def step_size(
         raise ModelError(f"weight_decay={weight_decay}: weight decay is a finite number from 0 on")
     found = sharpness(
         model, loss, batches, blocks=blocks, tolerance=tolerance, generator=generator, reduction=reduction,
-        max_products=max_products,
+        max_products=max_products, weights=weights, head=head, memory=memory,
     )  # fmt: skip
     # the threshold falls as one over the step size, so the largest step is the threshold at 1 over the curvature
     limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=momentum)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.forward import Batches, Evaluation, call
+from netassay.curvature.forward import Evaluation
+from netassay.errors import ModelError
+
+_PART = "that part of the model's output that the Gauss-Newton matrix is taken at"
+_CURE = 'name by head= the tensor of the output that the loss is computed from, or use kind="hessian"'
 
 
 class HessianTape:
     """The gradient of one batch as a graph of the parameters."""
 
     def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter]) -> None:
-        self.weight = evaluation.weight
         self.parameters = parameters
         self.gradient = torch.autograd.grad(
             evaluation.loss, list(parameters.values()), create_graph=True, allow_unused=True
@@ -34,8 +39,10 @@ class GaussNewtonTape:
     output.
     """
 
-    def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter]) -> None:
-        self.weight = evaluation.weight
+    def __init__(
+        self, evaluation: Evaluation, parameters: dict[str, nn.Parameter], *, again: bool = False
+    ) -> None:
+        """`again`: the batch was seen before, so the gradient is not computed, nor anything checked."""
         self.parameters = parameters
         self.output, self.head = evaluation.output, evaluation.head
         weights = list(parameters.values())
@@ -44,8 +51,27 @@ class GaussNewtonTape:
         self.pulled = torch.autograd.grad(
             self.output, weights, self.seed, create_graph=True, allow_unused=True
         )
-        (self.slope,) = torch.autograd.grad(evaluation.loss, [self.head], create_graph=True)
+        (self.slope,) = torch.autograd.grad(
+            evaluation.loss, [self.head], create_graph=True, allow_unused=not evaluation.is_cut
+        )
+        if self.slope is None:
+            raise ModelError(f"{_PART} does not enter the loss; {_CURE}")
+        if again:
+            return
         self.gradient = _pull([self.output], weights, [self.slope.detach()])
+        if not evaluation.is_cut:
+            self._require_all_through_head(evaluation.loss)
+
+    def _require_all_through_head(self, loss: Tensor) -> None:
+        whole = _pull([loss], list(self.parameters.values()), [torch.ones_like(loss)])
+        pairs = [
+            (torch.zeros(()) if a is None else a.detach(), torch.zeros(()) if b is None else b.detach())
+            for a, b in zip(whole, self.gradient, strict=True)
+        ]
+        size = sum(float(a.double().square().sum()) for a, _ in pairs)
+        off = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
+        if not off <= 1e-6 * size:
+            raise ModelError(f"the loss depends on the weights other than through {_PART}; {_CURE}")
 
     def roots(self) -> list[Tensor]:
         return [self.slope, *(g for g in self.pulled if g is not None)]
@@ -85,31 +111,109 @@ def differentiable_once(roots: Sequence[Tensor]) -> bool:
     return False
 
 
-def not_twice_differentiable(model: nn.Module, batches: Batches) -> str | None:
-    """The first module without children that fails to be differentiated twice by itself, if one does."""
-    names = {module: name for name, module in model.named_modules() if not any(module.children())}
-    found: list[str] = []
+def graph_bytes(roots: Iterable[Tensor], apart: Iterable[Tensor]) -> int:
+    """Bytes of the tensors that the graphs behind the roots keep, each storage once, without those of `apart`."""
+    known = {t.untyped_storage().data_ptr() for t in apart}
+    todo, seen, total = [r.grad_fn for r in roots], set(), 0
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for tensor in _saved(node):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                known.add(storage.data_ptr())
+                total += storage.nbytes()
+        todo += [following for following, _ in node.next_functions]
+    return total
 
-    def try_twice(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if found or not isinstance(output, Tensor) or output.grad_fn is None:
+
+_SAVED: dict[type, tuple[str, ...]] = {}
+"""Where each kind of node keeps its tensors; the kinds are torch's own and few."""
+
+
+def _saved(node: Any) -> list[Tensor]:
+    kind = type(node)
+    if kind not in _SAVED:
+        _SAVED[kind] = tuple(n for n in dir(node) if n.startswith("_saved_") or n == "saved_tensors")
+    kept: list[Tensor] = []
+    for name in _SAVED[kind]:
+        # what was freed or cannot be unpacked takes no memory
+        with suppress(RuntimeError):
+            value = getattr(node, name)
+            values = value if isinstance(value, tuple | list) else [value]
+            kept += [t for t in values if isinstance(t, Tensor) and t.layout is torch.strided]
+    return kept
+
+
+def not_twice_differentiable(model: nn.Module, run: Callable[[], None]) -> nn.Module | None:
+    """The innermost module that fails to be differentiated twice by itself as `run` calls the model, if one does.
+
+    Each is tried on copies of its inputs, so that neither what came before it nor a weight that it shares with another
+    module can be what fails.
+    """
+    culprits: list[nn.Module] = []
+    busy = False
+
+    def try_twice(
+        module: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any
+    ) -> None:
+        nonlocal busy
+        if busy or culprits:
             return
-        leaves = [t for t in (*inputs, *module.parameters()) if isinstance(t, Tensor) and t.requires_grad]
+        busy = True  # the modules within are called again, too
         try:
-            slopes = torch.autograd.grad(output.square().sum(), leaves, create_graph=True, allow_unused=True)
-            live = [s.square().sum() for s in slopes if s is not None and s.requires_grad]
-            if differentiable_once(live):
-                raise RuntimeError("differentiable once")
-            torch.autograd.grad(live, leaves, retain_graph=True, allow_unused=True)
-        except RuntimeError:
-            found.append(f"module {names[module]!r} ({type(module).__name__})")
+            if not _differentiates_twice(module, inputs, keywords):
+                culprits.append(module)
+        finally:
+            busy = False
 
-    hooks = [module.register_forward_hook(try_twice) for module in names]
+    # called as the modules end, those within before those around them
+    hooks = [module.register_forward_hook(try_twice, with_kwargs=True) for module in model.modules()]
     try:
         with torch.enable_grad():
-            call(model, next(iter(batches))[0])
-    except RuntimeError:
+            run()
+    except (RuntimeError, ModelError):
         pass
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return culprits[0] if culprits else None
+
+
+def _differentiates_twice(module: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+    leaves: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
+
+    def copied(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        leaf = value.detach().clone().requires_grad_()
+        leaves.append(leaf)
+        # the module may work in place, which a leaf forbids
+        return leaf.clone() if value.requires_grad else leaf.detach().clone()
+
+    try:
+        output = module.forward(
+            *map(copied, inputs), **{name: copied(value) for name, value in keywords.items()}
+        )
+        outputs = [t for t in _flat(output) if t.requires_grad]
+        slopes = torch.autograd.grad(
+            [t.square().sum() for t in outputs], leaves, create_graph=True, allow_unused=True
+        ) if outputs else []  # fmt: skip
+        live = [s.square().sum() for s in slopes if s is not None and s.requires_grad]
+        if differentiable_once(live):
+            return False
+        if live:
+            torch.autograd.grad(live, leaves, retain_graph=True, allow_unused=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _flat(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    return [t for part in output for t in _flat(part)] if isinstance(output, tuple | list) else []

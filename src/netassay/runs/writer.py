@@ -110,6 +110,12 @@ class RunWriter:
             self._floor = step
             self._clean()
 
+    def note(self, step: int, what: str, text: str) -> None:
+        """Keeps an event of the run at once; `what` is its kind in a word."""
+        self._require_open()
+        with self._guarded(f"noting an event at step {step}"), self._transaction({}):
+            ledger.add_event(self._connection, operator.index(step), what, text)
+
     def diverged(self, step: int, message: str) -> None:
         """Ends the run as diverged; checkpoints at or after `step` go, so that the newest kept is finite."""
         self.finish(State.DIVERGED, step=step, message=message)

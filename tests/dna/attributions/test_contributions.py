@@ -150,3 +150,43 @@ def test_what_cannot_be_done_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "tangermeme", None)
     with pytest.raises(ExtraMissing, match=r"netassay\[attributions\]"):
         attribute(model, codes, "deepshap", output=0)
+
+
+def test_modules_that_write_over_their_input_are_explained_and_left_as_found():
+    def made(inplace):
+        torch.manual_seed(3)
+        return nn.Sequential(nn.Conv1d(4, 8, 5), nn.ReLU(inplace=inplace), nn.AdaptiveMaxPool1d(1), nn.Flatten(),
+                             nn.Linear(8, 1))  # fmt: skip
+
+    codes, model = sequences(3, 40), made(True)
+    found = attribute(model, codes, "deepshap", references=3)
+    torch.testing.assert_close(
+        found.hypothetical, attribute(made(False), codes, "deepshap", references=3).hypothetical
+    )
+    assert model[1].inplace
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        (nn.LSTM(8, 4, batch_first=True), r"'1\.inner' \(LSTM\); take integrated_gradients"),
+        (
+            nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+            r"'1\.inner\.self_attn' \(MultiheadAttention\)",
+        ),
+    ],
+)
+def test_modules_without_a_rule_are_named(inner, words):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = inner, nn.Linear(4 if isinstance(inner, nn.LSTM) else 8, 1)
+
+        def forward(self, x):
+            seen = self.inner(x.transpose(1, 2))
+            return self.head((seen[0] if isinstance(seen, tuple) else seen).mean(1))
+
+    model = nn.Sequential(nn.Conv1d(4, 8, 5), Last())
+    with pytest.raises(ModelError, match=words):
+        attribute(model, sequences(2, 30), "deepshap", references=2)
+    assert attribute(model, sequences(2, 30), "integrated_gradients", references=2).error.abs().max() < 1e-2

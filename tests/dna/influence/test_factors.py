@@ -6,7 +6,7 @@ import torch
 from plain_aitac import random_aitac
 
 from netassay import influence
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined, matched_names
+from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
 from netassay.errors import DataError
 from netassay.reporting.heat import clustered
 
@@ -19,12 +19,7 @@ def found(seed=0, n_filters=6):
 
 
 def test_filters_with_the_same_name_are_one_factor():
-    best = pl.DataFrame({"query": [f"filter_{i}" for i in range(4)], "name": ["GATA1", "", "GATA1", "CTCF"],
-                         "target": ["MA0035", "SPI1", "MA0035", "MA0139"],
-                         "q": [1e-5, 0.04, 0.01, 0.2]})  # fmt: skip
-    names = matched_names(best, 0.05)
-    assert names == {0: "GATA1", 1: "SPI1", 2: "GATA1"}
-    factors = joined(names, 5)
+    factors = joined({0: "GATA1", 1: "SPI1", 2: "GATA1"}, 5)
     assert factors.names == ("GATA1", "SPI1", "filter 3", "filter 4")
     assert factors.sets == ((0, 2), (1,), (3,), (4,))
 

@@ -24,6 +24,87 @@ def random_codes(n, length, seed=1):
     return torch.randint(0, 4, (n, length), generator=draws(seed), dtype=torch.uint8)
 
 
+WORDS = 6  # of six bases each, one a filter
+
+
+class Grammar(torch.nn.Module):
+    """Words whose strongest places add up, two of them `together` beyond that, behind a curve."""
+
+    def __init__(self, curve, seed, together=0.0):
+        super().__init__()
+        draw = draws(seed)
+        self.words = torch.randint(0, 4, (WORDS, 6), generator=draw)
+        self.conv = torch.nn.Conv1d(4, WORDS, 6)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.nn.functional.one_hot(self.words, 4).transpose(1, 2))
+            self.conv.bias.fill_(-4.0)
+        self.relu, self.curve, self.together = torch.nn.ReLU(), curve, together
+        self.weights = torch.rand(WORDS, generator=draw) * 0.9 + 0.2
+
+    def forward(self, x):
+        answers = self.relu(self.conv(x)).amax(2)
+        total = answers @ self.weights + self.together * answers[:, 0] * answers[:, 1]
+        return self.curve(total)[:, None]
+
+    def sequences(self, n, seed):
+        draw = draws(100 + seed)
+        codes = torch.randint(0, 4, (n, 60), generator=draw, dtype=torch.uint8)
+        for row in codes:
+            for word in self.words[torch.rand(WORDS, generator=draw) < 0.4]:
+                at = int(torch.randint(0, 55, (1,), generator=draw))
+                row[at : at + 6] = word.to(torch.uint8)
+        return codes
+
+
+BENDS = {
+    "none": lambda z: z,
+    "sigmoid": lambda z: torch.sigmoid(z - 1.5),
+    "steep": lambda z: torch.sigmoid(3 * (z - 1.5)),
+    "exponential": torch.exp,
+    "root": lambda z: z.clamp(min=1e-6).sqrt(),
+    "cut": lambda z: torch.relu(z - 1),
+}
+
+
+def significant(curve, seed, n=800, **words):
+    model = Grammar(BENDS[curve], seed, **words)
+    found = interactions(
+        model, model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu", generator=draws(seed),
+        permutations=1000,
+    )  # fmt: skip
+    return [
+        tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q[:, 0], strict=True) if q < 0.05
+    ], found
+
+
+@pytest.mark.parametrize("curve", BENDS)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_sum_behind_any_curve_has_no_pair(curve, seed):
+    assert significant(curve, seed)[0] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("curve", BENDS)
+def test_of_twenty_sums_behind_a_curve_one_at_most_has_a_pair(curve):
+    assert sum(bool(significant(curve, seed)[0]) for seed in range(20)) <= 1
+
+
+@pytest.mark.parametrize("curve", ["none", "sigmoid", "exponential", "root", "cut"])
+@pytest.mark.parametrize("together", [0.8, -0.5])
+def test_a_pair_that_does_more_than_add_is_found_behind_a_curve(curve, together):
+    pairs, found = significant(curve, 1, together=together)
+    assert pairs == [(0, 1)]
+    assert (found.difference[0, 0] > 0) == (together > 0)
+
+
+def test_without_a_curve_a_bend_makes_an_interaction_of_every_pair():
+    model = Grammar(BENDS["sigmoid"], 0)
+    words = {"layer": "relu", "permutations": 50, "generator": draws()}
+    codes, sets = model.sequences(300, 0), [(i,) for i in range(WORDS)]
+    bent = interactions(model, codes, sets, curve=False, **words)
+    assert (bent.effect[:, 0] < -0.1 * bent.alone[:, 0]).all()
+
+
 def counts_of(codes):
     pairs = codes[:, 1:] == codes[:, :-1]
     return torch.stack([(pairs & (codes[:, 1:] == letter)).sum(1) for letter in range(3)], 1).double()
@@ -34,14 +115,21 @@ def test_an_additive_head_has_no_interactions_at_all():
     found = interactions(
         Sites(additive), one_hot(codes), [(0,), (1,), (2,)], layer="found", generator=draws()
     )
-    assert found.by_peak.abs().max() < 1e-4  # squares and exponentials of up to thousands
+    assert found.by_peak.abs().max() < 1e-3  # squares and exponentials of up to thousands
+    assert (found.p == 1).all()
     assert found.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
 def test_a_product_head_gives_the_product_itself():
     codes = random_codes(200, 40)
     found = interactions(
-        Sites(product), one_hot(codes), [(0,), (1,), (2,)], layer="found", fill="zero", generator=draws()
+        Sites(product),
+        one_hot(codes),
+        [(0,), (1,), (2,)],
+        layer="found",
+        fill="zero",
+        generator=draws(),
+        curve=False,
     )
     a, b, _ = counts_of(codes).T
     assert torch.allclose(found.by_peak[0, :, 0].double(), a * b, atol=1e-5)
@@ -78,7 +166,7 @@ def test_a_pair_that_acts_together_is_found_and_others_are_not():
 def test_the_fast_way_equals_whole_passes(activation):
     model = random_aitac(4, length=101, first_activation=activation, **SIZES)
     codes, sets = random_codes(40, 101), [(0, 3), (1,), (7, 8)]
-    words = {"lineages": ("a", "b", "", "a"), "permutations": 50}
+    words = {"lineages": ("a", "b", "", "a"), "permutations": 50, "curve": False}
     fast = interactions(model, codes, sets, generator=draws(), **words)
     slow = interactions(PlainAITAC(model), codes, sets, layer="norm1", generator=draws(), **words)
     assert fast.groups == ("a", "b")

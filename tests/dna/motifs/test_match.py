@@ -128,9 +128,9 @@ def test_shares_beside_chance():
     known = vertebrates()
     queries = blurred(known)
     found = match_motifs(queries, known, permutations=4, most=3)
-    mine, chance = found.share(1e-3)
-    assert mine == 1
-    assert chance < 0.5
+    mine, chance = found.share(0.05)
+    assert mine > 0.8
+    assert chance < 0.2
     assert found.table.group_by("query").len()["len"].to_list() == [3] * len(queries)
     assert bool((found.table["p"].is_between(0, 1)).all())
     again = match_motifs(queries, known, permutations=4, generator=torch.Generator().manual_seed(0))
@@ -157,3 +157,12 @@ def test_what_cannot_be_compared():
         match_motifs(one, "jaspar-birds")
     with pytest.raises(DataError, match="permutations -1"):
         match_motifs(one, one, permutations=-1)
+
+
+def test_few_targets_are_not_their_own_null():
+    """Beside one target the null is of JASPAR's columns: p is that of a match in a whole database, or nearly."""
+    known = vertebrates()
+    i = known.names.index("MA0080.7")
+    queries = blurred(known)
+    alone, among = compare(queries, known.select([i])), compare(queries, known).filter(target=i)
+    assert alone["p"].to_list() == pytest.approx(among["p"].to_list(), rel=0.05)

@@ -79,12 +79,13 @@ def attribute(
     averaged over `steps` points (Gauss-Legendre) of the straight way from each such reference (Sundararajan et al.
     2017). For a linear network all four agree up to a constant a place.
 
-    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will do,
-    with `readout` and `layout` any other (`Network`); for deepshap its nonlinearities must be modules. With
-    `both_strands` the mean over a sequence and its reverse complement is explained. Shuffles come from `generator`
-    (None: always the same). The network is in evaluation mode meanwhile and is left as found. Raises ModelError for
-    outputs that are not there, and where contributions miss, in the mean, more than `tolerance` of the mean size of
-    what they must sum to; DataError for no sequence and for sequences that are not one-hot.
+    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will
+    do, with `readout` and `layout` any other (`Network`); for deepshap its nonlinearities must be modules, and none
+    of them attention or recurrent. With `both_strands` the mean over a sequence and its reverse complement is
+    explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode meanwhile
+    and is left as found. Raises ModelError for outputs that are not there, for modules without a rule, and where
+    contributions miss, in the mean, more than `tolerance` of the mean size of what they must sum to; DataError for
+    no sequence and for sequences that are not one-hot.
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")
@@ -112,6 +113,7 @@ def attribute(
         # where no base is known there is nothing to explain: no reference has one there either
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)
         if method == "deepshap":
+            _refuse_without_rule(network.model)
             with out_of_place(explained, one_hot(codes[:1])):
                 hypothetical = _deepshap(explained, codes, shuffled)
         else:
@@ -220,6 +222,16 @@ def _deepshap(
                 ).float()
             )
     return torch.cat(found)
+
+
+def _refuse_without_rule(model: nn.Module) -> None:
+    """ModelError for modules that have no rule: what they are given multiplies itself."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
+            raise ModelError(
+                f"DeepLIFT has no rule for {name or type(model).__name__!r} ({type(module).__name__}); take "
+                "integrated_gradients or mutagenesis"
+            )
 
 
 # besides those that the library has rules for

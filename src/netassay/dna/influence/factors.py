@@ -13,33 +13,21 @@ from torch import Tensor
 from netassay.dna.influence.singles import Influence
 from netassay.errors import DataError
 
-Q_VALUE = 0.05
-"""A filter is called by its best match below this."""
-
 
 @dataclass(frozen=True)
 class Factors:
-    """Sets of filters that match the same motif best, and filters without a match, each a set of its own."""
+    """Sets of filters of the same factor or family, and filters without a name, each a set of its own."""
 
     names: tuple[str, ...]
     sets: tuple[tuple[int, ...], ...]
 
 
 def joined(names: Mapping[int, str], filters: int) -> Factors:
-    """Factors of filters 0 to `filters` - 1 by the name of each one's best match; those without are "filter 12"."""
+    """Factors of filters 0 to `filters` - 1 by their names (`factor_names`); those without are "filter 12"."""
     sets: dict[str, list[int]] = {}
     for i in range(filters):
         sets.setdefault(names.get(i) or f"filter {i}", []).append(i)
     return Factors(tuple(sets), tuple(tuple(part) for part in sets.values()))
-
-
-def matched_names(best: pl.DataFrame, q: float = Q_VALUE) -> dict[int, str]:
-    """Names of filters from their best matches, columns query ("filter_3"), target, name and q; those below `q`.
-
-    A motif without a name is called by its id, the target.
-    """
-    chosen = best.filter(pl.col("q") < q).select("query", "target", "name")
-    return {int(query.removeprefix("filter_")): name or target for query, target, name in chosen.iter_rows()}
 
 
 def groups(lineages: Sequence[str]) -> dict[str, list[int]]:

@@ -3,9 +3,12 @@
 With y^(S) the output without the filters of S, the effect of an ablation is y^(S) - y, and the interaction of f and g
 effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: nought for a sum of a
 function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
+A sum behind a curve that bends makes such an interaction of every pair; so y is taken on the scale of one rising curve
+for each output (`fit_curves`), on which most pairs add up.
 
 Where both have a site, near enough to each other, it is compared with matched peaks in which one has: within fifths of
-the peaks by their strongest site, which of the peaks are the ones with both is permuted.
+the peaks by their strongest site, which of the peaks are the ones with both is permuted. What is left must further be a
+good part of what the weaker of the two does alone (`SHARE`), and more than other pairs, by the same measure, have.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+from scipy import stats
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill
+from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, straight_lines
 from netassay.dna.influence.factors import groups
-from netassay.dna.influence.limits import FEWEST
+from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
@@ -32,6 +37,9 @@ SITE_SHARE = 0.2
 
 STRATA = 5
 _MOST = 1000  # peaks of each kind that a test takes, drawn at random
+_FIT_PEAKS, _FIT_PAIRS = 500, 60  # peaks and pairs from which curves are fitted, drawn at random
+_CROWD = 5  # other pairs that tell how much pairs interact
+_ROUNDING = 16  # times the precision of the outputs: less is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +48,11 @@ class Interactions:
 
     `pairs` are numbers of `names`. `effect` is the mean over the `both` peaks with both sites, `matched` that over the
     `one` peaks with one, weighted as their fifths are among those with both; in `apart` peaks both sites are too far
-    from each other to count. `p` (two-sided) is NaN where there are
-    fewer than 10 peaks of either kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the
-    mean over the peaks with both, `by_peak` the interaction in every peak, by group.
+    from each other to count. `alone` is the smaller of the two single effects, each its root mean square over the peaks
+    with both. `p` (two-sided) is the greater of that by permutation and that among the other pairs, 1 where the
+    difference is below `SHARE` of `alone` or could be rounding, and NaN where there are fewer than 10 peaks of either
+    kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the mean over the peaks with both,
+    `by_peak` the interaction in every peak, by group. All are on the scale of the `curves` behind the outputs.
     """
 
     names: tuple[str, ...]
@@ -54,9 +64,11 @@ class Interactions:
     apart: Int64[Tensor, " pairs"]
     effect: Float64[Tensor, "pairs groups"]
     matched: Float64[Tensor, "pairs groups"]
+    alone: Float64[Tensor, "pairs groups"]
     p: Float64[Tensor, "pairs groups"]
     by_output: Float64[Tensor, "pairs outputs"]
     by_peak: Float32[Tensor, "pairs peaks groups"]
+    curves: Curves
 
     @property
     def difference(self) -> Float64[Tensor, "pairs groups"]:
@@ -80,6 +92,7 @@ def interactions(
     site_share: float = SITE_SHARE,
     within: int | None = None,
     permutations: int = 5000,
+    curve: bool = True,
     layer: str | None = None,
     fill: Fill = "mean",
     both_strands: bool | None = None,
@@ -93,9 +106,10 @@ def interactions(
     `lineages` names the group of each output ("": in none); without it every output is a group of its own. A peak has a
     site of a set if it is among the `site_share` in which its filters answer most, and both of a pair if their
     strongest places are at most `within` positions of the layer apart (of AI-TAC 3 bases; None: anywhere). The p-values
-    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). For the other words see
-    `influence`. Raises DataError for sets that share filters and pairs that are not there, ModelError for a layer that
-    is not there.
+    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). Without `curve` the outputs are
+    taken as they are, as they also are where fewer than three pairs tell of a curve: a bend is then an interaction like
+    any other. For the other words see `influence`. Raises DataError for sets that share filters and pairs that are not
+    there, ModelError for a layer that is not there.
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
@@ -103,7 +117,7 @@ def interactions(
     )  # fmt: skip
     return interactions_of(
         ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
-        within=within, permutations=permutations,
+        within=within, permutations=permutations, curve=curve,
     )  # fmt: skip
 
 
@@ -118,6 +132,7 @@ def interactions_of(
     site_share: float = SITE_SHARE,
     within: int | None = None,
     permutations: int = 5000,
+    curve: bool = True,
 ) -> Interactions:
     """`interactions` where the ablation is there already."""
     chosen = tuple(tuple(part) for part in sets)
@@ -131,7 +146,8 @@ def interactions_of(
     held_both, one = sites[:, first] & sites[:, second], sites[:, first] ^ sites[:, second]
     near = torch.ones_like(one) if within is None else (places[:, first] - places[:, second]).abs() <= within
     both = held_both & near
-    by_peak, by_output, held = _measured(ablation, chosen, index, both, lineages)
+    curves = _curves(ablation, chosen, generator) if curve else None
+    by_peak, by_output, alone, floor, held = _measured(ablation, chosen, index, both, lineages, curves)
     strongest = torch.maximum(strengths[:, first], strengths[:, second])
     tests = [
         stratified_test(
@@ -144,6 +160,7 @@ def interactions_of(
         )
         for i in range(len(index))
     ]
+    effect, matched, p = (torch.stack([test[i] for test in tests]) for i in range(3))
     return Interactions(
         names=tuple(names)
         if names is not None
@@ -154,11 +171,13 @@ def interactions_of(
         both=both.sum(0),
         one=one.sum(0),
         apart=(held_both & ~near).sum(0),
-        effect=torch.stack([test[0] for test in tests]),
-        matched=torch.stack([test[1] for test in tests]),
-        p=torch.stack([test[2] for test in tests]),
+        effect=effect,
+        matched=matched,
+        alone=alone,
+        p=_among_others(effect - matched, alone, floor, p),
         by_output=by_output,
         by_peak=by_peak,
+        curves=curves or straight_lines(by_output.shape[1]),
     )
 
 
@@ -230,17 +249,61 @@ def stratified_test(
     return effect, means / counted, (1 + reached).double() / (1 + permutations)
 
 
+def _among_others(
+    difference: Float64[Tensor, "pairs groups"],
+    alone: Float64[Tensor, "pairs groups"],
+    floor: Float64[Tensor, "pairs groups"],
+    p: Float64[Tensor, "pairs groups"],
+) -> Float64[Tensor, "pairs groups"]:
+    """The p of pairs that stand out among others: against their interactions as shares of the smaller single effect.
+
+    The others' shares are taken as normal about 0 with the spread that half of them are within.
+    """
+    combined = p.clone()
+    share = difference.abs() / torch.maximum(alone, floor)
+    for group in range(p.shape[1]):
+        tested = (~p[:, group].isnan()).nonzero()[:, 0]
+        values = share[tested, group]
+        for number, pair in enumerate(tested.tolist()):
+            others = torch.cat([values[:number], values[number + 1 :]])
+            if len(others) >= _CROWD:
+                spread = max(float(others.median()) / float(stats.norm.ppf(0.75)), 1e-12)
+                chance = 2 * float(stats.t.sf(float(values[number]) / spread, len(others) - 1))
+                combined[pair, group] = max(float(p[pair, group]), chance)
+    small = difference.abs() <= torch.maximum(SHARE * alone, floor)
+    return torch.where(small & ~p.isnan(), 1.0, combined)
+
+
+def _curves(
+    ablation: Ablation, sets: tuple[tuple[int, ...], ...], generator: torch.Generator
+) -> Curves | None:
+    """Curves behind the outputs, from all pairs of sets in some of the peaks; None where the pairs are too few."""
+    pairs = [(a, b) for a, b in combinations(range(len(sets)), 2) if not set(sets[a]) & set(sets[b])]
+    if len(pairs) < LEAST_PAIRS:
+        return None
+    chosen = torch.randperm(len(pairs), generator=generator)[:_FIT_PAIRS].tolist()
+    index = torch.tensor([pairs[i] for i in chosen])
+    rows = torch.randperm(len(ablation.sequences), generator=generator)[:_FIT_PEAKS]
+    joint = [sets[a] + sets[b] for a, b in index.tolist()]
+    removals = list(ablation.removals([*sets, *joint], ablation.sequences[rows]))
+    whole = torch.cat([removal.whole for removal in removals])
+    without = torch.cat([removal.without for removal in removals], dim=1)
+    return fit_curves(whole, without[: len(sets)], without[len(sets) :], index)
+
+
 def _measured(
     ablation: Ablation,
     sets: tuple[tuple[int, ...], ...],
     pairs: Int64[Tensor, "pairs 2"],
     both: Bool[Tensor, "n pairs"],
     lineages: Sequence[str] | None,
-) -> tuple[Tensor, Tensor, dict[str, list[int]]]:
-    """Interactions (pairs, peaks, groups), their means over peaks with both sites (pairs, outputs), and the groups."""
+    curves: Curves | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, list[int]]]:
+    """Interactions (pairs, peaks, groups), their means over peaks with both sites (pairs, outputs), the smaller of the
+    single effects there and what could be rounding (both: pairs, groups), and the groups."""
     joint = [sets[a] + sets[b] for a, b in pairs.tolist()]
     by_peak: list[Tensor] = []
-    sums = torch.zeros(())
+    sums, squares, blurs = torch.zeros(()), torch.zeros(()), torch.zeros(())
     held: dict[str, list[int]] = {}
     for removal in ablation.removals([*sets, *joint]):
         outputs = removal.whole.shape[1]
@@ -249,12 +312,22 @@ def _measured(
             if len(names) != outputs:
                 raise DataError(f"{len(names)} lineages for {outputs} outputs; give one each, '' for none")
             held, sums = groups(names), torch.zeros(len(pairs), outputs, dtype=torch.float64)
-        without = removal.without.double()
+            squares = torch.zeros(2, len(pairs), len(held), dtype=torch.float64)
+            blurs = torch.zeros_like(squares[0])
+        scale = curves or straight_lines(outputs)
+        whole, without = scale(removal.whole), scale(removal.without)
         single, double = without[: len(sets)], without[len(sets) :]
-        mixed = removal.whole.double() - single[pairs[:, 0]] - single[pairs[:, 1]] + double
-        sums += torch.einsum("np,pnc->pc", both[removal.rows].double(), mixed)
+        mixed = whole - single[pairs[:, 0]] - single[pairs[:, 1]] + double
+        here = both[removal.rows].double()
+        sums += torch.einsum("np,pnc->pc", here, mixed)
+        alone = torch.stack([(whole - single)[:, :, part].mean(2) for part in held.values()], dim=2).square()
+        squares += torch.stack([torch.einsum("np,png->pg", here, alone[pairs[:, i]]) for i in (0, 1)])
         by_peak.append(torch.stack([mixed[:, :, part].mean(2) for part in held.values()], dim=2).float())
-    return torch.cat(by_peak, dim=1), sums / both.sum(0)[:, None], held
+        blur = removal.whole.double().abs() * scale.slope(removal.whole)
+        blurs += here.T @ torch.stack([blur[:, part].mean(1) for part in held.values()], dim=1)
+    count = both.sum(0)[:, None]
+    floor = _ROUNDING * torch.finfo(ablation.network.precision).eps * blurs / count
+    return torch.cat(by_peak, dim=1), sums / count, (squares / count).amin(0).sqrt(), floor, held
 
 
 def _drawn(mask: Bool[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " rows"]:

@@ -1,7 +1,8 @@
 """Two motifs planted into backgrounds at every distance: what a network makes of both beyond each alone.
 
-synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds; the null is the same with the bases
-of the second motif in a random order, another one in every background.
+synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds, y on the scale of the curves behind
+the outputs if these are given: without them a bend alone makes synergy at every distance. The null is the same with the
+bases of the second motif in a random order, another one in every background.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
+from netassay.dna.influence.curves import Curves
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
@@ -57,6 +59,7 @@ def spacing(
     sampled: bool = False,
     both_strands: bool | None = None,
     precision: torch.dtype | None = None,
+    curves: Curves | None = None,
     readout: Readout = None,
     layout: Layout | None = None,
 ) -> Spacing:
@@ -64,8 +67,8 @@ def spacing(
 
     What is planted is each motif's most frequent bases, or with `sampled` another draw from its columns in every
     background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ
-    by an odd number the centres are half a base closer than asked for. Raises DataError for fewer than two backgrounds,
-    motifs that would overlap or do not fit.
+    by an odd number the centres are half a base closer than asked for. `curves` are those of `interactions`. Raises
+    DataError for fewer than two backgrounds, motifs that would overlap or do not fit.
     """
     network = Network.of(
         model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
@@ -85,7 +88,8 @@ def spacing(
 
     def outputs(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
         found = predict(network, torch.cat(list(parts)))
-        return found.double().view(len(parts), n, -1)
+        scaled = found.double() if curves is None else curves(found)
+        return scaled.view(len(parts), n, -1)
 
     neither = outputs([backgrounds])
     lefts = {strand: planted(backgrounds, what, start) for strand, what in left.items()}

@@ -1,6 +1,7 @@
 """What the filters of a network look for.
 
-filters: motifs of a layer. match: known motifs that they look like. reproducibility: filters that other networks
+filters: motifs of a layer. match: known motifs that they look like, with tomtom's p-values. families:
+how factors are called. reproducibility: filters that other networks
 learned too, and their clusters. truth: how much of the grammar of a simulated atlas they recover. discoveries:
 q-values.
 """
@@ -14,6 +15,7 @@ __getattr__, __dir__, __all__ = contents(
         "FilterMotifs": "netassay.dna.motifs.filters",
         "match_motifs": "netassay.dna.motifs.match",
         "Matches": "netassay.dna.motifs.match",
+        "factor_names": "netassay.dna.motifs.families",
         "reproducible_filters": "netassay.dna.motifs.reproducibility",
         "cluster_motifs": "netassay.dna.motifs.reproducibility",
         "Clusters": "netassay.dna.motifs.reproducibility",

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from netassay.dna.motifs.discoveries import q_values
-from netassay.dna.motifs.matrices import LEAST_COLUMNS
+from netassay.dna.motifs.matrices import LEAST_COLUMNS, UNSURE
+from netassay.dna.motifs.tomtom import alignments, permuted_p_values
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
@@ -26,9 +29,12 @@ MOST_COLUMNS = 22
 """Longer targets are cut to their most informative stretch: noise finds something in a long profile."""
 
 NAMED = 0.05
-"""A filter is called after its best match only below this q."""
+"""A filter is called after its best match only below this q, and below this false discovery rate."""
 
-_AT_ONCE = 60  # queries
+_ALONE, _ENOUGH = 25, 1000  # permutations that let a single query be named; permuted queries that suffice
+
+LEAST_TARGETS = 50
+"""Fewer targets do not tell what columns are like by chance."""
 
 PAIRS = {
     "query": pl.Int64, "target": pl.Int64, "p": pl.Float64, "offset": pl.Int64, "orientation": pl.String,
@@ -43,8 +49,10 @@ class Matches:
     `table` has up to `most` rows a query, best first: query, target (their names), name (the target's title), p, q,
     offset (column of the query where the target begins, which may lie outside it), orientation (of the target, + or
     -), overlap (columns) and similarity (mean correlation of the columns, -1 to 1). `best_q` is the least q of each
-    query, `null_q` (permutations, queries) of the same queries with their columns permuted; NaN for queries that were
-    not compared. `skipped` counts these, and targets that were cut or left out, by reason.
+    query, `null_q` (permutations, queries) of the same queries with their columns permuted, and `fdr` the false
+    discovery rate among all queries that are as like a known motif, measured on these; NaN for queries that were not
+    compared, and for all without permutations. `skipped` counts these, and targets that were cut or left out, by
+    reason. `known` is the database.
     """
 
     table: pl.DataFrame
@@ -52,6 +60,18 @@ class Matches:
     best_q: Float64[Tensor, " queries"]
     null_q: Float64[Tensor, "permutations queries"]
     skipped: Mapping[str, int]
+    known: Motifs
+
+    @cached_property
+    def fdr(self) -> Float64[Tensor, " queries"]:
+        """Benjamini and Hochberg over the queries, each one's p the share of permuted queries that are as like."""
+        compared = self.best_q.isfinite()
+        null = self.null_q[:, compared].flatten().sort().values
+        rates = torch.full_like(self.best_q, torch.nan)
+        if len(null):
+            as_like = torch.searchsorted(null, self.best_q[compared], right=True)
+            rates[compared] = q_values((1 + as_like).double() / (1 + len(null)))
+        return rates
 
     def best(self) -> pl.DataFrame:
         """The best match of each query that was compared."""
@@ -67,14 +87,19 @@ class Matches:
         return float(mine.double().mean()), float(null.double().mean())
 
     def labels(self, q: float = NAMED) -> dict[str, str]:
-        """Each query's number, and in brackets what it is like below `q`: "filter 12 (SPI1)"."""
-        named = {
+        """Each query's number, and in brackets what it is like, "filter 12 (SPI1)", where q and `fdr` are below `q`.
+
+        Where q alone is, "filter 12 (unsure)".
+        """
+        like = {
             row["query"]: row["name"] or row["target"]
             for row in self.best().iter_rows(named=True)
             if row["q"] < q
         }
+        sure = dict(zip(self.queries, (self.fdr < q).tolist(), strict=True))
+        words = {key: like[key] if sure[key] else UNSURE for key in like}
         return {
-            key: key.replace("_", " ") + (f" ({named[key]})" if key in named else "") for key in self.queries
+            key: key.replace("_", " ") + (f" ({words[key]})" if key in words else "") for key in self.queries
         }
 
 
@@ -82,7 +107,7 @@ def match_motifs(
     motifs: Motifs,
     database: Motifs | str | Path = "jaspar-vertebrates",
     *,
-    permutations: int = 1,
+    permutations: int = 5,
     most: int = 10,
     generator: torch.Generator | None = None,
     threads: int | None = None,
@@ -90,8 +115,9 @@ def match_motifs(
     """The known motifs of `database` (or of what `read_database` finds) that each motif is like.
 
     Tomtom's p-values (`compare`), clipped to [0, 1]; q by Benjamini and Hochberg (1995) over the targets of a query.
-    Beside them stands the null, `permutations` times the queries with their columns, flanks cut off, in random order
-    drawn from `generator` (seed 0 if not given). `threads` are PyTorch's unless given. Raises DataError
+    Beside them stands the null, the queries with their columns, flanks cut off, in random order drawn from `generator`
+    (seed 0 if not given): `permutations` times or, where few queries are compared, as often as lets one of them get a
+    name; with 0 never, and nothing has one. `threads` are PyTorch's unless given. Raises DataError
     for an empty database and numbers out of range.
     """
     known = database if isinstance(database, Motifs) else read_database(database)
@@ -112,77 +138,85 @@ def match_motifs(
             left
         )
     ranked = _ranked(pairs, len(targets))
-    nulls = [
-        _least(_ranked(compare(motifs, known, draws=draws, threads=threads), len(targets)), len(motifs))
-        for _ in range(permutations)
-    ]
-    null_q = torch.stack(nulls) if nulls else torch.empty(0, len(motifs), dtype=torch.float64)
+    null_q = _null_q(motifs, known, _repeats(permutations, len(kept)), draws, threads)
     return Matches(
-        _named(ranked, motifs, known, most), motifs.names, _least(ranked, len(motifs)), null_q, skipped
+        _named(ranked, motifs, known, most), motifs.names, _least(ranked, len(motifs)), null_q, skipped, known
     )
 
 
-def compare(
-    queries: Motifs, targets: Motifs, *, draws: torch.Generator | None = None, threads: int | None = None
-) -> pl.DataFrame:
+def compare(queries: Motifs, targets: Motifs, *, threads: int | None = None) -> pl.DataFrame:
     """Every pair of a query and a target (`PAIRS`; their row numbers), the flanks of both cut off.
 
-    p is that of the best placement of all on both strands, whole queries being scored, columns beyond the target as
-    if they were typical; a column by chance is one drawn about equal shares of the bases, so that p does not depend
-    on what else is compared. By universalmotif (`complete`, parametric null). With `draws` the columns of the queries
-    come in random order. Motifs with fewer than `LEAST_COLUMNS` columns between their flanks are left out, and queries
-    with less than `LEAST_BITS`.
+    p is Tomtom's (`alignments`), of the best placement of all on both strands. By chance a column is one of the targets
+    that are compared or its complement; of fewer than `LEAST_TARGETS`, which say little of columns, or one of JASPAR
+    CORE's vertebrates. What else is asked does not matter. Motifs with fewer than `LEAST_COLUMNS` columns between their
+    flanks are left out, and queries with less than `LEAST_BITS`.
     """
-    import universalmotif
-
-    rows, (found, _) = _told(queries), _targets(targets)
-    if not rows or not found:
+    rows, (kept, _) = _told(queries), _targets(targets)
+    if not rows or not kept:
         return pl.DataFrame(schema=PAIRS)
-    cut = [queries.pwm[i, :, slice(*queries.spans[i])] for i in rows]
-    if draws is not None:
-        cut = [matrix[:, torch.randperm(matrix.shape[1], generator=draws)] for matrix in cut]
-    stretches = [targets.pwm[i, :, start:stop] for i, (start, stop) in found.items()]
-    made, known = _library_motifs(cut), _library_motifs(stretches)
+    numbers = np.array(list(kept))
+    before = np.array([start for start, _ in kept.values()])
+    behind = np.array([targets.widths[i] - stop for i, (_, stop) in kept.items()])
     parts = []
-    # the library compares queries with each other too, which a few at a time keeps from mattering
-    for first in range(0, len(rows), _AT_ONCE):
-        some = made[first : first + _AT_ONCE]
-        part = universalmotif.compare_motifs(
-            [*some, *known], compare_to=list(range(len(some))), complete=True, null="parametric", qvalue=1.0,
-            min_overlap=LEAST_COLUMNS, nthreads=threads or torch.get_num_threads(),
-        )  # fmt: skip
-        numbers = part.with_columns(pl.col("subject_i", "target_i").cast(pl.Int64)).drop("target")
-        numbers = numbers.filter(pl.col("target_i") >= len(some))
-        parts.append(numbers.with_columns(pl.col("subject_i") + first, pl.col("target_i") - len(some)))
-    told = pl.concat(parts)
-    sizes = pl.DataFrame({
-        "target_i": range(len(known)), "target": list(found),
-        "before": [start for start, _ in found.values()],
-        "behind": [targets.widths[i] - stop for i, (_, stop) in found.items()],
-        "wide": [matrix.shape[1] for matrix in stretches],
-    })  # fmt: skip
-    spans = pl.DataFrame({
-        "subject_i": range(len(rows)), "query": rows, "start": [queries.spans[i][0] for i in rows],
-        "columns": [matrix.shape[1] for matrix in cut],
-    })  # fmt: skip
-    joined = told.join(sizes, on="target_i").join(spans, on="subject_i")
-    # on the other strand the library turns the query, here the target is turned
-    turned = pl.col("columns") - pl.col("offset") - pl.col("wide") - pl.col("behind")
-    forward = pl.col("strand") == "+"
-    offset = pl.when(forward).then(pl.col("offset") - pl.col("before")).otherwise(turned) + pl.col("start")
-    return joined.select(
-        "query", "target", pl.col("pvalue").clip(0, 1).alias("p"), offset.alias("offset"),
-        pl.col("strand").alias("orientation"), pl.col("overlap").cast(pl.Int64), pl.col("score").alias("similarity"),
-    ).sort("query", "p", "target")  # fmt: skip
+    for row, made in zip(rows, alignments(**_words(queries, rows, targets, kept, threads)), strict=True):
+        offset = queries.spans[row][0] + made.offset - np.where(made.reverse, behind, before)
+        parts.append(pl.DataFrame({
+            "query": np.full(len(numbers), row), "target": numbers, "p": made.p, "offset": offset,
+            "orientation": np.where(made.reverse, "-", "+"), "overlap": made.overlap, "similarity": made.similarity,
+        }, schema=PAIRS))  # fmt: skip
+    return pl.concat(parts).sort("query", "p", "target")
 
 
-def _library_motifs(matrices: Sequence[Tensor]) -> list[Any]:
-    import universalmotif
+def _words(
+    queries: Motifs,
+    rows: Sequence[int],
+    targets: Motifs,
+    kept: Mapping[int, tuple[int, int]],
+    threads: int | None,
+) -> dict[str, Any]:
+    """What is aligned, flanks cut off, and how."""
+    held = _stretches(targets, kept)
+    return {
+        "queries": _stretches(queries, {i: queries.spans[i] for i in rows}), "targets": held,
+        "more": _vertebrates() if len(held) < LEAST_TARGETS else [], "least": LEAST_COLUMNS,
+        "threads": threads or torch.get_num_threads(),
+    }  # fmt: skip
 
-    return [
-        universalmotif.create_motif(matrix.numpy(), alphabet="DNA", type="PPM", name=str(i))
-        for i, matrix in enumerate(matrices)
-    ]
+
+def _null_q(
+    queries: Motifs, targets: Motifs, repeats: int, draws: torch.Generator, threads: int | None
+) -> Float64[Tensor, "repeats queries"]:
+    """Least q of each query with its columns in random orders; NaN for those that are not compared."""
+    least = torch.full((repeats, len(queries)), torch.nan, dtype=torch.float64)
+    rows, (kept, _) = _told(queries), _targets(targets)
+    if not rows or not repeats:
+        return least
+    widths = {i: queries.spans[i][1] - queries.spans[i][0] for i in rows}
+    orders = [[torch.randperm(widths[i], generator=draws).tolist() for _ in range(repeats)] for i in rows]
+    words = _words(queries, rows, targets, kept, threads)
+    for row, p in zip(rows, permuted_p_values(orders=orders, **words), strict=True):
+        # the least of Benjamini and Hochberg's q-values
+        ranks = np.arange(1, len(kept) + 1)
+        least[:, row] = torch.from_numpy((np.sort(p, axis=1) * len(kept) / ranks).min(1).clip(max=1))
+    return least
+
+
+def _stretches(motifs: Motifs, kept: Mapping[int, tuple[int, int]]) -> list[np.ndarray]:
+    return [motifs.pwm[i, :, start:stop].numpy() for i, (start, stop) in kept.items()]
+
+
+@cache
+def _vertebrates() -> list[np.ndarray]:
+    known = read_database("jaspar-vertebrates")
+    return _stretches(known, _targets(known)[0])
+
+
+def _repeats(permutations: int, queries: int) -> int:
+    """Permutations that are made: more than asked for where the queries are few."""
+    if not permutations or not queries:
+        return permutations
+    return max(permutations, min(_ALONE, -(-_ENOUGH // queries)))
 
 
 def _ranked(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
@@ -241,14 +275,12 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
     return found, counts
 
 
-_QUERIES_AT_ONCE = 256  # queries: the table of their pairs is held as rows
-
-
 def likeness(queries: Motifs, targets: Motifs) -> Float64[Tensor, "queries targets"]:
     """Tomtom's p-value (`compare`) of every query against every target, 1 where either is too short."""
     p = torch.ones(len(queries), len(targets), dtype=torch.float64)
-    for first in range(0, len(queries), _QUERIES_AT_ONCE):
-        part = queries.select(range(first, min(first + _QUERIES_AT_ONCE, len(queries))))
-        pairs = compare(part, targets)
-        p[pairs["query"].to_torch() + first, pairs["target"].to_torch()] = pairs["p"].to_torch()
+    rows, (kept, _) = _told(queries), _targets(targets)
+    if rows and kept:
+        columns = list(kept)
+        for row, made in zip(rows, alignments(**_words(queries, rows, targets, kept, None)), strict=True):
+            p[row, columns] = torch.from_numpy(made.p)
     return p

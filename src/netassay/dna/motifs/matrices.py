@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LEAST_COLUMNS = 5
 """Motifs with fewer columns between their flanks are like anything and not compared."""
 
+UNSURE = "unsure"
+"""What a motif is called that is like a known one, but no more surely than permuted ones are."""
+
 
 def matrix_table(motifs: Motifs) -> pl.DataFrame:
     """Counts, a row a column of each motif that has any: motif, title, sites, position (from 0), A, C, G, T."""

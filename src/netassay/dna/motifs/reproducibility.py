@@ -112,8 +112,8 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
     together, run = joined(runs), _numbers(runs)
     rows = [i for i, (start, stop) in enumerate(together.spans) if stop - start >= LEAST_COLUMNS]
     chosen = together.select(rows)
-    distance = _distance(likeness(chosen, chosen))
-    labels = _cut(distance, math.log10(p) - math.log10(_LEAST_P))
+    like = likeness(chosen, chosen)
+    distance, labels = _distance(like), linked(like, p)
     groups = [(labels == label).nonzero()[:, 0].tolist() for label in labels.unique().tolist()]
     at = run[rows]
     groups.sort(key=lambda group: (-len(at[group].unique()), -len(group), group[0]))
@@ -138,6 +138,11 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
     )
     held = torch.tensor([len(at[group].unique()) for group in groups], dtype=torch.int64)
     return Clusters(motifs, held, pl.DataFrame(members, schema=schema, orient="row"), of)
+
+
+def linked(p: Float64[Tensor, "motifs motifs"], below: float) -> Int64[Tensor, " motifs"]:
+    """The number of the cluster of each motif from p-values between all, as `cluster_motifs` joins them."""
+    return _cut(_distance(p), math.log10(below) - math.log10(_LEAST_P))
 
 
 def permuted(motifs: Motifs, generator: torch.Generator) -> Motifs:

@@ -214,7 +214,10 @@ def project(vector: Tensor, count: int) -> list[float]:
 
 
 class FlowBeside:
-    """Gradient flow beside a descent: where it is at the time that the descent has reached, and how far apart."""
+    """Gradient flow beside a descent: where it is at the time that the descent has reached, and how far apart.
+
+    Where the flow could not be followed to that time, `flow_reached` is 0 and there is no other number of it.
+    """
 
     name = "flow"
 
@@ -223,18 +226,24 @@ class FlowBeside:
         self.flow, self.step_time = flow, step_time
 
     def read(self, look: Look) -> Mapping[Metric, float]:
-        self.flow.advance(look.step * self.step_time)
+        values: dict[Metric, float] = {
+            ("flow_reached", ""): float(self.flow.advance(look.step * self.step_time)),
+            ("flow_steps", ""): float(self.flow.steps),
+        }
+        if self.flow.stopped:
+            return values
         seen = self.flow.look()
         apart = {
             name: p.detach() - self.flow.parameters[name].detach()
             for name, p in look.model.named_parameters()
             if p.requires_grad
         }
-        values: dict[Metric, float] = {
+        values |= {
             ("flow_loss", ""): seen.loss,
-            ("flow_steps", ""): float(self.flow.steps),
+            ("flow_loss_error", ""): seen.loss_error,
+            ("flow_distance_error", ""): seen.weights_error,
         }
-        matrices: dict[str, Sharpness | Eigenpairs] = {"": seen, **seen.blocks}
+        matrices: dict[str, Sharpness | Eigenpairs] = {"": seen.sharpness, **seen.sharpness.blocks}
         for part, pairs in matrices.items():
             values[("flow_sharpness", part)] = float(pairs.values[0])
             values[("flow_sharpness_error", part)] = float(pairs.errors[0])

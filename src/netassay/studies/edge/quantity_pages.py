@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from netassay.curvature.thresholds import ADAPTIVE, threshold
-from netassay.reporting import Axis, Figure, Rule, Section, lines, small_multiples
+from netassay.reporting import Axis, Figure, Note, Rule, Section, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.config import OPTIMISER_SETTINGS
 
@@ -98,9 +98,25 @@ def quantities(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str], axis:
     drawn = (_figure(picture, names, numbers, axis) for picture in PICTURES)
     found = [figure for figure in drawn if figure is not None]
     found += _alignment(numbers, axis) + _share_of_layers(numbers, axis) + _densities(numbers, axis)
-    if not found:
+    notes = _flows_cut_short(numbers, axis)
+    if not found and not notes:
         return []
-    return [Section("Further quantities", "Measured where the config asked for it.", tuple(found))]
+    return [Section("Further quantities", "Measured where the config asked for it.", (*notes, *found))]
+
+
+def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
+    """Runs in which gradient flow could not be followed to the time of the descent, and from which step on."""
+    short = numbers.filter((pl.col("name") == "flow_reached") & (pl.col("value") == 0))
+    first = short.group_by(axis.column, maintain_order=True).agg(pl.col("step").min())
+    if not first.height:
+        return ()
+    words = ", ".join(f"{name} (step {step})" for name, step in first.select(axis.column, "step").iter_rows())
+    return (
+        Note(
+            f"Gradient flow could not be followed to the time of the descent, from this step on: {words}. The figures "
+            "show it as far as it went."
+        ),
+    )
 
 
 def limit(run: Run) -> float | None:

@@ -41,7 +41,10 @@ def stub(**changes):
         "found": {}, "ablated_layer": None,
         "atlas": SimpleNamespace(simulated=False), "generator": lambda purpose: generator(0, purpose),
         "motifs": Motifs(tuple(best["query"]), 100 * counts, torch.full((7,), 100)),
-        "matches": SimpleNamespace(best=lambda: best),
+        "matches": SimpleNamespace(
+            best=lambda: best, queries=tuple(best["query"]), fdr=torch.zeros(7),
+            known=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
+        ),
     }  # fmt: skip
     subject = SimpleNamespace(**given | changes)
     subject.earlier = lambda chapter, table: subject.found[(chapter, table)]

@@ -77,13 +77,15 @@ def test_filters_are_named_after_what_they_look_for(tables):
     filters = tables["filters"]
     assert filters["filter"].to_list() == [f"filter_{i}" for i in range(6)]
     assert filters["target"].to_list()[:4] == list(KNOWN)
-    assert filters["q"].to_list()[:4] == pytest.approx([0] * 4, abs=1e-4)
+    assert filters["q"].to_list()[:4] == pytest.approx([0] * 4, abs=5e-3)
+    assert filters["factor"].to_list() == ["Spi1", "HNF4A", "GATA2", "Irf1", None, None]
+    assert filters["fdr"].to_list()[:4] == pytest.approx([0] * 4, abs=0.05)
     assert filters["offset"].to_list()[0] <= 2
     assert filters["q"].is_null().to_list()[4:] == [True, True]  # flat, and silent
     facts = dict(tables["facts"].iter_rows())
     assert facts["silent"] == "filter_4, filter_5"
     assert facts["peaks"] == "150"
-    assert tables["shares"].filter(q=1e-3)["filters"].item() == 1
+    assert tables["shares"].filter(q=5e-3)["filters"].item() == 1
     assert (
         tables["positions"].group_by("filter").agg(pl.col("sites").sum()).sort("filter")["sites"].to_list()
         == (filters["sites"].to_list()[:4])
@@ -125,7 +127,7 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
     assert table.data.height == 6
     page = write_page(tmp_path / "page.html", title="Motifs", sections=[section]).read_text()
     assert "filter 0 (Spi1)" in page
-    none = {**tables, "filters": tables["filters"].with_columns(q=pl.lit(1.0))}
+    none = {**tables, "filters": tables["filters"].with_columns(factor=pl.lit("unsure"))}
     assert any(
         "None of the filters" in item.text
         for item in drawing("motifs").section(none, CONFIG).items

@@ -232,9 +232,7 @@ def test_the_page_shows_the_network_and_its_figures(made, kind, tmp_path):
     page = report([made[kind]], tmp_path / "page.html", figures=tmp_path / "figures").read_text()
     assert f"nets.py:{kind} with" in page and "SHA-256 of" in page
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
-    assert any("aitac-motifs-logos" in name for name in names) and any(
-        "influence-map" in name for name in names
-    )
+    assert any("aitac-motifs" in name for name in names) and any("influence-map" in name for name in names)
     if kind == "deepstarr":
         assert "no r across 2 cell types" in page
 

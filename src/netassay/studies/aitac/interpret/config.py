@@ -96,10 +96,10 @@ class InterpretConfig(Config):
     """Known motifs: a group of JASPAR CORE, or a file in MEME format."""
 
     motif_q: float = Field(0.05, gt=0, le=1)
-    """A filter is named after the known motif that it is like below this q-value."""
+    """A filter is named after the known motif that it is like where q and the false discovery rate are below this."""
 
     motif_permutations: int = Field(5, ge=1, le=1000)
-    """So often the columns of all motifs are permuted to see what chance matches."""
+    """So often, or more where motifs are few, the columns of all are permuted to see what chance matches."""
 
     motif_logos: int = Field(16, ge=1, le=200)
     """At most so many filters are drawn beside their matches."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from netassay.dna.motifs.matrices import UNSURE
 from netassay.runs import Run
 from netassay.studies.aitac.interpret.choices import chosen
 
@@ -65,12 +66,16 @@ def layer_motifs(tables: Mapping[str, pl.DataFrame], q: float = 0.05) -> Motifs:
     from netassay.formats.motifs import Motifs
 
     motifs, filters = motifs_of_table(tables["matrices"]), tables["filters"]
-    like = filters.filter(pl.col("q") < q)
-    names = dict(zip(like["filter"], factor_names(like), strict=True))
-    titles = tuple(names.get(name, "") for name in motifs.names)
+    like = named(filters, q)
+    titles = tuple(like.get(name, "") for name in motifs.names)
     return Motifs(motifs.names, motifs.counts, motifs.sites, titles)
 
 
-def factor_names(filters: pl.DataFrame) -> list[str]:
-    """The best match of each filter: its name, or its id where it has none; "" without a match."""
-    return [name or target or "" for name, target in filters.select("name", "target").iter_rows()]
+def named(filters: pl.DataFrame, q: float) -> dict[str, str]:
+    """The factor of each filter that has a name; in tables made before factors were kept, its best match below `q`."""
+    if "factor" in filters.columns:
+        told = filters.filter(pl.col("factor") != UNSURE).select("filter", "factor")
+    else:
+        name = pl.when(pl.col("name") == "").then(pl.col("target")).otherwise(pl.col("name"))
+        told = filters.filter(pl.col("q") < q).select("filter", name.alias("factor"))
+    return dict(told.iter_rows())

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from netassay.dna.influence.factors import matched_names
+from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predicted
 from netassay.dna.motifs.match import Matches, match_motifs
+from netassay.dna.motifs.matrices import UNSURE
 from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.dna.network.layers import called_convolutions
@@ -307,9 +308,10 @@ def _check_peers(runs: list[Run], digest: str) -> None:
 
 
 def filter_names(subject: Subject, q: float) -> dict[int, str]:
-    """The factor of each filter that has one: its best match in the database, with a q-value below `q`; in a simulated
-    atlas the planted motif that it matches (`matched_filters`)."""
+    """The factor of each filter that has one: the family that it is surely like in the database (`factor_names`); in a
+    simulated atlas the planted motif that it matches (`matched_filters`)."""
     if not subject.truth:
-        return matched_names(subject.matches.best(), q)
+        names = factor_names(subject.matches, q)
+        return {int(key.removeprefix("filter_")): name for key, name in names.items() if name != UNSURE}
     held = matched_filters(subject.motifs, subject.truth)
     return {i: name for name, filters in held.items() for i in filters}

@@ -44,16 +44,19 @@ def assay(
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
     """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
-    setting = setting_of(config, Store(recorder.folder.parent))
-    facts = {
-        "weights": setting.subject.weights_digest, "atlas": setting.atlas.digest, "trained_on": config.trained_on,
-    }  # fmt: skip
     latest = recorder.latest()
-    if latest is not None and latest.facts != facts:
+    if latest is not None and "trained_on" not in latest.facts:
+        config = config.replace(
+            trained_on="keep"
+        )  # begun by 0.1.0, which kept them: it goes on to the same numbers
+    setting = setting_of(config, Store(recorder.folder.parent))
+    facts: dict[str, Any] = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
+    if latest is not None and any(latest.facts[key] != value for key, value in facts.items()):
         raise DataError(
-            f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began, or it began before "
-            "peaks that were trained on were looked for; begin it again with --from-step 0"
+            f"run {config.run} or atlas {config.atlas!r} was changed since this transfer began; begin it again with "
+            "--from-step 0"
         )
+    facts["trained_on"] = config.trained_on
     if latest is None:
         recorder.commit(Checkpoint(0, {}, facts))
 

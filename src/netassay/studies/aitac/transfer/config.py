@@ -14,6 +14,7 @@ class TransferConfig(Config):
     """A trained network on another atlas, such as another species': scores, nulls, ranks of factors."""
 
     study: ClassVar[str] = "aitac-transfer"
+    later: ClassVar[tuple[str, ...]] = ("trained_on",)
     example: ClassVar[str] = (
         "netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html"
     )

@@ -33,7 +33,7 @@ class StepSizeConfig(Setting):
     """A trial counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
 
     flow_steps: int = Field(2000, ge=0, le=10_000_000)
-    """Most Runge-Kutta steps of gradient flow, followed until it has trained for its largest sharpness; 0: no flow."""
+    """Most steps of gradient flow, followed until it has trained for its largest sharpness; 0: no flow."""
 
     tolerance: float = Field(1e-3, gt=0, lt=1)
     """Relative error asked of each sharpness."""

@@ -37,7 +37,8 @@ def trials(run: Run) -> pl.DataFrame:
 def largest(run: Run) -> pl.DataFrame:
     """One row a network: the largest step size that trained, the smallest above it that failed and how, and predictors.
 
-    Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow.
+    Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow,
+    null where the flow did not reach the goal: its largest sharpness is then that of the part that was followed.
     """
     made, rows = trials(run), []
     curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
@@ -47,12 +48,13 @@ def largest(run: Run) -> pl.DataFrame:
         ]
         found = bracket(own)
         start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
+        reached = None if flow is None else bool(curvature[seed, "flow_reached"])
         rows.append({
             "seed": seed, "largest": _known(found.largest), "failing": _known(found.failing),
             "failing_outcome": found.failing_outcome or None, "trials": len(own),
             "sharpness": start, "by_start": 2 / start if start else None,
-            "flow_sharpness": flow, "by_flow": 2 / flow if flow and flow > 0 else None,
-            "flow_reached": None if flow is None else bool(curvature[seed, "flow_reached"]),
+            "flow_sharpness": flow, "by_flow": 2 / flow if reached and flow and flow > 0 else None,
+            "flow_reached": reached,
         })  # fmt: skip
     schema: dict[str, Any] = {"seed": pl.Int64, "largest": pl.Float64, "failing": pl.Float64,
                               "failing_outcome": pl.String, "trials": pl.Int64, "sharpness": pl.Float64,

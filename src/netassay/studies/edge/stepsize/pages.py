@@ -167,6 +167,6 @@ def _network_table(networks: pl.DataFrame) -> Table:
     return Table(
         "stepsize-networks", "Networks",
         "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. Where the "
-        "flow did not reach the goal within its steps, max λ is that of the part that was followed.",
+        "flow did not reach the goal, max λ is that of the part that was followed, and 2/max λ is not given.",
         networks.rename(names), formats={names[key]: ".4g" for key in numbers},
     )  # fmt: skip

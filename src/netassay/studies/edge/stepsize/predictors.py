@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import nn
 
-from netassay.curvature.flow import LOOK_STEPS, GradientFlow
+from netassay.curvature.flow import GradientFlow
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Loss
+
+LOOK_STEPS = 10  # steps of the flow after which its sharpness is looked at
 
 
 class Sharpest(NamedTuple):
@@ -41,16 +44,19 @@ def sharpest_on_flow(
     """Follows gradient flow from the model's weights until the loss is at most `goal`; None if stopped.
 
     2 / the result is the step size below which descent stays near the flow all the way (Cohen et al. 2021, section
-    3.1). The sharpness is looked at every `flow.LOOK_STEPS` Runge-Kutta steps of 1 / lambda; at most `most_steps`.
+    3.1), if it was followed to the end. The sharpness is looked at every `LOOK_STEPS` steps of the flow; at most
+    `most_steps` are taken.
     """
     flow = GradientFlow(model, loss, batches, follower=Follower(tolerance=tolerance, seed=seed))
     seen = flow.look()
-    top = (float(seen.values[0]), float(seen.errors[0]), 0.0)
+    top = (float(seen.sharpness.values[0]), float(seen.sharpness.errors[0]), 0.0)
     while seen.loss > goal and flow.steps < most_steps:
         if stop():
             return None
-        rate = max(float(seen.values[0]), 1e-6)
-        flow.advance(flow.time + min(LOOK_STEPS, most_steps - flow.steps) * flow.alpha / rate, seen)
+        before = flow.steps
+        flow.advance(math.inf, min(LOOK_STEPS, most_steps - flow.steps))
+        if flow.steps == before:
+            break  # the flow cannot go on, for a reason of its own
         seen = flow.look()
-        top = max(top, (float(seen.values[0]), float(seen.errors[0]), flow.time))
+        top = max(top, (float(seen.sharpness.values[0]), float(seen.sharpness.errors[0]), flow.time))
     return Sharpest(*top, flow.time, flow.steps, seen.loss, seen.loss <= goal)

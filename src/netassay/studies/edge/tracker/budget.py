@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from netassay.errors import ConfigError
@@ -21,7 +21,7 @@ class Budget:
 
     A look is affordable when it is expected to keep spent / training at or below `share` (above 0), with `reserved`
     seconds kept back for what comes at the end. The first is taken at once, so that there is a number at the start; its
-    debt is paid off before the next.
+    debt is paid off before the next. A look has parts, the whole network and layers, whose costs are kept apart.
     """
 
     def __init__(self, share: float, clock: Callable[[], float]) -> None:
@@ -31,33 +31,52 @@ class Budget:
             )
         self.share, self.clock = share, clock
         self.spent = self.trained = self.reserved = 0.0
-        self._left: float | None = None
-        self._costs: deque[float] = deque(maxlen=REMEMBERED)
+        self._left: float | None = None  # when the last block of `spending` ended, and the present one began
+        self._entered: float | None = None
+        self._costs: dict[str, deque[float]] = {}
+        self._cold = 0.0  # the dearest first look at anything
 
     @contextmanager
     def spending(self) -> Iterator[None]:
         """What happens inside is spent; the time since the last such block was training."""
-        entered = self.clock()
+        entered = self._entered = self.clock()
         if self._left is not None:
             self.trained += entered - self._left
         try:
             yield
         finally:
-            self._left = self.clock()
+            self._left, self._entered = self.clock(), None
             self.spent += self._left - entered
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Within `spending`: the cost of what happens inside is what the next look is expected to cost."""
+    def looking(self, part: str = "") -> Iterator[None]:
+        """Within `spending`: the cost of what happens inside is what `part` of the next look is expected to cost.
+
+        The part "" is the whole network, others are layers.
+        """
         entered = self.clock()
         try:
             yield
         finally:
             cost = self.clock() - entered
-            self._costs.append(cost if self._costs else cost / 2)
+            costs = self._costs.setdefault(part, deque(maxlen=REMEMBERED))
+            if not costs:
+                self._cold = max(self._cold, cost)
+            costs.append(cost if costs else cost / 2)
 
-    def affords_a_look(self) -> bool:
-        return not self._costs or self.spent + max(self._costs) + self.reserved <= self.share * self.trained
+    def expected(self, part: str = "") -> float:
+        """Seconds that a part of a look may take; of one that was never seen, the dearest first."""
+        costs = self._costs.get(part)
+        return max(costs) if costs else self._cold
+
+    def affords_a_look(self, beside: Iterable[str] = ()) -> bool:
+        """Whether the whole network and the parts `beside` it can be looked at now."""
+        return "" not in self._costs or self.affords(self.expected() + sum(map(self.expected, beside)))
+
+    def affords(self, seconds: float) -> bool:
+        """Whether so many more seconds, within `spending`, keep to the share."""
+        spent = self.spent if self._entered is None else self.spent + self.clock() - self._entered
+        return spent + seconds + self.reserved <= self.share * self.trained
 
     @property
     def used(self) -> float:

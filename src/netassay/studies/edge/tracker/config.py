@@ -15,6 +15,8 @@ class TrackerConfig(Config):
     study: ClassVar[str] = "edge-tracker"
     example: ClassVar[str] = "netassay report --where name=mine"
 
+    later: ClassVar[tuple[str, ...]] = ("every",)
+
     name: str = ""
     """The user's name for the training."""
 
@@ -32,6 +34,9 @@ class TrackerConfig(Config):
 
     budget: float = Field(0.2, gt=0)
     """Share of the training time that tracking may take."""
+
+    every: int | None = Field(None, ge=1)
+    """Steps from look to look, where they were set in place of the budget."""
 
     tolerance: float = Field(1e-2, gt=0, lt=1)
     """Relative error asked of each sharpness."""

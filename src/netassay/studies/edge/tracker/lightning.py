@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from netassay.curvature.forward import Batches, Loss
-from netassay.errors import ExtraMissing, ModelError
-from netassay.studies.edge.tracker.tracker import SharpnessTracker
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from netassay.errors import ExtraMissing, NetassayError
+from netassay.studies.edge.tracker.tracker import SharpnessTracker, TrackerWarning
 
 
 def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "runs", **keywords: Any) -> Any:
     """A `lightning.pytorch.Callback` that tracks the sharpness of the module being trained.
 
     `loss(output, target)` and `batches` (x, y), on the device of the training, are those of `SharpnessTracker`, whose
-    other keywords may follow; the module is called as `module(x)` and its one optimiser is used. The loss of each
-    training step is kept if the step returns it. `callback.tracker` is the tracker once training has begun.
-    Raises ExtraMissing where Lightning is not installed.
+    other keywords may follow; the module is called as `module(x)` and its one optimiser is used. Steps are those of the
+    optimiser, `trainer.global_step`; where several batches make one, the mean of their losses is kept.
+    `callback.tracker` is the tracker once training has begun, in the first process alone. What cannot be tracked is a
+    TrackerWarning. Raises ExtraMissing where Lightning is not installed.
     """
     try:
         from lightning.pytorch import Callback
@@ -32,20 +34,42 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
         tracker: SharpnessTracker | None = None
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            self.tracker, self.taken = None, trainer.global_step
+            self.losses: list[Tensor] = []
+            # the modules of all processes are replicas; the first looks for all
+            if not trainer.is_global_zero:
+                return
             if len(trainer.optimizers) != 1:
-                raise ModelError(
-                    f"the module has {len(trainer.optimizers)} optimisers; the tracker follows one: use "
-                    "netassay.SharpnessTracker in a loop of your own for several"
+                warnings.warn(
+                    f"the sharpness is not tracked: the module has {len(trainer.optimizers)} optimisers, and the "
+                    "tracker follows one; use netassay.SharpnessTracker in a loop of your own for several",
+                    TrackerWarning,
+                    stacklevel=2,
                 )
-            optimizer = getattr(trainer.optimizers[0], "optimizer", trainer.optimizers[0])
-            self.tracker = SharpnessTracker(pl_module, loss, batches, optimizer, store=store, **keywords)
+                return
+            try:
+                self.tracker = SharpnessTracker(
+                    pl_module, loss, batches, trainer.optimizers[0], store=store, **keywords
+                )
+            except NetassayError as cause:
+                warnings.warn(f"the sharpness is not tracked: {cause}", TrackerWarning, stacklevel=2)
 
         def on_train_batch_end(
             self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            assert self.tracker is not None
-            value: Tensor | None = outputs.get("loss") if isinstance(outputs, dict) else outputs
-            self.tracker.step(value)
+            if self.tracker is None:
+                return
+            value: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
+            if isinstance(value, Tensor) and value.numel() == 1:
+                # what is handed out was divided by the number of batches that a step accumulates
+                self.losses.append(value.detach() * getattr(trainer, "accumulate_grad_batches", 1))
+            # several batches may make one step of the optimiser
+            if trainer.global_step > self.taken:
+                self.taken = trainer.global_step
+                mean = torch.stack([one.reshape(()) for one in self.losses]).mean() if self.losses else None
+                self.losses = []
+                self.tracker.steps = self.taken - 1
+                self.tracker.step(mean)
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
             if self.tracker is not None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from netassay.curvature.thresholds import threshold
-from netassay.errors import ModelError
+
+INNER = ("base_optimizer", "optimizer", "_optimizer", "inner_optimizer", "optim")
+"""Where wrappers keep the optimiser that they wrap: SAM's, Lightning's and Accelerate's, Lookahead's, ZeRO's."""
+
+AT_REST = 1e30
+"""Entry of P for a weight that the optimiser does not move; its inverse square root is still a float32."""
 
 
 @dataclass(frozen=True)
@@ -18,100 +23,196 @@ class Motion:
     """theta <- theta - eta P^-1 (momentum of the gradient): stable while (lambda(P^-1 H) + decay) eta <= `limit`.
 
     `limit` is the threshold at step size 1; `preconditioner` (P,) is the diagonal of P in the order of the trainable
-    parameters, None for the identity.
+    parameters, None for the identity; `weight_decay` is what decay adds to every curvature. `ascent` is the distance
+    rho uphill at which the gradient is taken (SAM), 0 for none. `remark` says in words how far the edge is that of the
+    optimiser, "" where it is.
     """
 
     step_size: float
     limit: float
     weight_decay: float = 0.0
     preconditioner: Tensor | None = None
+    ascent: float = 0.0
+    remark: str = ""
 
-    def edge_ratio(self, value: float) -> float:
-        """A curvature (of P^-1 H where there is a preconditioner) relative to the edge of stability, which is 1."""
-        return self.step_size * (value + self.weight_decay) / self.limit
+    def edge_ratio(self, value: float, gradient_norm: float = 0.0) -> float:
+        """A curvature (of P^-1 H where there is a preconditioner) relative to the edge of stability, which is 1.
+
+        `gradient_norm` (from 0) matters where there is an `ascent`.
+        """
+        if not self.ascent:
+            return self.step_size * (value + self.weight_decay) / self.limit
+        edge = self.edge(gradient_norm)
+        return value / edge if edge > 0 else float("inf") if value > 0 else 0.0
+
+    def edge(self, gradient_norm: float = 0.0) -> float:
+        """The largest stable curvature."""
+        plain = self.limit / self.step_size - self.weight_decay
+        if not self.ascent or plain <= 0:
+            return plain
+        # SAM multiplies a curvature by 1 + rho lambda / ||g|| in any linear recursion; 2 / (2 / edge) is its edge
+        return threshold("sam", 2 / plain, rho=self.ascent, gradient_norm=gradient_norm)
 
 
-def motion(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
+def innermost(optimizer: Any) -> Any:
+    """The optimiser within wrappers, the first whose method is known or that wraps nothing; None for no optimiser."""
+    seen: list[Any] = []
+    while not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.RMSprop):
+        seen.append(optimizer)
+        held = [getattr(optimizer, name, None) for name in INNER]
+        inner = [one for one in held if _may_step(one) and not any(one is old for old in seen)]
+        if not inner:
+            break
+        optimizer = inner[0]
+    return optimizer if hasattr(optimizer, "param_groups") else None
+
+
+def _may_step(one: Any) -> bool:
+    return hasattr(one, "param_groups") or any(hasattr(one, name) for name in INNER)
+
+
+def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
     """The motion of `optimizer` from its settings and state as they are now, or in words why it is not known.
 
-    SGD with any momentum, Adam, AdamW and RMSprop without momentum (Cohen et al. 2021, 2022); learning rates may differ
-    between parameter groups. ModelError if a parameter is in none of its groups.
+    SGD with any momentum, Adam, AdamW and RMSprop (Cohen et al. 2021, 2022), classes derived from them, wrappers around
+    them, and sharpness-aware minimisation around them; learning rates and weight decay may differ between parameter
+    groups. A parameter that adaptive methods have no state of, or whose learning rate is 0, is one that does not move.
     """
-    groups = {p: group for group in optimizer.param_groups for p in group["params"]}
+    inner = innermost(optimizer)
+    if inner is None:
+        return f"{type(optimizer).__name__} is no optimiser that is known here; give motion="
+    groups = {p: group for group in inner.param_groups for p in group["params"]}
     missing = [name for name, p in parameters.items() if p not in groups]
     if missing:
-        raise ModelError(
-            f"the optimiser does not hold the trainable parameter {missing[0]!r}; give it model.parameters(), or "
-            "freeze what it does not train with requires_grad_(False)"
+        return (
+            f"the optimiser does not hold the trainable parameter {missing[0]!r}; give it to the optimiser "
+            "(add_param_group), or freeze it with requires_grad_(False)"
         )
-    method = type(optimizer)
     chosen = [groups[p] for p in parameters.values()]
-    if method is torch.optim.SGD:
-        return _sgd(chosen, parameters)
-    if method in (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
-        return _adaptive(optimizer, chosen, parameters)
-    return f"the edge of stability of {method.__name__} is not known here; sharpness alone is kept"
+    if isinstance(inner, torch.optim.SGD):
+        moving = _sgd(chosen, parameters)
+    elif isinstance(inner, torch.optim.Adam | torch.optim.RMSprop):
+        moving = _adaptive(inner, chosen, parameters)
+    else:
+        return f"the edge of stability of {type(inner).__name__} is not known here; give motion="
+    if isinstance(moving, str):
+        return moving
+    moving = replace(moving, remark=_remark(optimizer, inner))
+    rho = _ascent(optimizer)
+    if not rho:
+        return moving
+    if moving.preconditioner is not None or _adaptive_ascent(optimizer):
+        below = f"the edge is that of {type(inner).__name__}; with the ascent of {type(optimizer).__name__} it is lower"
+        return replace(moving, remark=below)
+    return replace(moving, ascent=rho)
+
+
+def _remark(optimizer: Any, inner: Any) -> str:
+    """Of which known method the edge is, where the optimiser has a name of its own."""
+    known = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
+    if type(inner) is known and optimizer is inner:
+        return ""
+    return f"the edge is that of {known.__name__}, which {type(optimizer).__name__} is taken to step as"
+
+
+def _ascent(optimizer: Any) -> float:
+    """rho of a wrapper for sharpness-aware minimisation, 0 of others."""
+    groups = getattr(optimizer, "param_groups", None) or [{}]
+    rho = getattr(optimizer, "rho", groups[0].get("rho", getattr(optimizer, "defaults", {}).get("rho", 0.0)))
+    named = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
+    return float(rho) if named else 0.0
+
+
+def _adaptive_ascent(optimizer: Any) -> bool:
+    groups = getattr(optimizer, "param_groups", None) or [{}]
+    return bool(getattr(optimizer, "adaptive", groups[0].get("adaptive", False)))
 
 
 def _sgd(groups: list[dict[str, Any]], parameters: Mapping[str, nn.Parameter]) -> Motion | str:
-    kinds = {(g["momentum"], g["nesterov"], g["dampening"], g["weight_decay"], g["maximize"]) for g in groups}
+    kinds = {(g["momentum"], g["nesterov"], g["dampening"], g["maximize"]) for g in groups}
     if len(kinds) > 1:
-        return "the parameter groups differ in momentum or weight decay, so the edge is not one number"
-    momentum, nesterov, dampening, decay, uphill = kinds.pop()
+        return "the parameter groups differ in momentum, so the edge is not one number"
+    momentum, nesterov, dampening, uphill = kinds.pop()
     if uphill:
         return "the optimiser maximises, which has no edge of stability"
     limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=float(momentum))
     # dampening scales every gradient that enters the momentum but the first
     limit = limit / (1 - dampening) if momentum and dampening < 1 else limit
-    return _scaled([float(g["lr"]) for g in groups], limit, float(decay), None, parameters)
+    decays = [float(g["weight_decay"]) for g in groups]
+    return _scaled([float(g["lr"]) for g in groups], limit, decays, None, parameters)
 
 
 def _adaptive(
     optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], parameters: Mapping[str, nn.Parameter]
 ) -> Motion | str:
-    first = groups[0]
     adam = not isinstance(optimizer, torch.optim.RMSprop)
-    coupled = type(optimizer) is not torch.optim.AdamW and any(g["weight_decay"] for g in groups)
-    varied = any(g.get("amsgrad") or g.get("centered") or (not adam and g["momentum"]) for g in groups)
-    if coupled or varied or any(g["maximize"] for g in groups):
+    decoupled = [_is_decoupled(optimizer, g) for g in groups]
+    coupled = any(g["weight_decay"] and not apart for g, apart in zip(groups, decoupled, strict=True))
+    if coupled or any(g["maximize"] for g in groups):
         return (
-            f"the edge of {type(optimizer).__name__} with amsgrad, centered, maximize, RMSprop's momentum or weight "
-            "decay in the gradient is not known here"
+            f"the edge of {type(optimizer).__name__} with maximize, or with weight decay in the gradient, is not known "
+            "here; give motion="
         )
-    if len({str([g.get(key) for key in ("betas", "alpha", "eps")]) for g in groups}) > 1:
+    if len({str([g.get(key) for key in ("betas", "alpha", "eps", "momentum")]) for g in groups}) > 1:
         return "the parameter groups differ in their averages, so the edge is not one number"
+    states = [optimizer.state.get(p, {}) for p in parameters.values()]
+    if not any(states):
+        return "the optimiser has not taken a step yet"
     pieces = []
-    for p in parameters.values():
-        held = optimizer.state.get(p, {})
-        if not held:
-            return "the optimiser has not taken a step yet"
-        t = float(held["step"])
-        if adam:
-            b1, b2 = first["betas"]
-            root = (held["exp_avg_sq"] / (1 - b2**t)).sqrt() + first["eps"]
-            pieces.append((1 - b1**t) * root.reshape(-1))
+    for p, group, state in zip(parameters.values(), groups, states, strict=True):
+        if not state:
+            pieces.append(torch.full_like(p.detach(), AT_REST).reshape(-1))
+        elif adam:
+            pieces.append(_of_adam(state, group).reshape(-1))
         else:
-            pieces.append((held["square_avg"].sqrt() + first["eps"]).reshape(-1))
-    limit = threshold("adam", 1.0, momentum=float(first["betas"][0])) if adam else 2.0
-    return _scaled([float(g["lr"]) for g in groups], limit, 0.0, torch.cat(pieces).detach(), parameters)
+            square = state["square_avg"]
+            square = square - state["grad_avg"].square() if group["centered"] else square
+            pieces.append((square.sqrt() + group["eps"]).reshape(-1))
+    first = groups[0]
+    if adam:
+        limit = threshold("adam", 1.0, momentum=float(first["betas"][0]))
+    else:
+        limit = threshold("polyak", 1.0, momentum=float(first["momentum"]))
+    # decay apart from the gradient shrinks the weights by 1 - eta d in every step, and so leaves to the gradient's
+    # part 2 - eta d of the 2 that it could swing
+    decays = [limit * float(g["weight_decay"]) / 2 for g in groups]
+    return _scaled([float(g["lr"]) for g in groups], limit, decays, torch.cat(pieces).detach(), parameters)
+
+
+def _is_decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:
+    return bool(group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
+
+
+def _of_adam(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    b1, b2 = (float(b) for b in group["betas"])
+    t = float(state["step"])
+    square: Tensor = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    return ((square / (1 - b2**t)).sqrt() + group["eps"]) * (1 - b1**t)
 
 
 def _scaled(
     rates: list[float],
     limit: float,
-    decay: float,
+    decays: list[float],
     preconditioner: Tensor | None,
     parameters: Mapping[str, nn.Parameter],
 ) -> Motion | str:
-    """One step size for all; where learning rates differ, the first, and the others' ratio to it within P."""
-    if not rates[0] > 0 or min(rates) <= 0:
-        return "a learning rate is zero"
-    if len(set(rates)) == 1:
-        return Motion(rates[0], limit, decay, preconditioner)
-    if decay:
-        return "learning rates differ between groups and there is weight decay, so the edge is not one number"
+    """One step size and decay for all; where they differ, the largest rate, and what differs within P.
+
+    At the edge eta_i ((H v)_i / P_i + d_i v_i) = limit v_i, which is the eigenproblem of a P that is multiplied by
+    eta / eta_i (1 - eta_i d_i / limit), without decay.
+    """
+    rate = max(rates)
+    if not rate > 0:
+        return "the learning rate is zero"
+    if len(set(rates)) == 1 and len(set(decays)) == 1:
+        return Motion(rate, limit, decays[0], preconditioner)
+    if any(one * decay >= limit for one, decay in zip(rates, decays, strict=True)):
+        return "weight decay times the learning rate of a parameter group is unstable by itself"
     spread = torch.cat([
-        torch.full_like(p.detach(), rates[0] / rate).reshape(-1)
-        for p, rate in zip(parameters.values(), rates, strict=True)
+        torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST).reshape(-1)
+        for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
     ])  # fmt: skip
-    return Motion(rates[0], limit, decay, spread if preconditioner is None else spread * preconditioner)
+    if preconditioner is not None:
+        spread = (spread * preconditioner).clamp(max=AT_REST)
+    return Motion(rate, limit, 0.0, spread)

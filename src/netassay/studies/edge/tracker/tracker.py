@@ -9,31 +9,50 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from netassay.curvature.blocks import Blocks, resolve_blocks, trainable_parameters
-from netassay.curvature.combined import Preconditioned
+from netassay.curvature.combined import Part, Preconditioned
 from netassay.curvature.curvature import Curvature
+from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Loss
 from netassay.curvature.largest_curvature import Sharpness
-from netassay.errors import ConfigError, NetassayError
+from netassay.curvature.weighing import NoNumber
+from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
 from netassay.numerics import devices
 from netassay.runs import Run, State
 from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
-from netassay.studies.edge.tracker.motion import Motion, motion
+from netassay.studies.edge.tracker.module import decides, inside, left_as_it_was, require_alone
+from netassay.studies.edge.tracker.motion import Motion
+from netassay.studies.edge.tracker.motion import motion as motion_of
 from netassay.training import Checkpoint, Metric
+
+MotionOf = Callable[[Any, Mapping[str, nn.Parameter]], Motion | str]
+"""motion(optimizer, trainable parameters by name) -> Motion, or in words why there is none."""
+
+FIRST_PRODUCTS = 14
+"""Products of the first look, of about two gradients each: half of them for each matrix of an adaptive method. Errors
+are stated, and later looks go on from there.
+"""
+
+ROOT = "(root)"
+"""Name of the block of the parameters that the module itself owns, which elsewhere is the empty one."""
+
+LONGEST_WAIT = 10
+"""Looks that fail one after the other wait 1, 2, 4, ... steps, up to two to this power."""
 
 COMMIT_SECONDS = 30.0
 _SERIAL = itertools.count()
@@ -43,23 +62,37 @@ class EdgeWarning(UserWarning):
     """A tracked training is close to its edge of stability."""
 
 
+class TrackerWarning(UserWarning):
+    """Something of the tracking failed; the training goes on."""
+
+
 class SharpnessTracker:
     """Follows the sharpness of a network, whole and layer by layer, while a loop of the user's own trains it.
 
     Make one before the loop, call `step()` once a training step, `close()` after it (or use `with`, or leave it to the
     end of the process). `loss(output, target)` and `batches` are those of `netassay.sharpness`: a fixed set of examples
     that can be gone over again, all training data or some of it. `optimizer` is the loop's own, or its step size as a
-    number, or None: it gives the edge ratio, 1 at the edge of stability.
+    number, or None: it gives the edge ratio, 1 at the edge of stability. For an optimiser whose edge is not known here
+    `motion` gives it: a `Motion`, or a function of the optimiser and the trainable parameters by name that returns one
+    (or says in words why there is none).
 
     It looks when it can afford to: time spent here stays at or below `budget` times the time spent elsewhere (0.2: at
     most 20 % of training time), but for the first look, which is taken at once and whose debt is paid off before the
-    next. When the ratio reaches `warn_at` for the first time, `on_edge(tracker)` is called, by default a Python warning
-    (EdgeWarning). Numbers go to a run in `store`, under `name`, and onto the page of `netassay report`.
+    next. Each look measures the whole network, then layers in turn as far as the budget goes. `every` sets the steps
+    from look to look instead, each of the whole and of all layers whatever that costs. When the ratio reaches `warn_at`
+    for the first time, `on_edge(tracker)` is called, by default a Python warning (EdgeWarning); what it raises is the
+    loop's. Numbers go to a run in `store`, under `name`, and onto the page of `netassay report`.
 
     `blocks` as for `sharpness`; `tolerance` is the relative error asked of each value, its estimate is kept beside it;
     `mode` "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode. The network,
-    its gradients and all random states are left as they were found. Raises ModelError or DataError at the first step
-    for what has no curvature; what fails later ends the tracking with a warning, never the training.
+    its gradients, the optimiser and all random states are left as they were found. Of a network in
+    DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
+    None and `step` does nothing.
+
+    Arguments that cannot be right raise ConfigError, ModelError or StoreError here. Once made, it never ends a
+    training: what fails in a look or in the store is a warning, told once for each kind, and an event of the run. After
+    a failed look, and when the trainable parameters have changed, tracking starts anew; looks that fail one after the
+    other are tried ever more rarely.
     """
 
     def __init__(
@@ -67,14 +100,16 @@ class SharpnessTracker:
         model: nn.Module,
         loss: Loss,
         batches: Batches,
-        optimizer: torch.optim.Optimizer | float | None = None,
+        optimizer: Any = None,
         *,
         store: Path | str = "runs",
         name: str = "",
         budget: float = 0.2,
+        every: int | None = None,
         blocks: Literal["layer"] | Blocks | None = "layer",
         tolerance: float = 1e-2,
         mode: Literal["eval", "as_is"] = "eval",
+        motion: Any = None,
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -83,33 +118,55 @@ class SharpnessTracker:
             raise ConfigError(f'mode={mode!r}: allowed are "eval" and "as_is"')
         if isinstance(optimizer, int | float) and not (optimizer > 0 and math.isfinite(optimizer)):
             raise ConfigError(f"optimizer={optimizer}: a step size is a finite number above 0")
+        if not (motion is None or isinstance(motion, Motion) or callable(motion)):
+            raise ConfigError(
+                f"motion is a {type(motion).__name__}; give a Motion or a function that returns one"
+            )
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
         self.budget = Budget(budget, clock)
         with self.budget.spending():
-            self.model, self.loss, self.batches, self.optimizer = model, loss, batches, optimizer
-            self.blocks, self.mode, self.warn_at = resolve_blocks(model, blocks), mode, warn_at
+            self.model, self.loss, self.batches, self.optimizer = inside(model), loss, batches, optimizer
+            self.mode, self.warn_at, self.every, self.motion = mode, warn_at, every, motion
+            self.tolerance = tolerance
             self.on_edge = on_edge or _warn
             self.steps = 0
             self.sharpness: Sharpness | None = None
             self.edge_ratio: float | None = None
+            self.edge_unknown = ""
             self.measured_at: int | None = None
-            followers = (Follower(tolerance=tolerance, probe_every=SEARCH_EVERY) for _ in range(2))
-            self._follower, self._preconditioned = followers
+            self._blocks = _within(self.model, blocks)
+            Follower(tolerance=tolerance)  # refuses a tolerance that is none
+            self.blocks: Mapping[str, Sequence[str]] = {}
+            self._now: Motion | None = None
+            self._turns: dict[str, int] = {}  # when each layer was last measured, -1 for never
+            self._begin_anew({})
+            self._failures, self._failed_looks, self._not_before = 0, 0, 0
+            self._failure: Exception | None = None
+            self._noted: set[object] = set()
+            self._warned, self._ended = False, False
+            self.run: Run | None = None
             config = TrackerConfig(
                 name=name,
-                model=type(model).__name__,
-                parameters=sum(p.numel() for p in trainable_parameters(model).values()),
+                model=type(self.model).__name__,
+                parameters=sum(
+                    p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)
+                ),
                 optimiser=_named(optimizer),
-                layers=bool(self.blocks),
+                layers=blocks is not None and blocks != {},
                 budget=float(budget),
+                every=every,
                 tolerance=tolerance,
                 mode=mode,
                 began=f"{datetime.now(UTC).isoformat()} {os.getpid()} {next(_SERIAL)}",
             )
+            if not decides(model):
+                self._ended = True
+                return
             self.run = Run.create(
                 store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
             )
             self._writer = self.run.writer(devices.environment())
-            self._warned, self._ended = False, False
             self._committed = time.monotonic()
         # closing the run costs about what opening it did
         self.budget.reserved = self.budget.spent
@@ -123,21 +180,24 @@ class SharpnessTracker:
     def step(self, loss: Tensor | float | None = None) -> Sharpness | None:
         """Counts one training step and looks if the budget allows; the sharpness if it was measured now, else None.
 
-        `loss` is the loop's own number for this step, kept if given.
+        `loss` is the loop's own number for this step, kept if given. The blocks of the result are those measured now.
         """
         if self._ended:
             return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            if loss is not None:
-                values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
+            with self._going_on("the loss was not kept"):
+                if loss is not None:
+                    values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
             seen = None
-            if self.budget.affords_a_look():
-                with self.budget.looking(), self._kept_going():
-                    seen, found = self._look()
-                    values |= found
-            if not self._ended:
-                self._keep(values)
+            if self._is_due():
+                try:
+                    seen, measured = self._look()
+                    values |= measured
+                    self._failures = 0
+                except Exception as cause:
+                    self._look_failed(cause)
+            self._keep(values)
             self.steps += 1
         if seen is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
             self._warned = True
@@ -145,10 +205,24 @@ class SharpnessTracker:
         return seen
 
     def close(self) -> None:
-        """Ends the run as finished; a second call does nothing."""
-        if not self._ended:
-            with self.budget.spending(), self._kept_going():
-                self._finish(State.FINISHED, f"tracking took {self.share:.1%} of the training time")
+        """Ends the run as finished, diverged if the last look met numbers that are not finite, or failed if none was
+        right; a second call does nothing.
+        """
+        if self._ended:
+            return
+        with self.budget.spending():
+            failed = (
+                f"{self._failed_looks} looks failed, the last with: {self._failure}"
+                if self._failed_looks
+                else ""
+            )
+            if failed and self.sharpness is None:
+                self._finish(State.FAILED, f"sharpness was never measured: {failed}")
+            elif self._failures and isinstance(self._failure, NotFinite | NoNumber):
+                self._finish(State.DIVERGED, str(self._failure))
+            else:
+                took = f"tracking took {self.share:.1%} of the training time"
+                self._finish(State.FINISHED, f"{took}; {failed}" if failed else took)
 
     def __enter__(self) -> SharpnessTracker:
         return self
@@ -161,72 +235,232 @@ class SharpnessTracker:
         elif not self._ended:
             self._finish(State.INTERRUPTED, f"the training ended with {type(error).__name__}: {error}")
 
+    def _is_due(self) -> bool:
+        if self.steps < self._not_before:
+            return False
+        if self.every is not None:
+            return self.steps % self.every == 0
+        return self.budget.affords_a_look(self._planned())
+
+    def _planned(self) -> list[str]:
+        """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
+        planned: list[str] = []
+        cost = 0.0
+        for name in self._in_turn():
+            cost += self.budget.expected(name)
+            if planned and cost > self.budget.expected():
+                break
+            planned.append(name)
+        return planned
+
+    def _in_turn(self) -> list[str]:
+        """Layers, the one that was measured longest ago first."""
+        return sorted(self._turns, key=self._turns.__getitem__)
+
     def _look(self) -> tuple[Sharpness, dict[Metric, float]]:
+        with ExitStack() as stack:
+            with self.budget.looking():
+                curvature, parameters = self._enter(stack)
+                now = self._motion(parameters)
+                self._now = now if isinstance(now, Motion) else None
+                whole = self._follow("", curvature)
+                scaled, preconditioned = None, None
+                if isinstance(now, Motion) and now.preconditioner is not None:
+                    try:
+                        preconditioned = Preconditioned(curvature, now.preconditioner)
+                        scaled = self._follow("", preconditioned)
+                    except ModelError as cause:
+                        now = f"the preconditioner cannot be used: {cause}"
+            layers, scaled_layers = {}, {}
+            for name in self._in_turn():
+                if self.every is None and not self.budget.affords(self.budget.expected(name)):
+                    break
+                self._turns[name] = next(self._turn)
+                with self.budget.looking(name), self._going_on("a layer was not measured"):
+                    pairs = self._follow(name, curvature)
+                    if scaled is not None and preconditioned is not None:
+                        scaled_layers[name] = self._follow(name, preconditioned)
+                    layers[name] = pairs
+            norm = float(torch.linalg.vector_norm(curvature.gradient.double()))
+            seen = Sharpness.of(whole, layers, curvature.loss)
+            adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
+        return seen, self._values(seen, adaptive, now, norm, parameters)
+
+    def _enter(self, stack: ExitStack) -> tuple[Curvature, dict[str, nn.Parameter]]:
+        """The curvature at the present weights, until the stack is left."""
         parameters = trainable_parameters(self.model)
-        with (
-            _mode(self.model, self.mode),
-            Curvature(self.model, self.loss, self.batches, blocks=self.blocks or None) as curvature,
-        ):
-            seen = self._follower.follow(curvature)
-            now = self._motion(parameters)
-            scaled = None
-            if isinstance(now, Motion) and now.preconditioner is not None:
-                scaled = self._preconditioned.follow(Preconditioned(curvature, now.preconditioner))
-        ratio = now.edge_ratio if isinstance(now, Motion) else lambda value: math.nan
+        form = {name: (p.shape, p.dtype, p.device) for name, p in parameters.items()}
+        if form != self._form:
+            self._begin_anew(form)
+        # "" is the whole network among the numbers
+        self.blocks = {
+            name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()
+        }
+        self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
+        stack.enter_context(left_as_it_was(self.model, self.mode))
+        require_alone(self.model)
+        curvature = Curvature(self.model, self.loss, self.batches, blocks=self.blocks or None)
+        return stack.enter_context(curvature), parameters
+
+    def _begin_anew(self, form: Mapping[str, object]) -> None:
+        self._form = form  # shape, type and place of each trainable parameter
+        self.blocks = {}
+        self._turn, self._turns = itertools.count(), {}
+        self._now = None
+        self._followers: dict[tuple[type, str], Follower] = {}
+
+    def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:
+        """The eigenpairs of a block, or of the whole for "", with a follower of its own."""
+        key = type(curvature), part
+        if key not in self._followers:
+            self._followers[key] = Follower(
+                tolerance=self.tolerance, probe_every=SEARCH_EVERY, search_products=self._search_products()
+            )
+        return _pairs(self._followers[key].follow(Part(curvature, part)))
+
+    def _search_products(self) -> int | None:
+        """What a matrix that was never seen may cost; None where the budget is no matter."""
+        if self.every is not None or self.budget.share >= 1:
+            return None
+        return FIRST_PRODUCTS // (1 if self._now is None or self._now.preconditioner is None else 2)
+
+    def _values(
+        self,
+        seen: Sharpness,
+        scaled: Sharpness | None,
+        now: Motion | str,
+        norm: float,
+        parameters: Mapping[str, nn.Parameter],
+    ) -> dict[Metric, float]:
+        def ratio(value: float) -> float:
+            return now.edge_ratio(value, norm) if isinstance(now, Motion) else math.nan
+
         values = quantities.curvature(seen, ratio, parameters, self.blocks)
         if scaled is not None:
             values |= quantities.preconditioned(scaled, ratio)
-        known = isinstance(now, Motion)
+        values["tracked_loss"] = seen.loss
         self.sharpness, self.measured_at = seen, self.steps
-        self.edge_ratio = values[("edge_ratio", "")] if known else None
         if isinstance(now, Motion):
-            values |= {"step_size": now.step_size, "threshold": now.limit / now.step_size - now.weight_decay}
-        values = {key: v for key, v in values.items() if known or key[0] != "edge_ratio"}
-        return seen, values | {"tracked_loss": seen.loss}
+            self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
+            self._note("edge", now.remark)
+            return values | {"step_size": now.step_size, "threshold": now.edge(norm)}
+        self.edge_ratio, self.edge_unknown = None, now
+        self._note("edge", f"unknown: {now}")
+        return {key: value for key, value in values.items() if key[0] != "edge_ratio"}
 
-    def _motion(self, parameters: dict[str, nn.Parameter]) -> Motion | str:
-        if isinstance(self.optimizer, torch.optim.Optimizer):
-            return motion(self.optimizer, parameters)
-        return "no optimiser was given" if self.optimizer is None else Motion(float(self.optimizer), 2.0)
+    def _motion(self, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
+        if isinstance(self.motion, Motion):
+            return self.motion
+        if self.motion is None and isinstance(self.optimizer, int | float):
+            return Motion(float(self.optimizer), 2.0)
+        if self.motion is None and self.optimizer is None:
+            return "no optimiser was given"
+        try:
+            now = (self.motion or motion_of)(self.optimizer, parameters)
+        except Exception as cause:
+            self._tell("the edge is not known", cause)
+            now = _in_words(cause)
+        return now if isinstance(now, Motion | str) else f"motion returned a {type(now).__name__}, no Motion"
+
+    def _look_failed(self, cause: Exception) -> None:
+        """Tracking starts anew at the next look, which comes the later the more have failed."""
+        self._failure = cause
+        self._failed_looks += 1
+        self._begin_anew({})
+        self.edge_ratio = None
+        self._not_before = self.steps + 2 ** min(self._failures, LONGEST_WAIT)
+        self._failures += 1
+        self._tell("the sharpness was not measured", cause)
+        if self._failures == 1:
+            self._note("look failed", _in_words(cause), again=True)
 
     def _keep(self, values: dict[Metric, float]) -> None:
-        with self._kept_going():
+        with self._going_on(f"the numbers could not be written to {self._folder}"):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
                 self._writer.record(self.steps, values)
             if time.monotonic() - self._committed >= COMMIT_SECONDS:
-                self._writer.commit(Checkpoint(self.steps + 1, {}, {}))
+                # what the disk does not take now is kept for the next time
                 self._committed = time.monotonic()
+                self._writer.commit(Checkpoint(self.steps + 1, {}, {}))
+
+    def _note(self, what: str, text: str, *, again: bool = False) -> None:
+        """An event of the run, each text once."""
+        if text and (again or text not in self._noted):
+            self._noted.add(text)
+            with self._going_on(f"an event could not be written to {self._folder}"):
+                self._writer.note(self.steps, what, text)
 
     def _finish(self, state: State, message: str) -> None:
         self._ended = True
         atexit.unregister(self._close_at_exit)
-        try:
-            self._writer.finish(state, step=self.steps, message=message)
-        finally:
-            self._writer.close()
+        with self._going_on(f"the run could not be ended in {self._folder}"):
+            try:
+                self._writer.finish(state, step=self.steps, message=message)
+            finally:
+                self._writer.close()
+
+    @property
+    def _folder(self) -> str:
+        return "" if self.run is None else str(self.run.folder)
 
     @contextmanager
-    def _kept_going(self) -> Iterator[None]:
-        """At the first look errors are the user's to mend; later ones end the tracking, not the training."""
+    def _going_on(self, failing: str) -> Iterator[None]:
+        """An error inside is told, and the training goes on."""
         try:
             yield
-        except NetassayError as cause:
-            first = self.sharpness is None
-            if not self._ended:
-                try:
-                    self._finish(State.FAILED if first else State.DIVERGED, str(cause))
-                except NetassayError:
-                    self._ended = True
-            if first:
-                raise
-            warnings.warn(f"sharpness is no longer tracked after step {self.steps}: {cause}", stacklevel=4)
+        except Exception as cause:
+            self._tell(failing, cause)
+
+    def _tell(self, what: str, cause: Exception) -> None:
+        """A warning, once for each kind of failure."""
+        kind = what, type(cause)
+        if kind not in self._noted:
+            self._noted.add(kind)
+            warnings.warn(
+                f"step {self.steps}: {what}: {_in_words(cause)}; the training goes on",
+                TrackerWarning,
+                stacklevel=4,
+            )
 
     def _close_at_exit(self) -> None:
         # an error that reached the top has been told by now, and is left here
         error = getattr(sys, "last_value", None)
         self.__exit__(None if error is None else type(error), error, None)
+
+
+def _pairs(sharpness: Sharpness) -> Eigenpairs:
+    return Eigenpairs(
+        sharpness.values, sharpness.vectors, sharpness.residuals, sharpness.errors, sharpness.products
+    )
+
+
+def _within(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> Literal["layer"] | Blocks | None:
+    """Blocks by the names of the module inside, checked where the module can be tracked as it is."""
+    if isinstance(blocks, Mapping):
+        known = dict(model.named_parameters())
+        blocks = {
+            str(name): [
+                member.removeprefix("module.") if isinstance(member, str) and member not in known else member
+                for member in members
+            ]
+            if not isinstance(members, str)
+            else members
+            for name, members in blocks.items()
+        }
+    elif blocks == "layer":
+        return "layer"
+    try:
+        trainable_parameters(model)
+    except ModelError:
+        return blocks
+    resolve_blocks(model, blocks)
+    return blocks
+
+
+def _in_words(cause: Exception) -> str:
+    return str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
 
 
 def _warn(tracker: SharpnessTracker) -> None:
@@ -240,22 +474,7 @@ def _warn(tracker: SharpnessTracker) -> None:
     )
 
 
-def _named(optimizer: torch.optim.Optimizer | float | None) -> str:
+def _named(optimizer: Any) -> str:
     if optimizer is None:
         return "not given"
-    if isinstance(optimizer, torch.optim.Optimizer):
-        return type(optimizer).__name__
-    return f"step size {optimizer:g}"
-
-
-@contextmanager
-def _mode(model: nn.Module, mode: str) -> Iterator[None]:
-    """Evaluation mode meanwhile, every module put back to its own."""
-    before = {module: module.training for module in model.modules()}
-    try:
-        if mode == "eval":
-            model.eval()
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
+    return f"step size {optimizer:g}" if isinstance(optimizer, int | float) else type(optimizer).__name__

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 import torch
 
+from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
 from netassay.dna.motifs.matrices import column, matrix_table
@@ -23,7 +26,7 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
     targets = matches.best()["target"].unique().sort().to_list()
     numbers = {name: i for i, name in enumerate(subject.database.names)}
     return {
-        "filters": filter_table(motifs, matches),
+        "filters": filter_table(motifs, matches, factor_names(matches, subject.config.motif_q)),
         "matrices": matrix_table(motifs),
         "positions": _positions(motifs),
         "profiles": _profiles(subject, motifs),
@@ -34,8 +37,9 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
     }
 
 
-def filter_table(motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
-    """A row a filter: sites, peaks, information, consensus, thresholds, and its best match (null if not compared)."""
+def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str]) -> pl.DataFrame:
+    """A row a filter: sites, peaks, information, consensus, thresholds, the false discovery rate, its factor (of
+    `factor_names`) and best match (null if it has none, or was not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame({
         "filter": list(motifs.names), "sites": column(motifs.sites), "peaks": column(motifs.peaks),
@@ -43,7 +47,9 @@ def filter_table(motifs: FilterMotifs, matches: Matches) -> pl.DataFrame:
         "information": column(motifs.information.sum(1)), "first column": column(spans[:, 0] + 1),
         "informative length": column(motifs.informative_lengths), "consensus": list(motifs.consensus),
         "greatest activation": column(motifs.references), "threshold": column(motifs.thresholds),
-    })  # fmt: skip
+        "fdr": column(matches.fdr),
+        "factor": pl.Series([names.get(name) for name in motifs.names], dtype=pl.String),
+    }).with_columns(pl.col("fdr").fill_nan(None))  # fmt: skip
     best = matches.best().rename({"query": "filter"})
     return own.join(best, on="filter", how="left", maintain_order="left")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
+from netassay.dna.influence.curves import Curves
 from netassay.dna.influence.pairs import Interactions, interactions_of
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.truth import planted_motifs
@@ -46,7 +47,9 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     return {
         "pairs": pairs,
         "factors": tested.select("set", "filters", "on_predictions"),
-        "spacing": _spacing(subject, config, pairs, dict(zip(found.names, found.sets, strict=True))),
+        "spacing": _spacing(
+            subject, config, pairs, dict(zip(found.names, found.sets, strict=True)), found.curves
+        ),
         "facts": pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
     }
 
@@ -65,7 +68,8 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
         [found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist()
     )
     numbers = {
-        "effect": found.effect, "matched": found.matched, "difference": found.difference, "p": found.p, "q": found.q,
+        "effect": found.effect, "matched": found.matched, "difference": found.difference, "alone": found.alone,
+        "p": found.p, "q": found.q,
     }  # fmt: skip
     return pl.DataFrame(
         {
@@ -85,12 +89,17 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
                 dtype=pl.String,
             ),
             "there": strongest.repeat_interleave(lineages).numpy(),
+            "curve": [not found.curves.straight] * (lineages * len(found.pairs)),
         }
     ).with_columns(pl.col(*numbers, "there").fill_nan(None))
 
 
 def _spacing(
-    subject: Subject, config: InterpretConfig, pairs: pl.DataFrame, sets: Mapping[str, tuple[int, ...]]
+    subject: Subject,
+    config: InterpretConfig,
+    pairs: pl.DataFrame,
+    sets: Mapping[str, tuple[int, ...]],
+    curves: Curves,
 ) -> pl.DataFrame:
     schema = {
         "first": pl.String, "second": pl.String, "cell type": pl.String, "orientation": pl.String,
@@ -111,7 +120,7 @@ def _spacing(
             continue
         found = spacing(
             screened(subject.network, config), motifs[0], motifs[1],
-            backgrounds, generator=draws, distances=range(near, far + 1),
+            backgrounds, generator=draws, distances=range(near, far + 1), curves=curves,
         )  # fmt: skip
         here = subject.cell_types.index(cell_type)
         null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrix_table
 from netassay.dna.motifs.reproducibility import (
@@ -74,14 +75,18 @@ def _cluster_table(clusters: Clusters, share: float) -> pl.DataFrame:
 
 
 def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFrame:
-    """With what each cluster of two runs or more is like in the database (`like`), and how surely (`q`)."""
+    """With the factor that each cluster of two runs or more is like in the database (`like`; or unsure), and `q`."""
     shared = (table["runs"] > 1).arg_true().to_list()
     none = pl.DataFrame(schema={"cluster": pl.String, "like": pl.String, "q": pl.Float64})
     if not shared:
         return table.join(none, on="cluster", how="left", maintain_order="left")
-    best = subject.matches_of(motifs.select(shared)).best()
-    name = pl.when(pl.col("name") == "").then(pl.col("target")).otherwise(pl.col("name"))
-    told = best.select(pl.col("query").alias("cluster"), name.alias("like"), pl.col("q").cast(pl.Float64))
+    matches = subject.matches_of(motifs.select(shared))
+    names = factor_names(matches, subject.config.motif_q)
+    told = matches.best().select(
+        pl.col("query").alias("cluster"),
+        pl.col("query").replace_strict(names, default=None, return_dtype=pl.String).alias("like"),
+        pl.col("q").cast(pl.Float64),
+    )
     return table.join(pl.concat([none, told]), on="cluster", how="left", maintain_order="left")
 
 

@@ -9,12 +9,12 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from netassay.dna.motifs.matrices import matrices_of_table
+from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
 from netassay.formats.matrices import Matrix, letter_heights
 from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.findings import factor_names
+from netassay.studies.aitac.interpret.findings import named
 
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
 _UNKNOWN = 12  # filters without a match that are drawn
@@ -53,10 +53,11 @@ def motif_items(
     ]
     filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
     heights = _heights(tables["matrices"])
-    like = filters.filter(pl.col("q") < config.motif_q).sort("q", "p")
+    sure = filters["filter"].is_in(list(named(filters, config.motif_q)))
+    like = filters.filter(sure).sort("q", "p")
     if heights:
         items += _beside(like, heights, tables["known"], config, words)
-        items += _alone(filters, heights, config, words)
+        items += _alone(filters.filter(~sure), heights, config, words)
     if like.height:
         items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
     items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
@@ -83,7 +84,11 @@ def _beside(
     """Logos of the filters of least q, each beside its best match, column over column."""
     if not like.height:
         return [
-            Note(f"None of the {words.all} is like a known motif with q below {config.motif_q:g}.", "warning")
+            Note(
+                f"None of the {words.all} is like a known motif with q and a false discovery rate below "
+                f"{config.motif_q:g}.",
+                "warning",
+            )
         ]
     shown = like.head(config.motif_logos)
     targets = matrices_of_table(known.filter(pl.col("motif").is_in(shown["target"].to_list())))
@@ -104,7 +109,8 @@ def _beside(
     )
     caption = (
         f"Left: the bases that a {words.one} sees at its sites, each letter as high as its share of the column's "
-        f"information. Right: the known motif that it is most like (q below {config.motif_q:g}), column under column, "
+        f"information. Right: the known motif that it is most like (q and false discovery rate below "
+        f"{config.motif_q:g}), column under column, "
         f"turned where it matches on the other strand. Horizontal: position in the {words.one}, from 1.{left_out}"
     )
     ends = [start + letters.shape[1] - 1 for start, (_, letters) in zip(starts, panels, strict=True)]
@@ -136,10 +142,10 @@ def _positions(shown: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple
 
 
 def _alone(
-    filters: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words
+    unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words
 ) -> list[Figure]:
     """Logos of the most informative filters that are like nothing known."""
-    other = filters.filter(pl.col("q").fill_null(1) >= config.motif_q, pl.col("sites") >= _FEWEST)
+    other = unnamed.filter(pl.col("sites") >= _FEWEST)
     shown = other.sort("information", descending=True).head(_UNKNOWN)
     if not shown.height:
         return []
@@ -148,12 +154,12 @@ def _alone(
         for row in shown.iter_rows(named=True)
     ]
     caption = (
-        f"The {shown.height} of most information among {other.height} {words.all} that are like no known motif (q of "
-        f"{config.motif_q:g} or more) and have {_FEWEST} sites or more. They may be parts "
-        "of motifs, unknown ones, or noise."
+        f"The {shown.height} of most information among {other.height} {words.all} that get no name and have {_FEWEST} "
+        f"sites or more. They may be parts of motifs, unknown ones, or noise; {UNSURE}: like a known motif (q below "
+        f"{config.motif_q:g}), but so are too many with their columns permuted."
     )
     data = shown.select("filter", "consensus", "sites", "information", "target", "name", "q")
-    return [Figure(f"{words.slug}-unknown", "Like no known motif", caption, logos(panels, columns=3), data)]
+    return [Figure(f"{words.slug}-unknown", "Without a name", caption, logos(panels, columns=3), data)]
 
 
 def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
@@ -219,29 +225,36 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Fig
 
 def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
     columns = [
-        "filter", "sites", "peaks", "share of peaks", "information", "informative length", "consensus", "name",
-        "target", "q", "p", "offset", "orientation", "overlap", "similarity",
+        "filter", "factor", "sites", "peaks", "share of peaks", "information", "informative length", "consensus",
+        "name", "target", "q", "fdr", "p", "offset", "orientation", "overlap", "similarity",
     ]  # fmt: skip
     data = (
         filters.sort(pl.col("q").fill_null(1), "filter")
-        .select(columns)
+        .select(name for name in columns if name in filters.columns)
         .rename({"name": "best match", "target": "its id"})
     )
     return Table(
         f"{words.slug}-table", f"All {words.all}",
         "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
-        "bit; consensus by Cavener's rules. The best match is told whatever its q; only below "
-        f"{config.motif_q:g} does a {words.one} get its name. "
+        f"bit; consensus by Cavener's rules. The best match is told whatever its q. fdr: share of false ones among all "
+        f"{words.one}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
+        f"{config.motif_q:g} a {words.one} is called after the factor, or the family, with the members that were met; "
+        f"where q alone is, it is {UNSURE}. "
         f"Offset: column of the {words.one}, from 0, where the known motif begins.",
-        data, formats={"share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f"},
+        data,
+        formats={
+            "share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f",
+            **({"fdr": ".1%"} if "fdr" in data.columns else {}),
+        },
         units={"information": "bits", "informative length": "bases"},
     )  # fmt: skip
 
 
 def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
-    like = (filters["q"] < q).fill_null(False)
-    names = [
-        name.replace("filter_", f"{words.one} ") + (f" ({factor})" if known else "")
-        for name, factor, known in zip(filters["filter"], factor_names(filters), like, strict=True)
-    ]
-    return pl.Series(names, dtype=pl.String)
+    names = named(filters, q)
+    if "factor" in filters.columns:
+        names |= dict.fromkeys(filters.filter(pl.col("factor") == UNSURE)["filter"], UNSURE)
+    # a family's name has brackets of its own
+    told = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
+    labels = [name.replace("filter_", f"{words.one} ") + told.get(name, "") for name in filters["filter"]]
+    return pl.Series(labels, dtype=pl.String)

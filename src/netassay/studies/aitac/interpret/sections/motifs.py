@@ -26,7 +26,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"on the {int(facts['peaks']):,} peaks that are looked at ({facts['chosen']}). Its motif is the count of the "
         f"bases that it sees there. Known motifs ({facts['database']}) are compared with it by Tomtom; q is by "
         "Benjamini and Hochberg over all known motifs. What chance gives is shown by the same filters with the columns "
-        "between their flanks in random order."
+        "between their flanks in random order; names are given where so measured no more than "
+        f"{config.motif_q:.0%} of them are false."
     )
     words = Words("aitac-motifs", "filter", "filters of the first layer")
     return Section("Motifs of the first layer", text, motif_items(tables, config, words))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from netassay.dna.influence.limits import FEWEST
+from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -35,18 +35,24 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         items.append(_distances(scanned, facts))
     items.append(_table(pairs))
     told = f" (y: {facts['outputs']})" if "outputs" in facts else ""
+    curved = (
+        "y is taken on the scale of one rising curve for each output, on which most pairs add up"
+        if "curve" in pairs.columns and pairs["curve"].any()
+        else "too few pairs tell of such a curve here, or none bends, and y is taken as it is"
+    )
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
         f"y without f − y without g + y without both{told}. It is nought where the network adds them up; above 0 they "
-        "open more together than alone (synergy), below less (antagonism). In peaks with sites of both it is compared "
-        "with peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have "
-        f"both is permuted {config.permutations:,} times. A peak has a site where it is among the "
-        f"{config.site_share:.0%} in which the factor's filters answer most, and both where the strongest places "
-        "of the two are at most "
-        f"{config.pair_reach} bases apart.\n\nOf {tests} tests {below.height} have q < {Q_VALUE:g}; about "
-        f"{Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. One trained on "
-        "correlations or classes sees differences between cell types alone, so an interaction in one lineage shows "
-        "with the other sign in the rest: the cell type where it is strongest comes first."
+        "open more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would "
+        f"give every pair one: {curved}. In peaks with sites of both it is compared with "
+        "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
+        f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
+        f"which the factor's filters answer most, and both where the strongest places of the two are at most "
+        f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or "
+        f"more, and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
+        f"{Q_VALUE:g}; about {Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. "
+        "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
+        "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
     )
     return Section("Pairs of factors", text, tuple(items))
 
@@ -82,11 +88,16 @@ def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
 
 
 def _table(pairs: pl.DataFrame) -> Table:
-    ranked = pairs.sort("q", pl.col("difference").abs(), descending=[False, True], nulls_last=True)
+    ranked = pairs.drop("curve", strict=False).sort(
+        "q", pl.col("difference").abs(), descending=[False, True], nulls_last=True
+    )
     caption = (
         "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
-        "second. p: two-sided, by permutation; q: Benjamini and Hochberg over all pairs and lineages. Both, one: "
+        "second; alone: the smaller of the two single effects (root mean square). p: two-sided, the greater of that by "
+        f"permutation and that among the other pairs, 1 for a difference below {SHARE:.0%} of alone; q: Benjamini and "
+        "Hochberg over all pairs and lineages. Both, one: "
         "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
     )
-    formats = dict.fromkeys(("effect", "matched", "difference", "p", "q", "there"), ".3g")
+    numbers = ("effect", "matched", "difference", "alone", "p", "q", "there")
+    formats = {name: ".3g" for name in numbers if name in ranked.columns}
     return Table("aitac-pairs", "Pairs", caption, ranked, formats=formats)

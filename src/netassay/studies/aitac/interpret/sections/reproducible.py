@@ -69,14 +69,15 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: 
     for row in shown.iter_rows(named=True):
         matrix = counts[row["cluster"]]
         heights = letter_heights(matrix)[:, slice(*span(matrix))]
-        like = f" ({row['like']})" if row["q"] is not None and row["q"] < motif_q else ""
+        sure = row["like"] is not None and row["q"] is not None and row["q"] < motif_q
+        like = f" ({row['like']})" if sure else ""
         name = f"{row['cluster'].replace('_', ' ')}{like}"
         panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
         "aitac-cluster-logos", "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the known motif that one is "
-        f"like (q < {motif_q:g}). Height of a column: its information, in bits.",
+        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the factor or family that one "
+        f"is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
         logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
     )  # fmt: skip
 

@@ -1,0 +1,256 @@
+"""What a batch may be: how a model is called on it, how many examples it has, and how two are joined."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netassay.errors import DataError
+
+TARGETS = ("labels", "label", "targets", "target", "y")
+IGNORED = -100  # target that torch's losses leave out unless told otherwise
+
+
+def halves(model: nn.Module, i: int, batch: Any) -> tuple[Any, Any]:
+    """What of batch `i` goes to the model, and what to the loss."""
+    if isinstance(batch, Mapping):
+        return _halves_of_mapping(model, i, batch)
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        shape = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise DataError(
+            f"batch {i} is {shape}; each batch must be a pair (x, y) or a mapping with a key of "
+            f"{', '.join(TARGETS)}; of others a loss(model, batch) can be taken, its first parameter named model"
+        )
+    return batch[0], batch[1]
+
+
+def _halves_of_mapping(model: nn.Module, i: int, batch: Mapping[Any, Any]) -> tuple[Any, Any]:
+    key = next((name for name in TARGETS if name in batch), None)
+    target = batch if key is None else batch[key]
+    if _takes_keywords(model, batch):
+        return batch, target
+    inputs = {name: value for name, value in batch.items() if name != key}
+    if _takes_keywords(model, inputs):
+        return inputs, target
+    if key is not None and len(inputs) == 1 and not _wants_mapping(model):
+        return next(iter(inputs.values())), target
+    if _wants_mapping(model) or (not _is_named(model, batch) and _binds(model, batch)):
+        return batch, target
+    raise DataError(
+        f"batch {i} is a mapping of {', '.join(map(str, batch))}, and {type(model).__name__}.forward takes "
+        f"{', '.join(_parameters(model))}; leave out what it does not take, or give a loss(model, batch)"
+    )
+
+
+def call(model: nn.Module, x: Any) -> Any:
+    """The model at x, as `arguments` says."""
+    positional, named = arguments(model, x)
+    return model(*positional, **named)
+
+
+def arguments(model: nn.Module, x: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Of x a tuple or list is the model's arguments, a mapping its keywords, anything else its one argument.
+
+    A mapping or tuple that does not fit the parameters of `forward` so, but as one argument, is that argument.
+    """
+    if isinstance(x, Mapping):
+        whole = _wants_mapping(model) or (not _takes_keywords(model, x) and _binds(model, x))
+        return ((x,), {}) if whole else ((), x)
+    if isinstance(x, tuple | list) and (_binds(model, *x) or not _binds(model, x)):
+        return x, {}
+    return (x,), {}
+
+
+def _signature(model: nn.Module) -> inspect.Signature | None:
+    # wrappers for several devices take anything and hand it on
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
+    try:
+        return inspect.signature(model.forward)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    signature = _signature(model)
+    return [] if signature is None else list(signature.parameters)
+
+
+def _binds(model: nn.Module, *arguments: Any, **keywords: Any) -> bool:
+    signature = _signature(model)
+    if signature is None:
+        return True
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+def _takes_keywords(model: nn.Module, named: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) for name in named) and _binds(model, **named)
+
+
+def _is_named(model: nn.Module, batch: Mapping[Any, Any]) -> bool:
+    """Whether `forward` has a parameter of the name of one of the keys."""
+    return any(name in batch for name in _parameters(model))
+
+
+def _wants_mapping(model: nn.Module) -> bool:
+    """Whether the one argument of `forward` is said to be a mapping, or a batch."""
+    signature = _signature(model)
+    if signature is None:
+        return False
+    empty = inspect.Parameter.empty
+    needed = [p for p in signature.parameters.values() if p.default is empty and p.kind < p.VAR_POSITIONAL]
+    if len(needed) != 1 or needed[0].annotation is empty:
+        return len(needed) == 1 and needed[0].name == "batch"
+    said = needed[0].annotation
+    if isinstance(said, str):
+        return said.rpartition(".")[2].lower().partition("[")[0] in ("dict", "mapping", "mutablemapping")
+    origin = getattr(said, "__origin__", said)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def examples(i: int, batch: Any) -> int:
+    """Number of examples of batch `i`: the first dimension of the first of its parts that has one, labels first.
+
+    DataError where there is none, or no example.
+    """
+    # a tuple or mapping of tensors is as long as its tensors, not as the number of them
+    parts = _labels_first(batch)
+    for part in (*parts, *(tensor for whole in parts for tensor in tensors(whole))):
+        if isinstance(part, Tensor) and part.ndim == 0:
+            continue
+        if not isinstance(part, Tensor) and tensors(part):
+            continue
+        if hasattr(part, "__len__") and not isinstance(part, Mapping | str):
+            if len(part) == 0:
+                raise DataError(f"batch {i} has no examples (its y is empty); leave it out")
+            return len(part)
+    raise DataError(
+        f"batch {i}: neither y nor x has a first dimension, so its examples cannot be counted; give weights="
+    )
+
+
+def require_examples(i: int, batch: Any) -> None:
+    """DataError for a batch without an example; one whose examples cannot be counted may have some."""
+    if any(tensor.ndim and len(tensor) == 0 for tensor in tensors(batch)):
+        examples(i, batch)
+
+
+def _labels_first(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping):
+        return [value for _, value in sorted(batch.items(), key=lambda item: item[0] not in TARGETS)]
+    if isinstance(batch, tuple | list):
+        return [*batch][::-1]
+    return [batch]
+
+
+def named_parts(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a batch, with their places: x and y of a pair, the keys of a mapping."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        yield from named_tensors(batch[0], "x")
+        yield from named_tensors(batch[1], "y")
+    else:
+        yield from named_tensors(batch)
+
+
+def tensors(part: Any) -> list[Tensor]:
+    return [tensor for _, tensor in named_tensors(part)]
+
+
+def named_tensors(part: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors within tuples, lists and mappings, with where each was."""
+    if isinstance(part, Tensor):
+        yield name, part
+    elif isinstance(part, Mapping):
+        for key, inner in part.items():
+            yield from named_tensors(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(part, tuple | list):
+        for place, inner in enumerate(part):
+            yield from named_tensors(inner, f"{name}[{place}]")
+
+
+def numbers_of_terms(i: int, batch: Any) -> dict[str, float]:
+    """Numbers that the mean of a loss within a batch may be over: its examples, or entries of a tensor that count.
+
+    Entries of whole numbers count all, where they are not negative (as -100 and -1 are, with which labels are left
+    out), or not 0 (as a mask is); each also without the first of every row, since a language model predicts from the
+    second on.
+    """
+    counts: dict[str, float] = {"examples": examples(i, batch)}
+    for name, tensor in named_parts(batch):
+        if tensor.ndim == 0:
+            continue
+        if tensor.is_floating_point() or tensor.is_complex():
+            counts[f"entries of {name}"] = tensor.numel()
+            if "mask" in name or "weight" in name:
+                counts[f"sum of {name}"] = float(tensor.sum())
+            continue
+        for rows, what in ((tensor, name), (tensor[:, 1:] if tensor.ndim > 1 else tensor, f"{name}[:, 1:]")):
+            counts[f"entries of {what}"] = rows.numel()
+            counts[f"entries of {what} from 0 on"] = int((rows >= 0).sum())
+            counts[f"entries of {what} other than 0"] = int((rows != 0).sum())
+        if tensor.ndim == 1:
+            counts[f"sum of {name}"] = float(tensor.sum())
+    return counts
+
+
+class NotJoined(Exception):
+    """Two batches that cannot be made one, and why."""
+
+
+def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
+    """Two batches of so many examples as one; shorter rows are filled up with 0, those of labels with what they are
+    left out by.
+
+    Raises NotJoined.
+    """
+    if type(a) is not type(b) and not (isinstance(a, Mapping) and isinstance(b, Mapping)):
+        raise NotJoined(f"{name or 'one'} is a {type(a).__name__} and a {type(b).__name__}")
+    if isinstance(a, Tensor):
+        return _joined_tensors(a, b, name)
+    if isinstance(a, Mapping):
+        if set(a) != set(b):
+            raise NotJoined(f"their keys are {', '.join(map(str, a))} and {', '.join(map(str, b))}")
+        return {key: joined(a[key], b[key], sizes, str(key)) for key in a}
+    if isinstance(a, tuple | list):
+        one_each = (len(a), len(b)) == sizes and not (
+            len(a) == len(b) and all(isinstance(t, Tensor) and t.shape[:1] == sizes[:1] for t in a)
+        )
+        if one_each:
+            return [*a, *b]
+        if len(a) != len(b):
+            raise NotJoined(f"{name or 'one'} has {len(a)} and {len(b)} parts")
+        names = ("x", "y") if not name and len(a) == 2 else [f"{name}[{i}]" for i in range(len(a))]
+        parts = [joined(p, q, sizes, part) for p, q, part in zip(a, b, names, strict=True)]
+        return type(a)(*parts) if hasattr(a, "_fields") else type(a)(parts)
+    if a is b or (isinstance(a, str | int | float | bool) and a == b):
+        return a
+    raise NotJoined(f"{name or 'one'} is a {type(a).__name__}, which cannot be joined")
+
+
+def _joined_tensors(a: Tensor, b: Tensor, name: str) -> Tensor:
+    if a.ndim == 0 and b.ndim == 0 and bool(a == b):
+        return a
+    if a.ndim == 0 or a.ndim != b.ndim or a.dtype != b.dtype:
+        raise NotJoined(f"{name or 'one'} is {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    if a.shape[1:] != b.shape[1:]:
+        if a.shape[2:] != b.shape[2:] or a.is_floating_point():
+            raise NotJoined(f"{name or 'one'} has shapes {tuple(a.shape)} and {tuple(b.shape)}")
+        least = min(int(part.min()) for part in (a, b)) if a.numel() and b.numel() else 0
+        value = least if least < 0 else IGNORED if name in TARGETS else 0
+        width = max(a.shape[1], b.shape[1])
+        a, b = (_filled(part, width, value) for part in (a, b))
+    return torch.cat([a, b])
+
+
+def _filled(rows: Tensor, width: int, value: int) -> Tensor:
+    filled = rows.new_full((len(rows), width, *rows.shape[2:]), value)
+    filled[:, : rows.shape[1]] = rows
+    return filled

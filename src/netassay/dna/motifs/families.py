@@ -1,0 +1,88 @@
+"""Names of what motifs are like: a family of factors, since motifs of its members cannot be told from each other."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+import polars as pl
+from torch import Tensor
+
+from netassay.dna.motifs.match import NAMED, Matches, likeness
+from netassay.dna.motifs.matrices import UNSURE
+from netassay.dna.motifs.reproducibility import linked
+from netassay.formats.motifs import Motifs
+
+FAMILY_P = 1e-3
+"""Known motifs are of one family while the geometric mean of Tomtom's p-values between them is below this."""
+
+_ROOTS, _MEMBERS = 3, 4  # of a family, shown in its name
+
+
+def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
+    """What each query is like in the database: its family, or `UNSURE`; queries without a match are left out.
+
+    A query has a match where its best has a q below `q`; it gets a name where the false discovery rate measured on
+    permuted queries (`Matches.fdr`) is below `q` too. Matches of one family (average linkage of the database's own
+    motifs, `FAMILY_P`) share a name that tells the members that were met: "GATA (GATA2, GATA5)".
+    """
+    best = {
+        row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)
+    }
+    sure = dict(zip(matches.queries, (matches.fdr < q).tolist(), strict=True))
+    named = {query: target for query, target in best.items() if sure[query]}
+    families = _families(matches.known, set(named.values()))
+    titles = dict(zip(matches.known.names, matches.known.titles, strict=True))
+    members: dict[int, list[str]] = {}
+    for target in named.values():
+        held = members.setdefault(families[target], [])
+        title = titles[target] or target
+        if title not in held:
+            held.append(title)
+    return {query: _label(members[families[named[query]]]) if query in named else UNSURE for query in best}
+
+
+def _families(known: Motifs, targets: set[str]) -> dict[str, int]:
+    """A number for the family of each target."""
+    if len(targets) < 2:
+        return dict.fromkeys(targets, 0)
+    numbers = _clustered(_Held(known))
+    return {
+        name: number for name, number in zip(known.names, numbers.tolist(), strict=True) if name in targets
+    }
+
+
+class _Held:
+    """Motifs that are equal where their matrices are, so that a database is clustered once."""
+
+    def __init__(self, motifs: Motifs) -> None:
+        self.motifs = motifs
+        self.key = hashlib.sha256(motifs.counts.numpy().tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.key == other.key
+
+
+@lru_cache(maxsize=4)
+def _clustered(held: _Held) -> Tensor:
+    return linked(likeness(held.motifs, held.motifs), FAMILY_P)
+
+
+def _label(members: list[str]) -> str:
+    """The name of one member; of several the letters that their names begin with, and the names."""
+    if len(members) == 1:
+        return members[0]
+    order = sorted(members, key=str.upper)
+    roots = list(dict.fromkeys(_root(name) for name in order))
+    more = "/…" if len(roots) > _ROOTS else ""
+    shown = [*order[:_MEMBERS], "…"] if len(order) > _MEMBERS else order
+    return f"{'/'.join(roots[:_ROOTS])}{more} ({', '.join(shown)})"
+
+
+def _root(name: str) -> str:
+    letters = re.match(r"[A-Za-z]+", name)
+    return letters[0].upper() if letters else name

@@ -1,0 +1,79 @@
+"""The module that is tracked: within the wrappers of several processes, and left as it was when it is looked at."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from netassay.curvature.blocks import original
+from netassay.errors import ModelError
+
+REPLICATED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
+SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+"""Classes whose weights lie in pieces on several processes, by name: importing them takes seconds."""
+
+
+def inside(model: nn.Module) -> nn.Module:
+    """The module within `torch.compile` and within wrappers that hold a replica on every process.
+
+    A forward pass of the wrapper may wait for the other processes (it hands out the buffers of the first); one of the
+    module inside does not.
+    """
+    while True:
+        inner = original(model)
+        inner = inner.module if isinstance(inner, REPLICATED) else inner
+        if inner is model:
+            return model
+        model = inner
+
+
+def decides(model: nn.Module) -> bool:
+    """Whether this process looks at the module: the first of those that train replicas of it does, for all."""
+    while model is not original(model):
+        model = original(model)
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return torch.distributed.get_rank(model.process_group) == 0
+    return True
+
+
+def require_alone(model: nn.Module) -> None:
+    """ModelError for a module whose forward pass needs the other processes, since only one looks."""
+    for name, module in model.named_modules():
+        if any(kind.__name__ in SHARDED for kind in type(module).__mro__):
+            raise ModelError(
+                f"module {name!r} is sharded ({type(module).__name__}), so one process has no more than a part of its "
+                "weights; track a training whose replicas are whole"
+            )
+        if isinstance(module, nn.SyncBatchNorm) and module.training:
+            raise ModelError(
+                f'module {name!r} is a SyncBatchNorm in train mode, which waits for all processes; take mode="eval"'
+            )
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module, mode: str) -> Iterator[None]:
+    """Evaluation mode meanwhile if asked, in full precision; every module's mode and all random states put back.
+
+    Weights, buffers and gradients need no putting back: nothing here or in a curvature writes to them.
+    """
+    before = {module: module.training for module in model.modules()}
+    python, numpy = random.getstate(), sys.modules.get("numpy")
+    legacy: Any = None if numpy is None else numpy.random.get_state()
+    devices = {p.device.type for p in model.parameters()} or {"cpu"}
+    try:
+        if mode == "eval":
+            model.eval()
+        with torch.autocast(devices.pop(), enabled=False):
+            yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+        random.setstate(python)
+        if numpy is not None:
+            numpy.random.set_state(legacy)
