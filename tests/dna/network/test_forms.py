@@ -9,6 +9,7 @@ from torch import nn
 
 from netassay.dna.attributions.contributions import attribute
 from netassay.dna.attributions.saturation import mutagenesis
+from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.influence.synthetic import spacing
@@ -16,6 +17,7 @@ from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.network.network import Network
 from netassay.dna.network.predicting import predict
 from netassay.errors import ModelError
+from netassay.formats.bases import one_hot
 
 LENGTH = 40
 
@@ -207,6 +209,38 @@ def test_a_convolution_run_on_both_strands_is_read_on_both(together):
     two = [interactions(m, x, [[0], [1]], layer="conv", within=5, permutations=2, generator=draws(), **words)
            for m, words in ((model, {}), (plain, {"both_strands": True}))]  # fmt: skip
     assert torch.equal(two[0].both, two[1].both) and torch.equal(two[0].apart, two[1].apart)
+
+
+class Placed(Strands):
+    """What a filter answers counts by its place, on each strand from its own beginning."""
+
+    def out(self, here, there):
+        weights = torch.linspace(-1, 2, LENGTH)
+        return self.head(((here * weights).mean(2) + (there * weights).mean(2)).square())
+
+    def active(self, x):
+        return self.relu(self.conv(x)), self.relu(self.conv(x.flip(1, 2)))
+
+    def forward(self, x):
+        return self.out(*self.active(x))
+
+
+def test_each_strand_is_filled_with_its_own_mean_place_by_place():
+    """By hand: both maps with a filter at its mean over the sequences."""
+    x, model = sequences(12, LENGTH), Placed(False).eval()
+    found = influence(model, x, layer="conv")
+    survey = Ablation(model, x, layer="conv").survey
+    with torch.no_grad():
+        here, there = model.active(one_hot(x))
+        for f in range(5):
+            maps = [part.clone() for part in (here, there)]
+            for part in maps:
+                part[:, f] = part[:, f].mean(0)
+            loss = (model(one_hot(x)) - model.out(*maps)).square().mean(0)
+            torch.testing.assert_close(found.by_output[f].float(), loss, rtol=1e-3, atol=1e-9)
+    best = torch.stack([here.amax(2), there.amax(2)])
+    place = torch.where(best[0] >= best[1], here.argmax(2), LENGTH - 1 - there.argmax(2))
+    assert torch.equal(survey.place, place)
 
 
 class Twice(Plain):

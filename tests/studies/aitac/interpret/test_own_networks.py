@@ -85,6 +85,13 @@ def deepstarr():
     return DeepSTARR()
 
 
+def tracks():
+    """The profile's mean as the only output: what needs a function is said by a Network."""
+    import netassay
+
+    return netassay.Network(BPNet(), readout=lambda y: y[0].mean(2), layout="channels_last")
+
+
 def nothing():
     return 3
 
@@ -309,6 +316,26 @@ def test_predict_attribute_and_variants_take_a_module(folder, tmp_path, capsys):
     assert [row[f"effect less mean {name}"] for name in "abcd"] == pytest.approx(
         (effect - effect.mean()).tolist(), abs=1e-6
     )
+
+
+def test_what_needs_a_function_is_said_by_a_network_that_make_gives(folder, tmp_path):
+    atlas = easy_atlas()
+    one = with_values(
+        atlas, codes=atlas.codes, heights=atlas.heights[:, :1], peaks=atlas.peaks, truth={},
+        cell_types=("profile",), lineages=("",),
+    )  # fmt: skip
+    one.save(tmp_path / "atlas")
+    (tmp_path / "s.fa").write_text(f">s\n{decode(atlas.codes[0].numpy())}\n")
+    words = {
+        **options(folder, "bpnet"),
+        "module": f"{folder / 'nets.py'}:tracks",
+        "atlas": str(tmp_path / "atlas"),
+    }
+    words = flags({key: value for key, value in words.items() if key in ("module", "weights", "atlas")})
+    assert main(["predict", *words, "--fasta", str(tmp_path / "s.fa"), "--out", str(tmp_path / "p.csv")]) == 0
+    with torch.no_grad():
+        want = loaded(folder, "bpnet")(one_hot(atlas.codes[:1]).transpose(1, 2))[0].mean()
+    assert pl.read_csv(tmp_path / "p.csv")["predicted profile"][0] == pytest.approx(float(want), abs=1e-6)
 
 
 class Authors(nn.Module):
