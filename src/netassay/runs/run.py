@@ -124,6 +124,26 @@ class Run:
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
         return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
 
+    def last_values(self) -> dict[tuple[str, str], float]:
+        """The newest value of each metric, by its name and part; empty before the first is recorded.
+
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from netassay.config import Config
+        >>> class Toy(Config):
+        ...     study = "toy"
+        >>> run = Run.create(Path(mkdtemp()), study="toy", config=Toy().mapping(), digest=Toy().digest)
+        >>> with run.writer({}) as writer:
+        ...     writer.record(0, {"loss": 2.0, ("norm", "layer"): 1.5})
+        ...     writer.record(1, {"loss": 1.0})
+        ...     writer.finish("finished", step=1)
+        >>> run.last_values()
+        {('norm', 'layer'): 1.5, ('loss', ''): 1.0}
+        """
+        newest = "(step, name, part) IN (SELECT max(step), name, part FROM metrics GROUP BY name, part)"
+        rows = ledger.read(self.folder, lambda connection: list(ledger.metric_rows(connection, newest)))
+        return {(name, part): value for _, name, part, value in rows}
+
     def events(self) -> pl.DataFrame:
         """Columns time, step, what, text, oldest first: starts, stops, changes of environment."""
         import polars as pl

@@ -31,7 +31,7 @@ SPREADS = ("height SD", "height IQR")
 
 def summary(run: Run) -> dict[str, Any]:
     """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    last = run.last_values()
     config = run.config
     values: dict[str, Any] = {
         "atlas": config["atlas"], "null_model": config["null"],

@@ -95,7 +95,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
     notes += [Note(f"There is {no_correlation(n)}.") for n in sorted(n for n in counts if n) if n < FEWEST]
     rows, marks = [], []
     for run in runs:
-        last = {(name, part): value for _, name, part, value in numbers[run].iter_rows()}
+        last = run.last_values()
         rows.append(_row(run, names[run], last))
         marks += _marks(names[run], run, last)
     items: list[Any] = [*notes]

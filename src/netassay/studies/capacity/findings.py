@@ -93,12 +93,11 @@ def summary(run: Run) -> dict[str, Any]:
     facts = run.facts()
     met = attempts.filter("met").sort("width").head(1).to_dicts()
     best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
-    losses = metrics.filter(pl.col("name") == "loss")
     return {
         **{name: corpus.get(name) if name in REAL else _whole(corpus.get(name)) for name in CORPUS},
         "corpus_sha256": None if facts is None else facts["trainee"]["corpus"],
         "criterion": CapacityConfig.from_mapping(run.config).criterion,
-        "loss": losses["value"][-1] if losses.height else None,
+        "loss": run.last_values().get(("loss", "")),
         "fewest_width": met[0]["width"] if met else None,
         "fewest_parameters": met[0]["parameters"] if met else None,
         "fewest_parameters_fixed": _fixed(corpus, met[0]["width"]) if met else None,

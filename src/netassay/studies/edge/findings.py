@@ -39,7 +39,7 @@ def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def summary(run: Run) -> dict[str, Any]:
     """Phases and the last recorded numbers; None for what was never measured."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    last = run.last_values()
     return {
         "phases": phase_table(run).to_dicts(),
         "loss": last.get(("loss", "")),

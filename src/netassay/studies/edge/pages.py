@@ -193,7 +193,7 @@ def _runs(runs: dict[Run, pl.DataFrame], told: Names) -> Section:
         whole = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
             "name", index=["step", "part"], values="value"
         )
-        last = {(name, part): number for _, name, part, number in metrics.iter_rows()}
+        last = run.last_values()
         rows.append({
             told.axis.label: told.of[run], **{key: value(run.config.get(key)) for key in told.following},
             "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
