@@ -7,6 +7,7 @@ from typing import Any
 
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.runs import Run, State, Store
+from netassay.runs.facts import facts_of
 
 _TOLD = (
     "r_mean",
@@ -51,9 +52,12 @@ def summary(run: Run) -> dict[str, Any]:
 
 def cell_types_of(run: Run) -> int | None:
     """How many cell types the run's atlas has; None where it is not told yet."""
-    if "atlas" not in run.tables():
-        return None
-    return int(dict(run.table("atlas").iter_rows())["cell types"])
+    return atlas_facts(run).get("cell types")
+
+
+def atlas_facts(run: Run) -> dict[str, Any]:
+    """What the atlas of a run was when its tables were written; empty before."""
+    return facts_of(run.table("atlas")) if "atlas" in run.tables() else {}
 
 
 def null_runs(run: Run) -> dict[str, Run]:

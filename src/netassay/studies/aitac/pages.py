@@ -11,9 +11,10 @@ from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
 from netassay.naming import differing, once_each
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, small_multiples
 from netassay.runs import Run, State
+from netassay.runs.facts import fact_words
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
-from netassay.studies.aitac.findings import CENTRED, SPREADS, cell_types_of
+from netassay.studies.aitac.findings import CENTRED, SPREADS, atlas_facts, cell_types_of
 from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {
@@ -330,7 +331,12 @@ def _atlas(runs: Sequence[Run]) -> Section:
         if _simulated(run):
             items.append(Note(f"Atlas {name!r} is SIMULATED.", "warning"))
         items.append(
-            Table(f"aitac-atlas-{i}", f"Atlas {name}", f"As run {run.id} read it.", run.table("atlas"))
+            Table(
+                f"aitac-atlas-{i}",
+                f"Atlas {name}",
+                f"As run {run.id} read it.",
+                fact_words(run.table("atlas")),
+            )
         )
         dropped = run.table("dropped")
         if dropped.height:
@@ -345,5 +351,4 @@ def _simulated(run: Run) -> bool:
         return True
     if "atlas" not in run.tables():
         return False
-    facts = dict(run.table("atlas").iter_rows())
-    return facts["simulated"] == "yes"
+    return bool(atlas_facts(run)["simulated"])

@@ -26,6 +26,7 @@ from netassay.nets.sequence_cnn import pooled_lengths
 from netassay.performing import resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.findings import NOTE, chapter_tables
 from netassay.studies.aitac.interpret.subject import Subject
 
@@ -201,7 +202,7 @@ def test_every_chapter_that_needs_no_repetition_is_made(made, kind):
 def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
     """Against the function, and that (tested elsewhere) against hooks."""
     layer = {"basset": "features.0", "bpnet": "first", "deepstarr": "features.0"}[kind]
-    facts = dict(chapter_tables(made[kind], "influence")["facts"].iter_rows())
+    facts = facts_of(chapter_tables(made[kind], "influence")["facts"])
     assert facts["ablated"] == f"of layer {layer}"
     atlas = easy_atlas()
     heights = atlas.heights[:, :2] if kind == "deepstarr" else atlas.heights

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOTE = "note"
 """Table of a chapter that could not be made: one sentence."""
 SUBJECT = "subject"
-"""Table of what is interpreted: keys atlas and null, as the run was trained."""
+"""Facts of what is interpreted: atlas and null, as the run was trained."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, scatter
 from netassay.runs import Run, State
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.transfer.findings import (
@@ -73,16 +74,16 @@ def _section(run: Run) -> Section:
 
 
 def _warnings(facts: pl.DataFrame) -> list[Note]:
-    held = dict(facts.iter_rows())
+    held = facts_of(facts)
     notes = []
-    if held["simulated"] == "yes":
+    if held["simulated"]:
         words = "SIMULATED DATA: at least one of the two atlases was made by a program."
         notes.append(Note(words, "warning"))
     # transfers of before did not look for sequences that were trained on
-    if held["same atlas"] == "yes" and "peaks trained on" not in held:
+    if held["same atlas"] and "peaks trained on" not in held:
         words = "This is the atlas that the network was trained on: the scores hold training peaks."
         notes.append(Note(words, "warning"))
-    known, whole = int(held.get("peaks trained on", 0)), int(held["peaks of the other atlas"])
+    known, whole = held.get("peaks trained on", 0), held["peaks of the other atlas"]
     if known:
         words = (
             f"The network was trained, or its epoch chosen, on the sequences of {known:,} of {whole:,} peaks "
