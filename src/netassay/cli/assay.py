@@ -13,6 +13,7 @@ from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
 from netassay.config import Config, allowed, read
 from netassay.errors import ConfigError
+from netassay.namelist import NameList
 from netassay.study import Study
 
 
@@ -95,7 +96,11 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
         whole = field.annotation in (int, int | None)
         told = Parameter(help=words, converter=whole_number if whole else None)
-        flags.append(_flag(name, Annotated[field.annotation, told], field.default, _WHAT))
+        # a list of names is one word with commas at the command line
+        kind, default = (
+            (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
+        )
+        flags.append(_flag(name, Annotated[kind, told], default, _WHAT))
     return flags
 
 

@@ -219,7 +219,7 @@ def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
 
 
 def test_layers_are_those_that_a_pass_calls(made):
-    layers = {kind: dict(run.table("subject").iter_rows()) for kind, run in made.items()}
+    layers = {kind: facts_of(run.table("subject")) for kind, run in made.items()}
     assert [(layers[k]["layer"], layers[k]["next layer"]) for k in KINDS] == [
         ("features.0", "features.4"), ("first", "dilated.0"), ("features.0", "features.4"),
     ]  # fmt: skip
@@ -383,7 +383,7 @@ def test_the_authors_checkpoint_is_read_without_a_module(folder, tmp_path, capsy
         assert torch.allclose(found, model(one_hot(codes)[:, [0, 3, 2, 1]]), atol=1e-5)
     run = interpret(store=tmp_path / "runs", threads=1, weights=str(tmp_path / "aitac.pth"),
                     atlas=str(folder / "basset_atlas"), **{**QUICK, "only": "influence", "motif_best": 50})  # fmt: skip
-    about = dict(run.table("subject").iter_rows())
+    about = facts_of(run.table("subject"))
     assert about["module"] == "AI-TAC" and about["loss"] == "pearson" and about["layer"] == "convolution1"
     assert NOTE not in chapter_tables(run, "influence")
 

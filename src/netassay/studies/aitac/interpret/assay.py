@@ -60,7 +60,7 @@ def assay(
         recorder.write_table(SUBJECT, fact_table(subject.about))
         recorder.commit(Checkpoint(0, {}, facts))
 
-    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    asked = {*config.only} or {*names}
     reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
 
     def settled() -> bool:

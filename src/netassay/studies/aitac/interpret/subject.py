@@ -62,7 +62,7 @@ class Subject:
                 "no run is given to interpret; give the id of a finished run of study aitac, or a network of your own: "
                 "module, weights and atlas"
             )
-        ids = [config.run, *(name for name in config.peers.split(",") if name)]
+        ids = [config.run, *config.peers]
         runs = [store.find(name) for name in ids]
         self.runs = tuple(run.id for run in runs)
         self.trained_by = config_of(runs[0])
