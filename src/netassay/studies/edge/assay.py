@@ -11,7 +11,6 @@ from netassay import training
 from netassay.curvature.central_flow import CentralFlow
 from netassay.curvature.flow import GradientFlow
 from netassay.curvature.following import Follower
-from netassay.curvature.thresholds import ADAPTIVE
 from netassay.numerics import devices
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data
@@ -31,7 +30,8 @@ from netassay.studies.edge.instruments import (
 )
 from netassay.studies.edge.losses import LOSSES
 from netassay.studies.edge.networks import network
-from netassay.studies.edge.optimisers import optimiser
+from netassay.studies.edge.optimisers import OPTIMISERS
+from netassay.studies.edge.stepping import optimiser
 
 # a measurement is now and then, so its tolerance is kept whatever it costs, up to this bound on a matrix
 MOST_PRODUCTS = 200
@@ -60,7 +60,7 @@ def build(config: EdgeConfig) -> Descent:
         optimiser=way,
         every=training.Every(config.curvature_every, last=config.steps),
         follower=follower(config, k=config.top),
-        preconditioned=follower(config) if config.optimiser in ADAPTIVE else None,
+        preconditioned=follower(config) if OPTIMISERS[config.optimiser].preconditioned else None,
         instruments=instruments(config, model, data),
         layers=config.layers,
     )

@@ -19,7 +19,7 @@ from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
 from netassay.studies.edge.instruments import Instrument, Look
 from netassay.studies.edge.losses import Loss
-from netassay.studies.edge.optimisers import Optimiser
+from netassay.studies.edge.stepping import Optimiser
 from netassay.training import Diverged, Every, Metric
 
 

@@ -11,8 +11,8 @@ import polars as pl
 from netassay.naming import Names, told_apart, value
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.config import OPTIMISER_SETTINGS
 from netassay.studies.edge.findings import phase_table
+from netassay.studies.edge.optimisers import KEYS, OPTIMISERS
 from netassay.studies.edge.quantity_pages import limit, quantities
 
 _MOST_SERIES = 42
@@ -21,7 +21,7 @@ _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
 FOLLOWING = (
-    "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
+    "batch_probes", *KEYS, "path", "data",
     "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ def _edge(
         whole.filter(pl.col("name") == name).select(told.axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
-    plain = all(run.config.get("optimiser", "gd") in ("gd", "sgd") for run in runs)
+    plain = all(_is_descent(run) for run in runs)
     ratio_title = "ηλ/2" if plain else "λ / threshold"
     words = ", ηλ/2" if plain else " (of adaptive methods: the preconditioned one)"
     figures = [
@@ -232,7 +232,7 @@ def _edges(runs: Mapping[Run, pl.DataFrame], told: Names) -> list[Rule]:
     panels, held = _in_panels(told), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
-            word = "2/η" if run.config.get("optimiser", "gd") in ("gd", "sgd") else "edge"
+            word = "2/η" if _is_descent(run) else "edge"
             panel, series = told.grid[run] if panels else (None, told.of[run])
             held.setdefault((edge, word, panel), []).append(series)
     return [
@@ -244,6 +244,10 @@ def _edges(runs: Mapping[Run, pl.DataFrame], told: Names) -> list[Rule]:
         )
         for (edge, word, panel), of in sorted(held.items(), key=lambda item: -item[0][0])
     ]
+
+
+def _is_descent(run: Run) -> bool:
+    return OPTIMISERS[run.config.get("optimiser", "gd")].is_descent
 
 
 def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:

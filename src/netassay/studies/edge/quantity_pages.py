@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import altair as alt
 import polars as pl
 
-from netassay.curvature.thresholds import ADAPTIVE, threshold
 from netassay.reporting import Axis, Figure, Note, Rule, Section, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.config import OPTIMISER_SETTINGS
+from netassay.studies.edge.optimisers import OPTIMISERS
 
 _WINDOW = 25  # steps before and after, over which the loss of a descent is averaged beside the central flow
 _LEAST_WEIGHT = 1e-9  # what a random vector sees of a single eigenvalue among ten million is above it
@@ -121,16 +120,13 @@ def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
 
 def limit(run: Run) -> float | None:
     """Threshold of the Hessian's eigenvalues in a run; None where it is the preconditioned Hessian's, or moves."""
-    if run.config.get("optimiser", "gd") in (*ADAPTIVE, "sam"):
-        return None
-    return _threshold(run)
+    method = OPTIMISERS[run.config.get("optimiser", "gd")]
+    return None if method.preconditioned or not method.edge else _threshold(run)
 
 
 def _threshold(run: Run) -> float:
-    method = run.config.get("optimiser", "gd")
-    given = run.config.get("momentum")
-    momentum = OPTIMISER_SETTINGS[method].get("momentum", 0.0) if given is None else given
-    return threshold(method, run.config["step_size"], momentum=momentum)
+    method = OPTIMISERS[run.config.get("optimiser", "gd")]
+    return method.threshold(run.config["step_size"], method.settings(run.config), 1.0)
 
 
 def _averaged(metrics: pl.DataFrame) -> pl.DataFrame:
