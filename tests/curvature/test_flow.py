@@ -299,7 +299,7 @@ def test_a_flow_that_could_not_be_followed_leaves_no_number(monkeypatch):
     from netassay.curvature import flow
 
     descent = build(SMALL.replace(flow=True))
-    (beside,) = descent.instruments
+    (beside,) = descent.readers
     tried = flow.GradientFlow._tried
     monkeypatch.setattr(
         flow.GradientFlow, "_tried", lambda *a, **k: (tried(*a, **k)[0], flow.Point(1e9, a[1]), 0.0, 0.0)

@@ -17,8 +17,8 @@ from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import NotFinite
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
-from netassay.studies.edge.instruments import Instrument, Look
 from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.readers import Look, Reader
 from netassay.studies.edge.stepping import Optimiser
 from netassay.training import Diverged, Every, Metric
 
@@ -42,12 +42,12 @@ class Descent:
         every: Every,
         follower: Follower,
         preconditioned: Follower | None = None,
-        instruments: Sequence[Instrument] = (),
+        readers: Sequence[Reader] = (),
         layers: bool = True,
     ) -> None:
         self.model, self.loss, self.data = model, loss, data
         self.optimiser, self.every, self.follower = optimiser, every, follower
-        self.preconditioned, self.instruments = preconditioned, instruments
+        self.preconditioned, self.readers = preconditioned, readers
         self.blocks: Literal["layer"] | None = "layer" if layers else None
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.layers = layer_blocks(model)
@@ -89,13 +89,13 @@ class Descent:
             self._keep_gradient(curvature)
             scaled = self._preconditioned(curvature)
             further: dict[Metric, float] = {}
-            if self.instruments:
+            if self.readers:
                 way = torch.cat([m.reshape(-1) for m in moved.values()])
                 look = Look(
                     step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers
                 )
-                for instrument in self.instruments:
-                    further |= instrument.read(look)
+                for reader in self.readers:
+                    further |= reader.read(look)
         return (
             quantities.curvature(sharpness, self._edge_ratio, values, self.layers)
             | ({} if scaled is None else quantities.preconditioned(scaled, self._edge_ratio))
@@ -139,7 +139,7 @@ class Descent:
         }  # fmt: skip
         if self.preconditioned is not None:
             groups["preconditioned"] = self.preconditioned.state()
-        groups |= {instrument.name: instrument.state() for instrument in self.instruments}
+        groups |= {reader.name: reader.state() for reader in self.readers}
         return {
             f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
         }, {"data": self.data.digest()}
@@ -156,5 +156,5 @@ class Descent:
         self.optimiser.load(groups.get("optimiser", {}))
         if self.preconditioned is not None:
             self.preconditioned.load(groups["preconditioned"])
-        for instrument in self.instruments:
-            instrument.load(groups.get(instrument.name, {}))
+        for reader in self.readers:
+            reader.load(groups.get(reader.name, {}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from netassay.curvature.thresholds import threshold
 
@@ -40,8 +41,8 @@ class Method:
         """Whether its edge is that of plain descent, 2 / eta, for the Hessian itself."""
         return self.edge == "2/η" and not self.preconditioned
 
-    def settings(self, given: Mapping[str, float | None]) -> dict[str, float]:
-        """Its own keys as they are used: what was given, else what is usual.
+    def settings(self, given: Mapping[str, Any]) -> dict[str, float]:
+        """Its own keys as they are used: what a config gives (other keys, and None, are passed over), else what is usual.
 
         >>> OPTIMISERS["adam"].settings({"momentum": 0.5, "beta2": None})
         {'momentum': 0.5, 'beta2': 0.999, 'epsilon': 1e-08}

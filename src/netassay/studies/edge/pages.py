@@ -13,7 +13,8 @@ from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, 
 from netassay.runs import Run
 from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.optimisers import KEYS, OPTIMISERS
-from netassay.studies.edge.quantity_pages import limit, quantities
+from netassay.studies.edge.pictures import limit
+from netassay.studies.edge.quantity_pages import quantities
 
 _MOST_SERIES = 42
 _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
