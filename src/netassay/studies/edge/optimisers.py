@@ -42,7 +42,7 @@ class Method:
         return self.edge == "2/η" and not self.preconditioned
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, float]:
-        """Its own keys as they are used: what a config gives (other keys, and None, are passed over), else what is usual.
+        """Its own keys as they are used: what a config gives (None is nothing), else the usual.
 
         >>> OPTIMISERS["adam"].settings({"momentum": 0.5, "beta2": None})
         {'momentum': 0.5, 'beta2': 0.999, 'epsilon': 1e-08}
