@@ -1,8 +1,9 @@
-"""Writes docs/cli.md and docs/api.md from the code; a test holds the two files to it."""
+"""Writes docs/cli.md, docs/api.md and the tables of metrics in the pages on studies; a test holds the files to it."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -141,6 +142,44 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def metric_tables(page: str) -> str:
+    """A page with the tables between "metrics" marks made anew from what the studies say that they record."""
+    return _MARKS.sub(lambda mark: f"{mark[1]}\n{_metrics(mark[2])}\n<!-- end -->", page)
+
+
+_MARKS = re.compile(r"(<!-- metrics: ([\w ]+) -->)\n.*?\n<!-- end -->", re.DOTALL)
+
+
+def _metrics(of: str) -> str:
+    if of == "edge on request":
+        from netassay.studies.edge.instruments import INSTRUMENTS
+
+        rows = [row for instrument in INSTRUMENTS for row in instrument.quantities]
+        heads = {
+            "key": "key",
+            "metric": "",
+            "part": "",
+            "is": "meaning",
+            "error": "error",
+            "source": "source",
+        }
+    else:
+        rows = list(study.find(of).findings.METRICS)
+        heads = {"metric": "", "part": "", "at": "at", "is": "meaning"}
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        own = {
+            "key": f"`{row.key}`",
+            "metric": ", ".join(f"`{name}`" for name in row.names),
+            "part": "1, 2, …" if row.part == "rank" else row.part,
+        }
+        cells = [_cell(own.get(head) or getattr(row, field)) for head, field in heads.items()]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  ", "| "))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    for page in HERE.glob("*.md"):
+        page.write_text(metric_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     (HERE / "cli.md").write_text(cli(), encoding="utf-8")
     (HERE / "api.md").write_text(api(), encoding="utf-8")

@@ -26,6 +26,11 @@ def test_generated_pages_are_up_to_date(name):
     assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generate(), name)(), "run `make docs`"
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_tables_of_metrics_are_up_to_date(page):
+    assert page.read_text() == generate().metric_tables(page.read_text()), "run `make docs`"
+
+
 def commands():
     for page in PAGES:
         for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):

@@ -94,6 +94,15 @@ def test_tiny_takes_seconds_and_leaves_a_whole_run(name, finished):
     json.dumps(summarise(run))
 
 
+def test_every_metric_is_described(name, finished):
+    """The documentation's table of metrics is made of METRICS; what a config can ask for besides has its own."""
+    if "-" in name:
+        pytest.skip("an experiment of a study, described in prose")
+    findings = study.find(name).findings
+    for metric, part in finished(name).metrics().select("name", "part").unique().iter_rows():
+        assert any(row.is_of(metric, part) for row in findings.METRICS), (metric, part)
+
+
 def test_killed_and_resumed_equals_uninterrupted(name, finished, tmp_path):
     last = finished(name).metrics()["step"].max()
     code = """

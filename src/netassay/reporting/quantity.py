@@ -9,9 +9,9 @@ from typing import NamedTuple
 class Quantity(NamedTuple):
     """One row of a study's metrics: their names, of what parts, when, and what they are.
 
-    `part` lists the parts with commas, each a word or a pattern of words in capitals (LAYER, RANK, NAME), "" being the
-    whole; `at` says when it is recorded. `key` is the key of the config that asks for it; `error` how wrong it may be,
-    `source` who defined it.
+    `part` lists the parts with commas: "" is the whole, layer the name of any layer, rank a number from 1, reason any
+    words. `at` says when it is recorded, `key` which key of the config asks for it, `error` how wrong it may be (where
+    that speaks of `..._error`, there is a metric of that name too), `source` who defined it.
 
     >>> Quantity(("loss",), '""', "every step", "L(θ)").is_of("loss", "")
     True
@@ -27,11 +27,12 @@ class Quantity(NamedTuple):
 
     def is_of(self, name: str, part: str) -> bool:
         """Whether a metric of this name and part is described by this row."""
-        return name in self.names and any(
-            re.fullmatch(form, part) for form in map(_form, self.part.split(", "))
+        plain = name.removesuffix("_error") if "_error" in self.error else name
+        return bool({name, plain} & {*self.names}) and any(
+            re.fullmatch(_form(words), part) for words in self.part.split(", ")
         )
 
 
 def _form(words: str) -> str:
     plain = re.escape(words.replace('""', ""))
-    return plain.replace("layer", ".+").replace("rank", r"\d+").replace("name", ".+")
+    return plain.replace("layer", ".+").replace("rank", r"\d+").replace("reason", ".+")

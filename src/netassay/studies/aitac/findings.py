@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from netassay.dna.network.classes import FEWEST, no_correlation
+from netassay.reporting.quantity import Quantity
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 
@@ -22,6 +23,28 @@ _TOLD = (
     "r_undefined",
 )
 
+_SETS = "validation, test, baseline"
+
+METRICS = (
+    Quantity(("loss",), '""', "every step", "of the step's batch; at the last step the mean of the last epoch"),
+    Quantity(("peaks",), '""', "every step", "peaks trained on before the step"),
+    Quantity(("epoch_loss", "validation_loss"), '""', "after each epoch",
+             "mean training loss of the epoch; loss on the validation set after it"),
+    Quantity(("r_mean", "r_median"), _SETS, "epoch, end", "over peaks"),
+    Quantity(("r_weighted",), _SETS, "epoch, end", "mean of r weighted by the variance of the observed row"),
+    Quantity(("share_above_075",), _SETS, "epoch, end", 'share of peaks with r above 0.75, "well predicted"'),
+    Quantity(("r_undefined",), _SETS, "epoch, end", "peaks whose r is not defined"),
+    Quantity(("cell_r_mean",), _SETS, "epoch, end",
+             "mean over cell types of r over peaks (losses mse and poisson)"),
+    Quantity(("cell_r_mean_centred",), _SETS, "epoch, end",
+             "the same of rows less their mean over the cell types, heights and predictions both (losses pearson and "
+             "cross_entropy, which leave an offset of each row free: it would be noise in every column)"),
+    Quantity(("accuracy", "auroc", "auprc"), _SETS, "epoch, end",
+             "where each peak is open in one cell type; areas are means over cell types"),
+    Quantity(("best_epoch", "test_loss"), '""', "end",
+             "epoch of the least validation loss, whose weights are kept and tested"),
+)  # fmt: skip
+"""What a run records."""
 
 CENTRED = "r, rows centred"
 """Column of r over peaks of a cell type where rows are taken less their mean, as the loss leaves that free."""

@@ -10,6 +10,7 @@ import polars as pl
 
 from netassay.capacity.comparison import Row
 from netassay.capacity.theorems import experiment_output_parameters, experiment_parameters
+from netassay.reporting.quantity import Quantity
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 
@@ -17,6 +18,16 @@ CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "informat
           "predictions", "bound", "degrees_of_freedom_unequal", "share_certain")  # fmt: skip
 REAL = ("information_bits", "predicted_parameters", "bound", "share_certain")
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
+METRICS = (
+    Quantity(("loss",), '""', "every step", "summed cross-entropy in nats, as training sees it"),
+    Quantity(("width", "try"), '""', "first step of a trial", "neurons, and which first weights"),
+    Quantity(
+        ("exact_loss", "gap", "steps", "met", "proved"), '""', "last step of a trial",
+        "loss in float64; (loss − bound) / bound; steps to the criterion; whether it was met, or proved out of reach",
+    ),
+    Quantity(("corpus",), ", ".join(CORPUS), "step 0", "the facts of the corpus, its bound among them"),
+)  # fmt: skip
+"""What a run records."""
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
     "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
 }  # fmt: skip
