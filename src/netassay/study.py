@@ -5,7 +5,7 @@ A study is a folder in `netassay.studies` with four modules of these names:
 - config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
 - assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
   what a finished run keeps beside its metrics;
-- findings: `METRICS`, a `reporting.quantity.Quantity` for every metric of a study; `summary(run) -> dict`, the answer of
+- findings: `METRICS`, a `reporting.quantity.Quantity` for each metric of a study; `summary(run) -> dict`, the answer of
   a run in any state, for JSON; and what else pages read from its folder (no torch);
 - pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included (no torch).
 """

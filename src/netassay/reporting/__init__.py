@@ -8,11 +8,13 @@ __getattr__, __dir__, __all__ = contents(
     {
         "Axis": "netassay.reporting.axes",
         "Figure": "netassay.reporting.section",
+        "FigureSpec": "netassay.reporting.specification",
         "Note": "netassay.reporting.section",
         "PALETTE": "netassay.reporting.theme",
         "Rule": "netassay.reporting.axes",
         "Section": "netassay.reporting.section",
         "Table": "netassay.reporting.section",
+        "TableSpec": "netassay.reporting.specification",
         "forest": "netassay.reporting.points",
         "heat_map": "netassay.reporting.heat",
         "lines": "netassay.reporting.chart",
