@@ -81,12 +81,12 @@ def _outdated(config: InterpretConfig, store: Path) -> bool:
 
 def repetitions(run: Run) -> list[Run]:
     """Finished runs in the same store whose config differs from that of `run` by nothing but the seed."""
-    found = []
+    runs = []
     for other in Store(run.folder.parent).runs():
         alike = other.study == run.study and {**other.config, "seed": run.config["seed"]} == run.config
         if alike and other.id != run.id and other.state is State.FINISHED:
-            found.append(other)
-    return found
+            runs.append(other)
+    return runs
 
 
 def transfer(

@@ -137,5 +137,5 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
         with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
             writer.finish(State.FAILED, step=run.step, message=message)
-        told = message.removeprefix(f"run {run.id}: ")
-        raise RunFailed(f"run {run.id} failed after step {run.step}: {told}") from cause
+        reason = message.removeprefix(f"run {run.id}: ")
+        raise RunFailed(f"run {run.id} failed after step {run.step}: {reason}") from cause

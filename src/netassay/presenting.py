@@ -26,9 +26,9 @@ def report(
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
     sections = [
         part
-        for name, held in chosen.items()
-        if held or not runs
-        for part in find(name, tracked=True).pages.sections(held)
+        for name, members in chosen.items()
+        if members or not runs
+        for part in find(name, tracked=True).pages.sections(members)
     ]
     if figures is not None:
         for section in sections:
@@ -37,7 +37,7 @@ def report(
                     save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     unknown = sorted({run.study for run in runs} - set(chosen))
     subtitle = "; ".join(
-        [f"{name}: {len(held)} runs" for name, held in chosen.items() if held]
+        [f"{name}: {len(members)} runs" for name, members in chosen.items() if members]
         + [f"not drawn, no such study here: {name}" for name in unknown]
     )
     facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in runs) or "none"}

@@ -118,13 +118,13 @@ def _named(sections: Sequence[Section]) -> Iterator[Figure | Table]:
 
 
 def _refuse_twins(sections: Sequence[Section]) -> None:
-    seen: set[str] = set()
+    names: set[str] = set()
     for item in _named(sections):
-        if item.name in seen:
+        if item.name in names:
             raise DataError(
                 f"two figures or tables of the page are named {item.name!r}; give each its own name"
             )
-        seen.add(item.name)
+        names.add(item.name)
 
 
 def _has_charts(sections: Sequence[Section]) -> bool:

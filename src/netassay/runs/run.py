@@ -76,12 +76,12 @@ class Run:
                     f"{folder}: was written with schema {version} by netassay {facts['netassay']}; this is "
                     f"netassay {netassay.__version__}, which reads schema {ledger.SCHEMA_VERSION}: upgrade it"
                 )
-            known = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
+            values = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
         except (KeyError, ValueError, TypeError) as cause:
             raise RunDamaged(
                 f"{folder / ledger.NAME}: its facts are damaged ({cause!r}); restore the folder"
             ) from None
-        return cls(folder=folder, **known)
+        return cls(folder=folder, **values)
 
     @property
     def id(self) -> str:
@@ -207,12 +207,12 @@ class Run:
         return ledger.read(self.folder, ledger.status)
 
     def _table_file(self, name: str) -> tuple[str, str]:
-        found = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
-        if not found:
+        rows = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
+        if not rows:
             raise StoreError(
                 f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
             )
-        return found[0]
+        return rows[0]
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())

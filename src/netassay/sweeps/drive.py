@@ -51,11 +51,11 @@ class Sweep:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a run: id, the values in which the plan varies, state, and the cause where it failed."""
-        known = {run.id: run for run in self.runs}
+        runs = {run.id: run for run in self.runs}
         rows = []
         for config in self.plan.configs():
             name = run_id(config.study, config.digest)
-            state, message = _standing(known.get(name))
+            state, message = _standing(runs.get(name))
             values = self.plan.values(config)
             rows.append({"run": name, **values, "state": state, "message": self.failed.get(name, message)})
         return rows

@@ -43,10 +43,10 @@ class Plan(BaseModel):
             super().__init__(**values)
         except ValidationError as refused:
             raise ConfigError("; ".join(_in_words(error) for error in refused.errors())) from None
-        known = find(self.study).config.model_fields
+        fields = find(self.study).config.model_fields
         for key in itertools.chain(self.base, self.axes, *self.cases):
-            if key not in known:
-                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, known)}")
+            if key not in fields:
+                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, fields)}")
         for key, choices in self.axes.items():
             if not choices:
                 raise ConfigError(f"axis {key!r} has no values; give at least one")
@@ -72,12 +72,12 @@ class Plan(BaseModel):
         study, colon, name = str(word).partition(":")
         if not colon or study not in performed() or Path(word).exists():
             return cls.from_file(word)
-        known = {
+        plans = {
             home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
         }
-        if name not in known:
-            raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, known)}")
-        return cls(**tomllib.loads(known[name].read_text(encoding="utf-8")))
+        if name not in plans:
+            raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, plans)}")
+        return cls(**tomllib.loads(plans[name].read_text(encoding="utf-8")))
 
     @property
     def size(self) -> int:
@@ -95,8 +95,8 @@ class Plan(BaseModel):
 
     def values(self, config: Config) -> dict[str, Any]:
         """What a run's config says of the keys in which runs differ."""
-        held = config.model_dump(mode="json")
-        return {key: held[key] for key in self.varied}
+        values_of_run = config.model_dump(mode="json")
+        return {key: values_of_run[key] for key in self.varied}
 
     def configs(self) -> list[Config]:
         """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""

@@ -47,8 +47,8 @@ def bound_table(run: Run) -> pl.DataFrame:
     """The fields of `side_by_side.Row`, kept when the run began, then fewer; empty before its first checkpoint."""
     facts = run.facts()
     rows = [] if facts is None else facts["trainee"].get("bounds", [])
-    kept = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
-    return pl.DataFrame(rows, schema=kept)
+    schema = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
+    return pl.DataFrame(rows, schema=schema)
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:
@@ -70,26 +70,26 @@ def attempt_table(run: Run, metrics: pl.DataFrame | None = None) -> pl.DataFrame
     begun: dict[str, Any] = {}
     rows = []
     for (step,), values in named.sort("step").group_by("step", maintain_order=True):
-        held = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
-        begun = {"first_step": step, **held} if "width" in held else {**begun, **held}
-        if "exact_loss" in held:
+        numbers = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
+        begun = {"first_step": step, **numbers} if "width" in numbers else {**begun, **numbers}
+        if "exact_loss" in numbers:
             rows.append(_row(begun, corpus, run.config["trained"]))
     return pl.DataFrame(rows, schema=ATTEMPTS)
 
 
-def _row(held: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[str, Any]:
-    width, vocabulary = int(held["width"]), int(corpus["vocabulary"])
-    whole = experiment_parameters(vocabulary, width)
+def _row(numbers: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[str, Any]:
+    width, vocabulary = int(numbers["width"]), int(corpus["vocabulary"])
+    total = experiment_parameters(vocabulary, width)
     free = {
-        "all": whole,
+        "all": total,
         "feed_forward": experiment_output_parameters(vocabulary, width),
         "output": vocabulary * (width + 1),
     }
     return {
-        "width": width, "try": int(held["try"]), "parameters": whole, "trained_parameters": free[trained],
-        "first_step": held["first_step"], "steps": int(held["steps"]), "loss": held["exact_loss"],
-        "nats_above": held["exact_loss"] - corpus["bound"], "gap": held["gap"], "met": held["met"] == 1.0,
-        "proved": held["proved"] == 1.0,
+        "width": width, "try": int(numbers["try"]), "parameters": total, "trained_parameters": free[trained],
+        "first_step": numbers["first_step"], "steps": int(numbers["steps"]), "loss": numbers["exact_loss"],
+        "nats_above": numbers["exact_loss"] - corpus["bound"], "gap": numbers["gap"], "met": numbers["met"] == 1.0,
+        "proved": numbers["proved"] == 1.0,
     }  # fmt: skip
 
 

@@ -118,18 +118,18 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     # a search visits other widths in every corpus: its cells would leave a grid of holes
     cells = _grid_first(attempts, "corpus", "trained", "solver").sort("gap")
     best = cells.group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True).first()
-    for number, ((corpus, trained, solver), held) in enumerate(
+    for number, ((corpus, trained, solver), cells_of_map) in enumerate(
         best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
     ):
-        if held.height < 2:
+        if cells_of_map.height < 2:
             figures.append(
                 Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells.")
             )
             continue
-        shown = held.select(
+        shown = cells_of_map.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
         ).with_columns(pl.col("gap") * 100)
-        criterion = max(held["criterion"].to_list())
+        criterion = max(cells_of_map["criterion"].to_list())
         words = {
             "number": number, "corpus": corpus, "trained": trained, "criterion": f"{criterion:.3g}",
             "solver": "our solver" if solver == "fast" else "the paper’s solver",
@@ -188,8 +188,8 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
         "name", index="step", values="value", sort_columns=True
     )
     starts = starts.sort("step").with_columns(pl.col("step").alias("first"))
-    whole = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
-    first = whole.filter(pl.col("try") == 0)
+    joined = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
+    first = joined.filter(pl.col("try") == 0)
     solver = "" if run.config["solver"] == "fast" else ", paper’s solver"
     panel = f"n = {contexts:,.0f}, {TRAINED[run.config['trained']]}{solver}"
     return first.select(
@@ -217,18 +217,18 @@ def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     title = "Bounds beside each other"
     tables: dict[tuple[str, int, int], pl.DataFrame] = {}
     for run, metrics in runs.items():
-        held, corpus = bound_table(run), corpus_of(metrics)
-        if held.height and corpus:
+        bounds, corpus = bound_table(run), corpus_of(metrics)
+        if bounds.height and corpus:
             key = (run.config["corpus"], int(corpus["documents"]), int(corpus["contexts"]))
-            tables.setdefault(key, held)
+            tables.setdefault(key, bounds)
     if not tables:
         return Section(title, items=(Note("No run has kept its bounds yet."),))
     rows = pl.concat(
-        pl.concat([pl.DataFrame(schema=BOUNDS), held], how="diagonal").select(
+        pl.concat([pl.DataFrame(schema=BOUNDS), bounds], how="diagonal").select(
             pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
             "bound", "says", "of", "source", "parameters", "width", "rank", "leaves_out",
         )
-        for (corpus, documents, contexts), held in sorted(tables.items())
+        for (corpus, documents, contexts), bounds in sorted(tables.items())
     )  # fmt: skip
     judged = _verdicts(attempts)
     text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(
@@ -295,7 +295,7 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         "run", "state", "documents", "contexts", "trained", "solver", "criterion", "tries", "fewest neurons",
         "least gap", "proved unable", "message",
     )  # fmt: skip
-    kept = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
-    shown = table.select(kept).sort("trained", "contexts", nulls_last=True)
+    columns = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
+    shown = table.select(columns).sort("trained", "contexts", nulls_last=True)
     least = {"least gap": told_apart(table, "least gap", "criterion")}
     return Section("Runs of the capacity study", "", (RUNS.of(shown, formats=least),))

@@ -98,35 +98,37 @@ class EdgeConfig(Setting):
 
 def refusals(config: EdgeConfig) -> list[str]:
     """What is wrong with a combination of optimiser and measurements, in words; empty where nothing is."""
-    found = []
+    reasons = []
     name, method = config.optimiser, OPTIMISERS[config.optimiser]
     for key in sorted(KEYS):
         value = getattr(config, key)
         if value is not None and key not in method.usual:
-            found.append(
+            reasons.append(
                 f"{key} = {value} means nothing to optimiser {name!r}: leave it out, or choose "
                 f"{', '.join(owners(key))}"
             )
     if 0 < config.trace_products < 6:
-        found.append(f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6")
+        reasons.append(
+            f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6"
+        )
     if 0 < config.density_steps < 4:
-        found.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
+        reasons.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
     if config.batch_probes and not method.batches:
-        found.append(
+        reasons.append(
             f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {name!r} has none of: "
             f"choose optimiser {_that(lambda other: other.batches)}, or leave it out"
         )
     if config.flow and not method.is_flow:
-        found.append(
+        reasons.append(
             f"flow = true needs a method whose limit for small steps is gradient flow, which {name!r} is not: "
             f"choose {_that(lambda other: other.is_flow)}, or leave it out"
         )
     if config.central_flow and not method.has_central_flow:
-        found.append(
+        reasons.append(
             f"central_flow = true is the central flow of gradient descent, not of {name!r}: "
             f"choose optimiser {_that(lambda other: other.has_central_flow)}, or leave it out"
         )
-    return found
+    return reasons
 
 
 def _that(fits: Callable[[Method], bool]) -> str:

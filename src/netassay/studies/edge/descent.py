@@ -62,11 +62,11 @@ class Descent:
             return {"loss": loss.item()}
         if due:
             try:
-                seen = self._look(step)
+                measured = self._look(step)
             except NotFinite as cause:
                 raise Diverged({"loss": loss.item()}, str(cause)) from None
         elif self.optimiser.every_step:
-            seen = {}
+            measured = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
         else:
@@ -76,7 +76,7 @@ class Descent:
             {"loss": loss.item()}
             | {("left_out", reason): float(count) for reason, count in left_out.items()}
             | quantities.norms("gradient_norm", self.gradient, self.layers)
-            | seen
+            | measured
         )
 
     def _look(self, step: int) -> dict[Metric, float]:
@@ -129,8 +129,8 @@ class Descent:
         x, y = self.data.train
         if examples is not None:
             x, y = x[examples], y[examples]
-        found = torch.autograd.grad(self.loss(self.model(x), y), list(self.parameters.values()))
-        return dict(zip(self.parameters, found, strict=True))
+        slopes = torch.autograd.grad(self.loss(self.model(x), y), list(self.parameters.values()))
+        return dict(zip(self.parameters, slopes, strict=True))
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups: dict[str, Mapping[str, Tensor]] = {
@@ -141,7 +141,7 @@ class Descent:
             groups["preconditioned"] = self.preconditioned.state()
         groups |= {reader.name: reader.state() for reader in self.readers}
         return {
-            f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
+            f"{group}/{name}": t.detach() for group, tensors in groups.items() for name, t in tensors.items()
         }, {"data": self.data.digest()}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

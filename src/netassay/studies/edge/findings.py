@@ -49,15 +49,15 @@ def phase_table(run: Run) -> pl.DataFrame:
     metrics = run.metrics()
     ratios = metrics.filter(pl.col("name") == "edge_ratio")
     diverged_at = run.step if run.state == State.DIVERGED else None
-    found = phases(
+    rows = phases(
         *_series(ratios, ""),
         _series(metrics.filter(pl.col("name") == "loss"), "")[1],
         diverged_at=diverged_at,
     )
     for part in ratios["part"].unique(maintain_order=True):
         if part:
-            found += layer_phases(*_series(ratios, part), part=part)
-    return pl.DataFrame([phase._asdict() for phase in found], schema=get_type_hints(Phase))
+            rows += layer_phases(*_series(ratios, part), part=part)
+    return pl.DataFrame([phase._asdict() for phase in rows], schema=get_type_hints(Phase))
 
 
 def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -65,9 +65,9 @@ def _aitac(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.
     )
     for i in range(1, len(STAGES) + 1):
         # running averages would be a state of the loss beside the weights: the set's own statistics, or none
-        made = NORMALISATIONS.get(setting.normalisation)
+        norm = NORMALISATIONS.get(setting.normalisation)
         features = width if i == 1 else channels
-        setattr(model, f"norm{i}", nn.Identity() if made is None else made(features, dtype=dtype))
+        setattr(model, f"norm{i}", nn.Identity() if norm is None else norm(features, dtype=dtype))
     return model.to(dtype)
 
 

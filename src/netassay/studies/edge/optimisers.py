@@ -52,8 +52,8 @@ class Method:
 
 
 def _theorem(name: str, step_size: float, own: Mapping[str, float], gradient_norm: float) -> float:
-    known = {key: own[key] for key in ("momentum", "rho") if key in own}
-    return threshold(name, step_size, gradient_norm=gradient_norm, **known)
+    keys = {key: own[key] for key in ("momentum", "rho") if key in own}
+    return threshold(name, step_size, gradient_norm=gradient_norm, **keys)
 
 
 OPTIMISERS: Mapping[str, Method] = {

@@ -29,28 +29,28 @@ FOLLOWING = (
 
 
 def _drawn(
-    data: pl.DataFrame, y: Axis, told: Names, rules: Sequence[Rule] = (), **shown: Any
+    data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any
 ) -> alt.TopLevelMixin:
     """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
 
     `shown` are fields of the axis that depend on the numbers.
     """
     step, y = Axis("step", title="step"), replace(y, **shown)
-    if not _in_panels(told):
-        return lines(data, step, y, told.axis, rules=rules)
-    places = {told.of[run]: place for run, place in told.grid.items()}
+    if not _in_panels(names):
+        return lines(data, step, y, names.axis, rules=rules)
+    places = {names.of[run]: place for run, place in names.grid.items()}
     panel, series = (
-        pl.col(told.axis.column).replace_strict({name: place[i] for name, place in places.items()})
+        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()})
         for i in (0, 1)
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
-        step, y, Axis("panel"), Axis("series", title=told.series), rules=rules, columns=3, width=200, height=150,
+        step, y, Axis("panel"), Axis("series", title=names.series), rules=rules, columns=3, width=200, height=150,
     )  # fmt: skip
 
 
-def _in_panels(told: Names) -> bool:
-    return bool(told.grid) and len(told.of) >= _GRID_FROM
+def _in_panels(names: Names) -> bool:
+    return bool(names.grid) and len(names.of) >= _GRID_FROM
 
 
 _PANELS: dict[str, Any] = {"columns": 3, "width": 168, "height": 140}
@@ -124,28 +124,28 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _edge(
-    runs: dict[Run, pl.DataFrame], told: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
+    runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
 ) -> Section:
-    whole = numbers.filter(pl.col("part") == "")
+    network = numbers.filter(pl.col("part") == "")
     loss, sharpness, ratio = (
-        whole.filter(pl.col("name") == name).select(told.axis.column, "step", pl.col("value").alias(name))
+        network.filter(pl.col("name") == name).select(names.axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
     plain = all(_is_descent(run) for run in runs)
     ratio_title = "ηλ/2" if plain else "λ / threshold"
     words = ", ηλ/2" if plain else " (of adaptive methods: the preconditioned one)"
     figures = [
-        LOSS.of(loss, told),
-        SHARPNESS.of(sharpness, told, _edges(runs, told), log=_wide(sharpness, runs)),
+        LOSS.of(loss, names),
+        SHARPNESS.of(sharpness, names, _edges(runs, names), log=_wide(sharpness, runs)),
         RATIO.of(
-            ratio, told, [Rule(1.0, "edge")], title=ratio_title, log=_far(ratio), words={"of_descent": words}
+            ratio, names, [Rule(1.0, "edge")], title=ratio_title, log=_far(ratio), words={"of_descent": words}
         ),
     ]
     text = (
         "Full-batch gradient descent raises the sharpness (progressive sharpening) until it reaches 2/η, and then "
         "hovers there while the loss goes on falling, no longer at every step (Cohen et al. 2021)."
     )
-    return Section("Edge of stability", text, (*notes, *_too_many(told.of), *figures))
+    return Section("Edge of stability", text, (*notes, *_too_many(names.of), *figures))
 
 
 def _far(ratio: pl.DataFrame) -> bool:
@@ -192,8 +192,10 @@ def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
-    found = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
-    shown = found.with_columns(pl.col("part").replace("", "whole")).rename({
+    phases = pl.concat(
+        phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs
+    )
+    shown = phases.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
     })  # fmt: skip
@@ -204,22 +206,22 @@ def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) ->
     )
 
 
-def _runs(runs: dict[Run, pl.DataFrame], told: Names) -> Section:
+def _runs(runs: dict[Run, pl.DataFrame], names: Names) -> Section:
     rows = []
     for run, metrics in runs.items():
-        whole = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
+        sharpness = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
             "name", index=["step", "part"], values="value"
         )
         last = run.last_values()
         rows.append({
-            told.axis.label: told.of[run], **{key: value(run.config.get(key)) for key in told.following},
+            names.axis.label: names.of[run], **{key: value(run.config.get(key)) for key in names.following},
             "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
             "loss": last.get(("loss", "")), "training accuracy": last.get(("accuracy", "train")),
             "test accuracy": last.get(("accuracy", "test")), "message": run.message,
-            **_quality(whole),
+            **_quality(sharpness),
         })  # fmt: skip
     if not any(row["message"] for row in rows):
-        rows = [{key: held for key, held in row.items() if key != "message"} for row in rows]
+        rows = [{key: cell for key, cell in row.items() if key != "message"} for row in rows]
     return Section("Runs of the edge study", "", (RUNS.of(pl.DataFrame(rows, infer_schema_length=None)),))
 
 
@@ -230,22 +232,22 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
     return {"stated error": relative, "products": values["products"].sum() / values["step"].n_unique()}  # type: ignore[dict-item]
 
 
-def _edges(runs: Mapping[Run, pl.DataFrame], told: Names) -> list[Rule]:
+def _edges(runs: Mapping[Run, pl.DataFrame], names: Names) -> list[Rule]:
     """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
-    panels, held = _in_panels(told), dict[tuple[float, str, str | None], list[str]]()
+    panels, places = _in_panels(names), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
             word = "2/η" if _is_descent(run) else "edge"
-            panel, series = told.grid[run] if panels else (None, told.of[run])
-            held.setdefault((edge, word, panel), []).append(series)
+            panel, series = names.grid[run] if panels else (None, names.of[run])
+            places.setdefault((edge, word, panel), []).append(series)
     return [
         Rule(
             edge,
             f"{word} = {edge:.3g}",
-            series=of[0] if len(of) == 1 and len(told.of) > 1 else None,
+            series=of[0] if len(of) == 1 and len(names.of) > 1 else None,
             panel=panel,
         )
-        for (edge, word, panel), of in sorted(held.items(), key=lambda item: -item[0][0])
+        for (edge, word, panel), of in sorted(places.items(), key=lambda item: -item[0][0])
     ]
 
 
@@ -255,14 +257,14 @@ def _is_descent(run: Run) -> bool:
 
 def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:
     """What the data hold and a run could not take, the same words once."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for run, metrics in runs.items():
         counts = metrics.filter(pl.col("name") == "left_out").select("part", "value").iter_rows()
         words = ", ".join(f"{int(count):,} {reason}" for reason, count in counts)
         if words:
-            found.setdefault(words, []).append(names[run])
+            reasons.setdefault(words, []).append(names[run])
     return tuple(
-        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in found.items()
+        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in reasons.items()
     )
 
 

@@ -35,9 +35,9 @@ class Picture(NamedTuple):
 
     def figure(self, numbers: pl.DataFrame, runs: Mapping[Run, str], axis: Axis) -> Figure | None:
         """The picture of runs by their names, from their numbers; None where none of them has any."""
-        whole = numbers.filter((pl.col("part") == "") & pl.col("name").is_in([*self.metrics]))
-        have = whole.filter(pl.col("name").is_in(self.needs or [*self.metrics]))[axis.column].unique()
-        shown = whole.filter(pl.col(axis.column).is_in(have.implode()))
+        rows = numbers.filter((pl.col("part") == "") & pl.col("name").is_in([*self.metrics]))
+        have = rows.filter(pl.col("name").is_in(self.needs or [*self.metrics]))[axis.column].unique()
+        shown = rows.filter(pl.col(axis.column).is_in(have.implode()))
         if not shown.height:
             return None
         order = {name: i for i, name in enumerate(self.metrics)}

@@ -124,17 +124,17 @@ class GaussNewton:
 
     def state(self) -> Mapping[str, Tensor]:
         both = {"ggn": self.follower.state(), "residual": self.residual.state()}
-        return {f"{which}/{key}": held for which, state in both.items() for key, held in state.items()}
+        return {f"{which}/{key}": tensor for which, state in both.items() for key, tensor in state.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for which, follower in (("ggn", self.follower), ("residual", self.residual)):
-            mine = {key: held for key, held in tensors.items() if key.startswith(f"{which}/")}
-            follower.load({key.removeprefix(f"{which}/"): held for key, held in mine.items()})
+            mine = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{which}/")}
+            follower.load({key.removeprefix(f"{which}/"): tensor for key, tensor in mine.items()})
 
 
-def _tops(name: str, found: Sharpness) -> dict[Metric, float]:
+def _tops(name: str, sharpness: Sharpness) -> dict[Metric, float]:
     values: dict[Metric, float] = {}
-    matrices: dict[str, Sharpness | Eigenpairs] = {"": found, **found.blocks}
+    matrices: dict[str, Sharpness | Eigenpairs] = {"": sharpness, **sharpness.blocks}
     for part, pairs in matrices.items():
         values[(name, part)] = float(pairs.values[0])
         values[(f"{name}_error", part)] = float(pairs.errors[0])
@@ -180,9 +180,9 @@ class TraceOf(Stateless):
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         draws = generator(self.seed, "trace", str(look.step))
-        found = curvature_trace(look.curvature, products=self.products, generator=draws)
+        estimate = curvature_trace(look.curvature, products=self.products, generator=draws)
         values: dict[Metric, float] = {}
-        parts: dict[str, Trace] = {"": found, **found.blocks}
+        parts: dict[str, Trace] = {"": estimate, **estimate.blocks}
         for part, one in parts.items():
             values |= {("trace", part): one.value, ("trace_error", part): one.error}
         return values
@@ -202,9 +202,9 @@ class Spectrum(Stateless):
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         draws = generator(self.seed, "spectrum", str(look.step))
-        found = curvature_density(look.curvature, steps=self.steps, generator=draws)
+        estimate = curvature_density(look.curvature, steps=self.steps, generator=draws)
         values: dict[Metric, float] = {}
-        parts: dict[str, Density] = {"": found, **found.blocks}
+        parts: dict[str, Density] = {"": estimate, **estimate.blocks}
         for part, one in parts.items():
             rule = zip(one.nodes[0].tolist(), one.weights[0].tolist(), strict=True)
             for rank, (node, weight) in enumerate(rule, start=1):
@@ -232,13 +232,13 @@ class BatchSharpnessOf(Stateless):
         draws = generator(self.seed, "batch sharpness", str(look.step))
         count = len(look.train.labels)
         picks = (torch.randperm(count, generator=draws)[: self.batch_size] for _ in range(self.probes))
-        found = batch_sharpness(
+        estimate = batch_sharpness(
             look.model, look.loss, [(look.train.inputs[at], look.train.labels[at]) for at in picks]
         )
         return {
-            ("batch_sharpness", ""): found.value,
-            ("batch_sharpness_error", ""): found.error,
-            ("batch_edge_ratio", ""): self.step_size * found.value / 2,
+            ("batch_sharpness", ""): estimate.value,
+            ("batch_sharpness_error", ""): estimate.error,
+            ("batch_edge_ratio", ""): self.step_size * estimate.value / 2,
         }
 
 
@@ -303,18 +303,21 @@ class FlowBeside:
         }
         if self.flow.stopped:
             return values
-        seen = self.flow.look()
+        look_of_flow = self.flow.look()
         apart = {
             name: p.detach() - self.flow.parameters[name].detach()
             for name, p in look.model.named_parameters()
             if p.requires_grad
         }
         values |= {
-            ("flow_loss", ""): seen.loss,
-            ("flow_loss_error", ""): seen.loss_error,
-            ("flow_distance_error", ""): seen.weights_error,
+            ("flow_loss", ""): look_of_flow.loss,
+            ("flow_loss_error", ""): look_of_flow.loss_error,
+            ("flow_distance_error", ""): look_of_flow.weights_error,
         }
-        matrices: dict[str, Sharpness | Eigenpairs] = {"": seen.sharpness, **seen.sharpness.blocks}
+        matrices: dict[str, Sharpness | Eigenpairs] = {
+            "": look_of_flow.sharpness,
+            **look_of_flow.sharpness.blocks,
+        }
         for part, pairs in matrices.items():
             values[("flow_sharpness", part)] = float(pairs.values[0])
             values[("flow_sharpness_error", part)] = float(pairs.errors[0])
@@ -344,19 +347,19 @@ class CentralBeside:
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         self.flow.advance(look.step)
-        seen = self.flow.look()
+        look_of_flow = self.flow.look()
         apart = [
             (p.detach() - self.flow.parameters[name].detach()).double().square().sum()
             for name, p in look.model.named_parameters()
             if p.requires_grad
         ]
         return {
-            ("central_loss", ""): seen.predicted_loss,
-            ("central_point_loss", ""): seen.loss,
-            ("central_sharpness", ""): float(seen.values[0]),
-            ("central_sharpness_error", ""): float(seen.errors[0]),
-            ("central_unstable", ""): float((seen.covariance.diagonal() > 0).sum()),
-            ("central_deviation", ""): seen.variance**0.5,
+            ("central_loss", ""): look_of_flow.predicted_loss,
+            ("central_point_loss", ""): look_of_flow.loss,
+            ("central_sharpness", ""): float(look_of_flow.values[0]),
+            ("central_sharpness_error", ""): float(look_of_flow.errors[0]),
+            ("central_unstable", ""): float((look_of_flow.covariance.diagonal() > 0).sum()),
+            ("central_deviation", ""): look_of_flow.variance**0.5,
             ("central_distance", ""): float(torch.stack(apart).sum().sqrt()),
         }
 

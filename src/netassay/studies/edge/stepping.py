@@ -85,18 +85,18 @@ class TorchOptimiser(Optimiser):
 
     def state(self) -> dict[str, Tensor]:
         return {
-            f"{name}/{key}": held.detach().clone()
+            f"{name}/{key}": tensor.detach().clone()
             for name, p in self.parameters.items()
-            for key, held in self.method.state.get(p, {}).items()
-            if isinstance(held, Tensor)
+            for key, tensor in self.method.state.get(p, {}).items()
+            if isinstance(tensor, Tensor)
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         self.method.state.clear()
-        for place, held in tensors.items():
+        for place, tensor in tensors.items():
             name, _, key = place.rpartition("/")
             p = self.parameters[name]
-            self.method.state[p][key] = held.clone() if held.ndim == 0 else held.clone().to(p)
+            self.method.state[p][key] = tensor.clone() if tensor.ndim == 0 else tensor.clone().to(p)
 
 
 class HeavyBall(TorchOptimiser):
@@ -127,11 +127,11 @@ class Adam(TorchOptimiser):
         """
         pieces = []
         for name, p in self.parameters.items():
-            held = self.method.state.get(p, {})
-            t = float(held["step"]) + 1 if held else 1.0
+            moments = self.method.state.get(p, {})
+            t = float(moments["step"]) + 1 if moments else 1.0
             v = (1 - self.beta2) * gradient[name].square()
-            if held:
-                v = v + self.beta2 * held["exp_avg_sq"]
+            if moments:
+                v = v + self.beta2 * moments["exp_avg_sq"]
             root = (v / (1 - self.beta2**t)).sqrt() + self.epsilon
             pieces.append(((1 - self.momentum**t) * root).reshape(-1))
         return torch.cat(pieces)
@@ -148,10 +148,10 @@ class RMSprop(TorchOptimiser):
         """sqrt(v_t) + epsilon with the gradient of this step taken into v."""
         pieces = []
         for name, p in self.parameters.items():
-            held = self.method.state.get(p, {})
+            moments = self.method.state.get(p, {})
             v = (1 - self.beta2) * gradient[name].square()
-            if held:
-                v = v + self.beta2 * held["square_avg"]
+            if moments:
+                v = v + self.beta2 * moments["square_avg"]
             pieces.append((v.sqrt() + self.epsilon).reshape(-1))
         return torch.cat(pieces)
 
@@ -201,7 +201,7 @@ class SharpnessAware(Optimiser):
         norm = sum(float(g.double().square().sum()) for g in gradient.values()) ** 0.5
         if norm == 0:
             return
-        kept = {name: p.detach().clone() for name, p in self.parameters.items()}
+        before = {name: p.detach().clone() for name, p in self.parameters.items()}
         with torch.no_grad():
             for name, p in self.parameters.items():
                 p.add_(gradient[name], alpha=self.rho / norm)
@@ -209,7 +209,7 @@ class SharpnessAware(Optimiser):
         with torch.no_grad():
             # put back, not subtracted: rounding would move the weights
             for name, p in self.parameters.items():
-                p.copy_(kept[name])
+                p.copy_(before[name])
         super().advance(uphill, again)
 
 
