@@ -8,7 +8,7 @@ from dense import examples, half_square, network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from netassay.curvature.forward import evaluate
+from netassay.curvature.objective import evaluate
 from netassay.errors import DataError, ModelError
 
 X, LABEL, Y = examples()

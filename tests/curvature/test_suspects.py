@@ -17,7 +17,7 @@ from netassay.curvature.central_flow import CentralFlow, curvature_gradients
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import lanczos
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import evaluate
+from netassay.curvature.objective import evaluate
 from netassay.curvature.primitives import differentiable_thrice
 from netassay.errors import ModelError
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import netassay
 from netassay.curvature.curvature import Curvature
-from netassay.curvature.forward import evaluate
+from netassay.curvature.objective import evaluate
 from netassay.errors import DataError, ModelError
 
 CUTS = ((0, 3), (3, 4), (4, 20))

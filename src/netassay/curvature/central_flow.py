@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
+from netassay.curvature.copies import copied
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, Objective, copied, evaluate
+from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.objective import Objective, evaluate
 from netassay.curvature.primitives import differentiable_thrice
 from netassay.errors import ModelError
 

@@ -19,15 +19,9 @@ from netassay.curvature import suspects
 from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
-from netassay.curvature.forward import (
-    Batches,
-    Evaluation,
-    Head,
-    Loss,
-    Objective,
-    Weights,
-    refuse_data_not_finite,
-)
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.objective import Objective
+from netassay.curvature.refusals import refuse_data_not_finite
 from netassay.curvature.tape import (
     GaussNewtonTape,
     HessianTape,

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
+from netassay.curvature.copies import copied
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Evaluation, Loss, Objective, copied
+from netassay.curvature.forward import Batches, Evaluation, Loss
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.objective import Objective
 from netassay.errors import ModelError, NotFinite
 
 # Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and what those of fourth order add to them
