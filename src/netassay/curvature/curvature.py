@@ -148,6 +148,11 @@ class Curvature:
             )
 
     @property
+    def weights(self) -> Weights | None:
+        """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
+        return self._objective.weights.later
+
+    @property
     def batches(self) -> int:
         """How many batches have a part in the loss."""
         return len(self._losses)

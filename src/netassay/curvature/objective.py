@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -64,7 +63,7 @@ class Objective:
         self.model, self.loss, self.batches = original(model), plain(loss), batches
         self.count, self.total = 0, 0.0
         self.forward = ForwardPass(self.model, self.loss, head, cut)
-        self._weights = BatchWeights(weights, self.loss, reduction)
+        self.weights = BatchWeights(weights, self.loss, reduction)
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
@@ -74,7 +73,7 @@ class Objective:
         own = [g for g in own_generators(self.model, self.loss) if all(g is not one for one in shared)]
         self._generators: list[Generator] = [*shared, *own]
         self._begin = torch.get_rng_state(), [state_of(generator) for generator in self._generators]
-        if self._weights.mean and self._weights.given is None and self.forward.terms is None:
+        if self.weights.mean and self.weights.given is None and self.forward.terms is None:
             self._weigh_by_trial()
 
     def visit(self, of: Callable[[int, Evaluation], None], only: Container[int] | None = None) -> None:
@@ -116,11 +115,11 @@ class Objective:
             )
         if count == 0:
             raise DataError("batches gave no (x, y) pair; give at least one")
-        self._weights.require_number(count)
+        self.weights.require_number(count)
         if total <= 0:
             raise DataError("no batch has a term in its mean (all weights are 0, or all targets are ignored)")
         first = not self._seen
-        self.count, self.total, self._seen = count, total if self._weights.mean else 1.0, seen
+        self.count, self.total, self._seen = count, total if self.weights.mean else 1.0, seen
         if first:
             self._require_repeat()
 
@@ -182,7 +181,7 @@ class Objective:
         with self.undisturbed():
             self._surveyed, counts = numbers_of_all(self.batches, self._refuse_random_at)
         if counts:
-            self._weights.settle(counts, trial, listed=isinstance(self.batches, list | tuple))
+            self.weights.settle(counts, trial, listed=isinstance(self.batches, list | tuple))
 
     def _refuse_random_at(self, i: int) -> None:
         if i < 2:
@@ -191,7 +190,7 @@ class Objective:
     def _evaluation(self, i: int, batch: Any, name: str = "") -> Evaluation | None:
         """None for a batch without a term. `name` is that of the batch, for messages."""
         name = name or f"batch {i}"
-        number = self._weights.before(i, batch)
+        number = self.weights.before(i, batch)
         if number == 0:
             return None
         before = random_state(self.model, self._generators)
@@ -211,9 +210,9 @@ class Objective:
                 "the loss is random; call model.eval() or remove the randomness"
             )
         if returned is not None:
-            self._weights.require_none_returned(self.loss)
+            self.weights.require_none_returned(self.loss)
         terms = self.forward.terms
-        if terms is not None and self._weights.mean and number is None and isinstance(value, Tensor):
+        if terms is not None and self.weights.mean and number is None and isinstance(value, Tensor):
             number = terms(head, target)
         number = returned if returned is not None else 1.0 if number is None else number
         if number == 0:
@@ -254,32 +253,12 @@ class Objective:
                     del evaluation
                 loss, total = loss + number * value, total + number
         first = sum(number * value for value, number, _ in self._seen) / self.total
-        again = loss / (total if self._weights.mean and total else 1.0)
+        again = loss / (total if self.weights.mean and total else 1.0)
         if count != self.count or not abs(again - first) <= rounding * max(abs(first), abs(again)):
             raise DataError(
                 f"batches changed between two passes at the same weights: {self.count} batches of loss {first:.6g}, "
                 f"then {count} of loss {again:.6g}; give data that repeat (no random augmentation, no one-pass source)"
             )
-
-
-def evaluate(
-    model: nn.Module,
-    loss: Loss,
-    batches: Batches,
-    *,
-    reduction: str | None = None,
-    weights: Weights | None = None,
-    head: Head | None = None,
-    cut: bool = False,
-) -> list[Evaluation]:
-    """Output and loss of every batch, all graphs at once, with weights such that the full loss is the weighted sum.
-
-    Arguments and errors are those of `Objective`, which goes from batch to batch instead.
-    """
-    objective = Objective(model, loss, batches, reduction=reduction, weights=weights, head=head, cut=cut)
-    done: list[Evaluation] = []
-    objective.visit(lambda _, evaluation: done.append(evaluation))
-    return [replace(one, weight=one.weight / objective.total) for one in done]
 
 
 def _versions(parts: list[Tensor]) -> list[int]:

@@ -39,6 +39,13 @@ class BatchWeights:
             return self._of_kind[i]
         return None if self._kind is None else numbers_of_terms(i, batch)[self._kind]
 
+    @property
+    def later(self) -> Weights | None:
+        """What weighs the batches, as `weights` for another look at the same loss: none has to be tried again."""
+        if self.given is not None or self._kind is None:
+            return self.given
+        return functools.partial(_of_kind, self._kind)
+
     def require_none_returned(self, loss: Loss) -> None:
         """ModelError for a loss that returns a weight where that is none of its business."""
         if self.mean and self.given is not None:
@@ -117,6 +124,15 @@ def _fetched(batches: Batches, numbers: Sequence[int]) -> list[Any]:
         return [batches[i] for i in numbers]
     several = {i: batch for i, batch in enumerate(batches) if i in numbers}
     return [several[i] for i in numbers]
+
+
+def lasting(weights: Weights | None) -> Weights | None:
+    """Weights that can be gone over as often as they are needed."""
+    return weights if weights is None or callable(weights) else [*weights]
+
+
+def _of_kind(kind: str, batch: Any) -> float:
+    return numbers_of_terms(0, batch)[kind]
 
 
 def _given(weights: Any, mean: bool) -> list[float] | Callable[[Any], float] | None:
