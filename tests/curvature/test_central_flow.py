@@ -1,5 +1,8 @@
 """The central flow against closed forms, dense third derivatives, and the time averages of gradient descent."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from netassay.curvature.central_flow import (
     curvature_gradients,
     symmetric_vector,
 )
+from netassay.curvature.objective import Objective
 from netassay.errors import ModelError
 from netassay.studies.edge.assay import assay
 from netassay.studies.edge.config import EdgeConfig
@@ -95,7 +99,7 @@ def test_third_derivatives_are_those_of_the_dense_hessian():
     u, _ = torch.linalg.qr(
         torch.randn(sum(sizes), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     )
-    found = curvature_gradients(model, half_square, [(x[:8], y[:8]), (x[8:], y[8:])], u)
+    found = curvature_gradients(Objective(model, half_square, [(x[:8], y[:8]), (x[8:], y[8:])]), u)
     row = 0
     for i in range(3):
         for j in range(i, 3):
@@ -183,3 +187,60 @@ def test_a_descent_without_oscillation_overshoots_the_edge_before_it_can_follow_
     quiet, moving = highest.values()
     assert moving < 1.02
     assert quiet > 1.05
+
+
+class Two(nn.Module):
+    """The outputs of a network, and a number beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network(sizes=(5, 4, 3))
+
+    def forward(self, x):
+        outputs = self.inner(x)
+        return {"scale": outputs.sum(), "outputs": outputs}
+
+
+def test_weights_head_and_memory_are_those_of_sharpness():
+    """Cut in two, with a loss that says neither what it is of nor how many terms it has, it is the same path."""
+    x, _, y = examples()
+    truth = CentralFlow(network(sizes=(5, 4, 3)), half_square, [(x, y)], step_size=1e-3)
+    flow = CentralFlow(
+        Two(), half_square, [(x[:6], y[:6]), (x[6:], y[6:])], step_size=1e-3,
+        weights=(n for n in (6, len(x) - 6)), head="outputs", memory=0,
+    )  # fmt: skip
+    for one in (truth, flow):
+        one.advance(1)
+    seen, expected = flow.look(), truth.look()
+    assert seen.loss == pytest.approx(expected.loss, rel=1e-12)
+    torch.testing.assert_close(seen.values, expected.values, rtol=1e-6, atol=0)
+    torch.testing.assert_close(seen.velocity, expected.velocity, rtol=1e-9, atol=1e-15)
+
+
+def test_third_derivatives_hold_the_graph_of_one_batch_at_a_time():
+    class Saved:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+    alive: weakref.WeakSet[Saved] = weakref.WeakSet()
+    most = 0
+
+    def pack(tensor):
+        nonlocal most
+        saved = Saved(tensor)
+        alive.add(saved)
+        most = max(most, len(alive))
+        return saved
+
+    x, _, y = examples()
+    model = network(sizes=(5, 4, 3))
+    # a tensor that its own node keeps is part of a circle, which only the collector frees
+    model.register_forward_pre_hook(lambda *_: gc.collect() and None)
+    u = torch.eye(sum(p.numel() for p in model.parameters()), dtype=torch.float64)[:, :2]
+    peaks = []
+    for batches in (1, 6):
+        most = 0
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+            curvature_gradients(Objective(model, half_square, [(x, y)] * batches), u)
+        peaks.append(most)
+    assert peaks[1] <= 1.2 * peaks[0]
