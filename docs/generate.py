@@ -75,7 +75,7 @@ def api() -> str:
         parts.append(inspect.cleandoc(held.__doc__ or ""))
         if inspect.isclass(held):
             parts += _members(held)
-    for name in study.names():
+    for name in study.builtin():
         parts += [
             f"\n## Config of study {name}\n",
             "| key | allowed | default | meaning |",

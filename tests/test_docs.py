@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from every_kind import EXAMPLE, installed, write_metadata
 
 from netassay.cli.app import build
 
@@ -35,8 +36,11 @@ def commands():
 
 
 @pytest.mark.parametrize("line", list(commands()))
-def test_commands_in_the_documents_parse(line):
-    build().parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+def test_commands_in_the_documents_parse(line, tmp_path):
+    words = shlex.split(line, comments=True)[1:]
+    write_metadata(tmp_path, EXAMPLE)
+    with installed(tmp_path, EXAMPLE):
+        build(words[0]).parse_args(words, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize(
