@@ -1,7 +1,8 @@
-"""Writes docs/cli.md and docs/api.md from the code; a test holds the two files to it."""
+"""Writes docs/cli.md, docs/api.md and the stubs of packages whose names load on first use; a test compares them."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterator
 from dataclasses import is_dataclass
@@ -137,6 +138,42 @@ def _members(held: type) -> list[str]:
     return ["", *rows] if rows else []
 
 
+def stubs() -> dict[Path, str]:
+    """Stub file of each package with `netassay.contents` -> its text: a type checker sees what loads on first use."""
+    root = Path(netassay.__file__).parent
+    calls = {path: _contents(path) for path in sorted(root.rglob("__init__.py"))}
+    return {path.with_suffix(".pyi"): _stub(path, root, call) for path, call in calls.items() if call}
+
+
+def _contents(path: Path) -> ast.Call | None:
+    """The call of `contents` in a file, if there is one."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return next((call for call in calls if ast.unparse(call.func) == "contents"), None)
+
+
+def _stub(path: Path, root: Path, call: ast.Call) -> str:
+    package = ".".join(("netassay", *path.parent.relative_to(root).parts))
+    homes = dict.fromkeys(ast.literal_eval(call.keywords[0].value) if call.keywords else (), package)
+    homes |= ast.literal_eval(call.args[1])
+    lines = [
+        f"from {homes[name]} import {name} as {name}"
+        for name in sorted(homes, key=lambda n: (homes[n], _order(n)))
+    ]
+    version = ["__version__"] if path.parent == root else []
+    names = sorted([*version, *homes], key=_order)
+    typed = ["", "__version__: str"] if version else []
+    listed = ["", "__all__ = [", *(f'    "{name}",' for name in names), "]"]
+    return "\n".join([STUB, *lines, *typed, *listed]) + "\n"
+
+
+STUB = "# made by `make docs` from the contents in __init__.py; change them there"
+
+
+def _order(name: str) -> tuple[int, str]:
+    """As import sorters have it: constants, classes, functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -144,3 +181,5 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     (HERE / "cli.md").write_text(cli(), encoding="utf-8")
     (HERE / "api.md").write_text(api(), encoding="utf-8")
+    for path, stub in stubs().items():
+        path.write_text(stub, encoding="utf-8")

@@ -1,5 +1,7 @@
 """The documents say what the code does."""
 
+import ast
+import importlib
 import importlib.util
 import re
 import runpy
@@ -25,6 +27,19 @@ def generate():
 @pytest.mark.parametrize("name", ["cli", "api"])
 def test_generated_pages_are_up_to_date(name):
     assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generate(), name)(), "run `make docs`"
+
+
+def test_stubs_are_up_to_date():
+    made = generate().stubs()
+    files = set((ROOT / "src").rglob("*.pyi"))
+    assert files == set(made), "run `make docs`"
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path.name} of {path.parent.name}: run `make docs`"
+    # and each has the names that the package has when it runs
+    for path in made:
+        package = importlib.import_module(".".join(path.parent.relative_to(ROOT / "src").parts))
+        listed = ast.literal_eval(path.read_text().rpartition("__all__ = ")[2])
+        assert sorted(listed) == sorted(package.__all__)
 
 
 def commands():

@@ -123,10 +123,9 @@ def _entry_points(refused: dict[str, str]) -> Iterator[tuple[EntryPoint, Distrib
 
 
 def _plugin(point: EntryPoint, distribution: Distribution) -> Plugin:
-    about = distribution.metadata
-    return Plugin(
-        point.name, point.value, about.get("Name", ""), about.get("Version", ""), about.get("Summary", "")
-    )
+    about = dict(distribution.metadata.items())  # type: ignore[attr-defined]  # a message of the library email
+    name, version, summary = (about.get(key, "") for key in ("Name", "Version", "Summary"))
+    return Plugin(point.name, point.value, name, version, summary)
 
 
 def _refusal(plugin: Plugin, taken: Collection[str], other: Plugin | None) -> str:
