@@ -1,5 +1,6 @@
 """The files around the package: one version, local hooks, rules, no word of the machine it was written on."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -12,6 +13,8 @@ import netassay
 ROOT = Path(__file__).parents[1]
 MACHINE = ("/work/", "/root/", "/tmp/bash", "/home/", "/Users/")
 
+CLOCK = re.compile(r"\b(monotonic|perf_counter|process_time|thread_time|time\.time|seconds_taken|elapsed)\b")
+
 
 def tracked() -> list[Path]:
     """Files of the checkout that git knows, or, in an unpacked archive, all that are no caches."""
@@ -19,7 +22,9 @@ def tracked() -> list[Path]:
     if listed.returncode == 0:
         return [ROOT / name for name in listed.stdout.split("\0") if name]
     folders = ("src", "docs", "tests", "examples", "benchmarks")
-    return [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    return [
+        path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts
+    ]
 
 
 def test_no_text_names_a_place_of_the_machine_it_was_written_on():
@@ -72,6 +77,21 @@ def test_hooks_and_workflow_run_what_the_checkout_runs():
     for hook in hooks["repos"][0]["hooks"]:
         tool = hook["entry"].split()[0].removeprefix(".venv/")
         assert tool.replace("bin/", "$(BIN)/") in makefile
+
+
+def test_no_test_fails_because_a_machine_is_slow():
+    """No deadline but in the one profile, which has none; no assertion on what a clock says."""
+    from hypothesis import settings
+
+    assert settings.default.deadline is None
+    assert settings.default.derandomize
+    for path in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings":
+                assert not {"deadline", "derandomize"} & {word.arg for word in node.keywords}, path
+            if isinstance(node, ast.Assert):
+                assert not CLOCK.search(ast.unparse(node.test)), f"{path}:{node.lineno} asserts on a clock"
 
 
 def test_the_citation_names_the_three_works():
