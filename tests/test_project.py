@@ -61,12 +61,6 @@ def test_the_changelog_is_added_changed_fixed():
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", name) for name in re.findall(r"^## (.*)$", text, re.M))
 
 
-def test_one_line_length():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
-    assert settings["line-length"] == 110
-    assert "pycodestyle" not in settings["lint"]
-
-
 def test_hooks_and_workflow_run_what_the_checkout_runs():
     yaml = pytest.importorskip("yaml")
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())

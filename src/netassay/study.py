@@ -85,15 +85,15 @@ class Study:
         """What it is about, in a line; of another package, for which nothing of it is imported."""
         if self.plugin is not None:
             return self.plugin.summary or f"Study of package {self.plugin.distribution}."
-        return first_line(import_module(self.package).__doc__, f"Study {self.name}.")
+        return summary_line(import_module(self.package).__doc__, f"Study {self.name}.")
 
     def _module(self, part: str) -> ModuleType:
         return module(self.plugin, part) if self.plugin else import_module(f"{self.package}.{part}")
 
 
-def first_line(doc: str | None, default: str) -> str:
-    """The first line of a docstring, or `default` where there is none."""
-    return next(iter((doc or "").strip().splitlines()), default)
+def summary_line(doc: str | None, default: str) -> str:
+    """The first paragraph of a docstring on one line, or `default` where there is none."""
+    return " ".join((doc or "").strip().partition("\n\n")[0].split()) or default
 
 
 def builtin() -> tuple[str, ...]:

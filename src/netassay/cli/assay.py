@@ -13,7 +13,7 @@ from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
 from netassay.config import Config, allowed, read
 from netassay.errors import ConfigError
-from netassay.study import Study, first_line
+from netassay.study import Study, summary_line
 
 
 def whole_number(kind: Any, words: Sequence[Token]) -> int:
@@ -69,7 +69,7 @@ def assay_command(study: Study) -> Callable[..., int]:
         return 0
 
     example = getattr(study.config, "example", f"netassay {study.name} --store runs")
-    command.__doc__ = f"{first_line(study.config.__doc__, study.summary)}\n\nExample: {example}"
+    command.__doc__ = f"{summary_line(study.config.__doc__, study.summary)}\n\nExample: {example}"
     flags = [_flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
     command.__signature__ = inspect.Signature([*flags, *config_flags(study.config)])  # type: ignore[attr-defined]
     command.__annotations__ = {}
