@@ -1,7 +1,8 @@
-"""Writes docs/cli.md, docs/api.md and the tables of metrics in the pages on studies; a test holds the files to it."""
+"""Writes docs/cli.md, docs/api.md, tables of metrics and the stubs of packages whose names load on first use."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def api() -> str:
         parts.append(inspect.cleandoc(held.__doc__ or ""))
         if inspect.isclass(held):
             parts += _members(held)
-    for name in study.names():
+    for name in study.builtin():
         parts += [
             f"\n## Config of study {name}\n",
             "| key | allowed | default | meaning |",
@@ -138,6 +139,42 @@ def _members(held: type) -> list[str]:
     return ["", *rows] if rows else []
 
 
+def stubs() -> dict[Path, str]:
+    """Stub file of each package with `netassay.contents` -> its text: a type checker sees what loads on first use."""
+    root = Path(netassay.__file__).parent
+    calls = {path: _contents(path) for path in sorted(root.rglob("__init__.py"))}
+    return {path.with_suffix(".pyi"): _stub(path, root, call) for path, call in calls.items() if call}
+
+
+def _contents(path: Path) -> ast.Call | None:
+    """The call of `contents` in a file, if there is one."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return next((call for call in calls if ast.unparse(call.func) == "contents"), None)
+
+
+def _stub(path: Path, root: Path, call: ast.Call) -> str:
+    package = ".".join(("netassay", *path.parent.relative_to(root).parts))
+    homes = dict.fromkeys(ast.literal_eval(call.keywords[0].value) if call.keywords else (), package)
+    homes |= ast.literal_eval(call.args[1])
+    lines = [
+        f"from {homes[name]} import {name} as {name}"
+        for name in sorted(homes, key=lambda n: (homes[n], _order(n)))
+    ]
+    version = ["__version__"] if path.parent == root else []
+    names = sorted([*version, *homes], key=_order)
+    typed = ["", "__version__: str"] if version else []
+    listed = ["", "__all__ = [", *(f'    "{name}",' for name in names), "]"]
+    return "\n".join([STUB, *lines, *typed, *listed]) + "\n"
+
+
+STUB = "# made by `make docs` from the contents in __init__.py; change them there"
+
+
+def _order(name: str) -> tuple[int, str]:
+    """As import sorters have it: constants, classes, functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -183,3 +220,5 @@ if __name__ == "__main__":
         page.write_text(metric_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     (HERE / "cli.md").write_text(cli(), encoding="utf-8")
     (HERE / "api.md").write_text(api(), encoding="utf-8")
+    for path, stub in stubs().items():
+        path.write_text(stub, encoding="utf-8")

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = contents(
         "lines": "netassay.reporting.chart",
         "logo": "netassay.reporting.logo",
         "logos": "netassay.reporting.logo",
+        "refuse_twins": "netassay.reporting.section",
         "scatter": "netassay.reporting.points",
         "save_figure": "netassay.reporting.export",
         "small_multiples": "netassay.reporting.chart",

@@ -32,12 +32,17 @@ class Run:
     config: dict[str, Any] = field(hash=False)
     digest: str
     created: str
+    package: str = ""
+    """Name and version of the package that brought the study, where that is not netassay itself."""
 
     @classmethod
-    def create(cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str) -> Run:
+    def create(
+        cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str, package: str = ""
+    ) -> Run:
         """The run of this config in `store`, made (state planned) if it is not there yet.
 
-        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits.
+        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits; `package` what brings the study, where
+        that is another package.
         Raises StoreError for a refused name, a wrong digest, a store that cannot be written.
         """
         store = Path(store).absolute()
@@ -48,14 +53,15 @@ class Run:
             )
         folder = store / run_id(study, digest)
         if not os.path.lexists(folder):
-            folders.make(folder, {
+            facts = {
                 "study": json.dumps(study),
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
                 "schema": json.dumps(ledger.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
-            })  # fmt: skip
+            }
+            folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
         run = cls.open(folders.checked(folder))
         if (run.digest, run.study) != (digest, study):
             raise StoreError(
@@ -77,6 +83,7 @@ class Run:
                     f"netassay {netassay.__version__}, which reads schema {ledger.SCHEMA_VERSION}: upgrade it"
                 )
             values = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
+            values["package"] = json.loads(facts.get("package", '""'))
         except (KeyError, ValueError, TypeError) as cause:
             raise RunDamaged(
                 f"{folder / ledger.NAME}: its facts are damaged ({cause!r}); restore the folder"

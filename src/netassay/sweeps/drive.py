@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
+from netassay.study import find
 from netassay.sweeps.local import LocalProcesses
 from netassay.sweeps.plan import Plan
 
@@ -78,10 +79,17 @@ def lay_out(plan: Plan, store: Path | str) -> Sweep:
     """
     runs: list[Run] = []
     failed = {}
+    study = find(plan.study)
     for config in plan.configs():
         folder = Path(store) / run_id(config.study, config.digest)
         try:
-            run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
+            run = Run.create(
+                Path(store),
+                study=study.name,
+                config=config.mapping(),
+                digest=config.digest,
+                package=study.release,
+            )
             _ = run.state
             runs.append(run)
         except StoreError as cause:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterator
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, read
 from netassay.errors import ConfigError, did_you_mean
-from netassay.study import Study, find, names, performed
+from netassay.study import builtin, find, performed
 
 MOST_RUNS = 1_000_000
 
@@ -123,13 +122,13 @@ class Plan(BaseModel):
 
 
 def shipped(name: str) -> list[Plan]:
-    """The plan of that name of every study that ships one, in the order of the studies."""
-    homes = [home for study in names() for home in _plans(study) if home.name == f"{name}.toml"]
+    """The plan of that name of every study of this package that ships one, in the order of the studies."""
+    homes = [home for study in builtin() for home in _plans(study) if home.name == f"{name}.toml"]
     return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes]
 
 
 def _plans(study: str) -> list[Traversable]:
-    folder = resources.files(Study(study).package) / "plans"
+    folder = find(study).folder / "plans"
     return sorted(folder.iterdir(), key=lambda home: home.name) if folder.is_dir() else []
 
 
