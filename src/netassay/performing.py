@@ -19,7 +19,7 @@ from netassay.errors import (
     RunFailed,
 )
 from netassay.processes import stop_signals
-from netassay.runs import Run, RunWriter, State, Store, run_id
+from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
 from netassay.runs.folders import store_folder
 from netassay.study import configure, find
 
@@ -86,11 +86,44 @@ def perform(
     return run
 
 
-def resume(folder: Path | str, **keywords: Any) -> Run:
-    """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
-    run = Run.open(Path(folder))
-    config = configure({**run.config, "study": run.study}, where=str(run.folder))
-    return perform(config, run.folder.parent, **keywords)
+def resume(
+    run: Run | Path | str,
+    *,
+    store: Path | str = "runs",
+    threads: int | None = None,
+    from_step: int | None = None,
+    commit_seconds: float = 10.0,
+    watch: Watch = lambda step, values: None,
+) -> Run:
+    """Go on with a run that was interrupted, killed or failed; a finished run is left as it is.
+
+    Args:
+        run: Id, beginning of an id, or folder of the run.
+        store: Folder that holds the runs.
+        threads: Threads; by default those that the run began with, or all cores.
+        from_step: Go back to the checkpoint at this step (0: the start), if the newest is damaged.
+        commit_seconds: Seconds between checkpoints.
+        watch: Called with each step and its numbers.
+
+    Returns:
+        The finished or diverged run.
+
+    Raises:
+        StoreError: For a run that does not exist or cannot be read.
+        RunLocked: For a run that is being written.
+        RunFailed: Where the run fails.
+        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.resume("edge-1a2b3c")  # doctest: +SKIP
+    """
+    opened = find_run(run, store)
+    config = configure({**opened.config, "study": opened.study}, where=str(opened.folder))
+    return perform(
+        config, opened.folder.parent, threads=threads, from_step=from_step, commit_seconds=commit_seconds,
+        watch=watch,
+    )  # fmt: skip
 
 
 def summarise(run: Run) -> dict[str, Any]:

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import netassay
-from netassay.reporting import Figure, save_figure, write_page
-from netassay.runs import Run
+from netassay.runs import Run, Store
 from netassay.study import drawn, find
 
 
 def report(
-    runs: Sequence[Run],
+    runs: Sequence[Run | Path | str] | None = None,
     out: Path | str = "report.html",
     *,
+    store: Path | str = "runs",
+    where: Mapping[str, Any] | None = None,
     figures: Path | str | None = None,
     title: str = "netassay report",
 ) -> Path:
-    """Writes the page of `runs` to `out`, study by study, and returns its path.
+    """Write runs as one self-contained page: figures, tables and the numbers behind them.
 
-    `figures`: a folder that gets every figure as PNG, SVG and PDF and the numbers behind it as CSV. Nothing is
-    left half-written; runs in any state are shown as far as they go.
+    Runs in any state are shown as far as they have got. Nothing is left half-written.
+
+    Args:
+        runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
+        out: Page to write.
+        store: Folder that holds the runs.
+        where: Only runs with these values, as in `Store.select`.
+        figures: Also write every figure as PNG, SVG, PDF and CSV to this folder.
+        title: Title of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: Where both `runs` and `where` are given.
+        StoreError: For a run or key that does not exist, and a page that cannot be written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.report(where={"depth": 2}, out="depth2.html")  # doctest: +SKIP
     """
+    from netassay.reporting import Figure, save_figure, write_page
+
+    runs = Store(store).chosen(runs, where)
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
     sections = [
         part

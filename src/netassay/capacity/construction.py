@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -46,6 +46,7 @@ class Construction:
     By a solve: `rank` of the hidden features of the contexts, their `condition` and the largest `residual` of a logit
     (see `output_layer.Solved`). By a ladder: `spacing` of the nearest two contexts, over the width of all. By a fit:
     `lower`, the loss below which no output layer of up to `certified_norm` times its norm can come, in `steps`.
+    Of a corpus in files `skipped`: the documents that reading left out, by reason.
     """
 
     model: AveragingNetwork | Decoder
@@ -69,6 +70,7 @@ class Construction:
     steps: int | None = None
     token_ids: Int64[np.ndarray, " zeta"] = field(repr=False, default_factory=lambda: np.empty(0, np.int64))
     words: tuple[str, ...] | None = field(repr=False, default=None)
+    skipped: Mapping[str, int] = field(repr=False, default_factory=dict)
 
 
 def construct(

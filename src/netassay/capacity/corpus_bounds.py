@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from netassay.capacity.theorems import (
     capacity_upper,
@@ -185,7 +186,8 @@ class Bounds:
     """How many contexts a model can hold: at most `upper_general` with any distributions on them (Lemma 9), at most
     `upper_empirical` of every corpus (Theorem 13, beyond which each architecture has a corpus that no setting fits;
     `upper_empirical_tight` with + 1), and surely `lower_construct` (Theorems 21, 23), which is None for a model that is
-    no decoder of known width. `verdict` is on a corpus, if given.
+    no decoder of known width. `verdict` is on a corpus, if given. Of a corpus in files also `bound_nats`, its entropy
+    bound, `skipped`, the documents that reading left out, by reason, and `beside`, every bound side by side.
     """
 
     parameters: int
@@ -196,6 +198,9 @@ class Bounds:
     upper_empirical_tight: float
     lower_construct: int | None
     verdict: Verdict | None
+    bound_nats: float | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    beside: tuple[Any, ...] = ()
 
 
 def bounds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +33,7 @@ class Contexts:
     tokens, shorter ones only where a document begins.
 
     `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
-    `dropped` those that an exact length left out. `tokens` and `vocabulary` (distinct tokens) are those of the
+    `dropped` those that an exact length left out, `skipped` those that reading left out, by reason. `tokens` and `vocabulary` (distinct tokens) are those of the
     documents as used.
     """
 
@@ -53,6 +53,7 @@ class Contexts:
     widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def corpus(self) -> Documents:

@@ -136,12 +136,14 @@ class RunAttributions:
     """`attributions` of the sequences `given`, and a row a sequence in `table`.
 
     The table has what the sequence is, the explained number (`predicted`), and the sum of its contributions; with
-    references also the `difference` that the sum should be.
+    references also the `difference` that the sum should be. `shared` counts the bases that lie in several regions, of
+    which tracks that were written hold the mean.
     """
 
     given: NewSequences
     attributions: Attributions
     table: pl.DataFrame
+    shared: int = 0
 
 
 def attribute_run(
