@@ -50,7 +50,7 @@ def interpret(
         DataError: For runs without weights or with another atlas.
 
     Source:
-        Maslova et al. (2020); Novakovsky et al. (2023) for the chapters' tests.
+        Maslova et al. (2020).
 
     Example:
         >>> import netassay
@@ -196,7 +196,7 @@ def reduce(
 
 def transfer(
     run: Run | Path | str,
-    atlas: Path | str,
+    atlas: str | Path,
     cell_types: Path | str | Sequence[tuple[str, str]],
     *,
     store: Path | str = "runs",

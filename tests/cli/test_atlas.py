@@ -59,12 +59,11 @@ def test_simulated_is_said_wherever_the_atlas_goes(capsys, tmp_path):
     assert Atlas.open("back").digest == Atlas.open("s").digest
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_examples_run(command, toy, monkeypatch):
-    if command.__name__ == "export":
+    if command.name == "export":
         pytest.importorskip("anndata", reason="the extra anndata is not installed")
-    (line,) = re.findall(r"Example: netassay (.*)", command.__doc__)
-    run(*shlex.split(line))
+    run(*shlex.split(command.example)[1:])
 
 
 @pytest.fixture

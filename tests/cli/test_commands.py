@@ -118,13 +118,13 @@ def test_a_name_is_not_ignored(capsys, store):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["edge", "--seed", "1.5"], "'1.5' is no whole number"),
-        (["edge", "--threads", "1.5"], "'1.5' is no whole number"),
+        (["edge", "--seed", "1.5"], "'1.5' is not a whole number"),
+        (["edge", "--threads", "1.5"], "'1.5' is not a whole number"),
         (["edge", "--threads", "0"], "threads = 0 is not allowed"),
         (["edge", "--threads", "-1"], "threads = -1 is not allowed"),
         (["edge", "--threads", "100000"], "threads = 100000 is not allowed"),
         (["edge", "--seed", str(2**63)], "seed = 9223372036854775808 is not allowed"),
-        (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is no whole number"),
+        (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is not a whole number"),
         (["show", "x" * 5000], "no run"),
         (["verify"], "no such folder"),
     ],
@@ -266,8 +266,8 @@ def test_help(command, capsys):
         (["report", "nothing"], "nothing"),
         (["explain", "egde"], "did you mean 'edge'"),
         (["export", "x.doc", "--store", "."], "x.doc"),
-        (["edge", "--store", ""], '"" is no folder'),
-        (["runs", "--store="], '"" is no folder'),
+        (["edge", "--store", ""], '"" is not a folder'),
+        (["runs", "--store="], '"" is not a folder'),
     ],
 )
 def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):

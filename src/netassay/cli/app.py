@@ -8,38 +8,17 @@ from importlib import import_module
 from cyclopts import App
 
 import netassay
-from netassay.cli import (
-    atlas,
-    corpus,
-    plans,
-    results,
-    theory,
-    trained,
-)
+from netassay.cli import atlas, corpus, plans, results, trained
+from netassay.cli.command import Command
 from netassay.studies import STUDIES
 from netassay.study import Study
 
-_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
-    "A corpus": (corpus.entropy, corpus.bounds, theory.construct, theory.injectivity, theory.rank),
-    "What a network learned": (
-        trained.interpret_command(),
-        trained.reduce,
-        trained.transfer_command(),
-        trained.variants,
-        trained.attribute,
-        trained.predict,
-    ),
-    "Many runs": (plans.sweep, plans.demo),
-    "Runs": (
-        results.resume,
-        results.runs,
-        results.show,
-        results.export,
-        results.verify,
-        results.delete,
-        results.report,
-    ),
-    "Help": (results.explain,),
+_GROUPS: dict[str, tuple[Command, ...]] = {
+    "A corpus": corpus.COMMANDS,
+    "What a network learned": trained.COMMANDS,
+    "Many runs": plans.COMMANDS,
+    "Runs": results.COMMANDS,
+    "Help": (results.EXPLAIN,),
 }
 
 
@@ -56,7 +35,11 @@ def build(word: str | None = None) -> App:
         app.command(_study(name) if word in (None, name) else _named(name), name=name, group="Studies")
     for group, commands in _GROUPS.items():
         for command in commands:
-            app.command(command, group=group)
+            chosen = word in (None, command.name)
+            app.command(
+                command.build() if chosen else _unbuilt(command.name, command.sentence),
+                name=command.name, group=group,
+            )  # fmt: skip
     app.command(atlas.atlas_app())
     return app
 
@@ -82,8 +65,14 @@ def _study(name: str) -> Callable[..., int]:
 
 def _named(name: str) -> Callable[[], None]:
     # loading a study's config to make its flags costs a tenth of a second, which every other command would pay
+    return _unbuilt(name, (import_module(Study(name).package).__doc__ or "").splitlines()[0])
+
+
+def _unbuilt(name: str, sentence: str) -> Callable[[], None]:
+    """A command that is only listed."""
+
     def command() -> None:
         raise AssertionError(f"command {name} was called without being loaded")
 
-    command.__doc__ = (import_module(Study(name).package).__doc__ or "").splitlines()[0]
+    command.__doc__ = sentence
     return command

@@ -117,12 +117,12 @@ def describe_atlas(
     from netassay.dna.atlas.atlas import Atlas
     from netassay.dna.atlas.description import describe_atlas as describe
 
-    named = not isinstance(atlas, Atlas)
-    if named and verify and atlas not in ("dhs4", "simulated"):
+    if verify and not isinstance(atlas, Atlas) and atlas not in ("dhs4", "simulated"):
         Atlas.open(atlas, verify=True)
     opened = _opened(atlas)
     if show is None:
-        return {"atlas": str(atlas), **describe(opened)} if named else describe(opened)
+        named = {} if isinstance(atlas, Atlas) else {"atlas": str(atlas)}
+        return {**named, **describe(opened)}
     frames = {"peaks": opened.peaks, **opened.truth}
     if show not in frames:
         raise DataError(f"atlas {atlas} has no table {show!r}; it has {', '.join(frames)}")

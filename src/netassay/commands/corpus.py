@@ -14,9 +14,10 @@ from netassay.formats.forms import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from netassay.capacity.corpus_bounds import Bounds
     from netassay.corpus.context import Contexts
-    from torch.nn import Module
 
 
 class CorpusArguments(TypedDict, total=False):
@@ -108,7 +109,9 @@ def contexts_of(
 
     if isinstance(files, Contexts):
         if corpus or window is not None:
-            raise ConfigError(f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out")
+            raise ConfigError(
+                f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out"
+            )
         return files
     arguments = _complete(corpus)
     files = (files,) if isinstance(files, str | Path) else tuple(files)
@@ -319,7 +322,9 @@ def bounds(
     elif corpus:
         counted = contexts_of(corpus, **reading)
     elif vocabulary is None:
-        raise ConfigError("give --vocabulary, the number of tokens that the model distinguishes, or a corpus")
+        raise ConfigError(
+            "give a vocabulary (--vocabulary), the number of tokens that the model distinguishes, or a corpus"
+        )
     judged = bounds_of(model, vocabulary, width=width, corpus=counted)
     if counted is None:
         return judged

@@ -25,17 +25,14 @@ class NetworkArguments(TypedDict, total=False):
         readout: Which of several outputs of the module is used: a number from 0, or a name.
         layout: Whether the module takes (n, 4, length) or (n, length, 4).
         strands: both: outputs are the mean over each sequence and its reverse complement.
-        loss: Loss that it was trained with: pearson and cross_entropy leave a row of outputs free by an offset,
-            which variants then subtract. By default pearson for AI-TAC as published, else mse.
     """
 
     module: str
-    weights: Path | str
-    atlas: Path | str
+    weights: str | Path
+    atlas: str | Path
     readout: str
     layout: Layout
     strands: Literal["one", "both"]
-    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"]
 
 
 NETWORK_DEFAULTS: NetworkArguments = {
@@ -45,7 +42,6 @@ NETWORK_DEFAULTS: NetworkArguments = {
     "readout": "",
     "layout": "channels_first",
     "strands": "one",
-    "loss": "",
 }
 
 

@@ -72,9 +72,7 @@ def predict(
     return predictions
 
 
-def _require_one_input(
-    fasta: Path | str | None, bed: Path | str | None, genome: Path | str | None
-) -> None:
+def _require_one_input(fasta: Path | str | None, bed: Path | str | None, genome: Path | str | None) -> None:
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either --fasta F, or --bed F and --genome F")
 
@@ -87,6 +85,7 @@ def variants(
     out: Path | str | None = None,
     mismatches: Literal["refuse", "skip"] = "refuse",
     null: int = 1000,
+    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = "",
     store: Path | str = "runs",
     **network: Unpack[NetworkArguments],
 ) -> VariantEffects:
@@ -105,6 +104,8 @@ def variants(
         out: Table to write: .csv, .tsv or .parquet.
         mismatches: What to do where the genome has other bases than REF.
         null: Number of random single-base changes near the variants that p is computed from; 0: no p.
+        loss: Loss that a network of your own was trained with: pearson and cross_entropy leave a row of outputs free by
+            an offset, which is subtracted. By default pearson for AI-TAC as published, else mse.
         store: Folder that holds the runs.
         network: A network of your own, in place of a run.
 
@@ -132,8 +133,8 @@ def variants(
 
     model = asked(run, store, **network)
     if not run and isinstance(model, Network):
-        loss = loss_of(network.get("module", ""), network.get("loss", ""))
-        model = replace(model, both_strands=True, less_mean=offset_is_free(loss))
+        free = offset_is_free(loss_of(network.get("module", ""), loss))
+        model = replace(model, both_strands=True, less_mean=free)
     effects = variant_effects(model, vcf, genome, mismatches=mismatches, null=null)
     if out is not None:
         write_table(Path(out), effects.table())

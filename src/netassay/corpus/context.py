@@ -32,9 +32,9 @@ class Contexts:
     of them after one context, `nats_by_length` the part of the bound. With a `window` L contexts are the last L
     tokens, shorter ones only where a document begins.
 
-    `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
-    `dropped` those that an exact length left out, `skipped` those that reading left out, by reason. `tokens` and `vocabulary` (distinct tokens) are those of the
-    documents as used.
+    `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`; `dropped` those
+    that an exact length left out, `skipped` those that reading left out, by reason. `tokens` and `vocabulary` (distinct
+    tokens) are those of the documents as used.
     """
 
     documents: int

@@ -120,7 +120,7 @@ class Store:
             The problems: run, file, and what is wrong. Empty where every byte is as it was written.
 
         Raises:
-            StoreError: For a run or a store that does not exist.
+            StoreError: For a run that does not exist.
 
         Example:
             >>> import netassay
@@ -129,8 +129,6 @@ class Store:
         """
         if runs:
             return [problem for run in runs for problem in find_run(run, self.folder).verify()]
-        if not self.folder.exists():
-            raise StoreError(f"store {self.folder}: there is no such folder, so nothing was verified")
         opened, problems = self._scan()
         for run in opened:
             problems += run.verify()
@@ -157,7 +155,9 @@ class Store:
         """
         names = list(dict.fromkeys(ids))
         if not names:
-            raise StoreError("no run is named; give the full ids of the runs to delete (netassay runs lists them)")
+            raise StoreError(
+                "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
+            )
         for name in names:
             folders.checked(self._inside(name))
         for name in names:
