@@ -323,7 +323,7 @@ def bounds(
         counted = contexts_of(corpus, **reading)
     elif vocabulary is None:
         raise ConfigError(
-            "give a vocabulary (--vocabulary), the number of tokens that the model distinguishes, or a corpus"
+            "give a vocabulary (--vocabulary), the tokens that the model distinguishes, or a corpus"
         )
     judged = bounds_of(model, vocabulary, width=width, corpus=counted)
     if counted is None:
