@@ -22,10 +22,21 @@ FORMAT = 1
 
 
 def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | None = None) -> None:
-    """Writes a predictor of `nets` to a new folder, which appears whole or not at all.
+    """Write a predictor of `nets` to a new folder, which appears completely or not at all.
 
-    `about` is kept with it, as JSON. Raises StoreError for a folder that exists or cannot be written and
-    ConfigError for a module that is none of the predictors.
+    Args:
+        folder: New folder.
+        model: The predictor.
+        about: What is written beside it, as JSON.
+
+    Raises:
+        StoreError: For a folder that exists or cannot be written.
+        ConfigError: For a module that is not one of the predictors.
+
+    Example:
+        >>> import netassay
+        >>> model = netassay.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]])).model
+        >>> netassay.save_model("memorised", model, {"corpus": "two documents"})
     """
     folder = Path(folder)
     kind = type(model).__name__
@@ -57,7 +68,20 @@ def require_new(folder: Path | str) -> None:
 def load_model(folder: Path | str) -> nn.Module:
     """The predictor that `save_model` wrote, weights bit for bit.
 
-    Raises StoreError for a folder that holds none and RunDamaged where the weights are not those that were saved.
+    Args:
+        folder: Folder of the model.
+
+    Returns:
+        The model.
+
+    Raises:
+        StoreError: For a folder that holds no model.
+        RunDamaged: Where the weights are not those that were saved.
+
+    Example:
+        >>> import netassay
+        >>> type(netassay.load_model("model")).__name__
+        'AveragingNetwork'
     """
     import torch
 
@@ -85,7 +109,22 @@ def load_model(folder: Path | str) -> nn.Module:
 
 
 def describe_model(folder: Path | str) -> dict[str, Any]:
-    """What stands in a saved model's JSON: format, kind, sizes, dtype, sha256, about. StoreError if unreadable."""
+    """The JSON of a saved model: format, kind, sizes, dtype, sha256, about.
+
+    Args:
+        folder: Folder of the model.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        StoreError: For a folder that holds no model.
+
+    Example:
+        >>> import netassay
+        >>> netassay.describe_model("model")["kind"]
+        'AveragingNetwork'
+    """
     path = Path(folder) / DESCRIPTION
     try:
         held = json.loads(path.read_text(encoding="utf-8"))

@@ -23,7 +23,20 @@ FORMATS = ("csv", "parquet", "json")
 
 
 class Store:
-    """The runs in one folder; links in it are never followed. A folder not made yet holds no runs."""
+    """The runs in one folder; links in it are never followed, and a folder that does not exist yet holds no runs.
+
+    Args:
+        folder: Folder that holds the runs.
+
+    Raises:
+        StoreError: For a file.
+
+    Example:
+        >>> import netassay
+        >>> store = netassay.Store("runs")
+        >>> store.table({"study": "edge"}).height == len(store.select({"study": "edge"}))
+        True
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = folders.store_folder(folder).absolute()
