@@ -13,8 +13,9 @@ import netassay
 from netassay.cli.docstring import docstring_of
 
 WRITTEN = max((Path(__file__).parent / "baseline").glob("*/written.json")).parent
-SLOW = {"demo", "interpret", "transfer", "reduce", "sweep"}
-"""Examples that make a run or more of a trained network."""
+EXTRAS = {"netassay.dna.attributions.find_patterns": "modiscolite"}
+SLOW = {"demo", "sweep"}
+"""Examples that make many runs."""
 
 
 def public(package, names=()):
@@ -30,6 +31,12 @@ def public(package, names=()):
 NAMES = {}
 for name, thing in public(netassay):
     NAMES.setdefault(id(thing), (name, thing))
+# what commands on a store are made of
+METHODS = [
+    (f"netassay.Store.{name}", getattr(netassay.Store, name))
+    for name in ("table", "export", "verify", "delete")
+]
+NAMES |= {id(method): (name, method) for name, method in METHODS}
 
 
 @pytest.fixture
@@ -39,7 +46,9 @@ def workshop(tmp_path):
     shutil.copytree(WRITTEN / "finished", tmp_path / "runs")
     toy = make_toy(tmp_path)
     length = netassay.Atlas.open("atlas").length
-    write_fasta(tmp_path / "enhancers.fa", {f"enhancer_{i}": toy.genome["chr1"][i : i + length] for i in range(3)})
+    write_fasta(
+        tmp_path / "enhancers.fa", {f"enhancer_{i}": toy.genome["chr1"][i : i + length] for i in range(3)}
+    )
     base = toy.genome["chr1"][1000]
     (tmp_path / "gwas.vcf").write_text(
         "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -61,7 +70,9 @@ def with_own_ids(example):
 def run(name, example):
     test = doctest.DocTestParser().get_doctest(example, {}, name, None, 0)
     said = []
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test, out=said.append)
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(
+        test, out=said.append
+    )
     assert not said, "".join(said)
 
 
@@ -74,6 +85,8 @@ def run(name, example):
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_examples_give_what_they_say(name, thing, workshop):
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name], reason=f"an extra is not installed: {EXTRAS[name]}")
     run(name, with_own_ids(docstring_of(thing).example))
 
 
@@ -84,6 +97,6 @@ def test_every_public_name_is_documented(name, thing):
     assert ">>>" in doc.example, f"{name} has no example"
     assert "+SKIP" not in doc.example, f"{name}: the example is not run"
     if inspect.isfunction(thing):
-        arguments = {*inspect.signature(thing).parameters}
+        arguments = {*inspect.signature(thing).parameters} - {"self"}
         assert doc.arguments.keys() == arguments, f"{name}: {arguments ^ doc.arguments.keys()}"
         assert doc.returns or inspect.signature(thing).return_annotation in ("None", None), name

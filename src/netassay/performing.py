@@ -43,13 +43,34 @@ def perform(
     from_step: int | None = None,
     watch: Watch = lambda step, values: None,
 ) -> Run:
-    """Makes the run of `config` in `store` done, from wherever it stands, and returns it.
+    """Carry out the run of a config, from wherever it stands, and return it.
 
-    A finished or diverged run is returned as it is. A resumed run uses the threads it began with, unless `threads`
-    says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
-    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed; but where a
-    new run refuses its data or config before its first checkpoint, that error is raised and no run is left. `from_step`
-    goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
+    A finished or diverged run is returned as it is. A resumed run uses the threads that it began with, unless
+    `threads` says otherwise (recorded as an event: other threads, other last bits). Where a new run refuses its data
+    or config before its first checkpoint, that error is raised and no run is left.
+
+    Args:
+        config: Config of a study.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        commit_seconds: Seconds between checkpoints.
+        from_step: Go back to the checkpoint at this step (0: the start), if the newest is damaged.
+        watch: Called with each step and its numbers.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: For threads out of range, and what the config refuses.
+        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+        RunFailed: For an error inside the run, whose state is then "failed".
+        RunLocked: For a run that is being written.
+
+    Example:
+        >>> import netassay
+        >>> config = netassay.EdgeConfig(examples=60, width=4, steps=3)
+        >>> str(netassay.perform(config, "runs", threads=1).state)
+        'finished'
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
@@ -100,7 +121,7 @@ def resume(
     Args:
         run: Id, beginning of an id, or folder of the run.
         store: Folder that holds the runs.
-        threads: Threads; by default those that the run began with, or all cores.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
         from_step: Go back to the checkpoint at this step (0: the start), if the newest is damaged.
         commit_seconds: Seconds between checkpoints.
         watch: Called with each step and its numbers.
@@ -116,7 +137,8 @@ def resume(
 
     Example:
         >>> import netassay
-        >>> netassay.resume("edge-1a2b3c")  # doctest: +SKIP
+        >>> str(netassay.resume("edge-1a2b3c").state)
+        'finished'
     """
     opened = find_run(run, store)
     config = configure({**opened.config, "study": opened.study}, where=str(opened.folder))
@@ -127,7 +149,22 @@ def resume(
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The answer of a run: id, status, where it is kept, and what its study says of it."""
+    """The answer of a run: id, status, where it is, and what its study reports of it.
+
+    Args:
+        run: A run in any state.
+
+    Returns:
+        A mapping that JSON can hold.
+
+    Raises:
+        RunDamaged: Where a table that it reads is not what was written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
+        'finished'
+    """
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,

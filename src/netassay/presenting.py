@@ -28,7 +28,7 @@ def report(
         runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
         out: Page to write.
         store: Folder that holds the runs.
-        where: Only runs with these values, as in `Store.select`.
+        where: Only runs with these values: KEY=VALUE; may be repeated. In Python a mapping.
         figures: Also write every figure as PNG, SVG, PDF and CSV to this folder.
         title: Title of the page.
 
@@ -41,7 +41,8 @@ def report(
 
     Example:
         >>> import netassay
-        >>> netassay.report(where={"depth": 2}, out="depth2.html")  # doctest: +SKIP
+        >>> netassay.report(where={"study": "edge"}, out="edge.html").name
+        'edge.html'
     """
     from netassay.reporting import Figure, save_figure, write_page
 

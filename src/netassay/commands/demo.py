@@ -53,7 +53,7 @@ def demo(
 
     Example:
         >>> import netassay
-        >>> netassay.demo("demo").failed  # doctest: +SKIP
+        >>> netassay.demo("demo").failed
         {}
     """
     store = Path(out) / "runs"

@@ -38,12 +38,10 @@ def show(
         ConfigError: For a name that does not apply.
         StoreError: For a run or table that does not exist.
 
-    Source:
-        The answers of netassay's own studies.
-
     Example:
         >>> import netassay
-        >>> netassay.show("edge-1a2b3c", what="metrics", name="sharpness")  # doctest: +SKIP
+        >>> netassay.show("edge-1a2b3c", what="metrics", name="sharpness").columns
+        ['step', 'name', 'part', 'value']
     """
     if name is not None and what not in ("metrics", "tables"):
         raise ConfigError(f"--name {name} goes with --what metrics or --what tables, not with {what}")
@@ -72,9 +70,6 @@ def explain(name: str) -> list[Explained]:
 
     Raises:
         ConfigError: For an unknown study.
-
-    Source:
-        The configs of netassay's own studies.
 
     Example:
         >>> import netassay

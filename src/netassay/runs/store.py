@@ -68,7 +68,8 @@ class Store:
 
         Example:
             >>> import netassay
-            >>> netassay.Store("runs").table({"activation": "tanh", "state": "finished"})  # doctest: +SKIP
+            >>> netassay.Store("runs").table({"study": "edge", "state": "finished"}).height
+            1
         """
         import polars as pl
 
@@ -137,7 +138,7 @@ class Store:
 
         Example:
             >>> import netassay
-            >>> netassay.Store("runs").verify()  # doctest: +SKIP
+            >>> netassay.Store("runs").verify()
             []
         """
         if runs:
@@ -164,7 +165,8 @@ class Store:
 
         Example:
             >>> import netassay
-            >>> netassay.Store("runs").delete(["edge-1a2b3c4d5e6f"])  # doctest: +SKIP
+            >>> len(netassay.Store("runs").delete(["edge-1a2b3c4d5e6f"]))
+            1
         """
         names = list(dict.fromkeys(ids))
         if not names:
@@ -204,7 +206,8 @@ class Store:
 
         Example:
             >>> import netassay
-            >>> netassay.Store("runs").export("metrics.parquet", where={"depth": 2})  # doctest: +SKIP
+            >>> netassay.Store("runs").export("metrics.parquet", where={"study": "edge"}).name
+            'metrics.parquet'
         """
         path = Path(out)
         format = path.suffix[1:].lower() if format is None else format

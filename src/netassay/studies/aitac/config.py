@@ -15,7 +15,16 @@ LossName = Literal["pearson", "mse", "poisson", "cross_entropy"]
 
 
 class AitacConfig(Config):
-    """A convolutional network trained from DNA to accessibility, and its score on chromosomes it has not seen."""
+    """A convolutional network trained from DNA to accessibility, and its score on chromosomes that it has not seen.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import netassay
+        >>> netassay.AitacConfig(atlas="dhs4", epochs=5).loss
+        'pearson'
+    """
 
     study: ClassVar[str] = "aitac"
     example: ClassVar[str] = (

@@ -12,7 +12,16 @@ from netassay.formats.text import SEPARATOR, Unit
 
 
 class CapacityConfig(Config):
-    """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound."""
+    """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 7.
+
+    Example:
+        >>> import netassay
+        >>> netassay.CapacityConfig(documents=100, width=32).corpus
+        'topics'
+    """
 
     study: ClassVar[str] = "capacity"
     later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length")

@@ -21,7 +21,16 @@ OPTIMISER_SETTINGS: dict[str, dict[str, float]] = {
 
 
 class EdgeConfig(Setting):
-    """Training of one network, its sharpness followed as a whole and layer by layer."""
+    """Training of one network, its sharpness followed for all parameters and for each layer.
+
+    Source:
+        Cohen et al. (2021); Fox (2023).
+
+    Example:
+        >>> import netassay
+        >>> netassay.EdgeConfig(step_size=0.2, steps=1000).activation
+        'tanh'
+    """
 
     study: ClassVar[str] = "edge"
     example: ClassVar[str] = "netassay edge --depth 2 --width 200 --step-size 0.1 --steps 2000 --store runs"

@@ -13,7 +13,13 @@ Peaks = Literal["test", "validation", "train", "all"]
 
 
 class InterpretConfig(Config):
-    """What a trained network learned: motifs, their influence, pairs, binding, attributions."""
+    """What a trained network learned: motifs, their influence, pairs, binding, attributions.
+
+    Example:
+        >>> import netassay
+        >>> netassay.InterpretConfig(run="aitac-0123456789ab", only="motifs").peaks
+        'test'
+    """
 
     study: ClassVar[str] = "aitac-interpret"
     example: ClassVar[str] = "netassay interpret aitac-1a2b3c --only motifs,influence --store runs"

@@ -11,7 +11,13 @@ from netassay.config import Config
 
 
 class TransferConfig(Config):
-    """A trained network on another atlas, such as another species': scores, nulls, ranks of factors."""
+    """A trained network on another atlas, such as another species': scores, nulls, ranks of factors.
+
+    Example:
+        >>> import netassay
+        >>> netassay.TransferConfig(cell_types='[["B", "GM12878"]]').pairs
+        [('B', 'GM12878')]
+    """
 
     study: ClassVar[str] = "aitac-transfer"
     later: ClassVar[tuple[str, ...]] = ("trained_on",)

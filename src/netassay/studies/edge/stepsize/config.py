@@ -10,7 +10,13 @@ from netassay.studies.edge.setting import Setting
 
 
 class StepSizeConfig(Setting):
-    """The largest step size at which gradient descent still trains one architecture, from several first weights."""
+    """The largest step size at which gradient descent still trains one architecture, from several initial weights.
+
+    Example:
+        >>> import netassay
+        >>> netassay.StepSizeConfig(depth=4, seeds=3).goal
+        0.2
+    """
 
     study: ClassVar[str] = "edge-stepsize"
     example: ClassVar[str] = (
