@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_atlas import make_toy, write_fasta
+from toy_atlas import make_toy, write_fasta, write_variant
 
 import netassay
 from netassay.cli.docstring import docstring_of
@@ -49,11 +49,7 @@ def workshop(tmp_path):
     write_fasta(
         tmp_path / "enhancers.fa", {f"enhancer_{i}": toy.genome["chr1"][i : i + length] for i in range(3)}
     )
-    base = toy.genome["chr1"][1000]
-    (tmp_path / "gwas.vcf").write_text(
-        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-        f"chr1\t1001\trs1\t{base}\t{'A' if base != 'A' else 'C'}\t.\t.\t.\n"
-    )
+    write_variant(tmp_path / "gwas.vcf", toy)
     (tmp_path / "plan.toml").write_text(
         'study = "edge"\n[base]\nexamples = 60\nwidth = 4\nsteps = 3\n[axes]\ndepth = [0, 1]\n'
     )

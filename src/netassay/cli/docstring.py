@@ -18,6 +18,7 @@ class Docstring:
     sentence: str
     text: str
     arguments: Mapping[str, str]
+    attributes: Mapping[str, str]
     returns: str
     errors: Mapping[str, str]
     source: str
@@ -35,9 +36,10 @@ def docstring_of(documented: Any) -> Docstring:
     return Docstring(
         _line(parsed.short_description or ""),
         parsed.long_description or "",
-        {name: _line(words) for name, words in sections.get("param", {}).items()},
+        _lines(sections.get("param", {})),
+        _lines(sections.get("attribute", {})),
         _line(sections.get("returns", {}).get("", "")),
-        {name: _line(words) for name, words in sections.get("raises", {}).items()},
+        _lines(sections.get("raises", {})),
         _line(sections.get("source", {}).get("", "")),
         sections.get("examples", {}).get("", ""),
     )
@@ -47,6 +49,10 @@ def docstring_of(documented: Any) -> Docstring:
 def _parser() -> google.GoogleParser:
     source = google.Section("Source", "source", google.SectionType.SINGULAR)
     return google.GoogleParser([*google.DEFAULT_SECTIONS, source])
+
+
+def _lines(entries: Mapping[str, str]) -> dict[str, str]:
+    return {name: _line(words) for name, words in entries.items()}
 
 
 def _line(words: str) -> str:
