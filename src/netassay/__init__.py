@@ -43,7 +43,7 @@ __getattr__, __dir__, __all__ = contents(
         "contexts_within": "netassay.corpus.out_of_core",
         "read_corpus": "netassay.formats.corpus",
         "read_in_parts": "netassay.formats.corpus",
-        "bounds": "netassay.commands.corpus",
+        "bounds": "netassay.commands.bounds",
         "Bounds": "netassay.capacity.corpus_bounds",
         "Verdict": "netassay.capacity.corpus_bounds",
         "side_by_side": "netassay.capacity.comparison",

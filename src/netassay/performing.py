@@ -116,7 +116,7 @@ def resume(
     commit_seconds: float = 10.0,
     watch: Watch = lambda step, values: None,
 ) -> Run:
-    """Go on with a run that was interrupted, killed or failed; a finished run is left as it is.
+    """Continue a run that was interrupted, killed or failed; a finished run is left as it is.
 
     Args:
         run: Id, beginning of an id, or folder of the run.
@@ -149,7 +149,7 @@ def resume(
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The answer of a run: id, status, where it is, and what its study reports of it.
+    """The answer of a run: id, status, folder, and what its study reports of it.
 
     Args:
         run: A run in any state.
@@ -205,7 +205,9 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         yield
     except Exception as cause:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
-        with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
+        with suppress(
+            NetassayError
+        ):  # a full disk takes no status either; the cause is reported all the same
             writer.finish(State.FAILED, step=run.step, message=message)
         told = message.removeprefix(f"run {run.id}: ")
         raise RunFailed(f"run {run.id} failed after step {run.step}: {told}") from cause

@@ -28,7 +28,7 @@ def report(
         runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
         out: Page to write.
         store: Folder that holds the runs.
-        where: Only runs with these values: KEY=VALUE; may be repeated. In Python a mapping.
+        where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
         figures: Also write every figure as PNG, SVG, PDF and CSV to this folder.
         title: Title of the page.
 

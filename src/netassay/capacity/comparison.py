@@ -23,7 +23,7 @@ Says = Literal["necessary", "sufficient", "expected"]
 class Row:
     """One bound as it applies to a corpus.
 
-    `says`: with fewer parameters it cannot be done ("necessary"), with so many it can ("sufficient"), or this is
+    `says`: with fewer parameters it cannot be done ("necessary"), with this many it can ("sufficient"), or this is
     where training is expected to succeed ("expected", empirical). `of` tells for what: "any corpus" with as many
     contexts and tokens (with fewer than necessary every architecture has one that it cannot fit), "this corpus", or
     "almost all frequencies" on its contexts and next tokens. `parameters` is None where the bound is about something

@@ -379,7 +379,7 @@ def trainable_count(module: nn.Module) -> int:
 
 def fewest_parameters(contexts: int, vocabulary: int) -> int:
     """The least k for which Theorem 13 leaves room for `contexts` contexts: with fewer, every architecture has a
-    corpus of so many that is out of its reach.
+    corpus of that many that is out of its reach.
 
     Inverse of `empirical_capacity_upper`, ceil((n - 2) (zeta - 1)^2 / (2 zeta - 1)), in exact arithmetic.
     """

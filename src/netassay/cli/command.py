@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Command:
         """What the command prints of itself: the function's docstring without its sections, and an example."""
         doc = docstring_of(self.function)
         source = f"Source: {doc.source}" if doc.source else ""
-        parts = (doc.sentence, doc.text, source, f"Example: {self.example}")
+        parts = (doc.sentence, _as_flags(doc.text), source, f"Example: {self.example}")
         return "\n\n".join(part for part in parts if part)
 
     def build(self) -> Callable[..., int]:
@@ -176,8 +177,22 @@ def _cli_type(name: str, hint: Any, words: str, converter: Any, kind: Any, group
         return Store
     union = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     inner, converts, more = _read_as(union, kind)
-    settings = Parameter(help=words, converter=converter or converts, group=group, **more)
+    if group is not None:  # a group that is None would hide the flag
+        more["group"] = group
+    settings = Parameter(help=_as_flags(words), converter=converter or converts, **more)
     return Annotated[inner, settings]
+
+
+# what docstrings name that is a flag wherever it is named
+_KEYS = {"window", "length", "out", "genome", "weights", "what"}
+
+
+def _as_flags(words: str) -> str:
+    """A docstring's words for the command line: without what is for Python alone, and `a_key` as --a-key."""
+    words = re.sub(r"; in Python [^.]*(?=\.)| In Python [^.]*\.", "", words)
+    return re.sub(
+        r"`(\w+)`", lambda key: f"--{key[1].replace('_', '-')}" if key[1] in _KEYS else key[0], words
+    )
 
 
 _SEVERAL = (Sequence, Iterable)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netassay.cli.command import Ask, Command
 from netassay.cli.flags import count
 from netassay.cli.output import Format, answer, table
+from netassay.commands import bounds as judge
 from netassay.commands import corpus, theory
 from netassay.commands.memory import peak_bytes
 
@@ -77,7 +78,7 @@ COMMANDS = (
         "netassay entropy stories.txt --document record --length 10 --format json",
     ),
     Command(
-        corpus.bounds,
+        judge.bounds,
         bounds,
         "netassay bounds --parameters 35442 --vocabulary 690 --width 32",
         names={"corpus": "files", "model": "parameters"},

@@ -34,7 +34,7 @@ def size_in_bytes(size: str) -> int:
     """The bytes in words such as 500MB, 2GB or 1.5GiB."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
     if match is None:
-        raise ConfigError(f"memory {size!r:.60} is no size; write it as 500MB, 2GB or 1.5GiB")
+        raise ConfigError(f"memory {size!r:.60} is not a size; write it as 500MB, 2GB or 1.5GiB")
     number, prefix, binary = match.groups()
     amount = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
     if amount > LARGEST:

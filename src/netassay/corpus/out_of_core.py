@@ -151,7 +151,7 @@ class _Seen:
         return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(others)}
 
     def bytes_for(self, documents: _Number, tokens: _Number) -> _Number:
-        """Most memory that counting so many documents with so many tokens takes."""
+        """Maximum memory that counting this many documents with this many tokens takes."""
         return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if self._small else SPARSE_TOKEN_BYTES)
 
     def _see(self, tokens: np.ndarray) -> None:

@@ -386,7 +386,7 @@ class Curvature:
             return
         with self._objective.undisturbed():
             culprit = suspects.asymmetric(self._objective)
-        # without a culprit it may be rounding, where the curvature is all but nought
+        # without a culprit it may be rounding, where the curvature is all but zero
         if culprit is None and off <= (1e-3 if double else 0.1):
             return
         of = "the curvature" if block is None else f"the curvature of block {block!r}"

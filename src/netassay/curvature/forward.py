@@ -108,7 +108,7 @@ class Objective:
         self._weights = _given(weights, self._mean)
         self._terms = terms_of(self.loss)
         self._takes_model = _names_a_model(self.loss)
-        self._takes_head: bool | None = None  # of an output that is no tensor; decided on the first batch
+        self._takes_head: bool | None = None  # of an output that is not a tensor; decided on the first batch
         self._kind: str | None = None  # which of the numbers of terms weighs the batches
         self._kind_weights: list[float] | None = None  # by it, where the batches are a list
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
@@ -324,7 +324,7 @@ class Objective:
         return self._value_of_part(output, batch, y, name)
 
     def _value_of_part(self, output: Any, batch: Any, y: Any, name: str) -> tuple[Any, Any, Any, Any]:
-        """Of an output that is no tensor, the loss is given the whole, or its head if it cannot take the whole."""
+        """Of an output that is not a tensor, the loss is given the whole, or its head if it cannot take the whole."""
         part = self._part(output)
         if self._takes_head is None:
             inside = any(part is tensor for _, tensor in _tensors_of_output(output))
@@ -597,8 +597,8 @@ def _selected(output: Any, head: Head) -> Tensor:
     if not isinstance(part, Tensor):
         names = ", ".join(name for name, _ in _tensors_of_output(output)) or "no tensor"
         raise ModelError(
-            f"head={head!r} is no tensor of the model's output, a {type(output).__name__} of {names}; give a key, an "
-            "index or a function of the output that returns a tensor"
+            f"head={head!r} is not a tensor of the model's output, a {type(output).__name__} of {names}; give a key, "
+            "an index or a function of the output that returns a tensor"
         )
     return part
 

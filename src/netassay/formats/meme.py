@@ -25,7 +25,7 @@ from netassay.formats.rows import read_rows
 
 _SITES = 20  # of a motif that does not tell, as the tools of the MEME suite take it
 _SUM_TOLERANCE = 0.01  # files are written with few digits
-_KEYS = ("alength", "w", "nsites")  # an E that is no number does no harm
+_KEYS = ("alength", "w", "nsites")  # an E that is not a number does no harm
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
 _LETTER = re.compile(r"(?:^|~)\s*([A-Za-z])(?=\s|$)")
 _ADVICE = "a file in MEME format begins with a line such as 'MEME version 4'"

@@ -60,7 +60,7 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
 
 
 def require_new(folder: Path | str) -> None:
-    """Raises StoreError where something stands at `folder` already."""
+    """Raises StoreError where `folder` exists already."""
     if os.path.lexists(folder):
         raise StoreError(f"{folder}: exists already; name another folder, or remove it")
 
@@ -129,7 +129,7 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
-        raise StoreError(f"{path}: is no description of a saved model ({cause})") from None
+        raise StoreError(f"{path}: is not a description of a saved model ({cause})") from None
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise StoreError(f"{path}: is not of format {FORMAT}, the one that this version reads")
     return held

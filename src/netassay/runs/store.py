@@ -54,10 +54,11 @@ class Store:
     def table(self, where: Mapping[str, Any] | None = None) -> DataFrame:
         """List the runs of a store, with the config values in which they differ.
 
-        Runs that cannot be read are listed too (without `where`), with state "damaged" and the reason as message.
+        Runs that cannot be read are listed too, with state "damaged" and the reason as message.
 
         Args:
-            where: Only runs with these values: config keys (a.b if nested), id, study or state.
+            where: Only runs with this value, KEY=VALUE, may be repeated: of a config key (a.b if nested), id, study or
+                state. In Python a mapping.
 
         Returns:
             A row for each run: id, study, state, step, seconds, created, message, and the config values in which runs
@@ -125,7 +126,7 @@ class Store:
     def verify(self, runs: Sequence[Run | Path | str] = ()) -> list[Problem]:
         """Check every byte of runs against what was recorded when it was written.
 
-        Links and folders that only look like runs are problems too. The command exits with code 2 if there is any.
+        Links and folders that only look like runs are problems too. The command's exit code is 2 if there are any.
 
         Args:
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
@@ -194,7 +195,7 @@ class Store:
         Args:
             out: File to write; its ending (csv, parquet, json) gives the format.
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
-            where: Only runs with these values, as in `Store.select`.
+            where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
             format: csv, parquet or json; by default what the ending says.
 
         Returns:
@@ -245,7 +246,7 @@ class Store:
 
     def _inside(self, name: str) -> Path:
         if not isinstance(name, str) or not folders.is_id(name):
-            raise StoreError(f"{name!r} is no run id; ids look like edge-0123456789ab, without any path")
+            raise StoreError(f"{name!r} is not a run id; ids look like edge-0123456789ab, without any path")
         return self.folder / name
 
 

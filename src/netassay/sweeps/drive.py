@@ -166,7 +166,7 @@ def sweep(
     execute: Executor | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
-    """Make every run of a plan, one process each; the same command goes on after any interruption.
+    """Make every run of a plan, each in its own process; run it again to continue after an interruption.
 
     Runs that fail are listed while the others go on.
 

@@ -131,7 +131,7 @@ def test_bad_input_is_named(command, stories, tmp_path):
             DataError,
             "all 4 documents are shorter than 30",
         ),
-        (("entropy", stories, "--memory", "2 cups"), ConfigError, "no size; write it as 500MB"),
+        (("entropy", stories, "--memory", "2 cups"), ConfigError, "not a size; write it as 500MB"),
         (("entropy", stories, "--memory", "5MB"), ConfigError, "give at least"),
         (("bounds", "--config", tmp_path / "none.toml"), ConfigError, "cannot be read"),
         (("bounds", "--config", "c.toml", "--width", 3), ConfigError, "leave the other words out"),

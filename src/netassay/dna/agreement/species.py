@@ -20,10 +20,10 @@ from netassay.errors import DataError, did_you_mean
 from netassay.nets.sequence_cnn import AITAC
 
 LEAST_TYPES = 3
-"""A correlation across cell types needs so many."""
+"""Minimum number of cell types for a correlation across them."""
 
 _FEW_TYPES = 4
-"""Up to so many mapped cell types every map in which none keeps its own is taken (nine of four), else a draw."""
+"""Maximum number of mapped cell types for which all maps without a fixed point are taken (nine of four), not a draw."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,7 @@ def export_atlas(atlas: Atlas, out: Path | str) -> Path:
     if path.suffix.lower() != ".h5ad":
         raise DataError(f"{path}: an atlas is exported as .h5ad; give a name with this ending")
     if path.exists():
-        raise DataError(f"{path}: is there already; give another name, or delete it first")
+        raise DataError(f"{path}: exists already; give another name, or delete it first")
     if atlas.peaks["start"].is_null().any():
         raise DataError(f"{path}: the atlas has peaks without coordinates, which .h5ad needs")
     facts: dict[str, Any] = {

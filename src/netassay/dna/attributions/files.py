@@ -79,7 +79,7 @@ def load_attributions(path: Path | str) -> Attributions:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the library raises its own kinds
-        raise DataError(f"{path}: is no file of contributions ({error})") from error
+        raise DataError(f"{path}: is not a file of contributions ({error})") from error
     if method not in METHODS:
         raise DataError(f"{path}: holds contributions by {method!r:.40}; known are {', '.join(METHODS)}")
     return Attributions(method, **given, difference=tensors.get("difference"), error=tensors.get("error"))

@@ -1,7 +1,7 @@
 """Pairs of factors: what a network makes of two together beyond what it makes of each (Maslova et al. 2020).
 
 With y^(S) the output without the filters of S, the effect of an ablation is y^(S) - y, and the interaction of f and g
-effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: nought for a sum of a
+effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: zero for a sum of a
 function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
 A sum behind a curve that bends makes such an interaction of every pair; so y is taken on the scale of one rising curve
 for each output (`fit_curves`), on which most pairs add up.
@@ -256,7 +256,7 @@ def set_strengths(
 
 
 def sites_of(strengths: Float[Tensor, "n sets"], share: float) -> Bool[Tensor, "n sets"]:
-    """Whether each sequence is among the `share` with the greatest strength; strength nought is no site."""
+    """Whether each sequence is among the `share` with the greatest strength; strength zero is no site."""
     lowest = torch.quantile(strengths.double(), 1 - share, dim=0)
     return (strengths >= lowest) & (strengths > 0)
 

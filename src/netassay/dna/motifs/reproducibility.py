@@ -20,7 +20,7 @@ from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 
 SHARE = 0.88
-"""Of the other runs: in so many a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
+"""Share of the other runs in which a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
 
 _LEAST_P = 1e-10  # smaller ones are all the same: a mean of logarithms must not hang on one of them
 _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is left out

@@ -93,7 +93,7 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
     """
     inner = innermost(optimizer)
     if inner is None:
-        return f"{type(optimizer).__name__} is no optimiser that is known here; give motion="
+        return f"{type(optimizer).__name__} is not an optimiser that is known here; give motion="
     groups = {p: group for group in inner.param_groups for p in group["params"]}
     missing = [name for name, p in parameters.items() if p not in groups]
     if missing:

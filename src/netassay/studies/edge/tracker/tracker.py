@@ -446,7 +446,7 @@ class SharpnessTracker:
 
     @contextmanager
     def _going_on(self, failing: str) -> Iterator[None]:
-        """An error inside is told, and the training goes on."""
+        """An error inside becomes a warning, and the training goes on."""
         try:
             yield
         except Exception as cause:
