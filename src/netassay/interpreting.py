@@ -77,7 +77,10 @@ def interpret(
         if ensemble:
             others += [other for other in repetitions(opened) if other.id not in {peer.id for peer in others}]
         ids = _checked(opened, others)
-        config, where = InterpretConfig(run=opened.id, peers=NameList.read(ids), **options), opened.folder.parent
+        config, where = (
+            InterpretConfig(run=opened.id, peers=NameList.read(ids), **options),
+            opened.folder.parent,
+        )
     anew = 0 if _outdated(config, where) else None
     interpretation = perform(config, where, threads=threads, from_step=anew, watch=watch)
     if meme is not None:
