@@ -50,6 +50,8 @@ __getattr__, __dir__, __all__ = contents(
         "step_size": "netassay.curvature.largest_step",
         "StepSizes": "netassay.curvature.largest_step",
         "LargestStep": "netassay.curvature.largest_step",
+        "critical_sharpness": "netassay.curvature.critical",
+        "CriticalSharpness": "netassay.curvature.critical",
         "SharpnessTracker": "netassay.studies.edge.tracker.tracker",
         "EdgeWarning": "netassay.studies.edge.tracker.tracker",
         "TrackerWarning": "netassay.studies.edge.tracker.tracker",

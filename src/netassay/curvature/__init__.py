@@ -5,7 +5,8 @@ Gauss-Newton products from these graphs. blocks: named groups of parameters. com
 differences. eigen: Lanczos with residuals. largest_curvature: top eigenvalues, whole and per block. following: the
 same along a trajectory. hutchinson: the trace. density: stochastic Lanczos quadrature. directions: curvature along
 the gradient. flow, central_flow: the continuous paths beside gradient descent. thresholds: where each optimiser is
-stable. largest_step: the step sizes that the curvature allows now.
+stable. largest_step: the step sizes that the curvature allows now. displacement, updates, passes, line_search: forward
+passes along a line, the optimiser's next step as one; critical: how far along it the loss does not rise.
 """
 
 from netassay.contents import contents
@@ -34,5 +35,7 @@ __getattr__, __dir__, __all__ = contents(
         "step_size": "netassay.curvature.largest_step",
         "StepSizes": "netassay.curvature.largest_step",
         "LargestStep": "netassay.curvature.largest_step",
+        "critical_sharpness": "netassay.curvature.critical",
+        "CriticalSharpness": "netassay.curvature.critical",
     },
 )

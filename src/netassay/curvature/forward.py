@@ -8,7 +8,7 @@ import inspect
 import random
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -85,7 +85,8 @@ class Objective:
     `functools.partial(..., reduction=...)`, else "mean"). The weight of a mean is the number of its terms: that of
     `weights`, or that returned with the value, or that of the losses of `torch.nn`; of other losses one that makes two
     batches alone and joined agree, which is tried when the objective is made. With `cut`, the loss is taken
-    at a detached copy of the output where that is a tensor. Mode, gradients, buffers, random states and flags of torch
+    at a detached copy of the output where that is a tensor. `order` is the highest derivative of the loss that will be
+    taken, 2, 1 or 0: below 2 torch keeps its fast backends, at 0 there are no graphs. Mode, gradients, buffers, random states and flags of torch
     stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the first full visit
     if a second pass does not give the same loss.
     """
@@ -100,9 +101,10 @@ class Objective:
         weights: Weights | None = None,
         head: Head | None = None,
         cut: bool = False,
+        order: int = 2,
     ) -> None:
         self.model, self.loss, self.batches = original(model), plain(loss), batches
-        self.cut, self.head = cut, head
+        self.cut, self.head, self.order = cut, head, order
         self.count, self.total = 0, 0.0
         self._mean = _reduction(self.loss, reduction) == "mean"
         self._weights = _given(weights, self._mean)
@@ -115,7 +117,8 @@ class Objective:
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
         _require_batches(batches)
-        trainable_parameters(self.model)
+        if order > 1:
+            trainable_parameters(self.model)
         shared = _shared_generators(batches)
         own = [g for g in _own_generators(self.model, self.loss) if all(g is not one for one in shared)]
         self._generators: list[Generator] = [*shared, *own]
@@ -174,6 +177,11 @@ class Objective:
         if first:
             self._require_repeat()
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean of its terms, not their sum."""
+        return self._mean
+
     def run_model(self) -> None:
         """The model on the first batch, for what its hooks do."""
         with self.undisturbed():
@@ -229,9 +237,9 @@ class Objective:
             torch.random.fork_rng(devices=_cuda(self.model)),
             _states_kept(self._generators),
             _buffers_kept(self.model),
-            plain_backends(),
-            differentiable_twice(self.model),
-            torch.enable_grad(),
+            plain_backends() if self.order > 1 else nullcontext(),
+            differentiable_twice(self.model) if self.order > 1 else nullcontext(),
+            torch.set_grad_enabled(self.order > 0),
         ):
             torch.set_rng_state(self._begin[0])
             for generator, state in zip(self._generators, self._begin[1], strict=True):
@@ -276,7 +284,7 @@ class Objective:
         weight = returned if returned is not None else 1.0 if weight is None else weight
         if weight == 0:
             return None
-        _require_scalar(i, name, value, batch)
+        _require_scalar(i, name, value, batch, self.order > 0)
         return Evaluation(
             output, head, value, weight, returned is not None, tuple(t.shape for t in tensors(batch))
         )
@@ -381,7 +389,7 @@ class Objective:
         tensors_by_name = {
             name: t
             for name, t in _tensors_of_output(output)
-            if t.ndim and t.requires_grad and t.is_floating_point()
+            if t.ndim and (t.requires_grad or not self.order) and t.is_floating_point()
         }
         if "logits" in tensors_by_name or len(tensors_by_name) == 1:
             return tensors_by_name.get("logits", next(iter(tensors_by_name.values())))
@@ -436,12 +444,13 @@ class Objective:
             sizes = examples(numbers[0], several[0]), examples(numbers[1], several[1])
             batch = joined(several[0], several[1], sizes)
             name = f"batches {numbers[0]} and {numbers[1]} joined"
-        evaluation = self._evaluation(numbers[0], batch, name)
+        with torch.set_grad_enabled(with_gradient or self.order > 0):
+            evaluation = self._evaluation(numbers[0], batch, name)
         if evaluation is None or evaluation.stated:
             raise _Stated
         if not with_gradient:
             return evaluation.loss.detach().reshape(1)
-        parameters = [*trainable_parameters(self.model).values()]
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
         slopes = torch.autograd.grad(evaluation.loss, parameters, allow_unused=True)
         return torch.cat([
             (torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)
@@ -632,7 +641,7 @@ def _refuse_random(model: nn.Module, batches: int) -> None:
                 )
 
 
-def _require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
+def _require_scalar(i: int, name: str, value: Any, batch: Any, with_graph: bool) -> None:
     if not isinstance(value, Tensor) or value.ndim != 0:
         got = (
             f"a tensor of shape {tuple(value.shape)}"
@@ -642,7 +651,7 @@ def _require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
         raise ModelError(
             f"{name}: the loss returned {got}; it must return a scalar tensor: take its mean or sum"
         )
-    if not value.requires_grad:
+    if with_graph and not value.requires_grad:
         raise ModelError(
             f"{name}: the loss does not depend on any trainable parameter; look for detach(), .data, no_grad() "
             "or rounding in the model and loss"

@@ -1,0 +1,307 @@
+"""Critical sharpness: how long a step along a direction may be before it raises the loss, by forward passes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from netassay.curvature import line_search
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.directions import directional
+from netassay.curvature.displacement import Direction, given_direction, inner_product
+from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.line_search import Bracket, bracketed
+from netassay.curvature.passes import ROUNDINGS, Losses, Passes, rise
+from netassay.curvature.updates import Update, is_optimizer, next_update
+from netassay.errors import ModelError
+
+HIDDEN = "hidden by noise"
+DEVIATIONS = 2.0  # standard errors of a sampled rise that its sign is trusted beyond
+PROBE = 0.02  # of the critical rate: so near, the loss is a straight line and what is bent in it is noise
+
+
+@dataclass(frozen=True)
+class DirectionalSharpness:
+    """d'Hd / g'd along a direction d, the critical sharpness of the quadratic that fits the loss at the weights.
+
+    `error` is its estimated absolute error; `curvature` d'Hd; `slope` -g'd, negative for a descent.
+    """
+
+    value: float
+    error: float
+    curvature: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class CriticalSharpness:
+    """2 over the smallest learning rate along a direction that raises the loss.
+
+    `value` from 0, NaN where there is none; `lower` and `upper` enclose it, noise included; `rate` is the learning
+    rate 2 / value. `status` is "measured", "not a descent direction" (every step raises the loss), "no rise" (no step
+    does), "hidden by noise" or "out of passes"; `converged` whether the interval is as narrow as was asked. `passes` are
+    the forward passes over all batches, checks included; `loss` that at the weights; `noise` the rise that cannot be
+    told from none; `step` the optimiser's own learning rate, None for other directions; `memory` bytes of copies.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    status: str
+    converged: bool
+    passes: int
+    loss: float
+    noise: float
+    step: float | None
+    memory: int
+    directional: DirectionalSharpness | None = None
+
+    @property
+    def rate(self) -> float:
+        return 2 / self.value if self.value > 0 else math.inf if self.value == 0 else math.nan
+
+    @property
+    def edge_ratio(self) -> float:
+        """The optimiser's learning rate over the critical one; above 1 its next step raises the loss. NaN without."""
+        return math.nan if self.step is None else self.step * self.value / 2
+
+
+class _Line(NamedTuple):
+    """What is known of the direction before the first pass."""
+
+    direction: Direction
+    slope: float | None = None
+    hint: float | None = None
+    step: float | None = None
+    memory: int = 0
+    losses: Losses | None = None
+
+
+def critical_sharpness(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    *,
+    direction: Literal["gradient"] | Any | Tensor | Sequence[Tensor] | Mapping[str, Tensor] = "gradient",
+    along: Batches | None = None,
+    start: CriticalSharpness | float | None = None,
+    tolerance: float = 0.05,
+    present_loss: float | None = None,
+    sample: bool = False,
+    directional: Literal["product", "differences"] | None = None,
+    reduction: Literal["mean", "sum"] | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    max_passes: int = 60,
+) -> CriticalSharpness:
+    """2 over the smallest learning rate along a direction that raises the loss over all batches, by forward passes.
+
+    `direction` d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
+    between `backward()` and `step()`, whose next update is taken on copies, in units of its learning rate; a vector (P,)
+    or tensors shaped like the trainable parameters. On a quadratic it is d'Hd / g'd, for the gradient g'Hg / g'g, which
+    is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches of which
+    gradient or update are taken in place of `batches` (relative critical sharpness). `start`: an earlier result, or a
+    learning rate to begin from. `tolerance`: half the width of the interval relative to its middle, in (0, 0.5).
+    `present_loss`: the loss over `batches` at the present weights, where it is known, to save a pass. `sample`: the
+    batches (2 or more) are a sample, so that the interval also holds two standard errors of the rise. `directional`
+    adds the directional sharpness, by one Hessian product or by four forward passes.
+
+    No second derivative is taken, but for "product", and no first one but for the gradient: compiled models (run as
+    written), fused attention and frozen or quantised parts do. Where trainable weights are of 16 bits the model is
+    evaluated in float32. In coarse arithmetic (autocast) two more passes measure its noise. Of several crossings it
+    finds one near its start. The line search is that of Kalra et al. (2026, arXiv 2601.16979). Other arguments and
+    errors as for `sharpness`; weights, optimiser and all else are left bit for bit as they were.
+
+    >>> import torch, netassay
+    >>> x, y = torch.eye(2), torch.tensor([[2.0], [1.0]])
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> critical = netassay.critical_sharpness(model, torch.nn.MSELoss(), [(x, y)])
+    >>> round(critical.value, 3), critical.status
+    (1.0, 'measured')
+    """
+    _require(tolerance, max_passes, start, present_loss, directional)
+    given = {"reduction": reduction, "weights": weights, "head": head}
+    passes = Passes(model, loss, batches, **given)  # type: ignore[arg-type]
+    line = _line(passes, direction, None if along is None else Passes(model, loss, along, **given))  # type: ignore[arg-type]
+    size = math.sqrt(inner_product(line.direction, line.direction))
+    if not (size > 0 and math.isfinite(size)):
+        raise ModelError(f"the direction has length {size:g}; a step along it goes nowhere, so give another")
+    warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
+    search = _Search(passes, line, _base(passes, line, present_loss, warm), sample)
+    bracket = bracketed(
+        search.rise, _begin(search, size, start), slope=line.slope, hint=line.hint, warm=warm, tolerance=tolerance,
+        most=max_passes,
+    )  # fmt: skip
+    noise = search.noise(bracket, start if isinstance(start, CriticalSharpness) else None)
+    value, lower, upper, status = search.interval(bracket, noise)
+    beside = None
+    if directional is not None:
+        beside = _directional(search, value, noise, directional, (model, loss, batches, given))
+    width = (1 + tolerance) / (1 - tolerance) * (1 + 1e-6)
+    return CriticalSharpness(
+        value, lower, upper, status, status == line_search.MEASURED and 0 < upper <= lower * width, passes.spent,
+        search.loss, noise, line.step, max(line.memory, passes.displaced.memory) + _bytes(line.direction), beside,
+    )  # fmt: skip
+
+
+class _Search:
+    """The rise of the loss along a line, with what it cannot be told from."""
+
+    def __init__(self, passes: Passes, line: _Line, base: Losses | float, sample: bool) -> None:
+        self.passes, self.line, self.base, self.sample = passes, line, base, sample
+        self.loss = base if isinstance(base, float) else base.total
+        self._errors: list[float] = []
+        if sample and not (isinstance(base, Losses) and len(base.values) > 1):
+            raise ModelError(
+                "sample=True takes the noise from the spread between batches: give two or more, without present_loss"
+            )
+
+    def rise(self, rate: float) -> float:
+        """Infinite where the loss is not finite."""
+        after = self.passes.losses(rate, self.line.direction)
+        if after is None:
+            return math.inf
+        if isinstance(self.base, float):
+            return after.total - self.base
+        change = rise(self.base, after)
+        self._errors.append(change.error)
+        return change.value
+
+    def noise(self, bracket: Bracket, before: CriticalSharpness | None) -> float:
+        """The rise that cannot be told from none near the crossing."""
+        noise = ROUNDINGS * self.passes.epsilon * abs(self.loss)
+        if self.passes.is_coarse and before is not None and before.noise > 0:
+            noise = max(noise, before.noise)
+        elif self.passes.is_coarse and (rate := bracket.crossing) > 0:
+            # of the sum of rises ahead and behind the slope cancels; it holds three independent errors, one of them
+            # twice, and a rise holds two
+            both = self.rise(PROBE * rate) + self.rise(-PROBE * rate)
+            noise = max(noise, DEVIATIONS * abs(both) / math.sqrt(3))
+        if self.sample:
+            noise += DEVIATIONS * self._errors[len(bracket.points) - 1]
+        return noise
+
+    def interval(self, bracket: Bracket, noise: float) -> tuple[float, float, float, str]:
+        """Critical sharpness, its least and its greatest value, and the status."""
+        rises = bracket.points.values()
+        if bracket.status == line_search.NO_DESCENT:
+            hidden = bool(rises) and all(abs(one) <= noise for one in rises)
+            return math.nan, math.nan, math.nan, HIDDEN if hidden else bracket.status
+        if bracket.status == line_search.NO_RISE:
+            return 0.0, 0.0, 2 / bracket.lower, bracket.status
+        lower, upper = bracket.lower, bracket.upper
+        rate = bracket.crossing
+        if bracket.status == line_search.MEASURED and min(
+            -bracket.points[lower], bracket.points[upper]
+        ) < noise:
+            # the quadratic that falls by `depth` half-way to the crossing passes +-noise here
+            depth = -self.rise(rate / 2)
+            if depth <= noise:
+                return 2 / rate, 0.0, math.inf, HIDDEN
+            lower = min(lower, rate * (1 + math.sqrt(1 - noise / depth)) / 2)
+            upper = max(upper, rate * (1 + math.sqrt(1 + noise / depth)) / 2)
+        if not rate > 0:
+            rate = lower if upper == math.inf else upper
+        return 2 / rate, 2 / upper, 2 / lower if lower > 0 else math.inf, bracket.status
+
+
+def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, by: Any) -> None:
+    if not 0 < tolerance < 0.5:
+        raise ModelError(f"tolerance={tolerance}: half the relative width of the interval lies between 0 and 0.5")
+    if type(max_passes) is not int or max_passes < 2:
+        raise ModelError(f"max_passes={max_passes!r}: the number of forward passes is a whole number, at least 2")
+    if not (start is None or isinstance(start, CriticalSharpness)) and not (
+        isinstance(start, int | float) and start > 0 and math.isfinite(start)
+    ):
+        raise ModelError(f"start={start!r}: give an earlier result or a learning rate, finite and above 0")
+    if present_loss is not None and not math.isfinite(present_loss):
+        raise ModelError(f"present_loss is {present_loss}; the weights or the loss have left the finite numbers")
+    if by not in (None, "product", "differences"):
+        raise ModelError(f'directional={by!r}: allowed are "product", "differences" and None')
+
+
+def _line(passes: Passes, given: Any, along: Passes | None) -> _Line:
+    if isinstance(given, str):
+        if given != "gradient":
+            raise ModelError(
+                f"direction={given!r}: allowed are \"gradient\", a torch.optim.Optimizer, a tensor and a list of tensors"
+            )
+        if along is not None:
+            return _Line(along.gradient()[0])
+        gradient, losses = passes.gradient()
+        return _Line(gradient, slope=-inner_product(gradient, gradient), losses=losses)
+    if is_optimizer(given):
+        gradients = None if along is None else along.gradient()[0]
+        update: Update = next_update(given, passes.parameters, gradients)
+        present = {n: p.grad for n, p in passes.parameters.items() if p.grad is not None}
+        hint = None
+        if along is None:
+            hint = -inner_product(present, {name: update.direction[name] for name in present})
+        return _Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
+    if along is not None:
+        raise ModelError("along= gives the data of a gradient or update, and the direction is given; leave one out")
+    return _Line(given_direction(passes.parameters, given))
+
+
+def _base(passes: Passes, line: _Line, present: float | None, warm: bool) -> Losses | float:
+    """The losses at the weights; in a first search they are asked for twice of modules that may be random."""
+    if warm and present is not None:
+        return float(present)
+    base = line.losses or passes.losses()
+    assert base is not None
+    if not warm:
+        passes.require_same(base.total)
+    if present is not None and abs(present - base.total) > 1e3 * passes.epsilon * abs(base.total):
+        raise ModelError(
+            f"present_loss is {present:.6g} and the loss over the batches at these weights {base.total:.6g}; leave "
+            "present_loss out, or give the batches of the training step in the same mode"
+        )
+    return base
+
+
+def _begin(search: _Search, size: float, start: CriticalSharpness | float | None) -> float:
+    """A learning rate to begin from."""
+    if isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate):
+        return start.rate
+    if isinstance(start, int | float):
+        return float(start)
+    line = search.line
+    if line.step is not None:
+        return line.step
+    if line.slope is not None and line.slope < 0 and search.loss > 0:
+        # a quadratic that stays above 0 crosses before four times this rate
+        return search.loss / -line.slope
+    weights = math.sqrt(sum(float(p.detach().double().square().sum()) for p in search.passes.parameters.values()))
+    return 0.01 * (weights or 1.0) / size
+
+
+def _directional(
+    search: _Search, value: float, noise: float, by: str, of: tuple[nn.Module, Loss, Batches, Mapping[str, Any]]
+) -> DirectionalSharpness:
+    direction = search.line.direction
+    if by == "product":
+        model, loss, batches, given = of
+        with Curvature(model, loss, batches, **given) as curvature:
+            d = torch.cat([direction[name].reshape(-1) for name in curvature.names]).to(curvature.gradient)
+            bent = directional(curvature.product, d) * float(d.double() @ d.double())
+            slope = -float(curvature.gradient.double() @ d.double())
+            rounding = 1e3 * torch.finfo(curvature.dtype).eps
+        return DirectionalSharpness(bent / -slope, abs(rounding * bent / slope), bent, slope)
+    rate = (2 / value if value > 0 else _begin(search, math.sqrt(inner_product(direction, direction)), None)) / 4
+    wide, narrow = ([search.rise(sign * h) for sign in (1, -1)] for h in (rate, rate / 2))
+    coarse, fine = (sum(wide) / rate**2, sum(narrow) / (rate / 2) ** 2)
+    bent = (4 * fine - coarse) / 3
+    steep, steeper = ((wide[0] - wide[1]) / (2 * rate), (narrow[0] - narrow[1]) / rate)
+    slope = (4 * steeper - steep) / 3
+    off = abs(bent - fine) + 8 * noise / rate**2
+    error = off / abs(slope) + abs(bent) / slope**2 * (abs(slope - steeper) + 2 * noise / rate)
+    return DirectionalSharpness(bent / -slope, error, bent, slope)
+
+
+def _bytes(direction: Direction) -> int:
+    return sum(part.nbytes for part in direction.values())
