@@ -23,6 +23,7 @@ from netassay.errors import ModelError
 HIDDEN = "hidden by noise"
 DEVIATIONS = 2.0  # standard errors of a sampled rise that its sign is trusted beyond
 PROBE = 0.02  # of the critical rate: so near, the loss is a straight line and what is bent in it is noise
+SMALL = 0.01  # share of the loss up to which a rise in proportion to the rate is one from the weights on
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class CriticalSharpness:
 
     `value` from 0, NaN where there is none; `lower` and `upper` enclose it, noise included; `rate` is the learning
     rate 2 / value. `status` is "measured", "not a descent direction" (every step raises the loss), "no rise" (no step
-    does), "hidden by noise" or "out of passes"; `converged` whether the interval is as narrow as was asked. `passes` are
-    the forward passes over all batches, checks included; `loss` that at the weights; `noise` the rise that cannot be
+    does), "hidden by noise" or "out of passes"; `converged` whether the interval is as narrow as asked. `passes` are
+    forward passes over all batches, checks included; `loss` that at the weights; `noise` the rise that cannot be
     told from none; `step` the optimiser's own learning rate, None for other directions; `memory` bytes of copies.
     """
 
@@ -102,9 +103,9 @@ def critical_sharpness(
     """2 over the smallest learning rate along a direction that raises the loss over all batches, by forward passes.
 
     `direction` d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
-    between `backward()` and `step()`, whose next update is taken on copies, in units of its learning rate; a vector (P,)
-    or tensors shaped like the trainable parameters. On a quadratic it is d'Hd / g'd, for the gradient g'Hg / g'g, which
-    is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches of which
+    between `backward()` and `step()`, whose next update, taken on copies, is measured in its learning rate; a vector
+    (P,) or tensors shaped like the trainable parameters. On a quadratic it is d'Hd / g'd; for the gradient g'Hg / g'g,
+    which is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches of which
     gradient or update are taken in place of `batches` (relative critical sharpness). `start`: an earlier result, or a
     learning rate to begin from. `tolerance`: half the width of the interval relative to its middle, in (0, 0.5).
     `present_loss`: the loss over `batches` at the present weights, where it is known, to save a pass. `sample`: the
@@ -134,8 +135,8 @@ def critical_sharpness(
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
     search = _Search(passes, line, _base(passes, line, present_loss, warm), sample)
     bracket = bracketed(
-        search.rise, _begin(search, size, start), slope=line.slope, hint=line.hint, warm=warm, tolerance=tolerance,
-        most=max_passes,
+        search.rise, _begin(search, size, start), slope=line.slope, hint=line.hint, warm=warm,
+        small=SMALL * abs(search.loss), tolerance=tolerance, most=max_passes,
     )  # fmt: skip
     noise = search.noise(bracket, start if isinstance(start, CriticalSharpness) else None)
     value, lower, upper, status = search.interval(bracket, noise)
@@ -196,9 +197,10 @@ class _Search:
             return 0.0, 0.0, 2 / bracket.lower, bracket.status
         lower, upper = bracket.lower, bracket.upper
         rate = bracket.crossing
-        if bracket.status == line_search.MEASURED and min(
-            -bracket.points[lower], bracket.points[upper]
-        ) < noise:
+        if (
+            bracket.status == line_search.MEASURED
+            and min(-bracket.points[lower], bracket.points[upper]) < noise
+        ):
             # the quadratic that falls by `depth` half-way to the crossing passes +-noise here
             depth = -self.rise(rate / 2)
             if depth <= noise:
@@ -212,15 +214,21 @@ class _Search:
 
 def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, by: Any) -> None:
     if not 0 < tolerance < 0.5:
-        raise ModelError(f"tolerance={tolerance}: half the relative width of the interval lies between 0 and 0.5")
+        raise ModelError(
+            f"tolerance={tolerance}: half the relative width of the interval lies between 0 and 0.5"
+        )
     if type(max_passes) is not int or max_passes < 2:
-        raise ModelError(f"max_passes={max_passes!r}: the number of forward passes is a whole number, at least 2")
+        raise ModelError(
+            f"max_passes={max_passes!r}: the number of forward passes is a whole number, at least 2"
+        )
     if not (start is None or isinstance(start, CriticalSharpness)) and not (
         isinstance(start, int | float) and start > 0 and math.isfinite(start)
     ):
         raise ModelError(f"start={start!r}: give an earlier result or a learning rate, finite and above 0")
     if present_loss is not None and not math.isfinite(present_loss):
-        raise ModelError(f"present_loss is {present_loss}; the weights or the loss have left the finite numbers")
+        raise ModelError(
+            f"present_loss is {present_loss}; the weights or the loss have left the finite numbers"
+        )
     if by not in (None, "product", "differences"):
         raise ModelError(f'directional={by!r}: allowed are "product", "differences" and None')
 
@@ -229,7 +237,7 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> _Line:
     if isinstance(given, str):
         if given != "gradient":
             raise ModelError(
-                f"direction={given!r}: allowed are \"gradient\", a torch.optim.Optimizer, a tensor and a list of tensors"
+                f'direction={given!r}: allowed are "gradient", a torch.optim.Optimizer, a tensor and a list of tensors'
             )
         if along is not None:
             return _Line(along.gradient()[0])
@@ -244,7 +252,9 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> _Line:
             hint = -inner_product(present, {name: update.direction[name] for name in present})
         return _Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
     if along is not None:
-        raise ModelError("along= gives the data of a gradient or update, and the direction is given; leave one out")
+        raise ModelError(
+            "along= gives the data of a gradient or update, and the direction is given; leave one out"
+        )
     return _Line(given_direction(passes.parameters, given))
 
 
@@ -276,12 +286,18 @@ def _begin(search: _Search, size: float, start: CriticalSharpness | float | None
     if line.slope is not None and line.slope < 0 and search.loss > 0:
         # a quadratic that stays above 0 crosses before four times this rate
         return search.loss / -line.slope
-    weights = math.sqrt(sum(float(p.detach().double().square().sum()) for p in search.passes.parameters.values()))
+    weights = math.sqrt(
+        sum(float(p.detach().double().square().sum()) for p in search.passes.parameters.values())
+    )
     return 0.01 * (weights or 1.0) / size
 
 
 def _directional(
-    search: _Search, value: float, noise: float, by: str, of: tuple[nn.Module, Loss, Batches, Mapping[str, Any]]
+    search: _Search,
+    value: float,
+    noise: float,
+    by: str,
+    of: tuple[nn.Module, Loss, Batches, Mapping[str, Any]],
 ) -> DirectionalSharpness:
     direction = search.line.direction
     if by == "product":
@@ -292,7 +308,9 @@ def _directional(
             slope = -float(curvature.gradient.double() @ d.double())
             rounding = 1e3 * torch.finfo(curvature.dtype).eps
         return DirectionalSharpness(bent / -slope, abs(rounding * bent / slope), bent, slope)
-    rate = (2 / value if value > 0 else _begin(search, math.sqrt(inner_product(direction, direction)), None)) / 4
+    rate = (
+        2 / value if value > 0 else _begin(search, math.sqrt(inner_product(direction, direction)), None)
+    ) / 4
     wide, narrow = ([search.rise(sign * h) for sign in (1, -1)] for h in (rate, rate / 2))
     coarse, fine = (sum(wide) / rate**2, sum(narrow) / (rate / 2) ** 2)
     bent = (4 * fine - coarse) / 3

@@ -36,7 +36,9 @@ def movable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         )
     for name, p in parameters.items():
         if is_lazy(p):
-            raise ModelError(f"parameter {name!r} is lazy and has no shape yet; call the model once on an input")
+            raise ModelError(
+                f"parameter {name!r} is lazy and has no shape yet; call the model once on an input"
+            )
         if not p.is_floating_point():
             raise ModelError(f"parameter {name!r} is {p.dtype}; real floating-point parameters can be moved")
         if hasattr(p, "device_mesh"):
@@ -56,8 +58,8 @@ def given_direction(parameters: Mapping[str, nn.Parameter], given: Any) -> dict[
         size = sum(p.numel() for p in parameters.values())
         if given.shape != (size,):
             raise ModelError(
-                f"direction has shape {tuple(given.shape)}; the {size} trainable numbers of the model need ({size},), or "
-                "a list of tensors shaped like the trainable parameters"
+                f"direction has shape {tuple(given.shape)}; the {size} trainable numbers of the model need ({size},), "
+                "or a list of tensors shaped like the trainable parameters"
             )
         pieces = given.detach().split([p.numel() for p in parameters.values()])
         given = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters.values(), strict=True)]
@@ -71,14 +73,16 @@ def given_direction(parameters: Mapping[str, nn.Parameter], given: Any) -> dict[
         given = [given[name] for name in parameters]
     if not isinstance(given, Sequence) or not all(isinstance(part, Tensor) for part in given):
         raise ModelError(
-            f"direction is a {type(given).__name__}; allowed are \"gradient\", a torch.optim.Optimizer, a tensor or a "
+            f'direction is a {type(given).__name__}; allowed are "gradient", a torch.optim.Optimizer, a tensor or a '
             "list of tensors shaped like the trainable parameters"
         )
     if len(given) != len(parameters):
         raise ModelError(f"direction has {len(given)} tensors for {len(parameters)} trainable parameters")
     for (name, p), part in zip(parameters.items(), given, strict=True):
         if part.shape != p.shape:
-            raise ModelError(f"direction has shape {tuple(part.shape)} for {name!r}, which is {tuple(p.shape)}")
+            raise ModelError(
+                f"direction has shape {tuple(part.shape)} for {name!r}, which is {tuple(p.shape)}"
+            )
     return {name: part.detach() for name, part in zip(parameters, given, strict=True)}
 
 
@@ -104,7 +108,9 @@ class Displaced:
         """Within it the weights are theta - rate * direction; 0 without one."""
         saved = [(p, p.data) for p in self.model.parameters()]
         moving = {id(p): name for name, p in self.parameters.items()}
-        buffers = [(m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None]
+        buffers = [
+            (m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None
+        ]
         try:
             for p, data in saved:
                 base = _raised(data) if self.is_raised else data
@@ -125,9 +131,11 @@ class Displaced:
 
     def raised(self, batch: Any) -> Any:
         """A batch in the type in which the model is evaluated."""
-        return tree_map(lambda leaf: _raised(leaf) if isinstance(leaf, Tensor) else leaf, batch) if (
-            self.is_raised
-        ) else batch
+        return (
+            tree_map(lambda leaf: _raised(leaf) if isinstance(leaf, Tensor) else leaf, batch)
+            if (self.is_raised)
+            else batch
+        )
 
     @property
     def memory(self) -> int:

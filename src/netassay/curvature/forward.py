@@ -86,9 +86,9 @@ class Objective:
     `weights`, or that returned with the value, or that of the losses of `torch.nn`; of other losses one that makes two
     batches alone and joined agree, which is tried when the objective is made. With `cut`, the loss is taken
     at a detached copy of the output where that is a tensor. `order` is the highest derivative of the loss that will be
-    taken, 2, 1 or 0: below 2 torch keeps its fast backends, at 0 there are no graphs. Mode, gradients, buffers, random states and flags of torch
-    stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the first full visit
-    if a second pass does not give the same loss.
+    taken, 2, 1 or 0: below 2 torch keeps its fast backends, at 0 there are no graphs. Mode, gradients, buffers, random
+    states and flags of torch stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the
+    first full visit if a second pass does not give the same loss.
     """
 
     def __init__(
@@ -220,10 +220,11 @@ class Objective:
 
         def add(_: int, evaluation: Evaluation) -> None:
             nonlocal again, rounding
-            again += float(evaluation.loss.detach()) * evaluation.weight / self.total
+            again += float(evaluation.loss.detach()) * evaluation.weight
             rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
 
-        self.visit(add, only=range(self.count))
+        self.visit(add, only=range(self.count) if self._seen else None)
+        again /= self.total
         if not abs(again - before) <= rounding * max(abs(again), abs(before)):
             raise ModelError(
                 f"{type(self.model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights "

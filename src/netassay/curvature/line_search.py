@@ -16,8 +16,10 @@ FARTHEST = 1e12
 """How far from its start a search goes, up or down, as a factor."""
 
 _LEAP = 16.0  # the most that one guess moves an open end
+_CREEP = 4.0  # two guesses that moved an open end by less are followed by a leap
+_NEAR = 0.4  # share of the first rise / rate from which on guesses are good
 _TRUSTED = 6  # guesses after which some go to the middle
-_ASCENTS = 3  # falling guesses that must all say that the function rises from 0 on
+_ASCENTS, _FLAT = 3, 0.25  # rises that must be in proportion to their rates, and how far off they may be
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def bracketed(
     slope: float | None = None,
     hint: float | None = None,
     warm: bool = False,
+    small: float = math.inf,
     tolerance: float = 0.05,
     most: int = 60,
 ) -> Bracket:
@@ -57,8 +60,9 @@ def bracketed(
     Exponential search from `start` > 0 and then a search between the ends, as Kalra et al. (2026, arXiv 2601.16979)
     do, with guesses from the line through rise / rate, which for a quadratic is straight, in place of bisection.
     `slope` is that of the rise at 0 where it is exact: one from 0 on is no descent. `hint` is a slope that may be
-    another function's and only guides the guesses; `warm` says that the crossing is expected at `start`. The ends are closer than `tolerance` either way of their middle
-    unless `most` evaluations did not suffice. Which of several crossings it finds depends on the start.
+    another function's and only guides the guesses; `warm` says that the crossing is expected at `start`. The ends are
+    closer than `tolerance` either way of their middle unless `most` evaluations did not suffice. A rise up to `small`
+    that is in proportion to the rate is an ascent. Which of several crossings it finds depends on the start.
     """
     points: dict[float, float] = {}
     width = (1 + tolerance) / (1 - tolerance)
@@ -69,11 +73,12 @@ def bracketed(
     while len(points) < most:
         points[rate] = rise(rate)
         lower, upper = _ends(points)
-        if 0 < lower and upper <= lower * width * (1 + 1e-9):
+        if lower > 0 and upper <= lower * width * (1 + 1e-9):
             return Bracket(lower, upper, points, MEASURED)
         if upper == math.inf and lower > FARTHEST * start:
             return Bracket(lower, upper, points, NO_RISE)
-        if lower == 0 and slope is None and (_ascends(points) or upper < start / FARTHEST):
+        doubtful = lower == 0 and slope is None
+        if doubtful and (upper < start / FARTHEST or (guide is None and _ascends(points, small))):
             return Bracket(lower, upper, points, NO_DESCENT)
         rate = _next(points, lower, upper, width, guide, warm)
     lower, upper = _ends(points)
@@ -85,12 +90,14 @@ def _ends(points: Mapping[float, float]) -> tuple[float, float]:
     return max((rate for rate in points if rate < upper), default=0.0), upper
 
 
-def _ascends(points: Mapping[float, float]) -> bool:
-    """Whether the smallest rates all rise, and the lines through rise / rate point above 0 at rate 0."""
+def _ascends(points: Mapping[float, float], small: float) -> bool:
+    """Whether the rises at the smallest rates are in proportion to the rates, and small, as those of a straight line
+    upwards are: far away from 0 the rise of many a loss is in proportion too, but large.
+    """
     smallest = sorted((rate, rise / rate) for rate, rise in points.items() if math.isfinite(rise))[:_ASCENTS]
-    if len(smallest) < _ASCENTS:
+    if len(smallest) < _ASCENTS or not 0 < smallest[0][0] * smallest[0][1] <= small:
         return False
-    return all(a[1] - a[0] * (b[1] - a[1]) / (b[0] - a[0]) > 0 for a, b in pairwise(smallest))
+    return all(b[0] >= 3 * a[0] and abs(b[1] / a[1] - 1) <= _FLAT for a, b in pairwise(smallest))
 
 
 def _next(
@@ -102,9 +109,12 @@ def _next(
     if upper == math.inf:
         leap = min(2.0 ** len(points), _LEAP)
         guess = min(guess if guess is not None and guess > lower else leap * lower, _LEAP * lower)
+        guess = max(guess, 2 * lower) if _creeps(points, lower, min(points)) else guess
         return lower * width if guess <= lower * width else guess * math.sqrt(width)
     if lower == 0:
         guess = max(guess if guess is not None and guess < upper else upper / 4, upper / _LEAP)
+        if _creeps(points, upper, max(points)):
+            guess = min(guess, upper / (4 if len(points) <= _TRUSTED else _LEAP))
         return upper / width if guess >= upper / width else guess / math.sqrt(width)
     # a guess that keeps to one end would never close the other: after some, every other goes to the middle
     if guess is None or not lower < guess < upper or (len(points) > _TRUSTED and len(points) % 2):
@@ -112,6 +122,14 @@ def _next(
     if guess <= lower * width:
         return min(lower * width, math.sqrt(lower * upper) if upper < lower * width else math.inf)
     return upper / width if guess >= upper / width else guess / math.sqrt(width)
+
+
+def _creeps(points: Mapping[float, float], end: float, first: float) -> bool:
+    """Whether the last two guesses moved an open end by little, with the crossing not yet near."""
+    nearest = sorted(points, key=lambda rate: abs(math.log(rate / end)))[:3]
+    slow = len(nearest) == 3 and max(nearest) < min(nearest) * _CREEP
+    near = points[end] < 0 and points[end] / end > _NEAR * points[first] / first
+    return slow and not near
 
 
 def _root(points: Mapping[float, float], lower: float, upper: float, guide: float | None) -> float | None:
@@ -142,8 +160,6 @@ def _root(points: Mapping[float, float], lower: float, upper: float, guide: floa
 def _inverse(three: list[tuple[float, float]]) -> float:
     """The rate at height 0 of the parabola through three (height, rate); NaN where two heights are the same."""
     (p, a), (q, b), (r, c) = three
-    if p == q or q == r or p == r:
+    if len({p, q, r}) < 3:
         return math.nan
-    return (
-        a * q * r / ((p - q) * (p - r)) + b * p * r / ((q - p) * (q - r)) + c * p * q / ((r - p) * (r - q))
-    )
+    return a * q * r / ((p - q) * (p - r)) + b * p * r / ((q - p) * (q - r)) + c * p * q / ((r - p) * (r - q))

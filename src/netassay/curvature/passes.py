@@ -180,6 +180,12 @@ class Passes:
             if self.displaced.is_raised:
                 for device in self.displaced.devices:
                     stack.enter_context(torch.autocast(device, enabled=False))
+            # autocast would go on with the 16-bit copies of the weights that it made before they moved
+            stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
+            torch.set_autocast_cache_enabled(False)
+            # the fast path of encoder layers, taken without a graph alone, rounds in another way
+            stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+            torch.backends.mha.set_fastpath_enabled(False)
             try:
                 yield
             except ModelError as cause:

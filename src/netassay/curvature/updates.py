@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -51,7 +52,9 @@ def next_update(
         )
     rate = max(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
     if not rate > 0:
-        raise ModelError(f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero")
+        raise ModelError(
+            f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero"
+        )
     failure: Exception | None = None
     for kind in (torch.float64, torch.float32, None):
         try:
@@ -87,6 +90,8 @@ def _stepped(
     devices = sorted({p.device.index for p in members.values() if p.device.type == "cuda"})
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
+        # a graph that the caller still has must not take the weights for changed
+        stack.enter_context(_unsafe_preserve_version_counter(tuple(members.values())))
         stack.enter_context(_global_hooks_off())
         sizes = [stack.enter_context(_state_copied(one, kind)) for one in _nested(optimizer)]
         sizes.append(stack.enter_context(_weights_copied(members, kind)))
@@ -118,7 +123,10 @@ def _nested(optimizer: Any) -> list[Any]:
 
 @contextmanager
 def _global_hooks_off() -> Iterator[None]:
-    registries = [torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks]
+    registries: list[Any] = [
+        torch_optimizer._global_optimizer_pre_hooks,
+        torch_optimizer._global_optimizer_post_hooks,
+    ]
     saved = [dict(hooks) for hooks in registries]
     try:
         for hooks in registries:
