@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,12 @@ from netassay.curvature.curvature import Curvature
 from netassay.curvature.directions import directional
 from netassay.curvature.displacement import Direction, given_direction, inner_product
 from netassay.curvature.forward import Batches, Head, Loss, Weights
-from netassay.curvature.line_search import Bracket, bracketed
-from netassay.curvature.passes import ROUNDINGS, Losses, Passes, rise
+from netassay.curvature.line_search import bracketed
+from netassay.curvature.passes import Losses, Passes
+from netassay.curvature.rises import Line, Rises
 from netassay.curvature.updates import Update, is_optimizer, next_update
 from netassay.errors import ModelError
 
-HIDDEN = "hidden by noise"
-DEVIATIONS = 2.0  # standard errors of a sampled rise that its sign is trusted beyond
-PROBE = 0.02  # of the critical rate: so near, the loss is a straight line and what is bent in it is noise
 SMALL = 0.01  # share of the loss up to which a rise in proportion to the rate is one from the weights on
 
 
@@ -72,17 +70,6 @@ class CriticalSharpness:
         return math.nan if self.step is None else self.step * self.value / 2
 
 
-class _Line(NamedTuple):
-    """What is known of the direction before the first pass."""
-
-    direction: Direction
-    slope: float | None = None
-    hint: float | None = None
-    step: float | None = None
-    memory: int = 0
-    losses: Losses | None = None
-
-
 def critical_sharpness(
     model: nn.Module,
     loss: Loss,
@@ -105,8 +92,8 @@ def critical_sharpness(
     `direction` d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
     between `backward()` and `step()`, whose next update, taken on copies, is measured in its learning rate; a vector
     (P,) or tensors shaped like the trainable parameters. On a quadratic it is d'Hd / g'd; for the gradient g'Hg / g'g,
-    which is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches of which
-    gradient or update are taken in place of `batches` (relative critical sharpness). `start`: an earlier result, or a
+    which is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches whose
+    gradient or update is taken in place of `batches` (relative critical sharpness). `start`: an earlier result, or a
     learning rate to begin from. `tolerance`: half the width of the interval relative to its middle, in (0, 0.5).
     `present_loss`: the loss over `batches` at the present weights, where it is known, to save a pass. `sample`: the
     batches (2 or more) are a sample, so that the interval also holds two standard errors of the rise. `directional`
@@ -133,12 +120,12 @@ def critical_sharpness(
     if not (size > 0 and math.isfinite(size)):
         raise ModelError(f"the direction has length {size:g}; a step along it goes nowhere, so give another")
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
-    search = _Search(passes, line, _base(passes, line, present_loss, warm), sample)
+    search = Rises(passes, line, _base(passes, line, present_loss, warm), sample)
     bracket = bracketed(
         search.rise, _begin(search, size, start), slope=line.slope, hint=line.hint, warm=warm,
         small=SMALL * abs(search.loss), tolerance=tolerance, most=max_passes,
     )  # fmt: skip
-    noise = search.noise(bracket, start if isinstance(start, CriticalSharpness) else None)
+    noise = search.noise(bracket, start.noise if isinstance(start, CriticalSharpness) else 0.0)
     value, lower, upper, status = search.interval(bracket, noise)
     beside = None
     if directional is not None:
@@ -148,68 +135,6 @@ def critical_sharpness(
         value, lower, upper, status, status == line_search.MEASURED and 0 < upper <= lower * width, passes.spent,
         search.loss, noise, line.step, max(line.memory, passes.displaced.memory) + _bytes(line.direction), beside,
     )  # fmt: skip
-
-
-class _Search:
-    """The rise of the loss along a line, with what it cannot be told from."""
-
-    def __init__(self, passes: Passes, line: _Line, base: Losses | float, sample: bool) -> None:
-        self.passes, self.line, self.base, self.sample = passes, line, base, sample
-        self.loss = base if isinstance(base, float) else base.total
-        self._errors: list[float] = []
-        if sample and not (isinstance(base, Losses) and len(base.values) > 1):
-            raise ModelError(
-                "sample=True takes the noise from the spread between batches: give two or more, without present_loss"
-            )
-
-    def rise(self, rate: float) -> float:
-        """Infinite where the loss is not finite."""
-        after = self.passes.losses(rate, self.line.direction)
-        if after is None:
-            return math.inf
-        if isinstance(self.base, float):
-            return after.total - self.base
-        change = rise(self.base, after)
-        self._errors.append(change.error)
-        return change.value
-
-    def noise(self, bracket: Bracket, before: CriticalSharpness | None) -> float:
-        """The rise that cannot be told from none near the crossing."""
-        noise = ROUNDINGS * self.passes.epsilon * abs(self.loss)
-        if self.passes.is_coarse and before is not None and before.noise > 0:
-            noise = max(noise, before.noise)
-        elif self.passes.is_coarse and (rate := bracket.crossing) > 0:
-            # of the sum of rises ahead and behind the slope cancels; it holds three independent errors, one of them
-            # twice, and a rise holds two
-            both = self.rise(PROBE * rate) + self.rise(-PROBE * rate)
-            noise = max(noise, DEVIATIONS * abs(both) / math.sqrt(3))
-        if self.sample:
-            noise += DEVIATIONS * self._errors[len(bracket.points) - 1]
-        return noise
-
-    def interval(self, bracket: Bracket, noise: float) -> tuple[float, float, float, str]:
-        """Critical sharpness, its least and its greatest value, and the status."""
-        rises = bracket.points.values()
-        if bracket.status == line_search.NO_DESCENT:
-            hidden = bool(rises) and all(abs(one) <= noise for one in rises)
-            return math.nan, math.nan, math.nan, HIDDEN if hidden else bracket.status
-        if bracket.status == line_search.NO_RISE:
-            return 0.0, 0.0, 2 / bracket.lower, bracket.status
-        lower, upper = bracket.lower, bracket.upper
-        rate = bracket.crossing
-        if (
-            bracket.status == line_search.MEASURED
-            and min(-bracket.points[lower], bracket.points[upper]) < noise
-        ):
-            # the quadratic that falls by `depth` half-way to the crossing passes +-noise here
-            depth = -self.rise(rate / 2)
-            if depth <= noise:
-                return 2 / rate, 0.0, math.inf, HIDDEN
-            lower = min(lower, rate * (1 + math.sqrt(1 - noise / depth)) / 2)
-            upper = max(upper, rate * (1 + math.sqrt(1 + noise / depth)) / 2)
-        if not rate > 0:
-            rate = lower if upper == math.inf else upper
-        return 2 / rate, 2 / upper, 2 / lower if lower > 0 else math.inf, bracket.status
 
 
 def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, by: Any) -> None:
@@ -233,16 +158,16 @@ def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, b
         raise ModelError(f'directional={by!r}: allowed are "product", "differences" and None')
 
 
-def _line(passes: Passes, given: Any, along: Passes | None) -> _Line:
+def _line(passes: Passes, given: Any, along: Passes | None) -> Line:
     if isinstance(given, str):
         if given != "gradient":
             raise ModelError(
                 f'direction={given!r}: allowed are "gradient", a torch.optim.Optimizer, a tensor and a list of tensors'
             )
         if along is not None:
-            return _Line(along.gradient()[0])
+            return Line(along.gradient()[0])
         gradient, losses = passes.gradient()
-        return _Line(gradient, slope=-inner_product(gradient, gradient), losses=losses)
+        return Line(gradient, slope=-inner_product(gradient, gradient), losses=losses)
     if is_optimizer(given):
         gradients = None if along is None else along.gradient()[0]
         update: Update = next_update(given, passes.parameters, gradients)
@@ -250,15 +175,15 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> _Line:
         hint = None
         if along is None:
             hint = -inner_product(present, {name: update.direction[name] for name in present})
-        return _Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
+        return Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
     if along is not None:
         raise ModelError(
             "along= gives the data of a gradient or update, and the direction is given; leave one out"
         )
-    return _Line(given_direction(passes.parameters, given))
+    return Line(given_direction(passes.parameters, given))
 
 
-def _base(passes: Passes, line: _Line, present: float | None, warm: bool) -> Losses | float:
+def _base(passes: Passes, line: Line, present: float | None, warm: bool) -> Losses | float:
     """The losses at the weights; in a first search they are asked for twice of modules that may be random."""
     if warm and present is not None:
         return float(present)
@@ -274,7 +199,7 @@ def _base(passes: Passes, line: _Line, present: float | None, warm: bool) -> Los
     return base
 
 
-def _begin(search: _Search, size: float, start: CriticalSharpness | float | None) -> float:
+def _begin(search: Rises, size: float, start: CriticalSharpness | float | None) -> float:
     """A learning rate to begin from."""
     if isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate):
         return start.rate
@@ -293,7 +218,7 @@ def _begin(search: _Search, size: float, start: CriticalSharpness | float | None
 
 
 def _directional(
-    search: _Search,
+    search: Rises,
     value: float,
     noise: float,
     by: str,
