@@ -1,8 +1,8 @@
 """How good the forecast of the edge is, on trainings that were not used to build it.
 
-Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/forecast.py [--trainings 40] [--build]. One thread, full-batch digits.
-With --build, trainings of the kinds that the quantiles of `netassay.curvature.forecast` were taken from; without, others:
-other seeds, activations, depths and widths. Looks are 5 or 10 steps apart, the horizon is 100 steps.
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/forecast.py [--trainings 40] [--build]. One thread, full-batch
+digits. With --build, trainings of the kinds that the quantiles of `netassay.curvature.outlook` were taken from; without,
+others: other seeds, activations, depths and widths. Looks are 5 or 10 steps apart, the horizon is 100 steps.
 """
 
 import os
@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ import netassay
 from netassay.curvature.combined import Preconditioned
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forecast import BEYOND, forecast
+from netassay.curvature.outlook import BEYOND, forecast
 from netassay.errors import NotFinite
 from netassay.studies.edge.tracker.motion import motion
 
@@ -47,7 +48,10 @@ def trainings(kind: str, number: int) -> Iterator[Training]:
     for seed in range(number):
         activation = draws.choice(sorted(ACTIVATIONS[kind]))
         depth, width = draws.choice(DEPTHS[kind]), draws.choice(WIDTHS[kind])
-        method, loss = draws.choice(("gd", "gd", "momentum", "adam")), draws.choice(("mse", "mse", "cross-entropy"))
+        method, loss = (
+            draws.choice(("gd", "gd", "momentum", "adam")),
+            draws.choice(("mse", "mse", "cross-entropy")),
+        )
         ratio, every, examples = draws.uniform(0.1, 0.8), draws.choice((5, 10)), draws.choice((200, 400))
         name = f"{method} {loss} {activation} {depth}x{width}"
         looks = train(ACTIVATIONS[kind][activation], depth, width, method, loss, ratio, every, examples, seed)
@@ -60,7 +64,7 @@ def train(activation, depth, width, method, loss_name, ratio, every, examples, s
     torch.manual_seed(seed)
     x, target = (t[:examples] for t in digits())
     sizes = [x.shape[1], *[width] * depth, target.shape[1]]
-    layers = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), activation())]
+    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), activation())]
     model = nn.Sequential(*layers[:-1])
     labels = target.argmax(1)
     loss, y = (half_square, target) if loss_name == "mse" else (nn.functional.cross_entropy, labels)
@@ -95,7 +99,9 @@ def largest(model, loss, batch, optimizer, follower):  # type: ignore[no-untyped
         curvature.trust()
         moving = motion(optimizer, dict(model.named_parameters()))
         p = moving.preconditioner
-        return moving, float(follower.follow(curvature if p is None else Preconditioned(curvature, p)).values[0])
+        return moving, float(
+            follower.follow(curvature if p is None else Preconditioned(curvature, p)).values[0]
+        )
 
 
 def scored(several: list[Training]) -> None:
@@ -112,16 +118,16 @@ def scored(several: list[Training]) -> None:
             said = forecast(steps[: i + 1], ratios[: i + 1])
             now = steps[i]
             if said.crossing is not None and training.crossing is not None:
-                off.append(math.log((training.crossing - now) / (said.crossing - now)))
-                within.append(said.crossing_from <= training.crossing <= said.crossing_to)
+                off.append(math.log((training.crossing - now) / (said.crossing.value - now)))
+                within.append(said.crossing.low <= training.crossing <= said.crossing.high)
             elif said.crossing is not None:
                 false += 1
             elif training.crossing is not None and training.crossing - now <= BEYOND * said.horizon:
                 silent += 1
             ahead = [r for s, r in training.looks if abs(s - now - said.horizon) <= 2]
             if said.ratio_later is not None and ahead:
-                later_off.append(math.log(ahead[0] / said.ratio_later))
-                later_within.append(said.later_from <= ahead[0] <= said.later_to)
+                later_off.append(math.log(ahead[0] / said.ratio_later.value))
+                later_within.append(said.ratio_later.low <= ahead[0] <= said.ratio_later.high)
             if ahead:
                 stable = [r * said.rate_later for s, r in training.looks if now <= s <= now + said.horizon]
                 largest.append(max(stable) <= 1)
@@ -132,13 +138,17 @@ def scored(several: list[Training]) -> None:
         f"{math.exp(np.median(off)):.2f}, 10 to 90 % {math.exp(np.quantile(off, 0.1)):.2f} to "
         f"{math.exp(np.quantile(off, 0.9)):.2f}; the interval held {np.mean(within):.0%}"
     )
-    print(f"  {false} predictions in trainings that did not reach it in {STEPS} steps; {silent} crossings unannounced")
+    print(
+        f"  {false} predictions in trainings that did not reach it in {STEPS} steps; {silent} crossings unannounced"
+    )
     print(
         f"ratio a horizon later: {len(later_off)} predictions, actual / predicted: median "
         f"{math.exp(np.median(later_off)):.2f}, 10 to 90 % {math.exp(np.quantile(later_off, 0.1)):.2f} to "
         f"{math.exp(np.quantile(later_off, 0.9)):.2f}; the interval held {np.mean(later_within):.0%}"
     )
-    print(f"step size named for the horizon stays below the edge all along: {np.mean(largest):.0%} of {len(largest)}")
+    print(
+        f"step size named for the horizon stays below the edge all along: {np.mean(largest):.0%} of {len(largest)}"
+    )
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ Gauss-Newton products from these graphs. blocks: named groups of parameters. com
 differences. eigen: Lanczos with residuals. largest_curvature: top eigenvalues, whole and per block. following: the
 same along a trajectory. hutchinson: the trace. density: stochastic Lanczos quadrature. directions: curvature along
 the gradient. flow, central_flow: the continuous paths beside gradient descent. thresholds: where each optimiser is
-stable. largest_step: the step sizes that the curvature allows now. displacement, updates, passes, line_search: forward
-passes along a line, the optimiser's next step as one; critical: how far along it the loss does not rise.
+stable. largest_step: the step sizes that the curvature allows now. displacement, passes, rises, line_search: forward
+passes along a line; updates: the optimiser's next step as one; critical, critical_following: how far along it the loss
+does not rise. outlook: when a training will reach its edge.
 """
 
 from netassay.contents import contents
@@ -37,5 +38,9 @@ __getattr__, __dir__, __all__ = contents(
         "LargestStep": "netassay.curvature.largest_step",
         "critical_sharpness": "netassay.curvature.critical",
         "CriticalSharpness": "netassay.curvature.critical",
+        "DirectionalSharpness": "netassay.curvature.critical",
+        "CriticalFollower": "netassay.curvature.critical_following",
+        "forecast": "netassay.curvature.outlook",
+        "Forecast": "netassay.curvature.outlook",
     },
 )

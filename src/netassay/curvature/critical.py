@@ -206,11 +206,12 @@ def _begin(search: Rises, size: float, start: CriticalSharpness | float | None) 
     if isinstance(start, int | float):
         return float(start)
     line = search.line
+    slope = line.slope if line.slope is not None else line.hint
+    if slope is not None and slope < 0 and search.loss > 0:
+        # a quadratic that stays above 0 crosses before four times this rate
+        return search.loss / -slope
     if line.step is not None:
         return line.step
-    if line.slope is not None and line.slope < 0 and search.loss > 0:
-        # a quadratic that stays above 0 crosses before four times this rate
-        return search.loss / -line.slope
     weights = math.sqrt(
         sum(float(p.detach().double().square().sum()) for p in search.passes.parameters.values())
     )

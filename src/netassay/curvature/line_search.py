@@ -17,6 +17,8 @@ FARTHEST = 1e12
 
 _LEAP = 16.0  # the most that one guess moves an open end
 _CREEP = 4.0  # two guesses that moved an open end by less are followed by a leap
+_STEEP = 8.0  # ratio of the two ends' rise / rate above which they are halved
+_FAR = 50.0  # exponent of the largest factor that a guess moves by
 _NEAR = 0.4  # share of the first rise / rate from which on guesses are good
 _TRUSTED = 6  # guesses after which some go to the middle
 _ASCENTS, _FLAT = 3, 0.25  # rises that must be in proportion to their rates, and how far off they may be
@@ -146,6 +148,14 @@ def _root(points: Mapping[float, float], lower: float, upper: float, guide: floa
     if len(nearest) < 2:
         return None
     a, b = sorted(nearest)
+    if guide is not None and a > 0 and guide < heights[a] < heights[b]:
+        # q = guide + c r^p through both
+        power = math.log((heights[b] - guide) / (heights[a] - guide)) / math.log(b / a)
+        root = a * math.exp(min(math.log(guide / (guide - heights[a])) / power, _FAR))
+        if lower < root < upper:
+            return root
+    if guide is not None and below and above and heights[b] > _STEEP * abs(heights[a]):
+        return None  # a straight line would stay at the lower end
     bend = (heights[b] - heights[a]) / (b - a)
     straight = b - heights[b] / bend if bend > 0 else None
     others = sorted(rate for rate in heights if rate not in nearest)

@@ -1,4 +1,0 @@
-BEYOND = 3
-
-
-def forecast(*a): ...
