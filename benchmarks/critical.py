@@ -139,7 +139,7 @@ def figure(several: dict[str, list[Look]]) -> Figure:
     rows = []
     for name, looks in several.items():
         correlation, ratio = agreement(looks)
-        panel = f"{name}, rank correlation {correlation:.2f}, ratio {ratio:.2g}"
+        panel = f"{name}, ranks {correlation:.2f}, ratio {ratio:.2g}"
         for one in looks:
             rows.append((panel, "exact, λ over its threshold", one.step, one.ratio))
             rows.append(
@@ -154,7 +154,8 @@ def figure(several: dict[str, list[Look]]) -> Figure:
         "edge-critical", "Critical sharpness beside the sharpness",
         "Digits, full batches, a network of 64-100-100-10 with tanh. Critical sharpness is taken along the optimiser's "
         "next update; the sharpness is the largest eigenvalue of the Hessian, for Adam of the preconditioned one. In "
-        "the titles: rank correlation of the two over all looks, and the median of critical over exact.", chart, data,
+        "the titles: the rank correlation of the two over all looks, and the median of critical over exact.",
+        chart, data,
     )  # fmt: skip
 
 

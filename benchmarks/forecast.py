@@ -1,7 +1,7 @@
 """How good the forecast of the edge is, on trainings that were not used to build it.
 
 Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/forecast.py [--trainings 40] [--build]. One thread, full-batch
-digits. With --build, trainings of the kinds that the quantiles of `netassay.curvature.outlook` were taken from; without,
+digits. With --build, trainings of the kinds that the quantiles of `netassay.curvature.outlook` come from; without,
 others: other seeds, activations, depths and widths. Looks are 5 or 10 steps apart, the horizon is 100 steps.
 """
 

@@ -36,7 +36,9 @@ _FEWEST = 4  # looks that make a line
 
 
 class Prediction(NamedTuple):
-    """A value that lay between `low` and `high` in 8 trainings of 10."""
+    """A value, and an interval that held the truth in 8 cases of 10 where it was measured, and in 7 of 10 on trainings
+    of other kinds.
+    """
 
     value: float
     low: float
@@ -48,10 +50,10 @@ class Forecast:
     """What the ratio to the edge says at `step`, as long as the learning rate stays.
 
     `since` is the first step of the unbroken stretch of looks at `NEAR` of the edge or above that lasts, None if none
-    does. `crossing` is the step at which the edge will be reached, None if it was already or will not be within `BEYOND`
-    horizons; `ratio_later` is the ratio a `horizon` of steps later, None with fewer than four looks. `largest` is the
-    largest stable learning rate now, and `warm_up` the largest for each quarter of the horizon, as (step, rate): a
-    warm-up below them stays below the edge; `rate_later` is the last of them.
+    does. `crossing` is the step at which the edge will be reached, None if it was already or will not be within
+    `BEYOND` horizons; `ratio_later` is the ratio a `horizon` of steps later, None with fewer than four looks. `largest`
+    is the largest stable learning rate now, and `warm_up` the largest for each quarter of the horizon, as (step, rate):
+    a warm-up below them stays below the edge; `rate_later` is the last of them.
     """
 
     step: int
@@ -87,13 +89,17 @@ class Forecast:
 
 
 def forecast(
-    steps: Sequence[int], ratios: Sequence[float], *, rate: float = 1.0, horizon: int = 100
+    steps: Sequence[int],
+    ratios: Sequence[float],
+    *,
+    rate: float | Sequence[float] = 1.0,
+    horizon: int = 100,
 ) -> Forecast:
     """A forecast from looks at `steps` (increasing) of the ratio to the edge, at the last of them.
 
-    `rate` is the present learning rate; ratios taken at another are to be scaled to it (they are proportional to the
-    rate). `horizon` is in steps, at least 1; the intervals were measured at 100. Raises ModelError for no look, for
-    lengths or an order that cannot be, and for a ratio that is not finite.
+    `rate` is the learning rate, one for all looks or one a look, of which the last is the present: ratios at another are
+    scaled to it, to which they are proportional. `horizon` is in steps, at least 1; the intervals were measured at 100.
+    Raises ModelError for no look, for lengths or an order that cannot be, and for a ratio that is not finite.
 
     >>> from netassay.curvature import forecast
     >>> said = forecast([0, 10, 20, 30, 40], [0.50, 0.55, 0.60, 0.65, 0.70], rate=0.1)
@@ -126,7 +132,7 @@ def forecast(
         step,
         now,
         horizon,
-        _since(steps, ratios),
+        since,
         None if ahead is None else Prediction(step + ahead, *(step + ahead * part for part in ARRIVAL)),
         None if later is None else Prediction(later, *(later * part for part in LATER)),
         rate / now if now > 0 else math.inf,
