@@ -74,6 +74,13 @@ def test_python_of_the_step_size_tutorial_runs(tmp_path):
     assert len(list((tmp_path / "runs").glob("edge-tracker-*"))) == 1
 
 
+def test_python_of_the_page_on_critical_sharpness_runs(tmp_path, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "edge-critical.md").read_text(), re.S)
+    (tmp_path / "critical.py").write_text(block)
+    runpy.run_path(str(tmp_path / "critical.py"))
+    assert len(capsys.readouterr().out.split()) == 5
+
+
 def test_the_tutorial_on_interpretations_names_every_figure():
     page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
     told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))

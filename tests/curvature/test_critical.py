@@ -409,3 +409,22 @@ def test_where_the_loss_leaves_the_finite_numbers_it_has_risen():
         model, loss=lambda output, target: torch.where(output > 1e3, math.inf, output), start=1e9
     )
     assert found.value == pytest.approx(critical(model).value, rel=1e-6)
+
+
+def test_a_follower_begins_from_its_last_look_and_anew_after_an_error():
+    model, batches = small_network()
+    follower = netassay.CriticalFollower(tolerance=0.02)
+    first = follower.follow(model, F.cross_entropy, batches)
+    again = follower.follow(model, F.cross_entropy, batches, present_loss=first.loss)
+    assert again.passes < first.passes and again.value == pytest.approx(first.value, rel=1e-3)
+    assert follower.last is again
+    with pytest.raises(ModelError, match="present_loss is nan"):
+        follower.follow(model, F.cross_entropy, batches, present_loss=math.nan)
+    assert follower.last is None
+    # what has no number is no place to begin from
+    uphill = netassay.CriticalFollower(direction=torch.ones(123, dtype=torch.float64))
+    assert uphill.follow(model, F.cross_entropy, batches).status in ("measured", "not a descent direction")
+    follower.last = first
+    follower.direction = [torch.zeros_like(p) for p in model.parameters()]
+    with pytest.raises(ModelError, match="goes nowhere"):
+        follower.follow(model, F.cross_entropy, batches)

@@ -53,9 +53,9 @@ def test_the_edge_is_dated_from_its_unbroken_stretch():
 
 def test_looks_at_other_rates_are_scaled_to_the_present():
     rates = [0.01 * (1 + i) for i in range(20)]  # a warm-up
-    sharpness = [3 + 0.01 * s for s in STEPS]
+    sharpness = [3 + 0.03 * s for s in STEPS]
     said = forecast(STEPS, [r * v / 2 for r, v in zip(rates, sharpness, strict=True)], rate=rates)
-    assert said.crossing.value == pytest.approx((2 / rates[-1] - 3) / 0.01)
+    assert said.crossing.value == pytest.approx((2 / rates[-1] - 3) / 0.03)
     # a ratio is dated as it was then
     level = forecast(STEPS, [0.92 * r / 0.2 for r in rates], rate=rates)
     assert level.since == STEPS[-1]

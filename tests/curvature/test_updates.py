@@ -126,7 +126,7 @@ def test_hooks_and_wrapped_steps_do_not_run():
 
 
 class Noisy(torch.optim.SGD):
-    """Draws random numbers, counts its steps in an attribute and writes to its gradients."""
+    """Draws random numbers, counts its steps in attributes and its state, and writes to its gradients."""
 
     def __init__(self, params):
         super().__init__(params, lr=0.1)
@@ -138,6 +138,7 @@ class Noisy(torch.optim.SGD):
         self.sums += 1
         for group in self.param_groups:
             for p in group["params"]:
+                self.state[p][f"step {len(self.taken)}"] = torch.ones(1)
                 p.grad += torch.randn(p.shape, dtype=p.dtype) + torch.rand(
                     1, generator=self.draws, dtype=p.dtype
                 )
@@ -147,10 +148,11 @@ class Noisy(torch.optim.SGD):
 def test_an_optimiser_of_ones_own_is_left_as_it_was():
     model, _ = setting("sgd", 0)
     optimizer = Noisy(model.parameters())
+    optimizer.step()
     before, draws = everything(model, optimizer), optimizer.draws.get_state()
     update = next_update(optimizer, dict(model.named_parameters()))
     assert everything(model, optimizer) == before
-    assert (optimizer.taken, float(optimizer.sums)) == ([], 0.0)
+    assert (optimizer.taken, float(optimizer.sums)) == ([0], 1.0)
     assert torch.equal(optimizer.draws.get_state(), draws)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer.step()

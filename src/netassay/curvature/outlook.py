@@ -97,9 +97,9 @@ def forecast(
 ) -> Forecast:
     """A forecast from looks at `steps` (increasing) of the ratio to the edge, at the last of them.
 
-    `rate` is the learning rate, one for all looks or one a look, of which the last is the present: ratios at another are
-    scaled to it, to which they are proportional. `horizon` is in steps, at least 1; the intervals were measured at 100.
-    Raises ModelError for no look, for lengths or an order that cannot be, and for a ratio that is not finite.
+    `rate` is the learning rate, one for all looks or one a look, of which the last is the present: ratios at others
+    are scaled to it, to which they are proportional. `horizon` is in steps, at least 1; intervals were measured at
+    100. Raises ModelError for no look, for lengths or an order that cannot be, and for a ratio that is not finite.
 
     >>> from netassay.curvature import forecast
     >>> said = forecast([0, 10, 20, 30, 40], [0.50, 0.55, 0.60, 0.65, 0.70], rate=0.1)
@@ -113,10 +113,14 @@ def forecast(
         )
     if not all(map(math.isfinite, ratios)):
         raise ModelError("a ratio to the edge is not finite; leave the looks out that failed")
-    if horizon < 1 or not (rate > 0 and math.isfinite(rate)):
+    rates = [float(rate)] * len(steps) if isinstance(rate, int | float) else [float(one) for one in rate]
+    if horizon < 1 or len(rates) != len(steps) or not all(one > 0 and math.isfinite(one) for one in rates):
         raise ModelError(
-            f"horizon={horizon}, rate={rate}: a horizon is at least 1 step, a rate finite and above 0"
+            f"horizon={horizon}, rate={rate}: a horizon is at least 1 step, a rate, one or one a look, finite and "
+            "above 0"
         )
+    present, since = rates[-1], _since(steps, ratios)
+    ratios = [ratio * present / then for ratio, then in zip(ratios, rates, strict=True)]
     step, now = steps[-1], ratios[-1]
     slope = _slope(steps, ratios, horizon)
     ahead = None if slope is None or slope <= 0 or now >= 1 else (1 - now) / slope
@@ -125,7 +129,7 @@ def forecast(
     later = None if slope is None else max(now + slope * horizon, now / 4, 0.0)
     highest = [max(now, now + (slope or 0.0) * part * horizon / 4) for part in range(1, 5)]
     warm_up = [
-        (step + round(part * horizon / 4), rate / (MARGIN * high) if high > 0 else math.inf)
+        (step + round(part * horizon / 4), present / (MARGIN * high) if high > 0 else math.inf)
         for part, high in enumerate(highest, 1)
     ]
     return Forecast(
@@ -135,7 +139,7 @@ def forecast(
         since,
         None if ahead is None else Prediction(step + ahead, *(step + ahead * part for part in ARRIVAL)),
         None if later is None else Prediction(later, *(later * part for part in LATER)),
-        rate / now if now > 0 else math.inf,
+        present / now if now > 0 else math.inf,
         tuple(warm_up),
     )
 

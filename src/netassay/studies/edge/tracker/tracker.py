@@ -357,6 +357,8 @@ class SharpnessTracker:
         self.sharpness, self.measured_at = seen, self.steps
         if isinstance(now, Motion):
             self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
+            if self._ratios and self.steps <= self._ratios[-1][0]:
+                self._ratios.clear()  # the loop went back
             if math.isfinite(self.edge_ratio):
                 self._ratios.append((self.steps, self.edge_ratio, now.step_size))
             self._note("edge", now.remark)
