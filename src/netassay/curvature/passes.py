@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.displacement import COARSE, Direction, Displaced, movable_parameters
-from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Objective, Weights
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.objective import Objective
 from netassay.curvature.weighing import NoNumber
 from netassay.errors import DataError, ModelError
 
@@ -46,18 +47,6 @@ def rise(before: Losses, after: Losses) -> Rise:
         return Rise(value, math.nan)
     off = sum((share * (part - value / whole)) ** 2 for share, part in zip(after.shares, parts, strict=True))
     return Rise(value, math.sqrt(off * n / (n - 1)))
-
-
-class _Counting(Objective):
-    """An objective that counts how often the model was called on a batch."""
-
-    def __init__(self, *args: Any, **keywords: Any) -> None:
-        self.calls = 0
-        super().__init__(*args, **keywords)
-
-    def _value(self, i: int, batch: Any, name: str) -> tuple[Any, Any, Any, Any]:
-        self.calls += 1
-        return super()._value(i, batch, name)
 
 
 class _RaisedBatches:
@@ -97,7 +86,7 @@ class Passes:
             batches = _RaisedBatches(batches, self.displaced)
         self._given = {"reduction": reduction, "weights": weights, "head": head}
         with self._at():
-            self._objective = _Counting(model, loss, batches, order=0, **self._given)
+            self._objective = Objective(model, loss, batches, order=0, **self._given)
         self._of = model, loss, batches
         self._batches = 0
         self._more = 0.0  # passes of other objectives
@@ -107,7 +96,7 @@ class Passes:
     @property
     def spent(self) -> int:
         """Forward passes over all batches so far, what checks took included."""
-        return math.ceil(self._objective.calls / max(self._batches, 1) + self._more)
+        return math.ceil(self._objective.forward.calls / max(self._batches, 1) + self._more)
 
     def losses(self, rate: float = 0.0, direction: Direction | None = None) -> Losses | None:
         """At the weights minus rate times direction; None where the loss is not finite there.
@@ -154,9 +143,9 @@ class Passes:
 
         with self._at():
             model, loss, batches = self._of
-            objective = _Counting(model, loss, batches, order=1, **self._given)
+            objective = Objective(model, loss, batches, order=1, **self._given)
             objective.visit(add)
-        self._more += objective.calls / max(len(values), 1)
+        self._more += objective.forward.calls / max(len(values), 1)
         losses = self._shared(values, weights)
         return {name: part / self._whole(weights) for name, part in total.items()}, losses
 
