@@ -29,6 +29,9 @@ from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
 from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
+from netassay.curvature.critical import critical_sharpness as critical_sharpness
+from netassay.curvature.critical_following import CriticalFollower as CriticalFollower
 from netassay.curvature.curvature import Curvature as Curvature
 from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density
@@ -44,6 +47,8 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
+from netassay.curvature.outlook import Forecast as Forecast
+from netassay.curvature.outlook import forecast as forecast
 from netassay.dna.atlas.annotated import export_atlas as export_atlas
 from netassay.dna.atlas.atlas import Atlas as Atlas
 from netassay.dna.atlas.building import build_atlas as build_atlas
@@ -118,6 +123,8 @@ __all__ = [
     "CentralFlow",
     "Construction",
     "Contexts",
+    "CriticalFollower",
+    "CriticalSharpness",
     "Curvature",
     "Density",
     "EdgeConfig",
@@ -125,6 +132,7 @@ __all__ = [
     "Eigenpairs",
     "FilterMotifs",
     "Follower",
+    "Forecast",
     "Influence",
     "Interactions",
     "InterpretConfig",
@@ -161,6 +169,7 @@ __all__ = [
     "contexts",
     "contexts_within",
     "corpus",
+    "critical_sharpness",
     "curvature",
     "decoder_capacity_lower",
     "decoder_parameters",
@@ -174,6 +183,7 @@ __all__ = [
     "export_atlas",
     "filter_motifs",
     "find_atlas",
+    "forecast",
     "gradient_flow",
     "hessian_operator",
     "influence",

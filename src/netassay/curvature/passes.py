@@ -84,7 +84,7 @@ class Passes:
             batches = [self.displaced.raised(batch) for batch in batches]
         elif self.displaced.is_raised and not isinstance(batches, Iterator):
             batches = _RaisedBatches(batches, self.displaced)
-        self._given = {"reduction": reduction, "weights": weights, "head": head}
+        self._given: dict[str, Any] = {"reduction": reduction, "weights": weights, "head": head}
         with self._at():
             self._objective = Objective(model, loss, batches, order=0, **self._given)
         self._of = model, loss, batches
