@@ -49,7 +49,8 @@ class Look(NamedTuple):
     cold: netassay.CriticalSharpness
     by_gradient: netassay.CriticalSharpness
     seconds: float
-    step_seconds: float
+    gradient_seconds: float
+    step_seconds: float  # of the training, the gradient included
 
 
 def train(make: Callable[..., torch.optim.Optimizer], steps: int, every: int) -> list[Look]:
@@ -65,7 +66,10 @@ def train(make: Callable[..., torch.optim.Optimizer], steps: int, every: int) ->
         ahead = time.process_time() - begin
         if step % every == 0 and step:
             looks.append(look(step, model, (x, y), optimizer, exact, forward, float(loss.detach()), ahead))
+        begin = time.process_time()
         optimizer.step()
+        if looks and looks[-1].step == step:
+            looks[-1] = looks[-1]._replace(step_seconds=ahead + time.process_time() - begin)
     return looks
 
 
@@ -81,7 +85,7 @@ def look(step, model, batch, optimizer, exact, forward, loss, ahead) -> Look:  #
         value = float(exact.follow(curvature if p is None else Preconditioned(curvature, p)).values[0])
         g = curvature.gradient
         along = directional(curvature.product, g)
-    return Look(step, moving.edge_ratio(value), value, along, now, cold, plain, seconds, ahead)
+    return Look(step, moving.edge_ratio(value), value, along, now, cold, plain, seconds, ahead, ahead)
 
 
 def spread(values: list[float]) -> str:
@@ -132,14 +136,15 @@ def report(name: str, looks: list[Look], steps: int) -> None:
     apart = [max(o.critical.value / o.cold.value, o.cold.value / o.critical.value) for o in looks
              if o.critical.status == o.cold.status == "measured"]  # fmt: skip
     print(f"  warm against cold: at most {max(apart) - 1:.1%} apart; "
-          f"cost of a warm look {spread([o.seconds / o.step_seconds for o in looks[1:]])} gradients")  # fmt: skip
+          f"cost of a warm look {spread([o.seconds / o.gradient_seconds for o in looks[1:]])} gradients, "
+          f"{spread([o.seconds / o.step_seconds for o in looks[1:]])} training steps")  # fmt: skip
 
 
 def figure(several: dict[str, list[Look]]) -> Figure:
     rows = []
     for name, looks in several.items():
         correlation, ratio = agreement(looks)
-        panel = f"{name}, ranks {correlation:.2f}, ratio {ratio:.2g}"
+        panel = f"{name}: rank correlation {correlation:.2f}, ratio {ratio:.2g}"
         for one in looks:
             rows.append((panel, "exact, λ over its threshold", one.step, one.ratio))
             rows.append(

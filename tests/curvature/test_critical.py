@@ -2,8 +2,10 @@
 
 import copy
 import math
+import random
 import statistics
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -217,6 +219,8 @@ def bits(model, optimizer):
         [module.training for module in model.modules()],
         repr(optimizer.state_dict()["param_groups"]),
         torch.get_rng_state().numpy().tobytes(),
+        random.getstate(),
+        repr(np.random.get_state()),
     )
 
 
@@ -319,6 +323,20 @@ def test_where_there_is_no_second_derivative():
     assert critical(compiled, batches, F.cross_entropy, direction=optimizer) == plain
     model.inner.requires_grad_(False)
     assert critical(model, batches, F.cross_entropy, direction=optimizer).status == "measured"
+
+
+def test_the_passes_build_no_graph_and_leave_torch_its_fast_attention():
+    torch.manual_seed(0)
+    model, batch = Attention(), (torch.randn(9, 5, 8), torch.randint(0, 2, (9,)))
+    states = []
+    model.register_forward_hook(
+        lambda *_: states.append((torch.is_grad_enabled(), torch.backends.cuda.flash_sdp_enabled()))
+    )
+    size = sum(p.numel() for p in model.parameters())
+    critical(model, [batch], F.cross_entropy, direction=torch.ones(size), directional="differences")
+    assert set(states) == {(False, True)}
+    netassay.sharpness(model, F.cross_entropy, [batch])
+    assert (True, False) in states
 
 
 class Packed(nn.Module):
