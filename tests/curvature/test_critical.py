@@ -220,7 +220,7 @@ def bits(model, optimizer):
         repr(optimizer.state_dict()["param_groups"]),
         torch.get_rng_state().numpy().tobytes(),
         random.getstate(),
-        repr(np.random.get_state()),
+        repr(np.random.get_state()),  # noqa: NPY002
     )
 
 

@@ -28,7 +28,22 @@ SMALL = 0.01  # share of the loss up to which a rise in proportion to the rate i
 class DirectionalSharpness:
     """d'Hd / g'd along a direction d, the critical sharpness of the quadratic that fits the loss at the weights.
 
-    `error` is its estimated absolute error; `curvature` d'Hd; `slope` -g'd, negative for a descent.
+    Attributes:
+        value: d'Hd / g'd.
+        error: Estimated absolute error of the value (from 0).
+        curvature: d'Hd.
+        slope: -g'd, negative for a descent.
+
+    Source:
+        Kalra et al. (2026, arXiv 2601.16979).
+
+    Example:
+        >>> import torch, netassay
+        >>> x, y = torch.eye(2), torch.tensor([[2.0], [1.0]])
+        >>> model, loss = torch.nn.Linear(2, 1, bias=False), torch.nn.MSELoss()
+        >>> critical = netassay.critical_sharpness(model, loss, [(x, y)], directional="product")
+        >>> round(critical.directional.value, 3)
+        1.0
     """
 
     value: float
@@ -41,11 +56,30 @@ class DirectionalSharpness:
 class CriticalSharpness:
     """2 over the smallest learning rate along a direction that raises the loss.
 
-    `value` from 0, NaN where there is none; `lower` and `upper` enclose it, noise included; `rate` is the learning
-    rate 2 / value. `status` is "measured", "not a descent direction" (every step raises the loss), "no rise" (no step
-    does), "hidden by noise" or "out of passes"; `converged` whether the interval is as narrow as asked. `passes` are
-    forward passes over all batches, checks included; `loss` that at the weights; `noise` the rise that cannot be
-    told from none; `step` the optimiser's own learning rate, None for other directions; `memory` bytes of copies.
+    Attributes:
+        value: From 0; NaN where there is none.
+        lower: Lower end of the interval that encloses the value, noise included.
+        upper: Upper end of it.
+        status: "measured", "not a descent direction" (every step raises the loss), "no rise" (no step does), "hidden by
+            noise" or "out of passes".
+        converged: Whether the interval is as narrow as asked.
+        passes: Forward passes over all batches, checks included.
+        loss: Loss at the weights.
+        noise: The rise that cannot be told from none.
+        step: The optimiser's own learning rate; None for other directions.
+        memory: Bytes of copies.
+        directional: The directional sharpness, where it was asked for.
+
+    Source:
+        Kalra et al. (2026, arXiv 2601.16979).
+
+    Example:
+        >>> import torch, netassay
+        >>> x, y = torch.eye(2), torch.tensor([[2.0], [1.0]])
+        >>> model, loss = torch.nn.Linear(2, 1, bias=False), torch.nn.MSELoss()
+        >>> critical = netassay.critical_sharpness(model, loss, [(x, y)])
+        >>> critical.lower <= critical.value <= critical.upper
+        True
     """
 
     value: float
@@ -62,6 +96,7 @@ class CriticalSharpness:
 
     @property
     def rate(self) -> float:
+        """The critical learning rate, 2 / value; infinite where no step raises the loss."""
         return 2 / self.value if self.value > 0 else math.inf if self.value == 0 else math.nan
 
     @property
@@ -89,28 +124,50 @@ def critical_sharpness(
 ) -> CriticalSharpness:
     """2 over the smallest learning rate along a direction that raises the loss over all batches, by forward passes.
 
-    `direction` d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
-    between `backward()` and `step()`, whose next update, taken on copies, is measured in its learning rate; a vector
-    (P,) or tensors shaped like the trainable parameters. On a quadratic it is d'Hd / g'd; for the gradient g'Hg / g'g,
-    which is at most the largest eigenvalue and may be far below it: no stand-in for `sharpness`. `along`: batches whose
-    gradient or update is taken in place of `batches` (relative critical sharpness). `start`: an earlier result, or a
-    learning rate to begin from. `tolerance`: half the width of the interval relative to its middle, in (0, 0.5).
-    `present_loss`: the loss over `batches` at the present weights, where it is known, to save a pass. `sample`: the
-    batches (2 or more) are a sample, so that the interval also holds two standard errors of the rise. `directional`
-    adds the directional sharpness, by one Hessian product or by four forward passes.
+    On a quadratic it is d'Hd / g'd; for the gradient g'Hg / g'g, which is at most the largest eigenvalue and may be far
+    below it: no stand-in for `sharpness`. No second derivative is taken, but for "product", and no first one but for
+    the gradient: compiled models (run as written), fused attention and frozen or quantised parts do. Where trainable
+    weights are of 16 bits the model is evaluated in float32. In coarse arithmetic (autocast) two more passes measure
+    its noise. Of several crossings it finds one near its start. Weights, optimiser and all else are left bit for bit as
+    they were.
 
-    No second derivative is taken, but for "product", and no first one but for the gradient: compiled models (run as
-    written), fused attention and frozen or quantised parts do. Where trainable weights are of 16 bits the model is
-    evaluated in float32. In coarse arithmetic (autocast) two more passes measure its noise. Of several crossings it
-    finds one near its start. The line search is that of Kalra et al. (2026, arXiv 2601.16979). Other arguments and
-    errors as for `sharpness`; weights, optimiser and all else are left bit for bit as they were.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches that can be iterated repeatedly.
+        direction: d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
+            between `backward()` and `step()`, whose next update, taken on copies, is measured in its learning rate; a
+            vector (P,) or tensors shaped like the trainable parameters.
+        along: Batches whose gradient or update is taken in place of that of `batches` (relative critical sharpness).
+        start: An earlier result, or a learning rate to begin from.
+        tolerance: Half the width of the interval relative to its middle (0 to 0.5).
+        present_loss: The loss over `batches` at the present weights, where it is known, to save a pass.
+        sample: Whether the batches (2 or more) are a sample, so that the interval also holds two standard errors of
+            the rise.
+        directional: Adds the directional sharpness, by one Hessian product ("product") or by four forward passes
+            ("differences").
+        reduction: "mean" or "sum", as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        max_passes: Maximum number of forward passes of the search (2 or more).
 
-    >>> import torch, netassay
-    >>> x, y = torch.eye(2), torch.tensor([[2.0], [1.0]])
-    >>> model = torch.nn.Linear(2, 1, bias=False)
-    >>> critical = netassay.critical_sharpness(model, torch.nn.MSELoss(), [(x, y)])
-    >>> round(critical.value, 3), critical.status
-    (1.0, 'measured')
+    Returns:
+        The value with its interval, and what it cost.
+
+    Raises:
+        ModelError: For a module, loss or direction that has none, or an argument out of range.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        The line search is that of Kalra et al. (2026, arXiv 2601.16979).
+
+    Example:
+        >>> import torch, netassay
+        >>> x, y = torch.eye(2), torch.tensor([[2.0], [1.0]])
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> critical = netassay.critical_sharpness(model, torch.nn.MSELoss(), [(x, y)])
+        >>> round(critical.value, 3), critical.status
+        (1.0, 'measured')
     """
     _require(tolerance, max_passes, start, present_loss, directional)
     given = {"reduction": reduction, "weights": weights, "head": head}

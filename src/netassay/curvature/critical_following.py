@@ -14,8 +14,21 @@ from netassay.curvature.line_search import MEASURED
 class CriticalFollower:
     """Looks at the critical sharpness of a model again and again while it is trained.
 
-    A look begins from the last that was measured, and spends 2 or 3 forward passes where that is still near. The
-    arguments are those of `critical_sharpness`, whose errors it raises; after one, the next look begins anew.
+    A look begins from the last that was measured, and spends 2 or 3 forward passes where that is still near. After an
+    error, those of `critical_sharpness`, the next look begins anew.
+
+    Args:
+        direction: As for `critical_sharpness`.
+        tolerance: Half the relative width of the interval (0 to 0.5).
+        keywords: Other arguments of `critical_sharpness`.
+
+    Example:
+        >>> import torch, netassay
+        >>> model, x, y = torch.nn.Linear(3, 1), torch.randn(20, 3), torch.randn(20, 1)
+        >>> follower = netassay.CriticalFollower()
+        >>> looks = [follower.follow(model, torch.nn.MSELoss(), [(x, y)]) for _ in range(2)]
+        >>> looks[1].passes <= looks[0].passes
+        True
     """
 
     def __init__(self, *, direction: Any = "gradient", tolerance: float = 0.05, **keywords: Any) -> None:

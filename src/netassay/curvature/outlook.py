@@ -56,13 +56,24 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the ratio to the edge says at `step`, as long as the learning rate stays.
+    """What the ratio to the edge says of the steps to come, as long as the learning rate stays.
 
-    `since` is the first step of the unbroken stretch of looks at `NEAR` of the edge or above that lasts, None if none
-    does. `crossing` is the step at which the edge will be reached, None if it was already or will not be within
-    `BEYOND` horizons; `ratio_later` is the ratio a `horizon` of steps later, None with fewer than four looks. `largest`
-    is the largest stable learning rate now, and `warm_up` the largest for each quarter of the horizon, as (step, rate):
-    a warm-up below them stays below the edge; `rate_later` is the last of them.
+    Attributes:
+        step: Step of the last look.
+        ratio: Ratio to the edge there (1 at the edge).
+        horizon: Number of steps looked ahead.
+        since: First step of the unbroken stretch of looks at `NEAR` of the edge or above that lasts; None if none does.
+        crossing: Step at which the edge will be reached; None if it was already or will not be within `BEYOND`
+            horizons.
+        ratio_later: Ratio a horizon later; None with fewer than four looks.
+        largest: Largest stable learning rate now.
+        warm_up: The largest for each quarter of the horizon, as (step, rate); a warm-up below them is stable.
+
+    Example:
+        >>> import netassay
+        >>> ahead = netassay.forecast([0, 10, 20, 30], [0.5, 0.55, 0.6, 0.65])
+        >>> isinstance(ahead, netassay.Forecast), ahead.ratio
+        (True, 0.65)
     """
 
     step: int
@@ -76,6 +87,7 @@ class Forecast:
 
     @property
     def rate_later(self) -> float:
+        """The largest learning rate for the entire horizon."""
         return self.warm_up[-1][1]
 
     def in_words(self, optimiser: str) -> str:
@@ -113,16 +125,26 @@ def forecast(
     rate: float | Sequence[float] = 1.0,
     horizon: int = 100,
 ) -> Forecast:
-    """A forecast from looks at `steps` (increasing) of the ratio to the edge, at the last of them.
+    """A forecast from past looks at the ratio to the edge, at the last of them.
 
-    `rate` is the learning rate, one for all looks or one a look, of which the last is the present: ratios at others
-    are scaled to it, to which they are proportional. `horizon` is in steps, at least 1; intervals were measured at
-    100. Raises ModelError for no look, for lengths or an order that cannot be, and for a ratio that is not finite.
+    Args:
+        steps: Steps of the looks, increasing.
+        ratios: Ratio to the edge at each (1 at the edge).
+        rate: Learning rate, one for all looks or one a look, of which the last is the present: ratios at others are
+            scaled to it, to which they are proportional.
+        horizon: Number of steps to look ahead (1 or more); intervals were measured at 100.
 
-    >>> from netassay.curvature import forecast
-    >>> said = forecast([0, 10, 20, 30, 40], [0.50, 0.55, 0.60, 0.65, 0.70], rate=0.1)
-    >>> round(said.crossing.value), round(said.largest, 3)
-    (100, 0.143)
+    Returns:
+        When the edge will be crossed, and which learning rates are stable until then.
+
+    Raises:
+        ModelError: For no look, for lengths or an order that cannot be, and for a ratio that is not finite.
+
+    Example:
+        >>> from netassay.curvature import forecast
+        >>> ahead = forecast([0, 10, 20, 30, 40], [0.50, 0.55, 0.60, 0.65, 0.70], rate=0.1)
+        >>> round(ahead.crossing.value), round(ahead.largest, 3)
+        (100, 0.143)
     """
     steps, ratios = [int(step) for step in steps], [float(ratio) for ratio in ratios]
     if not steps or len(steps) != len(ratios) or any(b <= a for a, b in pairwise(steps)):
