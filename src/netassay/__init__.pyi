@@ -44,6 +44,9 @@ from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
 from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
+from netassay.curvature.critical import critical_sharpness as critical_sharpness
+from netassay.curvature.critical_following import CriticalFollower as CriticalFollower
 from netassay.curvature.curvature import Curvature as Curvature
 from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density
@@ -59,6 +62,8 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
+from netassay.curvature.outlook import Forecast as Forecast
+from netassay.curvature.outlook import forecast as forecast
 from netassay.dna.atlas.atlas import Atlas as Atlas
 from netassay.dna.atlas.named import find_atlas as find_atlas
 from netassay.dna.attributions.contributions import Attributions as Attributions
@@ -130,6 +135,8 @@ __all__ = [
     "CentralFlow",
     "Construction",
     "Contexts",
+    "CriticalFollower",
+    "CriticalSharpness",
     "Curvature",
     "Density",
     "EdgeConfig",
@@ -138,6 +145,7 @@ __all__ = [
     "Entropy",
     "FilterMotifs",
     "Follower",
+    "Forecast",
     "Influence",
     "Interactions",
     "InterpretConfig",
@@ -176,6 +184,7 @@ __all__ = [
     "contexts_of",
     "contexts_within",
     "corpus",
+    "critical_sharpness",
     "curvature",
     "decoder_capacity_lower",
     "decoder_parameters",
@@ -192,6 +201,7 @@ __all__ = [
     "export_atlas",
     "filter_motifs",
     "find_atlas",
+    "forecast",
     "gradient_flow",
     "hessian_operator",
     "influence",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -44,9 +44,10 @@ class Objective:
     `functools.partial(..., reduction=...)`, else "mean"). The weight of a mean is the number of its terms: that of
     `weights`, or that returned with the value, or that of the losses of `torch.nn`; of other losses one that makes two
     batches alone and joined agree, which is tried when the objective is made. With `cut`, the loss is taken
-    at a detached copy of the output where that is a tensor. Mode, gradients, buffers, random states and flags of torch
-    stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the first full visit
-    if a second pass does not give the same loss.
+    at a detached copy of the output where that is a tensor. `order` is the highest derivative of the loss that will be
+    taken, 2, 1 or 0: below 2 torch keeps its fast backends, at 0 there are no graphs. Mode, gradients, buffers, random
+    states and flags of torch stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the
+    first full visit if a second pass does not give the same loss.
     """
 
     def __init__(
@@ -59,16 +60,18 @@ class Objective:
         weights: Weights | None = None,
         head: Head | None = None,
         cut: bool = False,
+        order: int = 2,
     ) -> None:
         self.model, self.loss, self.batches = original(model), plain(loss), batches
-        self.count, self.total = 0, 0.0
+        self.order, self.count, self.total = order, 0, 0.0
         self.forward = ForwardPass(self.model, self.loss, head, cut)
         self.weights = BatchWeights(weights, self.loss, reduction)
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
         require_batches(batches)
-        trainable_parameters(self.model)
+        if order > 1:
+            trainable_parameters(self.model)
         shared = shared_generators(batches)
         own = [g for g in own_generators(self.model, self.loss) if all(g is not one for one in shared)]
         self._generators: list[Generator] = [*shared, *own]
@@ -123,6 +126,11 @@ class Objective:
         if first:
             self._require_repeat()
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean of its terms, not their sum."""
+        return self.weights.mean
+
     def run_model(self) -> None:
         """The model on the first batch, for what its hooks do."""
         with self.undisturbed():
@@ -141,10 +149,11 @@ class Objective:
 
         def add(_: int, evaluation: Evaluation) -> None:
             nonlocal again, rounding
-            again += float(evaluation.loss.detach()) * evaluation.weight / self.total
+            again += float(evaluation.loss.detach()) * evaluation.weight
             rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
 
-        self.visit(add, only=range(self.count))
+        self.visit(add, only=range(self.count) if self._seen else None)
+        again /= self.total
         if not abs(again - before) <= rounding * max(abs(again), abs(before)):
             raise ModelError(
                 f"{type(self.model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights "
@@ -158,9 +167,9 @@ class Objective:
             torch.random.fork_rng(devices=cuda_devices(self.model)),
             states_kept(self._generators),
             buffers_kept(self.model),
-            plain_backends(),
-            differentiable_twice(self.model),
-            torch.enable_grad(),
+            plain_backends() if self.order > 1 else nullcontext(),
+            differentiable_twice(self.model) if self.order > 1 else nullcontext(),
+            torch.set_grad_enabled(self.order > 0),
         ):
             torch.set_rng_state(self._begin[0])
             for generator, state in zip(self._generators, self._begin[1], strict=True):
