@@ -19,15 +19,9 @@ from netassay.curvature import suspects
 from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
-from netassay.curvature.forward import (
-    Batches,
-    Evaluation,
-    Head,
-    Loss,
-    Objective,
-    Weights,
-    refuse_data_not_finite,
-)
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.objective import Objective
+from netassay.curvature.refusals import refuse_data_not_finite
 from netassay.curvature.tape import (
     GaussNewtonTape,
     HessianTape,
@@ -152,6 +146,11 @@ class Curvature:
             raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
+
+    @property
+    def weights(self) -> Weights | None:
+        """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
+        return self._objective.weights.later
 
     @property
     def batches(self) -> int:
