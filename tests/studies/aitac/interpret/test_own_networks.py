@@ -277,7 +277,7 @@ def test_a_change_of_what_the_file_imports_makes_all_anew(folder, tmp_path):
     done = interpret(store=tmp_path / "runs", threads=1, **words)
     key = f"SHA-256 of {tmp_path / 'blocks.py'}"
     before = dict(done.table("subject").iter_rows())[key]
-    assert before == hashlib.sha256(NETS.encode()).hexdigest()
+    assert json.loads(before) == hashlib.sha256(NETS.encode()).hexdigest()
     (tmp_path / "blocks.py").write_text(NETS.replace("self.first(", "0 * self.first("))
     again = interpret(store=tmp_path / "runs", threads=1, **words)
     assert again.id == done.id
