@@ -1,5 +1,6 @@
 """Networks of others from module and atlas to a page: a small Basset, a BPNet of two heads, a DeepSTARR regressor."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -266,6 +267,22 @@ def test_a_change_of_the_file_or_the_weights_makes_all_anew(folder, tmp_path):
     key = f"SHA-256 of {tmp_path / 'nets.py'}"
     assert dict(again.table("subject").iter_rows())[key] != before[key]
     assert again.table("motifs_filters").equals(done.table("motifs_filters"))
+
+
+def test_a_change_of_what_the_file_imports_makes_all_anew(folder, tmp_path):
+    words = {**options(folder, "bpnet"), **QUICK, "only": "motifs"}
+    (tmp_path / "nets.py").write_text("from blocks import bpnet\n")
+    (tmp_path / "blocks.py").write_text(NETS)
+    words["module"] = f"{tmp_path / 'nets.py'}:bpnet"
+    done = interpret(store=tmp_path / "runs", threads=1, **words)
+    key = f"SHA-256 of {tmp_path / 'blocks.py'}"
+    before = dict(done.table("subject").iter_rows())[key]
+    assert json.loads(before) == hashlib.sha256(NETS.encode()).hexdigest()
+    (tmp_path / "blocks.py").write_text(NETS.replace("self.first(", "0 * self.first("))
+    again = interpret(store=tmp_path / "runs", threads=1, **words)
+    assert again.id == done.id
+    assert dict(again.table("subject").iter_rows())[key] != before
+    assert not again.table("motifs_filters").equals(done.table("motifs_filters"))
 
 
 def test_the_command_makes_a_page_of_a_module(folder, tmp_path, capsys):
