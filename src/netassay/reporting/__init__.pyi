@@ -15,16 +15,20 @@ from netassay.reporting.section import Note as Note
 from netassay.reporting.section import Section as Section
 from netassay.reporting.section import Table as Table
 from netassay.reporting.section import refuse_twins as refuse_twins
+from netassay.reporting.specification import FigureSpec as FigureSpec
+from netassay.reporting.specification import TableSpec as TableSpec
 from netassay.reporting.theme import PALETTE as PALETTE
 
 __all__ = [
     "PALETTE",
     "Axis",
     "Figure",
+    "FigureSpec",
     "Note",
     "Rule",
     "Section",
     "Table",
+    "TableSpec",
     "forest",
     "heat_map",
     "lines",
