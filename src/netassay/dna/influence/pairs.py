@@ -12,8 +12,8 @@ good part of what the weaker of the two does alone (`SHARE`), and more than othe
 
 Where a loss leaves a row of outputs free by an offset (`Network.less_mean`), the rows are centred before the curve is
 fitted: only what is left then is determined by the training, and a curve of the outputs themselves would change with
-the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What such
-bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
+the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What
+such bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
 """
 
 from __future__ import annotations
