@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib.machinery import PathFinder
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
