@@ -12,8 +12,8 @@ good part of what the weaker of the two does alone (`SHARE`), and more than othe
 
 Where a loss leaves a row of outputs free by an offset (`Network.less_mean`), the rows are centred before the curve is
 fitted: only what is left then is determined by the training, and a curve of the outputs themselves would change with
-the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What such
-bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
+the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What
+such bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
 """
 
 from __future__ import annotations
@@ -399,7 +399,7 @@ def _measured(
 def _squares(
     effects: Float64[Tensor, "sets n outputs"], held: dict[str, list[int]], *, over_all: bool
 ) -> Float64[Tensor, "sets n groups"]:
-    """Squares of the mean effect on each group; `over_all` the mean square over all outputs, the same for each group."""
+    """Squares of the mean effect on each group; with `over_all` the mean square over all outputs, for each alike."""
     if over_all:
         return effects.square().mean(2, keepdim=True).expand(-1, -1, len(held))
     return torch.stack([effects[:, :, part].mean(2) for part in held.values()], dim=2).square()
