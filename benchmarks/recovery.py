@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from math import nan
 from statistics import mean
 
@@ -31,11 +32,14 @@ from netassay.dna.motifs.truth import (
     recovery,
 )
 from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.network import Network
+from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.assay import config_of, trained
+from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.material import Material, material
 
@@ -85,12 +89,19 @@ def ensembles(runs: list[Run]) -> dict[tuple[str, str], list[Run]]:
 
 def motifs_of(run: Run, data: Material, peaks: str) -> Motifs:
     """First-layer motifs on the peaks of the test set (or all) that the run predicts well."""
-    model, config = trained(run), config_of(run)
+    network = asked(run, data)
     codes = data.codes[data.split.test] if peaks == "test" else data.codes
     heights = data.atlas.heights[data.split.test] if peaks == "test" else data.atlas.heights
-    output = predict(model, codes, both_strands=config.strands == "augmented", precision=torch.bfloat16)
+    output = predict(network, codes, precision=torch.bfloat16)
     well = pearson_rows(output, heights) > WELL
-    return filter_motifs(model, codes[well] if int(well.sum()) >= 20 else codes)
+    return filter_motifs(network, codes[well] if int(well.sum()) >= 20 else codes)
+
+
+def asked(run: Run, data: Material) -> Network:
+    """The run's network as an interpretation asks it: in float32, less what its loss leaves free."""
+    config = config_of(run)
+    network = network_of(config, trained(run), data.atlas.cell_types)
+    return replace(network, precision=torch.float32, less_mean=offset_is_free(config.loss))
 
 
 def one_by_one(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
@@ -170,11 +181,11 @@ def tested_pairs(
     run: Run, held: Motifs, codes: torch.Tensor, data: Material, truth: dict[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Interactions of a run's pairs of factors by lineage, in units of its outputs' spread across cell types."""
-    sets, model = matched_filters(held, truth), trained(run)
+    sets, network = matched_filters(held, truth), asked(run, data)
     names = list(sets)
-    spread = float(predict(model, codes).std(1).mean())
+    spread = float(predict(network, codes).std(1).mean())
     found = interactions(
-        model, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
+        network, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
         within=WITHIN, generator=generator(0, "benchmark"),
     )  # fmt: skip
     rows = [

@@ -175,10 +175,10 @@ class Objective:
             def add(_: int, evaluation: Evaluation) -> None:
                 nonlocal value, rounding
                 one, rounding = _value(evaluation)
-                value += one * evaluation.weight / self.total
+                value += one * evaluation.weight
 
             self.visit(add, only=range(self.count) if self._seen else None)
-            self._require_same((before, rounding), (value, rounding))
+            self._require_same((before, rounding), (value / self.total, rounding))
 
     def _require_same(self, first: tuple[float, float], again: tuple[float, float]) -> None:
         if not abs(again[0] - first[0]) <= first[1] * max(abs(again[0]), abs(first[0])):

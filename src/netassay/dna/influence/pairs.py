@@ -44,6 +44,7 @@ STRATA = 5
 _MOST = 1000  # peaks of each kind that a test takes, drawn at random
 _FIT_PEAKS, _FIT_PAIRS = 500, 60  # peaks and pairs from which curves are fitted, drawn at random
 _CROWD = 5  # other pairs that tell how much pairs interact
+_LONG_TAILS = 5  # degrees of freedom, Student's t, of shares that bends leave in outputs less their mean
 _ROUNDING = 16  # times the precision of the outputs: less is rounding
 
 
@@ -239,7 +240,7 @@ def interactions_of(
         effect=effect,
         matched=matched,
         alone=alone,
-        p=_among_others(effect - matched, alone, floor, p),
+        p=_among_others(effect - matched, alone, floor, p, long_tails=ablation.network.less_mean),
         by_output=by_output,
         by_peak=by_peak,
         curves=curves or straight_lines(by_output.shape[1]),
@@ -319,11 +320,14 @@ def _among_others(
     alone: Float64[Tensor, "pairs groups"],
     floor: Float64[Tensor, "pairs groups"],
     p: Float64[Tensor, "pairs groups"],
+    *,
+    long_tails: bool,
 ) -> Float64[Tensor, "pairs groups"]:
     """The p of pairs that stand out among others: against their interactions as shares of the smaller single effect.
 
     The others' shares are taken as normal about 0. Their spread is a root mean square, which their greatest ones count
-    in: a bend that no curve takes away leaves shares with long tails.
+    in. With `long_tails` they are taken as Student's t with 5 degrees of freedom: bends that no curve takes away leave
+    a few great shares.
     """
     combined = p.clone()
     share = difference.abs() / torch.maximum(alone, floor)
@@ -334,7 +338,8 @@ def _among_others(
             others = torch.cat([values[:number], values[number + 1 :]])
             if len(others) >= _CROWD:
                 spread = max(float(others.square().mean().sqrt()), 1e-12)
-                chance = 2 * float(stats.t.sf(float(values[number]) / spread, len(others) - 1))
+                freedom = min(len(others) - 1, _LONG_TAILS) if long_tails else len(others) - 1
+                chance = 2 * float(stats.t.sf(float(values[number]) / spread, freedom))
                 combined[pair, group] = max(float(p[pair, group]), chance)
     small = difference.abs() <= torch.maximum(SHARE * alone, floor)
     return torch.where(small & ~p.isnan(), 1.0, combined)
@@ -399,7 +404,7 @@ def _measured(
 def _squares(
     effects: Float64[Tensor, "sets n outputs"], held: dict[str, list[int]], *, over_all: bool
 ) -> Float64[Tensor, "sets n groups"]:
-    """Squares of the mean effect on each group; `over_all` the mean square over all outputs, the same for each."""
+    """Squares of the mean effect on each group; with `over_all` the mean square over all outputs, for each alike."""
     if over_all:
         return effects.square().mean(2, keepdim=True).expand(-1, -1, len(held))
     return torch.stack([effects[:, :, part].mean(2) for part in held.values()], dim=2).square()
