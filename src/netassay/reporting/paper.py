@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -51,7 +52,7 @@ def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "s
     if not figure.data.height:
         raise DataError(f"figure {figure.name!r} has no data yet, so there is nothing to draw")
     svg = _drawing(figure, pixels(width) if width else None, theme)
-    contents = {
+    contents: dict[str, Callable[[], bytes]] = {
         "svg": svg.encode,
         "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
         "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),

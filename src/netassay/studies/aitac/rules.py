@@ -105,4 +105,4 @@ def _interval(value: Score) -> str:
 
 
 def _signed(number: float) -> str:
-    return f"{number:.3f}".replace("-", "−")
+    return f"{round(number, 3) + 0.0:.3f}".replace("-", "−")

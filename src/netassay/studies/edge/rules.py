@@ -179,7 +179,7 @@ def _lead(run: Run) -> _Lead | None:
             first["sharpness"] - second["sharpness"] > first["sharpness_error"] + second["sharpness_error"]
         )
         winners.append(first["part"] if clear else "")
-        steps.append(int(step))  # type: ignore[call-overload]
+        steps.append(int(step))
     if not winners:
         return None
     layer = max(set(winners) - {""}, key=winners.count, default="")
