@@ -25,6 +25,9 @@ __getattr__, __dir__, __all__ = contents(
         "variants": "netassay.commands.sequences",
         "attribute_run": "netassay.commands.sequences",
         "show": "netassay.commands.runs",
+        "open_run": "netassay.commands.runs",
+        "figure": "netassay.commands.runs",
+        "findings": "netassay.study",
         "explain": "netassay.commands.runs",
         "demo": "netassay.commands.demo",
         # what a corpus asks of a next-token predictor, and what one can hold

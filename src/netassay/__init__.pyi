@@ -33,6 +33,8 @@ from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
 from netassay.commands.runs import explain as explain
+from netassay.commands.runs import figure as figure
+from netassay.commands.runs import open_run as open_run
 from netassay.commands.runs import show as show
 from netassay.commands.sequences import attribute_run as attribute_run
 from netassay.commands.sequences import predict as predict
@@ -120,6 +122,7 @@ from netassay.studies.edge.tracker.motion import Motion as Motion
 from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
 from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
 from netassay.sweeps import outlook as outlook
 from netassay.sweeps import sweep as sweep
@@ -199,8 +202,10 @@ __all__ = [
     "experiment_parameters",
     "explain",
     "export_atlas",
+    "figure",
     "filter_motifs",
     "find_atlas",
+    "findings",
     "forecast",
     "gradient_flow",
     "hessian_operator",
@@ -212,6 +217,7 @@ __all__ = [
     "local_capacity",
     "match_motifs",
     "mutagenesis",
+    "open_run",
     "outlook",
     "pair_recovery",
     "pearson_loss",
