@@ -91,8 +91,8 @@ class Rows(Grammar):
 def significant(curve, seed, n=800, *, rows=False, **words):
     model = (Rows if rows else Grammar)(BENDS[curve], seed, **words)
     found = interactions(
-        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu", generator=draws(seed),
-        permutations=1000,
+        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu",
+        generator=draws(seed), permutations=1000,
     )  # fmt: skip
     return [
         tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q, strict=True) if (q < 0.05).any()
