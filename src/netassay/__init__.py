@@ -29,6 +29,8 @@ __getattr__, __dir__, __all__ = contents(
         "figure": "netassay.commands.runs",
         "findings": "netassay.study",
         "explain": "netassay.commands.runs",
+        "check": "netassay.commands.check",
+        "Check": "netassay.commands.check",
         "demo": "netassay.commands.demo",
         # what a corpus asks of a next-token predictor, and what one can hold
         "contexts": "netassay.corpus.context",

@@ -28,6 +28,8 @@ from netassay.commands.atlas import describe_atlas as describe_atlas
 from netassay.commands.atlas import export_atlas as export_atlas
 from netassay.commands.atlas import simulate_atlas as simulate_atlas
 from netassay.commands.bounds import bounds as bounds
+from netassay.commands.check import Check as Check
+from netassay.commands.check import check as check
 from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
@@ -136,6 +138,7 @@ __all__ = [
     "Bounds",
     "CapacityConfig",
     "CentralFlow",
+    "Check",
     "Construction",
     "Contexts",
     "CriticalFollower",
@@ -181,6 +184,7 @@ __all__ = [
     "build_atlas",
     "capacity",
     "capacity_upper",
+    "check",
     "cluster_motifs",
     "construct",
     "contexts",

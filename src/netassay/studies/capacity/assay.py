@@ -48,7 +48,10 @@ def model(run: Run) -> nn.Module:
         )
     weights = best["embedding.weight"]
     decoder = ExperimentDecoder(
-        weights.shape[0], best["feed_forward.hidden.weight"].shape[0], generator=generator(0), dtype=weights.dtype
+        weights.shape[0],
+        best["feed_forward.hidden.weight"].shape[0],
+        generator=generator(0),
+        dtype=weights.dtype,
     )
     decoder.load_state_dict(best)
     return decoder.eval()
