@@ -117,5 +117,5 @@ COMMANDS = (
         "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
     ),
 )
-CHECK = Command(check_path, check, "netassay check peaks.narrowPeak")
+CHECK = Command(check_path, check, "netassay check plan.toml")
 EXPLAIN = Command(questions.explain, explain, "netassay explain edge")
