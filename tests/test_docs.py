@@ -197,6 +197,11 @@ def test_python_on_language_models_runs():
     assert len(execute("docs/edge.md", names)["batches"]) == 2
 
 
+def test_python_on_findings_runs():
+    names = execute("docs/findings.md", {})
+    assert names["run"].findings and Path("loss.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_every_page_with_python_is_run():
     run = re.findall(r'execute\("(.*?)"', Path(__file__).read_text())
     pages = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in page.read_text()}

@@ -39,7 +39,7 @@ def _card(part: Part) -> str:
     command = f"<code>{text(first.command)}</code>" if first.command else ""
     return (
         f'<article aria-labelledby="{part.name}.answer">\n<p class="kick">{text(part.question)}</p>\n'
-        f'<h3 id="{part.name}.answer">{text(first.text)}</h3>\n{chart}{reading}\n'
+        f'<h3 id="{part.name}.answer">{sentence(first)}</h3>\n{chart}{reading}\n'
         f'<p class="foot"><a href="#part.{part.name}">{_count(part)}</a>{command}</p>\n</article>'
     )
 
@@ -49,7 +49,7 @@ def _others(rest: Sequence[tuple[Part, Finding]]) -> str:
         return ""
     rows = "\n".join(
         f"<div><dt>{text(finding.question or part.question)}</dt>"
-        f"<dd>{text(finding.text)}{_link(part, finding)}</dd></div>"
+        f"<dd>{sentence(finding)}{_link(part, finding)}</dd></div>"
         for part, finding in rest
     )
     return f'<h3 class="also">Also found</h3>\n<dl class="others">\n{rows}\n</dl>\n'
@@ -64,6 +64,11 @@ def figures(part: Part) -> Iterator[Figure]:
     """All figures of a part."""
     for section in part.sections:
         yield from (item for item in section.items if isinstance(item, Figure))
+
+
+def sentence(finding: Finding) -> str:
+    """The finding as HTML, its numbers not parted from their per cent."""
+    return text(finding.text).replace(" %", "\u00a0%")
 
 
 def _count(part: Part) -> str:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netassay.reporting.answers import answers
+from netassay.reporting.answers import answers, sentence
 from netassay.reporting.item import item_markup
 from netassay.reporting.section import Figure, Note, Part, Section, Table, refuse_twins
 from netassay.reporting.table import text
@@ -97,7 +97,7 @@ out (double-click for all), Ctrl and scroll to zoom, drag to move, double-click 
 
 def _part(part: Part, numbers: Mapping[int, int]) -> str:
     """A study: its findings, its sections, how its runs were made, and the works that it rests on."""
-    found = "".join(f"<li>{text(finding.text)}</li>\n" for finding in part.findings)
+    found = "".join(f"<li>{sentence(finding)}</li>\n" for finding in part.findings)
     findings = f'<ul class="found">\n{found}</ul>\n' if found else ""
     sections = "\n".join(_section(section, numbers[id(section)], level=3) for section in part.sections)
     return (
