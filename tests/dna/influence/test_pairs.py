@@ -82,15 +82,17 @@ class Rows(Grammar):
     def forward(self, x):
         answers = self.relu(self.conv(x)).amax(2)
         total = answers @ self.by_output
-        total = total + self.together * (answers[:, 0] * answers[:, 1])[:, None] * torch.tensor([1.0, 1, 0, 0])
+        total = total + self.together * (answers[:, 0] * answers[:, 1])[:, None] * torch.tensor(
+            [1.0, 1, 0, 0]
+        )
         return self.curve(total) + 3 * self.offset(x).relu().mean((1, 2))[:, None]
 
 
 def significant(curve, seed, n=800, *, rows=False, **words):
     model = (Rows if rows else Grammar)(BENDS[curve], seed, **words)
     found = interactions(
-        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu", generator=draws(seed),
-        permutations=1000,
+        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu",
+        generator=draws(seed), permutations=1000,
     )  # fmt: skip
     return [
         tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q, strict=True) if (q < 0.05).any()
@@ -122,8 +124,6 @@ def test_a_pair_is_found_in_outputs_less_their_mean_whatever_the_offset(together
     assert pairs == [(0, 1)]
     assert (found.difference[0, 0] > 0) == (together > 0)
     assert float(found.difference[0].sum()) == pytest.approx(0, abs=1e-5)
-
-
 
 
 @pytest.mark.parametrize("curve", ["none", "sigmoid", "exponential", "root", "cut"])

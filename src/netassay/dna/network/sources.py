@@ -30,5 +30,5 @@ def sources(file: str | Path) -> dict[str, Path]:
     except (SyntaxError, ValueError):
         return {"__main__": path}
     finder.modules.pop("__main__")
-    beside = {name: Path(part.__file__) for name, part in sorted(finder.modules.items()) if part.__file__}
-    return {"__main__": path, **beside}
+    files = {name: getattr(part, "__file__", None) for name, part in sorted(finder.modules.items())}
+    return {"__main__": path, **{name: Path(file) for name, file in files.items() if file}}

@@ -13,6 +13,7 @@ from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import clustered
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _MAPPED, _LISTED, _LADDER = 30, 24, 8
@@ -52,7 +53,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
         "adds with the observed height."
     )
-    return Section("Influence", text, tuple(items))
+    return Section(TITLES["influence"], text, tuple(items))
 
 
 def _told(facts: Mapping[str, Any]) -> str:
