@@ -325,9 +325,9 @@ def _among_others(
 ) -> Float64[Tensor, "pairs groups"]:
     """The p of pairs that stand out among others: against their interactions as shares of the smaller single effect.
 
-    The others' shares are taken as normal about 0, with the spread that half of them are within, so that a few pairs of
-    their own do not hide each other. With `long_tails` they are taken as Student's t with 5 degrees of freedom, their
-    spread as a root mean square: bends that no curve takes away leave a few great shares.
+    The others' shares are taken as normal about 0. Their spread is a root mean square, which their greatest ones count
+    in. With `long_tails` they are taken as Student's t with 5 degrees of freedom: bends that no curve takes away leave
+    a few great shares.
     """
     combined = p.clone()
     share = difference.abs() / torch.maximum(alone, floor)
@@ -337,10 +337,9 @@ def _among_others(
         for number, pair in enumerate(tested.tolist()):
             others = torch.cat([values[:number], values[number + 1 :]])
             if len(others) >= _CROWD:
-                half = float(others.median()) / float(stats.norm.ppf(0.75))
-                spread = float(others.square().mean().sqrt()) if long_tails else half
+                spread = max(float(others.square().mean().sqrt()), 1e-12)
                 freedom = min(len(others) - 1, _LONG_TAILS) if long_tails else len(others) - 1
-                chance = 2 * float(stats.t.sf(float(values[number]) / max(spread, 1e-12), freedom))
+                chance = 2 * float(stats.t.sf(float(values[number]) / spread, freedom))
                 combined[pair, group] = max(float(p[pair, group]), chance)
     small = difference.abs() <= torch.maximum(SHARE * alone, floor)
     return torch.where(small & ~p.isnan(), 1.0, combined)

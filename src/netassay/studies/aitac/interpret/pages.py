@@ -44,13 +44,14 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
     left = {
         name: made for name, made in chapters.items() if NOTE in made and name in EXTRAS and not config.only
     }
-    head += [Note(f"{TITLES[name]} is left out: {made[NOTE]['text'][0]}.") for name, made in left.items()]
+    reasons = {name: made[NOTE]["text"][0] for name, made in left.items()}
+    head += [Note(f"Left out: {TITLES[name]}. {why[:1].upper()}{why[1:]}.") for name, why in reasons.items()]
     found = [Section("What the network learned", f"{of}.", tuple(head))]
     for name, made in chapters.items():
         if name in left or not made:
             continue
         if NOTE in made:
-            found.append(Section(TITLES[name], items=(Note(made[NOTE]["text"][0], "warning"),)))
+            found.append(Section(TITLES.get(name, name), items=(Note(made[NOTE]["text"][0], "warning"),)))
         else:
             section = drawing(name).section(made, config)
             found.append(section.numbered(number, run.id) if several else section)
