@@ -205,6 +205,11 @@ def test_every_page_with_python_is_run():
     assert pages - elsewhere == set(run)
 
 
+def test_python_of_the_page_on_critical_sharpness_runs(capsys):
+    execute("docs/edge-critical.md", {})
+    assert len(capsys.readouterr().out.split()) == 5
+
+
 def test_the_tutorial_on_interpretations_names_every_figure():
     page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
     told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))

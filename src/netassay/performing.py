@@ -167,6 +167,8 @@ def summarise(run: Run) -> dict[str, Any]:
         >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
         'finished'
     """
+    from netassay.study import findings
+
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
@@ -177,6 +179,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "folder": str(run.folder),
         "metrics": str(metrics),
+        "findings": [finding.text for finding in findings([run])],
         **study_of(run, tracked=True).findings.summary(run),
     }
 

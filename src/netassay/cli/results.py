@@ -80,6 +80,10 @@ def report(ask: Ask) -> None:
     print(ask())
 
 
+def figure(ask: Ask) -> None:
+    print(ask())
+
+
 def explain(ask: Ask, *, format: Format = "table") -> None:
     table([key._asdict() for key in ask()], format)
 
@@ -98,6 +102,11 @@ COMMANDS = (
         report,
         "netassay report --where depth=2 --out depth2.html --figures figures",
         named=("out",),
+    ),
+    Command(
+        questions.figure,
+        figure,
+        "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
     ),
 )
 EXPLAIN = Command(questions.explain, explain, "netassay explain edge")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from netassay.runs import disk, folders, ledger, lock
 from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
+    import altair as alt
     import polars as pl
 
     from netassay.runs.verify import Problem
@@ -186,6 +188,23 @@ class Run:
     def table_path(self, name: str) -> Path:
         """The Parquet file of a finished table, unchecked. StoreError if there is none of that name."""
         return self.folder / self._table_file(name)[0]
+
+    @property
+    def findings(self) -> list[str]:
+        """What the run says, in sentences made by rule from its tables; see `netassay.findings`."""
+        return [finding.text for finding in import_module("netassay.study").findings([self])]
+
+    @property
+    def charts(self) -> tuple[str, ...]:
+        """Names of the figures of its page."""
+        return tuple(import_module("netassay.presenting").charts(self))
+
+    def chart(self, name: str) -> alt.TopLevelMixin:
+        """A figure of its page as an Altair chart. StoreError if there is none of that name."""
+        figures = import_module("netassay.presenting").charts(self)
+        if name not in figures:
+            raise StoreError(f"run {self.id} has no chart {name!r}; it has: {', '.join(figures) or 'none'}")
+        return figures[name].chart
 
     def checkpoint(self, step: int | None = None) -> Checkpoint | None:
         """The checkpoint at `step`, or the newest (None if there is none).

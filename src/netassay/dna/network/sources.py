@@ -31,4 +31,5 @@ def sources(file: str | Path) -> dict[str, Path]:
         return {"__main__": path}
     finder.modules.pop("__main__")
     files = {name: getattr(part, "__file__", None) for name, part in sorted(finder.modules.items())}
-    return {"__main__": path, **{name: Path(file) for name, file in files.items() if file}}
+    beside = {name: Path(file) for name, file in files.items() if file}
+    return {"__main__": path, **beside}

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.outlook import Forecast, forecast
 from netassay.curvature.weighing import NoNumber
 from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
@@ -56,6 +58,9 @@ LONGEST_WAIT = 10
 """Looks that fail one after the other wait 1, 2, 4, ... steps, up to two to this power."""
 
 COMMIT_SECONDS = 30.0
+
+REMEMBERED_LOOKS = 1000
+"""Past ratios that a forecast may go back to."""
 _SERIAL = itertools.count()
 
 
@@ -254,6 +259,15 @@ class SharpnessTracker:
             self.on_edge(self)
         return seen
 
+    def forecast(self, horizon: int = 100) -> Forecast | None:
+        """When the edge will be reached at the present step size, and what is stable now and for the next `horizon`
+        steps, from the looks so far; None while the edge is not known.
+        """
+        if not self._ratios:
+            return None
+        steps, ratios, rates = zip(*self._ratios, strict=True)
+        return forecast(steps, ratios, rate=rates, horizon=horizon)
+
     def close(self) -> None:
         """Ends the run as finished, diverged if the last look met numbers that are not finite, or failed if none was
         right; a second call does nothing.
@@ -361,6 +375,7 @@ class SharpnessTracker:
         self.blocks = {}
         self._turn, self._turns = itertools.count(), {}
         self._now = None
+        self._ratios: deque[tuple[int, float, float]] = deque(maxlen=REMEMBERED_LOOKS)  # step, ratio, rate
         self._weights = self.weights  # or, once tried, how the batches weigh
         self._followers: dict[tuple[type, str], Follower] = {}
 
@@ -397,6 +412,10 @@ class SharpnessTracker:
         self.sharpness, self.measured_at = seen, self.steps
         if isinstance(now, Motion):
             self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
+            if self._ratios and self.steps <= self._ratios[-1][0]:
+                self._ratios.clear()  # the loop went back
+            if math.isfinite(self.edge_ratio):
+                self._ratios.append((self.steps, self.edge_ratio, now.step_size))
             self._note("edge", now.remark)
             return values | {"step_size": now.step_size, "threshold": now.edge(norm)}
         self.edge_ratio, self.edge_unknown = None, now
@@ -520,10 +539,12 @@ def _in_words(cause: Exception) -> str:
 
 def _warn(tracker: SharpnessTracker) -> None:
     assert tracker.sharpness is not None
+    ahead = tracker.forecast()
+    advice = "" if ahead is None else f": {ahead.in_words(_named(tracker.optimizer))}"
     warnings.warn(
         f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
         f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
-        "diverges); a smaller step size, or warm-up, keeps away from it",
+        f"diverges){advice}",
         EdgeWarning,
         stacklevel=3,
     )

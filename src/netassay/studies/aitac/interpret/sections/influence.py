@@ -118,7 +118,12 @@ def _table(factors: pl.DataFrame) -> Table:
     )
     formats = dict.fromkeys(("influence", "null", "signed", "signed_null", "p", "q", "on_predictions"), ".3g")
     return Table(
-        "aitac-influence-factors", "Factors by influence", caption, ranked, formats={**formats, "z": ".1f"}
+        "aitac-influence-factors",
+        "Factors by influence",
+        caption,
+        ranked,
+        formats={**formats, "z": ".1f"},
+        first=("set", "filters", "influence", "null", "signed", "z", "q"),
     )
 
 

@@ -252,6 +252,7 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
             **({"fdr": ".1%"} if "fdr" in data.columns else {}),
         },
         units={"information": "bits", "informative length": "bases"},
+        first=("filter", "factor", "sites", "information", "consensus", "best match", "q", "fdr"),
     )  # fmt: skip
 
 
