@@ -71,6 +71,8 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     shown = peaks.drop("output", "row").with_columns(
         pl.when("logo").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("logo")
     )
+    if not shown["r"].count():  # below three cell types
+        shown, formats = shown.drop("r"), {explained: ".2f"}
     items.append(Table("attribution-peaks", "Peaks explained", caption, shown, formats))
     text = (
         "What each base of a peak contributes to the output of a cell type"
