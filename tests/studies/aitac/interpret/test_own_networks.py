@@ -235,8 +235,11 @@ def test_the_page_shows_the_network_and_its_figures(made, kind, tmp_path):
     assert f"nets.py:{kind} with" in page and "SHA-256 of" in page
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert any("aitac-motifs" in name for name in names) and any("influence-map" in name for name in names)
+    assert "Left out: Agreement with ChIP-seq. No ChIP-seq is given" in page
+    assert ("DeepLIFT/SHAP is left out" in page) == (kind == "bpnet")  # which calls torch.relu
     if kind == "deepstarr":
-        assert "no r across 2 cell types" in page
+        assert "no r across 2 cell types" in page and "a constant row" not in page
+        assert "what the same ablation would do to r" not in page
 
 
 def test_the_file_is_imported_when_the_run_is_made_and_never_when_it_is_read(
