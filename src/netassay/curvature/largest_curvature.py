@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,10 +14,15 @@ from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind
+from netassay.curvature.davidson import davidson
 from netassay.curvature.eigen import Eigenpairs, lanczos
 from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
+
+
+Method = Literal["lanczos", "davidson"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,10 @@ class Sharpness:
     `values` (k,) float64, descending; `vectors` (P, k) unit columns over the trainable parameters in
     `named_parameters()` order; `residuals` (k,) ||H v - value v||; `errors` (k,) estimated absolute error of
     each value; `products` matrix-vector products spent; `converged` whether every error of the whole came below the
-    tolerance asked for; `blocks` the same for each diagonal block; `loss` the full loss.
+    tolerance asked for; `blocks` the same for each diagonal block; `loss` the full loss. Of method="davidson",
+    `products` are those with all of the data, and `sampled` were spent beside them on a `share` of the examples;
+    `searched` is False where larger eigenvalues were not looked for. `cost` sums up the products of the whole, in
+    products with all of the data.
     """
 
     values: Float[Tensor, " k"]
@@ -36,6 +46,13 @@ class Sharpness:
     blocks: Mapping[str, Eigenpairs]
     loss: float
     converged: bool = False
+    sampled: int = 0
+    share: float = 0.0
+    searched: bool = True
+
+    @property
+    def cost(self) -> float:
+        return self.products + self.share * self.sampled
 
     @classmethod
     def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
@@ -48,6 +65,9 @@ class Sharpness:
             blocks,
             loss,
             whole.converged,
+            whole.sampled,
+            whole.share,
+            whole.searched,
         )
 
 
@@ -67,6 +87,8 @@ def sharpness(
     weights: Weights | None = None,
     head: Head | None = None,
     memory: float | int | None = None,
+    method: Method = "lanczos",
+    search: bool = True,
 ) -> Sharpness:
     """The k largest eigenvalues (algebraic) of the Hessian or Gauss-Newton matrix of the loss over all
     batches.
@@ -84,32 +106,51 @@ def sharpness(
     `tolerance` is relative to each value, in (0, 1). `start`: an earlier result, or vectors (P, s) for the
     whole, to begin from. `generator` draws the starting vectors (default: a fixed seed; never the global
     one). `max_products` bounds the products of the whole and of each block (default 100 + 30 k); what it
-    leaves unconverged has large `errors` and says so (`converged`). The model is left as it was found.
+    leaves unconverged has large `errors` and says so (`converged`). `method`: "davidson" saves products by a subsample
+    of the examples (see `davidson`) from 400 examples on in a list of at most 16 batches, else, and from a `start`, it
+    is "lanczos"; without `search` its result is not checked for a larger eigenvalue. The model is left as it was found.
     Raises ModelError and DataError for what has no well-defined curvature.
     """
     if type(k) is not int or k < 1:
         raise ModelError(f"k={k!r}: the number of eigenvalues must be a whole number, at least 1")
     if not 0 < tolerance < 1:
         raise ModelError(f"tolerance={tolerance}: the relative tolerance must lie strictly between 0 and 1")
+    if method not in ("lanczos", "davidson"):
+        raise ModelError(f'method={method!r}: allowed are "lanczos" and "davidson"')
+    if not search and (method == "lanczos" or start is not None):
+        raise ModelError('search=False goes with method="davidson" and no start; Lanczos\'s method always searches')
     generator = given(generator)
-    with Curvature(
-        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
-        memory=memory,
-    ) as curvature:  # fmt: skip
+    sampling = method == "davidson" and start is None
+    output = OutputCurvature()
+    with ExitStack() as stack:
+        curvature = stack.enter_context(
+            Curvature(
+                model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights,
+                head=head, memory=memory, each=output.add if sampling else None,
+            )
+        )  # fmt: skip
         whole_start, block_starts = _starts(curvature, start)
+        sample: Subsample | None = None
+        if sampling:
+            sample = stack.enter_context(
+                subsample(
+                    model, loss, batches, curvature, output, generator, kind=kind, blocks=curvature.blocks,
+                    reduction=reduction, head=head,
+                )
+            )  # fmt: skip
+        if sample is not None:
+            curvature.check_lightly()
 
         def solve(name: str | None, begin: Tensor | None) -> Eigenpairs:
-            return lanczos(
-                curvature.product if name is None else lambda v: curvature.block_product(name, v),
-                curvature.size if name is None else curvature.block_size(name),
-                k=k,
-                tolerance=tolerance,
-                start=begin,
-                generator=generator,
-                max_products=max_products,
-                dtype=curvature.dtype,
-                device=curvature.device,
-            )
+            product = curvature.product if name is None else partial(curvature.block_product, name)
+            size = curvature.size if name is None else curvature.block_size(name)
+            options: dict[str, Any] = {
+                "k": k, "tolerance": tolerance, "generator": generator, "max_products": max_products,
+                "dtype": curvature.dtype, "device": curvature.device,
+            }  # fmt: skip
+            if sample is None:
+                return lanczos(product, size, start=begin, **options)
+            return davidson(product, sample.of(name), size, share=sample.share, search=search, **options)
 
         whole = solve(None, whole_start)
         parts = {name: solve(name, block_starts.get(name)) for name in curvature.blocks}

@@ -1,0 +1,217 @@
+"""Largest eigenvalues by Jacobi-Davidson's method, with a cheap matrix like the full one as preconditioner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from netassay.curvature.eigen import (
+    UNRESOLVED,
+    Eigenpairs,
+    Product,
+    Ritz,
+    Subspace,
+    eigenpairs,
+    error_bounds,
+    most_products,
+    probe,
+    random_direction,
+    room,
+    rounding,
+    slackest,
+)
+from netassay.numerics.seeds import given
+
+BEGINNING, BEGUN = 20, 0.02  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
+INNER, SOLVED = 8, 0.05  # the same of each correction equation
+NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
+CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
+PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
+
+
+def davidson(
+    product: Product,
+    cheap: Product,
+    size: int,
+    *,
+    share: float,
+    k: int = 1,
+    tolerance: float = 1e-3,
+    generator: torch.Generator | None = None,
+    max_products: int | None = None,
+    search: bool = True,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Eigenpairs:
+    """The k largest eigenvalues of a symmetric matrix A, as `eigen.lanczos`, in fewer products where a `cheap` matrix
+    B that resembles A can be multiplied for a `share` (0 to 1) of the cost.
+
+    A few Lanczos steps on B give Ritz vectors to begin from. Each further product is with an approximate solution t
+    of (I - uu')(B - theta)(I - uu') t = -r for a Ritz pair (theta, u) of A with residual r (Sleijpen and Van der
+    Vorst 1996, by Krylov least squares). Where that lowers the residual by less than Lanczos steps of the same cost
+    would, B does not represent A, and the subspace is expanded by residuals instead. A search from a random vector
+    ends it; without `search` an eigenvector that B knows nothing of can be missed, and `searched` of the result is
+    False. `products` counts products with A, `sampled` those with B. `max_products` bounds those with A. Memory and
+    errors as of `lanczos`.
+
+    >>> a = torch.diag(torch.tensor([5.0, 3, 2, 1, 1, 1], dtype=torch.float64))
+    >>> b = a + 0.1
+    >>> pairs = davidson(lambda v: a @ v, lambda v: b @ v, 6, share=0.1, tolerance=1e-6)
+    >>> round(float(pairs.values[0]), 6)
+    5.0
+    """
+    k, generator = min(k, size), given(generator)
+    most = most_products(k, max_products)
+    capacity, cramped = room(max(24, 2 * k + 12), k, size, dtype, torch.device(device))
+    space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
+    preconditioner = Preconditioner(cheap, share)
+    for u in preconditioner.leaders(random_direction(space, generator), k)[: most - k + 1]:
+        space.expand(u)
+    if space.dimension == 0:
+        space.expand(random_direction(space, generator))
+    searched = not search
+    while True:
+        ritz = space.ritz(k if cramped else k + 1)
+        floor, count = rounding(ritz.values, ritz.vectors.dtype), min(k, space.dimension)
+        errors = error_bounds(ritz.values, ritz.norms, count)
+        factor = 1.0 if preconditioner.useful else UNRESOLVED
+        errors = torch.maximum(errors, factor * ritz.norms[:count]) + floor
+        loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
+        done = count == k and not bool(loose.any())
+        if space.dimension == size or space.products >= most or (done and searched):
+            converged = done and (searched or space.dimension == size)
+            pairs = eigenpairs(ritz, errors, count, space.products, converged)
+            return preconditioner.accounted(pairs, search or space.dimension == size)
+        if done:
+            left = most - space.products
+            searched = not probe(space, k, tolerance, generator, left, least=PROBE_LEAST)
+            preconditioner.begin_again()
+            continue
+        if space.full:
+            space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
+        i = slackest(ritz, loose) if bool(loose.any()) else 0
+        if not space.expand(preconditioner.correction(ritz, i, count)):
+            space.expand(random_direction(space, generator))
+
+
+class Preconditioner:
+    """A cheap matrix B in place of the full one, and whether it has served so far."""
+
+    def __init__(self, cheap: Product, share: float) -> None:
+        self.useful, self.products, self.share = True, 0, share
+        self._cheap = cheap
+        self._before: tuple[int, float, float] | None = None  # pair, residual and cost of the last correction
+
+    def product(self, v: Tensor) -> Tensor:
+        self.products += 1
+        return self._cheap(v)
+
+    def leaders(self, start: Tensor, k: int) -> list[Tensor]:
+        """Its k leading Ritz vectors, and those of values near the k-th: what is one eigenvalue here may be two."""
+        basis, t = krylov(self.product, start, BEGINNING, lambda t: _residual(t, k) <= BEGUN)
+        if len(basis) == 0:
+            return []
+        values, mix = torch.linalg.eigh(t[:-1])
+        values, mix = values.flip(0), mix.flip(1)
+        bar = values[min(k, len(values)) - 1]
+        count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
+        return [*(mix[:, :count].T.to(basis) @ basis)]
+
+    def correction(self, ritz: Ritz, i: int, k: int) -> Tensor:
+        """What to expand the full subspace by, for Ritz pair i of k: t, or the residual where B has not served."""
+        norm, r = float(ritz.norms[i]), ritz.residuals[i]
+        if self._before is not None and self._before[0] == i:
+            _, before, cost = self._before
+            self.useful &= norm <= before * CONTRACTION**cost
+        if not self.useful:
+            return r
+        theta, spent = float(ritz.values[i]) / ritz.unit, self.products
+        apart = ritz.vectors[:k]
+
+        def shifted(v: Tensor) -> Tensor:
+            image = self.product(v) / ritz.unit - theta * v
+            return image - (apart @ image) @ apart
+
+        r = r - (apart @ r) @ apart
+        basis, t = krylov(shifted, r, INNER, lambda t: _unsolved(t) <= SOLVED)
+        self._before = i, norm, 1 + self.share * (self.products - spent)
+        if len(basis) == 0:
+            return r
+        return -_least_squares(t).to(basis) @ basis
+
+    def begin_again(self) -> None:
+        """After a search, whose products say nothing of how B serves."""
+        self._before = None
+
+    def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
+        return Eigenpairs(
+            pairs.values, pairs.vectors, pairs.residuals, pairs.errors, pairs.products, pairs.converged,
+            sampled=self.products, share=self.share, searched=searched,
+        )  # fmt: skip
+
+
+def krylov(
+    product: Product, start: Float[Tensor, " n"], steps: int, enough: Callable[[Tensor], bool]
+) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m+1 m"]]:
+    """Lanczos's basis from a vector and the tridiagonal matrix t that product(basis) is basis times, its last row
+    what leads out of the basis; by three terms, as few steps keep it orthogonal. Fewer steps if t is `enough`.
+    """
+    norm = float(torch.linalg.vector_norm(start))
+    basis: list[Tensor] = []
+    diagonal: list[float] = []
+    beside: list[float] = []
+    t = torch.zeros(1, 0, dtype=torch.float64)
+    v = start / norm if norm > 0 else start
+    while norm > 0 and math.isfinite(norm) and len(basis) < min(steps, len(start)):
+        image = product(v)
+        a = float(image @ v)
+        image = image - a * v - (beside[-1] * basis[-1] if basis else 0)
+        norm = float(torch.linalg.vector_norm(image))
+        if not math.isfinite(a + norm):
+            break
+        basis.append(v)
+        diagonal.append(a)
+        beside.append(norm)
+        t = _tridiagonal(diagonal, beside)
+        if norm <= 100 * torch.finfo(v.dtype).eps * float(t.abs().max()) or enough(t):
+            break
+        v = image / norm
+    return torch.stack(basis) if basis else start.new_zeros(0, len(start)), t
+
+
+def _tridiagonal(diagonal: list[float], beside: list[float]) -> Float[Tensor, "m+1 m"]:
+    m = len(diagonal)
+    t = torch.zeros(m + 1, m, dtype=torch.float64)
+    t[:m] = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    for j, b in enumerate(beside):
+        t[j + 1, j] = b
+        if j + 1 < m:
+            t[j, j + 1] = b
+    return t
+
+
+def _residual(t: Tensor, k: int) -> float:
+    """The largest relative residual of the k leading Ritz pairs; infinite if there are fewer."""
+    if t.shape[1] < k:
+        return math.inf
+    values, mix = torch.linalg.eigh(t[:-1])
+    norms = t[-1, -1] * mix[-1, -k:].abs()
+    return float((norms / values[-k:].abs().clamp_min(1e-300)).max())
+
+
+def _least_squares(t: Tensor) -> Float[Tensor, " m"]:
+    """Coefficients c that minimise |t c - e_1|."""
+    first = torch.zeros(len(t), 1, dtype=t.dtype)
+    first[0] = 1
+    return torch.linalg.lstsq(t, first).solution[:, 0]
+
+
+def _unsolved(t: Tensor) -> float:
+    """How much of the right-hand side is left."""
+    left = t @ _least_squares(t)
+    left[0] -= 1
+    return float(torch.linalg.vector_norm(left))
