@@ -26,6 +26,7 @@ import torch
 
 from netassay import Atlas, build_atlas
 from netassay.formats.bases import encode, one_hot
+from netassay.numerics.memory import peak_bytes
 
 CONTIGS, LINE, LENGTH, CELL_TYPES = 20, 60, 251, 81
 ROWS = {"A": [1, 0, 0, 0], "C": [0, 1, 0, 0], "G": [0, 0, 1, 0], "T": [0, 0, 0, 1]}
@@ -120,9 +121,7 @@ def child(folder: Path) -> None:
     )
     built, used = time.perf_counter() - begin, time.process_time() - used
     atlas.save(folder / "atlas")
-    # ru_maxrss would count the parent's memory at the time of the fork
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    peak = peak_bytes()
     saved = time.perf_counter() - begin - built
     print(json.dumps({"build": built, "cpu": used, "save": saved, "memory": peak, "digest": atlas.digest}))
 

@@ -26,12 +26,13 @@ MANY = 600
 PEAKS = (500, 5_000)
 
 MEMORY = """
-import resource, torch
+import torch
 from netassay import filter_motifs
 from netassay.nets import AITAC
+from netassay.numerics.memory import peak_bytes
 codes = torch.randint(0, 4, ({n}, {length}), dtype=torch.uint8)
 filter_motifs(AITAC({outputs}), codes, {layer!r})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak_bytes() // 2**20)
 """
 TOMTOM = """
 from netassay import match_motifs, read_meme

@@ -9,7 +9,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from netassay import pearson_loss
 from netassay.dna.network.folded import Folded
 from netassay.dna.network.predicting import predict
 from netassay.nets import AITAC
+from netassay.numerics.memory import peak_bytes
 
 LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH, MANY = 251, 81, 100, 200, 4000
 MFLOP_FORWARD, MFLOP_STEP = 138, 403  # of one sequence, by the definition of the convolutions
@@ -173,8 +173,9 @@ def scores(seeds: int) -> None:
 def memory() -> None:
     """Peak memory of a process that trains on random data of the size of ImmGen's atlas."""
     script = f"""
-import resource, torch, polars as pl
+import torch, polars as pl
 from netassay.dna.atlas.atlas import Atlas
+from netassay.numerics.memory import peak_bytes
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
 from netassay.studies.aitac.material import Material
@@ -189,8 +190,7 @@ for step in range(5):
     fit.measure(step)
     fit.advance()
 fit.state()
-# ru_maxrss would count the parent's memory at the time of the fork
-print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**20)
+print(peak_bytes() / 2**30)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     print(
@@ -209,7 +209,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, 1 thread, {torch.backends.cpu.get_cpu_capability()}")
     speed(options.repeats)
-    print(f"this process at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
+    print(f"this process at most {(peak_bytes() or 0) / 2**30:.2f} GB")
     if options.memory:
         memory()
     if options.seeds:

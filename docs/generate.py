@@ -1,8 +1,10 @@
-"""Writes docs/cli.md and docs/api.md from the code; a test holds the two files to it."""
+"""Writes docs/cli.md, docs/api.md, tables of metrics and the stubs of packages whose names load on first use."""
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -75,7 +77,7 @@ def api() -> str:
         parts.append(inspect.cleandoc(held.__doc__ or ""))
         if inspect.isclass(held):
             parts += _members(held)
-    for name in study.names():
+    for name in study.builtin():
         parts += [
             f"\n## Config of study {name}\n",
             "| key | allowed | default | meaning |",
@@ -137,10 +139,86 @@ def _members(held: type) -> list[str]:
     return ["", *rows] if rows else []
 
 
+def stubs() -> dict[Path, str]:
+    """Stub file of each package with `netassay.contents` -> its text: a type checker sees what loads on first use."""
+    root = Path(netassay.__file__).parent
+    calls = {path: _contents(path) for path in sorted(root.rglob("__init__.py"))}
+    return {path.with_suffix(".pyi"): _stub(path, root, call) for path, call in calls.items() if call}
+
+
+def _contents(path: Path) -> ast.Call | None:
+    """The call of `contents` in a file, if there is one."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return next((call for call in calls if ast.unparse(call.func) == "contents"), None)
+
+
+def _stub(path: Path, root: Path, call: ast.Call) -> str:
+    package = ".".join(("netassay", *path.parent.relative_to(root).parts))
+    homes = dict.fromkeys(ast.literal_eval(call.keywords[0].value) if call.keywords else (), package)
+    homes |= ast.literal_eval(call.args[1])
+    lines = [
+        f"from {homes[name]} import {name} as {name}"
+        for name in sorted(homes, key=lambda n: (homes[n], _order(n)))
+    ]
+    version = ["__version__"] if path.parent == root else []
+    names = sorted([*version, *homes], key=_order)
+    typed = ["", "__version__: str"] if version else []
+    listed = ["", "__all__ = [", *(f'    "{name}",' for name in names), "]"]
+    return "\n".join([STUB, *lines, *typed, *listed]) + "\n"
+
+
+STUB = "# made by `make docs` from the contents in __init__.py; change them there"
+
+
+def _order(name: str) -> tuple[int, str]:
+    """As import sorters have it: constants, classes, functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def metric_tables(page: str) -> str:
+    """A page with the tables between "metrics" marks made anew from what the studies say that they record."""
+    return _MARKS.sub(lambda mark: f"{mark[1]}\n{_metrics(mark[2])}\n<!-- end -->", page)
+
+
+_MARKS = re.compile(r"(<!-- metrics: ([\w ]+) -->)\n.*?\n<!-- end -->", re.DOTALL)
+
+
+def _metrics(of: str) -> str:
+    if of == "edge on request":
+        from netassay.studies.edge.instruments import INSTRUMENTS
+
+        rows = [row for instrument in INSTRUMENTS for row in instrument.quantities]
+        heads = {
+            "key": "key",
+            "metric": "",
+            "part": "",
+            "is": "meaning",
+            "error": "error",
+            "source": "source",
+        }
+    else:
+        rows = list(study.find(of).findings.METRICS)
+        heads = {"metric": "", "part": "", "at": "at", "is": "meaning"}
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        own = {
+            "key": f"`{row.key}`",
+            "metric": ", ".join(f"`{name}`" for name in row.names),
+            "part": "1, 2, …" if row.part == "rank" else row.part,
+        }
+        cells = [_cell(own.get(head) or getattr(row, field)) for head, field in heads.items()]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  ", "| "))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    for page in HERE.glob("*.md"):
+        page.write_text(metric_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     (HERE / "cli.md").write_text(cli(), encoding="utf-8")
     (HERE / "api.md").write_text(api(), encoding="utf-8")
+    for path, stub in stubs().items():
+        path.write_text(stub, encoding="utf-8")

@@ -1,5 +1,7 @@
 """The documents say what the code does."""
 
+import ast
+import importlib
 import importlib.util
 import re
 import runpy
@@ -7,11 +9,17 @@ import shlex
 from pathlib import Path
 
 import pytest
+from every_kind import EXAMPLE, installed, write_metadata
 
 from netassay.cli.app import build
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CHANGELOG.md",
+]
 
 
 def generate():
@@ -26,6 +34,24 @@ def test_generated_pages_are_up_to_date(name):
     assert (ROOT / "docs" / f"{name}.md").read_text() == getattr(generate(), name)(), "run `make docs`"
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_tables_of_metrics_are_up_to_date(page):
+    assert page.read_text() == generate().metric_tables(page.read_text()), "run `make docs`"
+
+
+def test_stubs_are_up_to_date():
+    made = generate().stubs()
+    files = set((ROOT / "src").rglob("*.pyi"))
+    assert files == set(made), "run `make docs`"
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path.name} of {path.parent.name}: run `make docs`"
+    # and each has the names that the package has when it runs
+    for path in made:
+        package = importlib.import_module(".".join(path.parent.relative_to(ROOT / "src").parts))
+        listed = ast.literal_eval(path.read_text().rpartition("__all__ = ")[2])
+        assert sorted(listed) == sorted(package.__all__)
+
+
 def commands():
     for page in PAGES:
         for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.S):
@@ -35,8 +61,11 @@ def commands():
 
 
 @pytest.mark.parametrize("line", list(commands()))
-def test_commands_in_the_documents_parse(line):
-    build().parse_args(shlex.split(line, comments=True)[1:], exit_on_error=False, print_error=False)
+def test_commands_in_the_documents_parse(line, tmp_path):
+    words = shlex.split(line, comments=True)[1:]
+    write_metadata(tmp_path, EXAMPLE)
+    with installed(tmp_path, EXAMPLE):
+        build(words[0]).parse_args(words, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from netassay.contents import contents
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # public name -> module that holds it; imported on first use, so that `import netassay` loads no torch
 __getattr__, __dir__, __all__ = contents(

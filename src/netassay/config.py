@@ -168,7 +168,7 @@ def _kind(annotation: Any, field: FieldInfo) -> str:
 
 
 def _metadata(field: FieldInfo, name: str) -> Any:
-    return next((held for rule in field.metadata if (held := getattr(rule, name, None)) is not None), None)
+    return next((value for rule in field.metadata if (value := getattr(rule, name, None)) is not None), None)
 
 
 def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
@@ -182,9 +182,9 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
             lines.append(str(error["msg"]).removeprefix("Value error, "))
         else:
             line = f"{key} = {_shown(error['input'])} is not allowed: {allowed(field)}"
-            known = [str(value) for part in _parts(field.annotation) if get_origin(part) is Literal
+            choices = [str(value) for part in _parts(field.annotation) if get_origin(part) is Literal
                      for value in get_args(part)]  # fmt: skip
-            near = difflib.get_close_matches(str(error["input"]), known, n=1)
+            near = difflib.get_close_matches(str(error["input"]), choices, n=1)
             lines.append(f"{line}; did you mean {near[0]!r}?" if near else line)
     return list(dict.fromkeys(lines))
 

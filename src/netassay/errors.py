@@ -48,6 +48,10 @@ class ExtraMissing(NetassayError, ImportError):
     """An optional dependency is needed and not installed; the message names the extra."""
 
 
+class PluginError(NetassayError):
+    """A study of another package that cannot be used; the message names the package."""
+
+
 class RunFailed(NetassayError):
     """A run that was begun could not go on; what was committed before is kept."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netassay.errors import ConfigError
+from netassay.namelist import NameList
 from netassay.performing import Watch, perform
 from netassay.runs import Run, State, Store, run_id
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -45,7 +46,7 @@ def interpret(
         where = Path("runs" if store is None else store)
     else:
         ids = _checked(run, peers)
-        config, where = InterpretConfig(run=run.id, peers=",".join(ids), **options), run.folder.parent
+        config, where = InterpretConfig(run=run.id, peers=NameList.read(ids), **options), run.folder.parent
     anew = 0 if _outdated(config, where) else None
     return perform(config, where, threads=threads, from_step=anew, watch=watch)
 
@@ -80,12 +81,12 @@ def _outdated(config: InterpretConfig, store: Path) -> bool:
 
 def repetitions(run: Run) -> list[Run]:
     """Finished runs in the same store whose config differs from that of `run` by nothing but the seed."""
-    found = []
+    runs = []
     for other in Store(run.folder.parent).runs():
         alike = other.study == run.study and {**other.config, "seed": run.config["seed"]} == run.config
         if alike and other.id != run.id and other.state is State.FINISHED:
-            found.append(other)
-    return found
+            runs.append(other)
+    return runs
 
 
 def transfer(

@@ -61,21 +61,21 @@ def told_apart(runs: Sequence[Run], following: Sequence[str] = ()) -> Names:
     return Names(axis, once_each(named), tuple(key for key in different if key not in keys), grid, series)
 
 
-def value(held: object) -> str:
+def value(given: object) -> str:
     """All digits: two values that differ must not become one line."""
-    return repr(held).removesuffix(".0") if isinstance(held, float) else str(held)
+    return repr(given).removesuffix(".0") if isinstance(given, float) else str(given)
 
 
 def _needed(runs: Sequence[Run], keys: Sequence[str], following: Sequence[str]) -> list[str]:
     """The keys without those that tell nothing more than the others."""
-    kept = list(keys)
-    apart = _distinct(runs, kept)
+    needed = list(keys)
+    apart = _distinct(runs, needed)
     for key in following:
-        rest = [other for other in kept if other != key]
-        if set(rest) - {"seed"} and len(rest) < len(kept) and _distinct(runs, rest) == apart:
-            kept = rest
+        rest = [other for other in needed if other != key]
+        if set(rest) - {"seed"} and len(rest) < len(needed) and _distinct(runs, rest) == apart:
+            needed = rest
     # an architecture is named before its step size
-    return sorted(kept, key=lambda key: following.index(key) if key in following else -1)
+    return sorted(needed, key=lambda key: following.index(key) if key in following else -1)
 
 
 def _distinct(runs: Sequence[Run], keys: Sequence[str]) -> int:
@@ -114,10 +114,10 @@ def _grid(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Run, tuple[str
     return {run: (_said(first, a), value(b)) for run, (a, b) in places.items()}, title
 
 
-def _said(key: str, held: object) -> str:
-    return value(held) if key in _SPEAKING else f"{key} {value(held)}"
+def _said(key: str, given: object) -> str:
+    return value(given) if key in _SPEAKING else f"{key} {value(given)}"
 
 
-def _sortable(held: object) -> tuple[int, float, str]:
-    number = isinstance(held, int | float)
-    return (0, float(held), "") if number else (1, 0.0, str(held))  # type: ignore[arg-type]
+def _sortable(given: object) -> tuple[int, float, str]:
+    number = isinstance(given, int | float)
+    return (0, float(given), "") if number else (1, 0.0, str(given))  # type: ignore[arg-type]

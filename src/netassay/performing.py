@@ -21,7 +21,7 @@ from netassay.errors import (
 from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, run_id
 from netassay.runs.folders import store_folder
-from netassay.study import configure, find
+from netassay.study import find, study_of
 
 if TYPE_CHECKING:
     from netassay.training import Metric
@@ -55,7 +55,10 @@ def perform(
         raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
     store = store_folder(store)
     new = not (store / run_id(config.study, config.digest)).exists()
-    run = Run.create(store, study=config.study, config=config.mapping(), digest=config.digest)
+    study = find(config.study)
+    run = Run.create(
+        store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release
+    )
     if run.state.is_final and "metrics" in run.tables() and from_step is None:
         return run
 
@@ -73,8 +76,7 @@ def perform(
         _failures(run, writer),
     ):
         if not run.state.is_final:
-            assay = find(config.study).assay.assay
-            result = assay(config, writer, commit_seconds=commit_seconds, watch=watch)
+            result = study.assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
             writer.finish(State(result.outcome), step=result.step, message=result.message)
         if run.state.is_final:
             _keep_tables(run, writer)
@@ -89,7 +91,7 @@ def perform(
 def resume(folder: Path | str, **keywords: Any) -> Run:
     """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
     run = Run.open(Path(folder))
-    config = configure({**run.config, "study": run.study}, where=str(run.folder))
+    config = study_of(run).config.from_mapping(run.config, where=str(run.folder))
     return perform(config, run.folder.parent, **keywords)
 
 
@@ -105,7 +107,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "folder": str(run.folder),
         "metrics": str(metrics),
-        **find(run.study, tracked=True).findings.summary(run),
+        **study_of(run, tracked=True).findings.summary(run),
     }
 
 
@@ -137,5 +139,5 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
         with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
             writer.finish(State.FAILED, step=run.step, message=message)
-        told = message.removeprefix(f"run {run.id}: ")
-        raise RunFailed(f"run {run.id} failed after step {run.step}: {told}") from cause
+        reason = message.removeprefix(f"run {run.id}: ")
+        raise RunFailed(f"run {run.id} failed after step {run.step}: {reason}") from cause

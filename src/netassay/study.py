@@ -5,31 +5,48 @@ A study is a folder in `netassay.studies` with four modules of these names:
 - config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
 - assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
   what a finished run keeps beside its metrics;
-- findings: `summary(run) -> dict`, the answer of a run in any state, for JSON, and what else pages read from its folder
-  (no torch);
+- findings: `METRICS`, a `reporting.quantity.Quantity` for each metric of a study; `summary(run) -> dict`, the answer of
+  a run in any state, for JSON; and what else pages read from its folder (no torch);
 - pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included (no torch).
+
+Another package brings a study by an entry point (`netassay.plugins`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from netassay.config import Config, read
-from netassay.errors import ConfigError, did_you_mean
+from netassay.errors import ConfigError, PluginError, did_you_mean
+from netassay.plugins import Plugin, Plugins, installed, module, package, unusable
+from netassay.runs import Run
 
 
 @dataclass(frozen=True)
 class Study:
+    """A kind of run by name; its modules are imported when they are asked for."""
+
     name: str
+    plugin: Plugin | None = None
+    """What brings the study, where that is another package."""
 
     @property
     def config(self) -> type[Config]:
-        return self._module("config").CONFIG
+        config = self._module("config").CONFIG
+        if self.plugin is not None and not (
+            isinstance(config, type)
+            and issubclass(config, Config)
+            and getattr(config, "study", "") == self.name
+        ):
+            wanted = f"a subclass of netassay.config.Config with study = {self.name!r}"
+            raise unusable(self.plugin, f"CONFIG of {self.package}.config must be {wanted}")
+        return config
 
     @property
     def assay(self) -> ModuleType:
@@ -49,36 +66,100 @@ class Study:
     @property
     def package(self) -> str:
         """The package of this study: "a-b" is the experiment b within the study a, with the same modules."""
-        return f"netassay.studies.{self.name.replace('-', '.')}"
+        return (
+            f"netassay.studies.{self.name.replace('-', '.')}" if self.plugin is None else self.plugin.package
+        )
+
+    @property
+    def folder(self) -> Traversable:
+        """The folder of its modules and plans."""
+        return resources.files(package(self.plugin) if self.plugin else self.package)
+
+    @property
+    def release(self) -> str:
+        """Name and version of the package that brings it, "" for netassay itself."""
+        return "" if self.plugin is None else self.plugin.release
+
+    @property
+    def summary(self) -> str:
+        """What it is about, in a line; of another package, for which nothing of it is imported."""
+        if self.plugin is not None:
+            return self.plugin.summary or f"Study of package {self.plugin.distribution}."
+        return summary_line(import_module(self.package).__doc__, f"Study {self.name}.")
 
     def _module(self, part: str) -> ModuleType:
-        return import_module(f"{self.package}.{part}")
+        return module(self.plugin, part) if self.plugin else import_module(f"{self.package}.{part}")
+
+
+def summary_line(doc: str | None, default: str) -> str:
+    """The first paragraph of a docstring on one line, or `default` where there is none."""
+    return " ".join((doc or "").strip().partition("\n\n")[0].split()) or default
+
+
+def builtin() -> tuple[str, ...]:
+    """Names of the studies of this package."""
+    return import_module("netassay.studies").STUDIES
+
+
+def plugins() -> Plugins:
+    """Studies of other installed packages."""
+    return installed(builtin() + _derived() + _tracked())
 
 
 def names() -> tuple[str, ...]:
-    """Names of all studies."""
-    return import_module("netassay.studies").STUDIES
+    """Names of all studies, those of other packages last."""
+    return (*builtin(), *plugins().usable)
 
 
 def performed() -> tuple[str, ...]:
     """Names of all kinds of runs that can be performed: the studies, and what is made from their runs."""
-    return names() + import_module("netassay.studies").DERIVED
+    return (*builtin(), *_derived(), *plugins().usable)
 
 
 def drawn() -> tuple[str, ...]:
     """Names of all kinds of runs that have pages: those performed here, and what users' own loops write."""
-    return performed() + import_module("netassay.studies").TRACKED
+    return (*builtin(), *_derived(), *_tracked(), *plugins().usable)
 
 
 def find(name: str, *, tracked: bool = False) -> Study:
     """The study of that name; ConfigError if there is none. With `tracked`, any kind of run that has pages."""
-    if name in performed() or (tracked and name in drawn()):
+    if name in builtin() or name in _derived() or (tracked and name in _tracked()):
         return Study(name)
-    if name in drawn():
+    if name in _tracked():
         raise ConfigError(
             f"{name!r} is written by a user's own training loop: run that script again to have a new one"
         )
+    others = plugins()
+    if name in others.usable:
+        return Study(name, others.usable[name])
+    if name in others.refused:
+        raise PluginError(others.refused[name])
     raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
+
+
+def study_of(run: Run, *, tracked: bool = False) -> Study:
+    """The study of a run, as of `find`; where it is not known here, the error names the package that brings it."""
+    try:
+        return find(run.study, tracked=tracked)
+    except ConfigError:
+        if not run.package:
+            raise
+        raise ConfigError(f"run {run.id}: {absent(run)}") from None
+
+
+def absent(run: Run) -> str:
+    """Why the study of a run is not known here, and what to do."""
+    if run.package:
+        return f"study {run.study!r} comes with package {run.package}, which is not installed: install it"
+    return f"there is no study {run.study!r} here"
+
+
+def _derived() -> tuple[str, ...]:
+    return import_module("netassay.studies").DERIVED
+
+
+def _tracked() -> tuple[str, ...]:
+    return import_module("netassay.studies").TRACKED
 
 
 def configure(values: Mapping[str, Any], *, where: str = "config") -> Config:

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import netassay
@@ -17,7 +17,6 @@ from netassay.formats.corpus import read_corpus
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=40))
-@settings(deadline=None)
 def test_the_bound_telescopes(documents):
     found = contexts(documents)
     _, counts = np.unique(documents, axis=0, return_counts=True)
@@ -32,7 +31,6 @@ def test_the_bound_telescopes(documents):
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=40))
-@settings(deadline=None)
 def test_degrees_of_freedom_count_the_new_prefixes(documents):
     found = contexts(documents)
     distinct = [len({tuple(d[:t]) for d in documents}) for t in range(5)]
@@ -55,7 +53,6 @@ def test_degrees_of_freedom_are_the_dimension_of_what_the_counts_can_say():
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=60),
     st.sampled_from([None, 1, 2]),
 )
-@settings(deadline=None)
 def test_unequal_branches_are_the_distinct_counts_less_one(documents, window):
     found = contexts(documents, window=window)
     after = {}

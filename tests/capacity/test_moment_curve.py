@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netassay.capacity.corpus_bounds import logit_rank
@@ -16,7 +16,6 @@ def softmax(logits):
 
 
 @given(st.integers(1, 15), st.integers(1, 3), st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_any_small_supports_are_approached(vocabulary, s, seed):
     r = np.random.default_rng(seed)
     s = min(s, vocabulary)

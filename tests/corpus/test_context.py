@@ -53,7 +53,7 @@ def corpora(draw):
 @example([[], []], None, 3, False)
 @example([[0]], 1, 1, False)
 @example([[3, 3, 3, 3]] * 5, None, 2, True)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_everything_equals_the_dictionary(documents, window, length, exact):
     exact = exact and length is not None
     used = [d[:length] for d in documents if not exact or len(d) >= length]

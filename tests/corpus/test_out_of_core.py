@@ -67,7 +67,7 @@ def corpora(draw):
     st.none() | st.integers(1, 7),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_on_disk_equals_in_memory(documents, size, memory, length, exact):
     exact = exact and length is not None
     parts = Documents.of(documents).parts(size)

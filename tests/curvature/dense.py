@@ -1,10 +1,14 @@
 """Slow truths: the dense Hessian and Gauss-Newton matrix from torch.func, independent of the engine."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev
+
+from netassay.curvature.forward import Evaluation
+from netassay.curvature.objective import Objective
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -83,3 +87,11 @@ def rows(model: nn.Module, members) -> Tensor:
 
 def top(matrix: Tensor, k: int = 1) -> Tensor:
     return torch.linalg.eigvalsh(matrix).flip(0)[:k]
+
+
+def evaluate(model, loss, batches, **how) -> list[Evaluation]:
+    """The evaluation of every batch, all graphs at once, with weights that sum to one for a mean."""
+    objective = Objective(model, loss, batches, **how)
+    done: list[Evaluation] = []
+    objective.visit(lambda _, evaluation: done.append(evaluation))
+    return [replace(one, weight=one.weight / objective.total) for one in done]

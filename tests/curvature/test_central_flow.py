@@ -1,5 +1,7 @@
 """The central flow against closed forms, dense third derivatives, and the time averages of gradient descent."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from netassay.curvature.central_flow import (
     curvature_gradients,
     symmetric_vector,
 )
+from netassay.curvature.objective import Objective
 from netassay.errors import ModelError
 from netassay.studies.edge.assay import assay
 from netassay.studies.edge.config import EdgeConfig
@@ -95,7 +98,7 @@ def test_third_derivatives_are_those_of_the_dense_hessian():
     u, _ = torch.linalg.qr(
         torch.randn(sum(sizes), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     )
-    found = curvature_gradients(model, half_square, [(x[:8], y[:8]), (x[8:], y[8:])], u)
+    found = curvature_gradients(Objective(model, half_square, [(x[:8], y[:8]), (x[8:], y[8:])]), u)
     row = 0
     for i in range(3):
         for j in range(i, 3):
@@ -183,3 +186,65 @@ def test_a_descent_without_oscillation_overshoots_the_edge_before_it_can_follow_
     quiet, moving = highest.values()
     assert moving < 1.02
     assert quiet > 1.05
+
+
+class Two(nn.Module):
+    """The outputs of a network, and a number beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network(sizes=(5, 4, 3))
+
+    def forward(self, x):
+        outputs = self.inner(x)
+        return {"scale": outputs.sum(), "outputs": outputs}
+
+
+def test_weights_head_and_memory_are_those_of_sharpness():
+    """Cut in two, with a loss that says neither what it is of nor how many terms it has, it is the same path."""
+    x, _, y = examples()
+    truth = CentralFlow(network(sizes=(5, 4, 3)), half_square, [(x, y)], step_size=1e-3)
+    flow = CentralFlow(
+        Two(), half_square, [(x[:6], y[:6]), (x[6:], y[6:])], step_size=1e-3,
+        weights=(n for n in (6, len(x) - 6)), head="outputs", memory=0,
+    )  # fmt: skip
+    for one in (truth, flow):
+        one.advance(1)
+    seen, expected = flow.look(), truth.look()
+    assert seen.loss == pytest.approx(expected.loss, rel=1e-12)
+    torch.testing.assert_close(seen.values, expected.values, rtol=1e-6, atol=0)
+    torch.testing.assert_close(seen.velocity, expected.velocity, rtol=1e-9, atol=1e-15)
+
+
+def test_third_derivatives_hold_the_graph_of_one_batch_at_a_time():
+    class Token:
+        pass
+
+    alive: weakref.WeakSet[Token] = weakref.WeakSet()
+
+    class Marked(torch.autograd.Function):
+        """The identity, whose node in the graph holds a token."""
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.token = Token()
+            alive.add(ctx.token)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, slope):
+            return slope
+
+    graphs = []
+
+    def loss(output, target):
+        graphs.append(len(alive))
+        return half_square(Marked.apply(output), target)
+
+    x, _, y = examples()
+    model = network(sizes=(5, 4, 3))
+    u = torch.eye(sum(p.numel() for p in model.parameters()), dtype=torch.float64)[:, :2]
+    objective = Objective(model, loss, [(x, y)] * 4, weights=[len(x)] * 4)
+    found = curvature_gradients(objective, u)
+    assert graphs == [0] * 8
+    torch.testing.assert_close(found, curvature_gradients(Objective(model, half_square, [(x, y)]), u))

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from dense import examples, half_square, network
 from memory import Memory
 from scipy.integrate import solve_ivp
 from torch import nn
@@ -299,7 +300,7 @@ def test_a_flow_that_could_not_be_followed_leaves_no_number(monkeypatch):
     from netassay.curvature import flow
 
     descent = build(SMALL.replace(flow=True))
-    (beside,) = descent.instruments
+    (beside,) = descent.readers
     tried = flow.GradientFlow._tried
     monkeypatch.setattr(
         flow.GradientFlow, "_tried", lambda *a, **k: (tried(*a, **k)[0], flow.Point(1e9, a[1]), 0.0, 0.0)
@@ -328,3 +329,27 @@ def test_a_step_that_is_unstable_and_a_time_gone_by_are_refused():
     flow.advance(1.0)
     with pytest.raises(ModelError, match="cannot go back"):
         flow.advance(0.5)
+
+
+def test_weights_head_and_memory_are_those_of_sharpness():
+    """Cut in two, with a loss that says neither what it is of nor how many terms it has, it is the same path."""
+    x, _, y = examples()
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x):
+            outputs = self.inner(x)
+            return outputs.sum(), outputs
+
+    truth = gradient_flow(network(), half_square, [(x, y)], times=(0.0, 1.0))
+    path = gradient_flow(
+        Two(), half_square, [(x[:6], y[:6]), (x[6:], y[6:])], times=(0.0, 1.0),
+        weights=(n for n in (6, len(x) - 6)), head=1, memory=0,
+    )  # fmt: skip
+    assert path.losses == pytest.approx(truth.losses, rel=1e-10)
+    assert path.sharpness == pytest.approx(truth.sharpness, rel=1e-6)
+    for name, weights in truth.weights.items():
+        torch.testing.assert_close(path.weights[f"inner.{name}"], weights, rtol=1e-8, atol=1e-10)

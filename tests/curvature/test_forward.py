@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from dense import examples, half_square, network
+from dense import evaluate, examples, half_square, network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from netassay.curvature.forward import evaluate
 from netassay.errors import DataError, ModelError
 
 X, LABEL, Y = examples()

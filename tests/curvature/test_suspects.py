@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from dense import half_square
+from dense import evaluate, half_square
 from torch import nn
 from torch.func import functional_call
 
@@ -17,7 +17,7 @@ from netassay.curvature.central_flow import CentralFlow, curvature_gradients
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import lanczos
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import evaluate
+from netassay.curvature.objective import Objective
 from netassay.curvature.primitives import differentiable_thrice
 from netassay.errors import ModelError
 
@@ -223,8 +223,10 @@ def test_third_derivatives_through_every_normalisation_are_those_of_primitives(k
     target = torch.randn(net(x).shape, generator=torch.Generator().manual_seed(2)).double()
     buffers = copy.deepcopy(dict(net.named_buffers()))
     u = torch.randn(sum(p.numel() for p in net.parameters()), 2, generator=torch.Generator().manual_seed(1))
-    found = curvature_gradients(net, F.mse_loss, [(x, target)], u.double())
-    torch.testing.assert_close(found, curvature_gradients(other, F.mse_loss, [(x, target)], u.double()))
+    found = curvature_gradients(Objective(net, F.mse_loss, [(x, target)]), u.double())
+    torch.testing.assert_close(
+        found, curvature_gradients(Objective(other, F.mse_loss, [(x, target)]), u.double())
+    )
     assert all(torch.equal(b, buffers[n]) for n, b in net.named_buffers())
     with differentiable_thrice():
         assert torch.allclose(net(x), other(x))

@@ -5,12 +5,11 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from dense import examples, half_square, network
+from dense import evaluate, examples, half_square, network
 from torch import nn
 
 import netassay
 from netassay.curvature.curvature import Curvature
-from netassay.curvature.forward import evaluate
 from netassay.errors import DataError, ModelError
 
 CUTS = ((0, 3), (3, 4), (4, 20))

@@ -62,7 +62,7 @@ def test_damage_is_told(tmp_path):
         arrays.read(tmp_path / "flipped.npz", "a")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(at=st.integers(0, 140), byte=st.integers(0, 255))
 def test_a_changed_byte_of_the_header_is_an_array_or_a_data_error(tmp_path_factory, at, byte):
     data = bytearray(npy(np.arange(4.0)))

@@ -26,7 +26,7 @@ ARRAYS = st.sampled_from(sorted(CODES)).flatmap(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(array=ARRAYS, zipped=st.booleans())
 def test_what_is_written_is_read(tmp_path_factory, array, zipped):
     path = tmp_path_factory.mktemp("idx") / "x"
@@ -36,7 +36,7 @@ def test_what_is_written_is_read(tmp_path_factory, array, zipped):
     np.testing.assert_array_equal(found, array)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=60), prefix=st.sampled_from([b"", b"\0\0\x08\1", b"\0\0\x0d\2", b"\x1f\x8b"]))
 def test_any_bytes_are_an_array_or_a_data_error(tmp_path_factory, data, prefix):
     path = tmp_path_factory.mktemp("idx") / "x"

@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.meme"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(NAMES, min_size=1, max_size=4, unique=True),
     seed=st.integers(0, 9),
@@ -179,7 +179,7 @@ def test_what_cannot_be_read_is_told_with_its_line(file, text, says):
         read_meme(file(text))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_is_refused_or_holds_sound_motifs(file, data):
     whole = (HEAD + ONE + ONE.replace("m1", "m2")).encode()

@@ -136,7 +136,7 @@ def test_names_of_places_contigs_and_files():
     assert describes_peaks("-log10(pvalue)") and not describes_peaks("B.Fo.Sp")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_table_is_refused_or_holds_sound_regions(write, data):
     whole = MACS.encode()

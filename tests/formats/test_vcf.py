@@ -105,7 +105,7 @@ def test_files_that_are_none_are_told(tmp_path):
         read_vcf(tmp_path / "missing.vcf")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
@@ -127,7 +127,7 @@ def test_what_is_written_is_read(tmp_path, rows):
         assert read_vcf(path).select("position", "ref", "alt").rows() == wanted
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120))
 def test_any_bytes_give_variants_or_a_clear_error(tmp_path, data):
     path = tmp_path / "any.vcf"

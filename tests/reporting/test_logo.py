@@ -1,5 +1,7 @@
 """Sequence logos: letters where and as high as they should be."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -47,6 +49,42 @@ def test_letters_fill_their_box_and_close(base):
     assert (corners[0] == corners[-1]).all()
     assert corners.min(0).tolist() == [0, 0]
     assert corners.max(0).tolist() == [1, 1]
+
+
+LETTERS = """
+....####....  ....######..  ....#####...  ############
+....####....  ..#########.  ..#########.  ############
+....####....  .####....#..  .###....##..  .....##.....
+...######...  .###........  .##.........  .....##.....
+...##..##...  ###.........  ###.........  .....##.....
+..###..###..  ###.........  ###....#####  .....##.....
+..###..###..  ###.........  ###....#####  .....##.....
+..########..  ###.........  ###......###  .....##.....
+.##########.  .###........  .##......###  .....##.....
+.###....###.  .####....#..  .####...####  .....##.....
+.##......##.  ..#########.  ..########..  .....##.....
+###......###  ....######..  ....#####...  .....##.....
+"""
+
+
+def is_inside(x, y, corners):
+    """By the winding number, as browsers fill: ways round the point that cross a line from it to the right."""
+    turns = 0
+    for (a, b), (p, q) in pairwise(corners):
+        if (b <= y) != (q <= y) and a + (y - b) * (p - a) / (q - b) > x:
+            turns += 1 if q > b else -1
+    return turns != 0
+
+
+@pytest.mark.parametrize("base", "ACGT")
+def test_letters_have_the_shape_of_letters(base):
+    """On 12 x 12 points, as the eye sees them above."""
+    picture = [row.split()["ACGT".index(base)] for row in LETTERS.strip().splitlines()]
+    drawn = [
+        "".join("#" if is_inside((i + 0.5) / 12, (11.5 - j) / 12, _GLYPHS[base]) else "." for i in range(12))
+        for j in range(12)
+    ]
+    assert drawn == picture
 
 
 def test_the_hole_of_a_is_cut_out():

@@ -21,7 +21,7 @@ def test_numbers_come_back_exactly_and_null_nan_and_infinities_stay_apart() -> N
     assert_frame_equal(back, frame, check_exact=True)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(NAMES, st.floats(allow_nan=False)), min_size=1, max_size=5))
 def test_any_words_come_back_through_another_reader(rows: list[tuple[str, float]]) -> None:
     frame = pl.DataFrame(rows, schema={"name": pl.String, "x": pl.Float64}, orient="row")

@@ -31,7 +31,7 @@ def bits(tensor: torch.Tensor) -> bytes:
     return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), tensors(), max_size=4))
 def test_every_bit_comes_back(given_tensors):
     loaded = unpack(pack(given_tensors))

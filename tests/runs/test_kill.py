@@ -47,8 +47,8 @@ def check(run: Run) -> int:
 
 
 def until(condition) -> None:
-    """Waits, up to 20 seconds, for a child to come so far."""
-    for _ in range(4000):
+    """Looks again and again; the number of looks (ten minutes and more of them) only ends a test that hangs."""
+    for _ in range(120_000):
         if condition():
             return
         time.sleep(0.005)
@@ -133,7 +133,7 @@ def test_a_running_run_is_read_from_another_process(new_run, child):
 def test_a_fork_does_not_keep_the_lock_of_its_parent(new_run, child):
     run = new_run()
     held = lock.Lock(run.folder)
-    sleeping = child(lambda: time.sleep(30))
+    sleeping = child(lambda: time.sleep(3600))
     held.release()
     until(lambda: not lock.is_held(run.folder))
     with run.writer({}):
@@ -159,9 +159,9 @@ def test_a_reader_is_never_fooled_by_a_writer_coming_and_going(new_run, child, s
                 writer.record(step, numbers(step))
                 writer.commit(state_at(step + 1))
 
-    writing, last, reads, end = child(come_and_go), 0, 0, time.monotonic() + 30
+    writing, last, reads = child(come_and_go), 0, 0
     # on a busy machine the reads could all be over before the writer has begun
-    while reads < 200 or (last == 0 and time.monotonic() < end):
+    while reads < 200 or last == 0:
         reads += 1
         try:
             rows = ledger.read(run.folder, lambda connection: list(ledger.metric_rows(connection)))
@@ -172,7 +172,6 @@ def test_a_reader_is_never_fooled_by_a_writer_coming_and_going(new_run, child, s
         assert len(rows) >= last
         last = len(rows)
     writing.kill_after(0.0)
-    assert last > 0
 
 
 def test_what_was_read_while_a_writer_came_and_went_is_read_again(new_run, state_at):

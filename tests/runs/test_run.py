@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -71,6 +72,21 @@ def test_two_configs_with_the_same_first_digits(new_run, tmp_path):
     other.folder.rename(run.folder)
     with pytest.raises(StoreError, match="holds the run of another config"):
         new_run(width=3)
+
+
+def test_last_values_are_the_newest_of_each_metric(new_run):
+    run = new_run(width=3)
+    assert run.last_values() == {}
+    with run.writer({}) as writer:
+        writer.record(0, {"loss": 2.0, ("norm", "a"): 1.0, ("norm", "b"): 4.0})
+        writer.record(9, {"loss": -0.0, ("norm", "a"): 3.0})
+        writer.record(10, {"loss": float("nan"), "gap": 0.5})
+        writer.finish("finished", step=10)
+    slow = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    values = run.last_values()
+    assert values.keys() == slow.keys()
+    assert math.isnan(values.pop(("loss", "")))
+    assert values == {("norm", "a"): 3.0, ("norm", "b"): 4.0, ("gap", ""): 0.5}
 
 
 def test_importing_loads_nothing_heavy():

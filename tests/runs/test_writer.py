@@ -22,7 +22,7 @@ def same_bits(a: float, b: float) -> bool:
     return a.hex() == b.hex()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.dictionaries(st.tuples(printable, st.one_of(st.just(""), printable)), numbers, max_size=5),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
@@ -20,6 +19,7 @@ from netassay.corpus.context import Contexts
 from netassay.errors import ConfigError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder
+from netassay.numerics import memory
 from netassay.numerics.seeds import generator
 
 Architecture = Literal["averaging", "decoder"]
@@ -288,8 +288,8 @@ def _reachable(goal: Goal, width: int) -> str:
 
 def _require_memory(n: int, vocabulary: int, width: int) -> None:
     needed = 8 * (3 * n * max(width, n) + 4 * n * vocabulary)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > free:
+    free = memory.free_bytes()
+    if free is not None and needed > free:
         raise ConfigError(
             f"{n:,} contexts with a width of {width:,} need {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} are "
             "free; cut the documents (length) or take fewer of them"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from importlib import import_module
 
 from cyclopts import App
 
 import netassay
+from netassay import study
 from netassay.cli import (
     atlas,
     corpus,
@@ -16,8 +17,8 @@ from netassay.cli import (
     theory,
     trained,
 )
-from netassay.studies import STUDIES
-from netassay.study import Study
+from netassay.cli.assay import assay_command
+from netassay.errors import PluginError
 
 _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "A corpus": (corpus.entropy, corpus.bounds, theory.construct, theory.injectivity, theory.rank),
@@ -42,9 +43,15 @@ _GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "Help": (results.explain,),
 }
 
+_HELP = ("", "-h", "--help")
+
 
 def build(word: str | None = None) -> App:
-    """All commands; with `word`, the first of a command line, only the study of that name is loaded."""
+    """All commands; with `word`, the first of a command line, only the study of that name is loaded.
+
+    Without it there are those of this package alone. PluginError if `word` names a study of another package that
+    cannot be used.
+    """
     app = App(
         name="netassay",
         help=netassay.__doc__,
@@ -52,13 +59,39 @@ def build(word: str | None = None) -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    for name in STUDIES:
-        app.command(_study(name) if word in (None, name) else _named(name), name=name, group="Studies")
+    for name in study.builtin():
+        _add(app, study.find(name), word in (None, name), "Studies")
     for group, commands in _GROUPS.items():
         for command in commands:
             app.command(command, group=group)
     app.command(atlas.atlas_app())
+    if word is not None and (word in _HELP or word not in app.resolved_commands()):
+        _add_plugins(app, word)
     return app
+
+
+def _add(app: App, kind: study.Study, loaded: bool, group: str) -> None:
+    command = assay_command(kind) if loaded else _named(kind)
+    app.command(command, name=kind.name, group=group)
+
+
+def _add_plugins(app: App, word: str) -> None:
+    """Adds the studies of other packages; those that cannot be used are named on standard error, for help alone."""
+    others = study.plugins()
+    if word in others.refused:
+        raise PluginError(others.refused[word])
+    refused = [*others.refused.values()]
+    for name, plugin in others.usable.items():
+        if name in app.resolved_commands():
+            refused.append(
+                f"study {name!r} of package {plugin.distribution}: netassay has a command of that name; "
+                "it can be swept and resumed, and the package should give it another name"
+            )
+        else:
+            _add(app, study.Study(name, plugin), word == name, "Studies of other packages")
+    if word in _HELP:
+        for line in refused:
+            print(f"netassay: {line}", file=sys.stderr)
 
 
 def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., object]]:
@@ -73,17 +106,10 @@ def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., o
     return found
 
 
-def _study(name: str) -> Callable[..., int]:
-    from netassay.cli.assay import assay_command
-    from netassay.study import find
-
-    return assay_command(find(name))
-
-
-def _named(name: str) -> Callable[[], None]:
+def _named(kind: study.Study) -> Callable[[], None]:
     # loading a study's config to make its flags costs a tenth of a second, which every other command would pay
     def command() -> None:
-        raise AssertionError(f"command {name} was called without being loaded")
+        raise AssertionError(f"command {kind.name} was called without being loaded")
 
-    command.__doc__ = (import_module(Study(name).package).__doc__ or "").splitlines()[0]
+    command.__doc__ = kind.summary
     return command

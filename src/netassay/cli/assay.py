@@ -13,7 +13,8 @@ from netassay.cli.output import Format, answer
 from netassay.cli.progress import steps
 from netassay.config import Config, allowed, read
 from netassay.errors import ConfigError
-from netassay.study import Study
+from netassay.namelist import NameList
+from netassay.study import Study, summary_line
 
 
 def whole_number(kind: Any, words: Sequence[Token]) -> int:
@@ -68,7 +69,8 @@ def assay_command(study: Study) -> Callable[..., int]:
         answer(summarise(run), run_words["format"])
         return 0
 
-    command.__doc__ = f"{(study.config.__doc__ or '').splitlines()[0]}\n\nExample: {study.config.example}"
+    example = getattr(study.config, "example", f"netassay {study.name} --store runs")
+    command.__doc__ = f"{summary_line(study.config.__doc__, study.summary)}\n\nExample: {example}"
     flags = [_flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
     command.__signature__ = inspect.Signature([*flags, *config_flags(study.config)])  # type: ignore[attr-defined]
     command.__annotations__ = {}
@@ -95,7 +97,11 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
         whole = field.annotation in (int, int | None)
         told = Parameter(help=words, converter=whole_number if whole else None)
-        flags.append(_flag(name, Annotated[field.annotation, told], field.default, _WHAT))
+        # a list of names is one word with commas at the command line
+        kind, default = (
+            (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
+        )
+        flags.append(_flag(name, Annotated[kind, told], default, _WHAT))
     return flags
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from importlib import import_module
@@ -21,6 +19,7 @@ from netassay.cli.output import Format, answer
 from netassay.errors import ConfigError, DataError
 from netassay.formats.forms import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
+from netassay.numerics.memory import machine_bytes, peak_bytes
 
 if TYPE_CHECKING:
     from netassay.capacity.comparison import Row
@@ -187,7 +186,7 @@ def entropy(
     if by_length:
         values["by_length"] = _by_length(found)
     seconds = time.perf_counter() - begin
-    answer({**values, "seconds": seconds, "peak_bytes": _peak_bytes()}, format)
+    answer({**values, "seconds": seconds, "peak_bytes": peak_bytes()}, format)
     return 0
 
 
@@ -335,8 +334,8 @@ def _room(memory: str | None) -> int:
     from netassay.corpus.out_of_core import LEAST_ROOM
 
     import_module("polars")  # what it takes by itself is then among what is taken
-    allowed = _machine_bytes() // 2 if memory is None else _bytes(memory)
-    taken = _peak_bytes() or 0
+    allowed = machine_bytes() // 2 if memory is None else _bytes(memory)
+    taken = peak_bytes() or 0
     if allowed - taken < LEAST_ROOM:
         raise ConfigError(
             f"memory {memory}: the command takes {taken / 1e6:.0f} MB before it counts and needs "
@@ -356,26 +355,3 @@ def _bytes(size: str) -> int:
             f"memory {size!r:.60} is more than any machine has; write it as 500MB, 2GB or 1.5GiB"
         )
     return int(amount)
-
-
-def _machine_bytes() -> int:
-    import os
-
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 1 << 32
-
-
-def _peak_bytes() -> int | None:
-    """Most memory this process has held at once, where the system tells."""
-    with suppress(OSError):
-        # of this program alone, where getrusage also counts what the process was before it ran this program
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        if found:
-            return int(found[1]) * 1024
-    with suppress(ImportError):
-        resource = import_module("resource")
-        used: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used * (1 if sys.platform == "darwin" else 1024)
-    return None

@@ -12,7 +12,7 @@ averages of the descent that follow: loss L(w) + <H, Sigma> / 2, squared distanc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,13 @@ from torch import Tensor, nn
 
 from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
+from netassay.curvature.copies import copied
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss, Objective, copied, evaluate
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.objective import Objective
 from netassay.curvature.primitives import differentiable_thrice
+from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
 
 NEAR = 0.02  # eigenvalues from this much below 2 / eta on take part in the complementarity problem
@@ -54,9 +57,10 @@ class CentralFlow:
     """The central flow from the weights of a model, which is copied, for descent with `step_size`.
 
     Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must hold at 2 / eta at the end of
-    each, they hold there without drift. Normalisations are differentiated from primitives. Raises ModelError where a
-    module's third derivative fails a finite difference at the start, where the flow begins above the edge, which the
-    theory does not speak of, and where more than 12 eigenvalues are at the edge.
+    each, they hold there without drift. `weights`, `head` and `memory` are those of `sharpness`; the graphs of third
+    derivatives are those of one batch at a time. Normalisations are differentiated from primitives. Raises ModelError
+    where a module's third derivative fails a finite difference at the start, where the flow begins above the edge,
+    which the theory does not speak of, and where more than 12 eigenvalues are at the edge.
     """
 
     def __init__(
@@ -69,6 +73,9 @@ class CentralFlow:
         substeps: int = 4,
         seed: int = 0,
         tolerance: float = 1e-4,
+        weights: Weights | None = None,
+        head: Head | None = None,
+        memory: float | int | None = None,
     ) -> None:
         if substeps < 2:
             raise ModelError(f"substeps={substeps}: at 2 / eta Euler's method needs at least 2 a step")
@@ -76,6 +83,8 @@ class CentralFlow:
         self.step_size, self.substeps = step_size, substeps
         self.parameters = trainable_parameters(self.model)
         self.follower = Follower(k=1, tolerance=tolerance, seed=seed, max_products=60)
+        self.weights, self.head, self.memory = lasting(weights), head, memory
+        self._objective: Objective | None = None
         self.taken = 0
         self._unchecked = True
 
@@ -97,7 +106,10 @@ class CentralFlow:
     def look(self) -> CentralLook:
         """Eigenvalues, covariance and velocity where the flow is."""
         edge, eta = 2 / self.step_size, self.step_size
-        with Curvature(self.model, self.loss, self.batches) as curvature:
+        with Curvature(
+            self.model, self.loss, self.batches, weights=self.weights, head=self.head, memory=self.memory
+        ) as curvature:
+            self.weights = curvature.weights
             seen = self.follower.follow(curvature)
             while float(seen.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(
                 MOST + 1, curvature.size
@@ -105,8 +117,12 @@ class CentralFlow:
                 # the next eigenvalue may be at the edge as well: its vector is among the remembered rivals
                 self.follower.k += 1
                 seen = self.follower.follow(curvature)
+        if self._objective is None:
+            self._objective = Objective(
+                self.model, self.loss, self.batches, weights=self.weights, head=self.head
+            )
         if self._unchecked:
-            require_third_derivatives(self.model, self.loss, self.batches)
+            require_third_derivatives(self._objective)
             self._unchecked = False
         if self.taken == 0 and float(seen.values[0]) > START_ABOVE * edge:
             raise ModelError(
@@ -124,7 +140,7 @@ class CentralFlow:
         covariance = torch.zeros(count, count, dtype=torch.float64)
         push = torch.zeros_like(curvature.gradient)
         if near:
-            slopes = curvature_gradients(self.model, self.loss, self.batches, vectors)  # (d, P)
+            slopes = curvature_gradients(self._objective, vectors)  # (d, P)
             drift = slopes.double() @ curvature.gradient.double()  # of <H, .>, before the oscillation's part
             room = symmetric_vector(torch.diag((edge - values) * self.substeps / eta))
             covariance = complementary(drift.cpu() + room, (slopes.double() @ slopes.double().T).cpu(), count)
@@ -157,9 +173,8 @@ class CentralFlow:
         )
 
 
-def require_third_derivatives(model: nn.Module, loss: Loss, batches: Batches) -> None:
+def require_third_derivatives(objective: Objective) -> None:
     """ModelError that names the module whose third derivatives are not the differences of its second."""
-    objective = Objective(model, loss, batches)
     objective.visit(lambda _, evaluation: None, only={0})
     with objective.undisturbed(), differentiable_thrice():
         wrong = suspects.thrice_wrong(objective)
@@ -171,37 +186,49 @@ def require_third_derivatives(model: nn.Module, loss: Loss, batches: Batches) ->
         )
 
 
-def curvature_gradients(model: nn.Module, loss: Loss, batches: Batches, vectors: Tensor) -> Tensor:
+def curvature_gradients(objective: Objective, vectors: Tensor) -> Tensor:
     """grad_w of u_i' H(w) u_j for the columns u of `vectors` (P, k), as rows (k (k + 1) / 2, P).
 
     Rows are in the order of `symmetric_vector`, those of i != j times sqrt(2), so that the row vector of a
-    symmetric matrix times them is the gradient of <U X U', H>.
+    symmetric matrix times them is the gradient of <U X U', H>. Holds the graph of one batch at a time.
     """
-    parameters = list(trainable_parameters(model).values())
+    parameters = list(trainable_parameters(objective.model).values())
     sizes = [p.numel() for p in parameters]
     columns = [u.split(sizes) for u in vectors.unbind(1)]
     shaped = [[part.view_as(p) for part, p in zip(column, parameters, strict=True)] for column in columns]
     count = len(shaped)
     total = vectors.new_zeros(count * (count + 1) // 2, vectors.shape[0])
+    if not objective.count:
+        objective.visit(lambda _, evaluation: None)  # how much all batches weigh together
+
+    def add(_: int, one: Evaluation) -> None:
+        for row, (slope, scale) in enumerate(_form_slopes(one.loss, shaped, parameters)):
+            if slope is not None:
+                total[row] += one.weight / objective.total * scale * slope
+
     with differentiable_thrice():
-        evaluations = evaluate(model, loss, batches)
-    for one in evaluations:
-        with torch.enable_grad():
-            slopes = torch.autograd.grad(one.loss, parameters, create_graph=True, allow_unused=True)
-            row = 0
-            for i, u in enumerate(shaped):
-                bent = _along(slopes, u, parameters)
-                for j in range(i, count):
-                    form = _inner(bent, shaped[j])
-                    if form is not None and form.requires_grad:
-                        found = torch.autograd.grad(form, parameters, retain_graph=True, allow_unused=True)
-                        flat = torch.cat([
-                            (torch.zeros_like(p) if f is None else f).reshape(-1)
-                            for f, p in zip(found, parameters, strict=True)
-                        ])  # fmt: skip
-                        total[row] += one.weight * (1.0 if i == j else 2**0.5) * flat.detach()
-                    row += 1
+        objective.visit(add)
     return total
+
+
+def _form_slopes(
+    loss: Tensor, directions: list[list[Tensor]], parameters: list[nn.Parameter]
+) -> Iterator[tuple[Tensor | None, float]]:
+    """The gradient of u_i' H u_j of one batch for i <= j, None for zero, with what to multiply it by."""
+    slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+    for i, u in enumerate(directions):
+        bent = _along(slopes, u, parameters)
+        for j in range(i, len(directions)):
+            form = _inner(bent, directions[j])
+            if form is None or not form.requires_grad:
+                yield None, 0.0
+                continue
+            parts = torch.autograd.grad(form, parameters, retain_graph=True, allow_unused=True)
+            flat = torch.cat([
+                (torch.zeros_like(p) if part is None else part).reshape(-1)
+                for part, p in zip(parts, parameters, strict=True)
+            ])  # fmt: skip
+            yield flat.detach(), 1.0 if i == j else 2**0.5
 
 
 def symmetric_vector(matrix: Tensor) -> Tensor:

@@ -19,15 +19,9 @@ from netassay.curvature import suspects
 from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
-from netassay.curvature.forward import (
-    Batches,
-    Evaluation,
-    Head,
-    Loss,
-    Objective,
-    Weights,
-    refuse_data_not_finite,
-)
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.objective import Objective
+from netassay.curvature.refusals import refuse_data_not_finite
 from netassay.curvature.tape import (
     GaussNewtonTape,
     HessianTape,
@@ -158,7 +152,12 @@ class Curvature:
     @property
     def is_mean(self) -> bool:
         """Whether the loss of a batch is a mean of its terms, rather than their sum."""
-        return self._objective._mean
+        return self._objective.weights.mean
+
+    @property
+    def weights(self) -> Weights | None:
+        """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
+        return self._objective.weights.later
 
     @property
     def batches(self) -> int:

@@ -26,7 +26,10 @@ from netassay.curvature.eigen import (
 )
 from netassay.numerics.seeds import given
 
-BEGINNING, BEGUN = 20, 0.02  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
+BEGINNING, BEGUN = (
+    20,
+    0.02,
+)  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
 NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)

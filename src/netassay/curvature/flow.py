@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
+from netassay.curvature.copies import copied
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Evaluation, Loss, Objective, copied
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.objective import Objective
+from netassay.curvature.weights import lasting
 from netassay.errors import ModelError, NotFinite
 
 # Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and what those of fourth order add to them
@@ -73,11 +76,13 @@ class GradientFlow:
     """d theta / dt = -grad L(theta) from the weights of a model, which is copied.
 
     The method is Dormand and Prince's of fifth order. Each step is as long as keeps its error, the difference to the
-    embedded method of fourth order, below `accuracy` (relative to the norm of the weights; at least 8 units in the last
-    place of their dtype, default 1e-6), and as does not let the loss rise, which no flow does; where the curvature is
-    large that is about 3.3 / lambda. With `alpha` no step is longer than alpha / lambda either, lambda being the
-    curvature along the step before. A second path, of fourth order, is followed by the same steps: its distance is the
-    stated error of the first, which is more accurate by an order. 13 gradients a step; weights are summed in float64.
+    embedded method of fourth order, below `accuracy` (relative to the norm of the weights; at least 8 units in the
+    last place of their dtype, default 1e-6), and as does not let the loss rise, which no flow does; where the
+    curvature is large that is about 3.3 / lambda. With `alpha` no step is longer than alpha / lambda either, lambda
+    being the curvature along the step before. A second path, of fourth order, is followed by the same steps: its
+    distance is the stated error of the first, which is more accurate by an order. 13 gradients a step; the network's
+    weights are summed in float64. `weights`, `head` and `memory` are those of `sharpness`; a step holds the graph of
+    one batch at a time.
 
     `time` is where the flow is, `steps` how many steps were taken, `stopped` why it did not go on, None where it can.
     """
@@ -92,6 +97,9 @@ class GradientFlow:
         alpha: float | None = None,
         follower: Follower | None = None,
         blocks: Literal["layer"] | Blocks | None = None,
+        weights: Weights | None = None,
+        head: Head | None = None,
+        memory: float | int | None = None,
     ) -> None:
         if alpha is not None and not 0 < alpha <= STABLE:
             raise ModelError(
@@ -108,6 +116,7 @@ class GradientFlow:
                 f"{first.dtype}) to below 0.1"
             )
         self.accuracy, self.alpha, self.blocks = accuracy, alpha, blocks
+        self.weights, self.head, self.memory = lasting(weights), head, memory
         self.follower = Follower() if follower is None else follower
         self.time, self.steps = 0.0, 0
         self._reason = 0
@@ -125,7 +134,7 @@ class GradientFlow:
     def look(self) -> FlowLook:
         """Loss and sharpness where the flow is, with errors."""
         self._place(self._at)
-        with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
+        with self._curvature() as curvature:
             seen = self.follower.follow(curvature)
             steepest = float(torch.linalg.vector_norm(curvature.gradient.double()))
         apart = float(torch.linalg.vector_norm(self._at - self._beside))
@@ -135,7 +144,7 @@ class GradientFlow:
         # is allowed to one step is stated, and of the distance always the double
         off = max(2 * apart, self.accuracy * float(torch.linalg.vector_norm(self._at)))
         self._place(self._beside)
-        with Curvature(self.model, self.loss, self.batches, blocks=self.blocks) as curvature:
+        with self._curvature() as curvature:
             curvature.trust()
             beside = curvature.loss
             times = off / apart if apart > 0 else 0.0
@@ -290,6 +299,14 @@ class GradientFlow:
         allowed = self.accuracy * float(torch.linalg.vector_norm(self._at))
         return _ROUNDING * self._eps * max(abs(self._first), abs(self._lowest)) + curved * allowed**2 / 2
 
+    def _curvature(self) -> Curvature:
+        curvature = Curvature(
+            self.model, self.loss, self.batches, blocks=self.blocks, weights=self.weights, head=self.head,
+            memory=self.memory,
+        )  # fmt: skip
+        self.weights = curvature.weights
+        return curvature
+
     def _place(self, at: Tensor) -> None:
         """Sets the model's weights."""
         with torch.no_grad():
@@ -303,7 +320,10 @@ class GradientFlow:
         try:
             # how the batches weigh is found once, not at every step
             if self._objective is None:
-                self._objective = Objective(self.model, self.loss, self.batches)
+                self._objective = Objective(
+                    self.model, self.loss, self.batches, weights=self.weights, head=self.head
+                )
+                self.weights = self._objective.weights.later
             value, slopes = gradient(self._objective, list(self.parameters.values()))
         except NotFinite:
             return None
@@ -369,12 +389,16 @@ def gradient_flow(
     tolerance: float = 1e-3,
     seed: int = 0,
     most_steps: int | None = None,
+    weights: Weights | None = None,
+    head: Head | None = None,
+    memory: float | int | None = None,
 ) -> FlowPath:
     """Follows gradient flow from the model's weights through ascending `times`; the model stays as it is.
 
     `accuracy` is the error allowed to a step, relative to the norm of the weights; the errors of the whole way are
     estimated by a second path and stand beside each number. `alpha`: no step is longer than alpha / curvature;
-    `most_steps` bounds the steps, each of 13 gradients; `tolerance` is that of the sharpness. A path that could not be
+    `most_steps` bounds the steps, each of 13 gradients; `tolerance` is that of the sharpness; `weights`, `head` and
+    `memory` are those of `sharpness`. A path that could not be
     followed to the end says so (`reached`, `stopped`) and holds no number for the times beyond.
 
     2 / max(sharpness) is the step size below which descent stays near the flow (Cohen et al. 2021, section 3.1).
@@ -384,7 +408,7 @@ def gradient_flow(
         raise ModelError(f"times={list(times)[:5]}: give at least one, finite, ascending, from 0 on")
     flow = GradientFlow(
         model, loss, batches, accuracy=accuracy, alpha=alpha, blocks=blocks,
-        follower=Follower(tolerance=tolerance, seed=seed),
+        follower=Follower(tolerance=tolerance, seed=seed), weights=weights, head=head, memory=memory,
     )  # fmt: skip
     seen: list[FlowLook] = []
     for time in times:

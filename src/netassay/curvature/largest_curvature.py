@@ -21,7 +21,6 @@ from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
 
-
 Method = Literal["lanczos", "davidson"]
 
 
@@ -118,7 +117,9 @@ def sharpness(
     if method not in ("lanczos", "davidson"):
         raise ModelError(f'method={method!r}: allowed are "lanczos" and "davidson"')
     if not search and (method == "lanczos" or start is not None):
-        raise ModelError('search=False goes with method="davidson" and no start; Lanczos\'s method always searches')
+        raise ModelError(
+            'search=False goes with method="davidson" and no start; Lanczos\'s method always searches'
+        )
     generator = given(generator)
     sampling = method == "davidson" and start is None
     output = OutputCurvature()

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from netassay.curvature.batches import arguments
-from netassay.curvature.forward import Objective
+from netassay.curvature.objective import Objective
 
 ASYMMETRIC = 1e-6
 """How far the two sides of u'Hv = v'Hu may be apart in double precision, relative to Hu."""
@@ -174,7 +174,7 @@ def _whole(objective: Objective) -> Form:
     def value(weights: Sequence[Tensor]) -> Tensor:
         # buffers that a pass writes to begin each as they were
         held = {key: t.clone() for key, t in rest.items()} | dict(zip(live, weights, strict=True))
-        return objective.value(_Held(model, held), batch)
+        return objective.forward.value(_Held(model, held), batch)
 
     return Form(f"the model ({type(model).__name__}) or the loss", value, list(live.values()))
 
@@ -188,13 +188,13 @@ def _forms(objective: Objective) -> Iterator[Form]:
             calls[module] = (_doubled(args), _doubled(kwargs))
 
     model, batch = objective.model, next(iter(objective.batches))
-    halves, output = objective.halves(batch), None
+    halves, output = objective.forward.halves(batch), None
     names = {module: name for name, module in model.named_modules()}
     hooks = [module.register_forward_hook(seen, with_kwargs=True) for module in names]
     try:
         with objective.undisturbed(), torch.no_grad():
             if halves is None:
-                objective.value(model, batch)
+                objective.forward.value(model, batch)
             else:
                 positional, named = arguments(model, halves[0])
                 output = model(*positional, **named)
@@ -216,7 +216,7 @@ def _forms(objective: Objective) -> Iterator[Form]:
         parts = [*leaves]
         for i, tensor in zip(places, given, strict=True):
             parts[i] = tensor
-        return objective.value_at(tree_unflatten(parts, shape), target)
+        return objective.forward.value_at(tree_unflatten(parts, shape), target)
 
     yield Form("the loss", value, [leaves[i] for i in places])
 

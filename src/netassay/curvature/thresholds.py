@@ -19,16 +19,13 @@ from __future__ import annotations
 
 import math
 
-ADAPTIVE = ("adam", "rmsprop")
-"""Optimisers whose threshold is that of the preconditioned Hessian's eigenvalues."""
-
 
 def threshold(
     optimiser: str, step_size: float, *, momentum: float = 0.0, rho: float = 0.0, gradient_norm: float = 1.0
 ) -> float:
     """Largest stable eigenvalue of `optimiser` (a name of the config) at step size eta > 0.
 
-    Of the preconditioned Hessian for those in ADAPTIVE, else of the Hessian. `momentum` is b or b1, 0 to below 1;
+    Of the preconditioned Hessian for adam and rmsprop, else of the Hessian. `momentum` is b or b1, 0 to below 1;
     `rho` and `gradient_norm` matter to SAM alone, whose threshold is 0 where the gradient is 0.
     """
     if optimiser == "polyak":
@@ -42,13 +39,3 @@ def threshold(
         root = math.sqrt(gradient_norm) * math.sqrt(gradient_norm + 8 * rho / step_size)
         return 4 * gradient_norm / (step_size * (gradient_norm + root)) if gradient_norm > 0 else 0.0
     return 2 / step_size
-
-
-def in_words(optimiser: str) -> str:
-    """The threshold as an axis or a caption names it."""
-    return {
-        "polyak": "2(1+β)/η",
-        "nesterov": "2(1+β)/(η(1+2β))",
-        "adam": "2(1+β₁)/(η(1−β₁))",
-        "sam": "SAM's edge",
-    }.get(optimiser, "2/η")

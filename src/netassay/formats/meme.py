@@ -21,7 +21,7 @@ from netassay.errors import DataError
 from netassay.files import write_file
 from netassay.formats.bases import ALPHABET
 from netassay.formats.motifs import UNIFORM, Motifs
-from netassay.formats.rows import read_rows
+from netassay.formats.rows import is_number, read_rows
 
 _SITES = 20  # of a motif that does not tell, as the tools of the MEME suite take it
 _SUM_TOLERANCE = 0.01  # files are written with few digits
@@ -247,7 +247,7 @@ class _Reading:
                     raise self._refuse(
                         f"motif {name!r} ends after {len(rows)} of {width} rows; the file is cut or its w= is wrong"
                     )
-            elif ends or not _is_number(words[0]):
+            elif ends or not is_number(words[0]):
                 if line is not None:
                     self._again(line)
                 return rows
@@ -278,11 +278,3 @@ class _Reading:
         if not math.isfinite(value):
             raise self._refuse(f"{word[:40]!r} is not a number")
         return value
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -55,3 +55,16 @@ def _rows(path: Path) -> Iterator[str]:
             yield from line.split("\r")
         else:
             yield line
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a file reads as a number.
+
+    >>> is_number("1e-3"), is_number("chr1")
+    (True, False)
+    """
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

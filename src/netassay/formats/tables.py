@@ -26,7 +26,7 @@ from netassay.formats.headings import (
     has_places,
     without_files,
 )
-from netassay.formats.rows import content, read_rows
+from netassay.formats.rows import content, is_number, read_rows
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
@@ -206,7 +206,7 @@ def _head(path: Path, notes: Counter[str]) -> _Head:
 def _heads(comment: str, row: str, where: str) -> bool:
     separator = max(SEPARATORS, key=comment.count)
     words, fields = _fields(comment, separator, where), _fields(row, separator, where)
-    return len(words) == len(fields) > 1 and any(map(_is_number, fields[1:]))
+    return len(words) == len(fields) > 1 and any(map(is_number, fields[1:]))
 
 
 def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
@@ -296,21 +296,13 @@ def _refuse_numbers(names: Sequence[str], where: str) -> None:
     """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
     if (
         names[1:]
-        and all(_is_number(name) for name in names[1:])
+        and all(is_number(name) for name in names[1:])
         and not all(name.isdecimal() for name in names[1:])
     ):
         raise DataError(
             f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
             "columns; give the table a header with the cell types"
         )
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _fields(line: str, separator: str, where: str) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from netassay.errors import ConfigError
+from netassay.numerics import memory
 
 
 def device(name: str) -> torch.device:
@@ -31,21 +31,7 @@ def free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on a device, None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free: list[int] = []
-    with suppress(OSError, ValueError, IndexError):
-        available = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
-        free.append(1024 * int(available.split()[0]))
-    with suppress(OSError, ValueError):
-        free.append(_allowed_by_container(Path("/sys/fs/cgroup")))
-    return min(free, default=None)
-
-
-def _allowed_by_container(folder: Path) -> int:
-    """Bytes left to a container (control groups, version 2); ValueError where there is no limit."""
-    limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-    # what is only there to speed up files is given up when it is needed
-    cache = (folder / "memory.stat").read_text().partition("\ninactive_file ")[2].split()
-    return max(0, limit - used + int(cache[0] if cache else 0))
+    return memory.free_bytes()
 
 
 def environment() -> dict[str, Any]:

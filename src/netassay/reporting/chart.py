@@ -138,12 +138,12 @@ def _styles(drawn: Trace, by: Axis | None, width: int) -> tuple[Any, Any, Any]:
     return colour, dash, shape
 
 
-def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, whole: int) -> alt.LayerChart:
+def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, full_width: int) -> alt.LayerChart:
     base = alt.Chart(drawn.rows)
     # room for the shapes that stand on the first and last points of a short line
     horizontal = _quantity(alt.X, "x", x, max(3, width // 90), 8 if drawn.longest <= MARKS else 0)
     vertical = _quantity(alt.Y, "y", y, 5, 8)
-    colour, dash, shape = _styles(drawn, by, whole)
+    colour, dash, shape = _styles(drawn, by, full_width)
     pick = alt.selection_point(name="pick", fields=["series"], bind="legend")
     zoom = alt.selection_interval(name="zoom", bind="scales", zoom=_ZOOM, translate=_DRAG)
     faded: Any = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.12)) if by else alt.value(1)

@@ -120,8 +120,8 @@ def _still(value: Any) -> Any:
     if isinstance(value, dict):
         return {_FORBIDDEN_IN_XML.sub("\ufffd", key): _still(part) for key, part in value.items()}
     if isinstance(value, list):
-        seen = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
-        return [_still(part) for part in seen]
+        still = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
+        return [_still(part) for part in still]
     return _FORBIDDEN_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
 
 

@@ -112,11 +112,11 @@ def _cells(data: pl.DataFrame, x: Axis, y: Axis, colour: Axis, scheme: str, cent
 
 
 def _bounds(values: pl.Series, scheme: str, centre: float) -> tuple[float, ...]:
-    known = values.drop_nulls().to_list()
+    numbers = values.drop_nulls().to_list()
     if scheme == "diverging":
-        reach = max((abs(value - centre) for value in known), default=1.0) or 1.0
+        reach = max((abs(value - centre) for value in numbers), default=1.0) or 1.0
         return (centre - reach, centre, centre + reach)
-    low, high = min(known, default=1.0), max(known, default=2.0)
+    low, high = min(numbers, default=1.0), max(numbers, default=2.0)
     return (low, high) if low < high else (low, low + (abs(low) or 1.0))
 
 

@@ -114,8 +114,8 @@ def _letters(
         "value": pl.Float64,
     }  # fmt: skip
     # a panel without a letter that can be seen is there all the same
-    held = pl.DataFrame(rows or [(None, None, None, None, first, None)], schema=schema, orient="row")
-    return held.with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
+    letters = pl.DataFrame(rows or [(None, None, None, None, first, None)], schema=schema, orient="row")
+    return letters.with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
 
 
 def _drawn(
@@ -161,8 +161,8 @@ def _layers(
 
 def _marks(first: int, last: int) -> list[int]:
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 10**9) if (last - first) / step <= 10)
-    whole = [at for at in range(first, last + 1) if at % step == 0]
-    return whole if step > 1 else list(range(first, last + 1))
+    positions = [at for at in range(first, last + 1) if at % step == 0]
+    return positions if step > 1 else list(range(first, last + 1))
 
 
 def _bow(degrees: tuple[float, float], radii: tuple[float, float]) -> list[tuple[float, float]]:
@@ -176,8 +176,8 @@ def _closed(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Corners that fill the unit square from edge to edge, the first once more at the end."""
     x, y = np.array(corners).T
     x, y = ((part - part.min()) / np.ptp(part) for part in (x, y))
-    found = list(zip(x.round(3).tolist(), y.round(3).tolist(), strict=True))
-    return [*found, found[0]]
+    points = list(zip(x.round(3).tolist(), y.round(3).tolist(), strict=True))
+    return [*points, points[0]]
 
 
 _OUTER, _INNER = (0.5, 0.5), (0.29, 0.34)

@@ -9,9 +9,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from netassay.errors import DataError
 from netassay.reporting.item import item_markup
-from netassay.reporting.section import Figure, Note, Section, Table
+from netassay.reporting.section import Figure, Note, Section, Table, refuse_twins
 from netassay.reporting.table import text
 
 
@@ -30,7 +29,7 @@ def write_page(
     """
     from netassay.files import write_file
 
-    _refuse_twins(sections)
+    refuse_twins(sections)
     charts = _has_charts(sections)
     body = "\n".join(_section(section, number) for number, section in enumerate(sections, 1))
     if not sections:
@@ -115,16 +114,6 @@ def _contents(sections: Sequence[Section]) -> str:
 def _named(sections: Sequence[Section]) -> Iterator[Figure | Table]:
     for section in sections:
         yield from (item for item in section.items if not isinstance(item, Note))
-
-
-def _refuse_twins(sections: Sequence[Section]) -> None:
-    seen: set[str] = set()
-    for item in _named(sections):
-        if item.name in seen:
-            raise DataError(
-                f"two figures or tables of the page are named {item.name!r}; give each its own name"
-            )
-        seen.add(item.name)
 
 
 def _has_charts(sections: Sequence[Section]) -> bool:

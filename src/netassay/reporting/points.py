@@ -78,8 +78,8 @@ def _with_room(values: pl.Series, ends: pl.Series) -> tuple[float, float] | None
     sound = values.filter(values.is_finite()).drop_nulls()
     if not sound.len():
         return None
-    whole = pl.concat([sound, ends.filter(ends.is_finite())])
-    low, high = float(whole.min()), float(whole.max())  # type: ignore[arg-type]
+    extent = pl.concat([sound, ends.filter(ends.is_finite())])
+    low, high = float(extent.min()), float(extent.max())  # type: ignore[arg-type]
     room = 0.04 * ((high - low) or abs(high) or 1.0)
     return (max(low - room, 0.0) if float(sound.min()) >= 0 else low - room), high + room  # type: ignore[arg-type]
 
@@ -87,8 +87,8 @@ def _with_room(values: pl.Series, ends: pl.Series) -> tuple[float, float] | None
 def _ends(rows: pl.DataFrame, lines: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
     ends = []
     for name, (intercept, slope) in lines.items():
-        held = rows.filter(pl.col("series") == name)["x"].drop_nulls()
-        ends += [(at, intercept + slope * at, name) for at in (held.min(), held.max()) if held.len()]  # type: ignore[operator]
+        span = rows.filter(pl.col("series") == name)["x"].drop_nulls()
+        ends += [(at, intercept + slope * at, name) for at in (span.min(), span.max()) if span.len()]  # type: ignore[operator]
     return pl.DataFrame(ends, schema={"x": pl.Float64, "y": pl.Float64, "series": pl.String}, orient="row")
 
 

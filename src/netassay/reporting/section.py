@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -80,6 +80,30 @@ class Section:
             for item in self.items
         )
         return replace(self, title=f"{self.title} ({of})", items=items)
+
+    def named_after(self, study: str) -> Section:
+        """The same, names of figures and tables beginning with that of the study they belong to."""
+        items = tuple(
+            item
+            if isinstance(item, Note) or item.name.startswith(f"{study}-")
+            else replace(item, name=f"{study}-{item.name}")
+            for item in self.items
+        )
+        return replace(self, items=items)
+
+
+def refuse_twins(sections: Sequence[Section]) -> None:
+    """DataError if two figures or tables of a page share a name."""
+    names: set[str] = set()
+    for section in sections:
+        for item in section.items:
+            if isinstance(item, Note):
+                continue
+            if item.name in names:
+                raise DataError(
+                    f"two figures or tables of the page are named {item.name!r}; give each its own name"
+                )
+            names.add(item.name)
 
 
 def check_slug(name: str, what: str) -> None:

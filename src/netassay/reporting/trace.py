@@ -128,9 +128,9 @@ def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFr
         value = pl.col(name)
         return (value.is_finite() & ((value > 0) | pl.lit(not log))).fill_null(False)
 
-    kept = points.filter(sound("x", log_x))
-    gaps = kept.with_columns(pl.when(sound("y", log_y)).then(pl.col("y")).alias("y"))
-    lost = points.height - kept.height + gaps["y"].null_count()
+    drawable = points.filter(sound("x", log_x))
+    gaps = drawable.with_columns(pl.when(sound("y", log_y)).then(pl.col("y")).alias("y"))
+    lost = points.height - drawable.height + gaps["y"].null_count()
     if not lost:
         return gaps, []
     why = "not finite, or not above zero on a logarithmic axis" if log_x or log_y else "not finite"
@@ -146,7 +146,7 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     )
     stretch = (*_LINE, "stretch")
     inner, y = pl.int_range(pl.len()).over(stretch), pl.col("y")
-    kept = cells.filter(
+    thinned = cells.filter(
         (pl.col("length") <= LINE_POINTS)
         | (pl.col("place") == 0)
         | (pl.col("place") == pl.col("length") - 1)
@@ -154,10 +154,10 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         | (inner == y.arg_max().over(stretch))
         | (y.is_null() & (inner == y.is_null().arg_max().over(stretch)))
     ).select(points.columns)
-    if kept.height == points.height:
-        return kept, []
-    return kept, [
-        f"Drawn from {kept.height:,} of {points.height:,} points: the least and greatest of each stretch "
+    if thinned.height == points.height:
+        return thinned, []
+    return thinned, [
+        f"Drawn from {thinned.height:,} of {points.height:,} points: the least and greatest of each stretch "
         "of a line; the CSV holds them all."
     ]
 

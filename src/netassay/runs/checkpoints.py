@@ -31,15 +31,15 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
     row = _row(connection, folder, step)
     if row is None:
         return None
-    found, file, expected, held = row
+    at, file, expected, text = row
     try:
-        data = disk.read_checked(folder, file, expected, _way_on(connection, found))
+        data = disk.read_checked(folder, file, expected, _way_on(connection, at))
     except RunDamaged:
         # the writer may have moved on and removed the file since the row was read
         if _row(connection, folder, step) == row:
             raise
         return load(connection, folder, step)
-    return Checkpoint(found, unpack(data), json.loads(held))
+    return Checkpoint(at, unpack(data), json.loads(text))
 
 
 def facts(connection: sqlite3.Connection) -> dict[str, Any] | None:
@@ -54,8 +54,8 @@ def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tupl
         return connection.execute(f"{select} ORDER BY step DESC LIMIT 1").fetchone()
     row = connection.execute(f"{select} WHERE step = ?", (step,)).fetchone()
     if row is None:
-        known = ", ".join(map(str, steps(connection))) or "none"
-        raise StoreError(f"run {folder.name} has no checkpoint at step {step}; it has: {known}")
+        choices = ", ".join(map(str, steps(connection))) or "none"
+        raise StoreError(f"run {folder.name} has no checkpoint at step {step}; it has: {choices}")
     return row
 
 

@@ -36,8 +36,8 @@ def read_checked(folder: Path, file: str, expected: str, hint: str = "restore it
         raise RunDamaged(
             f"{path}: cannot be read ({cause.strerror}), SHA-256 {expected} expected; {hint}"
         ) from None
-    if (found := sha256(data)) != expected:
-        raise RunDamaged(f"{path}: is damaged: SHA-256 expected {expected}, found {found}; {hint}")
+    if (actual := sha256(data)) != expected:
+        raise RunDamaged(f"{path}: is damaged: SHA-256 expected {expected}, found {actual}; {hint}")
     return data
 
 

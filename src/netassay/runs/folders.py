@@ -62,13 +62,13 @@ def remove(folder: Path) -> None:
     try:
         with _store_lock(store):
             checked(folder)
-            held = lock.Lock(folder)
+            writer_lock = lock.Lock(folder)
             try:
                 hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
                 folder.rename(hidden)
                 sync_folder(store)
             finally:
-                held.release()
+                writer_lock.release()
             shutil.rmtree(hidden)
     except OSError as cause:
         raise _unwritable(store, cause) from None
@@ -79,15 +79,15 @@ def checked(folder: Path) -> Path:
     if not is_id(folder.name):
         raise StoreError(f"{folder.name!r} is no run id; ids look like edge-0123456789ab")
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         raise StoreError(f"{folder}: there is no such run") from None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise StoreError(
             f"{folder}: is a symbolic link, and links are not followed; act on the folder it points to"
         )
     ledger_file = folder / ledger.NAME
-    if not stat.S_ISDIR(found.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
+    if not stat.S_ISDIR(status.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
         raise StoreError(f"{folder}: is no run (it has no file {ledger.NAME})")
     return folder
 

@@ -234,15 +234,15 @@ class _State(NamedTuple):
 def _state_of(path: Path) -> _State:
     wal = path.with_name(NAME + "-wal")
     try:
-        kept = wal.stat().st_size > 0
+        has_wal = wal.stat().st_size > 0
     except FileNotFoundError:
-        kept = False
+        has_wal = False
     except OSError as cause:
         raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
     if not path.is_file() or path.is_symlink():
         raise StoreError(f"{path.parent}: is no run (it has no file {NAME}); give the folder of a run")
-    found = path.stat()
-    return _State(kept, found.st_size, found.st_mtime_ns, found.st_ino)
+    status = path.stat()
+    return _State(has_wal, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -259,8 +259,8 @@ def _storable(text: str) -> str:
 
 
 def _seal(connection: sqlite3.Connection, metrics: _Hash) -> str:
-    whole = hashlib.sha256(metrics.digest())
+    seal = hashlib.sha256(metrics.digest())
     for table in _SEALED:
         for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1"):
-            whole.update(json.dumps([table, *row]).encode())
-    return whole.hexdigest()
+            seal.update(json.dumps([table, *row]).encode())
+    return seal.hexdigest()

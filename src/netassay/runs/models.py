@@ -88,12 +88,12 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
     """What stands in a saved model's JSON: format, kind, sizes, dtype, sha256, about. StoreError if unreadable."""
     path = Path(folder) / DESCRIPTION
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
         raise StoreError(f"{path}: is no description of a saved model ({cause})") from None
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise StoreError(f"{path}: is not of format {FORMAT}, the one that this version reads")
-    return held
+    return description
 
 
 def _kinds() -> dict[str, Any]:
@@ -107,9 +107,9 @@ def _kinds() -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """JSON's own kinds; numbers that are not finite become None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(held) for key, held in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(held) for held in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

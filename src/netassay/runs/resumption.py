@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> int:
     """The step to go on from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
-    kept = checkpoints.steps(connection)
+    steps = checkpoints.steps(connection)
     if from_step is None:
-        return max(kept, default=0)
-    if from_step not in {0, *kept}:
-        allowed = ", ".join(map(str, sorted({0, *kept})))
+        return max(steps, default=0)
+    if from_step not in {0, *steps}:
+        allowed = ", ".join(map(str, sorted({0, *steps})))
         raise StoreError(
             f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}"
         )
@@ -33,9 +33,9 @@ def trusted_metrics(connection: sqlite3.Connection, folder: Path, before: int, *
     """The hash of the metrics of the steps before `before`. RunDamaged if a row changed, unless accepted."""
     metrics = hashlib.sha256()
     ledger.absorb(metrics, ledger.metric_rows(connection, "step < ?", before))
-    whole = metrics.copy()
-    ledger.absorb(whole, ledger.metric_rows(connection, "step >= ?", before))
-    if not accepted and not ledger.is_sealed(connection, whole):
+    digest = metrics.copy()
+    ledger.absorb(digest, ledger.metric_rows(connection, "step >= ?", before))
+    if not accepted and not ledger.is_sealed(connection, digest):
         start = max(checkpoints.steps(connection), default=0)
         raise RunDamaged(
             f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
@@ -62,8 +62,8 @@ def rewind(connection: sqlite3.Connection, start: int, *, asked: bool) -> None:
 def note_environment(connection: sqlite3.Connection, environment: Mapping[str, Any], step: int) -> None:
     """Keeps the first environment as a fact, and every change from one writer to the next as an event."""
     text = ledger.canonical(environment)
-    known = ledger.facts(connection)
-    last = json.loads(known.get("environment.last", text))
+    facts = ledger.facts(connection)
+    last = json.loads(facts.get("environment.last", text))
     changes = [
         f"{key}: {last.get(key)} -> {environment.get(key)}"
         for key in sorted(last.keys() | environment.keys())
@@ -71,5 +71,5 @@ def note_environment(connection: sqlite3.Connection, environment: Mapping[str, A
     ]
     if changes:
         ledger.add_event(connection, step, "environment", "; ".join(changes))
-    kept = {"environment": known.get("environment", text), "environment.last": text}
+    kept = {"environment": facts.get("environment", text), "environment.last": text}
     connection.executemany("REPLACE INTO facts VALUES (?, ?)", kept.items())

@@ -32,12 +32,17 @@ class Run:
     config: dict[str, Any] = field(hash=False)
     digest: str
     created: str
+    package: str = ""
+    """Name and version of the package that brought the study, where that is not netassay itself."""
 
     @classmethod
-    def create(cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str) -> Run:
+    def create(
+        cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str, package: str = ""
+    ) -> Run:
         """The run of this config in `store`, made (state planned) if it is not there yet.
 
-        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits.
+        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits; `package` what brings the study, where
+        that is another package.
         Raises StoreError for a refused name, a wrong digest, a store that cannot be written.
         """
         store = Path(store).absolute()
@@ -48,14 +53,15 @@ class Run:
             )
         folder = store / run_id(study, digest)
         if not os.path.lexists(folder):
-            folders.make(folder, {
+            facts = {
                 "study": json.dumps(study),
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
                 "schema": json.dumps(ledger.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
-            })  # fmt: skip
+            }
+            folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
         run = cls.open(folders.checked(folder))
         if (run.digest, run.study) != (digest, study):
             raise StoreError(
@@ -76,12 +82,13 @@ class Run:
                     f"{folder}: was written with schema {version} by netassay {facts['netassay']}; this is "
                     f"netassay {netassay.__version__}, which reads schema {ledger.SCHEMA_VERSION}: upgrade it"
                 )
-            known = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
+            values = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
+            values["package"] = json.loads(facts.get("package", '""'))
         except (KeyError, ValueError, TypeError) as cause:
             raise RunDamaged(
                 f"{folder / ledger.NAME}: its facts are damaged ({cause!r}); restore the folder"
             ) from None
-        return cls(folder=folder, **known)
+        return cls(folder=folder, **values)
 
     @property
     def id(self) -> str:
@@ -123,6 +130,26 @@ class Run:
         schema = {"step": pl.Int64, "name": pl.String, "part": pl.String, "value": pl.Float64}
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
         return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+
+    def last_values(self) -> dict[tuple[str, str], float]:
+        """The newest value of each metric, by its name and part; empty before the first is recorded.
+
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from netassay.config import Config
+        >>> class Toy(Config):
+        ...     study = "toy"
+        >>> run = Run.create(Path(mkdtemp()), study="toy", config=Toy().mapping(), digest=Toy().digest)
+        >>> with run.writer({}) as writer:
+        ...     writer.record(0, {"loss": 2.0, ("norm", "layer"): 1.5})
+        ...     writer.record(1, {"loss": 1.0})
+        ...     writer.finish("finished", step=1)
+        >>> run.last_values()
+        {('norm', 'layer'): 1.5, ('loss', ''): 1.0}
+        """
+        newest = "(step, name, part) IN (SELECT max(step), name, part FROM metrics GROUP BY name, part)"
+        rows = ledger.read(self.folder, lambda connection: list(ledger.metric_rows(connection, newest)))
+        return {(name, part): value for _, name, part, value in rows}
 
     def events(self) -> pl.DataFrame:
         """Columns time, step, what, text, oldest first: starts, stops, changes of environment."""
@@ -187,12 +214,12 @@ class Run:
         return ledger.read(self.folder, ledger.status)
 
     def _table_file(self, name: str) -> tuple[str, str]:
-        found = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
-        if not found:
+        rows = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
+        if not rows:
             raise StoreError(
                 f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
             )
-        return found[0]
+        return rows[0]
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())

@@ -71,10 +71,10 @@ class Store:
         flat = [
             _flatten(run.config) | {"id": run.id, "study": run.study, "state": str(run.state)} for run in runs
         ]
-        known = {key for values in flat for key in values}
+        keys = {key for values in flat for key in values}
         for key in where:
-            if runs and key not in known:
-                raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, known)}")
+            if runs and key not in keys:
+                raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, keys)}")
         wanted = [(key, _plain(value)) for key, value in where.items()]
         return [
             run
@@ -188,11 +188,13 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
     """Keys in which runs of one study differ; those of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
-    found: dict[str, dict[str, set[str]]] = {key: {} for key in keys}
+    values_of: dict[str, dict[str, set[str]]] = {key: {} for key in keys}
     for values, study in zip(flat, studies, strict=True):
         for key in keys:
-            found[key].setdefault(study, set()).add(json.dumps(values.get(key)))
-    return [key for key, held in found.items() if any(len(different) > 1 for different in held.values())]
+            values_of[key].setdefault(study, set()).add(json.dumps(values.get(key)))
+    return [
+        key for key, kinds in values_of.items() if any(len(different) > 1 for different in kinds.values())
+    ]
 
 
 def _column(values: list[Any]) -> list[Any]:
@@ -214,7 +216,7 @@ def _same(stored: Any, wanted: Any) -> bool:
     return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
+def _did_you_mean(word: str, choices: Iterable[str]) -> str:
     from netassay.errors import did_you_mean
 
-    return did_you_mean(word, known)
+    return did_you_mean(word, choices)

@@ -36,30 +36,30 @@ def verify_run(folder: Path) -> list[Problem]:
 
 
 def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    found = [what for (what,) in connection.execute("PRAGMA integrity_check") if what != "ok"]
+    findings = [what for (what,) in connection.execute("PRAGMA integrity_check") if what != "ok"]
     connection.execute("BEGIN")  # one snapshot for the rows and their seal
     metrics = hashlib.sha256()
     ledger.absorb(metrics, ledger.metric_rows(connection))
     if not ledger.is_sealed(connection, metrics):
-        found.append("its rows are not those that were written (SHA-256 differs)")
+        findings.append("its rows are not those that were written (SHA-256 differs)")
     facts = ledger.facts(connection)
     digest = hashlib.sha256(facts.get("config", "").encode()).hexdigest()
     if json.dumps(digest) != facts.get("digest"):
-        found.append(f"the config has digest {digest}, recorded was {facts.get('digest')}")
-    return [(ledger.NAME, what) for what in found]
+        findings.append(f"the config has digest {digest}, recorded was {facts.get('digest')}")
+    return [(ledger.NAME, what) for what in findings]
 
 
 def _wrong_bytes(folder: Path) -> list[tuple[str, str]]:
     """Of the file run.sqlite, while it is at rest; a run at work or killed at it has no digest of it."""
     try:
         expected = (folder / ledger.DIGEST).read_text(errors="replace")
-        found = disk.sha256((folder / ledger.NAME).read_bytes())
+        actual = disk.sha256((folder / ledger.NAME).read_bytes())
         still = (folder / ledger.DIGEST).read_text(errors="replace")
     except OSError:
         return []
-    if expected == found or still != expected:
+    if expected == actual or still != expected:
         return []
-    return [(ledger.NAME, f"is damaged: SHA-256 expected {expected}, found {found}; restore it from a copy")]
+    return [(ledger.NAME, f"is damaged: SHA-256 expected {expected}, found {actual}; restore it from a copy")]
 
 
 def _wrong_files(connection: sqlite3.Connection, folder: Path) -> list[tuple[str, str]]:
@@ -67,9 +67,9 @@ def _wrong_files(connection: sqlite3.Connection, folder: Path) -> list[tuple[str
     wrong = dict(_mismatches(folder, before))
     # a living writer may have replaced files since their rows were read
     now = ledger.files(connection)
-    found = [(file, what) for file, what in wrong.items() if now.get(file) == before[file]]
+    findings = [(file, what) for file, what in wrong.items() if now.get(file) == before[file]]
     open_ended = ledger.status(connection).state == "running"
-    return found + list(_strangers(folder, before.keys() | now.keys(), open_ended))
+    return findings + list(_strangers(folder, before.keys() | now.keys(), open_ended))
 
 
 def _mismatches(folder: Path, recorded: dict[str, str]) -> Iterator[tuple[str, str]]:

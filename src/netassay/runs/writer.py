@@ -104,8 +104,8 @@ class RunWriter:
             with self._transaction(self._buffer):
                 row = (step, file, digest, len(data), facts, self._seconds(), ledger.now())
                 self._connection.execute("REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-                kept = checkpoints.steps(self._connection)[-self._keep :][0]
-                self._connection.execute("DELETE FROM checkpoints WHERE step < ?", (kept,))
+                oldest = checkpoints.steps(self._connection)[-self._keep :][0]
+                self._connection.execute("DELETE FROM checkpoints WHERE step < ?", (oldest,))
                 self._set_status(State.RUNNING, step, "")
             self._floor = step
             self._clean()
@@ -267,10 +267,12 @@ class RunWriter:
             raise RunFailed(f"run {self.folder.name}: {doing} failed ({cause}); {self._intact()}") from cause
 
     def _intact(self) -> str:
-        kept: list[int] = []
+        intact: list[int] = []
         with suppress(sqlite3.DatabaseError):
-            kept = checkpoints.steps(self._connection)
-        what = f"the checkpoint at step {kept[-1]} is intact" if kept else "nothing had been committed yet"
+            intact = checkpoints.steps(self._connection)
+        what = (
+            f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
+        )
         return (
             f"{what}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
         )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
+from netassay.study import find
 from netassay.sweeps.local import LocalProcesses
 from netassay.sweeps.plan import Plan
 
@@ -51,11 +52,11 @@ class Sweep:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a run: id, the values in which the plan varies, state, and the cause where it failed."""
-        known = {run.id: run for run in self.runs}
+        runs = {run.id: run for run in self.runs}
         rows = []
         for config in self.plan.configs():
             name = run_id(config.study, config.digest)
-            state, message = _standing(known.get(name))
+            state, message = _standing(runs.get(name))
             values = self.plan.values(config)
             rows.append({"run": name, **values, "state": state, "message": self.failed.get(name, message)})
         return rows
@@ -78,10 +79,17 @@ def lay_out(plan: Plan, store: Path | str) -> Sweep:
     """
     runs: list[Run] = []
     failed = {}
+    study = find(plan.study)
     for config in plan.configs():
         folder = Path(store) / run_id(config.study, config.digest)
         try:
-            run = Run.create(Path(store), study=config.study, config=config.mapping(), digest=config.digest)
+            run = Run.create(
+                Path(store),
+                study=study.name,
+                config=config.mapping(),
+                digest=config.digest,
+                package=study.release,
+            )
             _ = run.state
             runs.append(run)
         except StoreError as cause:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterator
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, read
 from netassay.errors import ConfigError, did_you_mean
-from netassay.study import Study, find, names, performed
+from netassay.study import builtin, find, performed
 
 MOST_RUNS = 1_000_000
 
@@ -43,10 +42,10 @@ class Plan(BaseModel):
             super().__init__(**values)
         except ValidationError as refused:
             raise ConfigError("; ".join(_in_words(error) for error in refused.errors())) from None
-        known = find(self.study).config.model_fields
+        fields = find(self.study).config.model_fields
         for key in itertools.chain(self.base, self.axes, *self.cases):
-            if key not in known:
-                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, known)}")
+            if key not in fields:
+                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, fields)}")
         for key, choices in self.axes.items():
             if not choices:
                 raise ConfigError(f"axis {key!r} has no values; give at least one")
@@ -72,12 +71,12 @@ class Plan(BaseModel):
         study, colon, name = str(word).partition(":")
         if not colon or study not in performed() or Path(word).exists():
             return cls.from_file(word)
-        known = {
+        plans = {
             home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
         }
-        if name not in known:
-            raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, known)}")
-        return cls(**tomllib.loads(known[name].read_text(encoding="utf-8")))
+        if name not in plans:
+            raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, plans)}")
+        return cls(**tomllib.loads(plans[name].read_text(encoding="utf-8")))
 
     @property
     def size(self) -> int:
@@ -95,8 +94,8 @@ class Plan(BaseModel):
 
     def values(self, config: Config) -> dict[str, Any]:
         """What a run's config says of the keys in which runs differ."""
-        held = config.model_dump(mode="json")
-        return {key: held[key] for key in self.varied}
+        values_of_run = config.model_dump(mode="json")
+        return {key: values_of_run[key] for key in self.varied}
 
     def configs(self) -> list[Config]:
         """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""
@@ -123,13 +122,13 @@ class Plan(BaseModel):
 
 
 def shipped(name: str) -> list[Plan]:
-    """The plan of that name of every study that ships one, in the order of the studies."""
-    homes = [home for study in names() for home in _plans(study) if home.name == f"{name}.toml"]
+    """The plan of that name of every study of this package that ships one, in the order of the studies."""
+    homes = [home for study in builtin() for home in _plans(study) if home.name == f"{name}.toml"]
     return [Plan(**tomllib.loads(home.read_text(encoding="utf-8"))) for home in homes]
 
 
 def _plans(study: str) -> list[Traversable]:
-    folder = resources.files(Study(study).package) / "plans"
+    folder = find(study).folder / "plans"
     return sorted(folder.iterdir(), key=lambda home: home.name) if folder.is_dir() else []
 
 

@@ -30,7 +30,7 @@ def brute(peaks, sequences, k):
 letters = st.text("ACGTN", min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("ACGTN", min_size=30, max_size=30), min_size=1, max_size=4), st.lists(letters, max_size=4),
        st.integers(8, 14), st.integers(0, 20), st.booleans())  # fmt: skip
 def test_shared_words_are_those_of_the_letters(peaks, sequences, k, start, reverse):

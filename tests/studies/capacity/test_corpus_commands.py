@@ -151,7 +151,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     r = np.random.default_rng(0)
     np.save(path, r.zipf(1.2, (5_000, 6)) % 100)
     monkeypatch.setattr(out_of_core, "LEAST_ROOM", 0)
-    monkeypatch.setattr(corpus, "_peak_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(corpus, "peak_bytes", lambda: 10_000_000)
     words = ("entropy", path, "--format", "json", "--memory")
     little, much = (json.loads(command(*words, size)) for size in ("10.1MB", "1GiB"))
     assert (little.pop("counted_on_disk"), much.pop("counted_on_disk")) == (True, False)

@@ -8,7 +8,10 @@ from memory import Memory
 from netassay.curvature.thresholds import threshold
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
+from netassay.studies.edge.findings import METRICS
+from netassay.studies.edge.instruments import INSTRUMENTS
 from netassay.studies.edge.losses import mse
+from netassay.studies.edge.optimisers import OPTIMISERS
 
 SMALL = EdgeConfig(examples=30, width=3, steps=4, curvature_every=4, step_size=0.3, dtype="float64",
                    tolerance=1e-8)  # fmt: skip
@@ -153,3 +156,30 @@ def test_every_instrument_together_is_resumed_bit_for_bit():
     assay(config, first)
     assert first.steps == whole.steps
     assert all(torch.equal(t, first.checkpoint.tensors[k]) for k, t in whole.checkpoint.tensors.items())
+
+
+ON = {"gauss_newton": True, "alignment": True, "trace_products": 6, "density_steps": 4, "projections": 2,
+      "flow": True, "central_flow": True, "batch_probes": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda instrument: instrument.key)
+def test_an_instrument_records_what_its_entry_says_and_no_more(instrument):
+    own = {"optimiser": "sgd", "batch_size": 10} if instrument.key == "batch_probes" else {}
+    config = SMALL.replace(steps=0, step_size=0.01, tolerance=1e-3, **own)
+    without, beside = Memory(), Memory()
+    assay(config, without)
+    assay(config.replace(**{instrument.key: ON[instrument.key]}), beside)
+    more = beside.steps[0].keys() - without.steps[0].keys()
+    described = {metric for metric in more for row in instrument.quantities if row.is_of(*metric)}
+    assert more == described
+    assert {name for row in instrument.quantities for name in row.names} <= {name for name, _ in more}
+    assert all(row.key == instrument.key for row in instrument.quantities)
+
+
+@pytest.mark.parametrize("method", OPTIMISERS)
+def test_what_is_always_recorded_is_described(method):
+    memory = Memory()
+    assay(SMALL.replace(optimiser=method, steps=0, tolerance=1e-3), memory)
+    for metric in memory.steps[0]:
+        name, part = (metric, "") if isinstance(metric, str) else metric
+        assert any(row.is_of(name, part) for row in METRICS), metric

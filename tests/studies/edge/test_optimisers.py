@@ -12,9 +12,10 @@ from netassay.curvature.eigen import lanczos
 from netassay.curvature.thresholds import threshold
 from netassay.errors import ConfigError
 from netassay.studies.edge.assay import assay, build
-from netassay.studies.edge.config import OPTIMISER_SETTINGS, EdgeConfig
+from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.losses import mse
-from netassay.studies.edge.optimisers import StochasticDescent, optimiser
+from netassay.studies.edge.optimisers import OPTIMISERS
+from netassay.studies.edge.stepping import optimiser
 
 SMALL = EdgeConfig(examples=40, width=3, steps=12, curvature_every=4, step_size=0.05, dtype="float64",
                    tolerance=1e-8)  # fmt: skip
@@ -47,9 +48,11 @@ def quadratic(config, steps, start=1e-3, frozen=None):
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize("method", ["gd", "sgd", "polyak", "nesterov"])
+@pytest.mark.parametrize(
+    "method", [name for name, own in OPTIMISERS.items() if own.edge and not own.preconditioned]
+)
 def test_just_below_the_threshold_it_converges_just_above_it_diverges(method, momentum):
-    own = {"momentum": momentum} if method in ("polyak", "nesterov") else {}
+    own = {"momentum": momentum} if "momentum" in OPTIMISERS[method].usual else {}
     limit = threshold(method, 1.0, momentum=momentum if own else 0.0) / float(SPECTRUM[0])
     for factor, holds in ((0.99, True), (1.01, False)):
         config = EdgeConfig(optimiser=method, step_size=factor * limit, **own)
@@ -60,7 +63,7 @@ def test_just_below_the_threshold_it_converges_just_above_it_diverges(method, mo
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize("method", ["adam", "rmsprop"])
+@pytest.mark.parametrize("method", [name for name, own in OPTIMISERS.items() if own.preconditioned])
 def test_adaptive_methods_at_the_threshold_of_the_preconditioned_hessian(method, momentum):
     """The preconditioner stands still: its averaging is slower than anything else by far."""
     frozen = torch.tensor([2.0, 0.05, 1.0], dtype=torch.float64)
@@ -77,6 +80,21 @@ def test_adaptive_methods_at_the_threshold_of_the_preconditioned_hessian(method,
         size, way = quadratic(config, 4000, start=1e-6, frozen=frozen)
         assert (size < 1e-8) is holds, (factor, size)
         assert way.edge_ratio(top, 1.0) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("name", [*OPTIMISERS])
+def test_an_entry_says_all_that_the_study_asks(name):
+    method, config = OPTIMISERS[name], EdgeConfig(optimiser=name)
+    assert set(method.usual) <= set(EdgeConfig.model_fields)
+    assert config.optimiser_settings() == method.usual
+    for key, value in method.usual.items():
+        assert EdgeConfig(optimiser=name, **{key: int(value) if key == "batch_size" else value}) != config
+    way = optimiser(config, {"x": torch.nn.Parameter(torch.ones(3))}, examples=40)
+    assert (way.preconditioner({"x": torch.ones(3)}) is not None) is method.preconditioned
+    assert way.every_step is not method.batches
+    limits = [method.threshold(size, method.usual, 1e9) for size in (0.1, 0.2)]
+    assert limits[0] == pytest.approx(2 * limits[1], rel=1e-3)
+    assert way.edge_ratio(limits[0], 1e9) == pytest.approx(1)
 
 
 def test_thresholds_of_the_literature():
@@ -163,7 +181,7 @@ def test_sam_takes_the_gradient_uphill():
 
 
 def test_every_epoch_of_batches_has_each_example_once_in_an_order_of_its_own():
-    way = StochasticDescent({}, 0.1, batch_size=12, examples=40, seed=3)
+    way = optimiser(EdgeConfig(optimiser="sgd", batch_size=12, seed=3), {}, examples=40)
     epochs = [[way.batch(4 * epoch + i) for i in range(4)] for epoch in range(3)]
     orders = [torch.cat(batches) for batches in epochs]
     assert [len(batch) for batch in epochs[0]] == [12, 12, 12, 4]
@@ -226,7 +244,7 @@ def test_the_recorded_ratio_is_that_of_the_preconditioned_hessian():
     assert seen[("sharpness", "")] != pytest.approx(top, rel=0.1)
 
 
-@pytest.mark.parametrize("method", [*OPTIMISER_SETTINGS])
+@pytest.mark.parametrize("method", [*OPTIMISERS])
 @pytest.mark.parametrize("cut", [1, 7])
 def test_stopped_and_resumed_it_goes_on_bit_for_bit(method, cut):
     config = SMALL.replace(optimiser=method, step_size=0.02, dtype="float32", tolerance=1e-3,

@@ -23,6 +23,7 @@ from netassay.dna.network.predicting import predict
 from netassay.dna.network.readouts import contrast
 from netassay.errors import ConfigError, DataError
 from netassay.runs import Run
+from netassay.studies.aitac.findings import atlas_facts
 from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.weights import config_of, trained
 
@@ -52,7 +53,7 @@ def predictor(run: Run) -> Network:
             else f"run {run.id} is of study {run.study}; predictions are made by runs of study aitac"
         )
     config = config_of(run)
-    length = int(dict(run.table("atlas").iter_rows())["length"])
+    length = atlas_facts(run)["length"]
     names = tuple(run.table("cell_types")["cell type"].to_list())
     return network_of(config, trained(run, length=length), names)
 

@@ -17,6 +17,7 @@ from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
@@ -179,14 +180,14 @@ def _atlas_table(data: Material) -> pl.DataFrame:
     atlas = data.atlas
     facts = {
         "source": atlas.source or "not said",
-        "simulated": "yes" if atlas.simulated else "no",
+        "simulated": atlas.simulated,
         "digest": atlas.digest,
-        "length": str(atlas.length),
-        "cell types": str(len(atlas.cell_types)),
-        "peaks": str(len(atlas)),
-        **{f"{word} peaks": str(len(getattr(data.split, name))) for name, word in _SETS.items()},
+        "length": atlas.length,
+        "cell types": len(atlas.cell_types),
+        "peaks": len(atlas),
+        **{f"{word} peaks": len(getattr(data.split, name)) for name, word in _SETS.items()},
     }
-    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})
+    return fact_table(facts)
 
 
 def _dropped_table(data: Material) -> pl.DataFrame:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from netassay.config import Config
 from netassay.dna.atlas.choices import SplitKind
+from netassay.namelist import Each, NameList
 
 Null = Literal["none", "rows", "cells", "mononucleotide", "dinucleotide"]
 Strands = Literal["one", "augmented", "averaged"]
+CHROMOSOME = r"[^\x00-\x1f]+"
 LossName = Literal["pearson", "mse", "poisson", "cross_entropy"]
 
 
@@ -34,10 +36,14 @@ class AitacConfig(Config):
     split: SplitKind = "chromosome"
     """How test and validation sets are chosen; whole chromosomes keep neighbours on one side."""
 
-    test_chromosomes: str = Field("chr1", min_length=1)
+    test_chromosomes: Annotated[NameList, Each(CHROMOSOME, required=True)] = Field(
+        NameList.read("chr1"), examples=["chr1", "chr1,chr8"]
+    )
     """Chromosomes of the test set, with commas between them (split chromosome)."""
 
-    validation_chromosomes: str = Field("chr2", min_length=1)
+    validation_chromosomes: Annotated[NameList, Each(CHROMOSOME, required=True)] = Field(
+        NameList.read("chr2"), examples=["chr2", "chr2,chr9"]
+    )
     """Chromosomes of the validation set, on which the epoch is chosen (split chromosome)."""
 
     test_share: float = Field(0.1, ge=0, lt=1)

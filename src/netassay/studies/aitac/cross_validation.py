@@ -35,7 +35,7 @@ def peak_means(runs: Sequence[Run]) -> pl.DataFrame:
 def _section(null: str, runs: Sequence[Run]) -> Section:
     rows = []
     for run in sorted(runs, key=lambda run: (run.config["repeat"], run.config["fold"])):
-        last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+        last = run.last_values()
         rows.append({
             "repeat": run.config["repeat"], "fold": run.config["fold"], "run": run.id,
             "r mean": last.get(("r_mean", "test")), "r median": last.get(("r_median", "test")),

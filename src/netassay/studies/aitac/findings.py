@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from netassay.dna.network.classes import FEWEST, no_correlation
+from netassay.reporting.quantity import Quantity
 from netassay.runs import Run, State, Store
+from netassay.runs.facts import facts_of
 
 _TOLD = (
     "r_mean",
@@ -21,6 +23,28 @@ _TOLD = (
     "r_undefined",
 )
 
+_SETS = "validation, test, baseline"
+
+METRICS = (
+    Quantity(("loss",), '""', "every step", "of the step's batch; at the last step the mean of the last epoch"),
+    Quantity(("peaks",), '""', "every step", "peaks trained on before the step"),
+    Quantity(("epoch_loss", "validation_loss"), '""', "after each epoch",
+             "mean training loss of the epoch; loss on the validation set after it"),
+    Quantity(("r_mean", "r_median"), _SETS, "epoch, end", "over peaks"),
+    Quantity(("r_weighted",), _SETS, "epoch, end", "mean of r weighted by the variance of the observed row"),
+    Quantity(("share_above_075",), _SETS, "epoch, end", 'share of peaks with r above 0.75, "well predicted"'),
+    Quantity(("r_undefined",), _SETS, "epoch, end", "peaks whose r is not defined"),
+    Quantity(("cell_r_mean",), _SETS, "epoch, end",
+             "mean over cell types of r over peaks (losses mse and poisson)"),
+    Quantity(("cell_r_mean_centred",), _SETS, "epoch, end",
+             "the same of rows less their mean over the cell types, heights and predictions both (losses pearson and "
+             "cross_entropy, which leave an offset of each row free: it would be noise in every column)"),
+    Quantity(("accuracy", "auroc", "auprc"), _SETS, "epoch, end",
+             "where each peak is open in one cell type; areas are means over cell types"),
+    Quantity(("best_epoch", "test_loss"), '""', "end",
+             "epoch of the least validation loss, whose weights are kept and tested"),
+)  # fmt: skip
+"""What a run records."""
 
 CENTRED = "r, rows centred"
 """Column of r over peaks of a cell type where rows are taken less their mean, as the loss leaves that free."""
@@ -31,7 +55,7 @@ SPREADS = ("height SD", "height IQR")
 
 def summary(run: Run) -> dict[str, Any]:
     """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    last = run.last_values()
     config = run.config
     values: dict[str, Any] = {
         "atlas": config["atlas"], "null_model": config["null"],
@@ -51,9 +75,12 @@ def summary(run: Run) -> dict[str, Any]:
 
 def cell_types_of(run: Run) -> int | None:
     """How many cell types the run's atlas has; None where it is not told yet."""
-    if "atlas" not in run.tables():
-        return None
-    return int(dict(run.table("atlas").iter_rows())["cell types"])
+    return atlas_facts(run).get("cell types")
+
+
+def atlas_facts(run: Run) -> dict[str, Any]:
+    """What the atlas of a run was when its tables were written; empty before."""
+    return facts_of(run.table("atlas")) if "atlas" in run.tables() else {}
 
 
 def null_runs(run: Run) -> dict[str, Run]:

@@ -40,8 +40,8 @@ def material(config: AitacConfig) -> Material:
     atlas = atlas_of(config)
     split = atlas.split(
         config.split,
-        test=_names(config.test_chromosomes),
-        validation=_names(config.validation_chromosomes),
+        test=config.test_chromosomes,
+        validation=config.validation_chromosomes,
         # a repetition is another draw of folds; the seed of the weights leaves the sets alone
         seed=config.repeat,
         test_share=config.test_share,
@@ -76,10 +76,6 @@ def atlas_of(config: AitacConfig) -> Atlas:
         peaks=atlas.peaks[chosen.numpy()],
         truth={},
     )
-
-
-def _names(words: str) -> list[str]:
-    return [name.strip() for name in words.split(",") if name.strip()]
 
 
 def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:

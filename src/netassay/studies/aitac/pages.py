@@ -9,11 +9,22 @@ import polars as pl
 
 from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
 from netassay.naming import differing, once_each
-from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, small_multiples
+from netassay.reporting import (
+    Axis,
+    Figure,
+    FigureSpec,
+    Note,
+    Section,
+    TableSpec,
+    forest,
+    lines,
+    small_multiples,
+)
 from netassay.runs import Run, State
+from netassay.runs.facts import fact_words
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
-from netassay.studies.aitac.findings import CENTRED, SPREADS, cell_types_of
+from netassay.studies.aitac.findings import CENTRED, SPREADS, atlas_facts, cell_types_of
 from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {
@@ -41,6 +52,68 @@ _CENTRED_WORDS = ", of heights and predictions less their mean over the cell typ
 _MOST_SERIES = 12
 _UNTOLD = ("null", "device", "start_from")
 _R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
+
+
+SCORE = FigureSpec(
+    "aitac-score-{slug}", "Score: {title}",
+    "{first} of the test set, on which nothing was chosen. " + _NULLS,
+    figures.dots, options={"value": "value", "row": "row", "colour": "kind"},
+)  # fmt: skip
+LEARNING = FigureSpec(
+    "aitac-learning", "Learning",
+    "Mean training loss of each epoch, and loss on the validation set after it, of {kept} ({losses}). The epoch of the "
+    "least validation loss is the one that is kept.",
+    small_multiples, (Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("set"), Axis("model", title=" ")),
+    {"height": 220},
+)  # fmt: skip
+RUNS = TableSpec(
+    "aitac-runs", "Runs",
+    "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson correlation across cell "
+    "types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
+    "and predictions less their mean over the cell types of the peak, which the losses pearson and "
+    "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
+    "mean of each cell type.",
+)  # fmt: skip
+R = FigureSpec(
+    "aitac-r", "Correlation of each peak",
+    "Share of the test peaks in each of 40 bins of r across cell types, for every model and for the baseline.",
+    lines, (_R, _SHARE, Axis("sample", title=" ")), {"height": 280},
+)  # fmt: skip
+CLASS_TABLE = TableSpec(
+    "aitac-classes", "How many peaks are predicted how well",
+    "Classes of r of the test peaks ({name}). Height SD and IQR: standard deviation and interquartile range of the "
+    "observed heights of a peak over the cell types, the median over the peaks of the class, and the quartiles.",
+)  # fmt: skip
+PROFILES = FigureSpec(
+    "aitac-profiles", "Profiles of random peaks",
+    "Observed heights and predictions of up to three test peaks of each class, drawn at random. Predictions are "
+    "rescaled to the mean and standard deviation of the observed heights, which r does not see.",
+    figures.profiles,
+)  # fmt: skip
+SPREAD = FigureSpec(
+    "aitac-classes-spread", "Spread of heights by class of r",
+    "How much the observed heights of a peak vary over the cell types, by how well it is predicted: median and "
+    "quartiles over the test peaks of each class. A class without peaks stays empty.",
+    forest, (Axis("value", title="of the observed heights over cell types"), Axis("class")),
+    {"panel": Axis("spread"), "width": 260},
+)  # fmt: skip
+VARIANCE = FigureSpec(
+    "aitac-r-variance", "Correlation against variance",
+    "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and by the variance "
+    "of the observed row ({name}).",
+    figures.variance_map,
+)  # fmt: skip
+CELL_TYPES = FigureSpec(
+    "aitac-cell-types", "Score of each cell type: {title}", "{what} ({name}).", figures.dots,
+    options={"row": "cell type", "colour": "lineage"},
+)  # fmt: skip
+CELL_TYPE_TABLE = TableSpec(
+    "aitac-cell-type-scores", "Scores",
+    "r: over the test peaks{centred}. The column means predict the same for every peak: their r is not defined, their "
+    "AUROC is 0.5.",
+)  # fmt: skip
+ATLAS = TableSpec("aitac-atlas-{number}", "Atlas {name}", "As run {run} read it.")
+DROPPED = TableSpec("aitac-dropped-{number}", "Peaks left out or changed", "By reason.")
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -95,7 +168,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
     notes += [Note(f"There is {no_correlation(n)}.") for n in sorted(n for n in counts if n) if n < FEWEST]
     rows, marks = [], []
     for run in runs:
-        last = {(name, part): value for _, name, part, value in numbers[run].iter_rows()}
+        last = run.last_values()
         rows.append(_row(run, names[run], last))
         marks += _marks(names[run], run, last)
     items: list[Any] = [*notes]
@@ -109,28 +182,12 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
         ):
             shown = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
             if shown.height:
-                caption = (
-                    f"{title[0].upper()}{title[1:]} of the test set, on which nothing was chosen. {_NULLS}"
-                )
-                chart = figures.dots(shown, value="value", title=title, row="row", colour="kind")
-                items.append(
-                    Figure(f"aitac-score-{slug}", f"Score: {title}", caption, chart, shown.drop("score"))
-                )
+                words = {"slug": slug, "title": title, "first": title[0].upper() + title[1:]}
+                items.append(SCORE.of(shown, kept=shown.drop("score"), words=words, title=title))
     items += _learning(runs, numbers, names)
     formats = {key: ".3f" for row in rows for key, value in row.items() if isinstance(value, float)}
     table = pl.DataFrame(rows, infer_schema_length=None)
-    items.append(
-        Table(
-            "aitac-runs", "Runs",
-            "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson "
-            "correlation across cell "
-            "types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
-            "and predictions less their mean over the cell types of the peak, which the losses pearson and "
-            "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
-            "mean of each cell type.",
-            table, formats={key: form for key, form in formats.items() if key in table.columns},
-        )
-    )  # fmt: skip
+    items.append(RUNS.of(table, formats=formats))
     text = (
         "A convolutional network predicts from DNA alone how open each peak is in every cell type "
         "(Maslova et al. 2020). What "
@@ -182,14 +239,7 @@ def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict
         return []
     kept = f"the first {_MOST_SERIES} runs" if len(runs) > _MOST_SERIES else "every run"
     losses = ", ".join(sorted({run.config["loss"] for run in runs}))
-    caption = (
-        f"Mean training loss of each epoch, and loss on the validation set after it, of {kept} "
-        f"({losses}). The epoch of the "
-        "least validation loss is the one that is kept."
-    )
-    epoch, loss, model = Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("model", title=" ")
-    chart = small_multiples(data, epoch, loss, Axis("set"), model, height=220)
-    return [Figure("aitac-learning", "Learning", caption, chart, data)]
+    return [LEARNING.of(data, words={"kept": kept, "losses": losses})]
 
 
 def _epochs(metrics: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -226,41 +276,19 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
         if undefined
         else []
     )
+    words, classes = {"name": names[main]}, main.table("classes")
     items += [
-        Figure(
-            "aitac-r", "Correlation of each peak",
-            "Share of the test peaks in each of 40 bins of r across cell types, for every model and for "
-            "the baseline.",
-            lines(histogram, _R, _SHARE, Axis("sample", title=" "), height=280),
-            histogram,
-        ),
+        R.of(histogram),
         *_variance(peaks, names[main]),
-        *_spreads(main.table("classes")),
-        Table(
-            "aitac-classes", "How many peaks are predicted how well",
-            f"Classes of r of the test peaks ({names[main]}). {_SPREAD_WORDS}",
-            main.table("classes"),
-            formats={key: ".3f" for key, kind in main.table("classes").schema.items() if kind == pl.Float64},
-        ),
-        Figure(
-            "aitac-profiles", "Profiles of random peaks",
-            "Observed heights and predictions of up to three test peaks of each class, drawn at random. "
-            "Predictions are rescaled to the "
-            "mean and standard deviation of the observed heights, which r does not see.",
-            figures.profiles(shown, list(CLASSES)), shown,
-        ),
-    ]  # fmt: skip
+        *_spreads(classes),
+        CLASS_TABLE.of(classes, words=words, formats=_decimals(classes)),
+        PROFILES.of(shown, list(CLASSES)),
+    ]
     return Section(
         "Peaks",
         f"The test set of {main.id}, {len(peaks):,} peaks, by the correlation across cell types.",
         tuple(items),
     )
-
-
-_SPREAD_WORDS = (
-    "Height SD and IQR: standard deviation and interquartile range of the observed heights of a peak over the cell "
-    "types, the median over the peaks of the class, and the quartiles."
-)
 
 
 def _spreads(classes: pl.DataFrame) -> list[Figure]:
@@ -274,27 +302,14 @@ def _spreads(classes: pl.DataFrame) -> list[Figure]:
         )
         for name in SPREADS
     )  # fmt: skip
-    value = Axis("value", title="of the observed heights over cell types")
-    chart = forest(shown, value, Axis("class"), panel=Axis("spread"), width=260)
-    caption = (
-        "How much the observed heights of a peak vary over the cell types, by how well it is predicted: median and "
-        "quartiles over the test peaks of each class. A class without peaks stays empty."
-    )
-    return [Figure("aitac-classes-spread", "Spread of heights by class of r", caption, chart, shown)]
+    return [SPREAD.of(shown)]
 
 
 def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
     # rows of the same values in another order differ in the last digit
     if peaks.drop_nulls("r")["variance"].round_sig_figs(9).n_unique() < 2:
         return [Note("All test peaks have the same variance over cell types, so r is not drawn against it.")]
-    counts = figures.variance_histogram(peaks)
-    caption = (
-        "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and "
-        "by the variance of "
-        f"the observed row ({name})."
-    )
-    chart = figures.variance_map(counts)
-    return [Figure("aitac-r-variance", "Correlation against variance", caption, chart, counts)]
+    return [VARIANCE.of(figures.variance_histogram(peaks), words={"name": name})]
 
 
 def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
@@ -303,21 +318,18 @@ def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     value = next(name for name in ("AUROC", CENTRED, "r") if name in table.columns)
     title = {"r": "r over peaks", CENTRED: "r over peaks, rows centred"}.get(value, value)
     shown = table.filter(pl.col(value).is_not_null())
-    figure = Figure(
-        "aitac-cell-types", f"Score of each cell type: {title}",
-        f"{_CELL_TYPE_WORDS[value]} ({names[main]}).",
-        figures.dots(shown, value=value, title=title, row="cell type", colour="lineage"), shown,
-    )  # fmt: skip
-    formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
-    caption = (
-        f"r: over the test peaks{_CENTRED_WORDS if CENTRED in table.columns else ''}. "
-        "The column means predict the same for every peak: their r is not "
-        "defined, their "
-        "AUROC is 0.5."
-    )
+    words = {
+        "title": title, "what": _CELL_TYPE_WORDS[value], "name": names[main],
+        "centred": _CENTRED_WORDS if CENTRED in table.columns else "",
+    }  # fmt: skip
+    figure = CELL_TYPES.of(shown, value=value, title=title, words=words)
     return Section(
-        "Cell types", "", (figure, Table("aitac-cell-type-scores", "Scores", caption, table, formats=formats))
+        "Cell types", "", (figure, CELL_TYPE_TABLE.of(table, words=words, formats=_decimals(table)))
     )
+
+
+def _decimals(table: pl.DataFrame) -> dict[str, str]:
+    return {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
 
 
 def _atlas(runs: Sequence[Run]) -> Section:
@@ -329,12 +341,11 @@ def _atlas(runs: Sequence[Run]) -> Section:
     for i, (name, run) in enumerate(seen.items(), start=1):
         if _simulated(run):
             items.append(Note(f"Atlas {name!r} is SIMULATED.", "warning"))
-        items.append(
-            Table(f"aitac-atlas-{i}", f"Atlas {name}", f"As run {run.id} read it.", run.table("atlas"))
-        )
+        words = {"number": i, "name": name, "run": run.id}
+        items.append(ATLAS.of(fact_words(run.table("atlas")), words=words))
         dropped = run.table("dropped")
         if dropped.height:
-            items.append(Table(f"aitac-dropped-{i}", "Peaks left out or changed", "By reason.", dropped))
+            items.append(DROPPED.of(dropped, words=words))
         else:
             items.append(Note(f"No peak of atlas {name!r} was left out or changed."))
     return Section("Data", "", tuple(items) or (Note("No run has ended yet, so no atlas is described."),))
@@ -345,5 +356,4 @@ def _simulated(run: Run) -> bool:
         return True
     if "atlas" not in run.tables():
         return False
-    facts = dict(run.table("atlas").iter_rows())
-    return facts["simulated"] == "yes"
+    return bool(atlas_facts(run)["simulated"])

@@ -17,6 +17,7 @@ from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, Store
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.findings import atlas_facts
 from netassay.studies.aitac.fit import group_of, network
 
 # the study whose runs tell which filters are reproducible, and the table in which they do
@@ -59,7 +60,7 @@ def trained(run: Run, *, length: int | None = None) -> AITAC:
             f"{run.folder}"
         )
     if length is None:
-        length = int(dict(run.table("atlas").iter_rows())["length"])
+        length = atlas_facts(run)["length"]
     # a reduced network has fewer filters than its config, which is that of the whole one, says
     held = config.replace(n_filters=len(best["convolution1.bias"]))
     model = network(held, outputs=len(best["output.bias"]), length=length)

@@ -73,10 +73,10 @@ def begin(config: CapacityConfig, read: Material, chosen: Next) -> Trial:
 
 def corpus_facts(read: Material) -> dict[training.Metric, float]:
     """What is known of the corpus, as metrics ("corpus", name) of the first step."""
-    found = read.found
+    contexts = read.found
     values = (
-        found.documents, found.n, read.to.vocabulary, found.degrees_of_freedom, information_bits(found),
-        predicted_parameters(found), found.predictions, found.bound_nats, found.degrees_of_freedom_unequal,
-        found.share_certain,
+        contexts.documents, contexts.n, read.to.vocabulary, contexts.degrees_of_freedom, information_bits(contexts),
+        predicted_parameters(contexts), contexts.predictions, contexts.bound_nats, contexts.degrees_of_freedom_unequal,
+        contexts.share_certain,
     )  # fmt: skip
     return {("corpus", name): float(value) for name, value in zip(CORPUS, values, strict=True)}

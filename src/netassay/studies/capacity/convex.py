@@ -58,22 +58,22 @@ class Convex:
         left, values, right = torch.linalg.svd(
             root * torch.cat([features.double(), ones], 1), full_matrices=False
         )
-        told = values > FLATTEST * values[0]
-        self.features = left[:, told] / root  # (n, r)
-        self.back = right[told] / values[told, None]  # (r, m + 1)
+        informative = values > FLATTEST * values[0]
+        self.features = left[:, informative] / root  # (n, r)
+        self.back = right[informative] / values[informative, None]  # (r, m + 1)
 
     def layer(self, weights: Float64[Tensor, "zeta r"]) -> tuple[Tensor, Tensor]:
         """Weight (zeta, m) and bias (zeta,) of the output layer."""
-        whole = weights @ self.back
-        return whole[:, :-1], whole[:, -1]
+        weights_of_layer = weights @ self.back
+        return weights_of_layer[:, :-1], weights_of_layer[:, -1]
 
     def at(self, weights: Float64[Tensor, "zeta r"]) -> Point:
         to = self.to
         logits = self.features @ weights.T
         log_sum = logits.logsumexp(1, keepdim=True)
         counts = to.counts.double()
-        told = (counts * logits[to.contexts, to.tokens]).sum()
-        loss = ((self.totals * log_sum).sum() - told).item()
+        observed = (counts * logits[to.contexts, to.tokens]).sum()
+        loss = ((self.totals * log_sum).sum() - observed).item()
         softmax = logits.sub_(log_sum).exp_()
         return Point(loss, softmax, self.excess(softmax).T @ self.features)
 
@@ -164,6 +164,6 @@ class Newton:
             # a law has no negative part; what it loses here the next correction mends
             laws = (laws + problem.moved(at, step)).clamp_(min=0)
             laws = laws / laws.sum(1, keepdim=True)
-            found, mismatch = problem.floor(laws, norm)
-            best = max(best, found)
+            bound, mismatch = problem.floor(laws, norm)
+            best = max(best, bound)
         return best

@@ -63,10 +63,10 @@ def _block(logits: Tensor, to: Targets, first: int, last: int) -> tuple[Tensor, 
     index = (to.contexts[entries] - first) * to.vocabulary + to.tokens[entries]
     logits.sub_(logits.amax(1, keepdim=True)).clamp_(min=DEEPEST)
     flat = logits.view(-1)
-    told = torch.dot(counts.double(), flat[index].double())
+    observed = torch.dot(counts.double(), flat[index].double())
     logits.exp_()
     sums = logits.sum(1)
-    loss = torch.dot(totals.double(), sums.double().log()) - told
+    loss = torch.dot(totals.double(), sums.double().log()) - observed
     logits.mul_((totals / sums).unsqueeze(1))
     flat.index_add_(0, index, counts, alpha=-1)
     return loss, logits

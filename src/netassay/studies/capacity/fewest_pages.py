@@ -21,21 +21,21 @@ QUANTITIES = {
 def fewest(attempts: pl.DataFrame) -> Section:
     """Fewest parameters against what the corpus holds, with fitted lines, from runs that searched by bisection."""
     title = "Fewest parameters"
-    found = fewest_table(attempts)
-    if not found.height:
+    table = fewest_table(attempts)
+    if not table.height:
         return Section(
             title, items=(Note("No search (widths = bisection) has found a width that meets the criterion."),)
         )
-    fits = fit_table(found)
-    figures = [_figure(found, fits, quantity) for quantity in QUANTITIES]
+    fits = fit_table(table)
+    figures = [_figure(table, fits, quantity) for quantity in QUANTITIES]
     tables = [
         Table(
             "capacity-fewest", "Narrowest decoders that memorise",
             "By bisection on the neurons m of the hidden layer, several first weights a width; parameters are all of "
             "the model's, trained or not, and fixed of them are those of embedding and attention, whatever m is. "
             "predicted is the information over 3.6 bits a parameter (empirical), which leaves that fixed cost out.",
-            found, formats={"criterion": ".3g", "information_bits": ",.0f", "predicted": ",.0f",
-                            "gap": told_apart(found, "gap", "criterion")},
+            table, formats={"criterion": ".3g", "information_bits": ",.0f", "predicted": ",.0f",
+                            "gap": told_apart(table, "gap", "criterion")},
         ),
         Table(
             "capacity-fits", "Fitted lines",
@@ -81,15 +81,15 @@ def told_apart(table: pl.DataFrame, column: str, beside: str) -> str:
     return f".{digits}g"
 
 
-def fit_table(found: pl.DataFrame) -> pl.DataFrame:
+def fit_table(table: pl.DataFrame) -> pl.DataFrame:
     """Lines through the fewest parameters for each quantity and part trained, and the ratios of their slopes."""
     rows: list[tuple[object, ...]] = []
     for quantity, words in QUANTITIES.items():
         fitted: dict[str, Line] = {}
-        for (trained,), held in found.group_by("trained", maintain_order=True):
-            if held[quantity].n_unique() < 3:
+        for (trained,), rows_of_part in table.group_by("trained", maintain_order=True):
+            if rows_of_part[quantity].n_unique() < 3:
                 continue
-            fit = line(held[quantity].to_list(), held["parameters"].to_list())
+            fit = line(rows_of_part[quantity].to_list(), rows_of_part["parameters"].to_list())
             fitted[str(trained)] = fit
             rows.append(
                 (words, str(trained), fit.slope, fit.low, fit.high, fit.intercept, fit.r_squared, fit.points)
@@ -102,9 +102,9 @@ def fit_table(found: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _figure(found: pl.DataFrame, fits: pl.DataFrame, quantity: str) -> Figure:
+def _figure(table: pl.DataFrame, fits: pl.DataFrame, quantity: str) -> Figure:
     words = QUANTITIES[quantity]
-    data = found.select("trained", quantity, "parameters", "neurons")
+    data = table.select("trained", quantity, "parameters", "neurons")
     fitted = fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts()
     slopes = "; ".join(
         f"{row['trained']}: {row['slope']:.3g} a unit [{row['low']:.3g}, {row['high']:.3g}]" for row in fitted

@@ -10,6 +10,7 @@ import polars as pl
 
 from netassay.capacity.comparison import Row
 from netassay.capacity.theorems import experiment_output_parameters, experiment_parameters
+from netassay.reporting.quantity import Quantity
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 
@@ -17,6 +18,16 @@ CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "informat
           "predictions", "bound", "degrees_of_freedom_unequal", "share_certain")  # fmt: skip
 REAL = ("information_bits", "predicted_parameters", "bound", "share_certain")
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
+METRICS = (
+    Quantity(("loss",), '""', "every step", "summed cross-entropy in nats, as training sees it"),
+    Quantity(("width", "try"), '""', "first step of a trial", "neurons, and which first weights"),
+    Quantity(
+        ("exact_loss", "gap", "steps", "met", "proved"), '""', "last step of a trial",
+        "loss in float64; (loss − bound) / bound; steps to the criterion; whether it was met, or proved out of reach",
+    ),
+    Quantity(("corpus",), ", ".join(CORPUS), "step 0", "the facts of the corpus, its bound among them"),
+)  # fmt: skip
+"""What a run records."""
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
     "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
 }  # fmt: skip
@@ -36,8 +47,8 @@ def bound_table(run: Run) -> pl.DataFrame:
     """The fields of `side_by_side.Row`, kept when the run began, then fewer; empty before its first checkpoint."""
     facts = run.facts()
     rows = [] if facts is None else facts["trainee"].get("bounds", [])
-    kept = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
-    return pl.DataFrame(rows, schema=kept)
+    schema = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
+    return pl.DataFrame(rows, schema=schema)
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:
@@ -59,26 +70,26 @@ def attempt_table(run: Run, metrics: pl.DataFrame | None = None) -> pl.DataFrame
     begun: dict[str, Any] = {}
     rows = []
     for (step,), values in named.sort("step").group_by("step", maintain_order=True):
-        held = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
-        begun = {"first_step": step, **held} if "width" in held else {**begun, **held}
-        if "exact_loss" in held:
+        numbers = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
+        begun = {"first_step": step, **numbers} if "width" in numbers else {**begun, **numbers}
+        if "exact_loss" in numbers:
             rows.append(_row(begun, corpus, run.config["trained"]))
     return pl.DataFrame(rows, schema=ATTEMPTS)
 
 
-def _row(held: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[str, Any]:
-    width, vocabulary = int(held["width"]), int(corpus["vocabulary"])
-    whole = experiment_parameters(vocabulary, width)
+def _row(numbers: dict[str, Any], corpus: dict[str, float], trained: str) -> dict[str, Any]:
+    width, vocabulary = int(numbers["width"]), int(corpus["vocabulary"])
+    total = experiment_parameters(vocabulary, width)
     free = {
-        "all": whole,
+        "all": total,
         "feed_forward": experiment_output_parameters(vocabulary, width),
         "output": vocabulary * (width + 1),
     }
     return {
-        "width": width, "try": int(held["try"]), "parameters": whole, "trained_parameters": free[trained],
-        "first_step": held["first_step"], "steps": int(held["steps"]), "loss": held["exact_loss"],
-        "nats_above": held["exact_loss"] - corpus["bound"], "gap": held["gap"], "met": held["met"] == 1.0,
-        "proved": held["proved"] == 1.0,
+        "width": width, "try": int(numbers["try"]), "parameters": total, "trained_parameters": free[trained],
+        "first_step": numbers["first_step"], "steps": int(numbers["steps"]), "loss": numbers["exact_loss"],
+        "nats_above": numbers["exact_loss"] - corpus["bound"], "gap": numbers["gap"], "met": numbers["met"] == 1.0,
+        "proved": numbers["proved"] == 1.0,
     }  # fmt: skip
 
 
@@ -93,12 +104,11 @@ def summary(run: Run) -> dict[str, Any]:
     facts = run.facts()
     met = attempts.filter("met").sort("width").head(1).to_dicts()
     best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
-    losses = metrics.filter(pl.col("name") == "loss")
     return {
         **{name: corpus.get(name) if name in REAL else _whole(corpus.get(name)) for name in CORPUS},
         "corpus_sha256": None if facts is None else facts["trainee"]["corpus"],
         "criterion": CapacityConfig.from_mapping(run.config).criterion,
-        "loss": losses["value"][-1] if losses.height else None,
+        "loss": run.last_values().get(("loss", "")),
         "fewest_width": met[0]["width"] if met else None,
         "fewest_parameters": met[0]["parameters"] if met else None,
         "fewest_parameters_fixed": _fixed(corpus, met[0]["width"]) if met else None,

@@ -59,18 +59,18 @@ def material(config: CapacityConfig) -> Material:
                 f"documents = {config.documents}: {config.corpus} holds {len(corpus)}; ask for that many or fewer"
             )
         corpus = corpus.select(np.arange(len(corpus)) < config.documents)
-    found = contexts(corpus, length=config.length)
-    if not found.bound_nats > 0:
+    unique = contexts(corpus, length=config.length)
+    if not unique.bound_nats > 0:
         raise DataError(
             f"{config.corpus}: the entropy bound of the first {config.length} tokens of its documents "
-            f"({found.documents}) is 0, as no context has two continuations, so no gap can be measured against it; "
+            f"({unique.documents}) is 0, as no context has two continuations, so no gap can be measured against it; "
             "take more documents, and of token ids state the end that closes each"
         )
-    return Material(found, targets(found), _digest(found))
+    return Material(unique, targets(unique), _digest(unique))
 
 
-def _digest(found: Contexts) -> str:
+def _digest(unique: Contexts) -> str:
     digest = hashlib.sha256()
-    for numbers in (found.corpus.lengths, found.corpus.tokens):
+    for numbers in (unique.corpus.lengths, unique.corpus.tokens):
         digest.update(np.ascontiguousarray(numbers, "<i8").tobytes())
     return digest.hexdigest()

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import polars as pl
 
 from netassay.capacity.corpus_bounds import NOT_GENERIC, answers
-from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, heat_map, small_multiples
+from netassay.reporting import (
+    Axis,
+    Figure,
+    FigureSpec,
+    Note,
+    Rule,
+    Section,
+    TableSpec,
+    heat_map,
+    small_multiples,
+)
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.fewest_pages import fewest, told_apart
@@ -15,6 +25,51 @@ from netassay.studies.capacity.findings import BOUNDS, attempt_table, bound_tabl
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
 MOST_PANELS = 6
+
+_CELLS = (Axis("contexts", title="unique contexts n"), Axis("width", title="neurons m"))
+NATS = FigureSpec(
+    "capacity-nats-{number}", "Loss above the entropy bound",
+    "Least summed loss minus the entropy lower bound, in nats, measured in float64. {corpus}; {trained} trained; "
+    "{solver}; a trial ends when its gap is {criterion} of the bound.",
+    heat_map, (*_CELLS, Axis("nats_above", title="loss − bound", unit="nats", log=True)),
+)  # fmt: skip
+GAP = FigureSpec(
+    "capacity-gap-{number}", "Gap to the entropy bound",
+    "The same in per cent of the bound; 1 is the criterion of the paper where all is trained. {corpus}; {trained} "
+    "trained; {solver}; a trial ends when its gap is {criterion} of the bound.",
+    heat_map, (*_CELLS, Axis("gap", title="gap", unit="% of the bound", log=True)),
+)  # fmt: skip
+LOSSES = FigureSpec(
+    "capacity-losses", "Loss on the way to the bound",
+    "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound.{searches}{panels}",
+    small_multiples,
+    (Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
+     Axis("width", title="neurons m")),
+    {"rules": [Rule(1.0, "bound")]},
+)  # fmt: skip
+BOUND_TABLE = TableSpec(
+    "capacity-bounds", "What the bounds say of each corpus",
+    "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
+    "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
+    "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
+    "frequent above all; sufficient: so many are enough; expected: where training is expected to succeed, an "
+    "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
+    {"parameters": ",.0f"},
+)  # fmt: skip
+VERDICTS = TableSpec(
+    "capacity-verdicts", "What the bounds say of the models that were trained",
+    "verdict on the corpus by the parameters that were trained: can, may, or not for almost all frequencies; the "
+    "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
+    "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
+    "has some corpus of as many contexts that none of its settings fits.",
+    {"gap": ".3g"},
+)  # fmt: skip
+RUNS = TableSpec(
+    "capacity-runs", "Runs",
+    "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
+    "criterion at any output weights of reasonable size.",
+    {"criterion": ".3g"},
+)  # fmt: skip
 
 _ATTEMPT_FORMATS = {"bound": ".2f", "nats above": ".3g", "gap": ".3g", "criterion": ".3g"}
 
@@ -63,35 +118,23 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     # a search visits other widths in every corpus: its cells would leave a grid of holes
     cells = _grid_first(attempts, "corpus", "trained", "solver").sort("gap")
     best = cells.group_by("corpus", "trained", "solver", "contexts", "width", maintain_order=True).first()
-    for number, ((corpus, trained, solver), held) in enumerate(
+    for number, ((corpus, trained, solver), cells_of_map) in enumerate(
         best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
     ):
-        if held.height < 2:
+        if cells_of_map.height < 2:
             figures.append(
                 Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells.")
             )
             continue
-        shown = held.select(
+        shown = cells_of_map.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
         ).with_columns(pl.col("gap") * 100)
-        axes = Axis("contexts", title="unique contexts n"), Axis("width", title="neurons m")
-        criterion = max(held["criterion"].to_list())
-        what = (
-            f"{corpus}; {trained} trained; {'our solver' if solver == 'fast' else 'the paper’s solver'}; a trial ends "
-            f"when its gap is {criterion:.3g} of the bound."
-        )
-        figures += [
-            Figure(
-                f"capacity-nats-{number}", "Loss above the entropy bound",
-                f"Least summed loss minus the entropy lower bound, in nats, measured in float64. {what}",
-                heat_map(shown, *axes, Axis("nats_above", title="loss − bound", unit="nats", log=True)), shown,
-            ),
-            Figure(
-                f"capacity-gap-{number}", "Gap to the entropy bound",
-                f"The same in per cent of the bound; 1 is the criterion of the paper where all is trained. {what}",
-                heat_map(shown, *axes, Axis("gap", title="gap", unit="% of the bound", log=True)), shown,
-            ),
-        ]  # fmt: skip
+        criterion = max(cells_of_map["criterion"].to_list())
+        words = {
+            "number": number, "corpus": corpus, "trained": trained, "criterion": f"{criterion:.3g}",
+            "solver": "our solver" if solver == "fast" else "the paper’s solver",
+        }  # fmt: skip
+        figures += [NATS.of(shown, words=words), GAP.of(shown, words=words)]
     if not attempts.height:
         figures.append(Note("No trial has ended yet."))
     text = (
@@ -124,19 +167,12 @@ def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
     drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True)
     drawn = drawn.sort("contexts", "width", maintain_order=True)
     drawn = drawn.drop("widths")
-    figure = Figure(
-        "capacity-losses", "Loss on the way to the bound",
-        "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound."
-        + (" Where a grid of widths was trained, searches on the same corpus are not drawn."
-           if curves.height < every.height else "")
-        + ("" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn."),
-        small_multiples(
-            drawn, Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
-            Axis("width", title="neurons m"), rules=[Rule(1.0, "bound")],
-        ),
-        drawn,
-    )  # fmt: skip
-    return Section("Loss curves", "", (figure,))
+    searches = " Where a grid of widths was trained, searches on the same corpus are not drawn."
+    words = {
+        "searches": searches if curves.height < every.height else "",
+        "panels": "" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn.",
+    }
+    return Section("Loss curves", "", (LOSSES.of(drawn, words=words),))
 
 
 def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
@@ -152,8 +188,8 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
         "name", index="step", values="value", sort_columns=True
     )
     starts = starts.sort("step").with_columns(pl.col("step").alias("first"))
-    whole = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
-    first = whole.filter(pl.col("try") == 0)
+    joined = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
+    first = joined.filter(pl.col("try") == 0)
     solver = "" if run.config["solver"] == "fast" else ", paper’s solver"
     panel = f"n = {contexts:,.0f}, {TRAINED[run.config['trained']]}{solver}"
     return first.select(
@@ -181,41 +217,25 @@ def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     title = "Bounds beside each other"
     tables: dict[tuple[str, int, int], pl.DataFrame] = {}
     for run, metrics in runs.items():
-        held, corpus = bound_table(run), corpus_of(metrics)
-        if held.height and corpus:
+        bounds, corpus = bound_table(run), corpus_of(metrics)
+        if bounds.height and corpus:
             key = (run.config["corpus"], int(corpus["documents"]), int(corpus["contexts"]))
-            tables.setdefault(key, held)
+            tables.setdefault(key, bounds)
     if not tables:
         return Section(title, items=(Note("No run has kept its bounds yet."),))
     rows = pl.concat(
-        pl.concat([pl.DataFrame(schema=BOUNDS), held], how="diagonal").select(
+        pl.concat([pl.DataFrame(schema=BOUNDS), bounds], how="diagonal").select(
             pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
             "bound", "says", "of", "source", "parameters", "width", "rank", "leaves_out",
         )
-        for (corpus, documents, contexts), held in sorted(tables.items())
-    )  # fmt: skip
-    table = Table(
-        "capacity-bounds", "What the bounds say of each corpus",
-        "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
-        "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
-        "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
-        "frequent above all; sufficient: so many are enough; expected: where training is expected to succeed, an "
-        "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
-        rows, formats={"parameters": ",.0f"},
+        for (corpus, documents, contexts), bounds in sorted(tables.items())
     )  # fmt: skip
     judged = _verdicts(attempts)
-    verdicts = Table(
-        "capacity-verdicts", "What the bounds say of the models that were trained",
-        "verdict on the corpus by the parameters that were trained: can, may, or not for almost all frequencies; the "
-        "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
-        "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
-        "has some corpus of as many contexts that none of its settings fits.",
-        judged, formats={"gap": ".3g"},
-    )  # fmt: skip
     text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(
         attempts
     )
-    return Section(title, text, (table, *([verdicts] if judged.height else [])))
+    verdicts = [VERDICTS.of(judged)] if judged.height else []
+    return Section(title, text, (BOUND_TABLE.of(rows), *verdicts))
 
 
 def _certain(attempts: pl.DataFrame) -> str:
@@ -275,12 +295,7 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         "run", "state", "documents", "contexts", "trained", "solver", "criterion", "tries", "fewest neurons",
         "least gap", "proved unable", "message",
     )  # fmt: skip
-    kept = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
-    item = Table(
-        "capacity-runs", "Runs",
-        "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
-        "criterion at any output weights of reasonable size.",
-        table.select(kept).sort("trained", "contexts", nulls_last=True),
-        formats={"criterion": ".3g", "least gap": told_apart(table, "least gap", "criterion")},
-    )  # fmt: skip
-    return Section("Runs of the capacity study", "", (item,))
+    columns = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
+    shown = table.select(columns).sort("trained", "contexts", nulls_last=True)
+    least = {"least gap": told_apart(table, "least gap", "criterion")}
+    return Section("Runs of the capacity study", "", (RUNS.of(shown, formats=least),))

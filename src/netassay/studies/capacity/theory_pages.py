@@ -104,9 +104,9 @@ def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
     wrong = table.filter(
         pl.col("arithmetic").str.ends_with("digits") & (pl.col("measured") != pl.col("theorem"))
     )
-    kept = Note("In long arithmetic every measured rank is the theorem's.")
+    note = Note("In long arithmetic every measured rank is the theorem's.")
     if wrong.height:
-        kept = Note(f"{wrong.height} ranks in long arithmetic differ from the theorem's.", "warning")
+        note = Note(f"{wrong.height} ranks in long arithmetic differ from the theorem's.", "warning")
     figure = Figure(
         "measured-rank",
         "Rank of \u03c8(a bᵀ) by arithmetic",
@@ -120,5 +120,5 @@ def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
         "Rank",
         "Scalar features have full rank in exact numbers and hardly any in floating point: their singular values "
         "fall by one to two digits each. A construction that is to work needs features of more than one dimension.",
-        (figure, kept),
+        (figure, note),
     )

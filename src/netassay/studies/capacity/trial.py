@@ -204,11 +204,11 @@ class Paper:
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         self.step = step
         load_model(self.model, tensors)
-        held: dict[int, dict[str, Tensor]] = {}
+        groups: dict[int, dict[str, Tensor]] = {}
         for key, value in _group(tensors, "optimiser").items():
             i, _, name = key.partition("/")
-            held.setdefault(int(i), {})[name] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": held})
+            groups.setdefault(int(i), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": groups})
 
 
 def layers(model: ExperimentDecoder) -> tuple[nn.Linear, nn.Module, nn.Linear]:

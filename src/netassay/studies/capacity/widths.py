@@ -43,9 +43,9 @@ def next_attempt(
     widths = sorted({attempt.width for attempt in done})
     if done:
         last = done[-1]
-        made = sum(attempt.width == last.width for attempt in done)
-        if not last.met and made < tries:
-            return Next(last.width, made)
+        tries_so_far = sum(attempt.width == last.width for attempt in done)
+        if not last.met and tries_so_far < tries:
+            return Next(last.width, tries_so_far)
     if order == "one":
         return None if done else Next(widest, 0)
     if order == "doubling":
@@ -64,8 +64,8 @@ def most_attempts(order: Order, *, narrowest: int, widest: int, tries: int) -> i
     """How many trials `next_attempt` can ask for at most."""
     if order == "one":
         return tries
-    found = len(doubling(narrowest, widest, last=order == "bisection"))
-    return tries * (found + (widest.bit_length() if order == "bisection" else 0))
+    count = len(doubling(narrowest, widest, last=order == "bisection"))
+    return tries * (count + (widest.bit_length() if order == "bisection" else 0))
 
 
 def doubling(narrowest: int, widest: int, *, last: bool = False) -> list[int]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from netassay.studies.edge.optimisers import KEYS, OPTIMISERS, Method, owners
 from netassay.studies.edge.setting import Setting
 
-OPTIMISER_SETTINGS: dict[str, dict[str, float]] = {
-    "gd": {},
-    "polyak": {"momentum": 0.9},
-    "nesterov": {"momentum": 0.9},
-    "adam": {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-8},
-    "rmsprop": {"beta2": 0.99, "epsilon": 1e-8},
-    "sgd": {"batch_size": 32.0},
-    "sam": {"rho": 0.05},
-}
-"""Which keys mean something to which optimiser, and what each is where it is left out."""
+if TYPE_CHECKING:
+    OptimiserName = str
+else:
+    OptimiserName = Literal[tuple(OPTIMISERS)]
 
 
 class EdgeConfig(Setting):
@@ -26,7 +22,7 @@ class EdgeConfig(Setting):
     study: ClassVar[str] = "edge"
     example: ClassVar[str] = "netassay edge --depth 2 --width 200 --step-size 0.1 --steps 2000 --store runs"
 
-    optimiser: Literal["gd", "polyak", "nesterov", "adam", "rmsprop", "sgd", "sam"] = "gd"
+    optimiser: OptimiserName = "gd"
     """gd is full-batch gradient descent; all but sgd take the whole training set at every step."""
 
     step_size: float = Field(0.1, gt=0)
@@ -97,42 +93,47 @@ class EdgeConfig(Setting):
 
     def optimiser_settings(self) -> dict[str, float]:
         """The optimiser's own keys as they are used: what was given, else what is usual."""
-        usual = OPTIMISER_SETTINGS[self.optimiser]
-        given = {key: getattr(self, key) for key in usual}
-        return {key: float(usual[key] if value is None else value) for key, value in given.items()}
+        return OPTIMISERS[self.optimiser].settings({key: getattr(self, key) for key in KEYS})
 
 
 def refusals(config: EdgeConfig) -> list[str]:
     """What is wrong with a combination of optimiser and measurements, in words; empty where nothing is."""
-    found = []
-    method = config.optimiser
-    for key in sorted({key for keys in OPTIMISER_SETTINGS.values() for key in keys}):
+    reasons = []
+    name, method = config.optimiser, OPTIMISERS[config.optimiser]
+    for key in sorted(KEYS):
         value = getattr(config, key)
-        if value is not None and key not in OPTIMISER_SETTINGS[method]:
-            owners = ", ".join(name for name, keys in OPTIMISER_SETTINGS.items() if key in keys)
-            found.append(
-                f"{key} = {value} means nothing to optimiser {method!r}: leave it out, or choose {owners}"
+        if value is not None and key not in method.usual:
+            reasons.append(
+                f"{key} = {value} means nothing to optimiser {name!r}: leave it out, or choose "
+                f"{', '.join(owners(key))}"
             )
     if 0 < config.trace_products < 6:
-        found.append(f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6")
+        reasons.append(
+            f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6"
+        )
     if 0 < config.density_steps < 4:
-        found.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
-    if config.batch_probes and method != "sgd":
-        found.append(
-            f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {method!r} has none of: "
-            "choose optimiser sgd, or leave it out"
+        reasons.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
+    if config.batch_probes and not method.batches:
+        reasons.append(
+            f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {name!r} has none of: "
+            f"choose optimiser {_that(lambda other: other.batches)}, or leave it out"
         )
-    if config.flow and method in ("adam", "rmsprop", "sam"):
-        found.append(
-            f"flow = true needs a method whose limit for small steps is gradient flow, which {method!r} is not: "
-            "choose gd, polyak, nesterov or sgd, or leave it out"
+    if config.flow and not method.is_flow:
+        reasons.append(
+            f"flow = true needs a method whose limit for small steps is gradient flow, which {name!r} is not: "
+            f"choose {_that(lambda other: other.is_flow)}, or leave it out"
         )
-    if config.central_flow and method != "gd":
-        found.append(
-            f"central_flow = true is the central flow of gradient descent, not of {method!r}: "
-            "choose optimiser gd, or leave it out"
+    if config.central_flow and not method.has_central_flow:
+        reasons.append(
+            f"central_flow = true is the central flow of gradient descent, not of {name!r}: "
+            f"choose optimiser {_that(lambda other: other.has_central_flow)}, or leave it out"
         )
-    return found
+    return reasons
+
+
+def _that(fits: Callable[[Method], bool]) -> str:
+    *most, last = [name for name, method in OPTIMISERS.items() if fits(method)]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def tiny() -> EdgeConfig:

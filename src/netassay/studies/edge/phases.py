@@ -53,21 +53,21 @@ def phases(
     diverged_at: int | None = None,
 ) -> list[Phase]:
     """Phases of the whole network: `ratios` at the measured `steps` (ascending), `losses` at steps 0, 1, 2, ..."""
-    found = layer_phases(steps, ratios, part="")
+    rows = layer_phases(steps, ratios, part="")
     if spike := _catapult(steps, ratios, losses):
-        found.append(_phase("catapult", "", steps, ratios, *spike))
+        rows.append(_phase("catapult", "", steps, ratios, *spike))
     if (settled := _converged(losses)) is not None and diverged_at is None:
-        found.append(_phase("convergence", "", steps, ratios, settled, len(losses) - 1))
+        rows.append(_phase("convergence", "", steps, ratios, settled, len(losses) - 1))
     if diverged_at is not None:
-        found.append(_phase("divergence", "", steps, ratios, diverged_at, diverged_at))
-    return sorted(found, key=lambda phase: phase.first_step)
+        rows.append(_phase("divergence", "", steps, ratios, diverged_at, diverged_at))
+    return sorted(rows, key=lambda phase: phase.first_step)
 
 
 def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], *, part: str) -> list[Phase]:
     """Sharpening, crossing and edge of one part, from its own ratios."""
     if not len(steps):
         return []
-    found = []
+    rows = []
     first = _fallen(ratios)
     steps, ratios = steps[first:], ratios[first:]
     above = ratios >= 1
@@ -77,13 +77,13 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     if not above[0]:
         low = int(np.argmin(ratios[: top + 1]))
         if ratios[top] >= GROWTH * ratios[low] > 0:
-            found.append(_phase("sharpening", part, steps, ratios, int(steps[low]), int(steps[top])))
+            rows.append(_phase("sharpening", part, steps, ratios, int(steps[low]), int(steps[top])))
     if crossing is not None:
         at = int(steps[crossing])
-        found.append(_phase("crossing", part, steps, ratios, at, at))
+        rows.append(_phase("crossing", part, steps, ratios, at, at))
     if edge := _edge(steps, ratios, crossing):
-        found.append(_phase("edge", part, steps, ratios, *edge))
-    return found
+        rows.append(_phase("edge", part, steps, ratios, *edge))
+    return rows
 
 
 def _fallen(ratios: np.ndarray) -> int:

@@ -22,8 +22,8 @@ Layers = Mapping[str, Sequence[str]]
 def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
     """Euclidean norms of the parts of a parameter-shaped vector: of the whole, and of each layer."""
     squares = {key: value.double().square().sum().item() for key, value in tensors.items()}
-    whole: dict[Metric, float] = {(name, ""): sum(squares.values()) ** 0.5}
-    return whole | {(name, layer): sum(squares[key] for key in keys) ** 0.5 for layer, keys in layers.items()}
+    total: dict[Metric, float] = {(name, ""): sum(squares.values()) ** 0.5}
+    return total | {(name, layer): sum(squares[key] for key in keys) ** 0.5 for layer, keys in layers.items()}
 
 
 @torch.no_grad()

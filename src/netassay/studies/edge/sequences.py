@@ -32,14 +32,14 @@ def text(path: str | None, examples: int, test_examples: int) -> Data:
     they come up in both sets, so `classes` is the vocabulary of both.
     """
     source = TOPICS if path is None else path
-    kept, left_out = _long_enough(source, examples + test_examples)
-    if len(kept) < examples:
+    sequences, left_out = _long_enough(source, examples + test_examples)
+    if len(sequences) < examples:
         raise DataError(
-            f"{source}: holds {len(kept)} lines of {TOKENS} tokens or more for training, {examples} are asked for; set "
-            f"examples = {len(kept)}"
+            f"{source}: holds {len(sequences)} lines of {TOKENS} tokens or more for training, {examples} are asked "
+            f"for; set examples = {len(sequences)}"
         )
-    words, names = np.unique(kept, return_inverse=True)
-    rows = torch.from_numpy(names.reshape(kept.shape).astype(np.int64))
+    words, names = np.unique(sequences, return_inverse=True)
+    rows = torch.from_numpy(names.reshape(sequences.shape).astype(np.int64))
     sets = (rows[:examples], rows[examples:])
     train, test = (Examples(rows[:, :-1].contiguous(), rows[:, 1:].contiguous()) for rows in sets)
     return Data(train, test, classes=len(words), left_out=left_out)
@@ -48,15 +48,15 @@ def text(path: str | None, examples: int, test_examples: int) -> Data:
 def _long_enough(source: str, wanted: int) -> tuple[np.ndarray, dict[str, int]]:
     """The first `wanted` documents of at least TOKENS tokens, (n, TOKENS); how many were left out before, and why."""
     left_out: Counter[str] = Counter()
-    found: list[np.ndarray] = []
+    sequences: list[np.ndarray] = []
     document: Unit | None = "line" if source == TOPICS else None
     for part in read_in_parts(source, document=document, limit=TOKENS, skipped=left_out):
-        rows, short = _rows(part, wanted - sum(map(len, found)))
-        found.append(rows)
+        rows, short = _rows(part, wanted - sum(map(len, sequences)))
+        sequences.append(rows)
         left_out[f"shorter than {TOKENS} tokens"] += short
-        if sum(map(len, found)) == wanted:
+        if sum(map(len, sequences)) == wanted:
             break
-    return np.concatenate(found or [np.empty((0, TOKENS), np.int64)]), dict(left_out)
+    return np.concatenate(sequences or [np.empty((0, TOKENS), np.int64)]), dict(left_out)
 
 
 def _rows(documents: Documents, wanted: int) -> tuple[np.ndarray, int]:

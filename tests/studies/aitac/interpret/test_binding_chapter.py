@@ -14,6 +14,7 @@ from netassay.formats.motifs import Motifs
 from netassay.performing import perform
 from netassay.reporting import Figure, Note, write_page
 from netassay.runs import Store
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.chapters import binding
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -79,7 +80,7 @@ def test_what_tells_cell_types_apart_tells_nothing_within_them(store, fasta, tmp
     within = areas["within cell types", "motif score"]
     assert abs(within["AUROC"] - 0.5) < 0.1
     assert 0.35 < areas["all peaks", "GC content"]["AUROC"] < 0.65
-    facts = dict(made["facts"].iter_rows())
+    facts = facts_of(made["facts"])
     assert facts["motif"] == "T3 RUNX1"
     assert facts["file"] == "chip.fa.gz"
     assert set(made["predictors"]["group"]) >= {"within cell types", "all peaks", "d"}
@@ -125,7 +126,7 @@ def test_regions_mark_by_place(store, tmp_path):
     bed.write_text("".join(f"{c.removeprefix('chr')}\t{s + 20}\t{e - 20}\n" for c, s, e in places))
     made, _ = tables(store, chip=str(bed))
     assert made["marks"]["marked"][0] == len(rows)
-    assert dict(made["facts"].iter_rows())["regions"] == str(len(rows))
+    assert facts_of(made["facts"])["regions"] == len(rows)
 
 
 def test_regions_that_mark_no_more_than_moved_ones_are_doubted(store, tmp_path):

@@ -227,7 +227,7 @@ def test_an_interrupted_interpretation_whose_file_changed_asks_to_begin_again(tr
 
 
 def test_commas_alone_are_no_chapters(trained, made):
-    with pytest.raises(ConfigError, match="names no chapter; known: first, broken, second; leave it out"):
+    with pytest.raises(ConfigError, match="only = ' , ' is not allowed: text such as motifs,influence"):
         interpret(trained[0], only=" , ")
 
 

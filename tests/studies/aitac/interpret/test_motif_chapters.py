@@ -16,6 +16,7 @@ from netassay.formats.meme import read_meme, write_meme
 from netassay.nets import AITAC
 from netassay.numerics.seeds import generator
 from netassay.reporting import Figure, Note, Table, write_page
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.chapters import motifs as first_chapter
 from netassay.studies.aitac.interpret.chapters import second_layer
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -82,9 +83,9 @@ def test_filters_are_named_after_what_they_look_for(tables):
     assert filters["fdr"].to_list()[:4] == pytest.approx([0] * 4, abs=0.05)
     assert filters["offset"].to_list()[0] <= 2
     assert filters["q"].is_null().to_list()[4:] == [True, True]  # flat, and silent
-    facts = dict(tables["facts"].iter_rows())
-    assert facts["silent"] == "filter_4, filter_5"
-    assert facts["peaks"] == "150"
+    facts = facts_of(tables["facts"])
+    assert facts["silent"] == ["filter_4", "filter_5"]
+    assert facts["peaks"] == 150
     assert tables["shares"].filter(q=5e-3)["filters"].item() == 1
     assert (
         tables["positions"].group_by("filter").agg(pl.col("sites").sum()).sort("filter")["sites"].to_list()
@@ -137,7 +138,7 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
 
 def test_the_second_layer(tmp_path):
     made = second_layer.tables(Made(), CONFIG)
-    assert dict(made["facts"].iter_rows())["width"] == "51"
+    assert facts_of(made["facts"])["width"] == 51
     section = drawing("second_layer").section(made, CONFIG)
     assert "sees 51 bases" in section.text
     assert {item.name.rpartition("-")[0] for item in section.items if not isinstance(item, Note)} == {

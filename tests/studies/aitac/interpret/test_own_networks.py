@@ -26,6 +26,7 @@ from netassay.nets.sequence_cnn import pooled_lengths
 from netassay.performing import resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.findings import NOTE, chapter_tables
 from netassay.studies.aitac.interpret.subject import Subject
 
@@ -201,7 +202,7 @@ def test_every_chapter_that_needs_no_repetition_is_made(made, kind):
 def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
     """Against the function, and that (tested elsewhere) against hooks."""
     layer = {"basset": "features.0", "bpnet": "first", "deepstarr": "features.0"}[kind]
-    facts = dict(chapter_tables(made[kind], "influence")["facts"].iter_rows())
+    facts = facts_of(chapter_tables(made[kind], "influence")["facts"])
     assert facts["ablated"] == f"of layer {layer}"
     atlas = easy_atlas()
     heights = atlas.heights[:, :2] if kind == "deepstarr" else atlas.heights
@@ -218,7 +219,7 @@ def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
 
 
 def test_layers_are_those_that_a_pass_calls(made):
-    layers = {kind: dict(run.table("subject").iter_rows()) for kind, run in made.items()}
+    layers = {kind: facts_of(run.table("subject")) for kind, run in made.items()}
     assert [(layers[k]["layer"], layers[k]["next layer"]) for k in KINDS] == [
         ("features.0", "features.4"), ("first", "dilated.0"), ("features.0", "features.4"),
     ]  # fmt: skip
@@ -382,7 +383,7 @@ def test_the_authors_checkpoint_is_read_without_a_module(folder, tmp_path, capsy
         assert torch.allclose(found, model(one_hot(codes)[:, [0, 3, 2, 1]]), atol=1e-5)
     run = interpret(store=tmp_path / "runs", threads=1, weights=str(tmp_path / "aitac.pth"),
                     atlas=str(folder / "basset_atlas"), **{**QUICK, "only": "influence", "motif_best": 50})  # fmt: skip
-    about = dict(run.table("subject").iter_rows())
+    about = facts_of(run.table("subject"))
     assert about["module"] == "AI-TAC" and about["loss"] == "pearson" and about["layer"] == "convolution1"
     assert NOTE not in chapter_tables(run, "influence")
 

@@ -17,6 +17,7 @@ from netassay.interpreting import transfer
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State, Store
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
@@ -225,8 +226,8 @@ def test_sequences_that_were_trained_on_are_left_out_and_counted(run, folder, tm
     want = by_hand(run, own, mixed)
     assert 100 < sum(want) < 300 and not any(want[200:260]) and not any(want[300:])
     made = transfer(run, folder / "mixed", SAME, influence_peaks=0, threads=1)
-    facts = dict(made.table("facts").iter_rows())
-    assert (facts["peaks trained on"], facts["they are"]) == (str(sum(want)), "left out")
+    facts = facts_of(made.table("facts"))
+    assert (facts["peaks trained on"], facts["they are"]) == (sum(want), "left out")
     left = made.table("peaks")["name"].to_list()
     assert left == [name for name, known in zip(mixed.peaks["name"], want, strict=True) if not known]
     told = summarise(made)["trained_on"]

@@ -18,7 +18,7 @@ def searched(start, resolution, outcome):
     return trials
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     threshold=st.floats(1e-2, 1e3), start=st.floats(1e-1, 1e2), resolution=st.sampled_from([1.02, 1.1, 1.5, 4.0]),
     slow=st.floats(0.0, 0.2), above=st.sampled_from([Outcome.DIVERGED, Outcome.UNFINISHED]),

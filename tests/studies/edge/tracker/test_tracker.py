@@ -578,3 +578,53 @@ def test_lightning_trains_on_where_there_is_nothing_to_track(tmp_path):
         callback.on_train_end(trainer, None)
         callback.on_exception(trainer, None, ValueError())
         assert callback.tracker is None
+
+
+def test_weights_head_and_memory_are_those_of_sharpness(tmp_path):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x):
+            outputs = self.inner(x)
+            return {"scale": outputs.sum(), "outputs": outputs}
+
+    def loss(output, target):
+        return (output - target).square().mean()
+
+    truth = netassay.sharpness(network(), loss, [(X, Y)], tolerance=1e-6)
+    tracker = SharpnessTracker(
+        Two(), loss, [(X[:3], Y[:3]), (X[3:], Y[3:])], every=1, tolerance=1e-6, store=tmp_path,
+        weights=(n for n in (3, 5)), head="outputs", memory=0,
+    )  # fmt: skip
+    for _ in range(2):
+        seen = tracker.step()
+        assert seen.values[0].item() == pytest.approx(truth.values[0].item(), rel=1e-6)
+        assert seen.loss == pytest.approx(truth.loss, rel=1e-12)
+    tracker.close()
+    with pytest.raises(ConfigError, match="memory=-1"):
+        SharpnessTracker(Two(), loss, [(X, Y)], store=tmp_path, memory=-1)
+
+
+def test_how_batches_weigh_is_tried_once(tmp_path):
+    calls = 0
+
+    def loss(output, target):
+        nonlocal calls
+        calls += 1
+        return (output - target).square().mean()
+
+    cut = [(X[:3], Y[:3]), (X[3:], Y[3:])]
+    tracker = SharpnessTracker(network(), loss, cut, every=1, store=tmp_path)
+    spent = []
+    for _ in range(3):
+        before = calls
+        tracker.step()
+        spent.append(calls - before)
+    tracker.close()
+    assert spent[0] > 2
+    assert spent[1:] == [2, 2]
+    assert tracker.sharpness.loss == pytest.approx(
+        netassay.sharpness(network(), loss, [(X, Y)]).loss, rel=1e-12
+    )

@@ -8,6 +8,7 @@ import polars as pl
 
 from netassay.errors import DataError, NetassayError
 from netassay.runs import Run, RunWriter, Store
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters import chapter
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -56,11 +57,10 @@ def assay(
     for name in names[:done]:
         _remember(subject, name, chapter_tables(run, name))
     if latest is None:
-        about = subject.about
-        recorder.write_table(SUBJECT, pl.DataFrame({"key": list(about), "value": list(about.values())}))
+        recorder.write_table(SUBJECT, fact_table(subject.about))
         recorder.commit(Checkpoint(0, {}, facts))
 
-    asked = {word.strip() for word in config.only.split(",") if word.strip()} or {*names}
+    asked = {*config.only} or {*names}
     reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
 
     def settled() -> bool:

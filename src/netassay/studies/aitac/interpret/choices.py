@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netassay.errors import ConfigError, did_you_mean
 
 CHAPTERS: dict[str, tuple[str, ...]] = {
@@ -17,19 +19,14 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
 """Chapter -> those that must come before it, in the order of the page."""
 
 
-def chosen(only: str) -> tuple[str, ...]:
-    """Chapters that are asked for and those they need, in order; all for "". ConfigError for an unknown one."""
-    asked = [word.strip() for word in only.split(",") if word.strip()]
-    if only.strip() and not asked:
-        raise ConfigError(
-            f"only = {only!r} names no chapter; known: {', '.join(CHAPTERS)}; leave it out for all"
-        )
-    for word in asked:
+def chosen(only: Sequence[str] = ()) -> tuple[str, ...]:
+    """Chapters that are asked for and those they need, in order; all for none. ConfigError for an unknown one."""
+    for word in only:
         if word not in CHAPTERS:
             raise ConfigError(
-                f"only = {only!r}: there is no chapter {word!r}; {did_you_mean(word, CHAPTERS)}"
+                f"only = {','.join(only)!r}: there is no chapter {word!r}; {did_you_mean(word, CHAPTERS)}"
             )
-    wanted = set(asked or CHAPTERS)
+    wanted = set(only or CHAPTERS)
     for name in reversed(CHAPTERS):
         if name in wanted:
             wanted |= set(CHAPTERS[name])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from netassay.config import Config
 from netassay.dna.network.choices import Layout
+from netassay.namelist import Each, NameList
 
 Peaks = Literal["test", "validation", "train", "all"]
 
@@ -25,14 +26,12 @@ class InterpretConfig(Config):
     run: str = Field("", pattern=r"^(aitac-[0-9a-f]{12})?$", examples=["aitac-0123456789ab"])
     """Id of the run that is interpreted, in the same store."""
 
-    peers: str = Field(
-        "",
-        pattern=r"^(aitac-[0-9a-f]{12}(,aitac-[0-9a-f]{12})*)?$",
-        examples=["aitac-0123456789ab,aitac-ba9876543210"],
+    peers: Annotated[NameList, Each("aitac-[0-9a-f]{12}")] = Field(
+        NameList.read(""), examples=["aitac-0123456789ab,aitac-ba9876543210"]
     )
     """Ids of its repetitions (other seeds), with commas between them; the chapters on reproducibility need some."""
 
-    only: str = Field("", pattern=r"^[a-z_, ]*$", examples=["motifs,influence"])
+    only: Annotated[NameList, Each("[a-z_ ]+")] = Field(NameList.read(""), examples=["motifs,influence"])
     """Chapters to make, with commas between them, and those they need; none given: all."""
 
     peaks: Peaks = "test"
@@ -68,7 +67,9 @@ class InterpretConfig(Config):
     """What it was trained by: under pearson and cross_entropy a row of outputs is free by an offset, which is taken
     off. Empty: pearson for AI-TAC as published, else mse."""
 
-    test_chromosomes: str = Field("chr1", min_length=1)
+    test_chromosomes: Annotated[NameList, Each(r"[^\x00-\x1f]+", required=True)] = Field(
+        NameList.read("chr1"), examples=["chr1", "chr1,chr8"]
+    )
     """Chromosomes of the test set, with commas between them, which it was not trained on (with `peaks` test)."""
 
     layer: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["blocks.0.conv"])

@@ -10,6 +10,7 @@ import polars as pl
 from netassay.dna.motifs.matrices import UNSURE
 from netassay.runs import Run
 from netassay.studies.aitac.interpret.choices import chosen
+from netassay.studies.aitac.interpret.config import InterpretConfig
 
 if TYPE_CHECKING:
     from netassay.formats.motifs import Motifs
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 NOTE = "note"
 """Table of a chapter that could not be made: one sentence."""
 SUBJECT = "subject"
-"""Table of what is interpreted: keys atlas and null, as the run was trained."""
+"""Facts of what is interpreted: atlas and null, as the run was trained."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
@@ -27,11 +28,11 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 def summary(run: Run) -> dict[str, Any]:
     """What was interpreted, and the tables of each chapter, or why there are none."""
-    names = chosen(run.config["only"])
+    config = InterpretConfig.from_mapping(run.config, where=str(run.folder))
     return {
         "interprets": interpreted(run.config),
-        "peers": [name for name in run.config["peers"].split(",") if name],
-        "chapters": {name: _told(chapter_tables(run, name)) for name in names},
+        "peers": list(config.peers),
+        "chapters": {name: _told(chapter_tables(run, name)) for name in chosen(config.only)},
     }
 
 
@@ -50,7 +51,7 @@ def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
 
 def table_names(run: Run, name: str) -> list[str]:
     """Names of the tables of a chapter in its run."""
-    others = tuple(f"{o}_" for o in chosen("") if o != name and o.startswith(f"{name}_"))
+    others = tuple(f"{o}_" for o in chosen() if o != name and o.startswith(f"{name}_"))
     return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]
 
 

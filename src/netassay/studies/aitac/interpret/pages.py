@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from netassay.reporting import Note, Section, Table
 from netassay.runs import Run, State
+from netassay.runs.facts import fact_words, facts_of
 from netassay.studies.aitac.interpret.choices import chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
@@ -32,12 +33,12 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
     head: list[Note | Table] = (
         [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
     )
-    about = dict(run.table(SUBJECT).iter_rows()) if SUBJECT in run.tables() else {}
+    about = facts_of(run.table(SUBJECT)) if SUBJECT in run.tables() else {}
     if (null := about.get("null", "none")) != "none":
         head.append(Note(f"A NULL MODEL is looked at here: it was trained on {_NULLS[null]}.", "warning"))
     if not config.run and SUBJECT in run.tables():
         words = "The network is none of this store: its files, how it was asked, and what they held."
-        head.append(Table("interpreted-network", "The network", words, run.table(SUBJECT)))
+        head.append(Table("interpreted-network", "The network", words, fact_words(run.table(SUBJECT))))
     found = [Section("What the network learned", f"{of}.", tuple(head))]
     for name in chosen(config.only):
         made = chapter_tables(run, name)

@@ -33,6 +33,7 @@ from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
 from netassay.studies.aitac.config import AitacConfig, LossName, Strands
+from netassay.studies.aitac.findings import atlas_facts
 from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.files import digest_of, network_files
@@ -61,7 +62,7 @@ class Subject:
                 "no run is given to interpret; give the id of a finished run of study aitac, or a network of your own: "
                 "module, weights and atlas"
             )
-        ids = [config.run, *(name for name in config.peers.split(",") if name)]
+        ids = [config.run, *config.peers]
         runs = [store.find(name) for name in ids]
         self.runs = tuple(run.id for run in runs)
         self.trained_by = config_of(runs[0])
@@ -300,7 +301,7 @@ def _check_peers(runs: list[Run], digest: str) -> None:
             raise DataError(
                 f"run {run.id} is {run.state} and not scored; finish it: netassay resume {run.folder}"
             )
-        if dict(run.table("atlas").iter_rows())["digest"] != digest:
+        if atlas_facts(run)["digest"] != digest:
             raise DataError(
                 f"run {run.id} was trained on another atlas than {runs[0].config['atlas']!r} is now; interpret "
                 "it with the atlas that it was trained on, and with peers of the same atlas"

@@ -23,6 +23,7 @@ from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.runs import RunWriter, Store
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
@@ -225,17 +226,17 @@ def _facts(setting: Setting) -> pl.DataFrame:
         "run": setting.config.run,
         "its atlas": ours.source or "not said",
         "other atlas": theirs.source or "not said",
-        "simulated": "yes" if ours.simulated or theirs.simulated else "no",
-        "same atlas": "yes" if ours.digest == theirs.digest else "no",
+        "simulated": ours.simulated or theirs.simulated,
+        "same atlas": ours.digest == theirs.digest,
         "digest of the other atlas": theirs.digest,
-        "length": str(theirs.length),
+        "length": theirs.length,
         "outputs": outputs_in_words(setting.subject.network.less_mean),
-        "peaks": str(len(setting.index)),
-        "peaks trained on": str(setting.known),
+        "peaks": len(setting.index),
+        "peaks trained on": setting.known,
         "they are": "left out" if setting.config.trained_on == "leave-out" else "kept",
-        "peaks of the other atlas": str(len(theirs)),
+        "peaks of the other atlas": len(theirs),
     }
-    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})
+    return fact_table(facts)
 
 
 def _column(values: Tensor) -> pl.Series:

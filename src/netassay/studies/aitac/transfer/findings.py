@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from netassay.runs import Run
+from netassay.runs.facts import facts_of
 
 TRANSFER, ROWS, MAP, BASELINE = (
     "transfer",
@@ -37,10 +38,10 @@ def summary(run: Run) -> dict[str, Any]:
 
 def trained_on(run: Run) -> dict[str, Any]:
     """Peaks whose sequence was trained on, their share of the other atlas, and whether they are left out or kept."""
-    facts = dict(run.table("facts").iter_rows()) if "facts" in run.tables() else {}
+    facts = facts_of(run.table("facts")) if "facts" in run.tables() else {}
     if "peaks trained on" not in facts:
         return {}
-    known, whole = int(facts["peaks trained on"]), int(facts["peaks of the other atlas"])
+    known, whole = facts["peaks trained on"], facts["peaks of the other atlas"]
     return {"trained_on": {"peaks": known, "share": known / whole, "they_are": facts["they are"]}}
 
 

@@ -7,8 +7,20 @@ from typing import Any
 
 import polars as pl
 
-from netassay.reporting import Axis, Figure, Note, Section, Table, forest, lines, scatter
+from netassay.reporting import (
+    Axis,
+    Figure,
+    FigureSpec,
+    Note,
+    Section,
+    Table,
+    TableSpec,
+    forest,
+    lines,
+    scatter,
+)
 from netassay.runs import Run, State
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.findings import CENTRED
 from netassay.studies.aitac.transfer.findings import (
@@ -35,6 +47,64 @@ _SCORES = {
     "cell_r_mean_centred": "mean r of cell types over peaks, rows centred", "accuracy": "accuracy",
     "auroc": "AUROC", "auprc": "AUPRC", "r_undefined": "peaks without r",
 }  # fmt: skip
+
+
+_KIND = Axis("kind", title=" ")
+SCORE = FigureSpec(
+    "transfer-score", "Score beside its nulls",
+    "Mean over peaks of Pearson's r across the mapped cell types. " + _NULLS,
+    forest, (Axis("value", title="mean r across cell types"), Axis("model"), _KIND), {"width": 460},
+)  # fmt: skip
+HISTOGRAM = FigureSpec(
+    "transfer-r", "Correlation of each peak",
+    "Share of {defined} peaks in each of 40 bins of r; {undefined} peaks without a defined r are left out. Nulls: "
+    "their first draw.",
+    lines,
+    (Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks"),
+     Axis("sample", title=" ")),
+    {"height": 280},
+)  # fmt: skip
+CELL_TYPES = FigureSpec(
+    "transfer-cell-types", "Score of each cell type",
+    "Pearson's r of each cell type over the peaks{centred}; beside it the least to the greatest r under permuted rows.",
+    forest, (Axis("value", title="r over peaks"), Axis("cell type"), _KIND), {"width": 460},
+)  # fmt: skip
+CELL_TYPE_TABLE = TableSpec(
+    "transfer-cell-type-scores", "Cell types", "Stands for it: cell types of the network, averaged."
+)
+SCORES = TableSpec(
+    "transfer-scores", "All scores", "Of nulls the mean over the draws, and the least and greatest.",
+    dict.fromkeys(("value", "low", "high"), ".3f"),
+)  # fmt: skip
+MAP_TABLE = TableSpec(
+    "transfer-map", "Which cell type stands for which",
+    "Cell types of the network (source) and of the other atlas (target); without a partner they are left out.",
+)  # fmt: skip
+_RANKED = {
+    LOSS: (
+        "Mean fall of r without the filter, a point a filter. Null: what it would be on average if the heights of "
+        "the other atlas belonged to other peaks."
+    ),
+    CHANGE: (
+        "Mean squared change of the predictions without the filter. No height enters: null are the other atlas's "
+        "sequences with their dinucleotides shuffled, which tell how far the weights alone fix the order."
+    ),
+}
+RANKS = FigureSpec(
+    "transfer-ranks-{number}", "Filters by {measure}", "{caption}", scatter, (), {"width": 460, "height": 340}
+)
+AGREEMENT = TableSpec(
+    "transfer-agreement", "Do the same filters matter?",
+    "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
+    "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
+    "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
+    "one motif, ablated together.",
+    dict.fromkeys(("rho", "low", "high", "p"), ".3f"),
+)  # fmt: skip
+FACTOR_TABLE = TableSpec(
+    "transfer-factors", "Factors in either atlas", "Loss of r without all filters of the factor, in either atlas.",
+    dict.fromkeys(("own", OTHER, NULL), ".4f"),
+)  # fmt: skip
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -65,24 +135,24 @@ def _section(run: Run) -> Section:
     ]
     items += [
         *_cell_types(held["cell_types"]),
-        _score_table(held["scores"]),
+        SCORES.of(held["scores"].with_columns(pl.col("score").replace(_SCORES))),
         *_ranks(held),
-        _map_table(held["map"]),
+        MAP_TABLE.of(held["map"]),
     ]
     return Section("Transfer to another atlas", text, tuple(items))
 
 
 def _warnings(facts: pl.DataFrame) -> list[Note]:
-    held = dict(facts.iter_rows())
+    held = facts_of(facts)
     notes = []
-    if held["simulated"] == "yes":
+    if held["simulated"]:
         words = "SIMULATED DATA: at least one of the two atlases was made by a program."
         notes.append(Note(words, "warning"))
     # transfers of before did not look for sequences that were trained on
-    if held["same atlas"] == "yes" and "peaks trained on" not in held:
+    if held["same atlas"] and "peaks trained on" not in held:
         words = "This is the atlas that the network was trained on: the scores hold training peaks."
         notes.append(Note(words, "warning"))
-    known, whole = int(held.get("peaks trained on", 0)), int(held["peaks of the other atlas"])
+    known, whole = held.get("peaks trained on", 0), held["peaks of the other atlas"]
     if known:
         words = (
             f"The network was trained, or its epoch chosen, on the sequences of {known:,} of {whole:,} peaks "
@@ -97,31 +167,18 @@ def _score_figure(scores: pl.DataFrame) -> Figure:
     drawn = scores.filter(pl.col("score") == "r_mean").drop("score")
     kinds = {TRANSFER: "model", ROWS: "null", MAP: "null", BASELINE: "baseline"}
     shown = drawn.with_columns(kind=pl.col("model").replace_strict(kinds, return_dtype=pl.String))
-    value = Axis("value", title="mean r across cell types")
-    chart = forest(shown, value, "model", Axis("kind", title=" "), width=460)
-    caption = f"Mean over peaks of Pearson's r across the mapped cell types. {_NULLS}"
-    return Figure("transfer-score", "Score beside its nulls", caption, chart, shown)
+    return SCORE.of(shown)
 
 
 def _histogram(peaks: pl.DataFrame) -> Figure:
     data = figures.r_histogram({name: peaks[f"r {name}"] for name in (TRANSFER, ROWS, MAP, BASELINE)})
-    r, share = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
     undefined = peaks[f"r {TRANSFER}"].null_count()
-    caption = (
-        f"Share of {len(peaks) - undefined:,} peaks in each of 40 bins of r; {undefined:,} peaks without a defined r "
-        "are left out. Nulls: their first draw."
-    )
-    chart = lines(data, r, share, Axis("sample", title=" "), height=280)
-    return Figure("transfer-r", "Correlation of each peak", caption, chart, data)
+    return HISTOGRAM.of(data, words={"defined": f"{len(peaks) - undefined:,}", "undefined": f"{undefined:,}"})
 
 
 def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
     value = CENTRED if CENTRED in table.columns else "r"
-    how = (
-        ", heights and predictions less their mean over the cell types of the peak"
-        if value == CENTRED
-        else ""
-    )
+    centred = ", heights and predictions less their mean over the cell types of the peak"
     low, high, nothing = pl.col("null low"), pl.col("null high"), pl.lit(None, pl.Float64)
     columns = {
         TRANSFER: {"value": pl.col(value), "low": nothing, "high": nothing},
@@ -130,50 +187,19 @@ def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
     shown = pl.concat(
         [table.select("cell type", kind=pl.lit(name), **held) for name, held in columns.items()]
     )
-    chart = forest(
-        shown, Axis("value", title="r over peaks"), "cell type", Axis("kind", title=" "), width=460
-    )
-    caption = (
-        f"Pearson's r of each cell type over the peaks{how}; beside it the least to the greatest r under permuted "
-        "rows."
-    )
     formats = {name: ".3f" for name, kind in table.schema.items() if kind == pl.Float64}
-    told = "Stands for it: cell types of the network, averaged."
     return [
-        Figure("transfer-cell-types", "Score of each cell type", caption, chart, shown),
-        Table("transfer-cell-type-scores", "Cell types", told, table, formats),
+        CELL_TYPES.of(shown, words={"centred": centred if value == CENTRED else ""}),
+        CELL_TYPE_TABLE.of(table, formats=formats),
     ]
-
-
-def _score_table(scores: pl.DataFrame) -> Table:
-    shown = scores.with_columns(pl.col("score").replace(_SCORES))
-    caption = "Of nulls the mean over the draws, and the least and greatest."
-    return Table(
-        "transfer-scores", "All scores", caption, shown, dict.fromkeys(("value", "low", "high"), ".3f")
-    )
-
-
-def _map_table(table: pl.DataFrame) -> Table:
-    caption = "Cell types of the network (source) and of the other atlas (target); without a partner they are left out."
-    return Table("transfer-map", "Which cell type stands for which", caption, table)
 
 
 def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
     if "agreement" not in held:
         return [Note("The ranks of filters were not asked for, or are not there yet.")]
     found = held["influence"]
-    captions = {
-        LOSS: (
-            "Mean fall of r without the filter, a point a filter. Null: what it would be on average if the heights of "
-            "the other atlas belonged to other peaks."
-        ),
-        CHANGE: (
-            "Mean squared change of the predictions without the filter. No height enters: null are the other atlas's "
-            "sequences with their dinucleotides shuffled, which tell how far the weights alone fix the order."
-        ),
-    }
     items: list[Any] = []
-    for number, (measure, caption) in enumerate(captions.items(), start=1):
+    for number, (measure, caption) in enumerate(_RANKED.items(), start=1):
         drawn = found.filter(pl.col("of") == FILTERS, pl.col("measure") == measure)
         parts = [
             drawn.select("filters", "factor", "own", pl.lit(name).alias("in"), pl.col(name).alias("other"))
@@ -182,22 +208,17 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
         shown = pl.concat(parts).drop_nulls(["own", "other"])
         log = measure == CHANGE
         shown = shown.filter(pl.col("own") > 0, pl.col("other") > 0) if log else shown
-        own, other = (
-            Axis("own", title=f"{measure}, own atlas", log=log),
-            Axis("other", title="in the other atlas", log=log),
+        words = {"number": number, "measure": measure, "caption": caption}
+        items.append(
+            RANKS.of(
+                shown,
+                Axis("own", title=f"{measure}, own atlas", log=log),
+                Axis("other", title="in the other atlas", log=log),
+                Axis("in", title=" "),
+                words=words,
+            )
         )
-        chart = scatter(shown, own, other, Axis("in", title=" "), width=460, height=340)
-        items.append(Figure(f"transfer-ranks-{number}", f"Filters by {measure}", caption, chart, shown))
-    caption = (
-        "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
-        "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
-        "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
-        "one motif, ablated together."
-    )
-    formats = dict.fromkeys(("rho", "low", "high", "p"), ".3f")
-    items.append(
-        Table("transfer-agreement", "Do the same filters matter?", caption, held["agreement"], formats)
-    )
+    items.append(AGREEMENT.of(held["agreement"]))
     items += [Note(text) for text in held["remarks"]["text"]]
     factors = found.filter(pl.col("of") == FACTORS, pl.col("measure") == LOSS).drop("of", "measure")
     if factors.height:
@@ -205,7 +226,5 @@ def _ranks(held: dict[str, pl.DataFrame]) -> list[Any]:
             pl.col("own").rank("ordinal", descending=True).alias("rank in own"),
             pl.col(OTHER).rank("ordinal", descending=True).alias("rank in other"),
         ).sort("rank in own", nulls_last=True)
-        told = "Loss of r without all filters of the factor, in either atlas."
-        formats = dict.fromkeys(("own", OTHER, NULL), ".4f")
-        items.append(Table("transfer-factors", "Factors in either atlas", told, ranked, formats))
+        items.append(FACTOR_TABLE.of(ranked))
     return items

@@ -70,24 +70,24 @@ class Search:
         batched = config.network == "mlp"
         self.at_once = together(self.data.train, config.width, config.seeds) if batched else 1
 
-    def go_on(self, found: Progress) -> dict[training.Metric, float] | None:
+    def go_on(self, progress: Progress) -> dict[training.Metric, float] | None:
         """The next stage, kept in `found`: its numbers, empty when nothing is left, None when stopped meanwhile."""
-        if not found.start:
-            return self._start(found)
-        sizes = {i: size for i in range(len(self.networks)) if (size := self._next(found, i)) is not None}
+        if not progress.start:
+            return self._start(progress)
+        sizes = {i: size for i in range(len(self.networks)) if (size := self._next(progress, i)) is not None}
         if sizes:
-            return self._round(found, sizes)
-        if self.config.flow_steps and len(found.flows) < len(self.networks):
-            return self._flow(found)
+            return self._round(progress, sizes)
+        if self.config.flow_steps and len(progress.flows) < len(self.networks):
+            return self._flow(progress)
         return {}
 
-    def _next(self, found: Progress, i: int) -> float | None:
-        return next_step_size(found.trials[i], 2 / found.start[i][0], self.config.resolution)
+    def _next(self, progress: Progress, i: int) -> float | None:
+        return next_step_size(progress.trials[i], 2 / progress.start[i][0], self.config.resolution)
 
-    def _start(self, found: Progress) -> dict[training.Metric, float]:
+    def _start(self, progress: Progress) -> dict[training.Metric, float]:
         values: dict[training.Metric, float] = {}
         for i, model in enumerate(self.networks):
-            seen = sharpness(
+            start = sharpness(
                 model,
                 self.loss,
                 self.batches,
@@ -95,16 +95,16 @@ class Search:
                 generator=generator(self.config.seed + i, "lanczos"),
             )
             # a start without positive curvature bounds no step: the search then begins at 1
-            value = max(float(seen.values[0]), 0.0)
-            found.start.append((value or 2.0, float(seen.errors[0])))
-            found.trials.append([])
+            value = max(float(start.values[0]), 0.0)
+            progress.start.append((value or 2.0, float(start.errors[0])))
+            progress.trials.append([])
             values |= {
                 ("sharpness", self._part(i)): value,
-                ("sharpness_error", self._part(i)): float(seen.errors[0]),
+                ("sharpness_error", self._part(i)): float(start.errors[0]),
             }
         return values
 
-    def _round(self, found: Progress, sizes: Mapping[int, float]) -> dict[training.Metric, float] | None:
+    def _round(self, progress: Progress, sizes: Mapping[int, float]) -> dict[training.Metric, float] | None:
         trials: dict[int, Trial] = {}
         ready = list(sizes)
         for at in range(0, len(ready), self.at_once):
@@ -124,7 +124,7 @@ class Search:
             trials |= dict(zip(group, ended, strict=True))
         values: dict[training.Metric, float] = {}
         for i, trial in trials.items():
-            found.trials[i].append(trial)
+            progress.trials[i].append(trial)
             values |= {
                 ("step_size", self._part(i)): trial.step_size,
                 ("outcome", self._part(i)): CODES[trial.outcome],
@@ -133,8 +133,8 @@ class Search:
             }
         return values
 
-    def _flow(self, found: Progress) -> dict[training.Metric, float] | None:
-        i = len(found.flows)
+    def _flow(self, progress: Progress) -> dict[training.Metric, float] | None:
+        i = len(progress.flows)
         flow = sharpest_on_flow(
             self.networks[i],
             self.loss,
@@ -147,7 +147,7 @@ class Search:
         )
         if flow is None:
             return None
-        found.flows.append(flow)
+        progress.flows.append(flow)
         numbers = flow._asdict() | {"reached": float(flow.reached), "steps": float(flow.steps)}
         return {(f"flow_{name}", self._part(i)): value for name, value in numbers.items()}
 

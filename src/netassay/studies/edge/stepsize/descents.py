@@ -40,7 +40,7 @@ def descend(
     networks = _Networks(models, loss, train)
     going = list(range(len(models)))
     first: list[float] = []
-    found: dict[int, Trial] = {}
+    trials: dict[int, Trial] = {}
     for step in range(steps + 1):
         if step % STOP_EVERY == 0 and stop():
             return None
@@ -50,14 +50,14 @@ def descend(
         for place, (i, value) in enumerate(zip(going, values, strict=True)):
             end = _end(value, first[i], goal, divergence_factor, step == steps)
             if end is not None:
-                found[i] = Trial(step_sizes[i], end, step, value)
+                trials[i] = Trial(step_sizes[i], end, step, value)
                 going[place] = -1
         stay = [place for place, i in enumerate(going) if i >= 0]
         going = [i for i in going if i >= 0]
         if not going:
             break
         networks.step(losses, [step_sizes[i] for i in going], stay)
-    return [found[i] for i in range(len(models))]
+    return [trials[i] for i in range(len(models))]
 
 
 def _end(value: float, first: float, goal: float, factor: float, last: bool) -> Outcome | None:
@@ -84,12 +84,12 @@ class _Networks:
 
     def step(self, losses: Tensor, step_sizes: Sequence[float], stay: Sequence[int]) -> None:
         gradients = torch.autograd.grad(losses.sum(), list(self.weights.values()))
-        whole = len(stay) == len(losses)
+        everyone = len(stay) == len(losses)
         sizes = losses.new_tensor(step_sizes)
         with torch.no_grad():
             for (name, p), g in zip(list(self.weights.items()), gradients, strict=True):
                 eta = sizes.view(-1, *[1] * (p.ndim - 1))
-                if whole:
+                if everyone:
                     p.addcmul_(g, eta, value=-1)
                 else:
                     self.weights[name] = (p[list(stay)] - eta * g[list(stay)]).requires_grad_()

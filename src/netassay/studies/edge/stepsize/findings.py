@@ -40,18 +40,18 @@ def largest(run: Run) -> pl.DataFrame:
     Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow,
     null where the flow did not reach the goal: its largest sharpness is then that of the part that was followed.
     """
-    made, rows = trials(run), []
+    tried, rows = trials(run), []
     curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
     for seed in sorted({seed for seed, _ in curvature}):
         own = [
-            Trial(s, Outcome(o), n, x) for _, s, o, n, x in made.filter(pl.col("seed") == seed).iter_rows()
+            Trial(s, Outcome(o), n, x) for _, s, o, n, x in tried.filter(pl.col("seed") == seed).iter_rows()
         ]
-        found = bracket(own)
+        ends = bracket(own)
         start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
         reached = None if flow is None else bool(curvature[seed, "flow_reached"])
         rows.append({
-            "seed": seed, "largest": _known(found.largest), "failing": _known(found.failing),
-            "failing_outcome": found.failing_outcome or None, "trials": len(own),
+            "seed": seed, "largest": _known(ends.largest), "failing": _known(ends.failing),
+            "failing_outcome": ends.failing_outcome or None, "trials": len(own),
             "sharpness": start, "by_start": 2 / start if start else None,
             "flow_sharpness": flow, "by_flow": 2 / flow if reached and flow and flow > 0 else None,
             "flow_reached": reached,
@@ -70,9 +70,9 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 def summary(run: Run) -> dict[str, Any]:
     """Medians over the networks, None for what is not known (yet), and the answers one by one."""
-    found = largest(run)
-    medians = {key: found[key].drop_nulls().median() for key in ("largest", "by_start", "by_flow")}
-    return {**medians, "trained": found["largest"].count(), "networks": found.to_dicts()}
+    networks = largest(run)
+    medians = {key: networks[key].drop_nulls().median() for key in ("largest", "by_start", "by_flow")}
+    return {**medians, "trained": networks["largest"].count(), "networks": networks.to_dicts()}
 
 
 def _wide(run: Run, names: Sequence[str] | None) -> list[tuple[int, dict[str, float]]]:

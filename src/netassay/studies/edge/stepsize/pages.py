@@ -20,20 +20,20 @@ _FIRST = ("activation", "depth", "width")
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The map, how well it is predicted, and the answers one by one; runs without numbers are named as such."""
     title = "Largest stable step size"
-    found = {run: largest(run) for run in runs}
-    silent = [run.id for run, frame in found.items() if not frame.height]
+    answers = {run: largest(run) for run in runs}
+    silent = [run.id for run, frame in answers.items() if not frame.height]
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
-    found = {run: frame for run, frame in found.items() if frame.height}
-    if not found:
+    answers = {run: frame for run, frame in answers.items() if frame.height}
+    if not answers:
         return [
             Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))
         ]
-    keys = _varied(list(found))
+    keys = _varied(list(answers))
     networks = pl.concat(
         frame.select(
             pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all()
         )
-        for run, frame in found.items()
+        for run, frame in answers.items()
     )
     cells = _ordered(_cells(networks, keys), keys)
     text = (
@@ -138,9 +138,9 @@ def _cell_table(cells: pl.DataFrame, keys: Sequence[str]) -> Table:
 
 def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
     rows: list[dict[str, Any]] = [
-        {"predictor": _NAMES[name], **found._asdict()}
+        {"predictor": _NAMES[name], **agreed._asdict()}
         for name in PREDICTORS
-        if (found := agreement(networks["largest"], networks[name])) is not None
+        if (agreed := agreement(networks["largest"], networks[name])) is not None
     ]
     if not rows:
         return (

@@ -48,15 +48,15 @@ def sharpest_on_flow(
     `most_steps` are taken.
     """
     flow = GradientFlow(model, loss, batches, follower=Follower(tolerance=tolerance, seed=seed))
-    seen = flow.look()
-    top = (float(seen.sharpness.values[0]), float(seen.sharpness.errors[0]), 0.0)
-    while seen.loss > goal and flow.steps < most_steps:
+    point = flow.look()
+    top = (float(point.sharpness.values[0]), float(point.sharpness.errors[0]), 0.0)
+    while point.loss > goal and flow.steps < most_steps:
         if stop():
             return None
         before = flow.steps
         flow.advance(math.inf, min(LOOK_STEPS, most_steps - flow.steps))
         if flow.steps == before:
             break  # the flow cannot go on, for a reason of its own
-        seen = flow.look()
-        top = max(top, (float(seen.sharpness.values[0]), float(seen.sharpness.errors[0]), flow.time))
-    return Sharpest(*top, flow.time, flow.steps, seen.loss, seen.loss <= goal)
+        point = flow.look()
+        top = max(top, (float(point.sharpness.values[0]), float(point.sharpness.errors[0]), flow.time))
+    return Sharpest(*top, flow.time, flow.steps, point.loss, point.loss <= goal)

@@ -60,11 +60,11 @@ def next_step_size(trials: Sequence[Trial], start: float, resolution: float) -> 
     if not trials:
         return start
     sizes = [t.step_size for t in trials]
-    found = bracket(trials)
-    if not math.isnan(found.largest):
-        if math.isnan(found.failing):
-            return found.largest * LADDER if found.largest < start * LADDER**MOST_RUNGS else None
-        return _between(found.largest, found.failing, resolution)
+    ends = bracket(trials)
+    if not math.isnan(ends.largest):
+        if math.isnan(ends.failing):
+            return ends.largest * LADDER if ends.largest < start * LADDER**MOST_RUNGS else None
+        return _between(ends.largest, ends.failing, resolution)
     diverged = [t.step_size for t in trials if t.outcome is Outcome.DIVERGED]
     unfinished = [t.step_size for t in trials if t.outcome is Outcome.UNFINISHED]
     if len(trials) > MOST_RUNGS:

@@ -17,7 +17,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 def summary(run: Run) -> dict[str, Any]:
     """The last numbers, where the edge was reached first, and what share of the training time was spent."""
     metrics = run.metrics()
-    last = {(name, part): value for _, name, part, value in metrics.iter_rows()}
+    last = run.last_values()
     ratios = metrics.filter((pl.col("name") == "edge_ratio") & (pl.col("part") == ""))
     above = ratios.filter(pl.col("value") >= 1)["step"]
     return {

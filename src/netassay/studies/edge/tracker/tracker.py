@@ -25,9 +25,10 @@ from netassay.curvature.combined import Part, Preconditioned
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.weighing import NoNumber
+from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
 from netassay.numerics import devices
 from netassay.runs import Run, State
@@ -83,11 +84,11 @@ class SharpnessTracker:
     for the first time, `on_edge(tracker)` is called, by default a Python warning (EdgeWarning); what it raises is the
     loop's. Numbers go to a run in `store`, under `name`, and onto the page of `netassay report`.
 
-    `blocks` as for `sharpness`; `tolerance` is the relative error asked of each value, its estimate is kept beside it;
-    `mode` "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode. The network,
-    its gradients, the optimiser and all random states are left as they were found. Of a network in
-    DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
-    None and `step` does nothing.
+    `blocks`, `weights`, `head` and `memory` as for `sharpness`; `tolerance` is the relative error asked of each
+    value, its estimate is kept beside it; `mode` "eval" looks with dropout off and batch norm by its running
+    statistics, "as_is" leaves the mode. The network, its gradients, the optimiser and all random states are left as
+    they were found. Of a network in DistributedDataParallel the first process looks, at its own `batches`, and writes
+    the run; in the others `run` is None and `step` does nothing.
 
     Arguments that cannot be right raise ConfigError, ModelError or StoreError here. Once made, it never ends a
     training: what fails in a look or in the store is a warning, told once for each kind, and an event of the run. After
@@ -109,6 +110,9 @@ class SharpnessTracker:
         blocks: Literal["layer"] | Blocks | None = "layer",
         tolerance: float = 1e-2,
         mode: Literal["eval", "as_is"] = "eval",
+        weights: Weights | None = None,
+        head: Head | None = None,
+        memory: float | int | None = None,
         motion: Any = None,
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
@@ -122,6 +126,8 @@ class SharpnessTracker:
             raise ConfigError(
                 f"motion is a {type(motion).__name__}; give a Motion or a function that returns one"
             )
+        if memory is not None and not memory >= 0:
+            raise ConfigError(f"memory={memory!r}: a number of bytes for gradient graphs, from 0 on")
         if not isinstance(model, nn.Module):
             raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
         self.budget = Budget(budget, clock)
@@ -129,6 +135,8 @@ class SharpnessTracker:
             self.model, self.loss, self.batches, self.optimizer = inside(model), loss, batches, optimizer
             self.mode, self.warn_at, self.every, self.motion = mode, warn_at, every, motion
             self.tolerance = tolerance
+            self.weights, self.head, self.memory = lasting(weights), head, memory
+            self._weights: Weights | None = None
             self.on_edge = on_edge or _warn
             self.steps = 0
             self.sharpness: Sharpness | None = None
@@ -299,7 +307,11 @@ class SharpnessTracker:
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
         require_alone(self.model)
-        curvature = Curvature(self.model, self.loss, self.batches, blocks=self.blocks or None)
+        curvature = Curvature(
+            self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
+            memory=self.memory,
+        )  # fmt: skip
+        self._weights = curvature.weights
         return stack.enter_context(curvature), parameters
 
     def _begin_anew(self, form: Mapping[str, object]) -> None:
@@ -307,6 +319,7 @@ class SharpnessTracker:
         self.blocks = {}
         self._turn, self._turns = itertools.count(), {}
         self._now = None
+        self._weights = self.weights  # or, once tried, how the batches weigh
         self._followers: dict[tuple[type, str], Follower] = {}
 
     def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:

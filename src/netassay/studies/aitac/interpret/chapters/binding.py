@@ -24,6 +24,7 @@ from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.text import blocks
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters.influence import ablated
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
@@ -59,7 +60,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     made["nulls"] = _random(subject, ablation, like, marked, strata)
     made["differences"] = _differences(scores, marked, strata)
     made["curves"] = _curves(scores, marked, strata)
-    made["facts"] = pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})
+    made["facts"] = fact_table(facts)
     return made
 
 
@@ -101,14 +102,14 @@ def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str
 
 
 def _facts(subject: Subject, found: Overlap) -> dict[str, Any]:
-    chance = {} if np.isnan(found.chance) else {"share marked by moved regions": f"{found.chance:.4f}"}
+    chance = {} if np.isnan(found.chance) else {"share marked by moved regions": found.chance}
     return {
         "peaks": len(found.marked),
         "marked": int(found.marked.sum()),
-        "share marked": f"{found.marked.mean():.4f}",
+        "share marked": float(found.marked.mean()),
         **chance,
         **found.left_out,
-        "simulated": "yes" if subject.atlas.simulated else "no",
+        "simulated": subject.atlas.simulated,
         "outputs": outputs_in_words(subject.network.less_mean),
     }
 
@@ -145,8 +146,7 @@ def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> n
             "motif": f"{target.names[0]} {target.titles[0]}".strip(),
             "filters like it": int(real.sum()),
             "filters like it, columns permuted": int(chance.sum()),
-            "like": ", ".join(f"filter {i} ({subject.motifs.consensus[i]})" for i in np.flatnonzero(real))
-            or "none",
+            "like": [f"filter {i} ({subject.motifs.consensus[i]})" for i in np.flatnonzero(real)],
         }
     return like
 

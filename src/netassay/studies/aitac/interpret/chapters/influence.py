@@ -13,6 +13,7 @@ from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.network.network import Network
 from netassay.dna.network.offsets import outputs_in_words
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 
@@ -88,12 +89,12 @@ def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.Da
         "dead filters": int((found.by_output.sum(1) == 0).sum()),
         "strands": "both" if subject.network.hears_both else "one",
         "precision": "bfloat16" if config.screening else "float32",
-        "simulated": "yes" if subject.atlas.simulated else "no",
+        "simulated": subject.atlas.simulated,
         "outputs": outputs_in_words(subject.network.less_mean),
         "ablated": f"of layer {layer}" if (layer := subject.ablated_layer) else "after pooling and batch norm",
-        "lineages": ", ".join(groups(subject.lineages)),
+        "lineages": list(groups(subject.lineages)),
     }  # fmt: skip
-    return pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]})
+    return fact_table(facts)
 
 
 def _ensemble(subject: Subject, config: InterpretConfig, single: Influence) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
 from netassay.dna.motifs.matrices import column, matrix_table
 from netassay.dna.network.classes import FEWEST, no_correlation
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -97,13 +98,13 @@ def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataF
     else:
         chosen = f"those of the {config.peaks} set {subject.well_in_words}"
     facts = {
-        "peaks": str(motifs.n_peaks), "chosen": chosen, "width": str(motifs.field.width), "layer": motifs.layer,
+        "peaks": motifs.n_peaks, "chosen": chosen, "width": motifs.field.width, "layer": motifs.layer,
         "database": "; ".join(
             [f"{config.motif_database}, {len(subject.database):,} motifs"]
             + [f"{count:,} {why}" for why, count in subject.database.notes.items()]
         ),
-        "simulated": str(subject.atlas.simulated),
-        "silent": ", ".join(motifs.silent), "permutations": str(len(matches.null_q)),
-        **{f"skipped: {why}": str(count) for why, count in matches.skipped.items()},
+        "simulated": subject.atlas.simulated,
+        "silent": list(motifs.silent), "permutations": len(matches.null_q),
+        **{f"skipped: {why}": count for why, count in matches.skipped.items()},
     }  # fmt: skip
-    return pl.DataFrame({"fact": list(facts), "value": list(facts.values())})
+    return fact_table(facts)

@@ -17,6 +17,7 @@ from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters.influence import ablated, screened
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.pairs import Q_VALUE
@@ -41,7 +42,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     pairs = _pair_table(found, subject.cell_types)
     facts = {
         "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
-        "backgrounds": config.backgrounds, "simulated": "yes" if subject.atlas.simulated else "no",
+        "backgrounds": config.backgrounds, "simulated": subject.atlas.simulated,
         "outputs": outputs_in_words(subject.network.less_mean),
     }  # fmt: skip
     return {
@@ -50,7 +51,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "spacing": _spacing(
             subject, config, pairs, dict(zip(found.names, found.sets, strict=True)), found.curves
         ),
-        "facts": pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
+        "facts": fact_table(facts),
     }
 
 

@@ -17,6 +17,7 @@ from netassay.dna.motifs.truth import (
 )
 from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
+from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters.pairs import reach
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.recovery import ONE, SEVERAL
@@ -41,7 +42,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "pair_findings": pairs.findings,
         "tested": tested,
         "scores": pl.DataFrame(scores),
-        "facts": pl.DataFrame({"fact": ["outputs"], "value": [outputs_in_words(subject.network.less_mean)]}),
+        "facts": fact_table({"outputs": outputs_in_words(subject.network.less_mean)}),
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, forest, small_multiples
+from netassay.runs.facts import fact_words, facts_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN = 20  # filters in the figure
@@ -17,7 +20,7 @@ _HARDLY_MORE = (
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
     """Notes, what is marked, areas by group, enrichment, single filters, differences from the motif score."""
-    facts = dict(tables["facts"].iter_rows())
+    facts = facts_of(tables["facts"], lists=["like"])
     items: list[Figure | Table | Note] = [*_notes(facts, config)]
     items += [
         Table("aitac-binding-marks", "Marked peaks", "By the cell type of the greatest height.", tables["marks"],
@@ -31,11 +34,11 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items += [_filters(tables["filters"], facts), _filter_table(tables["filters"], config)]
     if tables["differences"].height:
         items.append(_differences(tables["differences"]))
-    items.append(Table("aitac-binding-facts", "How peaks were marked", "", tables["facts"]))
+    items.append(Table("aitac-binding-facts", "How peaks were marked", "", fact_words(tables["facts"])))
     return Section("Agreement with ChIP-seq", _text(facts, config), tuple(items))
 
 
-def _text(facts: Mapping[str, str], config: InterpretConfig) -> str:
+def _text(facts: Mapping[str, Any], config: InterpretConfig) -> str:
     text = (
         f"{facts['file']} marks {facts['marked']} of {facts['peaks']} peaks ({facts['marked by']}). The area "
         f"(AUROC) is the "
@@ -50,22 +53,21 @@ def _text(facts: Mapping[str, str], config: InterpretConfig) -> str:
         text += (
             f"\n\nOf the filters, {facts['filters like it']} have a motif like {facts['motif']} (Tomtom, q < "
             f"{config.motif_q:g} over the filters; with their columns in a random order "
-            f"{facts['filters like it, columns permuted']}): {facts['like']}. They are ablated together. The "
-            f"motif score "
-            "is the best log odds of that motif along the peak, and needs no network."
+            f"{facts['filters like it, columns permuted']}): {', '.join(facts['like']) or 'none'}. They are ablated "
+            "together. The motif score is the best log odds of that motif along the peak, and needs no network."
         )
     return text
 
 
-def _notes(facts: Mapping[str, str], config: InterpretConfig) -> list[Note]:
+def _notes(facts: Mapping[str, Any], config: InterpretConfig) -> list[Note]:
     notes = []
-    if facts["simulated"] == "yes":
+    if facts["simulated"]:
         notes.append(Note("SIMULATED DATA: the peaks were made by a program.", "warning"))
-    chance = float(facts.get("share marked by moved regions", "nan"))
-    if float(facts["share marked"]) < _HARDLY_MORE * chance:
+    chance = facts.get("share marked by moved regions", math.nan)
+    if facts["share marked"] < _HARDLY_MORE * chance:
         notes.append(
             Note(
-                f"The regions mark {float(facts['share marked']):.2%} of the peaks, and moved by 100,000 or "
+                f"The regions mark {facts['share marked']:.2%} of the peaks, and moved by 100,000 or "
                 f"200,000 bases "
                 f"still {chance:.2%}: are they called on another assembly?",
                 "warning",
@@ -75,7 +77,7 @@ def _notes(facts: Mapping[str, str], config: InterpretConfig) -> list[Note]:
         notes.append(
             Note("No factor is given (--chip-factor), so no motif and no filters like it are compared.")
         )
-    elif facts["filters like it"] == "0":
+    elif facts["filters like it"] == 0:
         notes.append(
             Note(
                 f"No filter has a motif like {facts['motif']}; only the motif itself is compared.", "warning"
@@ -131,7 +133,7 @@ def _enrichment(curves: pl.DataFrame) -> Figure:
     return Figure("aitac-binding-enrichment", "Enrichment of bound peaks", caption, chart, curves)
 
 
-def _filters(filters: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
+def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
     reach = 1.959964 * pl.col("error")
     shown = (
         filters.drop_nulls("AUROC")

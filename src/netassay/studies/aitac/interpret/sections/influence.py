@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import clustered
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
@@ -17,12 +19,12 @@ _MAPPED, _LISTED, _LADDER = 30, 24, 8
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    facts = dict(tables["facts"].iter_rows())
+    facts = facts_of(tables["facts"])
     factors, outputs = tables["factors"], tables["outputs"]
     items: list[Figure | Table | Note] = []
-    if facts["simulated"] == "yes":
+    if facts["simulated"]:
         items.append(Note("SIMULATED DATA: the factors are those a program planted.", "warning"))
-    if int(facts["r undefined"]):
+    if facts["r undefined"]:
         items.append(
             Note(
                 f"{facts['r undefined']} of {facts['peaks']} peaks have no defined r (a constant row) and are left "
@@ -53,7 +55,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     return Section("Influence", text, tuple(items))
 
 
-def _told(facts: Mapping[str, str]) -> str:
+def _told(facts: Mapping[str, Any]) -> str:
     """How predictions are told; interpretations of before took them as they are and did not say so."""
     return f" ({facts['outputs']})" if "outputs" in facts else ""
 
@@ -71,7 +73,7 @@ def _against_null(factors: pl.DataFrame) -> Figure:
     return Figure("aitac-influence-null", "Influence on r and its null", caption, chart, shown)
 
 
-def _map(outputs: pl.DataFrame, facts: Mapping[str, str]) -> list[Figure | Note]:
+def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]:
     strongest = outputs.group_by("set", maintain_order=True).agg(pl.col("influence").mean())
     kept = (
         strongest.filter(pl.col("influence") > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -13,6 +13,7 @@ from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
 from netassay.formats.matrices import Matrix, letter_heights
 from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
 from netassay.reporting.logo import logos
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.findings import named
 
@@ -35,11 +36,11 @@ def motif_items(
     tables: Mapping[str, pl.DataFrame], config: InterpretConfig, words: Words
 ) -> tuple[Figure | Table | Note, ...]:
     """What a section on the motifs of a layer shows, from the tables of `motif_tables`."""
-    facts = dict(tables["facts"].iter_rows())
+    facts = facts_of(tables["facts"], lists=["silent"])
     items: list[Figure | Table | Note] = []
-    if facts["simulated"] == "True":
+    if facts["simulated"]:
         items.append(Note("SIMULATED DATA: the sequences and heights were made by a program.", "warning"))
-    if silent := [name for name in facts["silent"].split(", ") if name]:
+    if silent := facts["silent"]:
         told = ", ".join(silent[:20]) + (" …" if len(silent) > 20 else "")
         items.append(
             Note(
@@ -188,7 +189,7 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figur
     )  # fmt: skip
 
 
-def _shares(shares: pl.DataFrame, facts: Mapping[str, str], words: Words) -> Figure:
+def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Figure:
     kinds = [words.all, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
     shown = pl.concat([

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
 from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.reporting import Figure, Note, Section, Table
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
@@ -16,12 +18,12 @@ _DRAWN = 10
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    facts = dict(tables["facts"].iter_rows())
+    facts = facts_of(tables["facts"])
     pairs, scanned = tables["pairs"], tables["spacing"]
     below = pairs.filter(pl.col("q") < Q_VALUE)
     tests, untested = pairs["p"].count(), pairs["p"].null_count()
     items: list[Figure | Table | Note] = []
-    if facts["simulated"] == "yes":
+    if facts["simulated"]:
         items.append(Note("SIMULATED DATA: the pairs are those a program planted.", "warning"))
     if untested:
         items.append(
@@ -74,7 +76,7 @@ def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:
     return Figure("aitac-pairs-network", "Synergy and antagonism", caption, chart, pairs)
 
 
-def _distances(scanned: pl.DataFrame, facts: Mapping[str, str]) -> Figure:
+def _distances(scanned: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
     words = pl.format("{} + {}, {}", "first", "second", "cell type")
     caption = (
         f"Synergy of two motifs planted into {facts['backgrounds']} shuffled peaks (dinucleotides kept), the first on "

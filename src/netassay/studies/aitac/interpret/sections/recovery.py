@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from netassay.reporting import Figure, Note, Section, Table
+from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHARES = ("recall", "recall of visible", "precision", "columns permuted", "precision of the strongest")
@@ -28,7 +29,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"matches none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, "
         f"and {best['false']} of {best['findings']} findings are false."
     )
-    outputs = f" ({tables['facts']['value'][0]})" if "facts" in tables else ""
+    outputs = f" ({facts_of(tables['facts'])['outputs']})" if "facts" in tables else ""
     factors = tables["factors"]
     shown = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
     items: list[Figure | Table | Note] = [

@@ -1,0 +1,221 @@
+# made by `make docs` from the contents in __init__.py; change them there
+from netassay import capacity as capacity
+from netassay import corpus as corpus
+from netassay import curvature as curvature
+from netassay import dna as dna
+from netassay.capacity.comparison import side_by_side as side_by_side
+from netassay.capacity.construction import Construction as Construction
+from netassay.capacity.construction import construct as construct
+from netassay.capacity.construction import realise as realise
+from netassay.capacity.corpus_bounds import Bounds as Bounds
+from netassay.capacity.corpus_bounds import Verdict as Verdict
+from netassay.capacity.corpus_bounds import bounds as bounds
+from netassay.capacity.injectivity import separations as separations
+from netassay.capacity.local import LocalCapacity as LocalCapacity
+from netassay.capacity.local import local_capacity as local_capacity
+from netassay.capacity.rank import ranks as ranks
+from netassay.capacity.theorems import averaging_capacity_lower as averaging_capacity_lower
+from netassay.capacity.theorems import averaging_parameters as averaging_parameters
+from netassay.capacity.theorems import capacity_upper as capacity_upper
+from netassay.capacity.theorems import decoder_capacity_lower as decoder_capacity_lower
+from netassay.capacity.theorems import decoder_parameters as decoder_parameters
+from netassay.capacity.theorems import empirical_capacity_lower as empirical_capacity_lower
+from netassay.capacity.theorems import empirical_capacity_upper as empirical_capacity_upper
+from netassay.capacity.theorems import empirical_capacity_upper_tight as empirical_capacity_upper_tight
+from netassay.capacity.theorems import experiment_parameters as experiment_parameters
+from netassay.capacity.theorems import trainable_count as trainable_count
+from netassay.capacity.theorems import upper_to_lower as upper_to_lower
+from netassay.corpus.context import Contexts as Contexts
+from netassay.corpus.context import contexts as contexts
+from netassay.corpus.out_of_core import contexts_within as contexts_within
+from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.curvature import Curvature as Curvature
+from netassay.curvature.curvature import hessian_operator as hessian_operator
+from netassay.curvature.density import Density as Density
+from netassay.curvature.density import spectral_density as spectral_density
+from netassay.curvature.directions import batch_sharpness as batch_sharpness
+from netassay.curvature.eigen import Eigenpairs as Eigenpairs
+from netassay.curvature.flow import gradient_flow as gradient_flow
+from netassay.curvature.following import Follower as Follower
+from netassay.curvature.hutchinson import Trace as Trace
+from netassay.curvature.hutchinson import trace as trace
+from netassay.curvature.largest_curvature import Sharpness as Sharpness
+from netassay.curvature.largest_curvature import sharpness as sharpness
+from netassay.curvature.largest_step import LargestStep as LargestStep
+from netassay.curvature.largest_step import StepSizes as StepSizes
+from netassay.curvature.largest_step import step_size as step_size
+from netassay.dna.atlas.annotated import export_atlas as export_atlas
+from netassay.dna.atlas.atlas import Atlas as Atlas
+from netassay.dna.atlas.building import build_atlas as build_atlas
+from netassay.dna.atlas.description import describe_atlas as describe_atlas
+from netassay.dna.atlas.named import find_atlas as find_atlas
+from netassay.dna.atlas.simulate import simulate_atlas as simulate_atlas
+from netassay.dna.attributions.contributions import Attributions as Attributions
+from netassay.dna.attributions.contributions import attribute as attribute
+from netassay.dna.attributions.saturation import Mutagenesis as Mutagenesis
+from netassay.dna.attributions.saturation import mutagenesis as mutagenesis
+from netassay.dna.attributions.variants import VariantEffects as VariantEffects
+from netassay.dna.influence.pairs import Interactions as Interactions
+from netassay.dna.influence.pairs import interactions as interactions
+from netassay.dna.influence.singles import Influence as Influence
+from netassay.dna.influence.singles import influence as influence
+from netassay.dna.motifs.filters import FilterMotifs as FilterMotifs
+from netassay.dna.motifs.filters import filter_motifs as filter_motifs
+from netassay.dna.motifs.match import Matches as Matches
+from netassay.dna.motifs.match import match_motifs as match_motifs
+from netassay.dna.motifs.reproducibility import cluster_motifs as cluster_motifs
+from netassay.dna.motifs.reproducibility import reproducible_filters as reproducible_filters
+from netassay.dna.motifs.truth import pair_recovery as pair_recovery
+from netassay.dna.motifs.truth import recovery as recovery
+from netassay.dna.network.losses import pearson_loss as pearson_loss
+from netassay.dna.network.losses import pearson_rows as pearson_rows
+from netassay.dna.network.network import Network as Network
+from netassay.dna.network.reduced import reduced_network as reduced_network
+from netassay.formats.corpus import read_corpus as read_corpus
+from netassay.formats.corpus import read_in_parts as read_in_parts
+from netassay.formats.jaspar import read_database as read_database
+from netassay.formats.meme import read_meme as read_meme
+from netassay.formats.meme import write_meme as write_meme
+from netassay.formats.motifs import Motifs as Motifs
+from netassay.interpreting import interpret as interpret
+from netassay.interpreting import repetitions as repetitions
+from netassay.interpreting import transfer as transfer
+from netassay.performing import perform as perform
+from netassay.performing import resume as resume
+from netassay.performing import summarise as summarise
+from netassay.presenting import report as report
+from netassay.runs import Run as Run
+from netassay.runs import Store as Store
+from netassay.runs.models import describe_model as describe_model
+from netassay.runs.models import load_model as load_model
+from netassay.runs.models import save_model as save_model
+from netassay.studies.aitac.answers import predict_regions as predict_regions
+from netassay.studies.aitac.answers import predict_sequences as predict_sequences
+from netassay.studies.aitac.answers import variant_effects as variant_effects
+from netassay.studies.aitac.config import AitacConfig as AitacConfig
+from netassay.studies.aitac.interpret.config import InterpretConfig as InterpretConfig
+from netassay.studies.aitac.transfer.config import TransferConfig as TransferConfig
+from netassay.studies.aitac.weights import reduced_config as reduced_config
+from netassay.studies.capacity.config import CapacityConfig as CapacityConfig
+from netassay.studies.edge.config import EdgeConfig as EdgeConfig
+from netassay.studies.edge.stepsize.config import StepSizeConfig as StepSizeConfig
+from netassay.studies.edge.tracker.motion import Motion as Motion
+from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
+from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
+from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.sweeps import Plan as Plan
+from netassay.sweeps import outlook as outlook
+from netassay.sweeps import sweep as sweep
+
+__version__: str
+
+__all__ = [
+    "AitacConfig",
+    "Atlas",
+    "Attributions",
+    "Bounds",
+    "CapacityConfig",
+    "CentralFlow",
+    "Construction",
+    "Contexts",
+    "Curvature",
+    "Density",
+    "EdgeConfig",
+    "EdgeWarning",
+    "Eigenpairs",
+    "FilterMotifs",
+    "Follower",
+    "Influence",
+    "Interactions",
+    "InterpretConfig",
+    "LargestStep",
+    "LocalCapacity",
+    "Matches",
+    "Motifs",
+    "Motion",
+    "Mutagenesis",
+    "Network",
+    "Plan",
+    "Run",
+    "Sharpness",
+    "SharpnessTracker",
+    "StepSizeConfig",
+    "StepSizes",
+    "Store",
+    "Trace",
+    "TrackerWarning",
+    "TransferConfig",
+    "VariantEffects",
+    "Verdict",
+    "__version__",
+    "attribute",
+    "averaging_capacity_lower",
+    "averaging_parameters",
+    "batch_sharpness",
+    "bounds",
+    "build_atlas",
+    "capacity",
+    "capacity_upper",
+    "cluster_motifs",
+    "construct",
+    "contexts",
+    "contexts_within",
+    "corpus",
+    "curvature",
+    "decoder_capacity_lower",
+    "decoder_parameters",
+    "describe_atlas",
+    "describe_model",
+    "dna",
+    "empirical_capacity_lower",
+    "empirical_capacity_upper",
+    "empirical_capacity_upper_tight",
+    "experiment_parameters",
+    "export_atlas",
+    "filter_motifs",
+    "find_atlas",
+    "gradient_flow",
+    "hessian_operator",
+    "influence",
+    "interactions",
+    "interpret",
+    "load_model",
+    "local_capacity",
+    "match_motifs",
+    "mutagenesis",
+    "outlook",
+    "pair_recovery",
+    "pearson_loss",
+    "pearson_rows",
+    "perform",
+    "predict_regions",
+    "predict_sequences",
+    "ranks",
+    "read_corpus",
+    "read_database",
+    "read_in_parts",
+    "read_meme",
+    "realise",
+    "recovery",
+    "reduced_config",
+    "reduced_network",
+    "repetitions",
+    "report",
+    "reproducible_filters",
+    "resume",
+    "save_model",
+    "separations",
+    "sharpness",
+    "side_by_side",
+    "simulate_atlas",
+    "spectral_density",
+    "step_size",
+    "summarise",
+    "sweep",
+    "trace",
+    "trainable_count",
+    "transfer",
+    "upper_to_lower",
+    "variant_effects",
+    "write_meme",
+]

@@ -1,0 +1,22 @@
+# made by `make docs` from the contents in __init__.py; change them there
+from netassay.corpus.context import Contexts as Contexts
+from netassay.corpus.context import contexts as contexts
+from netassay.corpus.distribution import Distributions as Distributions
+from netassay.corpus.distribution import distributions as distributions
+from netassay.corpus.out_of_core import contexts_within as contexts_within
+from netassay.corpus.target import Targets as Targets
+from netassay.corpus.target import exact_loss as exact_loss
+from netassay.corpus.target import targets as targets
+from netassay.corpus.telescope import telescoped_bound as telescoped_bound
+
+__all__ = [
+    "Contexts",
+    "Distributions",
+    "Targets",
+    "contexts",
+    "contexts_within",
+    "distributions",
+    "exact_loss",
+    "targets",
+    "telescoped_bound",
+]

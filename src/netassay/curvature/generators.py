@@ -1,0 +1,114 @@
+"""Random generators: which a model, a loss and batches may draw from, and their states."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netassay.curvature.forward import Batches, Loss
+
+PYTHON: random.Random = random.random.__self__  # type: ignore[attr-defined]
+_NUMPY: np.random.RandomState = np.random.get_state.__self__  # type: ignore[attr-defined]
+
+Generator = torch.Generator | random.Random | np.random.Generator | np.random.RandomState
+
+
+def shared_generators(batches: Batches) -> list[Generator]:
+    """Those of Python and NumPy that all share, and those that a loader of the batches has for itself."""
+    samplers = [getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
+    samplers.append(getattr(samplers[1], "sampler", None))
+    own = [getattr(part, "generator", None) for part in (batches, *samplers)]
+    return [PYTHON, _NUMPY, *{id(one): one for one in own if isinstance(one, Generator)}.values()]
+
+
+def own_generators(model: nn.Module, loss: Loss) -> list[Generator]:
+    """Generators that the model's modules or the loss hold as attributes, keywords or in a closure, and the global ones
+    that their code names.
+    """
+    held: list[Any] = []
+    for part in (*model.modules(), loss, getattr(loss, "func", None)):
+        held += getattr(part, "__dict__", {}).values()
+        held += getattr(part, "keywords", {}).values()
+        held += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
+        held += getattr(part, "__defaults__", None) or ()
+    for function in {getattr(part, "forward", part) for part in (*model.modules(), loss)}:
+        code = getattr(function, "__code__", None)
+        known = getattr(function, "__globals__", {})
+        held += [known[name] for name in getattr(code, "co_names", ()) if name in known]
+    found = {id(one): one for one in held if isinstance(one, Generator)}
+    return [*found.values()]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def random_state(model: nn.Module, own: list[Generator]) -> list[Any]:
+    """One of each of `own`, and before them one of all that torch's own functions draw from."""
+    devices = [torch.cuda.get_rng_state(d) for d in cuda_devices(model)]
+    torches = _frozen((torch.get_rng_state(), *devices))
+    return [torches, *(_frozen(state_of(generator)) for generator in own)]
+
+
+def draw(generator: Generator) -> None:
+    if isinstance(generator, torch.Generator):
+        torch.rand((), generator=generator, device=generator.device)
+    elif isinstance(generator, np.random.RandomState):
+        generator.random_sample()
+    else:
+        generator.random()
+
+
+def state_of(generator: Generator) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return (
+        generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
+    )
+
+
+def put_back(generator: Generator, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    else:
+        generator.set_state(state)
+
+
+def _frozen(state: Any) -> Any:
+    """A state as values that can be compared."""
+    if isinstance(state, Tensor):
+        return state.cpu().numpy().tobytes()
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, Mapping):
+        return {key: _frozen(part) for key, part in state.items()}
+    # the parts of long tuples, as that of Python's generator is, are numbers
+    if isinstance(state, tuple) and len(state) < 10:
+        return tuple(map(_frozen, state))
+    return state
+
+
+@contextmanager
+def states_kept(generators: list[Generator]) -> Iterator[None]:
+    states = [state_of(generator) for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            put_back(generator, state)
+
+
+def cuda_devices(model: nn.Module) -> list[int]:
+    return sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})

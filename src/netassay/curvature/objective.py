@@ -1,0 +1,266 @@
+"""The loss of a model over all batches, batch by batch, refusing what has no well-defined curvature."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netassay.curvature.backends import plain_backends
+from netassay.curvature.batches import tensors
+from netassay.curvature.blocks import original, trainable_parameters
+from netassay.curvature.copies import buffers_kept
+from netassay.curvature.forward import Batches, Evaluation, ForwardPass, Head, Loss, Weights, alone
+from netassay.curvature.generators import (
+    PYTHON,
+    Generator,
+    cuda_devices,
+    draw,
+    own_generators,
+    put_back,
+    random_state,
+    shared_generators,
+    state_of,
+    states_kept,
+)
+from netassay.curvature.primitives import differentiable_twice
+from netassay.curvature.refusals import refuse_random, require_batches, require_scalar
+from netassay.curvature.terms import plain
+from netassay.curvature.weights import BatchWeights, numbers_of_all, tried, weight
+from netassay.errors import DataError, ModelError
+
+_PASSES = 10  # after which a layer that is kept or dropped by a coin has been seen both ways
+
+
+class Objective:
+    """The loss over all batches at the weights of a model as they are when asked.
+
+    The full loss is the sum of the batches' losses times their weights, over `total`. `reduction` says what the loss
+    does over the terms of a batch ("mean" or "sum"; default: what the loss states, as a module or as
+    `functools.partial(..., reduction=...)`, else "mean"). The weight of a mean is the number of its terms: that of
+    `weights`, or that returned with the value, or that of the losses of `torch.nn`; of other losses one that makes two
+    batches alone and joined agree, which is tried when the objective is made. With `cut`, the loss is taken
+    at a detached copy of the output where that is a tensor. Mode, gradients, buffers, random states and flags of torch
+    stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the first full visit
+    if a second pass does not give the same loss.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batches: Batches,
+        *,
+        reduction: str | None = None,
+        weights: Weights | None = None,
+        head: Head | None = None,
+        cut: bool = False,
+    ) -> None:
+        self.model, self.loss, self.batches = original(model), plain(loss), batches
+        self.count, self.total = 0, 0.0
+        self.forward = ForwardPass(self.model, self.loss, head, cut)
+        self.weights = BatchWeights(weights, self.loss, reduction)
+        self._surveyed: int | None = None  # number of batches, where they were counted beforehand
+        # value and weight of each batch, and its tensors, in the first visit
+        self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
+        require_batches(batches)
+        trainable_parameters(self.model)
+        shared = shared_generators(batches)
+        own = [g for g in own_generators(self.model, self.loss) if all(g is not one for one in shared)]
+        self._generators: list[Generator] = [*shared, *own]
+        self._begin = torch.get_rng_state(), [state_of(generator) for generator in self._generators]
+        if self.weights.mean and self.weights.given is None and self.forward.terms is None:
+            self._weigh_by_trial()
+
+    def visit(self, of: Callable[[int, Evaluation], None], only: Container[int] | None = None) -> None:
+        """Hands number and evaluation of each batch, or of those in `only`, to `of`, one after the other.
+
+        The graphs live as long as `of` keeps them. Batches without a term are left out. `total` and `count` are known
+        after the first full visit.
+        """
+        whole = only is None
+        count, total, seen = 0, 0.0, []
+        with self.undisturbed():
+            for i, batch in enumerate(self.batches):
+                self._refuse_random_at(i)
+                count = i + 1
+                if not whole and i not in only:  # type: ignore[operator]
+                    continue
+                parts = tensors(batch)
+                versions = _versions(parts)
+                evaluation = self._evaluation(i, batch)
+                if _versions(parts) != versions:
+                    raise ModelError(
+                        f"{type(self.model).__name__} or the loss changes its input in place, so the data are no "
+                        "longer what they were; let it work on a copy (x.clone(), or inplace=False)"
+                    )
+                if evaluation is not None:
+                    total += evaluation.weight
+                number = 0.0 if evaluation is None else evaluation.weight
+                value = 0.0 if evaluation is None else float(evaluation.loss.detach())
+                seen.append((value, number, [weakref.ref(t) for t in parts]))
+                if evaluation is not None:
+                    of(i, evaluation)
+                del evaluation, batch, parts  # the next graph must not be built while this one is alive
+        if not whole:
+            return
+        if self._surveyed not in (None, count):
+            raise DataError(
+                f"batches changed between two passes: {self._surveyed} batches, then {count}; give data that repeat "
+                "(no one-pass source)"
+            )
+        if count == 0:
+            raise DataError("batches gave no (x, y) pair; give at least one")
+        self.weights.require_number(count)
+        if total <= 0:
+            raise DataError("no batch has a term in its mean (all weights are 0, or all targets are ignored)")
+        first = not self._seen
+        self.count, self.total, self._seen = count, total if self.weights.mean else 1.0, seen
+        if first:
+            self._require_repeat()
+
+    def run_model(self) -> None:
+        """The model on the first batch, for what its hooks do."""
+        with self.undisturbed():
+            self.forward.run_model(next(iter(self.batches)))
+
+    def require_same_loss(self, before: float) -> None:
+        """ModelError where a further pass does not give the loss of the first, `before`.
+
+        What draws from a source of its own, such as the system's or a clock, leaves no other trace. The modules of
+        torch have none, and cost no pass.
+        """
+        parts = (*self.model.modules(), *(self.loss.modules() if isinstance(self.loss, nn.Module) else ()))
+        if all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts):
+            return
+        again, rounding = 0.0, 0.0
+
+        def add(_: int, evaluation: Evaluation) -> None:
+            nonlocal again, rounding
+            again += float(evaluation.loss.detach()) * evaluation.weight / self.total
+            rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
+
+        self.visit(add, only=range(self.count))
+        if not abs(again - before) <= rounding * max(abs(again), abs(before)):
+            raise ModelError(
+                f"{type(self.model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights "
+                "and data, so the loss is random; call model.eval() or remove the randomness"
+            )
+
+    @contextmanager
+    def undisturbed(self, *, later: bool = False) -> Iterator[None]:
+        """Nothing outside is changed; random states are those of the beginning, or, `later`, others."""
+        with (
+            torch.random.fork_rng(devices=cuda_devices(self.model)),
+            states_kept(self._generators),
+            buffers_kept(self.model),
+            plain_backends(),
+            differentiable_twice(self.model),
+            torch.enable_grad(),
+        ):
+            torch.set_rng_state(self._begin[0])
+            for generator, state in zip(self._generators, self._begin[1], strict=True):
+                put_back(generator, state)
+            if later:
+                torch.rand(())
+                for generator in self._generators:
+                    draw(generator)
+            yield
+
+    def _weigh_by_trial(self) -> None:
+        """Finds which number of terms weighs the batches; none for a single batch, or if the loss says it."""
+
+        def trial(numbers: tuple[int, ...], with_gradient: bool) -> Tensor:
+            with self.undisturbed():
+                return tried(self.batches, numbers, self._evaluation, self.model if with_gradient else None)
+
+        with self.undisturbed():
+            self._surveyed, counts = numbers_of_all(self.batches, self._refuse_random_at)
+        if counts:
+            self.weights.settle(counts, trial, listed=isinstance(self.batches, list | tuple))
+
+    def _refuse_random_at(self, i: int) -> None:
+        if i < 2:
+            refuse_random(self.model, i + 1)
+
+    def _evaluation(self, i: int, batch: Any, name: str = "") -> Evaluation | None:
+        """None for a batch without a term. `name` is that of the batch, for messages."""
+        name = name or f"batch {i}"
+        number = self.weights.before(i, batch)
+        if number == 0:
+            return None
+        before = random_state(self.model, self._generators)
+        output, head, value, target = self.forward.run(i, batch, name)
+        returned = None
+        if isinstance(value, tuple | list) and len(value) == 2:
+            value, returned = value[0], weight(name, value[1])
+        # type checkers of Python draw from its generator too: only what changes the loss counts there
+        after = random_state(self.model, self._generators)
+        changed = [a != b for a, b in zip(before, after, strict=True)]
+        if any(changed) and (
+            changed != [False, *(one is PYTHON for one in self._generators)]
+            or self._varies(i, batch, name, value)
+        ):
+            raise ModelError(
+                f"{name}: {type(self.model).__name__} or the loss drew random numbers (of torch, Python or NumPy), so "
+                "the loss is random; call model.eval() or remove the randomness"
+            )
+        if returned is not None:
+            self.weights.require_none_returned(self.loss)
+        terms = self.forward.terms
+        if terms is not None and self.weights.mean and number is None and isinstance(value, Tensor):
+            number = terms(head, target)
+        number = returned if returned is not None else 1.0 if number is None else number
+        if number == 0:
+            return None
+        require_scalar(i, name, value, batch)
+        return Evaluation(
+            output, head, value, number, returned is not None, tuple(t.shape for t in tensors(batch))
+        )
+
+    def _varies(self, i: int, batch: Any, name: str, value: Tensor) -> bool:
+        """Whether any of some further passes gives another loss."""
+        first = float(value.detach())
+        for _ in range(_PASSES):
+            again = float(alone(self.forward.run(i, batch, name)[2]).detach())
+            if not abs(again - first) <= 1e3 * torch.finfo(value.dtype).eps * abs(first):
+                return True
+        return False
+
+    def _require_repeat(self) -> None:
+        """The very same tensors need no second evaluation; others must give the same loss up to rounding."""
+        if isinstance(self.batches, list | tuple):
+            return
+        count, loss, total = 0, 0.0, 0.0
+        rounding = 0.0
+        with self.undisturbed(later=True):
+            for i, batch in enumerate(self.batches):
+                count += 1
+                value, number, before = self._seen[i] if i < len(self._seen) else (0.0, 0.0, [])
+                now = tensors(batch)
+                if not len(now) == len(before) > 0 or any(
+                    a() is not b for a, b in zip(before, now, strict=True)
+                ):
+                    evaluation = self._evaluation(i, batch)
+                    value, number = 0.0, 0.0
+                    if evaluation is not None:
+                        value, number = float(evaluation.loss.detach()), evaluation.weight
+                        rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
+                    del evaluation
+                loss, total = loss + number * value, total + number
+        first = sum(number * value for value, number, _ in self._seen) / self.total
+        again = loss / (total if self.weights.mean and total else 1.0)
+        if count != self.count or not abs(again - first) <= rounding * max(abs(first), abs(again)):
+            raise DataError(
+                f"batches changed between two passes at the same weights: {self.count} batches of loss {first:.6g}, "
+                f"then {count} of loss {again:.6g}; give data that repeat (no random augmentation, no one-pass source)"
+            )
+
+
+def _versions(parts: list[Tensor]) -> list[int]:
+    """How often each tensor was written to."""
+    return [0 if t.is_inference() else t._version for t in parts]
