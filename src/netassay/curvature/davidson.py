@@ -32,6 +32,8 @@ BEGINNING, BEGUN = (
 )  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
 NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
+CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
+COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
@@ -78,7 +80,7 @@ def davidson(
         space.expand(random_direction(space, generator))
     searched = not search
     while True:
-        ritz = space.ritz(k if cramped else k + 1)
+        ritz = space.ritz(k if cramped else min(space.dimension, k + COUPLED))
         floor, count = rounding(ritz.values, ritz.vectors.dtype), min(k, space.dimension)
         errors = error_bounds(ritz.values, ritz.norms, count)
         factor = 1.0 if preconditioner.useful else UNRESOLVED
@@ -97,7 +99,7 @@ def davidson(
         if space.full:
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         i = slackest(ritz, loose) if bool(loose.any()) else 0
-        if not space.expand(preconditioner.correction(ritz, i, count)):
+        if not space.expand(preconditioner.correction(ritz, i)):
             space.expand(random_direction(space, generator))
 
 
@@ -124,27 +126,32 @@ class Preconditioner:
         count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
         return [*(mix[:, :count].T.to(basis) @ basis)]
 
-    def correction(self, ritz: Ritz, i: int, k: int) -> Tensor:
-        """What to expand the full subspace by, for Ritz pair i of k: t, or the residual where B has not served."""
+    def correction(self, ritz: Ritz, i: int) -> Tensor:
+        """What to expand the full subspace by, for Ritz pair i: t, or the residual where B has not served."""
         norm, r = float(ritz.norms[i]), ritz.residuals[i]
         if self._before is not None and self._before[0] == i:
             _, before, cost = self._before
             self.useful &= norm <= before * CONTRACTION**cost
         if not self.useful:
             return r
-        theta, spent = float(ritz.values[i]) / ritz.unit, self.products
-        apart = ritz.vectors[:k]
-
-        def shifted(v: Tensor) -> Tensor:
-            image = self.product(v) / ritz.unit - theta * v
-            return image - (apart @ image) @ apart
-
-        r = r - (apart @ r) @ apart
-        basis, t = krylov(shifted, r, INNER, lambda t: _unsolved(t) <= SOLVED)
+        spent = self.products
+        basis, t = krylov(self._schur(ritz, i), r, INNER, lambda t: _unsolved(t) <= SOLVED)
         self._before = i, norm, 1 + self.share * (self.products - spent)
-        if len(basis) == 0:
-            return r
-        return -_least_squares(t).to(basis) @ basis
+        return -_least_squares(t).to(basis) @ basis if len(basis) else r
+
+    def _schur(self, ritz: Ritz, i: int) -> Product:
+        """B - theta on the complement of the Ritz vectors, less what their coupling to it, known from A, takes off."""
+        values, residuals = ritz.values[: len(ritz.vectors)] / ritz.unit, ritz.residuals
+        theta = float(values[i])
+        gaps = values - theta
+        gaps[gaps.abs() < CLOSE * abs(theta)] = math.inf
+        inverse = (1 / gaps).to(residuals)
+
+        def product(v: Tensor) -> Tensor:
+            image = self.product(v) / ritz.unit - theta * v - (inverse * (residuals @ v)) @ residuals
+            return image - (ritz.vectors @ image) @ ritz.vectors
+
+        return product
 
     def begin_again(self) -> None:
         """After a search, whose products say nothing of how B serves."""
