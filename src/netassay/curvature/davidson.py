@@ -35,6 +35,7 @@ NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th 
 CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
 COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
+STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
 
@@ -109,7 +110,7 @@ class Preconditioner:
     def __init__(self, cheap: Product, share: float) -> None:
         self.useful, self.products, self.share = True, 0, share
         self._cheap = cheap
-        self._before: tuple[int, float, float] | None = None  # pair, residual and cost of the last correction
+        self._steps: list[tuple[int, float, float]] = []  # pair, residual and cost of each correction
 
     def product(self, v: Tensor) -> Tensor:
         self.products += 1
@@ -129,15 +130,24 @@ class Preconditioner:
     def correction(self, ritz: Ritz, i: int) -> Tensor:
         """What to expand the full subspace by, for Ritz pair i: t, or the residual where B has not served."""
         norm, r = float(ritz.norms[i]), ritz.residuals[i]
-        if self._before is not None and self._before[0] == i:
-            _, before, cost = self._before
-            self.useful &= norm <= before * CONTRACTION**cost
+        self._watch(i, norm)
         if not self.useful:
             return r
         spent = self.products
         basis, t = krylov(self._schur(ritz, i), r, INNER, lambda t: _unsolved(t) <= SOLVED)
-        self._before = i, norm, 1 + self.share * (self.products - spent)
+        self._steps[-1] = i, norm, 1 + self.share * (self.products - spent)
         return -_least_squares(t).to(basis) @ basis if len(basis) else r
+
+    def _watch(self, i: int, norm: float) -> None:
+        """Whether the last two corrections of a pair lowered its residual by more than Lanczos steps of their cost."""
+        if self._steps and self._steps[-1][0] != i:
+            self._steps = []
+        last = self._steps[-2:]
+        if last:
+            latest = norm / last[-1][1]
+            both = norm <= last[0][1] * CONTRACTION ** sum(cost for _, _, cost in last)
+            self.useful &= both and latest < STALLED
+        self._steps.append((i, norm, 1.0))
 
     def _schur(self, ritz: Ritz, i: int) -> Product:
         """B - theta on the complement of the Ritz vectors, less what their coupling to it, known from A, takes off."""
@@ -155,7 +165,7 @@ class Preconditioner:
 
     def begin_again(self) -> None:
         """After a search, whose products say nothing of how B serves."""
-        self._before = None
+        self._steps = []
 
     def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
         return Eigenpairs(
