@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
-from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 import netassay
 from netassay import study
 from netassay.cli.app import build, commands
+from netassay.cli.docstring import docstring_of
 
 HERE = Path(__file__).parent
 MADE = "<!-- made by `make docs` from the code; change the docstrings there -->\n"
@@ -40,8 +39,12 @@ def _prose(doc: str) -> str:
 
 def _arguments(command: object) -> list[str]:
     rows = ["| argument | default | meaning |", "|---|---|---|"]
-    for name, parameter in _flags(command):
-        words = [held.help for held in get_args(parameter.annotation)[1:] if getattr(held, "help", None)]
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        words = [
+            settings.help
+            for settings in get_args(parameter.annotation)[1:]
+            if getattr(settings, "help", None)
+        ]
         flag = name.replace("_", "-")
         positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         default = "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"`{parameter.default}`"
@@ -50,33 +53,17 @@ def _arguments(command: object) -> list[str]:
     return rows
 
 
-def _flags(command: object) -> Iterator[tuple[str, inspect.Parameter]]:
-    """The parameters of a command; those that several commands share as one dataclass, one by one."""
-    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        if is_dataclass(parameter.annotation):
-            shared = inspect.signature(parameter.annotation, eval_str=True).parameters
-            for field, held in shared.items():
-                yield field, held.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        else:
-            yield name, parameter
-
-
 def api() -> str:
     """Every public name with its signature and docstring, and every study's config."""
-    parts = ["# Python interface\n", MADE, "Everything below is imported from `netassay`."]
-    for name in netassay.__all__:
-        if name.startswith("__"):
-            continue
-        held = getattr(netassay, name)
-        if inspect.ismodule(held):
-            parts += _rooms(held)
-            continue
-        parts.append(f"\n## {name}\n")
-        if inspect.isfunction(held):
-            parts.append(f"```python\n{name}{_signature(held)}\n```\n")
-        parts.append(inspect.cleandoc(held.__doc__ or ""))
-        if inspect.isclass(held):
-            parts += _members(held)
+    parts = ["# Python interface\n", MADE, inspect.cleandoc(PREFACE)]
+    shown: set[int] = set()
+    names = [name for name in netassay.__all__ if not name.startswith("__")]
+    rooms = [name for name in names if inspect.ismodule(getattr(netassay, name))]
+    for name in names:
+        if name not in rooms:
+            parts += _documented("##", name, getattr(netassay, name), shown)
+    for name in rooms:
+        parts += _rooms(getattr(netassay, name), shown)
     for name in study.builtin():
         parts += [
             f"\n## Config of study {name}\n",
@@ -88,14 +75,52 @@ def api() -> str:
     return "\n".join(parts) + "\n"
 
 
-def _rooms(package: ModuleType) -> list[str]:
-    """A kit: what each of its files is for, and the names that it exports; then its rooms."""
-    name, members = package.__name__, {name: getattr(package, name) for name in package.__all__}
-    rooms = [member for member in members.values() if inspect.ismodule(member)]
-    exported = ", ".join(f"`{name}`" for name, member in members.items() if not inspect.ismodule(member))
-    parts = [f"\n## {name}\n", inspect.cleandoc(package.__doc__ or "")]
-    parts += [f"\nExports {exported}."] if exported else []
-    return parts + [part for room in rooms for part in _rooms(room)]
+PREFACE = """
+    Names without a dot are imported from `netassay`, those of a kit from the kit, such as `netassay.dna.motifs`. The
+    examples are run by the tests, in a folder with a store `runs`, an atlas `atlas` and the files that they name.
+"""
+
+
+def _rooms(package: ModuleType, shown: set[int]) -> list[str]:
+    """A kit: what each of its files is for, and the names that only it exports; then its rooms."""
+    members = {name: getattr(package, name) for name in package.__all__}
+    parts = [f"\n## {package.__name__}\n", inspect.cleandoc(package.__doc__ or "")]
+    here = {name: member for name, member in members.items() if not inspect.ismodule(member)}
+    again = [f"`{name}`" for name, member in here.items() if id(member) in shown]
+    parts += [f"\nAlso exports {', '.join(again)} (above)."] if again else []
+    for name, member in here.items():
+        parts += _documented("###", f"{package.__name__}.{name}", member, shown)
+    for member in members.values():
+        parts += _rooms(member, shown) if inspect.ismodule(member) else []
+    return parts
+
+
+def _documented(level: str, name: str, thing: Any, shown: set[int]) -> list[str]:
+    """One name: signature, sentence, arguments, returns, errors, source, example."""
+    if id(thing) in shown:
+        return []
+    shown.add(id(thing))
+    doc = docstring_of(thing)
+    parts = [f"\n{level} {name}\n"]
+    if inspect.isfunction(thing) or (inspect.isclass(thing) and doc.arguments):
+        parts.append(f"```python\n{name.rpartition('.')[2]}{_signature(thing)}\n```\n")
+    parts.append(doc.sentence)
+    parts += [f"\n{doc.text}"] if doc.text else []
+    for heading, entries in (("Arguments", doc.arguments), ("Attributes", doc.attributes)):
+        parts += (
+            [f"\n**{heading}**\n", *(f"- `{key}`: {words}" for key, words in entries.items())]
+            if entries
+            else []
+        )
+    parts += [f"\n**Returns** {doc.returns}"] if doc.returns else []
+    parts += (
+        ["\n**Errors**\n", *(f"- `{key}`: {words}" for key, words in doc.errors.items())]
+        if doc.errors
+        else []
+    )
+    parts += [f"\n**Source** {doc.source}"] if doc.source else []
+    parts += ["\n**Methods**\n", *members] if inspect.isclass(thing) and (members := _members(thing)) else []
+    return [*parts, f"\n**Example**\n\n```python\n{doc.example}\n```"] if doc.example else parts
 
 
 def _signature(function: object) -> str:
@@ -123,20 +148,17 @@ def _parameter(parameter: inspect.Parameter) -> str:
     return f"{words} = {'...' if callable(parameter.default) else repr(parameter.default)}"
 
 
-def _members(held: type) -> list[str]:
-    """Public methods and properties of the class itself that have a docstring, first sentence each."""
+def _members(thing: type) -> list[str]:
+    """Public methods and properties of the class itself that have a docstring, first paragraph each."""
     rows = []
-    for name, member in vars(held).items():
+    for name, member in vars(thing).items():
         function = getattr(member, "__func__", member)
-        doc = inspect.getdoc(function)
-        if (
-            name.startswith("_")
-            or not doc
-            or not (inspect.isfunction(function) or isinstance(member, property))
-        ):
+        if name.startswith("_") or not (inspect.isfunction(function) or isinstance(member, property)):
             continue
-        rows.append(f"- `{name}`: {' '.join(doc.split())}")
-    return ["", *rows] if rows else []
+        if inspect.getdoc(function):
+            doc = docstring_of(function)
+            rows.append(f"- `{name}`: {' '.join([doc.sentence, *doc.text.split()])}")
+    return rows
 
 
 def stubs() -> dict[Path, str]:

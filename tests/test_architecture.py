@@ -28,6 +28,7 @@ LEVELS = [
     {"studies"},
     {"performing", "presenting"},
     {"sweeps", "interpreting"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

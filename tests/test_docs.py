@@ -6,10 +6,12 @@ import importlib.util
 import re
 import runpy
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from every_kind import EXAMPLE, installed, write_metadata
+from toy_atlas import make_toy, write_variant
 
 from netassay.cli.app import build
 
@@ -94,13 +96,113 @@ def test_named_tests_exist(name):
         assert f"def {test}(" in tests, f"{page.name}: {test}"
 
 
-def test_python_of_the_step_size_tutorial_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "edge-diverges.md").read_text(), re.S)
-    assert len(blocks) == 2
-    for number, block in enumerate(blocks):
-        (tmp_path / f"{number}.py").write_text(block)
-        runpy.run_path(str(tmp_path / f"{number}.py"))
-    assert len(list((tmp_path / "runs").glob("edge-tracker-*"))) == 1
+def blocks(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.S)
+
+
+def execute(name, names, changes=()):
+    """Runs the blocks of a page one after the other, with `names` there and some words changed."""
+    for number, block in enumerate(blocks(name)):
+        for word, other in dict(changes).items():
+            block = block.replace(word, other)
+        path = Path(f"block{number}.py")
+        path.write_text(block)
+        names = runpy.run_path(str(path), init_globals=names)
+    return names
+
+
+def test_python_of_the_step_size_tutorial_runs():
+    names = execute("docs/edge-diverges.md", {})
+    assert names["tracker"].run is not None
+    assert len(list(Path("runs").glob("edge-tracker-*"))) == 1
+
+
+def test_python_of_the_readme_runs():
+    found = execute("README.md", {})["found"]
+    assert found.values.shape == (3,)
+
+
+def test_python_of_the_atlas_tutorial_runs():
+    names = execute("docs/aitac-atlas.md", {})
+    assert names["x"].shape == (100, 4, 251)
+    assert names["y"].shape == (100, 3)
+
+
+def test_python_of_the_construction_runs():
+    Path("stories.txt").write_text("<|endoftext|>".join(f"Story {i} of a {i % 3}." for i in range(9)))
+    assert execute("docs/capacity-construction.md", {})["made"].float64.gap < 1e-6
+
+
+def small_aitac(outputs):
+    import torch
+
+    from netassay.nets import AITAC
+
+    return AITAC(outputs, length=100, n_filters=20, n_channels=3, n_hidden=5, generator=torch.Generator())
+
+
+def test_python_on_attributions_runs(tmp_path):
+    import torch
+
+    written = max((ROOT / "tests" / "baseline").glob("*/written.json")).parent
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    run = min(path.name for path in (written / "finished").glob("aitac-*") if "-" not in path.name[6:])
+    toy = make_toy(tmp_path)
+    write_variant(tmp_path / "gwas.vcf", toy)
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4 * 500, 2))
+    names = {
+        "my_module": module,
+        "model": small_aitac(3),
+        "codes": torch.randint(4, (5, 100), dtype=torch.uint8),
+    }
+    changes = {"runs/aitac-1a2b3c": f"finished/{run}", "gwas.vcf.gz": "gwas.vcf", "hg38.fa": "genome.fa"}
+    assert execute("docs/aitac-attributions.md", names, changes)["every"].effects.shape == (5, 4, 100, 3)
+
+
+def test_python_on_influence_runs(tmp_path):
+    import torch
+
+    written = max((ROOT / "tests" / "baseline").glob("*/written.json")).parent
+    shutil.copytree(written / "atlas", tmp_path / "atlas")
+    network = torch.nn.Sequential()
+    network.blocks = torch.nn.ModuleList([torch.nn.Module()])
+    network.blocks[0].conv = torch.nn.Conv1d(4, 3, 9)
+    network.forward = lambda x: network.blocks[0].conv(x).relu().amax(2)
+    names = {
+        "model": small_aitac(19),
+        "my_network": network,
+        "one_hot": torch.eye(4)[torch.randint(4, (5, 60))].mT.contiguous(),
+        "heights": torch.rand(5, 3),
+    }
+    names = execute("docs/aitac-influence.md", names, {'"dhs4"': '"atlas"'})
+    assert names["other"].overall.shape == (3,)
+    assert names["pairs"].pairs.tolist() == [[0, 1]]
+
+
+def test_python_on_language_models_runs():
+    import torch
+
+    transformers = pytest.importorskip("transformers")
+    import netassay
+
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=20, n_positions=8)
+    ).eval()
+
+    def tokenizer(texts, **words):
+        ids = torch.randint(20, (len(texts), 6))
+        return {"input_ids": ids, "labels": ids}
+
+    names = {"netassay": netassay, "model": model, "tokenizer": tokenizer, "chunks": [["a", "b"], ["c", "d"]]}
+    assert len(execute("docs/edge.md", names)["batches"]) == 2
+
+
+def test_every_page_with_python_is_run():
+    run = re.findall(r'execute\("(.*?)"', Path(__file__).read_text())
+    pages = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in page.read_text()}
+    # the examples of the one are run by test_examples.py; the other quotes the code of a package that has its tests
+    elsewhere = {"docs/api.md", "docs/writing-a-study.md"}
+    assert pages - elsewhere == set(run)
 
 
 def test_the_tutorial_on_interpretations_names_every_figure():

@@ -36,7 +36,7 @@ def test_what_the_system_refuses_is_told_in_the_words_of_the_caller(tmp_path, mo
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/x: cannot be written: File exists; what stood there before"):
         write_file(tmp_path / "file" / "x", b"", refusal=DataError)
-    with pytest.raises(StoreError, match="it is there and is no file"):
+    with pytest.raises(StoreError, match="it is there and is not a file"):
         write_file(tmp_path, b"")
     with pytest.raises(FileExistsError):
         write_file(tmp_path / "file" / "x", b"", refusal=None)
@@ -59,11 +59,11 @@ def test_a_folder_takes_the_place_of_an_empty_one_and_of_nothing_else(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for taken in ("empty", "link"):
         with (
-            pytest.raises(DataError, match="is there already"),
+            pytest.raises(DataError, match="exists already"),
             whole_folder(tmp_path / taken, refusal=DataError),
         ):
             raise AssertionError
-        with pytest.raises(StoreError, match="is there already"):
+        with pytest.raises(StoreError, match="exists already"):
             refuse_existing(tmp_path / taken)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "link"]
 

@@ -50,3 +50,12 @@ def write_heights(path, rows, *, separator=","):
     lines = [separator.join(("name", *CELL_TYPES))]
     lines += [separator.join((name, *map(str, values))) for name, values in rows]
     path.write_text("\n".join(lines) + "\n")
+
+
+def write_variant(path, toy):
+    """A VCF file with one variant of the toy's first contig."""
+    base = toy.genome["chr1"][1000]
+    path.write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"chr1\t1001\trs1\t{base}\t{'A' if base != 'A' else 'C'}\t.\t.\t.\n"
+    )

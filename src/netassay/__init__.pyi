@@ -5,11 +5,9 @@ from netassay import curvature as curvature
 from netassay import dna as dna
 from netassay.capacity.comparison import side_by_side as side_by_side
 from netassay.capacity.construction import Construction as Construction
-from netassay.capacity.construction import construct as construct
 from netassay.capacity.construction import realise as realise
 from netassay.capacity.corpus_bounds import Bounds as Bounds
 from netassay.capacity.corpus_bounds import Verdict as Verdict
-from netassay.capacity.corpus_bounds import bounds as bounds
 from netassay.capacity.injectivity import separations as separations
 from netassay.capacity.local import LocalCapacity as LocalCapacity
 from netassay.capacity.local import local_capacity as local_capacity
@@ -25,6 +23,23 @@ from netassay.capacity.theorems import empirical_capacity_upper_tight as empiric
 from netassay.capacity.theorems import experiment_parameters as experiment_parameters
 from netassay.capacity.theorems import trainable_count as trainable_count
 from netassay.capacity.theorems import upper_to_lower as upper_to_lower
+from netassay.commands.atlas import build_atlas as build_atlas
+from netassay.commands.atlas import describe_atlas as describe_atlas
+from netassay.commands.atlas import export_atlas as export_atlas
+from netassay.commands.atlas import simulate_atlas as simulate_atlas
+from netassay.commands.bounds import bounds as bounds
+from netassay.commands.corpus import Entropy as Entropy
+from netassay.commands.corpus import contexts_of as contexts_of
+from netassay.commands.corpus import entropy as entropy
+from netassay.commands.demo import demo as demo
+from netassay.commands.runs import explain as explain
+from netassay.commands.runs import show as show
+from netassay.commands.sequences import attribute_run as attribute_run
+from netassay.commands.sequences import predict as predict
+from netassay.commands.sequences import variants as variants
+from netassay.commands.theory import construct as construct
+from netassay.commands.theory import injectivity as injectivity
+from netassay.commands.theory import rank as rank
 from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
 from netassay.corpus.out_of_core import contexts_within as contexts_within
@@ -44,12 +59,8 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
-from netassay.dna.atlas.annotated import export_atlas as export_atlas
 from netassay.dna.atlas.atlas import Atlas as Atlas
-from netassay.dna.atlas.building import build_atlas as build_atlas
-from netassay.dna.atlas.description import describe_atlas as describe_atlas
 from netassay.dna.atlas.named import find_atlas as find_atlas
-from netassay.dna.atlas.simulate import simulate_atlas as simulate_atlas
 from netassay.dna.attributions.contributions import Attributions as Attributions
 from netassay.dna.attributions.contributions import attribute as attribute
 from netassay.dna.attributions.saturation import Mutagenesis as Mutagenesis
@@ -78,6 +89,7 @@ from netassay.formats.meme import read_meme as read_meme
 from netassay.formats.meme import write_meme as write_meme
 from netassay.formats.motifs import Motifs as Motifs
 from netassay.interpreting import interpret as interpret
+from netassay.interpreting import reduce as reduce
 from netassay.interpreting import repetitions as repetitions
 from netassay.interpreting import transfer as transfer
 from netassay.performing import perform as perform
@@ -123,6 +135,7 @@ __all__ = [
     "EdgeConfig",
     "EdgeWarning",
     "Eigenpairs",
+    "Entropy",
     "FilterMotifs",
     "Follower",
     "Influence",
@@ -149,6 +162,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attribute",
+    "attribute_run",
     "averaging_capacity_lower",
     "averaging_parameters",
     "batch_sharpness",
@@ -159,24 +173,29 @@ __all__ = [
     "cluster_motifs",
     "construct",
     "contexts",
+    "contexts_of",
     "contexts_within",
     "corpus",
     "curvature",
     "decoder_capacity_lower",
     "decoder_parameters",
+    "demo",
     "describe_atlas",
     "describe_model",
     "dna",
     "empirical_capacity_lower",
     "empirical_capacity_upper",
     "empirical_capacity_upper_tight",
+    "entropy",
     "experiment_parameters",
+    "explain",
     "export_atlas",
     "filter_motifs",
     "find_atlas",
     "gradient_flow",
     "hessian_operator",
     "influence",
+    "injectivity",
     "interactions",
     "interpret",
     "load_model",
@@ -188,8 +207,10 @@ __all__ = [
     "pearson_loss",
     "pearson_rows",
     "perform",
+    "predict",
     "predict_regions",
     "predict_sequences",
+    "rank",
     "ranks",
     "read_corpus",
     "read_database",
@@ -197,6 +218,7 @@ __all__ = [
     "read_meme",
     "realise",
     "recovery",
+    "reduce",
     "reduced_config",
     "reduced_network",
     "repetitions",
@@ -206,6 +228,7 @@ __all__ = [
     "save_model",
     "separations",
     "sharpness",
+    "show",
     "side_by_side",
     "simulate_atlas",
     "spectral_density",
@@ -217,5 +240,6 @@ __all__ = [
     "transfer",
     "upper_to_lower",
     "variant_effects",
+    "variants",
     "write_meme",
 ]

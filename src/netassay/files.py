@@ -34,7 +34,7 @@ def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreE
     part = _beside(path)
     try:
         if path.exists() and not path.is_file():
-            raise OSError(EISDIR, "it is there and is no file")
+            raise OSError(EISDIR, "it is there and is not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         _sync(part)
@@ -56,7 +56,7 @@ def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreE
 def whole_folder(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> Iterator[Path]:
     """A folder beside `path` to fill, which takes the place of nothing, or of an empty folder, when all went well.
 
-    `refusal` is raised where something else stands at `path` and where the system would not write.
+    `refusal` is raised where something else is at `path` and where the system would not write.
     """
     path = Path(path)
     part = _beside(path)
@@ -83,7 +83,7 @@ def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreErr
     """Raises `refusal` if something other than an empty folder has that name."""
     path = Path(path)
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
-        raise refusal(f"{path}: is there already; give another folder, or delete it first")
+        raise refusal(f"{path}: exists already; give another folder, or delete it first")
 
 
 def is_temporary(name: str) -> bool:

@@ -10,45 +10,93 @@ from typing import Any
 from netassay.errors import ConfigError
 from netassay.namelist import NameList
 from netassay.performing import Watch, perform
-from netassay.runs import Run, State, Store, run_id
+from netassay.runs import Run, State, Store, find_run, run_id
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.transfer.config import TransferConfig
 
 
 def interpret(
-    run: Run | None = None,
-    peers: Sequence[Run] = (),
+    run: Run | Path | str | None = None,
+    peers: Sequence[Run | Path | str] = (),
     *,
-    store: Path | str | None = None,
+    ensemble: bool = False,
+    meme: Path | str | None = None,
+    store: Path | str = "runs",
     threads: int | None = None,
     watch: Watch = lambda step, values: None,
     **options: Any,
 ) -> Run:
-    """What the network of a finished aitac run learned, as a run beside it; done from wherever it stands.
+    """Find out what a trained network learned: motifs, their influence, pairs, binding, attributions.
 
-    `peers` are repetitions of the run (other seeds) in the same store. `options` are the keys of the config of
-    aitac-interpret, all but run and peers (`netassay explain aitac-interpret`). In place of a run a network of your own
-    is looked at where its module ("FILE.py:make"), weights and atlas are given; the run then stands in `store`
-    ("runs"). Raises ConfigError for runs of another study or store, DataError where they hold no weights or another
-    atlas, and for a file that is not there; what a single chapter lacks is told in it. Where such a file changed since,
-    all is made again.
+    The answer is a run of its own, beside the one that it interprets. In place of a run, a network of your own is
+    interpreted where its module, weights and atlas are given. What a single chapter lacks is reported in it. Where a
+    file has changed since, everything is made again.
+
+    Args:
+        run: Id, beginning of an id, or folder of a finished run of study aitac; leave it out for a network of your
+            own.
+        peers: Repetitions of it (other seeds), in the same store.
+        ensemble: Take as peers all finished runs of the store that differ from RUN in nothing but the seed.
+        meme: Also write the motifs of the first layer's filters here, in MEME format.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        watch: Called with each chapter when it is done.
+        options: Keys of the config of aitac-interpret, except run and peers.
+
+    Returns:
+        The interpretation.
+
+    Raises:
+        ConfigError: For runs of another study or store, and a file that does not exist.
+        DataError: For runs without weights or with another atlas.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import netassay
+        >>> str(netassay.interpret("aitac-1a2b3c", only="motifs", motif_best=15, threads=1).state)
+        'finished'
     """
     own = options.get("module") or options.get("weights")
-    if (run is None) == (not own):
+    if (not run) == (not own):
         raise ConfigError(
             "give a run, or a network of your own (module, weights and atlas)"
             + (": one of them, not both" if own else "")
         )
-    if run is None:
-        if peers:
-            raise ConfigError("peers are repetitions of a run; a network of your own has none")
-        config = InterpretConfig(**options)
-        where = Path("runs" if store is None else store)
+    if not run:
+        if peers or ensemble:
+            raise ConfigError(
+                "--ensemble: a network of your own has no repetitions in the store" if ensemble
+                else "peers are repetitions of a run; a network of your own has none"
+            )  # fmt: skip
+        config, where = InterpretConfig(**options), Path(store)
     else:
-        ids = _checked(run, peers)
-        config, where = InterpretConfig(run=run.id, peers=NameList.read(ids), **options), run.folder.parent
+        opened = find_run(run, store)
+        others = [find_run(peer, store) for peer in peers]
+        if ensemble:
+            others += [other for other in repetitions(opened) if other.id not in {peer.id for peer in others}]
+        ids = _checked(opened, others)
+        config, where = (
+            InterpretConfig(run=opened.id, peers=NameList.read(ids), **options),
+            opened.folder.parent,
+        )
     anew = 0 if _outdated(config, where) else None
-    return perform(config, where, threads=threads, from_step=anew, watch=watch)
+    interpretation = perform(config, where, threads=threads, from_step=anew, watch=watch)
+    if meme is not None:
+        _write_motifs(interpretation, Path(meme))
+    return interpretation
+
+
+def _write_motifs(interpretation: Run, path: Path) -> None:
+    from netassay.formats.meme import write_meme
+    from netassay.studies.aitac.interpret.findings import NOTE, chapter_tables, layer_motifs
+
+    tables = chapter_tables(interpretation, "motifs")
+    if not tables or NOTE in tables:
+        why = tables[NOTE]["text"][0] if tables else "the chapter motifs is not among those asked for"
+        raise ConfigError(f"--meme {path}: there are no motifs to write: {why}")
+    write_meme(layer_motifs(tables, interpretation.config["motif_q"]), path)
 
 
 def _checked(run: Run, peers: Sequence[Run]) -> list[str]:
@@ -80,30 +128,119 @@ def _outdated(config: InterpretConfig, store: Path) -> bool:
 
 
 def repetitions(run: Run) -> list[Run]:
-    """Finished runs in the same store whose config differs from that of `run` by nothing but the seed."""
-    runs = []
+    """Finished runs in the same store whose config differs from that of a run in nothing but the seed.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The other runs, by id.
+
+    Raises:
+        StoreError: Where the store cannot be read.
+
+    Example:
+        >>> import netassay
+        >>> len(netassay.repetitions(netassay.Store("runs").find("aitac-1a2b3c")))
+        1
+    """
+    others = []
     for other in Store(run.folder.parent).runs():
         alike = other.study == run.study and {**other.config, "seed": run.config["seed"]} == run.config
         if alike and other.id != run.id and other.state is State.FINISHED:
-            runs.append(other)
-    return runs
+            others.append(other)
+    return others
+
+
+def reduce(
+    run: Run | Path | str,
+    *,
+    filters: str = "reproducible",
+    epochs: int = 10,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    store: Path | str = "runs",
+    threads: int | None = None,
+    watch: Watch = lambda step, values: None,
+) -> Run:
+    """Keep only some first-layer filters of a trained network, freeze them, and train the rest on.
+
+    The answer is a run like any other, beside the one that it begins with; it gives the scores of the entire network,
+    of the reduced one before training, and after. With filters "reproducible" an interpretation must have found them.
+
+    Args:
+        run: Id, beginning of an id, or folder of a finished run of study aitac.
+        filters: Which filters to keep: reproducible, "1,5,9", random:20, or all.
+        epochs: Passes over the training set (1 or more).
+        learning_rate: Step size (above 0), constant.
+        seed: Seed of order, augmentation and random filters.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        watch: Called with each step and its numbers.
+
+    Returns:
+        The reduced run.
+
+    Raises:
+        ConfigError: For a run of another study, and filters that it does not have.
+        DataError: Where no interpretation says which filters are reproducible.
+
+    Source:
+        Maslova et al. (2020), the network of reproducible filters.
+
+    Example:
+        >>> import netassay
+        >>> str(netassay.reduce("aitac-1a2b3c", filters="1,2", epochs=1, threads=1).state)
+        'finished'
+    """
+    from netassay.studies.aitac.weights import reduced_config
+
+    opened = find_run(run, store)
+    config = reduced_config(opened, filters, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    return perform(config, opened.folder.parent, threads=threads, watch=watch)
 
 
 def transfer(
-    run: Run,
-    atlas: Path | str,
+    run: Run | Path | str,
+    atlas: str | Path,
     cell_types: Path | str | Sequence[tuple[str, str]],
     *,
+    store: Path | str = "runs",
     threads: int | None = None,
     watch: Watch = lambda step, values: None,
     **options: Any,
 ) -> Run:
-    """The network of a finished aitac run on another atlas, such as another species', as a run beside it.
+    """Take a trained network to another atlas, such as another species': scores, nulls, ranks of its filters.
 
-    `atlas` is dhs4, simulated or an atlas folder, with peaks of the length that the network reads. `cell_types` are
-    pairs (cell type of the network, cell type of the atlas), or a file of two such columns; several that stand for one
-    are averaged. `options` are the other keys of the config of aitac-transfer. Raises ConfigError for a run of another
-    study, DataError where network, atlas and map do not fit each other.
+    Several cell types that stand for one are averaged. The answer is a run of its own in the store.
+
+    Args:
+        run: Id, beginning of an id, or folder of a finished run of study aitac.
+        atlas: The other atlas: dhs4, simulated, or the folder of one; its peaks have the length that the network
+            reads.
+        cell_types: Table of two columns: cell type of the network, and the one of the atlas that it stands for; a
+            header, if there is one, is source,target. In Python also pairs of names.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        watch: Called with each part when it is done.
+        options: Keys of the config of aitac-transfer, except run, atlas and cell_types.
+
+    Returns:
+        The transfer.
+
+    Raises:
+        ConfigError: For a run of another study.
+        DataError: Where network, atlas and map do not fit each other.
+
+    Source:
+        Maslova et al. (2020), the test on human cells.
+
+    Example:
+        >>> import netassay
+        >>> pairs = [(name, name) for name in ("stem.1", "B.late.1", "monocyte.1")]
+        >>> options = {"influence_peaks": 0, "permutations": 2, "trained_on": "keep"}
+        >>> str(netassay.transfer("aitac-1a2b3c", "atlas", pairs, threads=1, **options).state)
+        'finished'
     """
     from netassay.dna.agreement.species import cell_type_map
     from netassay.dna.atlas.named import find_atlas
@@ -111,6 +248,7 @@ def transfer(
     from netassay.studies.aitac.assay import config_of
     from netassay.studies.aitac.material import atlas_of
 
+    run = find_run(run, store)
     if run.study != "aitac":
         raise ConfigError(f"run {run.id} is of study {run.study}; runs of study aitac can be transferred")
     places = None

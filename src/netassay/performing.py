@@ -19,7 +19,7 @@ from netassay.errors import (
     RunFailed,
 )
 from netassay.processes import stop_signals
-from netassay.runs import Run, RunWriter, State, Store, run_id
+from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
 from netassay.runs.folders import store_folder
 from netassay.study import find, study_of
 
@@ -43,13 +43,34 @@ def perform(
     from_step: int | None = None,
     watch: Watch = lambda step, values: None,
 ) -> Run:
-    """Makes the run of `config` in `store` done, from wherever it stands, and returns it.
+    """Carry out the run of a config, from wherever it stands, and return it.
 
-    A finished or diverged run is returned as it is. A resumed run uses the threads it began with, unless `threads`
-    says otherwise (recorded as an event: other threads, other last bits). SIGINT and SIGTERM commit a checkpoint and
-    raise Interrupted. An error inside the run leaves state "failed" with its cause and raises RunFailed; but where a
-    new run refuses its data or config before its first checkpoint, that error is raised and no run is left. `from_step`
-    goes back to the checkpoint at that step, or to the start with 0: the way on from a checkpoint that was damaged.
+    A finished or diverged run is returned as it is. A resumed run uses the threads that it began with, unless
+    `threads` says otherwise (recorded as an event: other threads, other last bits). Where a new run refuses its data
+    or config before its first checkpoint, that error is raised and no run is left.
+
+    Args:
+        config: Config of a study.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        commit_seconds: Seconds between checkpoints.
+        from_step: Go back to the checkpoint at this step (0: the start), if the newest is damaged.
+        watch: Called with each step and its numbers.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: For threads out of range, and what the config refuses.
+        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+        RunFailed: For an error inside the run, whose state is then "failed".
+        RunLocked: For a run that is being written.
+
+    Example:
+        >>> import netassay
+        >>> config = netassay.EdgeConfig(examples=60, width=4, steps=3)
+        >>> str(netassay.perform(config, "runs", threads=1).state)
+        'finished'
     """
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
@@ -88,15 +109,64 @@ def perform(
     return run
 
 
-def resume(folder: Path | str, **keywords: Any) -> Run:
-    """Makes the run in `folder` done, from wherever it stands; keywords as for `perform`."""
-    run = Run.open(Path(folder))
-    config = study_of(run).config.from_mapping(run.config, where=str(run.folder))
-    return perform(config, run.folder.parent, **keywords)
+def resume(
+    run: Run | Path | str,
+    *,
+    store: Path | str = "runs",
+    threads: int | None = None,
+    from_step: int | None = None,
+    commit_seconds: float = 10.0,
+    watch: Watch = lambda step, values: None,
+) -> Run:
+    """Continue a run that was interrupted, killed or failed; a finished run is left as it is.
+
+    Args:
+        run: Id, beginning of an id, or folder of the run.
+        store: Folder that holds the runs.
+        threads: Threads (1 to 1024); by default those that the run began with, or all cores.
+        from_step: Go back to the checkpoint at this step (0: the start), if the newest is damaged.
+        commit_seconds: Seconds between checkpoints.
+        watch: Called with each step and its numbers.
+
+    Returns:
+        The finished or diverged run.
+
+    Raises:
+        StoreError: For a run that does not exist or cannot be read.
+        RunLocked: For a run that is being written.
+        RunFailed: Where the run fails.
+        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+
+    Example:
+        >>> import netassay
+        >>> str(netassay.resume("edge-1a2b3c").state)
+        'finished'
+    """
+    opened = find_run(run, store)
+    config = study_of(opened).config.from_mapping(opened.config, where=str(opened.folder))
+    return perform(
+        config, opened.folder.parent, threads=threads, from_step=from_step, commit_seconds=commit_seconds,
+        watch=watch,
+    )  # fmt: skip
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The answer of a run: id, status, where it is kept, and what its study says of it."""
+    """The answer of a run: id, status, folder, and what its study reports of it.
+
+    Args:
+        run: A run in any state.
+
+    Returns:
+        A mapping that JSON can hold.
+
+    Raises:
+        RunDamaged: Where a table that it reads is not what was written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
+        'finished'
+    """
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
@@ -137,7 +207,9 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         yield
     except Exception as cause:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
-        with suppress(NetassayError):  # a full disk takes no status either; the cause is told all the same
+        with suppress(
+            NetassayError
+        ):  # a full disk takes no status either; the cause is reported all the same
             writer.finish(State.FAILED, step=run.step, message=message)
         reason = message.removeprefix(f"run {run.id}: ")
         raise RunFailed(f"run {run.id} failed after step {run.step}: {reason}") from cause

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import PluginError, RunDamaged
 from netassay.plugins import one_line
-from netassay.reporting import Figure, Note, Section, refuse_twins, save_figure, write_page
-from netassay.runs import Run
+from netassay.runs import Run, Store
 from netassay.study import Study, absent, drawn, find
+
+if TYPE_CHECKING:
+    from netassay.reporting import Section
 
 
 def report(
-    runs: Sequence[Run],
+    runs: Sequence[Run | Path | str] | None = None,
     out: Path | str = "report.html",
     *,
+    store: Path | str = "runs",
+    where: Mapping[str, Any] | None = None,
     figures: Path | str | None = None,
     title: str = "netassay report",
 ) -> Path:
-    """Writes the page of `runs` to `out`, study by study, and returns its path.
+    """Write runs as one self-contained page: figures, tables and the numbers behind them.
 
-    `figures`: a folder that gets every figure as PNG, SVG and PDF and the numbers behind it as CSV. Nothing is
-    left half-written; runs in any state are shown as far as they go, and damaged ones are named.
+    Runs in any state are shown as far as they have got, and damaged ones are named. Nothing is left half-written.
+
+    Args:
+        runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
+        out: Page to write.
+        store: Folder that holds the runs.
+        where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
+        figures: Also write every figure as PNG, SVG, PDF and CSV to this folder.
+        title: Title of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: Where both `runs` and `where` are given.
+        StoreError: For a run or key that does not exist, and a page that cannot be written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.report(where={"study": "edge"}, out="edge.html").name
+        'edge.html'
     """
+    from netassay.reporting import Figure, save_figure, write_page
+
+    runs = Store(store).chosen(runs, where)
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
     sections = [
         part
@@ -47,6 +74,8 @@ def report(
 
 def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:
     """What a study draws of its runs; damaged ones are named in its place, and the others are drawn without them."""
+    from netassay.reporting import Note, Section
+
     try:
         return _sections(study, runs)
     except RunDamaged:
@@ -73,6 +102,8 @@ def _damage(study: Study, run: Run) -> str:
 
 def _sections(study: Study, runs: Sequence[Run]) -> list[Section]:
     """What its pages give; of another package, whatever it raises becomes a note, and its names begin with its own."""
+    from netassay.reporting import Note, Section, refuse_twins
+
     if study.plugin is None:
         return study.pages.sections(runs)
     try:

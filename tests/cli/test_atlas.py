@@ -59,12 +59,11 @@ def test_simulated_is_said_wherever_the_atlas_goes(capsys, tmp_path):
     assert Atlas.open("back").digest == Atlas.open("s").digest
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_examples_run(command, toy, monkeypatch):
-    if command.__name__ == "export":
+    if command.name == "export":
         pytest.importorskip("anndata", reason="the extra anndata is not installed")
-    (line,) = re.findall(r"Example: netassay (.*)", command.__doc__)
-    run(*shlex.split(line))
+    run(*shlex.split(command.example)[1:])
 
 
 @pytest.fixture
@@ -123,8 +122,8 @@ SAID = {
     "NaN height": r"heights.csv:7: peak 'peak_5' has the height nan in cell type 'T'.*1 of 40.*--drop not-finite",
     "infinite height": r"has the height inf in cell type 'T'",
     "negative counts": r"the lowest height is -3",
-    "duplicate rows": r"heights.csv:42: row 'peak_1' stands at heights.csv:\d+ already",
-    "letters of no DNA": r"genome.fa: chr2, base \d+ \(from 1\) is no letter of DNA",
+    "duplicate rows": r"heights.csv:42: row 'peak_1' is at heights.csv:\d+ already",
+    "letters of no DNA": r"genome.fa: chr2, base \d+ \(from 1\) is not a letter of DNA",
     "truncated gzip": r"genome.fa: the gzip stream is damaged or cut",
     "no genome": r"genome.fa: cannot be read: No such file",
     "no heights": r"heights.csv: cannot be read: No such file",
@@ -157,9 +156,9 @@ def test_bad_input_is_told_with_its_place_and_a_remedy(case, spoil, toy, capsys)
         ([*BUILD, "--heights", "genome.fa"], "give one table, or bigWigs"),
         ([*BUILD, "--form", "immgen"], "peaks.bed:1"),
         (["atlas", "info", "nowhere"], "netassay atlas build"),
-        (["atlas", "info", "peaks.bed"], "is no atlas"),
+        (["atlas", "info", "peaks.bed"], "is not an atlas"),
         (["atlas", "simulate", "--peaks", "0", "--out", "a"], "at least 1 peak"),
-        (["atlas", "export", "peaks.bed", "x.h5ad"], "is no atlas"),
+        (["atlas", "export", "peaks.bed", "x.h5ad"], "is not an atlas"),
         (["atlas", "bild"], "Did you mean"),
     ],
 )
@@ -175,7 +174,7 @@ def test_what_is_there_is_not_written_over(toy, capsys):
     run(*BUILD)
     capsys.readouterr()
     run(*BUILD, code=2)
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     toy.path("atlas").joinpath("peaks.parquet").write_bytes(b"")
     run("atlas", "info", "atlas", code=2)
     assert "build it again" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The command line as its user meets it: answers, examples of every help, refusals."""
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -118,13 +119,13 @@ def test_a_name_is_not_ignored(capsys, store):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["edge", "--seed", "1.5"], "'1.5' is no whole number"),
-        (["edge", "--threads", "1.5"], "'1.5' is no whole number"),
+        (["edge", "--seed", "1.5"], "'1.5' is not a whole number"),
+        (["edge", "--threads", "1.5"], "'1.5' is not a whole number"),
         (["edge", "--threads", "0"], "threads = 0 is not allowed"),
         (["edge", "--threads", "-1"], "threads = -1 is not allowed"),
         (["edge", "--threads", "100000"], "threads = 100000 is not allowed"),
         (["edge", "--seed", str(2**63)], "seed = 9223372036854775808 is not allowed"),
-        (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is no whole number"),
+        (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is not a whole number"),
         (["show", "x" * 5000], "no run"),
         (["verify"], "no such folder"),
     ],
@@ -139,7 +140,7 @@ def test_what_is_no_file_is_not_replaced(capsys, store):
     os.mkfifo("pipe.csv")
     for words in (["report", "--out", "pipe.csv"], ["export", "pipe.csv"]):
         run(*words, "--store", str(store), code=2)
-        assert "is no file" in capsys.readouterr().err
+        assert "is not a file" in capsys.readouterr().err
     assert Path("pipe.csv").is_fifo()
 
 
@@ -244,7 +245,13 @@ def test_every_short_example_runs(command, store, tmp_path, capsys):
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help(command, capsys):
     run(*(command or "").split(), "--help")
-    assert "Usage: netassay" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Usage: netassay" in out
+    if command is not None:
+        for name, flag in inspect.signature(FUNCTIONS[command]).parameters.items():
+            word = name.replace("_", "-")
+            shown = f"--{word}" if flag.kind is inspect.Parameter.KEYWORD_ONLY else word.upper()
+            assert shown in out, f"{shown} is not in the help"
 
 
 @pytest.mark.parametrize(
@@ -261,13 +268,13 @@ def test_help(command, capsys):
         (["edge", "--device", "tpu"], "cuda"),
         (["runs", "--where", "depth"], "KEY=VALUE"),
         (["show", "nothing"], "nothing"),
-        (["resume", "/nowhere/at-all"], "is no run"),
+        (["resume", "/nowhere/at-all"], "is not a run"),
         (["sweep", "missing.toml"], "missing.toml"),
         (["report", "nothing"], "nothing"),
         (["explain", "egde"], "did you mean 'edge'"),
         (["export", "x.doc", "--store", "."], "x.doc"),
-        (["edge", "--store", ""], '"" is no folder'),
-        (["runs", "--store="], '"" is no folder'),
+        (["edge", "--store", ""], '"" is not a folder'),
+        (["runs", "--store="], '"" is not a folder'),
     ],
 )
 def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):

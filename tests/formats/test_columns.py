@@ -95,8 +95,8 @@ def test_delimited(content, texts, counts, tmp_path):
         ("text,text\na,b\n", "a.csv:1: 2 columns are named 'text'"),
         ("id,text\n1,a\n2\n", "a.csv:3: holds 1 fields, the header names 2"),
         ("id,text\n1,a, b\n", "a.csv:2: holds 3 fields"),
-        ('id,text\n1,"a\n2,b\n', "is no row of the table .unexpected end of data"),
-        ('id,text\n1,"a" b\n', "a.csv:2: is no row of the table"),
+        ('id,text\n1,"a\n2,b\n', "is not a row of the table .unexpected end of data"),
+        ('id,text\n1,"a" b\n', "a.csv:2: is not a row of the table"),
         ("\nid,text\n", "a.csv:1: is blank"),
     ],
 )

@@ -79,14 +79,14 @@ def test_arrays_that_are_refused(tmp_path):
     for array, message in [
         (np.ones(3), "holds float64"),
         (np.zeros((2, 2, 2), int), r"shape \(2, 2, 2\)"),
-        (np.array([{"a": 1}], dtype=object), "no array of numbers"),
+        (np.array([{"a": 1}], dtype=object), "not an array of numbers"),
     ]:
         np.save(path, array)
         with pytest.raises(DataError, match=message):
             read_tokens(path)
     for content in (b"", b"no array", b"\x93NUMPY\x01\x00"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="no array of numbers"):
+        with pytest.raises(DataError, match="not an array of numbers"):
             read_tokens(path)
     with pytest.raises(DataError, match="No such file"):
         read_tokens(tmp_path / "missing.npy")

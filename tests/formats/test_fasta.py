@@ -175,7 +175,7 @@ def test_letters_of_no_dna_are_refused(tmp_path, indexed):
     path.write_text(">chr1\nACGTACGTAC\nACEFGT\n")
     if indexed:
         index(path)
-    with pytest.raises(DataError, match=r"p.fa: chr1, base 13 .* is no letter of DNA"):
+    with pytest.raises(DataError, match=r"p.fa: chr1, base 13 .* is not a letter of DNA"):
         read_windows(path, ["chr1"], np.array([4]), 12)
 
 

@@ -60,7 +60,7 @@ def test_a_sparse_matrix(path):
     ("words", "message"),
     [
         ({}, r"has no coordinates: `var` has the columns \(none\), and region 'p' is no chr1:100-351"),
-        ({"var": {"chrom": ["a", "b"], "start": [5, 1.5], "end": [9, None]}}, "no whole number"),
+        ({"var": {"chrom": ["a", "b"], "start": [5, 1.5], "end": [9, None]}}, "not a whole number"),
         ({"names": ("chr1:5-5", "chr2:0-4")}, r"region 'chr1:5-5' is 5-5; allowed are 0 <= start < end"),
     ],
 )

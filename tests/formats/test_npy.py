@@ -100,5 +100,5 @@ def test_numbers_are_mapped_and_objects_are_not_numbers(path):
     np.save(path, np.arange(3))
     assert isinstance(read_array(path), np.memmap)
     np.save(path, np.array(["a"], object), allow_pickle=True)
-    with pytest.raises(DataError, match="is no array of numbers"):
+    with pytest.raises(DataError, match="is not an array of numbers"):
         read_array(path)

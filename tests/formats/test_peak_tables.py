@@ -65,8 +65,8 @@ def test_macs_xls_counts_from_1(write):
             "Geneid,Chr,Start,End,Strand\np,chr1;chr1,1;5,9;12,+;+\n",
             r"t.txt:2: Start is '1;5', several regions",
         ),
-        ("name,chrom,start,end\np,chr1,1,9\np,chr1,4,9\n", r"t.txt:3: row 'p' stands at .*t.txt:2 already"),
-        ("chrom,start,end\nchr1,1,9\nchr1,1,9\n", r"t.txt:3: row 'chr1:1-9' stands at"),
+        ("name,chrom,start,end\np,chr1,1,9\np,chr1,4,9\n", r"t.txt:3: row 'p' is at .*t.txt:2 already"),
+        ("chrom,start,end\nchr1,1,9\nchr1,1,9\n", r"t.txt:3: row 'chr1:1-9' is at"),
         ("chrom,start,end,abs_summit\nchr1,1,9,50\n", r"t.txt:2: the summit 50 lies outside"),
         ("name,chrom,summit\np,chr1,0\n", r"t.txt:2: the summit lies before the first base"),
         ("name,B\np,1\n", r"its header names no chromosome, start and end"),
@@ -103,7 +103,7 @@ def test_columns_that_describe_peaks_are_no_cell_types_and_counted(write, text, 
 def test_a_table_without_heights_says_so(write):
     with pytest.raises(DataError, match="has no column of heights: name, Length, Strand describe peaks"):
         read_numbers(write("name,Length,Strand\np,100,+\n"))
-    with pytest.raises(DataError, match="column 'B' holds 'x', which is no number"):
+    with pytest.raises(DataError, match="column 'B' holds 'x', which is not a number"):
         read_numbers(write("name,B,gene\np,1,Xkr4\nq,x,Rp1\n"))
 
 

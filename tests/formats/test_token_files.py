@@ -52,7 +52,7 @@ def test_the_header_of_llm_c(magic, dtype, write):
     with pytest.raises(DataError, match=f"header of llm.c, 1,024 bytes .*skip=1024 .*are {dtype}"):
         read_tokens(path, dtype=dtype, end=9)
     assert [d.tolist() for d in read_corpus(path, dtype=dtype, end=9, skip=1024).documents] == DOCUMENTS
-    for skip, message in ((9999, "is more than its"), (-1, "is below 0"), (1023, "no whole number")):
+    for skip, message in ((9999, "is more than its"), (-1, "is below 0"), (1023, "no.* whole number")):
         with pytest.raises(DataError, match=message):
             read_tokens(path, dtype=dtype, end=9, skip=skip)
 

@@ -76,5 +76,5 @@ def test_a_file_that_is_no_tokenizer_is_refused(content, tmp_path):
     pytest.importorskip("tokenizers")
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
-    with pytest.raises(DataError, match=r"tokenizer.json: is no tokenizer file"):
+    with pytest.raises(DataError, match=r"tokenizer.json: is not a tokenizer file"):
         tokenize(["a"], path)

@@ -15,7 +15,7 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=50, derandomize=True)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), VALUES, max_size=5))
 def test_facts_come_back_with_their_types(facts):
     back = facts_of(fact_table(facts), lists=["silent"])

@@ -69,7 +69,7 @@ def test_what_was_changed_on_disk_is_refused(tmp_path, change, error, message):
 
 
 def test_damaged_and_missing_files(tmp_path):
-    with pytest.raises(StoreError, match="no description of a saved model"):
+    with pytest.raises(StoreError, match="not a description of a saved model"):
         load_model(tmp_path)
     save_model(tmp_path / "m", MODELS[0](torch.float32))
     weights = tmp_path / "m" / "weights.safetensors"

@@ -250,5 +250,5 @@ def test_a_newer_schema_is_refused(finished):
 
 def test_folders_that_are_no_run(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(StoreError, match="is no run"):
+        with pytest.raises(StoreError, match="is not a run"):
             Run.open(folder)

@@ -60,7 +60,7 @@ def test_a_folder_in_place_of_the_run(new_run):
     folder = new_run().folder
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    with pytest.raises(StoreError, match="is no run"):
+    with pytest.raises(StoreError, match="is not a run"):
         new_run()
 
 

@@ -21,7 +21,7 @@ def test_a_store_that_is_not_there_yet_is_empty(store):
 
 
 def test_no_name_is_no_store():
-    with pytest.raises(StoreError, match="is no folder"):
+    with pytest.raises(StoreError, match="is not a folder"):
         Store("")
 
 

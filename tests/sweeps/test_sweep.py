@@ -87,7 +87,7 @@ def test_a_run_deleted_meanwhile_is_told_and_the_sweep_goes_on(tmp_path):
 
     done = sweep(chosen, tmp_path, workers=1, watch=delete_first)
     assert list(done.failed) == [gone]
-    assert "is no run" in done.failed[gone]
+    assert "is not a run" in done.failed[gone]
     assert [row["state"] for row in done.rows()] == ["damaged", "finished"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -35,17 +35,41 @@ STEEPNESS = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Construction:
-    """A model made to give wanted next-token distributions, and how near it comes.
+    """A model made to give required next-token distributions, and how close it comes.
 
-    `model` holds float64 weights; `float64` and `float32` are measured by its own forward pass in either arithmetic.
-    `bound` is the entropy of what was wanted, in nats. `token_ids` (zeta,): what the corpus calls the model's
-    tokens 0..zeta - 1; `words` (zeta,): what they stand for, where the corpus was read from text. `smoothing` mixed the
-    wanted distributions with the uniform one so that they lie inside the simplex, which alone costs `smoothing_gap`
-    nats.
+    Attributes:
+        model: The model, weights in float64.
+        architecture: "averaging" or "decoder".
+        method: "solve", "ladder" or "fit".
+        contexts: n, the number of contexts.
+        vocabulary: zeta, the number of tokens.
+        width: Hidden neurons.
+        parameters: Trainable parameters.
+        bound: Entropy of the required distributions in nats.
+        float64: Loss, gap and deviation, measured by the model's own forward pass in float64.
+        float32: The same in float32.
+        smoothing: Weight of the uniform distribution that was mixed in, so that the required distributions lie inside
+            the simplex.
+        smoothing_gap: What the smoothing alone costs, in nats.
+        rank: By a solve: rank of the hidden features of the contexts.
+        condition: By a solve: their condition number.
+        residual: By a solve: the largest residual of a logit.
+        spacing: By a ladder: distance of the nearest two contexts over the range of all.
+        lower: By a fit: the loss below which no output layer of up to `certified_norm` times its norm can come.
+        certified_norm: By a fit: see `lower`.
+        steps: By a fit: steps taken.
+        token_ids: (zeta,) what the corpus calls the model's tokens 0..zeta - 1.
+        words: (zeta,) what the tokens stand for, where the corpus was read from text.
+        skipped: Documents that reading left out, by reason.
 
-    By a solve: `rank` of the hidden features of the contexts, their `condition` and the largest `residual` of a logit
-    (see `output_layer.Solved`). By a ladder: `spacing` of the nearest two contexts, over the width of all. By a fit:
-    `lower`, the loss below which no output layer of up to `certified_norm` times its norm can come, in `steps`.
+    Source:
+        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+
+    Example:
+        >>> import netassay
+        >>> made = netassay.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
+        >>> isinstance(made, netassay.Construction), made.contexts
+        (True, 3)
     """
 
     model: AveragingNetwork | Decoder
@@ -69,6 +93,7 @@ class Construction:
     steps: int | None = None
     token_ids: Int64[np.ndarray, " zeta"] = field(repr=False, default_factory=lambda: np.empty(0, np.int64))
     words: tuple[str, ...] | None = field(repr=False, default=None)
+    skipped: Mapping[str, int] = field(repr=False, default_factory=dict)
 
 
 def construct(
@@ -82,17 +107,37 @@ def construct(
     smoothing: float = SMOOTHING,
     seed: int = 0,
 ) -> Construction:
-    """A model that memorises a corpus without training: its loss is the entropy bound, up to a stated gap.
+    """A model that memorises the corpus of these contexts without training, up to a stated gap to the entropy bound.
 
-    Embedding, attention and hidden layer are random, and the output layer is computed so that every unique context
-    gets its empirical next-token distribution. `architecture`: "averaging" (Theorem 23) or "decoder" (Theorem 21).
-    `method` "solve": a linear system for the logits, exact up to `smoothing`; "ladder": steep sigmoids between
-    neighbours on a line, no solve; both need a `width` of at least n contexts (default: a tenth more by a solve, n by
-    a ladder). "fit": the best output layer for these random features at any width, by a convex fit with a bound from
-    below.
+    `netassay.construct` does the same for a corpus in files.
 
-    Raises ConfigError where the width is below n (it says which n is reachable) or memory would not do, and
-    DataError for a corpus without a context.
+    Args:
+        found: Contexts of the corpus.
+        width: Hidden neurons (n contexts or more, except with "fit"); by default 10% more with "solve", n with
+            "ladder".
+        architecture: "averaging" (Theorem 23) or "decoder" (Theorem 21).
+        method: "solve": a linear system for the logits, exact up to `smoothing`. "ladder": steep sigmoids between
+            neighbours on a line, no solve. "fit": the best output layer for these random features at any width, by a
+            convex fit with a lower bound.
+        embedding: Size of a token's vector (1 or more).
+        activation: Activation of the hidden neurons; by default tanh, for a ladder sigmoid.
+        smoothing: Weight of the uniform distribution (above 0, below 1).
+        seed: Seed of the random embedding, attention and neurons.
+
+    Returns:
+        The model and how close it comes.
+
+    Raises:
+        ConfigError: For a width below n (the message says which n is reachable) and too little memory.
+        DataError: For a corpus without a context.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+
+    Example:
+        >>> import netassay
+        >>> netassay.capacity.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]), method="ladder").width
+        3
     """
     _require_memory(found.n, found.vocabulary, width or found.n)
     goal, token_ids = goal_of_corpus(found)
@@ -115,8 +160,34 @@ def realise(
 ) -> Construction:
     """A model that gives any distributions after any distinct contexts of tokens 0..zeta - 1, without training.
 
-    Distributions inside the simplex are given as they are; others are smoothed first. Options and errors as in
-    `construct`; DataError for contexts given twice and for weights that are no distributions.
+    Distributions inside the simplex are given as they are; others are smoothed first.
+
+    Args:
+        contexts: n distinct contexts, each a sequence of tokens.
+        probabilities: (n, zeta), each row a distribution.
+        width: Hidden neurons (n or more, except with "fit"), as for `construct`.
+        architecture: "averaging" or "decoder", as for `construct`.
+        method: "solve", "ladder" or "fit", as for `construct`.
+        embedding: Size of a token's vector (1 or more).
+        activation: Activation of the hidden neurons, as for `construct`.
+        smoothing: Weight of the uniform distribution (above 0, below 1).
+        seed: Seed of the random weights.
+
+    Returns:
+        The model and how close it comes.
+
+    Raises:
+        ConfigError: For a width below n (except with "fit") and too little memory.
+        DataError: For contexts given twice, and rows that are not distributions.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), proof of Theorem 21.
+
+    Example:
+        >>> import netassay, numpy as np
+        >>> made = netassay.realise([[0], [1]], np.array([[0.25, 0.75], [0.5, 0.5]]))
+        >>> made.float64.deviation < 1e-9
+        True
     """
     goal = goal_of_contexts(contexts, probabilities)
     options = _options(goal, width, architecture, method, embedding, activation, smoothing)

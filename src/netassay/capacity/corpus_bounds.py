@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from netassay.capacity.theorems import (
     capacity_upper,
@@ -57,19 +58,37 @@ def logit_rank(support: int, vocabulary: int) -> int:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model can memorise a corpus: bring its loss as close to the entropy bound as one likes.
+    """Whether a model can memorise a corpus: bring its loss arbitrarily close to the entropy bound.
 
-    `answer`: "can" by Theorem 21, where the hidden layer is as wide as there are contexts; "not for almost all
-    frequencies" where the parameters are fewer than the degrees of freedom of the next-token frequencies: of all
-    frequencies on these contexts and next tokens such a model reaches almost none, but it may reach those of this
-    corpus, as with one parameter where all branches are equally frequent; "may" where neither decides. No count of
-    parameters shows that it cannot memorise one given corpus. `worst_case` is about every corpus of as many contexts:
-    "cannot" says that each architecture with so many parameters has a corpus that none of its settings fits
-    (Theorem 13); which one depends on the architecture. `words` says all of it.
+    No count of parameters shows that a model cannot memorise one given corpus.
 
-    `not_for_almost_all_frequencies` says whether that is the answer. `fewest_parameters_this_corpus`, the degrees of
-    freedom, are the fewest with which it is not; `degrees_of_freedom_unequal` is what remains of them where
-    next tokens that are equally frequent after a context stay so. `sufficient_width` makes the answer "can".
+    Attributes:
+        answer: "can" (Theorem 21), where the hidden layer is as wide as there are contexts; "not for almost all
+            frequencies", where the parameters are fewer than the degrees of freedom of the next-token frequencies: of
+            all frequencies on these contexts and next tokens such a model reaches almost none, but it may reach those
+            of this corpus, as with one parameter where all branches are equally frequent; "may", where neither
+            decides.
+        worst_case: About every corpus with as many contexts: "cannot" says that each architecture with this number of
+            parameters has a corpus that none of its settings fits (Theorem 13); which one depends on the architecture.
+        words: All of it in words.
+        contexts: n, the unique contexts of the corpus.
+        vocabulary: zeta, the tokens that the model distinguishes.
+        parameters: k, its trainable parameters.
+        fewest_parameters_worst_case: Parameters from which on Theorem 13 excludes no corpus of n contexts.
+        fewest_parameters_this_corpus: The degrees of freedom of the next-token frequencies.
+        predicted_parameters: Parameters with which training is expected to begin to succeed (an empirical rate).
+        sufficient_width: Width with which the answer is "can".
+        degrees_of_freedom_unequal: What remains of the degrees of freedom where next tokens that are equally frequent
+            after a context stay so.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Theorems 13 and 21; Morris et al. (2025) for `predicted_parameters`.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1]])
+        >>> netassay.bounds(100, width=3, corpus=corpus).verdict.answer
+        'can'
     """
 
     answer: Answer
@@ -182,10 +201,30 @@ def _in_the_worst_case(worst: Answer, n: int, parameters: int, least: int) -> st
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many contexts a model can hold: at most `upper_general` with any distributions on them (Lemma 9), at most
-    `upper_empirical` of every corpus (Theorem 13, beyond which each architecture has a corpus that no setting fits;
-    `upper_empirical_tight` with + 1), and surely `lower_construct` (Theorems 21, 23), which is None for a model that is
-    no decoder of known width. `verdict` is on a corpus, if given.
+    """How many contexts a model can memorise.
+
+    Attributes:
+        parameters: k, the trainable parameters.
+        vocabulary: zeta, the tokens that it distinguishes.
+        width: Neurons of the hidden layer, where given.
+        upper_general: Maximum number of contexts with any distributions on them (Lemma 9).
+        upper_empirical: Maximum number of contexts of every corpus (Theorem 13); beyond it each architecture has a
+            corpus that no setting fits.
+        upper_empirical_tight: The same with + 1 instead of + 2.
+        lower_construct: Number of contexts that it can surely memorise (Theorems 21 and 23); None for a model that is
+            not a decoder of known width.
+        verdict: The verdict on a corpus, if one was given.
+        bound_nats: Entropy bound of that corpus in nats.
+        skipped: Documents of its files that reading left out, by reason.
+        beside: Every bound for it, side by side.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23.
+
+    Example:
+        >>> import netassay
+        >>> isinstance(netassay.bounds(35_442, 690), netassay.Bounds)
+        True
     """
 
     parameters: int
@@ -196,6 +235,9 @@ class Bounds:
     upper_empirical_tight: float
     lower_construct: int | None
     verdict: Verdict | None
+    bound_nats: float | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    beside: tuple[Any, ...] = ()
 
 
 def bounds(
@@ -205,12 +247,30 @@ def bounds(
     width: int | None = None,
     corpus: Contexts | None = None,
 ) -> Bounds:
-    """The bounds of Madden, Fox, Thrampoulidis (2025) for a model, and with a `corpus` the verdict on it.
+    """The bounds for a model, and the verdict on a corpus that is counted already.
 
-    `model`: any module, of which the trainable parameters count, or their number. `vocabulary`: tokens it tells
-    apart, by default those of the corpus. `width`: neurons of the hidden layer, to be given only for a one-layer
-    decoder or token-averaged network with an activation that is analytic and no polynomial (Theorems 21, 23).
-    Raises ConfigError for sizes out of range and where there is neither a vocabulary nor a corpus.
+    `netassay.bounds` does the same for a corpus in files.
+
+    Args:
+        model: Any module, whose trainable parameters are counted, or their number.
+        vocabulary: Number of tokens that it distinguishes; by default that of the corpus.
+        width: Neurons of the hidden layer, only for a one-layer decoder or token-averaged network with an analytic
+            activation that is not a polynomial.
+        corpus: Contexts of the corpus to judge.
+
+    Returns:
+        The bounds.
+
+    Raises:
+        ConfigError: For sizes out of range and where neither a vocabulary nor a corpus is given.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23.
+
+    Example:
+        >>> import netassay
+        >>> netassay.capacity.bounds(35_442, 690).upper_general
+        51.4...
     """
     count = model if isinstance(model, int) else trainable_count(model)
     if vocabulary is None and corpus is None:

@@ -45,12 +45,31 @@ def separations(
 ) -> list[Separation]:
     """The smallest gap between images of distinct contexts against their number n.
 
-    For each of `sizes` (documents from the beginning of the corpus; by default all of them, and twelve times fewer
-    by the root of 2), each map, arithmetic and seed. The maps: attention f = <x, softmax(x x_last)> with x =
-    z[alpha] + u[1:|alpha|] (Theorem 17), and averaging, sum over t of u_t z[alpha_t] (Theorem 22); z and u are
-    standard normal, drawn once a seed for the whole corpus and rounded to the arithmetic, in which then all is
-    computed. A generic gap of n images falls as 1 / n^2. Raises ConfigError for a size that the corpus does not have,
-    DataError where it has no context.
+    The maps: attention f = <x, softmax(x x_last)> with x = z[alpha] + u[1:|alpha|], and averaging, sum over t of u_t
+    z[alpha_t]; z and u are standard normal, drawn once for each seed and rounded to the arithmetic, in which
+    everything is then computed. A generic gap of n images falls as 1 / n^2.
+
+    Args:
+        found: Contexts of the corpus.
+        sizes: Numbers of documents from the beginning of the corpus; by default all, and twelve smaller ones, each
+            smaller by the root of 2.
+        seeds: Seeds of the draws.
+
+    Returns:
+        A row for each size, map, arithmetic and seed.
+
+    Raises:
+        ConfigError: For a size that the corpus does not have.
+        DataError: For a corpus without a context.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Theorems 17 and 22.
+
+    Example:
+        >>> import netassay
+        >>> rows = netassay.separations(netassay.contexts([[0, 1, 2], [0, 2, 1]]), seeds=[0])
+        >>> all(row.smallest > 0 for row in rows if row.contexts > 1)
+        True
     """
     total = len(found.corpus)
     sizes = sorted({max(1, round(total / 2 ** (i / 2))) for i in range(13)}) if sizes is None else list(sizes)

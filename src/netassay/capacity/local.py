@@ -26,19 +26,35 @@ MARGIN = 4
 
 @dataclass(frozen=True)
 class LocalCapacity:
-    """Rank of the Jacobian of the logits at n contexts with respect to k trainable parameters, float64.
+    """Rank of the Jacobian of the logits at n contexts with respect to k trainable parameters, in float64.
 
-    Logits count up to a constant per context, which no softmax sees, so that the rank is at most `upper` =
-    min(k, n (zeta - 1)). Singular values above `tolerance` x the largest are counted; `gap` is the least counted over
-    the largest not counted (inf where none is left). `noise` is the measured rounding error of the matrix, spread over
-    all of it, over the largest singular value; the tolerance is never below four times that. `method`: "dense" takes
-    all of the matrix, "sketch" random combinations of its rows, whose rank is the matrix's own with probability one
-    where there are more of them than it. Where there are not, `at_least` is true and `rank` bounds the rank from below.
-    `full` says whether the rank is `upper`: where that is n (zeta - 1), the model reaches every small change of the n
-    distributions from here.
+    Logits count up to a constant for each context, which no softmax sees, so that the rank is at most min(k, n (zeta -
+    1)). `full` says whether the rank is `upper`: where that is n (zeta - 1), the model reaches every small change of
+    the n distributions from here.
 
-    `uncertified` says why nothing is certified whatever the rank, which then counts the directions that stand out of
-    the noise: the model computes in less than float64 inside. It is empty where float64 was kept throughout.
+    Attributes:
+        rank: Number of singular values above `tolerance` x the largest.
+        upper: min(k, n (zeta - 1)).
+        method: "dense" takes the entire matrix, "sketch" random combinations of its rows, whose rank is the matrix's
+            own with probability one where there are more of them than it.
+        at_least: Whether `rank` only bounds the rank from below, the sketch having too few rows.
+        tolerance: Never below four times the noise.
+        gap: The smallest singular value counted over the largest not counted; inf where none is left.
+        contexts: n.
+        vocabulary: zeta.
+        parameters: k.
+        noise: Measured rounding error of the matrix, spread over all of it, over the largest singular value.
+        uncertified: Why nothing is certified whatever the rank: the model computes in less than float64 inside. Empty
+            where float64 was kept throughout.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Lemma 9.
+
+    Example:
+        >>> import torch, netassay
+        >>> result = netassay.local_capacity(torch.nn.Embedding(3, 3).double(), [[0], [1]])
+        >>> isinstance(result, netassay.LocalCapacity), result.full
+        (True, True)
     """
 
     rank: int
@@ -74,20 +90,37 @@ def local_capacity(
 ) -> LocalCapacity:
     """The rank of d logits / d parameters of a causal model at the ends of distinct contexts.
 
-    `model(tokens)`, tokens (B, T) int64, returns logits (B, T, zeta), or those of the last position alone, (B, 1, zeta)
-    or (B, zeta); as a tensor, first in a tuple, or as the `.logits` of an object, as Hugging Face's models do. Nothing
-    else of what it returns is read. `contexts` are token ids, or the unique contexts of a corpus whose ids are the
-    model's. Parameters that are not trained stay fixed; what is shared counts once. The model is copied to float64 in
-    evaluation mode and left as it is.
+    Dense where `upper` is at most 2,000 and the matrix has at most 1.3e8 cells; beyond, matrix-free by a sketch. The
+    tolerance is the larger side of the matrix or sketch x 2.2e-16, and no less than four times the measured noise. A
+    model that computes in less than float64 inside, as the norms of LLaMA do in float32 after `.double()`, or has no
+    float64 form, is never certified; `uncertified` says where. The model is copied to float64 in evaluation mode and
+    left unchanged.
 
-    Dense where `upper` is at most 2,000 and the matrix has at most 1.3e8 cells; beyond, unless `method` says otherwise,
-    matrix-free by a sketch of at most `rows` rows, each of which costs a reverse pass. `tolerance` is the larger side
-    of the matrix or sketch x 2.2e-16, and no less than four times the measured noise. A model that computes in less
-    than float64 inside, as the norms of LLaMA do in float32 after `.double()`, or has no float64 form, is never
-    certified; `uncertified` says where.
+    Args:
+        model: model(tokens), tokens (B, T) int64, returns logits (B, T, zeta), or those of the last position alone,
+            (B, 1, zeta) or (B, zeta); as a tensor, first in a tuple, or as the `.logits` of an object, as Hugging
+            Face's models do. Parameters that are not trained stay fixed; shared ones count once.
+        contexts: Token ids, or the unique contexts of a corpus whose ids are the model's.
+        method: "dense" or "sketch"; by default chosen by size.
+        rows: Maximum number of rows of a sketch, each of which costs a backward pass.
+        generator: Draws the sketch; by default with a fixed seed.
 
-    Raises ModelError for a model that looks ahead, plays dice, has nothing to train or fails, and DataError for
-    contexts that are empty, given twice, hold ids beyond its vocabulary or are longer than its positions.
+    Returns:
+        The rank, what bounds it, and how it was measured.
+
+    Raises:
+        ModelError: For a model that looks ahead, is random, has nothing to train or fails.
+        DataError: For contexts that are empty, given twice, hold ids beyond its vocabulary or are longer than its
+            positions.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), Lemma 9, whose proof counts by this rank.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Embedding(3, 3).double()
+        >>> netassay.local_capacity(model, [[0], [1]]).rank
+        4
     """
     if method not in (None, "dense", "sketch") or rows < 1:
         raise ConfigError(

@@ -46,7 +46,7 @@ def low_rank_head(
     The logits of a context are q - t p: p = prod over its support of (1 - cos(theta - theta_g)), zero there and
     positive elsewhere; q takes the values ln p^ on the support. As t rises the gap falls to zero; in float64 it
     stops falling where t times rounding is felt, at larger gaps the larger s and zeta. Each context gets the t
-    of a ladder by which its own gap is least. Raises DataError for what is no distribution.
+    of a ladder by which its own gap is least. Raises DataError for what is not a distribution.
     """
     if vocabulary < 1:
         raise ConfigError(f"vocabulary is {vocabulary}; it is a whole number, at least 1")

@@ -9,38 +9,17 @@ from cyclopts import App
 
 import netassay
 from netassay import study
-from netassay.cli import (
-    atlas,
-    corpus,
-    plans,
-    results,
-    theory,
-    trained,
-)
+from netassay.cli import atlas, corpus, plans, results, trained
 from netassay.cli.assay import assay_command
+from netassay.cli.command import Command
 from netassay.errors import PluginError
 
-_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
-    "A corpus": (corpus.entropy, corpus.bounds, theory.construct, theory.injectivity, theory.rank),
-    "What a network learned": (
-        trained.interpret_command(),
-        trained.reduce,
-        trained.transfer_command(),
-        trained.variants,
-        trained.attribute,
-        trained.predict,
-    ),
-    "Many runs": (plans.sweep, plans.demo),
-    "Runs": (
-        results.resume,
-        results.runs,
-        results.show,
-        results.export,
-        results.verify,
-        results.delete,
-        results.report,
-    ),
-    "Help": (results.explain,),
+_GROUPS: dict[str, tuple[Command, ...]] = {
+    "A corpus": corpus.COMMANDS,
+    "What a network learned": trained.COMMANDS,
+    "Many runs": plans.COMMANDS,
+    "Runs": results.COMMANDS,
+    "Help": (results.EXPLAIN,),
 }
 
 _HELP = ("", "-h", "--help")
@@ -63,7 +42,11 @@ def build(word: str | None = None) -> App:
         _add(app, study.find(name), word in (None, name), "Studies")
     for group, commands in _GROUPS.items():
         for command in commands:
-            app.command(command, group=group)
+            chosen = word in (None, command.name)
+            app.command(
+                command.build() if chosen else _unbuilt(command.name, command.sentence),
+                name=command.name, group=group,
+            )  # fmt: skip
     app.command(atlas.atlas_app())
     if word is not None and (word in _HELP or word not in app.resolved_commands()):
         _add_plugins(app, word)
@@ -108,8 +91,14 @@ def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., o
 
 def _named(kind: study.Study) -> Callable[[], None]:
     # loading a study's config to make its flags costs a tenth of a second, which every other command would pay
-    def command() -> None:
-        raise AssertionError(f"command {kind.name} was called without being loaded")
+    return _unbuilt(kind.name, kind.summary)
 
-    command.__doc__ = kind.summary
+
+def _unbuilt(name: str, sentence: str) -> Callable[[], None]:
+    """A command that is only listed."""
+
+    def command() -> None:
+        raise AssertionError(f"command {name} was called without being loaded")
+
+    command.__doc__ = sentence
     return command

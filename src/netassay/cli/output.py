@@ -7,17 +7,9 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-
-from netassay.errors import ConfigError
-
-if TYPE_CHECKING:
-    import polars as pl
-
-ENDINGS = (".csv", ".tsv", ".parquet")
 
 Format = Annotated[
     Literal["table", "json", "csv"],
@@ -105,23 +97,3 @@ def _rounded(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return _text(value)
-
-
-def require_ending(out: Path) -> None:
-    """Refuses a table's file whose ending tells no format."""
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: the ending tells the format; allowed: {', '.join(ENDINGS)}")
-
-
-def write_table(out: Path, frame: pl.DataFrame) -> None:
-    """Writes a table whole or not at all, in the format that its ending tells."""
-    import io
-
-    from netassay.files import write_file
-
-    buffer, ending = io.BytesIO(), out.suffix.lower()
-    if ending == ".parquet":
-        frame.write_parquet(buffer)
-    else:
-        frame.write_csv(buffer, separator="," if ending == ".csv" else "\t")
-    write_file(out, buffer.getvalue())

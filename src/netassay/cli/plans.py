@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from netassay.cli import progress
-from netassay.cli.assay import Store, whole_number
+from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, table
-
-if TYPE_CHECKING:
-    from netassay.runs import Run
-
-Workers = Annotated[
-    int | None, Parameter(converter=whole_number, help="Runs at a time; by default one a core.")
-]
+from netassay.commands.demo import demo as demo_of_studies
+from netassay.sweeps import Plan
+from netassay.sweeps import sweep as sweep_plan
 
 
 def sweep(
-    plan: Annotated[
-        str,
-        Parameter(
-            help="TOML or JSON file with keys study, base, axes, cases, repeats, or a shipped plan as STUDY:NAME."
-        ),
-    ],
+    ask: Ask,
     *,
-    store: Store = Path("runs"),
-    workers: Workers = None,
+    plan: str,
+    store: Any = "runs",
+    workers: Any = None,
     dry_run: Annotated[
-        bool, Parameter(help="Only show what is done and what is left; nothing is written.")
+        bool, Parameter(help="Only show what is done and what is left; nothing is written.", negative="")
     ] = False,
     format: Format = "table",
 ) -> int:
-    """Make every run of a plan done, one process each; the same command goes on after any interruption.
-
-    Example: netassay sweep plan.toml --store runs --workers 2
-    """
-    from netassay.sweeps import Plan, outlook, sweep
+    from netassay.sweeps import outlook
 
     chosen = Plan.named(plan)
     if chosen.expect and not Path(plan).exists():
@@ -50,57 +40,43 @@ def sweep(
         table(ahead.rows, format)
         return 0
     with progress.runs(ahead.total) as watch:
-        done = sweep(chosen, store, workers=workers, watch=watch)
-    table(done.rows(), format)
-    for run, cause in done.failed.items():
-        _say(f"{run} failed: {cause}")
-    return 1 if done.failed else 0
+        finished = ask(watch=watch)
+    table(finished.rows(), format)
+    _say_failures(finished.failed)
+    return 1 if finished.failed else 0
 
 
-def demo(
-    *,
-    out: Annotated[Path, Parameter(help="Folder for the runs, figures and report.html.")] = Path("demo"),
-    workers: Workers = None,
-) -> int:
-    """Run every study small on real data and write the report; minutes on two cores.
-
-    Example: netassay demo --out demo
-    """
-    from netassay.presenting import report
-    from netassay.runs import Store as Runs
-    from netassay.sweeps import outlook, shipped, sweep
-
-    failed: dict[str, str] = {}
-    runs = []
-    for plan in shipped("demo"):
-        _say(f"{plan.name}: {plan.expect}")
-        ahead = outlook(plan, out / "runs", workers)
-        _say(ahead.in_words())
-        with progress.runs(ahead.total) as watch:
-            done = sweep(plan, out / "runs", workers=workers, watch=watch)
-        failed |= done.failed
-        runs += [run.id for run in done.runs]
-        runs += [
-            _interpreted(run) for run in done.runs if run.study == "aitac" and run.config["null"] == "none"
-        ]
+def _say_failures(failed: Mapping[str, str]) -> None:
     for run, cause in failed.items():
         _say(f"{run} failed: {cause}")
-    page = report([Runs(out / "runs").find(run) for run in runs], out / "report.html", figures=out / "figures",
-                  title="netassay demo")  # fmt: skip
-    print(page)
-    return 1 if failed else 0
 
 
-def _interpreted(run: Run) -> str:
-    """The id of a small interpretation of a trained run."""
-    from netassay.interpreting import interpret
-    from netassay.sweeps import Plan
+def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
+    @contextmanager
+    def observe(plan: Plan) -> Iterator[Any]:
+        _say(f"{plan.name}: {plan.expect}")
+        if plan.study.endswith("interpret"):
+            with progress.chapters() as watch:
+                yield watch
+            return
+        from netassay.sweeps import outlook
 
-    plan = Plan.named("aitac-interpret:demo")
-    _say(f"{plan.name}: {plan.expect}")
-    with progress.chapters() as watch:
-        return interpret(run, watch=watch, **plan.base).id
+        ahead = outlook(plan, Path(out) / "runs", workers)
+        _say(ahead.in_words())
+        with progress.runs(ahead.total) as watch:
+            yield watch
+
+    shown = ask(observe=observe)
+    _say_failures(shown.failed)
+    print(shown.page)
+    return 1 if shown.failed else 0
 
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
+
+
+COMMANDS = (
+    Command(sweep_plan, sweep, "netassay sweep plan.toml --store runs --workers 2"),
+    Command(demo_of_studies, demo, "netassay demo --out demo", named=("out",)),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,19 +22,39 @@ LONGEST = 1 << 40
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """Unique contexts of a corpus: the proper prefixes of its documents (Madden, Fox, Thrampoulidis 2025, sec. 2).
+    """Unique contexts of a corpus: the proper prefixes of its documents.
 
-    A document of t tokens has t contexts, the empty one first; p^(g | context) divides by the documents that go
-    on after the context, so documents may differ in length. `by_length` arrays (T,) are indexed by the length
-    of the context, 0 being the empty one: `contexts_by_length` unique contexts, `predictions_by_length`
-    documents that go on, `certain_by_length` contexts with one continuation, `branches_by_length` distinct next
-    tokens less one, summed, `unequal_by_length` distinct counts of them less one, summed, `widest_by_length` the most
-    of them after one context, `nats_by_length` the part of the bound. With a `window` L contexts are the last L
-    tokens, shorter ones only where a document begins.
+    A document of t tokens has t contexts, the empty one first; p^(g | context) divides by the documents that go on
+    after the context, so documents may differ in length. Arrays (T,) are indexed by the length of the context, 0 being
+    the empty one. With a `window` L contexts are the last L tokens, shorter ones only where a document begins.
 
-    `documents` counts those used, `empty` of them without a token, `shortened` of them cut to `length`;
-    `dropped` those that an exact length left out. `tokens` and `vocabulary` (distinct tokens) are those of the
-    documents as used.
+    Attributes:
+        documents: Documents used.
+        empty: Documents without a token, among those used.
+        shortened: Documents cut to `length`, among those used.
+        dropped: Documents that an exact length left out.
+        tokens: Tokens of the documents as used.
+        vocabulary: Distinct tokens.
+        length: Maximum number of tokens of a document.
+        window: Maximum length of a context.
+        contexts_by_length: (T,) unique contexts.
+        predictions_by_length: (T,) documents that go on.
+        certain_by_length: (T,) contexts with one continuation.
+        branches_by_length: (T,) distinct next tokens less one, summed.
+        unequal_by_length: (T,) distinct counts of next tokens less one, summed.
+        widest_by_length: (T,) maximum number of distinct next tokens after one context.
+        nats_by_length: (T,) the part of the bound.
+        held: The documents, where they were counted in memory.
+        skipped: Documents that reading left out, by reason.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1]])
+        >>> corpus.contexts_by_length.tolist(), corpus.tokens
+        ([1, 1, 2], 6)
     """
 
     documents: int
@@ -53,6 +73,7 @@ class Contexts:
     widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def corpus(self) -> Documents:
@@ -145,11 +166,30 @@ def contexts(
 ) -> Contexts:
     """Unique contexts, their next-token counts and the entropy lower bound of a corpus of integer sequences.
 
-    `length` cuts every document to its first tokens; with `exact_length` shorter ones are left out and counted.
-    `window` takes the last tokens for the context instead of all of them (the n-gram bound). Time is a sort a
-    length of the documents that still share their prefix. Every result is held against the telescoped bound,
-    N ln N - sum over distinct documents of c ln c. Raises DataError for documents that are not integer
-    sequences and ConfigError for a length or window below 1.
+    Time is a sort for each length of the documents that still share their prefix. Every result is checked against the
+    telescoped bound, N ln N - sum over distinct documents of c ln c.
+
+    Args:
+        documents: Integer sequences.
+        length: Cut every document to its first tokens (1 or more).
+        exact_length: Leave out, and count, documents shorter than `length`.
+        window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before (the n-gram bound).
+
+    Returns:
+        The contexts.
+
+    Raises:
+        ConfigError: For a length or window below 1.
+        DataError: For documents that are not integer sequences.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1], [0, 1, 1]])
+        >>> corpus.n, round(corpus.bound_nats, 3)
+        (3, 3.296)
     """
     require_sizes(length, exact_length, window)
     ready, shortened, dropped = fitted(Documents.of(documents), length, exact_length)

@@ -18,9 +18,20 @@ from netassay.formats.documents import Documents
 class Distributions:
     """n contexts, each with its distinct next tokens and how often each follows.
 
-    The next tokens of context i are `tokens[edges[i] : edges[i + 1]]` (ascending), their counts are at the same
-    places of `counts`; `lengths` (n,) are the contexts' lengths, `starts` (n,) where in the corpus's tokens each first
-    stands. Ordered by length, then by where a context first stands.
+    Ordered by length, then by where a context first occurs.
+
+    Attributes:
+        lengths: (n,) lengths of the contexts.
+        edges: (n + 1,) the next tokens of context i are `tokens[edges[i] : edges[i + 1]]`.
+        tokens: (k,) next tokens, ascending for each context.
+        counts: (k,) how often each follows.
+        starts: (n,) where in the corpus's tokens each context first occurs.
+
+    Example:
+        >>> import netassay
+        >>> found = netassay.contexts([[0, 1, 2], [0, 2, 1]]).distributions()
+        >>> found.lengths.tolist(), found.tokens.tolist()
+        ([1, 2, 2], [1, 2, 2, 1])
     """
 
     lengths: Int64[np.ndarray, " n"]
@@ -76,7 +87,28 @@ class Distributions:
 def distributions(
     corpus: Documents, ids: Int[np.ndarray, " t"], vocabulary: int, *, window: int | None, empty: bool
 ) -> Distributions:
-    """The contexts of a corpus whose tokens are named 0..vocabulary - 1 by `ids` (t,), with their next tokens."""
+    """The contexts of a corpus with their next tokens.
+
+    Args:
+        corpus: The documents.
+        ids: (t,) its tokens named 0..vocabulary - 1.
+        vocabulary: Number of distinct tokens (1 or more).
+        window: Maximum length of a context; None: unlimited.
+        empty: Whether the empty context is among them.
+
+    Returns:
+        The distributions, ordered by length, then by where a context first occurs.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1]])
+        >>> found = netassay.corpus.distributions(corpus.corpus, corpus.corpus.tokens, 3, window=None, empty=False)
+        >>> found.counts.tolist()
+        [1, 1, 1, 1]
+    """
     starts, lengths = corpus.offsets[:-1], corpus.lengths
     if window is None:
         parts = list(_entries(ids, starts, lengths, vocabulary))

@@ -49,13 +49,35 @@ def contexts_within(
     window: int | None = None,
     folder: Path | None = None,
 ) -> Contexts:
-    """What `contexts` gives for the documents of all parts, in about `memory` bytes beside those already taken.
+    """What `contexts` gives for the documents of all parts, within a given memory.
 
-    A corpus that needs more is written to a temporary folder in `folder` (the system's by default), 4 or 8 bytes a
-    token used, and counted part by part; the result then holds the numbers without the documents. Parts, as of
-    `read_in_parts`, are best small; those of several readers come together in one vocabulary. Raises ConfigError for a
-    memory below 64 MiB and where a `window` would need more than there is, DataError where a single document does,
-    StoreError where the disk is full.
+    A corpus that needs more is written to a temporary folder, 4 or 8 bytes for each token used, and counted part by
+    part; the result then holds the numbers without the documents.
+
+    Args:
+        parts: Documents in parts, best small ones, in one vocabulary, as `read_in_parts` gives them.
+        memory: Bytes (64 MiB or more) in addition to those already taken.
+        length: Cut every document to its first tokens (1 or more).
+        exact_length: Leave out, and count, documents shorter than `length`.
+        window: Contexts are the last `window` tokens (1 or more).
+        folder: Folder of the temporary folder; by default the system's.
+
+    Returns:
+        The contexts.
+
+    Raises:
+        ConfigError: For a memory below 64 MiB, and where a `window` would need more than there is.
+        DataError: Where a single document needs more memory.
+        StoreError: Where the disk is full.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> parts = netassay.read_in_parts("stories.txt")
+        >>> netassay.contexts_within(parts, memory=1 << 28).documents
+        3
     """
     require_sizes(length, exact_length, window)
     if memory < LEAST_ROOM:
@@ -129,7 +151,7 @@ class _Seen:
         return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(others)}
 
     def bytes_for(self, documents: _Number, tokens: _Number) -> _Number:
-        """Most memory that counting so many documents with so many tokens takes."""
+        """Maximum memory that counting this many documents with this many tokens takes."""
         return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if self._small else SPARSE_TOKEN_BYTES)
 
     def _see(self, tokens: np.ndarray) -> None:

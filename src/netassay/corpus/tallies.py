@@ -71,7 +71,7 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
 
 
 def unequal_branches(counts: Int64[np.ndarray, " b"], widths: Int64[np.ndarray, " a"]) -> int:
-    """Distinct counts less one, summed over contexts with so many next tokens each (`widths`)."""
+    """Distinct counts less one, summed over contexts, which have `widths` next tokens each."""
     split = widths > 1
     if not split.any():
         return 0

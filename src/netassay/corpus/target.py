@@ -21,12 +21,25 @@ LOGITS_AT_ONCE = 1 << 22
 class Targets:
     """What to memorise: n contexts in B sequences, and k pairs of a context and a next token with its count.
 
-    `sequences` (B, T) are the contexts that no other begins with, filled up with token 0; every context is the
-    beginning of one of them, and the model's output at flat place `places[i]` (b T + t) is its prediction for context
-    i, by causality. Entry j says that after context `contexts[j]` the token `tokens[j]` follows `counts[j]` times;
-    entries are sorted by context, `edges` (n + 1,) tells where each begins. `totals` (n,) are the counts summed.
-    Tokens are named 0..vocabulary - 1 in ascending order of the corpus's own names. `bound` is the entropy lower
-    bound in nats, the empty context left out.
+    Tokens are named 0..vocabulary - 1 in ascending order of the corpus's own names.
+
+    Attributes:
+        sequences: (B, T) the contexts that no other begins with, filled up with token 0; every context is the
+            beginning of one of them.
+        places: (n,) the flat place b T + t at which the model's output is its prediction for context i, by causality.
+        contexts: (k,) the context of each pair, sorted.
+        tokens: (k,) the next token of each pair.
+        counts: (k,) how often it follows.
+        totals: (n,) the counts summed for each context.
+        edges: (n + 1,) where the pairs of each context begin.
+        vocabulary: Number of tokens.
+        bound: Entropy lower bound in nats, the empty context left out.
+
+    Example:
+        >>> import netassay
+        >>> found = netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
+        >>> found.totals.tolist(), round(found.bound, 3)
+        ([2.0, 1.0, 1.0], 1.386)
     """
 
     sequences: Int64[Tensor, "B T"]
@@ -53,7 +66,22 @@ class ReadOut(Protocol):
 
 
 def targets(found: Contexts) -> Targets:
-    """The targets of a corpus's contexts; counts and totals in float32, exact up to 2^24."""
+    """The targets of a corpus's contexts; counts and totals in float32, exact up to 2^24.
+
+    Args:
+        found: Contexts of the corpus.
+
+    Returns:
+        The targets.
+
+    Raises:
+        DataError: For contexts that were counted on disk.
+
+    Example:
+        >>> import netassay
+        >>> netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]])).sequences.shape
+        torch.Size([2, 2])
+    """
     known = np.unique(found.corpus.tokens)
     distributions = found.distributions()
     padded = _padded(distributions, known)
@@ -78,10 +106,24 @@ def gathered(model: ReadOut, to: Targets) -> Float[Tensor, "n d"]:
 
 @torch.no_grad()
 def exact_loss(model: ReadOut, to: Targets) -> float:
-    """The summed cross-entropy in nats, the softmax and the sum in float64.
+    """The summed cross-entropy of a model in nats, the softmax and the sum in float64.
 
-    Logits are those of the model in its own arithmetic. No predictor has a loss below the bound: more than
-    rounding below it is an error of this program and fails an assertion.
+    Logits are those of the model in its own arithmetic. No predictor has a loss below the bound: more than rounding
+    below it is an error of this program and fails an assertion.
+
+    Args:
+        model: A next-token predictor of `nets`.
+        to: The targets.
+
+    Returns:
+        The loss in nats.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1]])
+        >>> model = netassay.construct(corpus).model
+        >>> round(netassay.corpus.exact_loss(model, netassay.corpus.targets(corpus)), 3)
+        1.386
     """
     features = gathered(model, to)
     rows = max(1, LOGITS_AT_ONCE // to.vocabulary)

@@ -15,10 +15,22 @@ RELATIVE_ROUNDING = 1e-11
 
 
 def telescoped_bound(documents: int, multiplicities: Int64[np.ndarray, " distinct"]) -> float:
-    """N ln N - sum over distinct documents of c ln c in nats: N times the entropy of the documents' own law.
+    """N ln N - sum over distinct documents of c ln c in nats: N times the entropy of the documents' own distribution.
 
-    It equals the entropy lower bound, empty context included, of documents of equal length, or of any lengths
-    where the end of a document counts as a token. `multiplicities` are the c, their sum is N.
+    It equals the entropy lower bound, empty context included, of documents of equal length, or of any lengths where
+    the end of a document counts as a token.
+
+    Args:
+        documents: N.
+        multiplicities: (distinct,) how often each distinct document occurs; their sum is N.
+
+    Returns:
+        The bound in nats.
+
+    Example:
+        >>> import netassay, numpy as np
+        >>> round(netassay.corpus.telescoped_bound(2, np.array([1, 1])), 3)
+        1.386
     """
     return x_ln_x(documents) - sum_x_ln_x(multiplicities)
 

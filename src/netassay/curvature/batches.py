@@ -206,7 +206,7 @@ class NotJoined(Exception):
 
 
 def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
-    """Two batches of so many examples as one; shorter rows are filled up with 0, those of labels with what they are
+    """Two batches of these sizes as one; shorter rows are filled up with 0, those of labels with what they are
     left out by.
 
     Raises NotJoined.

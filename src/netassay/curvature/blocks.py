@@ -56,10 +56,20 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def layer_blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """One block per module that owns trainable parameters directly, weight and bias joined.
+    """One block for each module that owns trainable parameters directly, weight and bias joined.
 
-    Names are those of `named_modules()`, "" for the root; a shared parameter belongs to the first module
-    that holds it; a module whose own parameters are all frozen has no block.
+    Args:
+        model: Any module. A shared parameter belongs to the first module that holds it; a module whose own parameters
+            are all frozen has no block.
+
+    Returns:
+        Block name -> parameter names. Block names are those of `named_modules()`, "" for the root.
+
+    Example:
+        >>> import torch
+        >>> from netassay.curvature import layer_blocks
+        >>> layer_blocks(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)))
+        {'0': ('0.weight', '0.bias'), '1': ('1.weight', '1.bias')}
     """
     blocks: dict[str, tuple[str, ...]] = {}
     for name in trainable_parameters(model):

@@ -54,13 +54,37 @@ class CentralLook:
 
 
 class CentralFlow:
-    """The central flow from the weights of a model, which is copied, for descent with `step_size`.
+    """The central flow from the weights of a model, which is copied, for gradient descent with `step_size`.
 
-    Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must hold at 2 / eta at the end of
-    each, they hold there without drift. `weights`, `head` and `memory` are those of `sharpness`; the graphs of third
-    derivatives are those of one batch at a time. Normalisations are differentiated from primitives. Raises ModelError
-    where a module's third derivative fails a finite difference at the start, where the flow begins above the edge,
-    which the theory does not speak of, and where more than 12 eigenvalues are at the edge.
+    Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must be at most 2 / eta at the end of
+    each, they stay there without drift. The graphs of third derivatives are those of one batch at a
+    time. Normalisations are differentiated from primitives.
+
+    Args:
+        model: Any module whose third derivatives exist.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        step_size: Step size eta of the descent (above 0).
+        substeps: Euler steps for each step of the descent (1 or more).
+        seed: Seed of the starting vectors.
+        tolerance: Relative tolerance of the eigenvalues (0 to 1).
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Raises:
+        ModelError: Where a third derivative disagrees with a finite difference at the start, where the flow begins
+            above the edge, which the theory does not cover, and where more than 12 eigenvalues are at the edge.
+
+    Source:
+        Cohen, Damian, Talwalkar, Kolter, Lee (2025), Understanding optimization in deep learning with central flows.
+
+    Example:
+        >>> import torch, netassay
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 2)
+        >>> flow = netassay.CentralFlow(model, torch.nn.functional.mse_loss, [(x, y)], step_size=0.05)
     """
 
     def __init__(

@@ -84,25 +84,51 @@ def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> 
 
 
 class Curvature:
-    """The loss at fixed weights, with its gradient graph kept so that a further product pays no forward
-    pass.
+    """The loss at fixed weights, with its gradient graph kept so that a further product needs no forward pass.
 
-    Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the
-    order of the block; parameters that the loss does not reach count as zeros. Products are exact sums over the
-    batches (Pearlmutter 1994; Gauss-Newton: Schraudolph 2002); those of a block walk only the part of the graph
-    between the block's gradient and its parameters.
+    Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the order of
+    the block; parameters that the loss does not reach count as zeros. Products are exact sums over the batches; those
+    of a block walk only the part of the graph between the block's gradient and its parameters.
 
-    Memory: a batch's graph holds about four times the activations of a training step on it. Graphs are kept, until
-    `release` or the end of the `with` block, while together they stay within `memory` bytes (default: half of what is
-    free), those of further batches are built anew for every product: it is the memory of one, for about twice the time.
-    `graph_bytes` estimates what all would take, `kept` counts the batches whose graphs are kept, of `batches`.
+    Memory: a batch's graph takes about four times the activations of a training step on it. Graphs are kept, until
+    `release` or the end of the `with` block, while together they stay within `memory` bytes; those of further batches
+    are rebuilt for every product: the memory of one, for about twice the time. Changing the weights in place ends its
+    life: products then raise ModelError.
 
-    `each` is called once with number and evaluation of every batch, before its graph may be freed.
-    `loss` is the full loss, `gradient` (P,) its detached gradient, `products` counts the products asked for by
-    block name, None being the whole, `checks` those spent beside them on whether the matrix is symmetric, as it
-    must be: one with the first product of the whole; the first two of a block are held against each other.
-    Raises ModelError and DataError as `Objective` does, and for a module that cannot be differentiated twice or
-    whose second derivative is wrong. Changing the weights in place ends its life: products then raise ModelError.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        kind: "hessian" or "ggn" (Gauss-Newton).
+        blocks: None, "layer", or block name -> parameter names.
+        reduction: How the loss reduces its terms, as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs; by default half of what is free.
+        each: Called once with number and evaluation of every batch, before its graph may be freed.
+
+    Attributes:
+        loss: Loss over all batches.
+        gradient: (P,) detached gradient.
+        products: Products asked for, by block name; None for all parameters.
+        checks: Products spent on checking that the matrix is symmetric: one with the first product of all parameters;
+            of a block the first two are compared.
+        graph_bytes: Estimated bytes of all graphs; `kept` of `batches` batches have theirs in memory.
+
+    Raises:
+        ModelError: For a module that cannot be differentiated twice or whose second derivative is wrong.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Pearlmutter (1994) for Hessian products; Schraudolph (2002) for Gauss-Newton products.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> with netassay.Curvature(model, torch.nn.functional.mse_loss, [(x, y)]) as curvature:
+        ...     curvature.gradient.shape
+        torch.Size([4])
     """
 
     def __init__(
@@ -372,7 +398,7 @@ class Curvature:
             return
         with self._objective.undisturbed():
             culprit = suspects.asymmetric(self._objective)
-        # without a culprit it may be rounding, where the curvature is all but nought
+        # without a culprit it may be rounding, where the curvature is all but zero
         if culprit is None and off <= (1e-3 if double else 0.1):
             return
         of = "the curvature" if block is None else f"the curvature of block {block!r}"
@@ -542,8 +568,35 @@ def hessian_operator(
 ) -> HessianOperator:
     """The Hessian (or Gauss-Newton matrix) of the loss over all batches as a matrix-free operator.
 
-    `block`: None for the whole, a module name for that layer's diagonal block, or a list of parameter names.
-    The other arguments as for `sharpness`. Raises ModelError and DataError as `Curvature` does.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        kind: "hessian" or "ggn" (Gauss-Newton).
+        block: None for all parameters, a module name for that layer's diagonal block, or a list of parameter names.
+        reduction: How the loss reduces its terms, as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Returns:
+        A symmetric operator (P, P), P being the number of parameters; `operator @ v` takes vectors (P,) or (P, s), and
+        `to_scipy` gives SciPy's form.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Pearlmutter (1994) for Hessian products; Schraudolph (2002) for Gauss-Newton products.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> operator = netassay.hessian_operator(model, torch.nn.functional.mse_loss, [(x, y)])
+        >>> (operator @ torch.ones(4)).shape
+        torch.Size([4])
     """
 
     def curvature(blocks: Blocks | None) -> Curvature:

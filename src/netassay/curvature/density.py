@@ -26,11 +26,27 @@ _STILL = 0.01  # of the spectrum's width
 class Density:
     """Where the n eigenvalues of a symmetric matrix lie, as quadrature rules of random vectors.
 
-    `nodes` (probes, m) float64 ascending and `weights` (probes, m), each row summing to one: the Gauss rule of
-    the matrix's spectral distribution as one random vector sees it. `exact` says that the nodes are all n
-    eigenvalues. `converged` says that the rule stands still: three Lanczos steps fewer would have moved its eigenvalues
-    by at most a hundredth of the spectrum's width in the mean. `size` n, `products` spent, `blocks` the same for each
-    diagonal block.
+    Attributes:
+        nodes: (probes, m) float64, ascending: the Gauss rule of the spectral distribution as each random vector sees
+            it.
+        weights: (probes, m), each row summing to 1.
+        size: n, the size of the matrix.
+        products: Matrix-vector products spent.
+        exact: Whether the nodes are all n eigenvalues.
+        blocks: The same for each diagonal block.
+        converged: Whether three Lanczos steps fewer would have moved the eigenvalues by at most 1 % of the width of
+            the spectrum on average.
+
+    Source:
+        Golub, Welsch (1969).
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> density = netassay.spectral_density(model, torch.nn.functional.mse_loss, [(x, y)])
+        >>> density.size, density.nodes.shape[1]
+        (4, 4)
     """
 
     nodes: Float[Tensor, "probes m"]
@@ -105,10 +121,39 @@ def spectral_density(
 ) -> Density:
     """Spectral density of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 
-    `steps` Lanczos steps from each of `probes` random vectors: their product is what is spent on the whole and
-    on each block. A large matrix needs one probe only, since a random vector's share of k eigenvalues among n
-    deviates by less than 1 / sqrt(2 n); a network or block with no more parameters than products is solved
-    exactly. The other arguments, and what is raised, as for `sharpness`.
+    A large matrix needs one probe only, since a random vector's share of k eigenvalues among n deviates by less than 1
+    / sqrt(2 n). A network or block with no more parameters than products is solved exactly.
+
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        steps: Lanczos steps from each probe (1 or more).
+        probes: Number of random vectors (1 or more); steps x probes products are spent on each matrix.
+        blocks: None, "layer", or block name -> parameter names.
+        kind: "hessian" or "ggn" (Gauss-Newton).
+        generator: Draws the probes; by default with a fixed seed.
+        reduction: How the loss reduces its terms, as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Returns:
+        The density of all parameters and, in `blocks`, of each block.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Ghorbani, Krishnan, Xiao (2019); Papyan (2018); Gauss quadrature by Golub, Welsch (1969).
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> netassay.spectral_density(model, torch.nn.functional.mse_loss, [(x, y)]).exact
+        True
     """
     generator = given(generator)
     with Curvature(

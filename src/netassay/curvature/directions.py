@@ -20,7 +20,18 @@ _TINY = 1e-300
 
 
 class BatchSharpness(NamedTuple):
-    """Mean over mini-batches, its standard error (infinite for a single one), and how many there were."""
+    """Mean of the batch sharpness over mini-batches.
+
+    Attributes:
+        value: The mean.
+        error: Its standard error; infinite for a single batch.
+        batches: Number of mini-batches.
+
+    Example:
+        >>> from netassay.curvature import BatchSharpness
+        >>> BatchSharpness(12.5, 0.3, 64).value
+        12.5
+    """
 
     value: float
     error: float
@@ -58,12 +69,32 @@ def directional_sharpness(curvature: Symmetric, gradient: Float[Tensor, " P"]) -
 def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchSharpness:
     """Mean over mini-batches B of g_B' H_B g_B / ||g_B||^2, gradient and Hessian of the batch's own loss.
 
-    The expected directional curvature of the mini-batches, which hovers at 2 / eta under stochastic gradient
-    descent where the sharpness of the whole loss stays below (Andreyev and Beneventano 2024, arXiv 2412.20553, in
-    the versions from 2025 on: the mean of the ratio, not the ratio of the means; the first version took the mean
-    of the batches' largest eigenvalues instead). With momentum the level is another. Draw the batches as training
-    draws them: the standard error is that of independent ones. One gradient graph and one product a batch.
-    Raises ModelError and DataError as `Curvature` does, and ModelError where every gradient is zero.
+    The expected directional curvature of the mini-batches, which hovers at 2 / eta under stochastic gradient descent
+    while the sharpness of the full loss stays below. With momentum the level is another. Draw the batches as training
+    draws them: the standard error assumes independent ones. One gradient graph and one product for each batch.
+
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Mini-batches of (x, y).
+
+    Returns:
+        The mean, its standard error, and the number of batches.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature, and where every gradient is zero.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Andreyev, Beneventano (2024), arXiv 2412.20553, versions from 2025 on: the mean of the ratio, not the ratio of
+        the means; the first version took the mean of the batches' largest eigenvalues instead.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> batches = [(torch.randn(5, 3), torch.randn(5, 1)) for _ in range(4)]
+        >>> netassay.batch_sharpness(model, torch.nn.functional.mse_loss, batches).batches
+        4
     """
     found = []
     for i, pair in enumerate(batches):

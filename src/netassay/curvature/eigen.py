@@ -32,11 +32,24 @@ PROBE_LEAST = 5  # Krylov steps before the residual of a random probe says anyth
 class Eigenpairs:
     """The k largest eigenvalues (algebraic, descending) of a symmetric n x n matrix.
 
-    `values` (k,) float64; `vectors` (n, k) unit columns; `residuals` (k,) ||A v - value v||; `errors` (k,)
-    estimated absolute error of each value; `products` how many matrix-vector products were spent; `converged`
-    whether every error came below the tolerance asked for before they ran out. Of `davidson`, `products` are those
-    with the matrix itself, and `sampled` were spent beside them on another one, at the cost of a `share` of a product
-    each; `searched` is False where no search from a random vector was made, so that larger eigenvalues may exist.
+    Attributes:
+        values: (k,) float64, descending.
+        vectors: (n, k) unit columns.
+        residuals: (k,) ||A v - value v||.
+        errors: (k,) estimated absolute error of each value.
+        products: Matrix-vector products spent.
+        converged: Whether every error came below the tolerance before the products ran out.
+        sampled: Products with a cheaper matrix (see `davidson`), spent besides.
+        share: Cost of one of those, as a share of a product (0 to 1).
+        searched: Whether larger eigenvalues were searched for from a random vector.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> result = netassay.sharpness(model, torch.nn.functional.mse_loss, [(x, y)], blocks="layer")
+        >>> result.blocks["1"].values.shape
+        torch.Size([1])
     """
 
     values: Float[Tensor, " k"]
@@ -390,7 +403,26 @@ def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tenso
 
 
 def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int, converged: bool) -> Eigenpairs:
-    """The k leading Ritz pairs as a result."""
+    """The k leading Ritz pairs of a subspace as a result.
+
+    Args:
+        ritz: Ritz pairs, descending.
+        errors: (m,) estimated absolute error of each value.
+        k: Number of pairs (1 or more).
+        products: Matrix-vector products spent.
+        converged: Whether every error is below the tolerance.
+
+    Returns:
+        The pairs, their vectors as columns.
+
+    Example:
+        >>> import torch
+        >>> from netassay.curvature import eigenpairs
+        >>> from netassay.curvature.eigen import Ritz
+        >>> ritz = Ritz(torch.tensor([3.0, 1.0]), torch.eye(2), torch.zeros(2, 2), torch.zeros(2), 1.0)
+        >>> eigenpairs(ritz, torch.zeros(2), 1, products=2, converged=True).vectors.shape
+        torch.Size([2, 1])
+    """
     return Eigenpairs(
         ritz.values[:k].clone(), ritz.vectors[:k].T, ritz.norms[:k].clone(), errors[:k], products, converged
     )

@@ -73,18 +73,46 @@ class FlowLook(NamedTuple):
 
 
 class GradientFlow:
-    """d theta / dt = -grad L(theta) from the weights of a model, which is copied.
+    """The flow d theta / dt = -grad L(theta) from the weights of a model, which is copied.
 
     The method is Dormand and Prince's of fifth order. Each step is as long as keeps its error, the difference to the
-    embedded method of fourth order, below `accuracy` (relative to the norm of the weights; at least 8 units in the
-    last place of their dtype, default 1e-6), and as does not let the loss rise, which no flow does; where the
-    curvature is large that is about 3.3 / lambda. With `alpha` no step is longer than alpha / lambda either, lambda
-    being the curvature along the step before. A second path, of fourth order, is followed by the same steps: its
-    distance is the stated error of the first, which is more accurate by an order. 13 gradients a step; the network's
-    weights are summed in float64. `weights`, `head` and `memory` are those of `sharpness`; a step holds the graph of
-    one batch at a time.
+    embedded method of fourth order, below `accuracy`, and as does not let the loss rise, which no flow does; where the
+    curvature is large that is about 3.3 / lambda. A second path, of fourth order, is followed by the same steps: its
+    distance is the stated error of the first, which is more accurate by an order. 13 gradients a step; the
+    network's weights are summed in float64. A step holds the graph of one batch at a time.
 
-    `time` is where the flow is, `steps` how many steps were taken, `stopped` why it did not go on, None where it can.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        accuracy: Error allowed in each step, relative to the norm of the weights; at least 8 units in the last place
+            of their dtype.
+        alpha: No step is longer than alpha / lambda, lambda being the curvature along the step before.
+        follower: Follows the sharpness along the flow.
+        blocks: None, "layer", or block name -> parameter names.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Attributes:
+        time: Where the flow is.
+        steps: Steps taken.
+        stopped: Why it did not go on; None where it can.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature.
+
+    Source:
+        Dormand, Prince (1980).
+
+    Example:
+        >>> import torch
+        >>> from netassay.curvature import GradientFlow
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> flow = GradientFlow(model, torch.nn.functional.mse_loss, [(x, y)])
+        >>> flow.time, flow.steps
+        (0.0, 0)
     """
 
     def __init__(
@@ -393,16 +421,45 @@ def gradient_flow(
     head: Head | None = None,
     memory: float | int | None = None,
 ) -> FlowPath:
-    """Follows gradient flow from the model's weights through ascending `times`; the model stays as it is.
+    """Follow gradient flow from the model's weights through ascending times; the model is left unchanged.
 
-    `accuracy` is the error allowed to a step, relative to the norm of the weights; the errors of the whole way are
-    estimated by a second path and stand beside each number. `alpha`: no step is longer than alpha / curvature;
-    `most_steps` bounds the steps, each of 13 gradients; `tolerance` is that of the sharpness; `weights`, `head` and
-    `memory` are those of `sharpness`. A path that could not be
-    followed to the end says so (`reached`, `stopped`) and holds no number for the times beyond.
+    A path that could not be followed to the end says so (`reached`, `stopped`) and holds no number for the times
+    beyond. 2 / max(sharpness) is the step size below which gradient descent stays near the flow.
 
-    2 / max(sharpness) is the step size below which descent stays near the flow (Cohen et al. 2021, section 3.1).
-    Raises ModelError for times that do not ascend from 0 on, and as `sharpness` does.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        times: Times at which the path is reported, ascending from 0 on.
+        accuracy: Error allowed in each step, relative to the norm of the weights. The errors of the entire path are
+            estimated by a second path and reported beside each number.
+        alpha: No step is longer than alpha / curvature; by default unlimited.
+        blocks: None, "layer", or block name -> parameter names.
+        tolerance: Relative tolerance of the sharpness (0 to 1).
+        seed: Seed of the starting vectors.
+        most_steps: Maximum number of steps, each of 13 gradients.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Returns:
+        Loss and sharpness at each time, with their errors.
+
+    Raises:
+        ModelError: For times that do not ascend from 0 on, and for a module or loss without well-defined curvature.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Cohen, Kaur, Li, Kolter, Talwalkar (2021), section 3.1; Dormand, Prince (1980).
+
+    Example:
+        >>> import torch, netassay
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> path = netassay.gradient_flow(model, torch.nn.functional.mse_loss, [(x, y)], times=[0.0, 0.1])
+        >>> path.losses[1] < path.losses[0]
+        True
     """
     if not times or not all(b >= a and math.isfinite(b) for a, b in zip([0.0, *times], times, strict=False)):
         raise ModelError(f"times={list(times)[:5]}: give at least one, finite, ascending, from 0 on")

@@ -61,17 +61,40 @@ class Track:
 class Follower:
     """Follows the k largest eigenvalues of a curvature and of all its blocks along a training trajectory.
 
-    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals
-    and by the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance`
-    relative to the value: one product per matrix and leader where the top is isolated. A rival is multiplied
-    again when it may have caught up by the drift seen so far; where a leader leaps away from its trend further products
-    are spent on its residual, and every `probe_every` steps a random vector searches for a leader that was never in the
-    subspace. `remember` rivals are kept; at most `max_products` are spent on one matrix in one step outside searches,
-    whatever is left shows in the errors. After the first step no error is stated below the tolerance, since between
-    searches eigenvectors that were never seen may have a part in the residual. The first step checks that the matrix is
-    symmetric (see `Curvature`) and spends at most `search_products` on it (default: what convergence takes, at most
-    that of `lanczos`, and a few more). Of each block the `block_k` largest are followed (default k). Memory: k +
-    `remember` vectors a matrix.
+    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals and by
+    the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance` relative to the
+    value: one product for each matrix and leader where the top is isolated. A rival is multiplied again when it may
+    have caught up by the drift so far; where a leader leaps away from its trend further products are spent on its
+    residual, and every `probe_every` steps a random vector searches for a leader that was never in the subspace. After
+    the first step no error is stated below the tolerance, since between searches eigenvectors that were never seen may
+    have a part in the residual. The first step checks that the matrix is symmetric (see `Curvature`).
+
+    Args:
+        k: Number of eigenvalues of the entire matrix (1 or more).
+        tolerance: Relative tolerance of each value (0 to 1).
+        probe_every: Steps between searches with a random vector.
+        seed: Seed of the random vectors.
+        remember: Number of rivals to keep; memory is k + `remember` vectors for each matrix.
+        max_products: Maximum number of products for one matrix in one step, except in searches; the rest shows in the
+            errors.
+        block_k: Number of eigenvalues of each block; by default k.
+        search_products: Maximum number of products of the first step for each matrix; by default what convergence
+            takes.
+
+    Raises:
+        ModelError: For a matrix that is not symmetric.
+
+    Source:
+        Davidson (1975).
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> follower = netassay.Follower(k=2)
+        >>> with netassay.Curvature(model, torch.nn.functional.mse_loss, [(x, y)]) as curvature:
+        ...     follower.follow(curvature).values.shape
+        torch.Size([2])
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class ForwardPass:
         self.model, self.loss, self.head, self.cut = model, loss, head, cut
         self.terms = terms_of(loss)
         self._takes_model = _names_a_model(loss)
-        self._takes_head: bool | None = None  # of an output that is no tensor
+        self._takes_head: bool | None = None  # of an output that is not a tensor
 
     def run_model(self, batch: Any) -> None:
         """The model on a batch, for what its hooks do."""
@@ -114,7 +114,7 @@ class ForwardPass:
         return self._value_of_part(output, batch, y, name)
 
     def _value_of_part(self, output: Any, batch: Any, y: Any, name: str) -> tuple[Any, Any, Any, Any]:
-        """Of an output that is no tensor, the loss is given the whole, or its head if it cannot take the whole."""
+        """Of an output that is not a tensor, the loss is given the whole, or its head if it cannot take the whole."""
         part = self._part(output)
         if self._takes_head is None:
             inside = any(part is tensor for _, tensor in _tensors_of_output(output))
@@ -221,8 +221,8 @@ def _selected(output: Any, head: Head) -> Tensor:
     if not isinstance(part, Tensor):
         names = ", ".join(name for name, _ in _tensors_of_output(output)) or "no tensor"
         raise ModelError(
-            f"head={head!r} is no tensor of the model's output, a {type(output).__name__} of {names}; give a key, an "
-            "index or a function of the output that returns a tensor"
+            f"head={head!r} is not a tensor of the model's output, a {type(output).__name__} of {names}; give a key, "
+            "an index or a function of the output that returns a tensor"
         )
     return part
 

@@ -23,8 +23,22 @@ LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standa
 
 @dataclass(frozen=True)
 class Trace:
-    """Estimate of a trace: `value`, its standard `error` (0 where exact), the `products` spent, whether it `converged`,
-    that is whether the error is within the tolerance asked for, and the same of each diagonal block.
+    """Estimate of a trace.
+
+    Attributes:
+        value: The estimate.
+        error: Its standard error; 0 where the trace is exact.
+        products: Matrix-vector products spent.
+        blocks: The same for each diagonal block.
+        converged: Whether the error is within the tolerance.
+
+    Source:
+        Hutchinson (1989).
+
+    Example:
+        >>> import netassay
+        >>> netassay.Trace(value=3.0, error=0.1, products=30).blocks
+        {}
     """
 
     value: float
@@ -51,9 +65,37 @@ def trace(
 ) -> Trace:
     """Trace of the Hessian or Gauss-Newton matrix of the loss over all batches, and of each block.
 
-    `products` are spent on the whole and on each block; at least 6, and where they reach the number of
-    parameters the trace is exact. It counts as converged where its standard error is within `tolerance` of the value,
-    relative to it. The other arguments, and what is raised, as for `sharpness`.
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        products: Products to spend on all parameters and on each block (6 or more); with as many as there are
+            parameters the trace is exact.
+        tolerance: Standard error, relative to the value, at which the trace counts as converged.
+        blocks: None, "layer", or block name -> parameter names.
+        kind: "hessian" or "ggn" (Gauss-Newton).
+        generator: Draws the probes; by default with a fixed seed.
+        reduction: How the loss reduces its terms, as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Returns:
+        The trace of all parameters and, in `blocks`, of each block.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Hutchinson (1989); Meyer, Musco, Musco, Woodruff (2021), Hutch++.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> netassay.trace(model, torch.nn.functional.mse_loss, [(x, y)]).error
+        0.0
     """
     generator = given(generator)
     with Curvature(

@@ -20,11 +20,19 @@ from netassay.errors import ModelError
 
 @dataclass(frozen=True)
 class LargestStep:
-    """`value` is the largest stable step size, infinite where no curvature is positive.
+    """A largest stable step size, and the curvature that sets it.
 
-    `error` is its estimated absolute error, infinite where the error of the curvature does not exclude zero.
+    Attributes:
+        value: The step size; infinite where no curvature is positive.
+        error: Its estimated absolute error; infinite where the error of the curvature does not exclude zero.
+        sharpness: The curvature that sets it, weight decay included.
+        sharpness_error: Its estimated absolute error.
+        products: Products spent.
 
-    `sharpness` and `sharpness_error` are the curvature that sets it, weight decay included; `products` what it cost.
+    Example:
+        >>> import netassay
+        >>> netassay.LargestStep(value=0.5, error=0.0, sharpness=4.0, sharpness_error=0.0, products=9).value
+        0.5
     """
 
     value: float
@@ -36,7 +44,20 @@ class LargestStep:
 
 @dataclass(frozen=True)
 class StepSizes:
-    """The largest stable step size of the whole network, and of each layer if it alone were trained; `loss` there."""
+    """The largest stable step size of a network, and of each layer if it alone were trained.
+
+    Attributes:
+        whole: Of the entire network.
+        layers: Layer name -> its own.
+        loss: Loss over all batches.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> isinstance(netassay.step_size(model, torch.nn.functional.mse_loss, [(x, y)]), netassay.StepSizes)
+        True
+    """
 
     whole: LargestStep
     layers: Mapping[str, LargestStep]
@@ -62,11 +83,45 @@ def step_size(
 ) -> StepSizes:
     """The step size at which the steepest direction of the loss, taken as a quadratic, turns from stable to unstable.
 
-    2 / lambda for gradient descent, 2 (1 + b) / lambda with heavy-ball `momentum` b (0 to below 1), and
-    2 (1 + b) / ((1 + 2 b) lambda) with `nesterov` (Cohen et al. 2021, appendix B); lambda is the largest eigenvalue of
-    the Hessian of the loss over all batches plus `weight_decay` (from 0). Of each layer likewise, from its own diagonal
-    block, so never smaller than that of the whole. It holds at these weights: a network sharpens as it trains, and one
-    that starts above may fall to where the curvature is lower. Other arguments and errors as for `sharpness`.
+    2 / lambda for gradient descent, 2 (1 + b) / lambda with heavy-ball momentum b, and 2 (1 + b) / ((1 + 2 b) lambda)
+    with Nesterov's; lambda is the largest eigenvalue of the Hessian of the loss over all batches plus `weight_decay`.
+    The same for each layer, from its own diagonal block, so never smaller than that of the entire network. It holds at
+    these weights: a network sharpens as it trains, and one that starts above may descend to where the curvature is
+    lower.
+
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: Batches of (x, y) that can be iterated repeatedly.
+        momentum: Momentum b (0 to below 1).
+        nesterov: Whether the momentum is Nesterov's.
+        weight_decay: Weight decay (0 or more).
+        blocks: "layer", None, or block name -> parameter names.
+        tolerance: Relative tolerance of the curvature (0 to 1).
+        generator: Draws the starting vectors, as for `sharpness`.
+        reduction: How the loss reduces its terms, as for `sharpness`.
+        max_products: Maximum number of products for each matrix, as for `sharpness`.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+
+    Returns:
+        The largest stable step size of the network and of each layer.
+
+    Raises:
+        ModelError: For a module or loss without well-defined curvature.
+        DataError: For batches that do not fit the loss.
+
+    Source:
+        Cohen, Kaur, Li, Kolter, Talwalkar (2021), appendix B.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> steps = netassay.step_size(model, torch.nn.functional.mse_loss, [(x, y)])
+        >>> abs(steps.whole.value * steps.whole.sharpness - 2) < 1e-9
+        True
     """
     if not 0 <= momentum < 1:
         raise ModelError(f"momentum={momentum}: momentum is from 0 to below 1")

@@ -40,7 +40,7 @@ class OutputCurvature:
         self._parts[i] = _traces(evaluation.loss, evaluation.head)
 
     def of(self, sizes: list[int]) -> Float[Tensor, " n"]:
-        """One number an example, of batches of these sizes; ones where an estimate is missing or negative throughout."""
+        """One number an example, ones where an estimate is missing or all are negative."""
         parts = [self._parts.get(i) for i in range(len(sizes))]
         if any(part is None or len(part) != n for part, n in zip(parts, sizes, strict=True)):
             return torch.ones(sum(sizes), dtype=torch.float64)

@@ -23,10 +23,28 @@ import math
 def threshold(
     optimiser: str, step_size: float, *, momentum: float = 0.0, rho: float = 0.0, gradient_norm: float = 1.0
 ) -> float:
-    """Largest stable eigenvalue of `optimiser` (a name of the config) at step size eta > 0.
+    """Largest eigenvalue at which an optimiser is stable at a step size.
 
-    Of the preconditioned Hessian for adam and rmsprop, else of the Hessian. `momentum` is b or b1, 0 to below 1;
-    `rho` and `gradient_norm` matter to SAM alone, whose threshold is 0 where the gradient is 0.
+    Of the preconditioned Hessian for adam and rmsprop, else of the Hessian.
+
+    Args:
+        optimiser: Name of the optimiser, as in the config of the edge study.
+        step_size: Step size eta (above 0).
+        momentum: b or b1 (0 to below 1).
+        rho: Radius of SAM (0 or more); of SAM alone.
+        gradient_norm: Norm of the gradient (0 or more); of SAM alone, whose threshold is 0 where the gradient is 0.
+
+    Returns:
+        The threshold.
+
+    Source:
+        Cohen et al. (2021), appendix B; Cohen et al. (2022), section 2, for Adam and RMSprop; Long, Bartlett (2024),
+        section 3, for SAM.
+
+    Example:
+        >>> from netassay.curvature import threshold
+        >>> threshold("gd", 0.1)
+        20.0
     """
     if optimiser == "polyak":
         return 2 * (1 + momentum) / step_size

@@ -12,7 +12,7 @@ from netassay.curvature.batches import NotJoined
 from netassay.errors import DataError, ModelError, NotFinite
 
 LOOSE_VALUE, LOOSE_GRADIENT = 1e-5, 1e-4  # relative rounding of arithmetic that may be in float32 inside
-MOST_TRIALS = 4  # kinds that so many trials do not tell apart give the same numbers
+MOST_TRIALS = 4  # kinds that this many trials do not tell apart give the same numbers
 SEEN = 1e-2  # an error of a weight that a trial by values must be able to see
 
 Trial = Callable[[tuple[int, ...], bool], Tensor]

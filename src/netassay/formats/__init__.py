@@ -1,4 +1,4 @@
-"""Readers that refuse well: file, line, what is allowed, what to do.
+"""File readers with precise error messages: file, line, what is allowed, what to do.
 
 signatures, forms: what a file is. shards: the files of a corpus. text: documents of a text file. columns: documents
 of a column of JSON, CSV, Parquet or Arrow. tokenizers, vocabulary: text to token ids and back. corpus: all of these.

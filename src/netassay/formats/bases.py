@@ -19,7 +19,7 @@ IUPAC = "NRYSWKMBDHV"
 """Letters for more than one base (IUPAC-IUB 1984), which DNA files may hold beside A, C, G and T."""
 
 FOREIGN = 255
-"""What `encode` gives for a byte that is no letter of DNA."""
+"""What `encode` gives for a byte that is not a letter of DNA."""
 
 
 def _codes_of_bytes() -> np.ndarray:
@@ -78,7 +78,7 @@ def from_one_hot(
     """Codes of a one-hot array (n, 4, length) whose four rows stand for the letters of `order`.
 
     Raises DataError, naming `what` and the first place, for values other than 0 and 1, more than one base at a
-    place, or an order that is no permutation of ACGT.
+    place, or an order that is not a permutation of ACGT.
     """
     from netassay.errors import DataError
 

@@ -171,7 +171,7 @@ def read_token_column(
                 number = "" if flat[place] is None else f" ({flat[place]})"
                 raise DataError(
                     f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
-                    "(from 0), which is no token; take padding and ignored places (-100) out of the lists"
+                    "(from 0), which is not a token; take padding and ignored places (-100) out of the lists"
                 )
         yield Documents(flat.to_numpy(), offsets)
     skipped += Counter()
@@ -261,7 +261,7 @@ def _row(rows: Any, path: Path) -> list[str] | None:
         return next(rows, None)
     except csv.Error as error:
         raise DataError(
-            f"{path}:{rows.line_num}: is no row of the table ({error}); a field with a double quote is put into "
+            f"{path}:{rows.line_num}: is not a row of the table ({error}); a field with a double quote is put into "
             "double quotes, and the quote in it doubled"
         ) from error
     finally:
@@ -316,7 +316,7 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
             value.encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{where}: {column!r} holds half a surrogate pair at character {error.start}, which is no text; "
+                f"{where}: {column!r} holds half a surrogate pair at character {error.start}, which is not a text; "
                 "repair or leave out the row"
             ) from error
         yield value

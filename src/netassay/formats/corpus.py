@@ -91,15 +91,38 @@ def read_corpus(
 ) -> Corpus:
     """The token ids of the documents of one or several files, folders or patterns, in one vocabulary.
 
-    First bytes tell the form of a file, then the ending of its name, before one for gzip, bzip2, xz or Zstandard:
-    `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather` are read by column, a document a row,
-    text or (in the last three) a list of token ids; `.npy`, and anything with a `dtype`, are token ids as `TokenFile`
-    has them. Everything else is text. The word "topics" (a text, not a Path) is the help topics of Python itself.
-    The other keys are those of `Reading`. Words are numbered in the order they come up in all files, or, with `words`,
-    by their place in that list (of a saved model, say). `limit` reads no more than the first tokens of each document.
+    First bytes give the form of a file, then the ending of its name, before one for gzip, bzip2, xz or Zstandard:
+    `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather` are read by column, a document for
+    each row, text or (in the last three) a list of token ids; `.npy`, and anything with a `dtype`, are token ids.
+    Everything else is text.
 
-    Raises DataError for files that are not what they should be, keys that do not apply to them, words that are not in
-    the list, and for a corpus without a document.
+    Args:
+        source: Files, folders or patterns; or "topics" (a text, not a Path): the help topics of Python itself.
+        document: What a document of text is: "line", "paragraph", "file" or "record".
+        tokenizer: wordpunct, whitespace, characters, bytes or a tokenizer.json.
+        separator: Text between records.
+        column: Column that holds the text or the token ids; by default "text".
+        add_end: End every document of text with a token of its own.
+        dtype: Integer type of raw token ids.
+        end: Token id that ends a document.
+        skip: Bytes of a header before raw ids.
+        form: Form of the files, where first bytes and ending do not tell it.
+        words: Number words by their place in this list (of a saved model, say) instead of in the order in which they
+            occur.
+        limit: Read only this many tokens of each document.
+
+    Returns:
+        The documents, and how many were left out, by reason.
+
+    Raises:
+        DataError: For files that are not what they should be, arguments that do not apply to them, words that are not
+            in the list, and a corpus without a document.
+
+    Example:
+        >>> import netassay
+        >>> corpus = netassay.read_corpus("stories.txt")
+        >>> len(corpus.documents), corpus.words[:3]
+        (3, ('the', 'cat', 'sat'))
     """
     skipped: Counter[str] = Counter()
     parts = read_in_parts(
@@ -139,10 +162,37 @@ def read_in_parts(
     skipped: Counter[str] | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Iterator[Documents]:
-    """What `read_corpus` reads, in parts of whole documents and about `tokens_at_once` tokens (one at least).
+    """What `read_corpus` reads, in parts of complete documents.
 
-    All files are looked at before the first is read. Their words are numbered in common; parts of two calls are brought
-    together by `contexts_within` and `Documents.joined`.
+    All files are looked at before the first is read. Their words are numbered in common; parts of two calls are joined
+    by `contexts_within` and `Documents.joined`.
+
+    Args:
+        source: Files, folders or patterns, as for `read_corpus`.
+        document: As for `read_corpus`.
+        tokenizer: As for `read_corpus`.
+        separator: As for `read_corpus`.
+        column: As for `read_corpus`.
+        add_end: As for `read_corpus`.
+        dtype: As for `read_corpus`.
+        end: As for `read_corpus`.
+        skip: As for `read_corpus`.
+        form: As for `read_corpus`.
+        words: As for `read_corpus`.
+        limit: As for `read_corpus`.
+        skipped: Counts the documents left out, by reason.
+        tokens_at_once: Approximate number of tokens of a part (1 or more).
+
+    Returns:
+        An iterator over the parts.
+
+    Raises:
+        DataError: As for `read_corpus`.
+
+    Example:
+        >>> import netassay
+        >>> sum(len(part) for part in netassay.read_in_parts("stories.txt", tokens_at_once=1))
+        3
     """
     skipped = Counter() if skipped is None else skipped
     reading = Reading(document, tokenizer, separator, column, add_end, dtype, end, skip, form)

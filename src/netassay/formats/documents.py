@@ -161,7 +161,7 @@ class Documents:
         return self if chosen.all() else self.gathered(self.offsets[:-1][chosen], self.lengths[chosen])
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
-        """The documents in parts of no more than so many tokens, a longer document by itself."""
+        """The documents in parts of a maximum number of tokens, a longer document by itself."""
         first = 0
         while first < len(self):
             most = self.offsets[first] + tokens_at_once

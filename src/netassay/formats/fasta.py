@@ -208,8 +208,8 @@ def _known(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarray:
     if (codes == FOREIGN).any():
         row, place = np.argwhere(codes == FOREIGN)[0]
         raise DataError(
-            f"{where}, base {int(starts[row]) + int(place) + 1} (from 1) is no letter of DNA; allowed are A, C, G, T, "
-            "U, N and the IUPAC letters, in either case"
+            f"{where}, base {int(starts[row]) + int(place) + 1} (from 1) is not a letter of DNA; allowed are A, C, G, "
+            "T, U, N and the IUPAC letters, in either case"
         )
     return codes
 

@@ -266,7 +266,7 @@ def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> 
             exact = False
         if not exact:
             raise DataError(
-                f"{where}: region {name!r}: {what} is {value}, which is no whole number; coordinates are whole numbers"
+                f"{where}: region {name!r}: {what} is {value}, which is not a whole number, as coordinates are"
             )
         numbers.append(number)
     return numbers

@@ -62,10 +62,27 @@ def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
 
 
 def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
-    """Known motifs: the newest versions of JASPAR CORE of a group ("jaspar-vertebrates"), or those of a MEME file.
+    """Known motifs: the newest versions of JASPAR CORE of a group, or those of a MEME file.
 
-    JASPAR's counts are left as they are; `sites` is the largest sum of a column. Raises DataError for a group that is
-    not there and for a file that `read_meme` refuses.
+    JASPAR's counts are left as they are; `sites` is the largest sum of a column.
+
+    Args:
+        source: A group such as "jaspar-vertebrates", or a file in MEME format.
+        release: Release of JASPAR.
+
+    Returns:
+        The motifs.
+
+    Raises:
+        DataError: For a group that does not exist and a file that `read_meme` refuses.
+
+    Source:
+        Rauluseviciute et al. (2024), JASPAR 2024.
+
+    Example:
+        >>> import netassay
+        >>> len(netassay.read_database("jaspar-vertebrates").names) > 800
+        True
     """
     if str(source) in GROUPS:
         return _collection(str(source).removeprefix("jaspar-"), release)

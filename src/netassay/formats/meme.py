@@ -25,7 +25,7 @@ from netassay.formats.rows import is_number, read_rows
 
 _SITES = 20  # of a motif that does not tell, as the tools of the MEME suite take it
 _SUM_TOLERANCE = 0.01  # files are written with few digits
-_KEYS = ("alength", "w", "nsites")  # an E that is no number does no harm
+_KEYS = ("alength", "w", "nsites")  # an E that is not a number does no harm
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
 _LETTER = re.compile(r"(?:^|~)\s*([A-Za-z])(?=\s|$)")
 _ADVICE = "a file in MEME format begins with a line such as 'MEME version 4'"
@@ -34,20 +34,55 @@ _ADVICE = "a file in MEME format begins with a line such as 'MEME version 4'"
 def read_meme(path: Path | str) -> Motifs:
     """Motifs of a file in MEME format (plain or gzip): ids as names, the words after them as titles.
 
-    Counts are shares times the number of sites (20 where it is not told, or told as 0). The keys of a matrix are
-    optional; without w= its rows end it. Sections that hold no letter probabilities are passed over. Counted in `notes`
-    of the motifs: motifs left out because they have no rows, or are there twice; second ones of a name whose matrices
-    differ, called NAME#2; and matrices with nsites= 0. Raises DataError, naming file and line, for a file that is none,
-    for other letters than DNA's, rows that are no shares, more or fewer rows than w= says, and if no motif is left.
+    Counts are shares times the number of sites (20 where it is missing or 0). The keys of a matrix are optional;
+    without w= its rows end it. Sections that hold no letter probabilities are skipped.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The motifs. `notes` counts motifs left out because they have no rows or occur twice; second ones of a name
+        whose matrices differ, called NAME#2; and matrices with nsites= 0.
+
+    Raises:
+        DataError: With file and line, for a file in another format, letters other than DNA's, rows that are not
+            shares, more or fewer rows than w= says, and if no motif is left.
+
+    Source:
+        Bailey, Elkan (1994), MEME.
+
+    Example:
+        >>> import netassay
+        >>> motifs = netassay.read_database("jaspar-plants").select(range(2))
+        >>> netassay.read_meme(netassay.write_meme(motifs, "two.meme")).names == motifs.names
+        True
     """
     return _Reading(Path(path)).motifs()
 
 
 def write_meme(motifs: Motifs, path: Path | str) -> Path:
-    """Writes the motifs, the file being there whole or not at all; columns without counts as the background.
+    """Write motifs in MEME format, all of the file or nothing; columns without counts as the background.
 
     Trailing columns without counts of motifs narrower than the widest are left out. Motifs without any sites are
-    written with nsites= 0. Raises DataError for a name with white space and a file that cannot be written.
+    written with nsites= 0.
+
+    Args:
+        motifs: The motifs.
+        path: The file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: For a name with white space and a file that cannot be written.
+
+    Source:
+        Bailey, Elkan (1994), MEME.
+
+    Example:
+        >>> import netassay
+        >>> netassay.write_meme(netassay.read_database("jaspar-plants"), "plants.meme").name
+        'plants.meme'
     """
     text = "\n".join(chain(_head(motifs), *(_written(motifs, i) for i in range(len(motifs))))) + "\n"
     return write_file(path, text.encode(), refusal=DataError)

@@ -24,13 +24,21 @@ _PAIRS = {(0, 1): "M", (0, 2): "R", (0, 3): "W", (1, 2): "S", (1, 3): "Y", (2, 3
 
 @dataclass(frozen=True, eq=False)
 class Motifs:
-    """Motifs with `counts` (motifs, 4, width), rows A, C, G, T; a column of zeros is one where nothing was seen.
+    """Motifs as counts of the bases A, C, G, T; a column of zeros is one where nothing was seen.
 
-    `names` are unique ("filter_0", or the ids of a database), `titles` what else they are called (a factor's name),
-    `sites` the sequences each was counted from. Motifs narrower than the widest end in columns of zeros.
-    `background` is the law of bases against which information is counted; `pseudocount` sequences with that law are
-    added to every column that has counts. `notes` counts what was left out of the file that they are from, or read
-    otherwise than it stands, by reason.
+    Attributes:
+        names: Unique names ("filter_0", or the ids of a database).
+        counts: (motifs, 4, width); motifs narrower than the widest end in columns of zeros.
+        sites: (motifs,) the number of sequences that each was counted from.
+        titles: What else they are called (a factor's name).
+        background: Distribution of bases against which information is counted.
+        pseudocount: Number of sequences with that distribution that are added to every column with counts.
+        notes: What was left out of the file that they are from, or read differently, by reason.
+
+    Example:
+        >>> import netassay
+        >>> netassay.read_database("jaspar-vertebrates").counts.shape[1]
+        4
     """
 
     names: tuple[str, ...]

@@ -43,7 +43,7 @@ def read_array(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(f"{path}: is no array of numbers in NumPy's .npy format ({error})") from error
+        raise DataError(f"{path}: is not an array of numbers in NumPy's .npy format ({error})") from error
 
 
 def read_words(path: Path) -> np.ndarray:
@@ -75,7 +75,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(f"{file.name}: is no array in NumPy's .npy format ({error})") from error
+        raise DataError(f"{file.name}: is not an array in NumPy's .npy format ({error})") from error
     return shape, dtype
 
 
@@ -209,7 +209,7 @@ def _appends(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError("what is filled is no list")
+        raise TypeError("what is filled is not a list")
     return value
 
 

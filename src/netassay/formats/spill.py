@@ -47,7 +47,7 @@ class Spill:
         self.tokens += len(part.tokens)
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
-        """All documents, in parts as they were appended, small ones together up to so many tokens and documents."""
+        """All documents, in parts as they were appended, small ones joined up to a maximum size."""
         if not self.documents:
             return
         held: list[Documents] = []

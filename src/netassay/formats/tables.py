@@ -310,7 +310,7 @@ def _fields(line: str, separator: str, where: str) -> list[str]:
         return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
         raise DataError(
-            f"{where}: {line[:40]!r}... is no row of a table ({error}); part its fields with commas, semicolons or "
+            f"{where}: {line[:40]!r}... is not a row of a table ({error}); part its fields with commas, semicolons or "
             "tabs, and close each double quote"
         ) from error
 
@@ -340,7 +340,7 @@ def _refuse_names(table: NumberTable) -> None:
         name = table.rows.filter(table.rows.is_duplicated())[0]
         first, second = (table.rows == name).arg_true()[:2]
         raise DataError(
-            f"{table.where(second)}: row {name!r} stands at {table.where(first)} already; give each peak one row"
+            f"{table.where(second)}: row {name!r} is at {table.where(first)} already; give each peak one row"
         )
 
 
@@ -358,7 +358,7 @@ def _culprit(path: Path, separator: str, names: list[str], words: list[str], hea
             try:
                 float(word if word.strip() not in MISSING else 0)
             except ValueError:
-                return f"{path}:{number}: column {name!r} holds {word!r:.40}, which is no number"
+                return f"{path}:{number}: column {name!r} holds {word!r:.40}, which is not a number"
     return None
 
 

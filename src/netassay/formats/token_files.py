@@ -145,7 +145,7 @@ class TokenFile:
             raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
         except (ValueError, EOFError, TokenError) as error:
             raise DataError(
-                f"{self.path}: is no array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
+                f"{self.path}: is not an array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
                 "dtype for raw integers"
             ) from error
 

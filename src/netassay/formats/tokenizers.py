@@ -22,7 +22,7 @@ TEXTS_AT_ONCE = 1_024
 TOKENS_AT_ONCE = 1 << 22
 
 Encode = Callable[[list[str], int | None], Iterable[Sequence[int]]]
-"""Token ids of each of some texts, no more than the first so many of each."""
+"""Token ids of each of some texts, at most a given number of each."""
 
 WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
 
@@ -58,7 +58,7 @@ def tokenize(
     (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
     Face's `tokenizers`, without the special tokens it would add. Words are numbered in the order they come up.
     With `add_end` every text ends with one more token, an id of its own, which counts for the limit. Texts without a
-    token are left out and counted in `skipped`. Raises DataError for an unknown name, a file that is no tokenizer and
+    token are left out and counted in `skipped`. Raises DataError for an unknown name, a file of another kind and
     a text that it cannot encode, ExtraMissing where the package `tokenizers` is needed and absent.
     """
     parts = tokenize_in_parts(texts, encoder(tokenizer), limit=limit, add_end=add_end, skipped=skipped)
@@ -189,7 +189,7 @@ def _from_file(path: Path) -> Encoder:
         held: Any = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception for files it cannot read
         raise DataError(
-            f"tokenizer {path}: is no tokenizer file of Hugging Face's tokenizers ({error}); give a tokenizer.json"
+            f"tokenizer {path}: is not a tokenizer file of Hugging Face's tokenizers ({error}); give a tokenizer.json"
         ) from error
     held.no_truncation()
     held.no_padding()

@@ -25,7 +25,7 @@ _COLUMNS = "CHROM, POS, ID, REF, ALT"
 class Variant(NamedTuple):
     """An alternative allele at a place of the genome; `position` counts from 1, as in the file, letters are capital.
 
-    `left_out` says why it is no sequence that can be put in the place of REF, None where it is one.
+    `left_out` says why it is not a sequence that can be put in the place of REF, None where it is one.
     """
 
     chromosome: str

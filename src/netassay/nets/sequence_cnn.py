@@ -239,7 +239,7 @@ def _translated(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
         layer, _, part = key.removeprefix("module.").rpartition(".")
         if layer not in _PUBLISHED:
             raise ModelError(
-                f"{key!r} is no tensor of the published network; its layers: {', '.join(_PUBLISHED)}"
+                f"{key!r} is not a tensor of the published network; its layers: {', '.join(_PUBLISHED)}"
             )
         name = f"{_PUBLISHED[layer]}.{part}"
         if name not in wanted:

@@ -21,7 +21,7 @@ from netassay.reporting.trace import LABEL_WIDTH, MARKS, Trace, trace
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"  # a bare wheel must go on scrolling the page
 _DRAG = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
 _IN_VIEW = "domain('y').length < 2 || inrange(datum.y, domain('y')) ? 1 : 0"  # labels stand outside the clip
-_DASHED = 200  # up to so many points a line; a dash is lost on a line that oscillates from pixel to pixel
+_DASHED = 200  # maximum number of points of a dashed line; a dash is lost on a line that oscillates from pixel to pixel
 
 
 def lines(

@@ -2,8 +2,8 @@
 
 from netassay.runs.run import Run
 from netassay.runs.states import State, run_id
-from netassay.runs.store import Store
+from netassay.runs.store import Store, find_run
 from netassay.runs.verify import Problem
 from netassay.runs.writer import RunWriter
 
-__all__ = ["Problem", "Run", "RunWriter", "State", "Store", "run_id"]
+__all__ = ["Problem", "Run", "RunWriter", "State", "Store", "find_run", "run_id"]

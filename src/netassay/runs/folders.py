@@ -29,7 +29,7 @@ def is_id(name: str) -> bool:
 def store_folder(given: Path | str) -> Path:
     """The folder that was named as a store. StoreError for no name, which would mean the current folder unsaid."""
     if not str(given):
-        raise StoreError('store "": is no folder; give its name, or "." for the current folder')
+        raise StoreError('store "": is not a folder; give its name, or "." for the current folder')
     return Path(given)
 
 
@@ -77,7 +77,7 @@ def remove(folder: Path) -> None:
 def checked(folder: Path) -> Path:
     """`folder` if it is a run, damaged or not, and no link. StoreError otherwise."""
     if not is_id(folder.name):
-        raise StoreError(f"{folder.name!r} is no run id; ids look like edge-0123456789ab")
+        raise StoreError(f"{folder.name!r} is not a run id; ids look like edge-0123456789ab")
     try:
         status = folder.lstat()
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def checked(folder: Path) -> Path:
         )
     ledger_file = folder / ledger.NAME
     if not stat.S_ISDIR(status.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
-        raise StoreError(f"{folder}: is no run (it has no file {ledger.NAME})")
+        raise StoreError(f"{folder}: is not a run (it has no file {ledger.NAME})")
     return folder
 
 

@@ -240,7 +240,7 @@ def _state_of(path: Path) -> _State:
     except OSError as cause:
         raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
     if not path.is_file() or path.is_symlink():
-        raise StoreError(f"{path.parent}: is no run (it has no file {NAME}); give the folder of a run")
+        raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
     status = path.stat()
     return _State(has_wal, status.st_size, status.st_mtime_ns, status.st_ino)
 

@@ -22,10 +22,21 @@ FORMAT = 1
 
 
 def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | None = None) -> None:
-    """Writes a predictor of `nets` to a new folder, which appears whole or not at all.
+    """Write a predictor of `nets` to a new folder, which appears completely or not at all.
 
-    `about` is kept with it, as JSON. Raises StoreError for a folder that exists or cannot be written and
-    ConfigError for a module that is none of the predictors.
+    Args:
+        folder: New folder.
+        model: The predictor.
+        about: What is written beside it, as JSON.
+
+    Raises:
+        StoreError: For a folder that exists or cannot be written.
+        ConfigError: For a module that is not one of the predictors.
+
+    Example:
+        >>> import netassay
+        >>> model = netassay.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]])).model
+        >>> netassay.save_model("memorised", model, {"corpus": "two documents"})
     """
     folder = Path(folder)
     kind = type(model).__name__
@@ -49,7 +60,7 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
 
 
 def require_new(folder: Path | str) -> None:
-    """Raises StoreError where something stands at `folder` already."""
+    """Raises StoreError where `folder` exists already."""
     if os.path.lexists(folder):
         raise StoreError(f"{folder}: exists already; name another folder, or remove it")
 
@@ -57,7 +68,20 @@ def require_new(folder: Path | str) -> None:
 def load_model(folder: Path | str) -> nn.Module:
     """The predictor that `save_model` wrote, weights bit for bit.
 
-    Raises StoreError for a folder that holds none and RunDamaged where the weights are not those that were saved.
+    Args:
+        folder: Folder of the model.
+
+    Returns:
+        The model.
+
+    Raises:
+        StoreError: For a folder that holds no model.
+        RunDamaged: Where the weights are not those that were saved.
+
+    Example:
+        >>> import netassay
+        >>> type(netassay.load_model("model")).__name__
+        'AveragingNetwork'
     """
     import torch
 
@@ -85,12 +109,27 @@ def load_model(folder: Path | str) -> nn.Module:
 
 
 def describe_model(folder: Path | str) -> dict[str, Any]:
-    """What stands in a saved model's JSON: format, kind, sizes, dtype, sha256, about. StoreError if unreadable."""
+    """The JSON of a saved model: format, kind, sizes, dtype, sha256, about.
+
+    Args:
+        folder: Folder of the model.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        StoreError: For a folder that holds no model.
+
+    Example:
+        >>> import netassay
+        >>> netassay.describe_model("model")["kind"]
+        'AveragingNetwork'
+    """
     path = Path(folder) / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
-        raise StoreError(f"{path}: is no description of a saved model ({cause})") from None
+        raise StoreError(f"{path}: is not a description of a saved model ({cause})") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise StoreError(f"{path}: is not of format {FORMAT}, the one that this version reads")
     return description

@@ -25,7 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """The read side of a run; state, step, message and seconds are read anew at every access."""
+    """The read side of a run; state, step, message and seconds are read anew at every access.
+
+    Attributes:
+        folder: Folder of the run.
+        study: Name of its study.
+        config: Its config.
+        digest: SHA-256 of the config.
+        created: When it was created.
+
+    Example:
+        >>> import netassay
+        >>> run = netassay.Run.open(netassay.Store("runs").find("edge-1a2b3c").folder)
+        >>> str(run.state), run.metrics("loss").columns
+        ('finished', ['step', 'name', 'part', 'value'])
+    """
 
     folder: Path
     study: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netassay.errors import StoreError
+from netassay.errors import ConfigError, StoreError
 from netassay.files import write_file
 from netassay.runs import folders
 from netassay.runs.run import Run
@@ -16,12 +17,26 @@ from netassay.runs.verify import Problem
 
 if TYPE_CHECKING:
     import polars as pl
+    from polars import DataFrame
 
 FORMATS = ("csv", "parquet", "json")
 
 
 class Store:
-    """The runs in one folder; links in it are never followed. A folder not made yet holds no runs."""
+    """The runs in one folder; links in it are never followed, and a folder that does not exist yet holds no runs.
+
+    Args:
+        folder: Folder that holds the runs.
+
+    Raises:
+        StoreError: For a file.
+
+    Example:
+        >>> import netassay
+        >>> store = netassay.Store("runs")
+        >>> store.table({"study": "edge"}).height == len(store.select({"study": "edge"}))
+        True
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = folders.store_folder(folder).absolute()
@@ -36,12 +51,26 @@ class Store:
         """Folders named like a run that cannot be opened, with the reason."""
         return self._scan()[1]
 
-    def table(self, where: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """A row a run: id, study, state, step, seconds, created, message, and the config values that differ.
+    def table(self, where: Mapping[str, Any] | None = None) -> DataFrame:
+        """List the runs of a store, with the config values in which they differ.
 
-        A value stands there if runs of one study differ in it, or if `where` names it. With `where` only the runs that
-        `select` gives are there; without, runs that cannot be read are too, with state "damaged" and the reason as
-        message.
+        Runs that cannot be read are listed too, with state "damaged" and the reason as message.
+
+        Args:
+            where: Only runs with this value, KEY=VALUE, may be repeated: of a config key (a.b if nested), id, study or
+                state. In Python a mapping.
+
+        Returns:
+            A row for each run: id, study, state, step, seconds, created, message, and the config values in which runs
+            of one study differ or that `where` names.
+
+        Raises:
+            StoreError: For a key that no run has.
+
+        Example:
+            >>> import netassay
+            >>> netassay.Store("runs").table({"study": "edge", "state": "finished"}).height
+            1
         """
         import polars as pl
 
@@ -94,38 +123,110 @@ class Store:
             )
         return Run.open(folders.checked(self.folder / matches[0]))
 
-    def verify(self) -> list[Problem]:
-        """All problems of all runs; links and folders that only look like runs are problems too."""
-        runs, problems = self._scan()
-        for run in runs:
+    def verify(self, runs: Sequence[Run | Path | str] = ()) -> list[Problem]:
+        """Check every byte of runs against what was recorded when it was written.
+
+        Links and folders that only look like runs are problems too. The command's exit code is 2 if there are any.
+
+        Args:
+            runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
+
+        Returns:
+            The problems: run, file, and what is wrong. Empty where every byte is as it was written.
+
+        Raises:
+            StoreError: For a run that does not exist.
+
+        Example:
+            >>> import netassay
+            >>> netassay.Store("runs").verify()
+            []
+        """
+        if runs:
+            return [problem for run in runs for problem in find_run(run, self.folder).verify()]
+        opened, problems = self._scan()
+        for run in opened:
             problems += run.verify()
         return problems
 
     def delete(self, ids: Iterable[str]) -> list[str]:
-        """Deletes runs by full id and returns the ids; damaged ones too.
+        """Delete runs, given by full id; never anything outside the store.
 
-        All are checked before the first goes. StoreError for anything that is no run of this store (a path, a
-        link, another folder), RunLocked for one that is being written.
+        All are checked before the first is deleted; damaged runs can be deleted too.
+
+        Args:
+            ids: Full ids of runs.
+
+        Returns:
+            The ids of the deleted runs.
+
+        Raises:
+            StoreError: For no id at all, and anything that is not a run of this store (a path, a link, another folder).
+            RunLocked: For a run that is being written.
+
+        Example:
+            >>> import netassay
+            >>> len(netassay.Store("runs").delete(["edge-1a2b3c4d5e6f"]))
+            1
         """
         names = list(dict.fromkeys(ids))
+        if not names:
+            raise StoreError(
+                "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
+            )
         for name in names:
             folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
         return names
 
-    def export(self, path: Path | str, format: str | None = None, runs: Iterable[Run] | None = None) -> None:
-        """Writes the metrics of `runs` (all) to one file with columns run, study, step, name, part, value.
+    def export(
+        self,
+        out: Path | str,
+        runs: Iterable[Run | Path | str] | None = None,
+        *,
+        where: Mapping[str, Any] | None = None,
+        format: str | None = None,
+    ) -> Path:
+        """Write the recorded numbers of runs as one table: run, study, step, name, part, value.
 
-        `format` is csv, parquet or json (from the file's ending if not given). JSON has no word for numbers
-        that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
+        JSON has no word for numbers that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
+
+        Args:
+            out: File to write; its ending (csv, parquet, json) gives the format.
+            runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
+            where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
+            format: csv, parquet or json; by default what the ending says.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ConfigError: Where both `runs` and `where` are given.
+            StoreError: For an unknown format, and a run or key that does not exist.
+
+        Example:
+            >>> import netassay
+            >>> netassay.Store("runs").export("metrics.parquet", where={"study": "edge"}).name
+            'metrics.parquet'
         """
-        path = Path(path)
+        path = Path(out)
         format = path.suffix[1:].lower() if format is None else format
         if format not in FORMATS:
             raise StoreError(f"{path}: format {format!r} is not known; allowed: {', '.join(FORMATS)}")
-        frame = _joined(self.runs() if runs is None else list(runs))
-        write_file(path, _encoded(frame, format))
+        write_file(path, _encoded(_joined(self.chosen(runs, where)), format))
+        return path
+
+    def chosen(
+        self, runs: Iterable[Run | Path | str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> list[Run]:
+        """These runs, or those with these values, or all. ConfigError where both are given."""
+        names = None if runs is None else list(runs)
+        if names and where:
+            raise ConfigError("give either runs by name or --where, not both")
+        if names or (runs is not None and where is None):
+            return [find_run(run, self.folder) for run in names or ()]
+        return self.select(where or {})
 
     def _ids(self) -> list[str]:
         if not self.folder.exists():
@@ -145,8 +246,18 @@ class Store:
 
     def _inside(self, name: str) -> Path:
         if not isinstance(name, str) or not folders.is_id(name):
-            raise StoreError(f"{name!r} is no run id; ids look like edge-0123456789ab, without any path")
+            raise StoreError(f"{name!r} is not a run id; ids look like edge-0123456789ab, without any path")
         return self.folder / name
+
+
+def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
+    """The run of that id, or of the only id in the store that begins so, or in that folder."""
+    if isinstance(run, Run):
+        return run
+    # of a path, or of a folder beside us; os.path, because Path raises for a name too long
+    if isinstance(run, Path) or "/" in run or os.path.exists(f"{run}/run.sqlite"):  # noqa: PTH110
+        return Run.open(Path(run))
+    return Store(store).find(run)
 
 
 def _joined(runs: list[Run]) -> pl.DataFrame:

@@ -88,7 +88,7 @@ def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[t
     """Files no row names; those of a writer at work, or killed at it, are the next writer's to remove."""
     for path in sorted(folder.iterdir()):
         if path.name not in _KNOWN and not is_temporary(path.name):
-            yield path.name, "is no file of the run; move it elsewhere"
+            yield path.name, "is not a file of the run; move it elsewhere"
         elif path.is_symlink():
             yield path.name, "is a symbolic link; the run's files must lie in its folder"
     for name in (checkpoints.FOLDER, "tables"):

@@ -126,8 +126,26 @@ class Outlook:
         return words + (f" ({self.joined} equal to another and run once)" if self.joined else "")
 
 
-def outlook(plan: Plan, store: Path | str = "runs", workers: int | None = None) -> Outlook:
-    """What `sweep` would do, told from what is in the store already; writes nothing."""
+def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | None = None) -> Outlook:
+    """What `sweep` would do, given what is in the store already; writes nothing.
+
+    Args:
+        plan: A plan, a TOML or JSON file, or a shipped plan as STUDY:NAME.
+        store: Folder that holds the runs.
+        workers: Number of runs at a time (1 or more); by default one for each core.
+
+    Returns:
+        A row for each run, and how the rest would be made.
+
+    Raises:
+        ConfigError: For an invalid plan, and workers below 1.
+
+    Example:
+        >>> import netassay
+        >>> netassay.outlook("plan.toml", workers=2).rows[0]["state"]
+        'planned'
+    """
+    plan = plan if isinstance(plan, Plan) else Plan.named(plan)
     rows: list[dict[str, Any]] = []
     seconds: list[float] = []
     for config in plan.configs():
@@ -149,18 +167,38 @@ def outlook(plan: Plan, store: Path | str = "runs", workers: int | None = None) 
 
 
 def sweep(
-    plan: Plan,
+    plan: Plan | Path | str,
     store: Path | str = "runs",
     *,
     workers: int | None = None,
     execute: Executor | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
-    """Makes every run of `plan` in `store` done; failures are listed while the others go on.
+    """Make every run of a plan, each in its own process; run it again to continue after an interruption.
 
-    Called again after any interruption it goes on with what is left. `workers` runs at a time (by default one a core)
-    share this machine's cores, unless another executor is given.
+    Runs that fail are listed while the others go on.
+
+    Args:
+        plan: TOML or JSON file with keys study, base, axes, cases, repeats, or a shipped plan as STUDY:NAME; in Python
+            also a plan.
+        store: Folder that holds the runs.
+        workers: Number of runs at a time (1 or more); by default one for each core. They share this machine's cores.
+        execute: Another way to execute runs, such as a cluster.
+        watch: Called whenever a run begins or ends.
+
+    Returns:
+        The runs in the order of the plan, and why some failed.
+
+    Raises:
+        ConfigError: For an invalid plan, and workers below 1; nothing is written then.
+        StoreError: Where the store cannot be written.
+
+    Example:
+        >>> import netassay
+        >>> len(netassay.sweep("plan.toml", workers=1).runs)
+        2
     """
+    plan = plan if isinstance(plan, Plan) else Plan.named(plan)
     LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
     laid = lay_out(plan, store)
     left = [run.folder for run in laid.runs if not run.state.is_final]

@@ -19,11 +19,26 @@ MOST_RUNS = 1_000_000
 
 
 class Plan(BaseModel):
-    """Every combination of `axes`, for every one of `cases`, `repeats` times with successive seeds, upon `base`.
+    """Every combination of some values of a config, repeated with successive seeds.
 
-    `axes` maps a config key to its list of values (a full grid); `cases` is a list of mappings, one a case, for what is
-    no grid; both override `base`. Repeat i of a run adds i to its seed. Everything is validated when the plan is made;
-    ConfigError names the key and the value. Runs that come out equal are one run.
+    Everything is validated when the plan is made. Runs that come out equal are one run.
+
+    Args:
+        study: Name of the study.
+        name: Name of the plan.
+        expect: What the plan should give, how long it takes and on what.
+        base: Config keys of all runs.
+        axes: Config key -> its values; all combinations are made. Overrides `base`.
+        cases: Mappings of config keys, one for each case, for what is not a grid. Override `base`.
+        repeats: Number of repeats (1 or more); repeat i of a run adds i to its seed.
+
+    Raises:
+        ConfigError: With the key and the value.
+
+    Example:
+        >>> import netassay
+        >>> netassay.Plan(study="edge", axes={"depth": [1, 2], "step_size": [0.1, 0.2]}, repeats=3).size
+        12
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -80,10 +80,10 @@ def test_the_digest_is_of_the_data():
 def test_nothing_is_written_over_and_nothing_half(tmp_path, monkeypatch):
     made = atlas()
     made.save(tmp_path / "a")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         made.save(tmp_path / "a")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         made.save(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     made.save(tmp_path / "empty")
@@ -102,7 +102,7 @@ def test_nothing_is_written_over_and_nothing_half(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda a: (a / "atlas.json").unlink(), "is no atlas"),
+        (lambda a: (a / "atlas.json").unlink(), "is not an atlas"),
         (lambda a: (a / "atlas.json").write_text("{"), "cannot be read"),
         (lambda a: (a / "atlas.json").write_text("[]"), "describes no atlas"),
         (lambda a: change(a, format=99), "of format 99; this netassay reads 1"),

@@ -82,7 +82,7 @@ def test_h5ad_round_trip_with_and_without_a_genome(toy):
     assert made.notes == {"cell types without a lineage in lineages.csv": 1}
     export_atlas(made, toy.path("x.h5ad"))
     assert build_atlas(toy.path("x.h5ad")).digest == made.digest
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         export_atlas(made, toy.path("x.h5ad"))
     with pytest.raises(DataError, match="ending"):
         export_atlas(made, toy.path("x.h5"))

@@ -41,7 +41,7 @@ def test_what_is_saved_is_loaded(tmp_path):
             assert torch.equal(getattr(found, name), getattr(given, name))
         assert (found.error is None) == (given.error is None)
     (tmp_path / "none.safetensors").write_bytes(b"x" * 20)
-    with pytest.raises(DataError, match="is no file of contributions"):
+    with pytest.raises(DataError, match="is not a file of contributions"):
         load_attributions(tmp_path / "none.safetensors")
     with pytest.raises(DataError, match="cannot be read"):
         load_attributions(tmp_path / "missing")

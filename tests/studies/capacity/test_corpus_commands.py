@@ -10,6 +10,8 @@ import pytest
 from cyclopts import App
 
 from netassay.cli import corpus, main
+from netassay.commands import corpus as questions
+from netassay.commands import memory
 from netassay.corpus import out_of_core
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import Reading, read_corpus, read_in_parts
@@ -19,8 +21,8 @@ from netassay.studies.capacity.config import CapacityConfig
 @pytest.fixture
 def command(capsys):
     app = App(result_action="return_value")
-    app.command(corpus.entropy)
-    app.command(corpus.bounds)
+    for command in corpus.COMMANDS[:2]:
+        app.command(command.build())
 
     def run(*words):
         assert app(list(map(str, words)), exit_on_error=False, print_error=False) == 0
@@ -129,7 +131,7 @@ def test_bad_input_is_named(command, stories, tmp_path):
             DataError,
             "all 4 documents are shorter than 30",
         ),
-        (("entropy", stories, "--memory", "2 cups"), ConfigError, "no size; write it as 500MB"),
+        (("entropy", stories, "--memory", "2 cups"), ConfigError, "not a size; write it as 500MB"),
         (("entropy", stories, "--memory", "5MB"), ConfigError, "give at least"),
         (("bounds", "--config", tmp_path / "none.toml"), ConfigError, "cannot be read"),
         (("bounds", "--config", "c.toml", "--width", 3), ConfigError, "leave the other words out"),
@@ -151,7 +153,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     r = np.random.default_rng(0)
     np.save(path, r.zipf(1.2, (5_000, 6)) % 100)
     monkeypatch.setattr(out_of_core, "LEAST_ROOM", 0)
-    monkeypatch.setattr(corpus, "peak_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(memory, "peak_bytes", lambda: 10_000_000)
     words = ("entropy", path, "--format", "json", "--memory")
     little, much = (json.loads(command(*words, size)) for size in ("10.1MB", "1GiB"))
     assert (little.pop("counted_on_disk"), much.pop("counted_on_disk")) == (True, False)
@@ -165,7 +167,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     ("size", "expected"), [("2GB", 2e9), ("1.5GiB", 1.5 * 2**30), ("500 mb", 5e8), ("64K", 64e3), ("7", 7)]
 )
 def test_sizes(size, expected):
-    assert corpus._bytes(size) == expected
+    assert memory.size_in_bytes(size) == expected
 
 
 def test_bounds_of_a_config(command, tmp_path):
@@ -223,8 +225,8 @@ def test_sizes_beyond_all_measure(words, stories, capsys):
 
 def test_one_set_of_keys_describes_a_corpus():
     keys = {field.name: field.default for field in fields(Reading)}
-    words = {field.name: field.default for field in fields(corpus.Reading)}
-    assert keys.items() <= words.items()
+    assert keys.items() <= questions.CORPUS_DEFAULTS.items()
+    assert questions.CORPUS_DEFAULTS.keys() == questions.CorpusArguments.__annotations__.keys()
     config = {name: field.default for name, field in CapacityConfig.model_fields.items()}
     assert keys.items() <= config.items()
     for function in (read_corpus, read_in_parts):

@@ -29,13 +29,33 @@ def associations(
     share: float = 0.05,
     among: Bool[np.ndarray, "n filters"] | None = None,
 ) -> pl.DataFrame:
-    """Of each column, whether the peaks of its largest values are marked more often than the others.
+    """For each column, whether the peaks with its largest values are marked more often than the others.
 
-    Large is above the (1 - share) quantile over the peaks that are compared: all, or those of `among`, such as the
-    peaks with a site of the filter. Columns: filter, large, large_marked, other, other_marked; odds_ratio (conditional
-    maximum likelihood) with the exact interval low to high at 95 %, Fisher's exact p (two-sided), and q over the
-    filters (Benjamini and Hochberg). A filter without large values, or without others, has no numbers. Raises
-    DataError if all peaks are marked or none.
+    Large is above the (1 - share) quantile over the peaks that are compared.
+
+    Args:
+        values: (n, filters).
+        marked: (n,) whether each peak is marked.
+        share: Share of peaks with large values (0 to 1).
+        among: (n, filters) the peaks that are compared, such as those with a site of the filter; by default all.
+
+    Returns:
+        Columns filter, large, large_marked, other, other_marked; odds_ratio (conditional maximum likelihood) with the
+        exact interval low to high at 95 %, Fisher's exact p (two-sided), and q over the filters. A filter without
+        large values, or without others, has no numbers.
+
+    Raises:
+        DataError: If all peaks are marked or none.
+
+    Source:
+        Fisher (1935); Benjamini, Hochberg (1995).
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.agreement import associations
+        >>> values = np.random.default_rng(0).random((200, 2))
+        >>> associations(values, values[:, 0] > 0.9)["odds_ratio"][0] > 1
+        True
     """
     check_marks(marked)
     rows = []
@@ -61,11 +81,27 @@ def associations(
 def enrichment(
     values: Float[np.ndarray, " n"], marked: Bool[np.ndarray, " n"], shares: Iterable[float]
 ) -> pl.DataFrame:
-    """Of the peaks with the largest values, `shares` of all: how many are marked.
+    """Of the peaks with the largest values: how many are marked.
 
-    Columns: share, peaks, marked (expected over the orders of tied peaks, so not whole), fold (share of marked peaks
-    among them over that among all), low and high: the folds between which 95 % of random choices of as many peaks lie.
-    Raises DataError if all peaks are marked or none.
+    Args:
+        values: (n,).
+        marked: (n,) whether each peak is marked.
+        shares: Shares of all peaks (0 to 1).
+
+    Returns:
+        Columns share, peaks, marked (expected over the orders of tied peaks, so not whole), fold (share of marked
+        peaks among them over that among all), low and high: the folds between which 95 % of random choices of as many
+        peaks lie.
+
+    Raises:
+        DataError: If all peaks are marked or none.
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.agreement import enrichment
+        >>> values = np.arange(100.0)
+        >>> enrichment(values, values >= 90, [0.1])["fold"].to_list()
+        [10.0]
     """
     check_marks(marked)
     n, m = len(marked), int(marked.sum())

@@ -43,11 +43,30 @@ def by_sequence(
     k: int = 24,
     least: int = 14,
 ) -> Overlap:
-    """A peak is marked if at least `least` of its places begin a word of `k` bases that a sequence holds too.
+    """Mark peaks that share words of bases with sequences, on either strand.
 
-    Either strand; words with an unknown base count for nothing. Fourteen places in a row are k + 13 bases of one
-    piece. `least` = 1 asks for a single word, which for k = 24 marks many repeats: families of transposable elements
-    share such words all over a genome. Raises DataError for k outside 8 to 32, and if no word can be compared.
+    Words with an unknown base count for nothing. Fourteen places in a row are k + 13 bases of one piece. `least` = 1
+    asks for a single word, which for k = 24 marks many repeats: families of transposable elements share such words all
+    over a genome.
+
+    Args:
+        codes: (n, length) bases of the peaks.
+        sequences: Bases of the sequences.
+        k: Bases of a word (8 to 32).
+        least: Number of places of a peak that must begin a word that a sequence has too (1 or more).
+
+    Returns:
+        Which peaks are marked, and by how much.
+
+    Raises:
+        DataError: For k outside 8 to 32, and if no word can be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.agreement import by_sequence
+        >>> codes = np.random.default_rng(0).integers(0, 4, (3, 100)).astype(np.uint8)
+        >>> by_sequence(codes, [codes[0]]).marked.tolist()
+        [True, False, False]
     """
     if not 8 <= k <= LONGEST_WORD or least < 1:
         raise DataError(
@@ -92,11 +111,28 @@ def words(codes: UInt8[np.ndarray, "n length"], k: int) -> tuple[np.ndarray, np.
 
 
 def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1) -> Overlap:
-    """A peak is marked if it has at least `least` bases in common with a region.
+    """Mark peaks that overlap regions.
 
-    Both tables have the columns chromosome, start, end (0-based, end exclusive); chromosomes are found by name, or by
-    another name of the same (with or without "chr", chrM for MT). Peaks whose place is not known are not marked, and
-    counted. Raises DataError if the tables have no chromosome in common.
+    Chromosomes are found by name, or by another name of the same (with or without "chr", chrM for MT). Peaks without
+    coordinates are not marked, and counted.
+
+    Args:
+        peaks: Columns chromosome, start, end (0-based, end exclusive).
+        regions: The same columns.
+        least: Number of bases in common (1 or more).
+
+    Returns:
+        Which peaks are marked, and by how much.
+
+    Raises:
+        DataError: If the tables have no chromosome in common.
+
+    Example:
+        >>> import polars as pl
+        >>> from netassay.dna.agreement import by_coordinates
+        >>> peaks = pl.DataFrame({"chromosome": ["chr1", "chr1"], "start": [0, 500], "end": [100, 600]})
+        >>> by_coordinates(peaks, peaks[:1]).marked.tolist()
+        [True, False]
     """
     placed = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
     shared = _named_alike(placed["chromosome"], regions)

@@ -55,8 +55,23 @@ class Difference:
 def areas(scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"]) -> Areas:
     """Areas under the ROC curve with their covariance.
 
-    DeLong, DeLong and Clarke-Pearson (1988), by ranks as Sun and Xu (2014) have it: the share of the others that each
-    marked peak beats is the difference of its ranks among all and among the marked.
+    The share of the others that each marked peak beats is the difference of its ranks among all and among the marked.
+
+    Args:
+        scores: (n, s).
+        marked: (n,) whether each peak is marked.
+
+    Returns:
+        (s,) areas and the (s, s) covariance of their errors; NaN where all peaks are marked or none.
+
+    Source:
+        DeLong, DeLong, Clarke-Pearson (1988), by ranks as Sun, Xu (2014).
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.agreement import areas
+        >>> areas(np.array([[0.1], [0.4], [0.8]]), np.array([False, False, True])).auroc.tolist()
+        [1.0]
     """
     positive, negative = scores[marked], scores[~marked]
     m, n = len(positive), len(negative)
@@ -111,7 +126,25 @@ def permuted_areas(
     draws: torch.Generator,
     times: int,
 ) -> Float64[np.ndarray, "times s"]:
-    """Stratified areas with the marks in a random order within each stratum: what is reached by chance."""
+    """Stratified areas with the marks in a random order within each stratum: what is reached by chance.
+
+    Args:
+        scores: (n, s).
+        marked: (n,) whether each peak is marked.
+        strata: For each stratum, (n,) which peaks it has.
+        draws: Draws the orders.
+        times: Number of permutations (1 or more).
+
+    Returns:
+        (times, s) areas.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from netassay.dna.agreement import permuted_areas
+        >>> scores, marked = np.arange(40.0)[:, None], np.arange(40) % 2 == 0
+        >>> permuted_areas(scores, marked, [np.ones(40, bool)], torch.Generator(), 5).shape
+        (5, 1)
+    """
     total = np.zeros((times, scores.shape[1]))
     pairs = 0
     for held in strata:

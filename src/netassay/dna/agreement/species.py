@@ -20,10 +20,10 @@ from netassay.errors import DataError, did_you_mean
 from netassay.nets.sequence_cnn import AITAC
 
 LEAST_TYPES = 3
-"""A correlation across cell types needs so many."""
+"""Minimum number of cell types for a correlation across them."""
 
 _FEW_TYPES = 4
-"""Up to so many mapped cell types every map in which none keeps its own is taken (nine of four), else a draw."""
+"""Maximum number of mapped cell types for which all maps without a fixed point are taken (nine of four), not a draw."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,27 @@ def cell_type_map(
     *,
     places: Sequence[str] | None = None,
 ) -> CellTypeMap:
-    """The map of these (source, target) pairs, cell types of the network and of the atlas.
+    """The map of pairs of cell types, of the network and of the atlas.
 
-    A source may stand for several targets, and several for one. `places` names each pair in messages ("map.csv:3").
-    Raises DataError for names that are not known, a pair that comes twice, and fewer than three targets.
+    A source may stand for several targets, and several for one.
+
+    Args:
+        pairs: (source, target) names.
+        network: Cell types of the network.
+        atlas: Cell types of the atlas.
+        places: Name of each pair in messages ("map.csv:3").
+
+    Returns:
+        The map.
+
+    Raises:
+        DataError: For unknown names, a pair that occurs twice, and fewer than three targets.
+
+    Example:
+        >>> from netassay.dna.agreement import cell_type_map
+        >>> pairs = [("B", "b"), ("T", "t"), ("NK", "nk")]
+        >>> cell_type_map(pairs, ["B", "T", "NK"], ["b", "t", "nk", "mono"]).targets
+        ('b', 't', 'nk')
     """
     places = places or [f"pair {number}" for number in range(1, len(pairs) + 1)]
     for (source, target), place in zip(pairs, places, strict=True):
@@ -96,7 +113,25 @@ def cell_type_map(
 
 
 def mapped_network(model: AITAC, types: CellTypeMap) -> AITAC:
-    """A copy of the network with an output a mapped cell type: its last layer averages those that stand for one."""
+    """A copy of a network with an output for each mapped cell type: its last layer averages those that stand for one.
+
+    Args:
+        model: The network.
+        types: The map.
+
+    Returns:
+        The network.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> from netassay.dna.agreement import cell_type_map, mapped_network
+        >>> types = cell_type_map([("B", "x"), ("T", "y"), ("B", "z")], ["B", "T", "NK"], ["x", "y", "z"])
+        >>> mapped_network(model, types)(torch.zeros(2, 4, 100)).shape
+        torch.Size([2, 3])
+    """
     found = copy.deepcopy(model)
     weights = types.weights.T.to(model.output.weight)
     # made without first weights, which would be drawn from the global generator
@@ -150,11 +185,28 @@ class RankAgreement:
 def rank_agreement(
     one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], draws: torch.Generator, times: int = 999
 ) -> RankAgreement:
-    """Whether the factors that matter in one species matter in the other.
+    """Whether the factors that matter in one species matter in the other: Spearman's rho.
 
-    Interval by Fisher's z with the variance of Bonett and Wright (2000), (1 + rho^2 / 2) / (n - 3); p two-sided, from
-    `times` permutations and the order found. Pairs with a value that is not finite are left out. NaN for fewer than
-    four values, or where either side is constant.
+    Pairs with a value that is not finite are left out.
+
+    Args:
+        one: (n,) values in one species.
+        other: (n,) values in the other.
+        draws: Draws the permutations.
+        times: Number of permutations (1 or more).
+
+    Returns:
+        rho, its 95 % interval by Fisher's z with the variance (1 + rho^2 / 2) / (n - 3), and p (two-sided) from the
+        permutations and the observed order. NaN for fewer than four values, or where either side is constant.
+
+    Source:
+        Bonett, Wright (2000).
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from netassay.dna.agreement import rank_agreement
+        >>> rank_agreement(np.arange(10.0), np.arange(10.0), torch.Generator()).rho
+        1.0
     """
     known = np.isfinite(one) & np.isfinite(other)
     a, b = stats.rankdata(one[known]), stats.rankdata(other[known])

@@ -15,7 +15,26 @@ from netassay.formats.h5ad import Annotated, annotated_of, read_h5ad, write_h5ad
 
 
 def read_annotated(source: Any, *, layer: str | None = None, twice: bool = False) -> Draft:
-    """The draft of an atlas in a .h5ad or an AnnData object; with its bases if netassay wrote it."""
+    """The draft of an atlas in a .h5ad or an AnnData object; with its bases if netassay wrote it.
+
+    Args:
+        source: File, or AnnData object.
+        layer: Layer that holds the heights, instead of X.
+        twice: Whether a region that occurs twice is left out instead of refused.
+
+    Returns:
+        The draft, which `build_atlas` finishes.
+
+    Raises:
+        DataError: For a file that is not what it should be.
+        ExtraMissing: Where anndata is not installed.
+
+    Example:
+        >>> import netassay
+        >>> path = netassay.export_atlas("atlas", "atlas.h5ad")
+        >>> len(netassay.dna.atlas.read_annotated(path).peaks)
+        60
+    """
     if isinstance(source, Path):
         held, path = read_h5ad(source, layer=layer, twice=twice), source
     else:
@@ -50,17 +69,34 @@ def is_annotated(source: object) -> bool:
 
 
 def export_atlas(atlas: Atlas, out: Path | str) -> Path:
-    """Writes the atlas as .h5ad: cell types as observations, peaks as variables with chrom, start and end.
+    """Write an atlas as .h5ad: cell types as observations, peaks as variables with chrom, start and end.
 
-    Sequences are kept too, so that `build_atlas` takes the file back without a genome. Raises DataError for
-    another ending, an atlas without coordinates and a file that is there already; ExtraMissing without the
-    extra anndata.
+    Sequences are written too, so that `build_atlas` reads the file back without a genome.
+
+    Args:
+        atlas: The atlas.
+        out: New file, ending in .h5ad.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: For another ending, an atlas without coordinates, and a file that exists already.
+        ExtraMissing: Where anndata is not installed.
+
+    Source:
+        Virshup et al. (2024), anndata.
+
+    Example:
+        >>> import netassay
+        >>> netassay.dna.atlas.export_atlas(netassay.Atlas.open("atlas"), "atlas.h5ad").name
+        'atlas.h5ad'
     """
     path = Path(out)
     if path.suffix.lower() != ".h5ad":
         raise DataError(f"{path}: an atlas is exported as .h5ad; give a name with this ending")
     if path.exists():
-        raise DataError(f"{path}: is there already; give another name, or delete it first")
+        raise DataError(f"{path}: exists already; give another name, or delete it first")
     if atlas.peaks["start"].is_null().any():
         raise DataError(f"{path}: the atlas has peaks without coordinates, which .h5ad needs")
     facts: dict[str, Any] = {

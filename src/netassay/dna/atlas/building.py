@@ -49,16 +49,37 @@ def build_atlas(
 ) -> Atlas:
     """An atlas from files.
 
-    `peaks` is BED or narrowPeak, ImmGen's table (name chromosome start stop, 1-based), a table whose header names
-    chromosome, start and end (featureCounts, SAF, MACS .xls, ...) and that may hold the heights too, a .h5ad or an
-    AnnData object, or a folder with the four arrays of the AI-TAC sample; `form` says which where it cannot be told.
-    `heights` is a table with a row a peak, joined by name or place, or bigWigs, one a cell type and named after it (or
-    their folder), of which the `statistic` over the peak is taken. `genome` is FASTA or 2bit. `width` takes windows of
-    so many bases around summit or middle. Peaks with the flaws in `drop` are left out and counted; otherwise an unknown
-    base is a column of zeros, a constant row and a region that is there twice stay (all counted), other flaws are
-    refused. `order` is that of the rows of one-hot arrays. `layer` names the matrix of a .h5ad, else X. `common` is the
-    least share of names that peaks and table must have in common. Heights are normalised over the peaks that stay, the
-    logarithm with `pseudocount` in place of 1. Raises DataError naming file and line.
+    `netassay.build_atlas` says the same in more words, and saves it.
+
+    Args:
+        peaks: BED, narrowPeak, ImmGen's table, a table with a header, .h5ad, an AnnData object, or a folder of arrays.
+        heights: Table with a row for each peak, or bigWigs, one for each cell type (or their folder).
+        genome: FASTA or 2bit.
+        form: Form of the peaks, where it cannot be told from the file.
+        lineages: Table of two columns, cell type and lineage.
+        normalisation: How heights are normalised, over the peaks that are left.
+        pseudocount: Number added before the logarithm instead of 1.
+        width: Take windows of this many bases around the summit or middle.
+        statistic: Statistic of a bigWig over the peak that is its height.
+        drop: Flaws of peaks that are left out and counted. Otherwise an unknown base is a column of zeros, a constant
+            row and a region that occurs twice are kept (all counted), other flaws are refused.
+        order: Order of the bases in the rows of one-hot arrays.
+        layer: Layer of a .h5ad that holds the heights, instead of X.
+        common: Smallest share (0 to 1) of names that peaks and table must have in common.
+
+    Returns:
+        The atlas.
+
+    Raises:
+        DataError: With file and line, for files that cannot be read or do not fit each other.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import netassay
+        >>> len(netassay.dna.atlas.build_atlas("peaks.bed", "heights.csv", genome="genome.fa"))
+        40
     """
     in_memory = is_annotated(peaks)
     if not in_memory and not isinstance(peaks, str | Path):

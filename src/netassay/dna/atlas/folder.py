@@ -73,7 +73,7 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{path}: is no atlas (there is no {FACTS} in it); {advice}") from error
+        raise DataError(f"{path}: is not an atlas (there is no {FACTS} in it); {advice}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read: {error}; {advice}") from error
     wanted = {

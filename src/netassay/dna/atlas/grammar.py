@@ -41,7 +41,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Grammar:
-    """`parents` of all nodes but the root; `sizes` of the nodes that cell types hang from; `lineages` to tell."""
+    """The rule by which a simulated atlas's heights follow from its sequences.
+
+    Attributes:
+        parents: Parent of each node of the lineage tree, except the root.
+        sizes: Number of cell types that hang from a node.
+        lineages: Nodes that name the lineages.
+        factors: Factors with their motifs and effects.
+        pairs: Pairs of factors with their distances and effects.
+
+    Example:
+        >>> from netassay.dna.atlas.grammar import HAEMATOPOIESIS
+        >>> len(HAEMATOPOIESIS.factors), len(HAEMATOPOIESIS.pairs)
+        (16, 6)
+    """
 
     parents: Mapping[str, str]
     sizes: Mapping[str, int]

@@ -26,10 +26,27 @@ def nearly_linear(heights: Float32[np.ndarray, "n cell_types"]) -> tuple[int, fl
 def normalise(
     heights: Float32[np.ndarray, "n cell_types"], kind: Normalisation, pseudocount: float = 1.0
 ) -> Float32[np.ndarray, "n cell_types"]:
-    """Heights after log2(x + 1), quantile normalisation, or both in this order (Maslova et al. 2020).
+    """Heights after log2(x + 1), quantile normalisation, or both in this order.
 
-    The 1 is right for counts; `pseudocount` is another number above 0 in its place. Raises DataError for an unknown
-    kind, a pseudocount that is none, and for a logarithm of values below zero.
+    Args:
+        heights: (n, cell types) float32.
+        kind: "none", "log2", "quantile" or "log2-quantile".
+        pseudocount: Number (above 0) added before the logarithm; 1 is right for counts.
+
+    Returns:
+        (n, cell types) float32.
+
+    Raises:
+        DataError: For an unknown kind, a pseudocount that is not above 0, and for a logarithm of values below zero.
+
+    Source:
+        Maslova et al. (2020); Bolstad et al. (2003).
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.atlas import normalise
+        >>> normalise(np.array([[1.0, 3.0]], np.float32), "log2").tolist()
+        [[1.0, 2.0]]
     """
     if kind not in get_args(Normalisation):
         raise DataError(f"normalisation {kind!r}: allowed are {', '.join(get_args(Normalisation))}")
@@ -49,9 +66,24 @@ def normalise(
 
 
 def quantile(heights: Float[np.ndarray, "n cell_types"]) -> Float32[np.ndarray, "n cell_types"]:
-    """The same distribution for every column: at each rank the mean over columns (Bolstad et al. 2003).
+    """The same distribution for every column: at each rank the mean over columns.
 
     Values of a column that are equal get the mean over the ranks they fill together.
+
+    Args:
+        heights: (n, cell types).
+
+    Returns:
+        (n, cell types) float32.
+
+    Source:
+        Bolstad et al. (2003).
+
+    Example:
+        >>> import numpy as np
+        >>> from netassay.dna.atlas import quantile
+        >>> quantile(np.array([[1.0, 6.0], [3.0, 2.0]])).tolist()
+        [[1.5, 4.5], [4.5, 1.5]]
     """
     n, columns = heights.shape
     target = np.zeros(n)

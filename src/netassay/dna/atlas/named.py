@@ -8,9 +8,22 @@ from netassay.dna.atlas.atlas import Atlas
 
 
 def find_atlas(source: str | Path) -> Atlas:
-    """The atlas that `source` names: "dhs4", "simulated", or the folder of a saved one.
+    """The atlas of that name, or in that folder.
 
-    Raises DataError where there is none, ExtraMissing where dhs4's package is not installed.
+    Args:
+        source: "dhs4", "simulated", or the folder of a saved atlas.
+
+    Returns:
+        The atlas.
+
+    Raises:
+        DataError: Where there is none.
+        ExtraMissing: Where the package of dhs4 is not installed.
+
+    Example:
+        >>> import netassay
+        >>> netassay.find_atlas("atlas").simulated
+        True
     """
     if source == "dhs4":
         from netassay.dna.atlas.dhs4 import dhs4

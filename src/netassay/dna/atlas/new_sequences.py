@@ -36,10 +36,24 @@ class NewSequences:
 
 
 def sequences_of(fasta: Path | str, length: int) -> NewSequences:
-    """Every sequence of a FASTA file.
+    """Every sequence of a FASTA file, brought to one length.
 
-    Longer ones are cut to `length` about their middle, shorter ones stand in the middle of unknown bases; both are
-    counted. Raises DataError for letters that are not DNA.
+    Longer ones are cut about their middle, shorter ones lie in the middle of unknown bases; both are counted.
+
+    Args:
+        fasta: The file, plain or gzip.
+        length: Bases of each (1 or more).
+
+    Returns:
+        The sequences, and how many were changed, by reason.
+
+    Raises:
+        DataError: For letters that are not DNA.
+
+    Example:
+        >>> from netassay.dna.atlas import sequences_of
+        >>> sequences_of("enhancers.fa", 80).codes.shape
+        torch.Size([3, 80])
     """
     names, rows = [], []
     notes: Counter[str] = Counter()
@@ -67,8 +81,24 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
 def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSequences:
     """A window about the summit or middle of each region of a BED or narrowPeak file, or a table of peaks.
 
-    Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
-    Raises DataError if no region is left.
+    Regions on a contig that the genome does not have, and windows beyond its end, are left out and counted.
+
+    Args:
+        regions: The file.
+        genome: FASTA of the genome.
+        length: Bases of each window (1 or more).
+
+    Returns:
+        The sequences, and how many were left out, by reason.
+
+    Raises:
+        DataError: If no region is left, and for files that cannot be read.
+
+    Example:
+        >>> from netassay.dna.atlas import regions_of
+        >>> given = regions_of("peaks.bed", "genome.fa", 51)
+        >>> given.codes.shape, sum(given.dropped.values())
+        (torch.Size([40, 51]), 0)
     """
     skipped: Counter[str] = Counter()
     taken: Counter[str] = Counter()

@@ -19,7 +19,7 @@ PEAKS, CELL_TYPES = "peak_names.npy", "cell_type_names.npy"
 def read_sample(folder: Path, order: str) -> Draft:
     """Sequences, heights and names of a folder; rows belong together by their place, and have no coordinates.
 
-    Names of cell types are an array, or three columns (number, name, lineage) where a missing lineage is no text.
+    Names of cell types are an array, or three columns (number, name, lineage) where a missing lineage is not a text.
     Raises DataError where a file is missing or shapes do not fit.
     """
     for name in (SEQUENCES, HEIGHTS, PEAKS, CELL_TYPES):

@@ -31,11 +31,26 @@ def simulate_atlas(
 ) -> Atlas:
     """An atlas whose heights follow from its sequences by a known rule, labelled as simulated.
 
-    height = baseline + level of the peak + sum over factors of (strength of its sites x effect in the cell type)
-    + sum over pairs of (product of strengths x weight of the distance x effect) + Gaussian noise (standard
-    deviation `noise`). The strength of a site is its score over the consensus's; every site counts, planted or
-    there by chance, on either strand. `truth` holds tree, factors, motifs, effects, pairs, pair_effects, sites,
-    pair_sites and signal, the heights without noise. Raises DataError for numbers out of range.
+    `netassay.simulate_atlas` says the same in more words, and saves it. The strength of a site is its score over the
+    consensus's; every site counts, planted or there by chance, on either strand.
+
+    Args:
+        peaks: Number of peaks (1 or more).
+        length: Bases of each peak (60 or more).
+        noise: Standard deviation of the noise on heights (0 or more).
+        seed: Seed of all draws.
+        grammar: Factors, pairs and lineages.
+
+    Returns:
+        The atlas.
+
+    Raises:
+        DataError: For numbers out of range.
+
+    Example:
+        >>> import netassay
+        >>> netassay.dna.atlas.simulate_atlas(40, length=80).simulated
+        True
     """
     if peaks < 1 or length < 60 or noise < 0:
         raise DataError(

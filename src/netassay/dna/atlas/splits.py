@@ -18,7 +18,19 @@ from netassay.numerics.seeds import generator
 
 
 class Split(NamedTuple):
-    """Rows of three sets that share none, each rising. The epoch is chosen on validation, the score told on test."""
+    """Rows of three disjoint sets, each ascending: the epoch is chosen on validation, the score is that on test.
+
+    Attributes:
+        train: Rows of the training set.
+        validation: Rows of the validation set.
+        test: Rows of the test set.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.atlas import Split
+        >>> Split(torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([3])).test.tolist()
+        [3]
+    """
 
     train: Int64[Tensor, " train"]
     validation: Int64[Tensor, " validation"]

@@ -39,8 +39,21 @@ _PAIRS = BATCH // 4  # of sequence and reference at a time; rules keep every lay
 class Attributions:
     """Contributions of bases to an output, in its units.
 
-    `hypothetical`: of each base A, C, G, T if it stood there. Of methods that compare with references, `difference`
-    is the output less its mean over the references, which the contributions sum to, and `error` what they miss of it.
+    Attributes:
+        method: The method.
+        codes: (n, length) the bases.
+        hypothetical: (n, 4, length) of each base A, C, G, T if it stood there.
+        difference: (n,) the output minus its mean over the references, which the contributions sum to; None for
+            methods without references.
+        error: (n,) what the contributions miss of it.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.attribute(model, codes, output=0).actual.shape
+        torch.Size([20, 100])
     """
 
     method: Method
@@ -72,20 +85,46 @@ def attribute(
 ) -> Attributions:
     """Contributions of every base of every sequence to one number: an output, the mean of some, or a combination.
 
-    gradient: of the output by the one-hot base, less its mean over the four bases, as only differences between bases
-    can be seen by the network (Majdandzic et al. 2023). mutagenesis: output with each base there, less the mean over
-    the four; exact. deepshap: DeepLIFT (Shrikumar et al. 2017) against `references` dinucleotide-shuffled forms of
-    each sequence, averaged (Lundberg and Lee 2017), by the extra `attributions`. integrated_gradients: the gradient
-    averaged over `steps` points (Gauss-Legendre) of the straight way from each such reference (Sundararajan et al.
-    2017). For a linear network all four agree up to a constant a place.
+    gradient: of the output by the one-hot base, minus its mean over the four bases, as the network can see only
+    differences between bases. mutagenesis: output with each base there, minus the mean over the four; exact. deepshap:
+    DeepLIFT against dinucleotide-shuffled forms of each sequence, averaged, by the extra `attributions`.
+    integrated_gradients: the gradient averaged along the straight line from each such reference. For a linear network
+    all four agree up to a constant at each place. The network is in evaluation mode meanwhile and is left unchanged.
 
-    `output` may be None for a network with one output. Any module from one-hot (n, 4, length) to (n, outputs) will
-    do, with `readout` and `layout` any other (`Network`); for deepshap its nonlinearities must be modules, and none
-    of them attention or recurrent. With `both_strands` the mean over a sequence and its reverse complement is
-    explained. Shuffles come from `generator` (None: always the same). The network is in evaluation mode meanwhile
-    and is left as found. Raises ModelError for outputs that are not there, for modules without a rule, and where
-    contributions miss, in the mean, more than `tolerance` of the mean size of what they must sum to; DataError for
-    no sequence and for sequences that are not one-hot.
+    Args:
+        model: Any module from one-hot (n, 4, length) to (n, outputs), or a network; for deepshap its nonlinearities
+            must be modules, and none of them attention or recurrent.
+        sequences: Codes (n, length) or one-hot (n, 4, length).
+        method: "gradient", "mutagenesis", "deepshap" or "integrated_gradients".
+        output: Which number is explained (see `readout`); may be None for a network with one output.
+        both_strands: Whether to explain the mean over a sequence and its reverse complement.
+        references: Number of shuffled forms of each sequence (1 or more).
+        steps: Number of points (Gauss-Legendre) of integrated_gradients (1 or more).
+        tolerance: Mean error of the sums, relative to their mean size, above which contributions are refused.
+        generator: Draws the shuffles; by default with a fixed seed.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        batch: Sequences at a time (1 or more).
+
+    Returns:
+        Contributions (n, 4, length).
+
+    Raises:
+        ModelError: For outputs that do not exist, modules without a rule, and contributions that miss their sums by
+            more than `tolerance`.
+        DataError: For no sequence and for sequences that are not one-hot.
+
+    Source:
+        Majdandzic et al. (2023) for gradients; Shrikumar et al. (2017), DeepLIFT; Lundberg, Lee (2017), SHAP;
+        Sundararajan et al. (2017), integrated gradients.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.attribute(model, codes, output=1).hypothetical.shape
+        torch.Size([20, 4, 100])
     """
     if method not in METHODS:
         raise ModelError(f"method {method!r}: allowed are {', '.join(METHODS)}")

@@ -17,7 +17,25 @@ from netassay.formats.tracks import track, write_bedgraph, write_bigwig
 
 
 def save_attributions(path: Path | str, attributions: Attributions) -> None:
-    """Codes, hypothetical contributions and completeness as one safetensors file, its metadata naming the method."""
+    """Write codes, hypothetical contributions and completeness as one safetensors file, its metadata naming the method.
+
+    Args:
+        path: The file.
+        attributions: The contributions.
+
+    Raises:
+        StoreError: For a file that cannot be written.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> from netassay.dna.attributions import load_attributions, save_attributions
+        >>> save_attributions("contributions.safetensors", netassay.attribute(model, codes, output=0))
+        >>> load_attributions("contributions.safetensors").method
+        'gradient'
+    """
     from safetensors.torch import save
 
     tensors = {"codes": attributions.codes, "hypothetical": attributions.hypothetical}
@@ -29,7 +47,27 @@ def save_attributions(path: Path | str, attributions: Attributions) -> None:
 
 
 def load_attributions(path: Path | str) -> Attributions:
-    """What `save_attributions` wrote. Raises DataError for any other file."""
+    """Read what `save_attributions` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The contributions.
+
+    Raises:
+        DataError: For any other file.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> from netassay.dna.attributions import load_attributions, save_attributions
+        >>> save_attributions("contributions.safetensors", netassay.attribute(model, codes, output=0))
+        >>> bool((load_attributions("contributions.safetensors").codes == codes).all())
+        True
+    """
     from safetensors.torch import load
 
     try:
@@ -41,7 +79,7 @@ def load_attributions(path: Path | str) -> Attributions:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the library raises its own kinds
-        raise DataError(f"{path}: is no file of contributions ({error})") from error
+        raise DataError(f"{path}: is not a file of contributions ({error})") from error
     if method not in METHODS:
         raise DataError(f"{path}: holds contributions by {method!r:.40}; known are {', '.join(METHODS)}")
     return Attributions(method, **given, difference=tensors.get("difference"), error=tensors.get("error"))
@@ -50,10 +88,33 @@ def load_attributions(path: Path | str) -> Attributions:
 def write_tracks(
     folder: Path, attributions: Attributions, where: pl.DataFrame, contigs: Mapping[str, int]
 ) -> int:
-    """Contributions of the bases that are there as contributions.bw and contributions.bedgraph.
+    """Write contributions of the bases of the sequences as contributions.bw and contributions.bedgraph.
 
-    `where` tells chromosome and start (0-based) of each sequence, `contigs` the lengths of chromosomes. Bases under
-    several windows have the mean; their number is returned. Unknown bases leave gaps.
+    Bases under several windows have the mean. Unknown bases leave gaps.
+
+    Args:
+        folder: Folder to write to.
+        attributions: The contributions.
+        where: Columns chromosome and start (0-based) of each sequence.
+        contigs: Lengths of the chromosomes.
+
+    Returns:
+        The number of bases under several windows.
+
+    Raises:
+        StoreError: For files that cannot be written.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> from pathlib import Path
+        >>> import polars as pl
+        >>> where = pl.DataFrame({"chromosome": ["chr1"] * 20, "start": [200 * i for i in range(20)]})
+        >>> attributions = netassay.attribute(model, codes, output=0)
+        >>> netassay.dna.attributions.write_tracks(Path("."), attributions, where, {"chr1": 5_000})
+        0
     """
     values = np.where((attributions.codes == UNKNOWN).numpy(), np.nan, attributions.actual.numpy())
     made = track(where["chromosome"].to_list(), where["start"].to_numpy(), values)

@@ -38,11 +38,35 @@ def find_patterns(
     file: Path | None = None,
     **options: Any,
 ) -> Patterns:
-    """Patterns among the contributions of many sequences (Shrikumar et al. 2018, as modisco-lite does it).
+    """Patterns that recur among the contributions of many sequences, by TF-MoDISco; needs the extra `modisco`.
 
-    `most_sites` a sign are clustered; time and memory grow with them. `file` takes the library's own HDF5, as its
-    report command reads it. Further options go to modiscolite.tfmodisco.TFMoDISco. Needs the extra `modisco`. Raises
-    DataError where there are too few sequences, or no pattern recurs.
+    Args:
+        attributions: The contributions.
+        most_sites: Maximum number of sites of each sign that are clustered; time and memory grow with it.
+        file: File for the library's own HDF5, as its report command reads it.
+        options: Other options of modiscolite.tfmodisco.TFMoDISco.
+
+    Returns:
+        The patterns as motifs.
+
+    Raises:
+        DataError: Where there are too few sequences, or no pattern recurs.
+        ExtraMissing: Where modisco-lite is not installed.
+
+    Source:
+        Shrikumar et al. (2018), TF-MoDISco.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> from netassay.errors import DataError
+        >>> try:
+        ...     netassay.dna.attributions.find_patterns(netassay.attribute(model, codes, output=0))
+        ... except DataError:
+        ...     print("no pattern recurs")
+        no pattern recurs
     """
     try:
         from modiscolite import io, tfmodisco

@@ -27,9 +27,20 @@ _Effects = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Mutagenesis:
-    """`reference`: outputs of the sequences; `effects`: output with base A, C, G, T at a place, less `reference`.
+    """Outputs of sequences, and the effects of their single-base changes.
 
-    The effect of the base that is there is zero. Where the base is unknown, all four are changes.
+    Attributes:
+        reference: (n, outputs) outputs of the sequences.
+        effects: (n, 4, length, outputs) output with base A, C, G, T at a place, minus `reference`. The effect of the
+            base of the sequence is zero; where that is unknown, all four are changes.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.mutagenesis(model, codes[:2]).reference.shape
+        torch.Size([2, 3])
     """
 
     reference: Float[Tensor, "n outputs"]
@@ -52,14 +63,39 @@ def mutagenesis(
     layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Mutagenesis:
-    """Effects of all 3 x length single-base changes on `output` (see `readouts`; None: all), on the CPU.
+    """Effects of all 3 x length single-base changes on outputs, on the CPU.
 
-    They agree with one forward pass a mutant up to rounding. For AI-TAC only what a change reaches is computed (see
-    `reach`); any other module from one-hot (n, 4, length) to (n, outputs) is run whole, `batch` mutants at a time. With
-    `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the matrix
-    products: for screening; `readout` and `layout` are for modules of other forms (`Network`). The module is in
-    evaluation mode meanwhile, and is left as found. Raises DataError for sequences that are not one-hot, ModelError for
-    sequences or outputs that do not fit the network.
+    They agree with one forward pass for each mutant up to rounding. For AI-TAC only what a change reaches is computed;
+    any other module is run in full, `batch` mutants at a time. The module is in evaluation mode meanwhile, and is left
+    unchanged.
+
+    Args:
+        model: Any module from one-hot (n, 4, length) to (n, outputs), or a network.
+        sequences: Codes (n, length) or one-hot (n, 4, length).
+        output: Which outputs (see `readout`); None: all.
+        both_strands: Whether to take the mean over each sequence and its reverse complement.
+        precision: torch.float32, or torch.bfloat16 for screening.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        batch: Mutants at a time (1 or more).
+
+    Returns:
+        The effects (n, 4, length, outputs).
+
+    Raises:
+        DataError: For sequences that are not one-hot.
+        ModelError: For sequences or outputs that do not fit the network.
+
+    Source:
+        Zhou, Troyanskaya (2015), in silico saturated mutagenesis.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.mutagenesis(model, codes[:2], output=0).effects.shape
+        torch.Size([2, 4, 100, 1])
     """
     check_batch(batch)
     codes = as_codes(sequences)

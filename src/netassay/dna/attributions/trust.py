@@ -15,10 +15,27 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @torch.no_grad()
 def shuffled_weights(model: Module, generator: torch.Generator) -> Module:
-    """A copy in which every unit keeps its weights and loses which of its inputs each belongs to.
+    """A copy in which every unit keeps its weights but loses which of its inputs each belongs to.
 
-    Contributions that stay the same do not depend on what was learned (Adebayo et al., Sanity checks for saliency
-    maps, 2018). Biases and norms are as they were.
+    Contributions that stay the same do not depend on what was learned. Biases and norms are unchanged.
+
+    Args:
+        model: Any module.
+        generator: Draws the orders.
+
+    Returns:
+        The copy.
+
+    Source:
+        Adebayo et al. (2018), sanity checks for saliency maps.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.attributions import shuffled_weights
+        >>> model = torch.nn.Linear(5, 2)
+        >>> shuffled = shuffled_weights(model, torch.Generator())
+        >>> bool((shuffled.weight.sort().values == model.weight.sort().values).all())
+        True
     """
     copy = deepcopy(model)
     for layer in copy.modules():
@@ -32,9 +49,20 @@ def shuffled_weights(model: Module, generator: torch.Generator) -> Module:
 def site_auroc(
     contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n length"]
 ) -> Float[Tensor, " n"]:
-    """How well the size of contributions tells bases in a site from the others of a sequence, 0.5 by chance.
+    """How well the size of contributions separates bases in a site from the others of a sequence, 0.5 by chance.
 
-    NaN where all bases are of one kind.
+    Args:
+        contributions: (n, length).
+        inside: (n, length) whether each base is in a site.
+
+    Returns:
+        (n,) areas under the ROC curve; NaN where all bases are of one kind.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.attributions import site_auroc
+        >>> site_auroc(torch.tensor([[0.1, -2.0, 1.0]]), torch.tensor([[False, True, True]])).tolist()
+        [1.0]
     """
     from scipy.stats import rankdata
 

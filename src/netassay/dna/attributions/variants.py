@@ -33,12 +33,24 @@ NEAR = 500
 
 @dataclass(frozen=True, eq=False)
 class VariantEffects:
-    """A row of `variants` (chromosome, position from 1, id, ref, alt, line) an allele, and the outputs of both alleles.
+    """Outputs of both alleles of each variant, and a null for their effects.
 
-    `null`: the largest effect, over outputs and in size, of random single-base changes near the variants. `dropped`
-    counts alleles left out, by reason, and `left_out` has a row for each, with the reason in its last column; `notes`
-    counts alleles that were scored otherwise than they stand. `less_mean`: outputs are less the mean of all outputs of
-    the sequence, as a network is asked that knows no more than that (see `Network`).
+    Attributes:
+        variants: A row for each allele: chromosome, position (from 1), id, ref, alt, line.
+        outputs: Names of the outputs.
+        reference: (n, outputs) with the reference allele.
+        alternative: (n, outputs) with the alternative allele.
+        null: (m,) the largest effect, over outputs and in size, of random single-base changes near the variants.
+        dropped: Alleles left out, by reason.
+        left_out: A row for each, with the reason in its last column.
+        notes: Alleles that were scored differently from how they are written, by reason.
+        less_mean: Whether outputs are minus the mean of all outputs of the sequence (see `Network`).
+
+    Example:
+        >>> import netassay
+        >>> effects = netassay.variants("aitac-1a2b3c", vcf="gwas.vcf", genome="genome.fa", null=20)
+        >>> effects.effects.shape, effects.p.shape
+        (torch.Size([1, 19]), torch.Size([1]))
     """
 
     variants: pl.DataFrame
@@ -122,20 +134,45 @@ def variant_effects(
     null: int = 1000,
     generator: torch.Generator | None = None,
 ) -> VariantEffects:
-    """Effects of the variants of a VCF file (see `read_vcf`) on every output, by the sequences of a genome (FASTA).
+    """Effects of the variants of a VCF file on every output, by the sequences of a genome.
 
-    The first base of REF stands in the middle (place length // 2) of the window. The window of the alternative allele
-    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in.
-    Outputs are the mean over both strands, unless told otherwise. `model` is any module from one-hot (n, 4, length) to
-    (n, outputs), with `length` (AI-TAC knows its own) and `names` of outputs, or a `Network`, which is asked as it
-    says; `readout` and `layout` are for modules of other forms. `null` random single-base changes within 500 bases of
-    the variants tell how large an effect is by chance.
+    The first base of REF is in the middle (place length // 2) of the window. The window of the alternative allele
+    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in. A
+    window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
+    `left_out` and of the table, with the reason: alleles that are not a sequence, variants on contigs that the genome
+    does not have, alleles longer than half a window, bases that the genome does not know.
 
-    A window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
-    `left_out` and of the table, with the reason: alleles that are no sequence, variants on contigs that the genome does
-    not have, alleles longer than half a window, bases that the genome does not know. Where the genome has other bases
-    than REF, the file was called on another assembly: DataError, or with `mismatches` skip they are left out. Also
-    raises DataError for files that cannot be read, and for one without any allele. All alleles may be left out.
+    Args:
+        model: Any module from one-hot (n, 4, length) to (n, outputs), or a network.
+        vcf: The file, plain or gzip.
+        genome: FASTA.
+        length: Bases of a window; AI-TAC knows its own.
+        names: Names of the outputs.
+        both_strands: Whether to take the mean over both strands; by default yes.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        mismatches: What to do where the genome has other bases than REF, as in a file called on another assembly:
+            "refuse" or "skip".
+        null: Number of random single-base changes within 500 bases of the variants (0 or more).
+        generator: Draws them; by default with a fixed seed.
+
+    Returns:
+        The effects. All alleles may be left out.
+
+    Raises:
+        DataError: For files that cannot be read, one without any allele, and for other bases than REF.
+
+    Source:
+        Zhou, Troyanskaya (2015) for the effect of a variant as a difference of predictions.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> found = netassay.dna.attributions.variant_effects(model, "gwas.vcf", "genome.fa", null=10)
+        >>> found.variants["id"].to_list()
+        ['rs1']
     """
     if both_strands is None and not isinstance(model, Network):
         both_strands = True

@@ -25,7 +25,7 @@ from netassay.errors import DataError, ModelError
 from netassay.formats.bases import reverse_complement
 
 Fill = Literal["mean", "zero", "published"]
-"""What takes the place of an output: its mean over the data set at the same place; nought; or, as in the published
+"""What takes the place of an output: its mean over the data set at the same place; zero; or, as in the published
 analysis, the mean of the activation over all places before pooling and batch norm (AI-TAC only)."""
 
 BATCH = 100

@@ -16,7 +16,17 @@ from netassay.errors import DataError
 
 @dataclass(frozen=True)
 class Factors:
-    """Sets of filters of the same factor or family, and filters without a name, each a set of its own."""
+    """Sets of filters of the same factor or family, and filters without a name, each a set of its own.
+
+    Attributes:
+        names: Names of the sets.
+        sets: Numbers of the filters of each.
+
+    Example:
+        >>> from netassay.dna.influence import Factors
+        >>> Factors(("GATA", "filter 1"), ((0, 2), (1,))).names
+        ('GATA', 'filter 1')
+    """
 
     names: tuple[str, ...]
     sets: tuple[tuple[int, ...], ...]
@@ -42,9 +52,26 @@ def groups(lineages: Sequence[str]) -> dict[str, list[int]]:
 def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
     """Sets ranked in each lineage by influence, the mean over its cell types of `by_output`.
 
-    Columns lineage, rank (from 1), set, filters (how many), influence, share (of the sum over sets), direction (mean
-    over the cell types weighted by influence: a factor of one of them counts as it acts there) and agreement (mean over
-    the cell types); both null where not defined.
+    Args:
+        found: The influence of the sets.
+        lineages: Lineage of each output.
+
+    Returns:
+        Columns lineage, rank (from 1), set, filters (how many), influence, share (of the sum over sets), direction
+        (mean over the cell types weighted by influence) and agreement (mean over the cell types); both null where not
+        defined.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> found = netassay.influence(model, codes)
+        >>> netassay.dna.influence.hierarchy(found, ["B", "B", "T"])["rank"].to_list()
+        [1, 2, 3, 4, 1, 2, 3, 4]
     """
     frames = []
     for lineage, outputs in groups(lineages).items():

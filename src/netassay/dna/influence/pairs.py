@@ -1,7 +1,7 @@
 """Pairs of factors: what a network makes of two together beyond what it makes of each (Maslova et al. 2020).
 
 With y^(S) the output without the filters of S, the effect of an ablation is y^(S) - y, and the interaction of f and g
-effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: nought for a sum of a
+effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: zero for a sum of a
 function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
 A sum behind a curve that bends makes such an interaction of every pair; so y is taken on the scale of one rising curve
 for each output (`fit_curves`), on which most pairs add up.
@@ -46,13 +46,38 @@ _ROUNDING = 16  # times the precision of the outputs: less is rounding
 class Interactions:
     """Interactions of pairs of sets of filters, in the units of the outputs, by group of outputs (lineage).
 
-    `pairs` are numbers of `names`. `effect` is the mean over the `both` peaks with both sites, `matched` that over the
-    `one` peaks with one, weighted as their fifths are among those with both; in `apart` peaks both sites are too far
-    from each other to count. `alone` is the smaller of the two single effects, each its root mean square over the peaks
-    with both. `p` (two-sided) is the greater of that by permutation and that among the other pairs, 1 where the
-    difference is below `SHARE` of `alone` or could be rounding, and NaN where there are fewer than 10 peaks of either
-    kind; `q` is Benjamini and Hochberg's over all pairs and groups. `by_output` is the mean over the peaks with both,
-    `by_peak` the interaction in every peak, by group. All are on the scale of the `curves` behind the outputs.
+    All are on the scale of the `curves` behind the outputs. `q` is Benjamini and Hochberg's over all pairs and groups.
+
+    Attributes:
+        names: Names of the sets.
+        sets: Numbers of the filters of each set.
+        groups: Names of the groups of outputs.
+        pairs: (pairs, 2) numbers of `names`.
+        both: (pairs,) number of peaks with both sites.
+        one: (pairs,) number of peaks with one.
+        apart: (pairs,) number of peaks in which both sites are too far from each other to count.
+        effect: (pairs, groups) mean over the peaks with both sites.
+        matched: (pairs, groups) mean over the peaks with one, weighted as their fifths are among those with both.
+        alone: (pairs, groups) the smaller of the two single effects, each its root mean square over the peaks with
+            both.
+        p: (pairs, groups) two-sided: the greater of that by permutation and that among the other pairs; 1 where the
+            difference is below `SHARE` of `alone` or could be rounding, and NaN where there are fewer than 10 peaks of
+            either kind.
+        by_output: (pairs, outputs) mean over the peaks with both.
+        by_peak: (pairs, peaks, groups) the interaction in every peak.
+        curves: The curves behind the outputs.
+
+    Source:
+        Benjamini, Hochberg (1995) for `q`.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> found = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
+        >>> found.effect.shape
+        torch.Size([1, 3])
     """
 
     names: tuple[str, ...]
@@ -101,15 +126,50 @@ def interactions(
     layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Interactions:
-    """Interactions of `pairs` (numbers of `sets`; all if not given) of sets of filters in `model` on `sequences`.
+    """Interactions of pairs of sets of filters.
 
-    `lineages` names the group of each output ("": in none); without it every output is a group of its own. A peak has a
-    site of a set if it is among the `site_share` in which its filters answer most, and both of a pair if their
-    strongest places are at most `within` positions of the layer apart (of AI-TAC 3 bases; None: anywhere). The p-values
-    come from `permutations` drawn with `generator`, at least 1 / (permutations + 1). Without `curve` the outputs are
-    taken as they are, as they also are where fewer than three pairs tell of a curve: a bend is then an interaction like
-    any other. For the other words see `influence`. Raises DataError for sets that share filters and pairs that are not
-    there, ModelError for a layer that is not there.
+    A peak has a site of a set if it is among the `site_share` in which its filters answer most.
+
+    Args:
+        model: The module or network.
+        sequences: Codes (n, length) or one-hot (n, 4, length).
+        sets: Numbers of the filters of each set.
+        generator: Draws the permutations.
+        names: Names of the sets.
+        pairs: Pairs of numbers of sets; by default all.
+        lineages: Group of each output ("": in none); by default every output is a group of its own.
+        site_share: Share of peaks with a site (0 to 1).
+        within: Maximum distance of both sites of a pair, in positions of the layer (of AI-TAC 3 bases); by default
+            unlimited.
+        permutations: Number of permutations (1 or more); p is at least 1 / (permutations + 1).
+        curve: Whether outputs are put on the scale of a fitted curve. Without it, and where fewer than three pairs
+            determine a curve, outputs are taken as they are: a bend is then an interaction like any other.
+        layer: As for `influence`.
+        fill: As for `influence`.
+        both_strands: As for `influence`.
+        precision: As for `influence`.
+        readout: As for `influence`.
+        layout: As for `influence`.
+        batch: As for `influence`.
+
+    Returns:
+        The interactions, by group of outputs.
+
+    Raises:
+        DataError: For sets that share filters and pairs that do not exist.
+        ModelError: For a layer that does not exist.
+
+    Source:
+        Maslova et al. (2020) for pairs of filters; the test is netassay's own.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> found = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
+        >>> found.pairs.tolist()
+        [[0, 1]]
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
@@ -196,7 +256,7 @@ def set_strengths(
 
 
 def sites_of(strengths: Float[Tensor, "n sets"], share: float) -> Bool[Tensor, "n sets"]:
-    """Whether each sequence is among the `share` with the greatest strength; strength nought is no site."""
+    """Whether each sequence is among the `share` with the greatest strength; strength zero is no site."""
     lowest = torch.quantile(strengths.double(), 1 - share, dim=0)
     return (strengths >= lowest) & (strengths > 0)
 

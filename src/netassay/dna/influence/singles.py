@@ -36,17 +36,38 @@ _SETS = 32  # sets whose statistics are taken together
 class Influence:
     """Influence of sets of filters on the predictions of n peaks, in double precision.
 
-    `overall` and `overall_signed` (above 0: predictions are worse without it) are NaN where no heights were given, and
-    where there are fewer than three outputs, whose correlation says nothing, as
-    are `null_overall` and `null_signed`, their expectations if heights belonged to other peaks, `z` and two-sided `p`
-    of the signed one against that null. `by_output` is squared, `by_output_signed` signed (above 0: predictions are
-    lower without it). `direction` is the correlation over peaks of what is removed with what the output loses, -1 to 1:
-    the set opens (above 0) or closes; `agreement` that of the loss with the observed height, less the peak's mean: with
-    other peaks' heights it has mean 0 and variance 1 / (n - 1). Both NaN where one side does not vary.
+    Attributes:
+        names: Names of the sets.
+        sets: Numbers of the filters of each set.
+        peaks: n.
+        undefined: Number of peaks whose r is not defined (a constant row), which are left out.
+        undefined_without: (sets,) number of peaks whose r is not defined without the set, left out for it; its null is
+            then NaN.
+        overall: (sets,) mean squared change of r. NaN without heights, and with fewer than three outputs.
+        overall_signed: (sets,) mean change of r; above 0: predictions are worse without it.
+        null_overall: (sets,) expectation of `overall` if heights belonged to other peaks.
+        null_signed: (sets,) the same of `overall_signed`.
+        z: (sets,) of the signed one against that null; `p` is two-sided.
+        by_output: (sets, outputs) mean squared change of the output.
+        by_output_signed: (sets, outputs) mean change; above 0: predictions are lower without it.
+        direction: (sets, outputs) correlation over peaks of what is removed with what the output loses, -1 to 1: the
+            set opens (above 0) or closes. NaN where one side does not vary.
+        agreement: (sets, outputs) correlation of the loss with the observed height, minus the peak's mean: with other
+            peaks' heights it has mean 0 and variance 1 / (n - 1).
+        change: (peaks, sets) r_i - r_i^(f), NaN where undefined.
+        by_peak: (peaks, sets) mean over outputs of the squared change.
 
-    `change` (peaks, sets) is r_i - r_i^(f), NaN where undefined, and `by_peak` the mean over outputs of the squared
-    change. `undefined` counts peaks whose r is not defined (a constant row; left out), `undefined_without` those
-    whose r ends with the set (left out for it; its null is then NaN).
+    Source:
+        Maslova et al. (2020), filter influence.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> found = netassay.influence(model, codes)
+        >>> found.names, found.by_output.shape
+        (('filter_0', 'filter_1', 'filter_2', 'filter_3'), torch.Size([4, 3]))
     """
 
     names: tuple[str, ...]
@@ -87,14 +108,42 @@ def influence(
     layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Influence:
-    """What `model` loses without each filter of its first layer, each set of filters, or of another layer's channels.
+    """What a model loses without each filter of its first layer, each set of filters, or another layer's channels.
 
-    AI-TAC is computed the fast way, exact in float32 (`precision` bfloat16: for screening); any other module, for which
-    `layer` names the module whose output (n, channels, positions) is replaced (a convolution: behind norm and
-    activation), with one full pass a set. Without
-    `heights` only the influence on outputs is there. Each filter is a set of its own unless `sets` are given,
-    "filter_3" its name; for the other words see `netassay.dna.influence.ablation.Ablation`. Raises DataError
-    for heights that do not fit, ModelError for a layer that is not there.
+    AI-TAC is computed the fast way, exact in float32; any other module with one full pass for each set.
+
+    Args:
+        model: The module or network.
+        sequences: Codes (n, length) or one-hot (n, 4, length).
+        heights: (n, outputs) observed; without them only the influence on outputs is computed.
+        layer: Of other modules than AI-TAC, the module whose output (n, channels, positions) is replaced (a
+            convolution: behind norm and activation).
+        sets: Numbers of the filters of each set; by default each filter is a set of its own.
+        names: Names of the sets; "filter_3" by default.
+        fill: What takes an ablated filter's place: "mean" (over the peaks at the same place), "zero" or "published".
+        both_strands: Whether to take the mean over each sequence and its reverse complement.
+        precision: torch.float32, or torch.bfloat16 for screening.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        batch: Sequences at a time (1 or more).
+
+    Returns:
+        The influence of each set.
+
+    Raises:
+        DataError: For heights that do not fit.
+        ModelError: For a layer that does not exist.
+
+    Source:
+        Maslova et al. (2020), filter influence.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.influence(model, codes, torch.rand(20, 3)).overall.shape
+        torch.Size([4])
     """
     ablation = Ablation(
         model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,

@@ -32,9 +32,29 @@ _JITTER = 10  # bases by which the place of a pair varies over backgrounds
 class Spacing:
     """Synergy of two motifs by orientation and distance between their centres, in the units of the outputs.
 
-    `error` is the standard error of the mean over backgrounds; `null` and `null_error` those of the second motif with
-    its bases in random order (over both strands of the first). `alone` are the mean effects of the first and the
-    second motif alone, over both strands, the latter over all places.
+    Attributes:
+        orientations: Strands of both motifs.
+        distances: (distances,) bases between centres.
+        synergy: (orientations, distances, outputs).
+        error: Standard error of the mean over backgrounds.
+        null: (distances, outputs) synergy with the bases of the second motif in random order (over both strands of the
+            first).
+        null_error: Its standard error.
+        alone: (2, outputs) mean effects of the first and the second motif alone, over both strands, the latter over
+            all places.
+        backgrounds: Number of backgrounds.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> motif = torch.eye(4)
+        >>> found = netassay.dna.influence.spacing(
+        ...     model, motif, motif, codes, generator=torch.Generator(), distances=[10]
+        ... )
+        >>> found.backgrounds
+        20
     """
 
     orientations: tuple[str, ...]
@@ -63,12 +83,45 @@ def spacing(
     readout: Readout = None,
     layout: Layout | None = None,
 ) -> Spacing:
-    """Synergy of two motifs (shares of A, C, G, T in each column) in `backgrounds`, codes such as shuffled sequences.
+    """Synergy of two motifs planted in backgrounds, by orientation and distance.
 
-    What is planted is each motif's most frequent bases, or with `sampled` another draw from its columns in every
-    background. `distances` are in bases between centres, from side by side to 60 if not given; where the widths differ
-    by an odd number the centres are half a base closer than asked for. `curves` are those of `interactions`. Raises
-    DataError for fewer than two backgrounds, motifs that would overlap or do not fit.
+    Args:
+        model: The module or network.
+        first: (4, width) shares of A, C, G, T in each column.
+        second: (4, width) the same.
+        backgrounds: (n, length) codes, such as shuffled sequences (2 or more).
+        generator: Draws the null and the samples.
+        distances: Bases between centres; by default from side by side to 60. Where the widths differ by an odd number
+            the centres are half a base closer.
+        orientations: Strands of both: "++", "+-", "-+", "--".
+        sampled: Whether to plant another draw from the columns in every background, instead of the most frequent
+            bases.
+        both_strands: Whether to take the mean over each sequence and its reverse complement.
+        precision: torch.float32, or torch.bfloat16 for screening.
+        curves: Curves of `interactions`.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+
+    Returns:
+        The synergy.
+
+    Raises:
+        DataError: For fewer than two backgrounds, and motifs that would overlap or do not fit.
+
+    Source:
+        Avsec et al. (2021), motif pairs in silico (BPNet).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> motif = torch.eye(4)
+        >>> found = netassay.dna.influence.spacing(
+        ...     model, motif, motif, codes, generator=torch.Generator(), distances=[10, 20]
+        ... )
+        >>> found.synergy.shape
+        torch.Size([4, 2, 3])
     """
     network = Network.of(
         model, both_strands=both_strands, precision=precision, readout=readout, layout=layout

@@ -10,7 +10,24 @@ from torch import Tensor
 
 
 def q_values(p: Float64[Tensor, "*shape"], tests: int | None = None) -> Float64[Tensor, "*shape"]:
-    """q of every p that is not NaN, over all of them; of `tests` in all if given, the others with p = 1."""
+    """q of every p that is not NaN, over all of them.
+
+    Args:
+        p: p-values (0 to 1) of any shape.
+        tests: Total number of tests, the others with p = 1; by default those given.
+
+    Returns:
+        q-values of the same shape.
+
+    Source:
+        Benjamini, Hochberg (1995).
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.motifs import q_values
+        >>> q_values(torch.tensor([0.01, 0.5], dtype=torch.float64)).tolist()
+        [0.02, 0.5]
+    """
     known = ~p.isnan()
     values = p[known].numpy()
     q = torch.full_like(p, torch.nan)

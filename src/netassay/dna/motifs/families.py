@@ -21,11 +21,25 @@ _ROOTS, _MEMBERS = 3, 4  # of a family, shown in its name
 
 
 def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
-    """What each query is like in the database: its family, or `UNSURE`; queries without a match are left out.
+    """What each query resembles in the database: its family, or `UNSURE`; queries without a match are left out.
 
     A query has a match where its best has a q below `q`; it gets a name where the false discovery rate measured on
     permuted queries (`Matches.fdr`) is below `q` too. Matches of one family (average linkage of the database's own
-    motifs, `FAMILY_P`) share a name that tells the members that were met: "GATA (GATA2, GATA5)".
+    motifs) share a name that lists the members that were matched: "GATA (GATA2, GATA5)".
+
+    Args:
+        matches: The matches.
+        q: q-value and false discovery rate (0 to 1).
+
+    Returns:
+        Query -> name.
+
+    Example:
+        >>> import netassay
+        >>> from netassay.dna.motifs import factor_names
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(30))
+        >>> len(factor_names(netassay.match_motifs(known.select([0]), known)))
+        1
     """
     best = {
         row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)

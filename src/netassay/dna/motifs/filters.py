@@ -32,12 +32,36 @@ _BIN_BITS, _LOWEST, _BINS = 16, 0x2F80, 64 * 128
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FilterMotifs(Motifs):
-    """Motifs of the filters of a layer, a column a base that the filter sees; filter k is called "filter_k".
+    """Motifs of the filters of a layer, a column for each base that the filter sees; filter k is called "filter_k".
 
-    `sites` counts active positions, `peaks` the sequences with one or more of `n_peaks`, `positions` (filters,
-    positions) the sites at each place. `profile` (filters, outputs) is the mean of the heights of these sequences (NaN
-    where there are none), None if no heights were given. A filter is active above its `thresholds`, a share of
-    `references`, its greatest activation (or a quantile); both 0 for a filter that is `silent`.
+    Attributes:
+        names: Names of the filters.
+        counts: (motifs, 4, width) counts of A, C, G, T.
+        sites: (motifs,) number of active positions.
+        titles: What else they are called.
+        background: Distribution of bases.
+        pseudocount: Number of sequences that are added to every column.
+        notes: What was read differently, by reason.
+        layer: Name of the layer.
+        field: The bases that a position sees.
+        peaks: (filters,) sequences with one or more sites.
+        n_peaks: Number of sequences.
+        positions: (filters, positions) the sites at each place.
+        profile: (filters, outputs) mean of the heights of the sequences with sites, NaN where there are none; None
+            without heights.
+        references: (filters,) greatest activation of each filter (or a quantile); 0 for a filter that is `silent`.
+        thresholds: (filters,) activation above which a filter is active.
+
+    Source:
+        Alipanahi et al. (2015); Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.filter_motifs(model, codes).n_peaks
+        20
     """
 
     layer: str
@@ -69,14 +93,43 @@ def filter_motifs(
     layout: Layout | None = None,
     batch: int = BATCH,
 ) -> FilterMotifs:
-    """Motifs of all filters of a layer of any network (Alipanahi et al. 2015; Maslova et al. 2020).
+    """Motifs of all filters of a layer of any network.
 
-    A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences; with
-    `quantile` below 1 times that quantile of the greatest activations of the sequences, known to 1 %. Every active
-    position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases. `sequences`
-    are codes (n, length) or one-hot (n, 4, length); they pass twice, `batch` at a time, and what is held does not grow
-    with their number. Layers, `activation` and `layout` are those of `find_layer`. Raises ModelError for a layer that
-    cannot be read, DataError for no sequences and for numbers out of range.
+    A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences.
+    Every active position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases.
+    Sequences pass twice, `batch` at a time, and memory does not grow with their number.
+
+    Args:
+        model: The module or network.
+        sequences: Codes (n, length) or one-hot (n, 4, length).
+        layer: Name of the layer, as for `find_layer`.
+        threshold: Share of the greatest activation (0 to below 1).
+        quantile: Instead of the greatest activation, this quantile of the greatest activations of the sequences (above
+            0 to 1), known to 1 %.
+        heights: (n, outputs) observed, for the profiles.
+        pseudocount: Number of sequences with the background's bases to add to every column.
+        background: Distribution of bases.
+        activation: As for `find_layer`.
+        layout: As for `find_layer`.
+        batch: Sequences at a time (1 or more).
+
+    Returns:
+        The motifs.
+
+    Raises:
+        ModelError: For a layer that cannot be read.
+        DataError: For no sequences and numbers out of range.
+
+    Source:
+        Alipanahi et al. (2015); Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.filter_motifs(model, codes).counts.shape
+        torch.Size([4, 4, 19])
     """
     if not 0 <= threshold < 1 or not 0 < quantile <= 1:
         raise DataError(

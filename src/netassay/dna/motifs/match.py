@@ -44,15 +44,29 @@ PAIRS = {
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Known motifs like those asked for.
+    """Known motifs that resemble those asked for.
 
-    `table` has up to `most` rows a query, best first: query, target (their names), name (the target's title), p, q,
-    offset (column of the query where the target begins, which may lie outside it), orientation (of the target, + or
-    -), overlap (columns) and similarity (mean correlation of the columns, -1 to 1). `best_q` is the least q of each
-    query, `null_q` (permutations, queries) of the same queries with their columns permuted, and `fdr` the false
-    discovery rate among all queries that are as like a known motif, measured on these; NaN for queries that were not
-    compared, and for all without permutations. `skipped` counts these, and targets that were cut or left out, by
-    reason. `known` is the database.
+    `fdr` is the false discovery rate among all queries that resemble a known motif as much, measured on the permuted
+    ones.
+
+    Attributes:
+        table: Rows for each query, best first: query, target (their names), name (the target's title), p, q, offset
+            (column of the query where the target begins, which may lie outside it), orientation (of the target, + or
+            -), overlap (columns) and similarity (mean correlation of the columns, -1 to 1).
+        queries: Names of the queries.
+        best_q: (queries,) smallest q of each query; NaN for queries that were not compared.
+        null_q: (permutations, queries) the same with permuted columns.
+        skipped: Queries that were not compared, and targets that were cut or left out, by reason.
+        known: The database.
+
+    Source:
+        Gupta et al. (2007), Tomtom.
+
+    Example:
+        >>> import netassay
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(30))
+        >>> netassay.match_motifs(known.select([3]), known, permutations=0).best_q.shape
+        torch.Size([1])
     """
 
     table: pl.DataFrame
@@ -112,13 +126,34 @@ def match_motifs(
     generator: torch.Generator | None = None,
     threads: int | None = None,
 ) -> Matches:
-    """The known motifs of `database` (or of what `read_database` finds) that each motif is like.
+    """The known motifs that each motif resembles, with a null.
 
-    Tomtom's p-values (`compare`), clipped to [0, 1]; q by Benjamini and Hochberg (1995) over the targets of a query.
-    Beside them stands the null, the queries with their columns, flanks cut off, in random order drawn from `generator`
-    (seed 0 if not given): `permutations` times or, where few queries are compared, as often as lets one of them get a
-    name; with 0 never, and nothing has one. `threads` are PyTorch's unless given. Raises DataError
-    for an empty database and numbers out of range.
+    Tomtom's p-values, clipped to [0, 1]; q by Benjamini and Hochberg over the targets of a query. The null: the
+    queries with their columns, flanks cut off, in random order.
+
+    Args:
+        motifs: The queries.
+        database: Known motifs, or what `read_database` takes.
+        permutations: Number of permutations (0 or more), or more where few queries are compared, so that one of them
+            can get a name; with 0 none has one.
+        most: Maximum number of matches for each query.
+        generator: Draws the permutations; by default with seed 0.
+        threads: Threads; by default PyTorch's.
+
+    Returns:
+        The matches.
+
+    Raises:
+        DataError: For an empty database and numbers out of range.
+
+    Source:
+        Gupta et al. (2007), Tomtom; Benjamini, Hochberg (1995).
+
+    Example:
+        >>> import netassay
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(30))
+        >>> netassay.match_motifs(known.select([3]), known).table["target"][0] == known.names[3]
+        True
     """
     known = database if isinstance(database, Motifs) else read_database(database)
     if permutations < 0 or most < 1 or (threads is not None and threads < 1):

@@ -20,7 +20,7 @@ from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 
 SHARE = 0.88
-"""Of the other runs: in so many a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
+"""Share of the other runs in which a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
 
 _LEAST_P = 1e-10  # smaller ones are all the same: a mean of logarithms must not hang on one of them
 _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is left out
@@ -42,9 +42,18 @@ class Reproduced:
 class Clusters:
     """Motifs that filters of several runs have in common, those of most runs first.
 
-    `motifs` are "cluster_0", ..., with the sites of all members; `runs` counts the runs that have one; `members` is a
-    row a filter: cluster, run, filter, name, offset (its first column relative to the cluster's) and strand. `of` is
-    the number of runs.
+    Attributes:
+        motifs: "cluster_0", ..., with the sites of all members.
+        runs: (clusters,) number of runs that have one.
+        members: A row for each filter: cluster, run, filter, name, offset (its first column relative to the cluster's)
+            and strand.
+        of: Number of runs.
+
+    Example:
+        >>> import netassay
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(20))
+        >>> netassay.cluster_motifs([known, known]).of
+        2
     """
 
     motifs: Motifs
@@ -69,11 +78,32 @@ def reproducible_filters(
     share: float = SHARE,
     generator: torch.Generator,
 ) -> Reproduced:
-    """Which filters of each run other runs have too: one of their filters has Tomtom q < `q`.
+    """Which filters of each run other runs have too: one of their filters has Tomtom q below `q`.
 
-    q-values are those of a filter over all filters of the other run. Beside them stand the same numbers for the filters
-    of the first run with the columns between their flanks in a random order: so much is found of anything. Raises
-    DataError for fewer than two runs.
+    q-values are those of a filter over all filters of the other run. The null: the same numbers for the filters of the
+    first run with the columns between their flanks in random order.
+
+    Args:
+        runs: Motifs of each run (2 or more).
+        q: q-value (0 to 1).
+        share: Share of the other runs (above 0 to 1) from which on a filter is reproducible.
+        generator: Draws the permutations.
+
+    Returns:
+        A row for each filter, and the null.
+
+    Raises:
+        DataError: For fewer than two runs.
+
+    Source:
+        Maslova et al. (2020), reproducible filters; Gupta et al. (2007), Tomtom.
+
+    Example:
+        >>> import torch, netassay
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(20))
+        >>> found = netassay.reproducible_filters([known, known], generator=torch.Generator())
+        >>> found.filters["reproducible"].all()
+        True
     """
     if not 0 < q <= 1 or not 0 < share <= 1:
         raise DataError(f"q {q}, share {share}: give numbers above 0 and at most 1")
@@ -101,12 +131,31 @@ def reproducible_filters(
 
 
 def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
-    """Clusters of like filters over all runs, each merged to one motif.
+    """Clusters of similar filters over all runs, each merged into one motif.
 
     Two clusters are joined while the geometric mean of Tomtom's p-values between their filters, in both directions, is
-    below `p` (average linkage; p-values below 1e-10 count as that). Members are aligned to the one most like all
-    others, each with the same weight; columns that fewer than half of them reach are left out. Filters of fewer than
-    five columns are in no cluster. Raises DataError for fewer than two runs.
+    below `p` (average linkage; p-values below 1e-10 count as that). Members are aligned to the one most similar to all
+    others, each with the same weight; columns that fewer than half of them reach are left out. Filters with fewer than
+    five columns are in no cluster.
+
+    Args:
+        runs: Motifs of each run (2 or more).
+        p: p-value (0 to 1).
+
+    Returns:
+        The clusters.
+
+    Raises:
+        DataError: For fewer than two runs.
+
+    Source:
+        Gupta et al. (2007), Tomtom.
+
+    Example:
+        >>> import netassay
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(20))
+        >>> int(netassay.cluster_motifs([known, known]).runs[0])
+        2
     """
     of = _count(runs)
     together, run = joined(runs), _numbers(runs)

@@ -1,7 +1,7 @@
 """The best alignment of two motifs and its p-value: Tomtom (Gupta et al. 2007), complete scores (Tanaka et al. 2011).
 
 A column of the query scores its Pearson correlation with the column of the target that it is laid upon, less the median
-of its correlations with all columns of the null, so that a column laid upon nothing scores nought. Scores are rounded
+of its correlations with all columns of the null, so that a column laid upon nothing scores zero. Scores are rounded
 to `BINS` steps of their range, and by chance each column of the query meets a column drawn from the null: sums of
 independent columns, by convolution. The best of all offsets is to be expected among so many, on either strand.
 """

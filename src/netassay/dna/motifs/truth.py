@@ -104,9 +104,31 @@ def recovery(
 ) -> Recovery:
     """Recall and precision of motifs, filters of a network or clusters of them, against a simulated atlas's truth.
 
-    A finding is one of `rows` (all) with `least_bits` of information over five columns or more between its flanks, and
-    `least_sites` sites. It matches a planted motif if Tomtom's q, over all planted ones, is below `q`; how many do with
-    their columns in a random order is told as a mean over `permutations`.
+    A finding has `least_bits` of information over five columns or more between its flanks, and `least_sites` sites. It
+    matches a planted motif if Tomtom's q, over all planted ones, is below `q`.
+
+    Args:
+        found: The motifs.
+        truth: Tables of the simulated atlas.
+        generator: Draws the permutations.
+        rows: Rows of `found` that are looked at; by default all.
+        q: q-value (0 to 1).
+        least_bits: Smallest information in bits.
+        least_sites: Smallest number of sites.
+        permutations: Number of permutations for the share that matches by chance (1 or more).
+
+    Returns:
+        The planted motifs that were recovered, and the findings.
+
+    Source:
+        Gupta et al. (2007), Tomtom.
+
+    Example:
+        >>> import torch, netassay
+        >>> truth = netassay.Atlas.open("atlas").truth
+        >>> known = netassay.read_database("jaspar-vertebrates").select(range(20))
+        >>> netassay.recovery(known, truth, generator=torch.Generator()).factors.height
+        16
     """
     planted = planted_motifs(truth)
     counted = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
@@ -167,9 +189,24 @@ def pair_recovery(
 ) -> PairRecovery:
     """Recall and precision of pairs of factors against those planted.
 
-    `tested` has a row for every pair of factors, and every lineage, that was looked at: first, second, effect and q
-    (None where it could not be tested). A pair is found where a lineage has q < `q`; its effect is that of the greatest
-    size among such lineages. It is right if planted with that sign, synergistic (above 0) or antagonistic.
+    A pair is found where a lineage has q below `q`; its effect is that of the greatest size among such lineages. It is
+    right if planted with that sign, synergistic (above 0) or antagonistic.
+
+    Args:
+        tested: A row for every pair of factors and every lineage that was looked at: first, second, effect and q (None
+            where it could not be tested).
+        truth: Tables of the simulated atlas.
+        q: q-value (0 to 1).
+
+    Returns:
+        The planted pairs that were recovered, and the pairs found.
+
+    Example:
+        >>> import netassay, polars as pl
+        >>> tested = pl.DataFrame({"first": ["PAX5"], "second": ["EBF1"], "effect": [1.0], "q": [0.01]})
+        >>> found = netassay.pair_recovery(tested, netassay.Atlas.open("atlas").truth)
+        >>> found.pairs["recovered"].sum()
+        1
     """
     looked: set[frozenset[str]] = set()
     best: dict[frozenset[str], tuple[float, float]] = {}

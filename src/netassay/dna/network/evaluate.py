@@ -24,13 +24,30 @@ def scores(
     one_of_k: bool,
     free_offset: bool = False,
 ) -> dict[str, float]:
-    """Numbers of a set of peaks; NaN where undefined.
+    """Scores of a set of peaks; NaN where undefined.
 
-    r_mean, r_median over peaks whose r across cell types is defined (r_undefined counts the others; it is of none where
-    there are fewer than three cell types), r_weighted by the variance of the observed row, share_above_075 among the
-    defined ones, cell_r_mean the mean over cell types of r over peaks. After a loss that leaves each row of predictions
-    free by an offset (`free_offset`) that is cell_r_mean_centred instead, of rows less their mean on both sides. Where
-    each peak is open in one cell type also accuracy, and auroc and auprc as means over the cell types.
+    Args:
+        prediction: (peaks, cell types).
+        observed: (peaks, cell types).
+        one_of_k: Whether each peak is open in one cell type; then also accuracy, and auroc and auprc as means over the
+            cell types.
+        free_offset: Whether the loss leaves each row of predictions free by an offset; cell_r_mean is then
+            cell_r_mean_centred, of rows minus their mean on both sides.
+
+    Returns:
+        r_mean and r_median over peaks whose r across cell types is defined (r_undefined counts the others; with fewer
+        than three cell types it is of none), r_weighted by the variance of the observed row, share_above_075 among the
+        defined ones, and cell_r_mean, the mean over cell types of r over peaks.
+
+    Source:
+        Maslova et al. (2020) for r across cell types.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.network import scores
+        >>> observed = torch.rand(20, 5)
+        >>> round(scores(observed, observed, one_of_k=False)["r_mean"], 6)
+        1.0
     """
     r = pearson_rows(prediction, observed)
     known = r[~r.isnan()]
@@ -100,7 +117,23 @@ class RankScores(NamedTuple):
 
 
 def rank_scores(prediction: Tensor, observed: Tensor, cell_type: int) -> RankScores:
-    """How well a cell type's softmax tells its open peaks from the others; NaN if all are of one kind."""
+    """How well a cell type's softmax separates its open peaks from the others; NaN if all are of one kind.
+
+    Args:
+        prediction: (peaks, cell types).
+        observed: (peaks, cell types), 1 where open.
+        cell_type: Number of the cell type.
+
+    Returns:
+        Areas under the ROC and the precision-recall curve, and the share of open peaks.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.network import rank_scores
+        >>> observed = torch.eye(3).repeat(4, 1)
+        >>> rank_scores(observed, observed, 0).auroc
+        1.0
+    """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     truth = observed[:, cell_type].numpy() == 1

@@ -38,8 +38,23 @@ Activation = Callable[[Tensor], Tensor]
 class Layer:
     """A convolution over positions within a network.
 
-    `sums` gives what stands before `activation` for codes (batch, length), a stretch of positions after the other:
-    (first position, (positions, batch, channels)). `activation` rises steadily.
+    Attributes:
+        name: Its name.
+        channels: Number of channels.
+        positions: Number of positions.
+        field: The bases that a position sees.
+        activation: Monotonic activation.
+        sums: Gives what stands before `activation` for codes (batch, length), one stretch of positions after the
+            other: (first position, (positions, batch, channels)).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> layer = netassay.dna.network.find_layer(model, "convolution1", 100)
+        >>> next(iter(layer.sums(codes)))[1].shape[1:]
+        torch.Size([20, 4])
     """
 
     name: str
@@ -58,14 +73,35 @@ def find_layer(
     activation: Activation | None = None,
     layout: Layout | None = None,
 ) -> Layer:
-    """The convolution called `name` in a model of sequences of `length` bases.
+    """A convolution of a model, ready to be read position by position.
 
-    Of AITAC convolution1, 2 and 3, with the activations they have there (3: ReLU) and the bases seen by calculation. Of
-    any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image), read behind the norm and the
-    activation that follow it directly; where no activation does, or `activation` is given, that or ReLU is put behind
-    the norm. The bases seen are found by changing them. A convolution that runs on both strands is read on the strand
-    given. ModelError for a name that is not there, for a module that is no convolution, where no fixed window of bases
-    is seen, and for a convolution that runs on different things.
+    Of AITAC convolution1, 2 and 3, with the activations that they have there (3: ReLU) and the bases seen by
+    calculation. Of any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image), read behind
+    the norm and the activation that follow it directly; where no activation follows, or `activation` is given, that or
+    ReLU is put behind the norm. The bases seen are found by changing them. A convolution that runs on both strands is
+    read on the strand given.
+
+    Args:
+        model: The module or network.
+        name: Name of the convolution.
+        length: Bases of the sequences.
+        activation: Activation to use instead of the model's own.
+        layout: "channels_first" or "channels_last".
+
+    Returns:
+        The layer.
+
+    Raises:
+        ModelError: For a name that does not exist, a module that is not a convolution, where no fixed window of bases
+            is seen, and for a convolution that runs on different inputs.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.dna.network.find_layer(model, "convolution1", 100).channels
+        4
     """
     network = Network.of(model, layout=layout)
     convolution(network.model, name)

@@ -23,13 +23,38 @@ FORM = "FILE.py:NAME, the file and the function in it (without arguments) that g
 def network_of_files(
     module: str, weights: str, *, length: int, names: tuple[str, ...], readout: str = "", **how: Any
 ) -> Network:
-    """The network that `module` makes ("FILE.py:make"), with the tensors of the file `weights`.
+    r"""The network that a Python file makes, or AI-TAC, with the tensors of a weights file.
 
-    Without a module the weights are those of AI-TAC, by the names of its authors or by ours, and its sizes are read
-    from their shapes. Without weights they are those that the module is made with. `make` may give a `Network`, which
-    says more of its module. `readout` is the number or name of what a module gives; `how` are the other words of
-    `Network.of`. ConfigError for a file or function that is not there, DataError for weights that cannot be read,
-    ModelError for those that do not fit, and for other numbers of outputs than `names`.
+    Args:
+        module: "FILE.py:make", a function that returns a module or a `Network`; the file is imported. "": AI-TAC, by
+            the names of its authors or by ours, its sizes read from the shapes of the weights.
+        weights: File of weights; "": those that the module is made with.
+        length: Bases of the sequences.
+        names: Names of the outputs.
+        readout: Number or name of the output to use.
+        how: Other arguments of `Network.of`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: For a file or function that does not exist.
+        DataError: For weights that cannot be read.
+        ModelError: For weights that do not fit, and other numbers of outputs than `names`.
+
+    Source:
+        Maslova et al. (2020) for AI-TAC.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from netassay.dna.network import network_of_files
+        >>> _ = Path("net.py").write_text(
+        ...     "import torch\n"
+        ...     "def make():\n"
+        ...     "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(40, 2))\n"
+        ... )
+        >>> network_of_files("net.py:make", "", length=10, names=("B", "T")).names
+        ('B', 'T')
     """
     if not module and not weights:
         raise ConfigError(

@@ -20,10 +20,25 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def pearson_loss(
     prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
 ) -> Float[Tensor, ""]:
-    """Mean over peaks of 1 - Pearson correlation across cell types, 0 to 2 (Maslova et al. 2020).
+    """Mean over peaks of 1 - Pearson correlation across cell types.
 
-    The correlation is the cosine of the centred rows, each norm at least 1e-6: a constant row counts as r = 0 and moves
-    no weight. Free of scale and offset of each row.
+    The correlation is the cosine of the centred rows, each norm at least 1e-6: a constant row counts as r = 0 and
+    moves no weight. Free of scale and offset of each row.
+
+    Args:
+        prediction: (peaks, cell types).
+        observed: (peaks, cell types).
+
+    Returns:
+        The loss, 0 to 2.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> round(float(netassay.pearson_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]]))), 5)
+        2.0
     """
     a, b = (rows - rows.mean(dim=1, keepdim=True) for rows in (prediction, observed))
     return (1 - F.cosine_similarity(a, b, dim=1, eps=EPSILON)).mean()
@@ -32,9 +47,24 @@ def pearson_loss(
 def pearson_rows(
     prediction: Float[Tensor, "rows columns"], observed: Float[Tensor, "rows columns"]
 ) -> Float[Tensor, " rows"]:
-    """Pearson correlation of each row, in double precision; NaN where a row is constant or not finite.
+    """Pearson correlation of each row, in double precision.
 
-    NaN too for rows of fewer than three values, of which it says nothing: two correlate with 1 or -1 whatever they are.
+    Args:
+        prediction: (rows, columns).
+        observed: (rows, columns).
+
+    Returns:
+        (rows,); NaN where a row is constant or not finite, and for fewer than three columns, where the correlation is
+        1 or -1 whatever the values.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> one, other = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 4.0, 6.0]])
+        >>> round(float(netassay.pearson_rows(one, other)), 6)
+        1.0
     """
     if prediction.shape[1] < FEWEST:
         return torch.full((len(prediction),), torch.nan, dtype=torch.float64, device=prediction.device)

@@ -29,12 +29,23 @@ from netassay.nets.sequence_cnn import AITAC
 class Network:
     """A module from one-hot sequences (n, 4, length) to (n, outputs), and how it is asked.
 
-    With `both_strands` outputs are the mean over each sequence and its reverse complement. `precision` bfloat16 is that
-    of matrix products; outputs are float32 all the same. `names` are those of the outputs, () for none. `length` is
-    the number of bases that it takes; None where nothing says so (AI-TAC knows its own). `readout` and `layout` are for
-    modules of other forms (`netassay.dna.network.forms`): which part of what the module gives are its outputs, and
-    whether it takes (n, length, 4). With `less_mean` an output is told less the mean of all outputs: right after a loss
-    that leaves a row of outputs free by an offset, such as a correlation across cell types or softmax.
+    Attributes:
+        model: The module.
+        both_strands: Whether outputs are the mean over each sequence and its reverse complement.
+        precision: torch.float32 or torch.bfloat16, that of matrix products; outputs are float32 in any case.
+        names: Names of the outputs, () for none.
+        length: Bases that it takes; None where nothing says so (AI-TAC knows its own).
+        readout: Which part of what the module returns are its outputs, for modules of other forms.
+        layout: "channels_first" (n, 4, length) or "channels_last" (n, length, 4).
+        less_mean: Whether the mean of all outputs is subtracted from each: right after a loss that leaves a row of
+            outputs free by an offset, such as a correlation across cell types or softmax.
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4 * 10, 2))
+        >>> network = netassay.Network(model, names=("B", "T"), length=10, both_strands=True)
+        >>> netassay.dna.network.predict(network, torch.zeros(3, 10, dtype=torch.uint8)).shape
+        torch.Size([3, 2])
     """
 
     model: nn.Module

@@ -25,12 +25,34 @@ def predict(
     layout: Layout | None = None,
     batch: int = BATCH,
 ) -> Float[Tensor, "n outputs"]:
-    """Outputs of `model` in evaluation mode, on the CPU; the model's mode is restored.
+    """Outputs of a model in evaluation mode, on the CPU; the model's mode is restored.
 
-    With `both_strands` the mean over each sequence and its reverse complement. `precision` bfloat16 is that of the
-    matrix products, all but the last; outputs are float32 all the same. Not given, they are what a `Network` says,
-    and one strand in float32 for a module. AI-TAC goes through `Folded`, any other model through its own forward, under
-    autocast; which of its outputs is meant, and which way round it reads, `readout` and `layout` say (see `Network`).
+    AI-TAC goes through `Folded`, any other model through its own forward, under autocast. Arguments that are not given
+    are what a `Network` says, and one strand in float32 for a module.
+
+    Args:
+        model: The module or network.
+        codes: (n, length) a byte for each base.
+        both_strands: Whether to take the mean over each sequence and its reverse complement.
+        precision: torch.float32, or torch.bfloat16 for all matrix products except the last; outputs are float32 in any
+            case.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        batch: Sequences at a time (1 or more).
+
+    Returns:
+        (n, outputs) float32.
+
+    Raises:
+        ModelError: For sequences that do not fit the model.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.dna.network.predict(model, codes, both_strands=True).shape
+        torch.Size([20, 3])
     """
     network = Network.of(
         model, both_strands=both_strands, precision=precision, readout=readout, layout=layout

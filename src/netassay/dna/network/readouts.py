@@ -15,11 +15,23 @@ Output = int | Sequence[int] | Tensor | None
 
 
 def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
-    """Columns of weights (float64) over the outputs, one for each number that is explained.
+    """Columns of weights over the outputs, one for each number that is explained.
 
-    An integer names one output; several name their mean; a float tensor (outputs,) is a combination with these
-    weights, such as one output less the mean of all; None is every output by itself. Raises ModelError for outputs
-    that the network does not have.
+    Args:
+        output: An integer: that output; several: their mean; a float tensor (outputs,): a combination with these
+            weights; None: every output by itself.
+        n_outputs: Number of outputs (1 or more).
+
+    Returns:
+        (outputs, k) float64.
+
+    Raises:
+        ModelError: For outputs that the network does not have.
+
+    Example:
+        >>> from netassay.dna.network import readout
+        >>> readout([0, 2], 3)[:, 0].tolist()
+        [0.5, 0.0, 0.5]
     """
     if output is None:
         return torch.eye(n_outputs, dtype=torch.float64)
@@ -58,10 +70,39 @@ def _numbers(output: int | Sequence[int] | Tensor) -> list[int]:
 
 
 def less_mean(outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
-    """Outputs of a peak less their mean over all cell types: what sets each apart, free of what all have in common."""
+    """Outputs of a peak minus their mean over all cell types: what distinguishes each, without what all have in common.
+
+    Args:
+        outputs: (..., outputs).
+
+    Returns:
+        (..., outputs).
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.network import less_mean
+        >>> less_mean(torch.tensor([1.0, 3.0])).tolist()
+        [-1.0, 1.0]
+    """
     return outputs - outputs.mean(-1, keepdim=True)
 
 
 def contrast(output: int, n_outputs: int) -> Float[Tensor, " outputs"]:
-    """Weights of one output less the mean of all, `less_mean` as weights."""
+    """Weights of one output minus the mean of all.
+
+    Args:
+        output: Number of the output.
+        n_outputs: Number of outputs (1 or more).
+
+    Returns:
+        (outputs,) float64.
+
+    Raises:
+        ModelError: For an output that the network does not have.
+
+    Example:
+        >>> from netassay.dna.network import contrast
+        >>> contrast(0, 2).tolist()
+        [0.5, -0.5]
+    """
     return less_mean(readout(None, n_outputs))[output]

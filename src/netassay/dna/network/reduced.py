@@ -15,12 +15,32 @@ FROZEN = ("convolution1", "norm1")
 
 @torch.no_grad()
 def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
-    """A copy of `model` in which the first layer has only these filters (numbers from 0), in this order.
+    """A copy of a network in which the first layer has only some of its filters.
 
     Weights, biases and batch norm of the first layer and the input channels of the second are copied filter by filter,
-    all else as it is; the first layer takes no gradients. With all filters, in any order, it computes what `model`
-    does. Mode and device are those of `model`. Maslova et al. (2020), reproducible filters. Raises ModelError for
-    numbers that are not there or come twice, and for none.
+    everything else unchanged; the first layer takes no gradients. With all filters, in any order, it computes what
+    `model` does. Mode and device are those of `model`.
+
+    Args:
+        model: The network.
+        filters: Numbers of the filters (from 0), in this order.
+
+    Returns:
+        The reduced network.
+
+    Raises:
+        ModelError: For numbers that do not exist or occur twice, and for none.
+
+    Source:
+        Maslova et al. (2020), reproducible filters.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.reduced_network(model, [0, 2]).n_filters
+        2
     """
     known = model.n_filters
     rows = [int(number) for number in filters]

@@ -61,8 +61,24 @@ def predictor(run: Run) -> Network:
 def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
     """Outputs of a run's network, or of another, for every sequence of a FASTA file.
 
-    Longer sequences are cut to the network's length about their middle, shorter ones stand in the middle of unknown
-    bases; both are counted. Raises DataError for a run without weights, and for letters that are not DNA.
+    Longer sequences are cut to the network's length about their middle, shorter ones lie in the middle of unknown
+    bases; both are counted.
+
+    Args:
+        run: Finished run of study aitac, or a network.
+        fasta: The file, plain or gzip.
+
+    Returns:
+        A row for each sequence, and counts of those changed.
+
+    Raises:
+        DataError: For a run without weights, and for letters that are not DNA.
+
+    Example:
+        >>> import netassay
+        >>> run = netassay.Store("runs").find("aitac-1a2b3c")
+        >>> netassay.predict_sequences(run, "enhancers.fa").table.height
+        3
     """
     network = _asked(run)
     return _predicted(network, sequences_of(fasta, _length(network)))
@@ -71,8 +87,24 @@ def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
 def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str) -> Predictions:
     """Outputs for a window about the summit or middle of each region of a BED or narrowPeak file.
 
-    Regions on a contig that the genome (FASTA) does not have, and windows beyond its end, are left out and counted.
-    Raises DataError for a run without weights, or if no region is left.
+    Regions on a contig that the genome does not have, and windows beyond its end, are left out and counted.
+
+    Args:
+        run: Finished run of study aitac, or a network.
+        regions: The file.
+        genome: FASTA of the genome.
+
+    Returns:
+        A row for each region, and counts of those left out.
+
+    Raises:
+        DataError: For a run without weights, or if no region is left.
+
+    Example:
+        >>> import netassay
+        >>> run = netassay.Store("runs").find("aitac-1a2b3c")
+        >>> netassay.predict_regions(run, "peaks.bed", "genome.fa").table.columns[:4]
+        ['name', 'chromosome', 'start', 'end']
     """
     network = _asked(run)
     return _predicted(network, regions_of(regions, genome, _length(network)))
@@ -113,11 +145,39 @@ def variant_effects(
     null: int = 1000,
     generator: torch.Generator | None = None,
 ) -> VariantEffects:
-    """`netassay.dna.attributions.variants.variant_effects` for the network of a finished run as well.
+    """Effects of the variants of a VCF file on every output of a finished run, of a network or of any module.
 
-    Of a run the outputs are those of its cell types, the mean over both strands unless told otherwise, in float32, and
-    less their mean over the cell types where the run's loss leaves that free (pearson, cross_entropy).
-    Raises DataError for a run without weights, besides what the function itself raises.
+    Of a run the outputs are those of its cell types, by default the mean over both strands, in float32, and minus
+    their mean over the cell types where the run's loss leaves that free (pearson, cross_entropy).
+
+    Args:
+        model: Finished run of study aitac, network, or module from one-hot (n, 4, length) to (n, outputs).
+        vcf: The file, plain or gzip.
+        genome: FASTA.
+        length: Bases of a window; runs and AI-TAC know their own.
+        names: Names of the outputs.
+        both_strands: Whether to take the mean over both strands; by default yes.
+        readout: Which of the model's outputs is meant (see `Network`).
+        layout: "channels_first" or "channels_last".
+        mismatches: What to do where the genome has other bases than REF: "refuse" or "skip".
+        null: Number of random single-base changes within 500 bases of the variants (0 or more).
+        generator: Draws them; by default with a fixed seed.
+
+    Returns:
+        The effects. All alleles may be left out.
+
+    Raises:
+        DataError: For a run without weights, files that cannot be read, one without any allele, and for other bases
+            than REF.
+
+    Source:
+        Zhou, Troyanskaya (2015) for the effect of a variant as a difference of predictions.
+
+    Example:
+        >>> import netassay
+        >>> run = netassay.Store("runs").find("aitac-1a2b3c")
+        >>> netassay.variant_effects(run, "gwas.vcf", "genome.fa", null=10).variants["id"].to_list()
+        ['rs1']
     """
     network: nn.Module | Network = model if not isinstance(model, Run) else replace(
         predictor(model), both_strands=both_strands is not False, precision=torch.float32,
@@ -137,12 +197,14 @@ class RunAttributions:
     """`attributions` of the sequences `given`, and a row a sequence in `table`.
 
     The table has what the sequence is, the explained number (`predicted`), and the sum of its contributions; with
-    references also the `difference` that the sum should be.
+    references also the `difference` that the sum should be. `shared` counts the bases that lie in several regions, of
+    which tracks that were written hold the mean.
     """
 
     given: NewSequences
     attributions: Attributions
     table: pl.DataFrame
+    shared: int = 0
 
 
 def attribute_run(

@@ -17,7 +17,16 @@ LossName = Literal["pearson", "mse", "poisson", "cross_entropy"]
 
 
 class AitacConfig(Config):
-    """A convolutional network trained from DNA to accessibility, and its score on chromosomes it has not seen."""
+    """A convolutional network trained from DNA to accessibility, and its score on chromosomes that it has not seen.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import netassay
+        >>> netassay.AitacConfig(atlas="dhs4", epochs=5).loss
+        'pearson'
+    """
 
     study: ClassVar[str] = "aitac"
     example: ClassVar[str] = (
@@ -28,13 +37,13 @@ class AitacConfig(Config):
     atlas: str = Field(
         "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
     )
-    """Where peaks and heights come from: dhs4 (47,872 human sites, four cell types), simulated, or an atlas folder."""
+    """Atlas of peaks and heights: dhs4 (47,872 human sites, four cell types), simulated, or an atlas folder."""
 
     peaks: int = Field(0, ge=0)
-    """Use only so many peaks, drawn at random, the same for every seed (of simulated: make so many); 0: all."""
+    """Use only this many peaks, drawn at random, the same for every seed (simulated: make this many); 0: all."""
 
     split: SplitKind = "chromosome"
-    """How test and validation sets are chosen; whole chromosomes keep neighbours on one side."""
+    """How test and validation sets are chosen; entire chromosomes keep neighbours on one side."""
 
     test_chromosomes: Annotated[NameList, Each(CHROMOSOME, required=True)] = Field(
         NameList.read("chr1"), examples=["chr1", "chr1,chr8"]
@@ -53,13 +62,14 @@ class AitacConfig(Config):
     """Share of the other peaks in the validation set (split random)."""
 
     folds: int = Field(10, ge=3, le=1000)
-    """Folds of a cross-validation (splits folds and chromosome-folds)."""
+    """Number of folds of a cross-validation (splits folds and chromosome-folds)."""
 
     fold: int = Field(0, ge=0, le=999)
     """The fold that is the test set, from 0; the next one is the validation set."""
 
     repeat: int = Field(0, ge=0)
-    """Repetition of a cross-validation: other folds (or another random split) and other first weights."""
+    """Number of the repetition of a cross-validation: other folds (or another random split) and other initial
+    weights."""
 
     null: Null = "none"
     """Null model: rows (heights of training peaks permuted over peaks), cells (permuted within each peak), or the
@@ -69,38 +79,39 @@ class AitacConfig(Config):
     """pearson is the mean over peaks of 1 - r across cell types; cross_entropy is for peaks open in one cell type."""
 
     n_filters: int = Field(300, ge=1, le=65536)
-    """Filters of the first convolution."""
+    """Number of filters of the first convolution."""
 
     n_channels: int = Field(200, ge=1, le=65536)
-    """Channels of the second and third convolution."""
+    """Number of channels of the second and third convolution."""
 
     n_hidden: int = Field(1000, ge=1, le=65536)
-    """Units of each of the two hidden layers."""
+    """Number of units in each of the two hidden layers."""
 
     first_activation: Literal["relu", "exponential"] = "relu"
     """Activation of the first layer."""
 
     dropout: float = Field(0.03, ge=0, lt=1)
-    """Share of hidden units left out at random in each step."""
+    """Fraction of hidden units left out at random in each step."""
 
     strands: Strands = "one"
     """one: sequences as given. augmented: a random strand in each step, predictions averaged over both. averaged: both
     in every step and prediction."""
 
     shift: int = Field(0, ge=0, le=1000)
-    """In training, sequences move by a random number of bases up to this, either way; unknown bases move in."""
+    """Maximum number of bases by which a sequence is shifted at random in training, either way; unknown bases move
+    in."""
 
     epochs: int = Field(10, ge=1, le=100_000)
-    """Passes over the training set, at most; the epoch with the least validation loss is kept."""
+    """Maximum number of passes over the training set; the epoch with the smallest validation loss is kept."""
 
     patience: int = Field(0, ge=0)
-    """Stop after so many epochs without a better validation loss; 0: never."""
+    """Stop after this many epochs without a better validation loss; 0: never."""
 
     batch_size: int = Field(100, ge=1, le=1_000_000)
     """Peaks in each step."""
 
     learning_rate: float = Field(1e-3, gt=0)
-    """Step size of Adam; with a schedule, its greatest."""
+    """Step size of Adam; with a schedule, its maximum."""
 
     schedule: Literal["constant", "one_cycle"] = "constant"
     """one_cycle rises linearly over the first fifth of all steps and falls to zero as half a cosine."""
@@ -112,34 +123,35 @@ class AitacConfig(Config):
     """Share of each target spread evenly over the cell types (loss cross_entropy)."""
 
     weight_average: float = Field(0.0, ge=0, lt=1)
-    """Decay a step of a running mean of the weights, which is then what is validated and kept; 0: no mean is taken."""
+    """Decay per step of a running mean of the weights, which is then validated and kept; 0: no mean is taken."""
 
     divergence_factor: float = Field(1e3, gt=1)
-    """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
+    """The run counts as diverged when the loss exceeds this multiple of the initial loss, or is not finite."""
 
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: matrix products in 16 bits, weights and sums in 32 (autocast); two to three times as fast here."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Seed of first weights, order, augmentation and dropout."""
+    """Seed of initial weights, order, augmentation and dropout."""
 
     start_from: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["runs/aitac-1a2b3c4d5e6f"])
-    """Folder of a run whose trained network this one begins with, the first layer frozen (its sizes must be those
-    of that network); empty: random first weights."""
+    """Folder of a run whose trained network this one begins with, the first layer frozen (its sizes must be those of
+    that network); empty: random initial weights."""
 
     filters: str = Field(
         "all",
         pattern=r"^(all|reproducible|random:[1-9][0-9]{0,4}|[0-9]{1,5}(,[0-9]{1,5})*)$",
         examples=["all", "reproducible", "random:20", "1,5,9"],
     )
-    """Filters of start_from that are kept: all, their numbers from 0, so many at random (from the seed), or those that
+    """Filters of start_from to keep: all, their numbers from 0, a number of random ones (from the seed), or those that
     `netassay interpret` found reproducible."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Where it runs: cpu, cuda or cuda:N."""
+    """Device: cpu, cuda or cuda:N."""
 
     devices: int = Field(1, ge=1, le=1024)
-    """Devices that share every batch, a process each: GPUs (device cuda), or processes on the cores (device cpu)."""
+    """Number of devices that share every batch, one process each: GPUs (device cuda), or processes on the cores (device
+    cpu)."""
 
 
 def tiny() -> AitacConfig:

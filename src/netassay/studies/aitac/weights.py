@@ -93,11 +93,30 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
 def reduced_config(
     run: Run, filters: str = "reproducible", *, epochs: int = 10, learning_rate: float = 1e-4, seed: int = 0
 ) -> AitacConfig:
-    """The config of a run that begins with the trained network of `run` and only the chosen first-layer filters.
+    """The config of a run that begins with a trained network and only some of its first-layer filters.
 
-    The first layer is frozen, the rest trained on for `epochs` at a constant `learning_rate` (Maslova et al. 2020);
-    all else is as in `run`. `filters`: "all", "1,5,9", "random:20" or "reproducible". Raises ConfigError for a run of
-    another study.
+    The first layer is frozen, the rest trained on at a constant step size; all else is as in `run`.
+
+    Args:
+        run: Finished run of study aitac.
+        filters: "all", "1,5,9", "random:20" or "reproducible".
+        epochs: Passes over the training set (1 or more).
+        learning_rate: Step size (above 0).
+        seed: Seed of order, augmentation and random filters.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: For a run of another study.
+
+    Source:
+        Maslova et al. (2020), the network of reproducible filters.
+
+    Example:
+        >>> import netassay
+        >>> netassay.reduced_config(netassay.Store("runs").find("aitac-1a2b3c"), "1,2").filters
+        '1,2'
     """
     if run.study != "aitac":
         raise ConfigError(f"run {run.id} is of study {run.study}; networks of study aitac can be reduced")

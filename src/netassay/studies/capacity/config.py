@@ -12,7 +12,16 @@ from netassay.formats.text import SEPARATOR, Unit
 
 
 class CapacityConfig(Config):
-    """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound."""
+    """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 7.
+
+    Example:
+        >>> import netassay
+        >>> netassay.CapacityConfig(documents=100, width=32).corpus
+        'topics'
+    """
 
     study: ClassVar[str] = "capacity"
     later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length")
@@ -25,7 +34,7 @@ class CapacityConfig(Config):
     Python."""
 
     document: Unit | None = None
-    """What a document of text is: line, paragraph, file or record; by default a line, of topics a topic."""
+    """What a document of text is: line, paragraph, file or record; a line by default, in topics a topic."""
 
     separator: str = SEPARATOR
     """Text between records."""
@@ -34,69 +43,70 @@ class CapacityConfig(Config):
     """wordpunct, whitespace, characters, bytes or a tokenizer.json of Hugging Face's tokenizers."""
 
     column: str | None = None
-    """Column of JSON, CSV, Parquet or Arrow that holds the text or ids; text by default. meta.text is text within
-    meta."""
+    """Column of JSON, CSV, Parquet or Arrow that holds the text or the token ids; "text" by default. meta.text is text
+    within meta."""
 
     add_end: bool = False
-    """Whether every document of text is closed with a token of its own, so that one that begins another is told from
-    it."""
+    """Whether to end every document of text with a token of its own, so that it differs from a document that it
+    begins."""
 
     dtype: IdType | None = None
-    """The file is raw little-endian token ids of this kind."""
+    """The file is raw little-endian token ids of this integer type."""
 
     end: int | None = Field(None, ge=0)
-    """Token id that closes a document, of raw ids and one line of .npy."""
+    """Token id that ends a document, in raw ids and in .npy files of one dimension."""
 
     skip: int = Field(0, ge=0)
-    """Bytes of a header before raw ids; 1024 of llm.c."""
+    """Bytes of a header before raw ids; 1024 in files of llm.c."""
 
     form: Form | None = None
-    """What the file is, where its first bytes and ending do not tell it."""
+    """Form of the file, where its first bytes and ending do not tell it."""
 
     documents: int | None = Field(None, ge=2)
-    """The corpus's first documents, so many; all by default."""
+    """Number of documents, taken from the beginning of the corpus; all by default."""
 
     length: int = Field(10, ge=2, le=4096)
-    """First tokens of each document, so many."""
+    """Number of tokens of each document, taken from its beginning."""
 
     exact_length: bool = False
-    """Whether documents shorter than length are left out, before documents are counted, instead of kept."""
+    """Whether to leave out documents shorter than length, before documents are counted."""
 
     widths: Literal["one", "doubling", "bisection"] = "one"
-    """one: the width alone. doubling: narrowest, twice that, ... up to width. bisection: the fewest neurons, between
-    narrowest and width, that meet the criterion."""
+    """one: only width. doubling: narrowest, twice that, ... up to width. bisection: the smallest number of neurons,
+    between narrowest and width, that meets the criterion."""
 
     width: int = Field(64, ge=1, le=65536)
-    """Neurons of the hidden layer; of several widths the largest."""
+    """Neurons of the hidden layer; the largest of several widths."""
 
     narrowest: int = Field(4, ge=1, le=65536)
-    """The least width, where there are several."""
+    """Smallest of several widths."""
 
     tries: int = Field(1, ge=1, le=1000)
-    """How often a width is tried, each time with other first weights, until it meets the criterion."""
+    """Maximum number of tries at a width, each with other initial weights, until it meets the criterion."""
 
     trained: Literal["all", "feed_forward", "output"] = "all"
-    """all parameters; feed_forward: embedding and attention stay as drawn; output: only the last layer is trained."""
+    """all: all parameters; feed_forward: embedding and attention keep their random weights; output: only the last layer
+    is trained."""
 
     solver: Literal["fast", "paper"] = "fast"
-    """fast: on unique contexts SOAP (all), Adam on whitened features (feed_forward) or Newton's method (output).
-    paper: Adam of constant step size on all positions."""
+    """fast: on unique contexts SOAP (all), Adam on whitened features (feed_forward) or Newton's method (output). paper:
+    Adam with a constant step size on all positions."""
 
     gap: float | None = Field(None, gt=0, le=10)
-    """The criterion: loss within this part of the bound; by default 0.01, and 0.05 unless all is trained."""
+    """The criterion: loss within this fraction of the bound; by default 0.01, and 0.05 unless everything is trained."""
 
     try_steps: int | None = Field(None, ge=1, le=100_000_000)
-    """Most steps of a try; by default 1,000 (output: 100), with the paper's solver 50,000."""
+    """Maximum number of steps in a try; by default 1,000 (output: 100), with the paper's solver 50,000."""
 
     step_size: float | None = Field(None, gt=0)
-    """First step size; by default 0.02 where all is trained, else 0.06, with the paper's solver 0.0001. Newton's method
-    has none."""
+    """Initial step size; by default 0.02 where everything is trained, otherwise 0.06, with the paper's solver 0.0001.
+    Newton's method has none."""
 
     stop: bool = True
-    """Whether a try ends as soon as it meets the criterion; otherwise it goes through all its steps."""
+    """Whether a try ends as soon as it meets the criterion; otherwise it takes all its steps."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Seed of the first weights."""
+    """Seed of the initial weights."""
 
     @model_validator(mode="after")
     def _widths_in_order(self) -> CapacityConfig:

@@ -8,7 +8,7 @@ from netassay.numerics.fits import Line, line, slope_ratio
 from netassay.reporting import Axis, Figure, Note, Section, Table, scatter
 
 EMBEDDING = 16
-"""Of the experiment's decoder: its embedding has so many numbers a token, its attention four matrices with biases."""
+"""Of the experiment's decoder: numbers of its embedding for each token, its attention four matrices with biases."""
 
 QUANTITIES = {
     "contexts": "unique contexts n",
@@ -71,7 +71,7 @@ def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
 
 
 def told_apart(table: pl.DataFrame, column: str, beside: str) -> str:
-    """A format of three significant digits, or as many as tell each number from the one that stands beside it."""
+    """A format of three significant digits, or as many as distinguish each number from its neighbour."""
     pairs = [
         (a, b)
         for a, b in table.select(column, beside).iter_rows()

@@ -52,7 +52,7 @@ BOUND_TABLE = TableSpec(
     "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
     "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
     "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
-    "frequent above all; sufficient: so many are enough; expected: where training is expected to succeed, an "
+    "frequent above all; sufficient: that many are enough; expected: where training is expected to succeed, an "
     "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
     {"parameters": ",.0f"},
 )  # fmt: skip

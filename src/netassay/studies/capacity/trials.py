@@ -21,7 +21,7 @@ class Trials:
 
     `begin` makes a trial, `choose` says which comes next. A trial ends when its loss, measured in float64, is
     within `gap` times the bound of it, if `stop`; when its steps are done; when it is proved that it never can be;
-    or when its loss is no number. `facts` are recorded with the first step, `about` is kept in the state. `digest` is
+    or when its loss is NaN. `facts` are recorded with the first step, `about` is kept in the state. `digest` is
     that of the corpus: a state from another one is refused. The state holds the weights ("best/...") of the
     narrowest model that met the criterion, or of that with the least gap.
     """

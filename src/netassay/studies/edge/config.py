@@ -17,73 +17,85 @@ else:
 
 
 class EdgeConfig(Setting):
-    """Training of one network, its sharpness followed as a whole and layer by layer."""
+    """Training of one network, its sharpness followed for all parameters and for each layer.
+
+    Source:
+        Cohen et al. (2021); Fox (2023).
+
+    Example:
+        >>> import netassay
+        >>> netassay.EdgeConfig(step_size=0.2, steps=1000).activation
+        'tanh'
+    """
 
     study: ClassVar[str] = "edge"
     example: ClassVar[str] = "netassay edge --depth 2 --width 200 --step-size 0.1 --steps 2000 --store runs"
 
     optimiser: OptimiserName = "gd"
-    """gd is full-batch gradient descent; all but sgd take the whole training set at every step."""
+    """gd is full-batch gradient descent; all except sgd use the entire training set in every step."""
 
     step_size: float = Field(0.1, gt=0)
     """Step size eta of the optimiser."""
 
     momentum: float | None = Field(None, ge=0, lt=1)
-    """Momentum of polyak and nesterov, beta1 of adam; 0.9 if left out."""
+    """Momentum of polyak and nesterov, beta1 of adam; by default 0.9."""
 
     beta2: float | None = Field(None, ge=0, lt=1)
-    """Averaging of squared gradients: adam (0.999 if left out) and rmsprop (0.99)."""
+    """Averaging of squared gradients: adam (by default 0.999) and rmsprop (0.99)."""
 
     epsilon: float | None = Field(None, gt=0, lt=1)
-    """Added to the root of the averaged squares: adam and rmsprop; 1e-8 if left out."""
+    """Number added to the root of the averaged squares: adam and rmsprop; by default 1e-8."""
 
     batch_size: int | None = Field(None, ge=1)
-    """Examples of each step of sgd; 32 if left out."""
+    """Examples in each step of sgd; by default 32."""
 
     rho: float | None = Field(None, ge=0)
-    """How far uphill sam takes its gradient; 0.05 if left out."""
+    """Distance uphill at which sam takes its gradient; by default 0.05."""
 
     steps: int = Field(2000, ge=0, le=100_000_000)
-    """Steps of the optimiser."""
+    """Number of steps of the optimiser."""
 
     curvature_every: int = Field(10, ge=1)
     """Steps between measurements of the curvature; loss and gradient are recorded at every step."""
 
     top: int = Field(1, ge=1, le=100)
-    """How many of the largest Hessian eigenvalues to follow."""
+    """Number of largest Hessian eigenvalues to follow."""
 
     layers: bool = True
-    """Whether the sharpness of every layer's own block of the Hessian is followed too."""
+    """Whether to follow the sharpness of each layer's own block of the Hessian too."""
 
     tolerance: float = Field(1e-3, gt=0, lt=1)
-    """Relative error asked of each eigenvalue."""
+    """Relative tolerance of each eigenvalue."""
 
     gauss_newton: bool = False
-    """Whether to follow the sharpness of the Gauss-Newton matrix G too, and the top of H - G."""
+    """Whether to follow the sharpness of the Gauss-Newton matrix G too, and the largest eigenvalue of H - G."""
 
     alignment: bool = False
     """Whether to measure the gradient's share in the leading eigenvectors and the directional sharpness."""
 
     trace_products: int = Field(0, ge=0, le=10_000)
-    """Products a matrix for the trace, whole and per layer; 0 for none, else at least 6."""
+    """Products for the trace of each matrix, that of the network and of each layer; 0 for none, otherwise at least
+    6."""
 
     density_steps: int = Field(0, ge=0, le=1000)
-    """Lanczos steps a matrix for the spectral density, whole and per layer; 0 for none, else at least 4."""
+    """Lanczos steps for the spectral density of each matrix, that of the network and of each layer; 0 for none,
+    otherwise at least 4."""
 
     batch_probes: int = Field(0, ge=0, le=10_000)
-    """Mini-batches for the batch sharpness of sgd; 0 for none."""
+    """Number of mini-batches for the batch sharpness of sgd; 0 for none."""
 
     projections: int = Field(0, ge=0, le=10_000)
-    """Random projections of the way from the start, by which runs with one start are compared; 0 for none."""
+    """Number of random projections of the path from the start, by which runs from the same start are compared; 0 for
+    none."""
 
     flow: bool = False
-    """Whether gradient flow is followed beside the descent, from the same start, to time eta x steps."""
+    """Whether to follow gradient flow beside the descent, from the same start, to time eta x steps."""
 
     central_flow: bool = False
-    """Whether the central flow is followed beside gradient descent (Cohen et al. 2025)."""
+    """Whether to follow the central flow beside gradient descent (Cohen et al. 2025)."""
 
     divergence_factor: float = Field(1e3, gt=1)
-    """The run counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
+    """The run counts as diverged when the loss exceeds this multiple of the initial loss, or is not finite."""
 
     @model_validator(mode="after")
     def _combinations(self) -> EdgeConfig:

@@ -28,20 +28,20 @@ class Setting(Config):
 
     data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays", "text", "dhs4"] = "digits"
     """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];
-    mnist: 5,000 handwritten digits (extra [mnist]); from the disk: idx (Fashion-MNIST, MNIST), cifar10, arrays;
-    text: next tokens, of Python's help topics unless a path is given; dhs4: human DNA of 200 bases, four cell types."""
+    mnist: 5,000 handwritten digits (extra [mnist]); from disk: idx (Fashion-MNIST, MNIST), cifar10, arrays; text: next
+    tokens, of Python's help topics unless a path is given; dhs4: human DNA of 200 bases, four cell types."""
 
     path: str | None = Field(None, min_length=1, examples=["fashion-mnist", "cifar-10-batches-bin", "my.npz"])
-    """File or folder of the data from the disk: the folder of IDX files or of CIFAR-10's binary version; for arrays an
-    .npz file with x and y or a folder with x.npy and y.npy; for text a corpus as netassay entropy takes it, a line a
-    document. Its bytes are not part of the run's name."""
+    """File or folder of the data on disk: the folder of IDX files or of CIFAR-10's binary version; for arrays an .npz
+    file with x and y or a folder with x.npy and y.npy; for text a corpus as netassay entropy takes it, one document per
+    line. Its bytes are not part of the run's name."""
 
     examples: int = Field(1500, ge=1, le=10_000_000)
-    """Training examples (of chebyshev: points; of text: documents). The examples left over, or the data's own test set,
-    are for testing."""
+    """Number of training examples (chebyshev: points; text: documents). The remaining examples, or the data's own test
+    set, are for testing."""
 
     test_examples: int = Field(2000, ge=0, le=10_000_000)
-    """At most so many examples for testing."""
+    """Maximum number of test examples."""
 
     degree: int = Field(3, ge=0, le=64)
     """Degree of the Chebyshev polynomial (data = chebyshev only)."""
@@ -51,39 +51,39 @@ class Setting(Config):
     one-layer transformer of the capacity study, for text; aitac: the network of the aitac study, for DNA."""
 
     depth: int = Field(2, ge=0, le=64)
-    """Hidden layers (of cnn: convolutions); decoder and aitac have their own number."""
+    """Number of hidden layers (cnn: convolutions); decoder and aitac have a fixed number."""
 
     width: int = Field(200, ge=1, le=65536)
-    """Units of each hidden layer (of cnn: channels; of aitac: filters, 300 as published, the rest in proportion)."""
+    """Units in each hidden layer (cnn: channels; aitac: filters, 300 as published, the rest in proportion)."""
 
     activation: Literal[
         "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "softplus", "sigmoid", "hardtanh", "identity"
     ] = "tanh"
-    """Activation function of the hidden layers; that of aitac is relu."""
+    """Activation function of the hidden layers; aitac always uses relu."""
 
     bias: bool = True
     """Whether layers have biases."""
 
     normalisation: Literal["none", "batch", "layer"] = "none"
-    """Normalisation before each activation; batch takes the statistics of the set at hand, training or test."""
+    """Normalisation before each activation; batch uses the statistics of the current set, training or test."""
 
     residual: bool = False
-    """Whether each hidden layer of the mlp but the first adds its result to its input."""
+    """Whether each hidden layer of the mlp except the first adds its result to its input."""
 
     initialisation: Literal["pytorch", "xavier", "kaiming", "lecun", "orthogonal"] = "pytorch"
-    """Law of the first weights."""
+    """Distribution of the initial weights."""
 
     loss: Literal["mse", "cross_entropy"] = "mse"
     """mse is half the sum of squares per example to one-hot classes, averaged over examples (Cohen et al. 2021)."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Seed of the first weights."""
+    """Seed of the initial weights."""
 
     dtype: Literal["float32", "float64"] = "float32"
-    """Arithmetic."""
+    """Floating-point type."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Where it runs: cpu, cuda or cuda:N."""
+    """Device: cpu, cuda or cuda:N."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Setting:

@@ -101,7 +101,7 @@ class Further(Own):
 
 
 class Holding:
-    """A wrapper that is no optimiser itself, as Lightning's and Accelerate's are not always."""
+    """A wrapper that is not an optimiser itself, as Lightning's and Accelerate's are not always."""
 
     def __init__(self, optimizer):
         self.optimizer = optimizer

@@ -110,7 +110,7 @@ class Process(Child):
 
 @contextmanager
 def _explained(processes: list[Process]) -> Iterator[None]:
-    """An error of the connection is told as the loss of the process behind it."""
+    """An error of the connection is reported as the loss of the process behind it."""
     try:
         yield
     except RuntimeError as error:

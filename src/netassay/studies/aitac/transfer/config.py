@@ -11,7 +11,13 @@ from netassay.config import Config
 
 
 class TransferConfig(Config):
-    """A trained network on another atlas, such as another species': scores, nulls, ranks of factors."""
+    """A trained network on another atlas, such as another species': scores, nulls, ranks of factors.
+
+    Example:
+        >>> import netassay
+        >>> netassay.TransferConfig(cell_types='[["B", "GM12878"]]').pairs
+        [('B', 'GM12878')]
+    """
 
     study: ClassVar[str] = "aitac-transfer"
     later: ClassVar[tuple[str, ...]] = ("trained_on",)
@@ -31,23 +37,24 @@ class TransferConfig(Config):
     """The map as JSON, a list of pairs: cell type of the network, cell type of the atlas."""
 
     most_peaks: int = Field(0, ge=0)
-    """Use no more peaks of the other atlas than this, drawn at random; 0: all of them."""
+    """Maximum number of peaks of the other atlas, drawn at random; 0: all of them."""
 
     trained_on: Literal["leave-out", "keep"] = "leave-out"
-    """What becomes of peaks whose sequence the network was trained or its epoch chosen on, on either strand: left out,
-    or kept; they are counted either way. They share half of their words of 24 bases or more with such a sequence."""
+    """What to do with peaks whose sequence, on either strand, the network was trained on or its epoch chosen by:
+    leave-out or keep; they are counted either way. Such peaks share at least half of their words of 24 bases with such
+    a sequence."""
 
     influence_peaks: int = Field(1000, ge=0)
-    """Peaks of each atlas on which the influence of the filters is found, drawn at random; 0: none, and no ranks."""
+    """Number of peaks of each atlas for the influence of the filters, drawn at random; 0: none, and no ranks."""
 
     permutations: int = Field(20, ge=2, le=1000)
-    """Draws of each null."""
+    """Number of draws of each null."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of all draws and permutations."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Where it runs: cpu, cuda or cuda:N."""
+    """Device: cpu, cuda or cuda:N."""
 
     @field_validator("cell_types")
     @classmethod
@@ -57,7 +64,7 @@ class TransferConfig(Config):
         except ValueError:
             rows = None
         if not isinstance(rows, list) or not all(_is_pair(row) for row in rows):
-            raise ValueError("cell_types is no JSON list of pairs of names")
+            raise ValueError("cell_types is not a JSON list of pairs of names")
         return text
 
     @property

@@ -10,7 +10,13 @@ from netassay.studies.edge.setting import Setting
 
 
 class StepSizeConfig(Setting):
-    """The largest step size at which gradient descent still trains one architecture, from several first weights."""
+    """The largest step size at which gradient descent still trains one architecture, from several initial weights.
+
+    Example:
+        >>> import netassay
+        >>> netassay.StepSizeConfig(depth=4, seeds=3).goal
+        0.2
+    """
 
     study: ClassVar[str] = "edge-stepsize"
     example: ClassVar[str] = (
@@ -18,25 +24,27 @@ class StepSizeConfig(Setting):
     )
 
     seeds: int = Field(3, ge=1, le=1000)
-    """Networks: the first weights of `seed`, seed + 1, ..."""
+    """Number of networks, with the initial weights of `seed`, seed + 1, ..."""
 
     goal: float = Field(0.2, gt=0, lt=1)
-    """A network counts as trained when its loss is at most this multiple of the best constant output's loss."""
+    """A network counts as trained when its loss is at most this multiple of the loss of the best constant output."""
 
     steps: int = Field(1000, ge=1, le=1_000_000)
-    """Most steps of gradient descent a trial; a network that is neither trained nor diverged by then failed too."""
+    """Maximum number of steps of gradient descent in a trial; a network that has neither trained nor diverged by then
+    has failed too."""
 
     resolution: float = Field(1.1, gt=1, le=4)
     """The search ends when the smallest failing step size is at most this multiple of the largest that trains."""
 
     divergence_factor: float = Field(1e3, gt=1)
-    """A trial counts as diverged when the loss exceeds this multiple of the first loss, or is not finite."""
+    """A trial counts as diverged when the loss exceeds this multiple of the initial loss, or is not finite."""
 
     flow_steps: int = Field(2000, ge=0, le=10_000_000)
-    """Most steps of gradient flow, followed until it has trained for its largest sharpness; 0: no flow."""
+    """Maximum number of steps of gradient flow, followed until it has trained to find its largest sharpness; 0: no
+    flow."""
 
     tolerance: float = Field(1e-3, gt=0, lt=1)
-    """Relative error asked of each sharpness."""
+    """Relative tolerance of each sharpness."""
 
 
 def tiny() -> StepSizeConfig:

@@ -74,7 +74,7 @@ class Budget:
         return "" not in self._costs or self.affords(self.expected() + sum(map(self.expected, beside)))
 
     def affords(self, seconds: float) -> bool:
-        """Whether so many more seconds, within `spending`, keep to the share."""
+        """Whether this many more seconds, within `spending`, keep to the share."""
         spent = self.spent if self._entered is None else self.spent + self.clock() - self._entered
         return spent + seconds + self.reserved <= self.share * self.trained
 

@@ -20,12 +20,25 @@ AT_REST = 1e30
 
 @dataclass(frozen=True)
 class Motion:
-    """theta <- theta - eta P^-1 (momentum of the gradient): stable while (lambda(P^-1 H) + decay) eta <= `limit`.
+    """The linear recursion of an optimiser: theta <- theta - eta P^-1 (momentum of the gradient).
 
-    `limit` is the threshold at step size 1; `preconditioner` (P,) is the diagonal of P in the order of the trainable
-    parameters, None for the identity; `weight_decay` is what decay adds to every curvature. `ascent` is the distance
-    rho uphill at which the gradient is taken (SAM), 0 for none. `remark` says in words how far the edge is that of the
-    optimiser, "" where it is.
+    It is stable while (lambda(P^-1 H) + decay) eta <= `limit`.
+
+    Attributes:
+        step_size: Step size eta (above 0).
+        limit: The threshold at step size 1.
+        weight_decay: What decay adds to every curvature.
+        preconditioner: (P,) the diagonal of P in the order of the trainable parameters; None for the identity.
+        ascent: Distance rho uphill at which the gradient is taken (SAM); 0 for none.
+        remark: How the edge differs from that of the optimiser; "" where it does not.
+
+    Source:
+        Cohen et al. (2021), appendix B; Cohen et al. (2022), section 2.
+
+    Example:
+        >>> import netassay
+        >>> netassay.Motion(step_size=0.1, limit=2.0).preconditioner is None
+        True
     """
 
     step_size: float
@@ -80,7 +93,7 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
     """
     inner = innermost(optimizer)
     if inner is None:
-        return f"{type(optimizer).__name__} is no optimiser that is known here; give motion="
+        return f"{type(optimizer).__name__} is not an optimiser that is known here; give motion="
     groups = {p: group for group in inner.param_groups for p in group["params"]}
     missing = [name for name, p in parameters.items() if p not in groups]
     if missing:

@@ -60,40 +60,82 @@ _SERIAL = itertools.count()
 
 
 class EdgeWarning(UserWarning):
-    """A tracked training is close to its edge of stability."""
+    """A tracked training is close to its edge of stability.
+
+    Example:
+        >>> import warnings, netassay
+        >>> warnings.simplefilter("error", netassay.EdgeWarning)
+    """
 
 
 class TrackerWarning(UserWarning):
-    """Something of the tracking failed; the training goes on."""
+    """Part of the tracking failed; the training goes on.
+
+    Example:
+        >>> import warnings, netassay
+        >>> warnings.simplefilter("error", netassay.TrackerWarning)
+    """
 
 
 class SharpnessTracker:
-    """Follows the sharpness of a network, whole and layer by layer, while a loop of the user's own trains it.
+    """Follows the sharpness of a network, all of it and layer by layer, while your own loop trains it.
 
-    Make one before the loop, call `step()` once a training step, `close()` after it (or use `with`, or leave it to the
-    end of the process). `loss(output, target)` and `batches` are those of `netassay.sharpness`: a fixed set of examples
-    that can be gone over again, all training data or some of it. `optimizer` is the loop's own, or its step size as a
-    number, or None: it gives the edge ratio, 1 at the edge of stability. For an optimiser whose edge is not known here
-    `motion` gives it: a `Motion`, or a function of the optimiser and the trainable parameters by name that returns one
-    (or says in words why there is none).
+    Make one before the loop, call `step()` once in each training step, `close()` after it (or use `with`, or leave it
+    to the end of the process).
 
-    It looks when it can afford to: time spent here stays at or below `budget` times the time spent elsewhere (0.2: at
-    most 20 % of training time), but for the first look, which is taken at once and whose debt is paid off before the
-    next. Each look measures the whole network, then layers in turn as far as the budget goes. `every` sets the steps
-    from look to look instead, each of the whole and of all layers whatever that costs. When the ratio reaches `warn_at`
-    for the first time, `on_edge(tracker)` is called, by default a Python warning (EdgeWarning); what it raises is the
-    loop's. Numbers go to a run in `store`, under `name`, and onto the page of `netassay report`.
+    It looks when it can afford to: time spent here stays at or below `budget` times the time spent elsewhere, except
+    for the first look, which is taken at once and whose debt is paid off before the next. Each look measures the
+    entire network, then layers in turn as far as the budget goes. When the ratio reaches `warn_at` for the first time,
+    `on_edge` is called; what it raises is the loop's. Numbers go to a run in `store`, under `name`, and onto the page
+    of `netassay report`.
 
-    `blocks`, `weights`, `head` and `memory` as for `sharpness`; `tolerance` is the relative error asked of each
-    value, its estimate is kept beside it; `mode` "eval" looks with dropout off and batch norm by its running
-    statistics, "as_is" leaves the mode. The network, its gradients, the optimiser and all random states are left as
-    they were found. Of a network in DistributedDataParallel the first process looks, at its own `batches`, and writes
-    the run; in the others `run` is None and `step` does nothing.
+    The network, its gradients, the optimiser and all random states are left unchanged. Of a network in
+    DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
+    None and `step` does nothing.
 
-    Arguments that cannot be right raise ConfigError, ModelError or StoreError here. Once made, it never ends a
-    training: what fails in a look or in the store is a warning, told once for each kind, and an event of the run. After
-    a failed look, and when the trainable parameters have changed, tracking starts anew; looks that fail one after the
-    other are tried ever more rarely.
+    Once made, it never ends a training: what fails in a look or in the store is a warning, given once for each kind,
+    and an event of the run. After a failed look, and when the trainable parameters have changed, tracking starts anew;
+    looks that fail one after the other are tried less and less often.
+
+    Args:
+        model: Any module.
+        loss: Loss, as for `sharpness`.
+        batches: A fixed set of examples that can be iterated repeatedly, all training data or some of it.
+        optimizer: The loop's own optimiser, or its step size as a number; it gives the edge ratio, 1 at the edge of
+            stability. None: no ratio.
+        store: Folder that holds the runs.
+        name: Name under which the run is listed.
+        budget: Time spent here over time spent elsewhere (0.2: at most 20 % of training time).
+        every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
+        blocks: None, "layer", or block name -> parameter names.
+        weights: Number of terms of each batch, as for `sharpness`.
+        head: Which output the loss is taken of, as for `sharpness`.
+        memory: Bytes for gradient graphs, as for `sharpness`.
+        tolerance: Relative tolerance of each value (0 to 1); its estimated error is recorded beside it.
+        mode: "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode.
+        motion: For an optimiser whose edge is not known here: a `Motion`, or a function of the optimiser and the
+            trainable parameters by name that returns one (or says in words why there is none).
+        warn_at: Ratio at which `on_edge` is called.
+        on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
+        clock: Measures time in seconds.
+
+    Raises:
+        ConfigError: For arguments that cannot be right.
+        ModelError: For a module or loss without well-defined curvature.
+        StoreError: For a store that cannot be written.
+
+    Source:
+        Cohen et al. (2021); Fox (2023).
+
+    Example:
+        >>> import torch, netassay
+        >>> model = torch.nn.Linear(3, 1)
+        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        >>> with netassay.SharpnessTracker(model, torch.nn.functional.mse_loss, [(x, y)], optimizer) as tracker:
+        ...     _ = tracker.step()
+        >>> tracker.run.study
+        'edge-tracker'
     """
 
     def __init__(
@@ -420,7 +462,7 @@ class SharpnessTracker:
 
     @contextmanager
     def _going_on(self, failing: str) -> Iterator[None]:
-        """An error inside is told, and the training goes on."""
+        """An error inside becomes a warning, and the training goes on."""
         try:
             yield
         except Exception as cause:

@@ -29,7 +29,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     if not subject.truth:
         raise DataError(
             f"atlas {subject.atlas.source!r} is not simulated, so it is not known what there was to be found; "
-            "recovery is told of simulated atlases alone"
+            "recovery is measured on simulated atlases only"
         )
     found = {ONE: _recovered(subject, config)} | _of_several(subject, config)
     tested = tested_pairs(subject, config)

@@ -14,7 +14,7 @@ from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN = 20  # filters in the figure
 _HARDLY_MORE = (
-    2.0  # regions that mark less than so many times what moved ones mark are hardly of this assembly
+    2.0  # regions that mark less than this many times what moved ones mark are hardly of this assembly
 )
 
 

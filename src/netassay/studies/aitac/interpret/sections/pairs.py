@@ -44,7 +44,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     )
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
-        f"y without f − y without g + y without both{told}. It is nought where the network adds them up; above 0 they "
+        f"y without f − y without g + y without both{told}. It is zero where the network adds them up; above 0 they "
         "open more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would "
         f"give every pair one: {curved}. In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "

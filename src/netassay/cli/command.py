@@ -1,0 +1,218 @@
+"""A command made from a public function: its signature, defaults and help are the function's own."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from netassay.cli.docstring import docstring_of
+from netassay.cli.flags import Store, conditions, config_flags, whole_number, whole_numbers
+from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
+from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
+from netassay.config import Config
+
+Ask = Callable[..., Any]
+"""Calls the public function with the words of the command line, and with what else is given to it."""
+
+_SHARED: dict[type, tuple[Group, Mapping[str, Any]]] = {
+    CorpusArguments: (Group("Corpus", sort_key=1), CORPUS_DEFAULTS),
+    NetworkArguments: (Group("A network of your own, in place of a run", sort_key=1), NETWORK_DEFAULTS),
+}
+_ONLY_IN_PYTHON = {"watch", "execute", "commit_seconds", "grammar", "observe", "self"}
+_POSITIONAL, _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+
+
+@dataclass(frozen=True)
+class Command:
+    """A public function, and how its answer is shown.
+
+    `body(ask, **words)` calls `ask`, shows the answer and may return an exit code. Parameters of `body` that the
+    function does not have are flags of the command line alone. `names`: flags with other names than the function's
+    parameters. `named`: flags of parameters that Python takes by position; `positional`: the other way round.
+    `required`: flags without a default; `hidden`: parameters that have none. `converters` read a flag's word, and
+    `options` is the config whose keys the function takes besides.
+    """
+
+    function: Callable[..., Any]
+    body: Callable[..., int | None]
+    example: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    positional: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    converters: Mapping[str, Any] = field(default_factory=dict)
+    options: type[Config] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.body.__name__
+
+    @property
+    def sentence(self) -> str:
+        return docstring_of(self.function).sentence
+
+    @property
+    def help(self) -> str:
+        """What the command prints of itself: the function's docstring without its sections, and an example."""
+        doc = docstring_of(self.function)
+        source = f"Source: {doc.source}" if doc.source else ""
+        parts = (doc.sentence, _as_flags(doc.text), source, f"Example: {self.example}")
+        return "\n\n".join(part for part in parts if part)
+
+    def build(self) -> Callable[..., int]:
+        """The function that cyclopts calls."""
+        of_function = list(self._of_function())
+        own = [flag for flag in self._of_body() if flag.name not in {other.name for other in of_function}]
+        to_function = {flag.name for flag in of_function}
+        names = {flag: name for name, flag in self.names.items()}
+
+        def command(*positional: Any, **words: Any) -> int:
+            words |= zip((flag.name for flag in flags), positional, strict=False)
+            given = {names.get(key, key): value for key, value in words.items() if key in to_function}
+            bodys = inspect.signature(self.body).parameters
+            seen = {key: value for key, value in words.items() if key in bodys}
+            return self.body(partial(self._call, given), **seen) or 0
+
+        flags = sorted([*of_function, *own], key=lambda flag: flag.kind)
+        command.__name__, command.__doc__ = self.name, self.help
+        command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
+        command.__annotations__ = {}
+        return command
+
+    def _call(self, words: Mapping[str, Any], **more: Any) -> Any:
+        """The function's answer; of a method, that of the store's."""
+        words = {**words, **more}
+        if "where" in words:
+            words["where"] = conditions(words["where"] or [])
+        if not self._of_a_store:
+            return self.function(**words)
+        from netassay.runs import Store as Runs
+
+        return self.function(Runs(words.pop("store", "runs")), **words)
+
+    @property
+    def _of_a_store(self) -> bool:
+        return "self" in inspect.signature(self.function).parameters
+
+    def _of_function(self) -> Iterator[inspect.Parameter]:
+        hints, doc = _hints(self.function), docstring_of(self.function)
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                yield from self._shared(hints[name])
+            elif name not in _ONLY_IN_PYTHON and name not in self.hidden:
+                kind = _POSITIONAL if self._by_position(name, parameter) else _NAMED
+                default = inspect.Parameter.empty if name in self.required else parameter.default
+                yield self._flag(name, hints[name], default, doc.arguments[name], kind)
+        if self._of_a_store:
+            yield inspect.Parameter("store", _NAMED, default="runs", annotation=Store)
+
+    def _by_position(self, name: str, parameter: inspect.Parameter) -> bool:
+        if name in self.positional:
+            return True
+        return parameter.kind is _POSITIONAL and name not in (*self.named, "store")
+
+    def _shared(self, hint: Any) -> Iterator[inspect.Parameter]:
+        if self.options is not None:
+            taken = {*inspect.signature(self.function).parameters}
+            yield from (flag for flag in config_flags(self.options) if flag.name not in taken)
+        elif (keys := next(iter(get_args(hint)), None)) in _SHARED:
+            group, defaults = _SHARED[keys]
+            words = docstring_of(keys).arguments
+            for name, kind in get_type_hints(keys).items():
+                yield self._flag(name, kind, defaults[name], words[name], _NAMED, group)
+
+    def _flag(
+        self, name: str, hint: Any, default: Any, words: str, kind: Any, group: Group | None = None
+    ) -> inspect.Parameter:
+        annotation = _cli_type(name, hint, words, self.converters.get(name), kind, group)
+        several = get_origin(get_args(annotation)[0]) is tuple and kind is _POSITIONAL
+        if default in (None, ()):
+            default = () if several else None
+        if default is None:
+            inner, settings = get_args(annotation)
+            annotation = Annotated[inner | None, settings]
+        return inspect.Parameter(self.names.get(name, name), kind, default=default, annotation=annotation)
+
+    def _of_body(self) -> list[inspect.Parameter]:
+        hints = get_type_hints(self.body, include_extras=True)
+        _, *parameters = inspect.signature(self.body).parameters.items()
+        return [parameter.replace(annotation=hints[name], kind=_NAMED) for name, parameter in parameters]
+
+
+class _Unloaded:
+    """In place of a type that is imported for checking alone, such as torch's."""
+
+    def __class_getitem__(cls, item: Any) -> type:
+        return cls
+
+
+class _Names(dict[str, Any]):
+    """Names of a module; those of types that it does not load are `_Unloaded`."""
+
+    def __init__(self, module: str) -> None:
+        self._module = vars(sys.modules[module])
+
+    def __missing__(self, name: str) -> Any:
+        return self._module.get(name, getattr(builtins, name, _Unloaded))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, localns=_Names(function.__module__))
+
+
+def _cli_type(name: str, hint: Any, words: str, converter: Any, kind: Any, group: Group | None) -> Any:
+    """The type that a flag's word is read as, with its help."""
+    if name == "store":
+        return Store
+    union = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    inner, converts, more = _read_as(union, kind)
+    if group is not None:  # a group that is None would hide the flag
+        more["group"] = group
+    settings = Parameter(help=_as_flags(words), converter=converter or converts, **more)
+    return Annotated[inner, settings]
+
+
+# what docstrings name that is a flag wherever it is named
+_KEYS = {"window", "length", "out", "genome", "weights", "what"}
+
+
+def _as_flags(words: str) -> str:
+    """A docstring's words for the command line: without what is for Python alone, and `a_key` as --a-key."""
+    words = re.sub(r"; in Python [^.]*(?=\.)| In Python [^.]*\.", "", words)
+    return re.sub(
+        r"`(\w+)`", lambda key: f"--{key[1].replace('_', '-')}" if key[1] in _KEYS else key[0], words
+    )
+
+
+_SEVERAL = (Sequence, Iterable)
+
+
+def _read_as(union: Sequence[Any], kind: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Type, converter and settings for a parameter that takes any of `union` in Python."""
+    if any(get_origin(part) is Mapping for part in union):
+        return list[str], None, {}
+    items = [get_args(part)[0] for part in union if get_origin(part) in _SEVERAL]
+    if int in items:
+        return tuple[int, ...], whole_numbers, {}
+    if items and kind is _POSITIONAL:
+        return tuple[str, ...], None, {}
+    if items and get_origin(items[0]) is not tuple:
+        item = items[0] if get_origin(items[0]) is Literal else Path
+        return list[item], None, {"consume_multiple": True, "negative": ""}  # type: ignore[valid-type]
+    if bool in union:
+        return bool, None, {"negative": ""}
+    if int in union:
+        return int, whole_number, {}
+    plain = [part for part in union if part in (float, str, Path) or get_origin(part) is Literal]
+    return (str if kind is _POSITIONAL and plain[0] is Path else plain[0]), None, {}

@@ -1,0 +1,103 @@
+"""Words of the command line as values, and the flags that several commands share."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+from netassay.commands.memory import LARGEST
+from netassay.config import Config, allowed
+from netassay.errors import ConfigError
+from netassay.namelist import NameList
+
+
+def whole_number(kind: Any, words: Sequence[Token]) -> int:
+    """The number in a flag's word; cyclopts by itself would round 1.5 to 2."""
+    try:
+        return int(words[0].value)
+    except ValueError:
+        raise ValueError(f"{words[0].value[:40]!r} is not a whole number.") from None
+
+
+def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
+    """`whole_number` of a flag that takes several."""
+    return tuple(whole_number(kind, [word]) for word in words)
+
+
+def folder(kind: Any, words: Sequence[Token]) -> Path:
+    """The path in a flag's word; cyclopts by itself would take none for the current folder."""
+    if not words[0].value:
+        raise ValueError('"" is not a folder; write "." for the current one.')
+    return Path(words[0].value)
+
+
+Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
+Threads = Annotated[
+    int | None,
+    Parameter(
+        converter=whole_number, help="Threads; by default those that the run began with, or all cores."
+    ),
+]
+_THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
+
+
+def count(kind: Any, words: Sequence[Token]) -> int:
+    """The whole number in a flag's word, written as 1000000, 1e6, 124M or 1.5B (k, M, B, T: thousands to
+    trillions)."""
+    word = words[0].value.strip()
+    match = re.fullmatch(r"([+-]?\d[\d_]*(?:\.\d+)?(?:[eE]\+?\d{1,3})?)([kKMGBT]?)", word)
+    if match is None:
+        raise ValueError(f"{word[:40]!r} is not a whole number; write it as 1000000, 1e6 or 1M.")
+    number = Decimal(match[1]) * 1000 ** _THOUSANDS[match[2].upper()]
+    if abs(number) > LARGEST:
+        raise ValueError(f"{word[:40]!r} is more than {LARGEST:.0e}, which is more than any model has.")
+    if number != int(number):
+        raise ValueError(f"{word[:40]!r} is not a whole number.")
+    return int(number)
+
+
+def conditions(words: list[str]) -> dict[str, Any]:
+    """KEY=VALUE words as a mapping; values that read as JSON (numbers, true, null) are taken so."""
+    conditions = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--where {word!r}: give KEY=VALUE, for example activation=tanh")
+        try:
+            conditions[key] = json.loads(value)
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it reads
+            conditions[key] = value
+    return conditions
+
+
+CONFIG_KEYS = Group("Config", sort_key=2)
+
+
+def config_flags(config: type[Config]) -> list[inspect.Parameter]:
+    """A flag for each key of a config."""
+    flags = []
+    for name, field in config.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        limits = allowed(field)
+        words = meaning if "|" in limits else f"{meaning} [{limits}]"
+        whole = field.annotation in (int, int | None)
+        parameter = Parameter(help=words, converter=whole_number if whole else None)
+        # a list of names is one word with commas at the command line
+        kind, default = (
+            (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
+        )
+        flags.append(flag(name, Annotated[kind, parameter], default, CONFIG_KEYS))
+    return flags
+
+
+def flag(name: str, kind: Any, default: Any, group: Group) -> inspect.Parameter:
+    # only flags that were given reach the command: a file's values stay where no flag overrides them
+    grouped = Annotated[kind, Parameter(group=group)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=grouped)

@@ -1,0 +1,217 @@
+"""Atlases from files, out of nothing, and into files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netassay.dna.atlas.choices import Flaw, Form, Normalisation, Statistic
+from netassay.errors import DataError
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+    from netassay.dna.atlas.atlas import Atlas
+    from netassay.dna.atlas.grammar import Grammar
+
+
+def build_atlas(
+    peaks: Path | str | Any,
+    heights: Path | str | Sequence[Path | str] = (),
+    *,
+    genome: Path | str | None = None,
+    out: Path | str | None = None,
+    form: Form = "auto",
+    lineages: Path | str | None = None,
+    normalisation: Normalisation = "none",
+    pseudocount: float | None = None,
+    width: int | None = None,
+    statistic: Statistic = "mean",
+    drop: Sequence[Flaw] = (),
+    order: str = "ATGC",
+    layer: str | None = None,
+    common: float = 0.5,
+) -> Atlas:
+    """Build an atlas from peaks, heights and a genome, and save it as a folder.
+
+    Peaks and heights are joined by name, else by place. BED is 0-based with the end left out, ImmGen's table 1-based
+    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted.
+
+    Args:
+        peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
+            folder with the arrays of the AI-TAC sample; in Python also an AnnData object.
+        heights: Table (CSV, TSV, Parquet) with a row for each peak and a column for each cell type; or bigWigs, one
+            for each cell type and named after it.
+        genome: FASTA of the genome, plain or gzip (an index beside it is used), or 2bit.
+        out: New folder for the atlas.
+        form: Form of the peaks, where it cannot be told from the file.
+        lineages: Table of two columns, cell type and lineage.
+        normalisation: How heights are normalised: log2(x + 1), quantile normalisation, or both.
+        pseudocount: Number added before the logarithm instead of 1; smaller for means far below 1.
+        width: Take windows of this many bases (1 to 1,000,000) around the summit or middle.
+        statistic: Statistic of a bigWig over the peak that is its height.
+        drop: Leave out, and count, peaks that have this flaw; may be repeated.
+        order: Order of the bases in the rows of one-hot arrays.
+        layer: Layer of a .h5ad that holds the heights, instead of X.
+        common: Smallest share (0 to 1) of names that peaks and the table of heights must have in common.
+
+    Returns:
+        The atlas.
+
+    Raises:
+        DataError: For files that cannot be read or do not fit each other, with file, line and remedy, and for a folder
+            that exists already.
+
+    Source:
+        Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas.
+
+    Example:
+        >>> import netassay
+        >>> len(netassay.build_atlas("peaks.bed", "heights.csv", genome="genome.fa"))
+        40
+    """
+    from netassay.dna.atlas.building import build_atlas as build
+    from netassay.files import refuse_existing
+
+    if out is not None:
+        refuse_existing(Path(out), refusal=DataError)
+    atlas = build(
+        peaks, heights, genome=genome, form=form, lineages=lineages, normalisation=normalisation,
+        pseudocount=pseudocount, width=width, statistic=statistic, drop=drop, order=order, layer=layer,
+        common=common,
+    )  # fmt: skip
+    if out is not None:
+        atlas.save(out)
+    return atlas
+
+
+def describe_atlas(
+    atlas: Atlas | Path | str, *, show: str | None = None, verify: bool = False
+) -> dict[str, Any] | DataFrame:
+    """Describe an atlas: sizes, what was dropped, heights, bases, lineages, chromosomes.
+
+    Args:
+        atlas: dhs4, simulated, or the folder of an atlas; in Python also an atlas.
+        show: Return this table instead: peaks, or one of a simulated atlas's truth.
+        verify: Read every byte and check it against the digest.
+
+    Returns:
+        The description as JSON holds it. heights: mean, smallest and largest over all, and the mean over peaks of the
+        standard deviation across cell types. bases: shares of G and C and of unknown bases, observed over expected
+        CpG. With `show`, that table.
+
+    Raises:
+        DataError: For a folder that holds no atlas, a damaged one, and a table that the atlas does not have.
+        ExtraMissing: Where the package of dhs4 is not installed.
+
+    Source:
+        Gardiner-Garden, Frommer (1987) for observed over expected CpG.
+
+    Example:
+        >>> import netassay
+        >>> atlas = netassay.simulate_atlas(40, length=80)
+        >>> description = netassay.describe_atlas(atlas)
+        >>> description["peaks"], description["length"], description["simulated"]
+        (40, 80, True)
+    """
+    from netassay.dna.atlas.atlas import Atlas
+    from netassay.dna.atlas.description import describe_atlas as describe
+
+    if verify and not isinstance(atlas, Atlas) and atlas not in ("dhs4", "simulated"):
+        Atlas.open(atlas, verify=True)
+    opened = _opened(atlas)
+    if show is None:
+        named = {} if isinstance(atlas, Atlas) else {"atlas": str(atlas)}
+        return {**named, **describe(opened)}
+    frames = {"peaks": opened.peaks, **opened.truth}
+    if show not in frames:
+        raise DataError(f"atlas {atlas} has no table {show!r}; it has {', '.join(frames)}")
+    return frames[show]
+
+
+def _opened(atlas: Atlas | Path | str) -> Atlas:
+    from netassay.dna.atlas.atlas import Atlas
+    from netassay.dna.atlas.named import find_atlas
+
+    return atlas if isinstance(atlas, Atlas) else find_atlas(atlas)
+
+
+def simulate_atlas(
+    peaks: int = 12_000,
+    *,
+    out: Path | str | None = None,
+    length: int = 251,
+    noise: float = 0.3,
+    seed: int = 0,
+    grammar: Grammar | None = None,
+) -> Atlas:
+    """Make a simulated atlas with a known grammar, and save it with its truth tables.
+
+    Motifs of JASPAR are planted in random sequences; heights follow from sites by a lineage tree and by pairs of
+    factors. height = baseline + level of the peak + sum over factors of (strength of the sites x effect in the cell
+    type) + sum over pairs of (product of strengths x weight of the distance x effect) + Gaussian noise. With the
+    default numbers it is the atlas called "simulated".
+
+    Args:
+        peaks: Number of peaks (1 or more).
+        out: New folder for the atlas.
+        length: Bases of each peak (60 or more).
+        noise: Standard deviation of the noise on heights (0 or more).
+        seed: Seed of all draws.
+        grammar: Factors, pairs and lineages; by default those of haematopoiesis.
+
+    Returns:
+        The atlas. `truth` holds tree, factors, motifs, effects, pairs, pair_effects, sites, pair_sites and signal, the
+        heights without noise.
+
+    Raises:
+        DataError: For numbers out of range, and for a folder that exists already.
+
+    Source:
+        Rauluseviciute et al. (2024) for JASPAR's motifs; the grammar is netassay's own.
+
+    Example:
+        >>> import netassay
+        >>> netassay.simulate_atlas(40, length=80).heights.shape[0]
+        40
+    """
+    from netassay.dna.atlas.grammar import HAEMATOPOIESIS
+    from netassay.dna.atlas.simulate import simulate_atlas as simulate
+    from netassay.files import refuse_existing
+
+    if out is not None:
+        refuse_existing(Path(out), refusal=DataError)
+    atlas = simulate(peaks, length=length, noise=noise, seed=seed, grammar=grammar or HAEMATOPOIESIS)
+    if out is not None:
+        atlas.save(out)
+    return atlas
+
+
+def export_atlas(atlas: Atlas | Path | str, out: Path | str) -> Path:
+    """Write an atlas as .h5ad: cell types are observations, peaks variables; needs the extra anndata.
+
+    Sequences are written too, so that `build_atlas` reads the file back without a genome.
+
+    Args:
+        atlas: dhs4, simulated, or the folder of an atlas; in Python also an atlas.
+        out: New file to write, ending in .h5ad.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: For another ending, an atlas without coordinates, and a file that exists already.
+        ExtraMissing: Where anndata is not installed.
+
+    Source:
+        Virshup et al. (2024), anndata.
+
+    Example:
+        >>> import netassay
+        >>> netassay.export_atlas("atlas", "atlas.h5ad").name
+        'atlas.h5ad'
+    """
+    from netassay.dna.atlas.annotated import export_atlas as export
+
+    return export(_opened(atlas), out)

@@ -1,0 +1,260 @@
+"""Questions about a corpus in files: its contexts and its entropy bound."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from netassay.commands.memory import room
+from netassay.errors import ConfigError, DataError, did_you_mean
+from netassay.formats.forms import Form, IdType
+from netassay.formats.text import SEPARATOR, Unit
+
+if TYPE_CHECKING:
+    from netassay.corpus.context import Contexts
+
+
+class CorpusArguments(TypedDict, total=False):
+    """How files become documents of tokens, and how much memory counting may take.
+
+    Args:
+        document: What a document of text is: a line by default; in `topics`, a topic.
+        tokenizer: wordpunct, whitespace, characters, bytes, or a tokenizer.json of Hugging Face's tokenizers.
+        length: Cut documents to their first tokens (1 or more).
+        exact_length: Leave out documents shorter than `length` instead of keeping them.
+        separator: Text between records (document "record").
+        column: Column of JSON, CSV, Parquet or Arrow that holds the text or the token ids; "text" by default.
+            "meta.text" is text within meta.
+        add_end: End every document of text with a token of its own, so that it differs from a document that it
+            begins.
+        dtype: The files are raw little-endian token ids of this integer type.
+        end: Token id that ends a document, in raw ids and in .npy files of one dimension.
+        skip: Bytes of a header before raw ids; 1024 in files of llm.c.
+        form: Form of the files, where their first bytes and endings do not tell it.
+        memory: Maximum memory of the process, such as 2GB; what needs more is counted on disk. By default half of
+            this machine's.
+        scratch: Folder for what is counted on disk; by default the system's temporary folder.
+    """
+
+    document: Unit | None
+    tokenizer: str | Path
+    length: int | None
+    exact_length: bool
+    separator: str
+    column: str | None
+    add_end: bool
+    dtype: IdType | None
+    end: int | None
+    skip: int
+    form: Form | None
+    memory: str | None
+    scratch: Path | str | None
+
+
+CORPUS_DEFAULTS: CorpusArguments = {
+    "document": None,
+    "tokenizer": "wordpunct",
+    "length": None,
+    "exact_length": False,
+    "separator": SEPARATOR,
+    "column": None,
+    "add_end": False,
+    "dtype": None,
+    "end": None,
+    "skip": 0,
+    "form": None,
+    "memory": None,
+    "scratch": None,
+}
+
+
+def contexts_of(
+    files: Contexts | Path | str | Sequence[Path | str],
+    *,
+    window: int | None = None,
+    **corpus: Unpack[CorpusArguments],
+) -> Contexts:
+    """Count the unique contexts of a corpus in files, in memory or on disk.
+
+    Args:
+        files: Files, folders or patterns, together one corpus; or "topics"; or contexts that are counted already.
+        window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
+        corpus: How the files are read: see `entropy`.
+
+    Returns:
+        The contexts. `skipped` counts the documents left out, by reason.
+
+    Raises:
+        ConfigError: For an unknown argument, a length or window below 1, and too little memory.
+        DataError: For files that cannot be read or hold no token.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> found = netassay.contexts_of("topics", document="line", length=4)
+        >>> found.n > 1000
+        True
+    """
+    from netassay.corpus.context import Contexts, require_sizes
+    from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
+    from netassay.formats import corpus as formats
+
+    if isinstance(files, Contexts):
+        if corpus or window is not None:
+            raise ConfigError(
+                f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out"
+            )
+        return files
+    arguments = _complete(corpus)
+    files = (files,) if isinstance(files, str | Path) else tuple(files)
+    length, exact = arguments["length"], arguments["exact_length"]
+    require_sizes(length, exact, window)
+    keys: dict[str, Any] = {key.name: arguments[key.name] for key in fields(formats.Reading)}
+    if window is None and (lone := formats.lone_documents(files, formats.Reading(**keys))):
+        raise DataError(
+            f"{lone[0]}: nothing ends a document in it, and a single document of token ids leaves nothing "
+            "uncertain (0 nats); give --end, the id that ends its documents, or count with a --window"
+        )
+    memory = room(arguments["memory"])
+    skipped: Counter[str] = Counter()
+    parts = formats.read_in_parts(
+        files,
+        **keys,
+        # one token more than is used tells which documents were cut
+        limit=None if length is None else length + 1,
+        skipped=skipped,
+        tokens_at_once=min(memory // PARTING_BYTES, 1 << 20),
+    )
+    scratch = arguments["scratch"]
+    counted = contexts_within(
+        parts, memory=memory, length=length, exact_length=exact, window=window,
+        folder=None if scratch is None else Path(scratch),
+    )  # fmt: skip
+    if counted.dropped and not counted.documents:
+        raise DataError(
+            f"{formats.named(files)}: all {counted.dropped:,} documents are shorter than {length} tokens"
+        )
+    formats.require_tokens(files, counted.tokens, skipped)
+    return replace(counted, skipped=dict(skipped))
+
+
+def _complete(arguments: CorpusArguments) -> dict[str, Any]:
+    for name in arguments:
+        if name not in CORPUS_DEFAULTS:
+            raise ConfigError(f"argument {name!r} is not known; {did_you_mean(name, CORPUS_DEFAULTS)}")
+    return {**CORPUS_DEFAULTS, **arguments}
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """What there is to learn in a corpus, in numbers; those `_with_empty` predict first tokens too.
+
+    Counts are of documents, tokens or contexts; `bound_nats` is summed over all predicted tokens, bits per token are
+    means over them. `share_certain` (0 to 1) is the share of contexts with one continuation. `information_bits` is
+    what the corpus tells of its tokens beyond their number, `predicted_parameters` the size with which training is
+    expected to begin to memorise it (an empirical rate, no bound).
+
+    Example:
+        >>> import netassay
+        >>> netassay.entropy("topics", document="line", length=4).counted_on_disk
+        False
+    """
+
+    documents: int
+    documents_empty: int
+    documents_cut: int
+    documents_dropped: int
+    tokens: int
+    tokens_predicted: int
+    vocabulary: int
+    contexts: int
+    contexts_with_empty: int
+    largest_support: int
+    share_certain: float
+    degrees_of_freedom: int
+    degrees_of_freedom_unequal: int
+    bound_nats: float
+    bound_nats_with_empty: float
+    bound_bits_per_token: float
+    bound_bits_per_token_with_empty: float
+    information_bits: float
+    predicted_parameters: float
+    counted_on_disk: bool
+    skipped: Mapping[str, int]
+    by_length: list[dict[str, Any]] | None = None
+
+
+def entropy(
+    files: Contexts | Path | str | Sequence[Path | str],
+    *,
+    window: int | None = None,
+    by_length: bool = False,
+    **corpus: Unpack[CorpusArguments],
+) -> Entropy:
+    """Count the unique contexts of a corpus, and the lowest summed loss that any next-token predictor can reach on it.
+
+    bound_nats leaves out first tokens, which no context predicts; bound_nats_with_empty predicts them too. Bits per
+    token are means over the tokens predicted.
+
+    Args:
+        files: Files, folders or patterns, together one corpus: text, .jsonl, .json, .csv (all also .gz, .bz2, .xz,
+            .zst), .parquet, .arrow, .npy, raw token ids; or the word topics: Python's help topics.
+        window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
+        by_length: Also give the numbers for each length of context.
+        corpus: How the files are read.
+
+    Returns:
+        The numbers of the corpus, as attributes.
+
+    Raises:
+        ConfigError: For an unknown argument, a length or window below 1, and too little memory.
+        DataError: For files that cannot be read or hold no token.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025), section 2.
+
+    Example:
+        >>> import netassay
+        >>> found = netassay.entropy("topics", document="line", length=4)
+        >>> found.bound_nats < found.bound_nats_with_empty
+        True
+    """
+    from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
+
+    counted = contexts_of(files, window=window, **corpus)
+    return Entropy(
+        documents=counted.documents,
+        documents_empty=counted.empty,
+        documents_cut=counted.shortened,
+        documents_dropped=counted.dropped,
+        tokens=counted.tokens,
+        tokens_predicted=counted.predictions,
+        vocabulary=counted.vocabulary,
+        contexts=counted.n,
+        contexts_with_empty=counted.n_with_empty,
+        largest_support=counted.largest_support,
+        share_certain=counted.share_certain,
+        degrees_of_freedom=counted.degrees_of_freedom,
+        degrees_of_freedom_unequal=counted.degrees_of_freedom_unequal,
+        bound_nats=counted.bound_nats,
+        bound_nats_with_empty=counted.bound_nats_with_empty,
+        bound_bits_per_token=counted.bound_bits_per_token,
+        bound_bits_per_token_with_empty=counted.bound_bits_per_token_with_empty,
+        information_bits=information_bits(counted),
+        predicted_parameters=predicted_parameters(counted),
+        counted_on_disk=counted.held is None,
+        skipped=counted.skipped,
+        by_length=_by_length(counted) if by_length else None,
+    )
+
+
+def _by_length(counted: Contexts) -> list[dict[str, Any]]:
+    names = ("contexts", "predictions", "certain", "branches", "nats")
+    arrays = (getattr(counted, f"{name}_by_length").tolist() for name in names)
+    rows = zip(*arrays, strict=True)
+    return [{"length": length, **dict(zip(names, row, strict=True))} for length, row in enumerate(rows)]

@@ -1,0 +1,75 @@
+"""Every study, small, on real data, and the page of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from netassay.interpreting import interpret
+from netassay.presenting import report
+from netassay.runs import Run
+from netassay.sweeps import Plan, shipped, sweep
+
+
+class Demo(NamedTuple):
+    """The page of a demo, and why runs failed, by id.
+
+    Example:
+        >>> from netassay.commands.demo import Demo
+        >>> Demo("demo/report.html", {}).failed
+        {}
+    """
+
+    page: Path
+    failed: Mapping[str, str]
+
+
+@contextmanager
+def _unobserved(plan: Plan) -> Iterator[Callable[..., None]]:
+    yield lambda *progress: None
+
+
+def demo(
+    out: Path | str = "demo",
+    *,
+    workers: int | None = None,
+    observe: Callable[[Plan], AbstractContextManager[Callable[..., Any]]] = _unobserved,
+) -> Demo:
+    """Run every study small on real data and write the report; minutes on two cores.
+
+    Args:
+        out: Folder for the runs, figures and report.html.
+        workers: Number of runs at a time (1 or more); by default one for each core.
+        observe: Called with each plan; gives a context in which its runs are watched.
+
+    Returns:
+        The path of the page, and why runs failed, by id.
+
+    Raises:
+        ConfigError: For workers below 1.
+        StoreError: Where the folder cannot be written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.demo("demo").failed
+        {}
+    """
+    store = Path(out) / "runs"
+    runs: list[Run] = []
+    failed: dict[str, str] = {}
+    for plan in shipped("demo"):
+        with observe(plan) as watch:
+            finished = sweep(plan, store, workers=workers, watch=watch)
+        failed |= finished.failed
+        runs += finished.runs
+        for run in finished.runs:
+            if run.study == "aitac" and run.config["null"] == "none":
+                interpretation = Plan.named("aitac-interpret:demo")
+                with observe(interpretation) as watch:
+                    runs.append(interpret(run, watch=watch, **interpretation.base))
+    page = report(
+        runs, Path(out) / "report.html", figures=Path(out) / "figures", title="netassay demo", store=store
+    )
+    return Demo(page, failed)
