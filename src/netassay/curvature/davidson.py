@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from netassay.curvature.eigen import (
+    PROBE_AHEAD,
     UNRESOLVED,
     Eigenpairs,
     Product,
@@ -36,6 +37,8 @@ CLOSE = 1e-3  # relative gap between Ritz values below which their coupling thro
 COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
 STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
+FASTEST, SLOWEST = 0.1, 0.9  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
+CORRECTIONS = 2  # that are expected where B serves
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
 
@@ -74,12 +77,12 @@ def davidson(
     most = most_products(k, max_products)
     capacity, cramped = room(max(24, 2 * k + 12), k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
-    preconditioner = Preconditioner(cheap, share)
-    for u in preconditioner.leaders(random_direction(space, generator), k)[: most - k + 1]:
+    preconditioner = Preconditioner(cheap, share, tolerance)
+    for u in preconditioner.leaders(random_direction(space, generator), k, search)[: most - k + 1]:
         space.expand(u)
     if space.dimension == 0:
         space.expand(random_direction(space, generator))
-    searched = not search
+    searched, searching = not search or (k == 1 and not preconditioner.useful), -1
     while True:
         ritz = space.ritz(k if cramped else min(space.dimension, k + COUPLED))
         floor, count = rounding(ritz.values, ritz.vectors.dtype), min(k, space.dimension)
@@ -88,6 +91,8 @@ def davidson(
         errors = torch.maximum(errors, factor * ritz.norms[:count]) + floor
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
         done = count == k and not bool(loose.any())
+        if done and searching >= 0:
+            searched, searching = _nothing_above(space, tolerance, searching), -1
         if space.dimension == size or space.products >= most or (done and searched):
             converged = done and (searched or space.dimension == size)
             pairs = eigenpairs(ritz, errors, count, space.products, converged)
@@ -98,17 +103,40 @@ def davidson(
             preconditioner.begin_again()
             continue
         if space.full:
+            # after so many steps from its vectors too this is Lanczos's method from a random start
+            searched, searching = searched or searching >= 0, -1
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         i = slackest(ritz, loose) if bool(loose.any()) else 0
-        if not space.expand(preconditioner.correction(ritz, i)):
+        useful = preconditioner.useful
+        direction = preconditioner.correction(ritz, i)
+        if useful and not preconditioner.useful and k == 1 and not searched:
+            # a search now serves both ends: Lanczos's method goes on from it
+            searching = _search(space, generator, most)
+        elif not space.expand(direction):
             space.expand(random_direction(space, generator))
+
+
+def _search(space: Subspace, generator: torch.Generator, most: int) -> int:
+    """A few Krylov steps from a random vector; the place of the last in the basis, -1 if there was no room for them."""
+    room = min(space.capacity - space.dimension, most - space.products)
+    if room <= PROBE_LEAST or not space.expand(random_direction(space, generator)):
+        return -1
+    steps = sum(space.continue_krylov() for _ in range(PROBE_LEAST))
+    return space.dimension - 1 if steps == PROBE_LEAST else -1
+
+
+def _nothing_above(space: Subspace, tolerance: float, last: int) -> bool:
+    """Whether a search that was made before pair 0 converged stays below it, as `probe` asks."""
+    values, before = space.ritz(0).values, space.values_without(last)
+    ahead = float(values[1] + PROBE_AHEAD * (values[1] - before[1]))
+    return ahead <= float(values[0]) + tolerance * abs(float(values[0]))
 
 
 class Preconditioner:
     """A cheap matrix B in place of the full one, and whether it has served so far."""
 
-    def __init__(self, cheap: Product, share: float) -> None:
-        self.useful, self.products, self.share = True, 0, share
+    def __init__(self, cheap: Product, share: float, tolerance: float) -> None:
+        self.useful, self.products, self.share, self._tolerance = True, 0, share, tolerance
         self._cheap = cheap
         self._steps: list[tuple[int, float, float]] = []  # pair, residual and cost of each correction
 
@@ -116,8 +144,11 @@ class Preconditioner:
         self.products += 1
         return self._cheap(v)
 
-    def leaders(self, start: Tensor, k: int) -> list[Tensor]:
-        """Its k leading Ritz vectors, and those of values near the k-th: what is one eigenvalue here may be two."""
+    def leaders(self, start: Tensor, k: int, search: bool) -> list[Tensor]:
+        """Its k leading Ritz vectors, and those of values near the k-th: what is one eigenvalue here may be two.
+
+        None where Lanczos's method is expected to be as quick on A as on B, where that is quicker than to go on with B.
+        """
         basis, t = krylov(self.product, start, BEGINNING, lambda t: _residual(t, k) <= BEGUN)
         if len(basis) == 0:
             return []
@@ -125,7 +156,11 @@ class Preconditioner:
         values, mix = values.flip(0), mix.flip(1)
         bar = values[min(k, len(values)) - 1]
         count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
-        return [*(mix[:, :count].T.to(basis) @ basis)]
+        left = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
+        usual = len(basis) + max(math.log(left) / -math.log(contraction(values, k - 1)), 0) + 1
+        here = count + CORRECTIONS * (1 + self.share * INNER) + (PROBE_LEAST + 1 if search else 0)
+        self.useful = here < usual
+        return [*(mix[:, :count].T.to(basis) @ basis)] if self.useful else []
 
     def correction(self, ritz: Ritz, i: int) -> Tensor:
         """What to expand the full subspace by, for Ritz pair i: t, or the residual where B has not served."""
@@ -172,6 +207,14 @@ class Preconditioner:
             pairs.values, pairs.vectors, pairs.residuals, pairs.errors, pairs.products, pairs.converged,
             sampled=self.products, share=self.share, searched=searched,
         )  # fmt: skip
+
+
+def contraction(values: Float[Tensor, " m"], i: int) -> float:
+    """Of the residual of Ritz pair i in a step of Lanczos's method, by Chebyshev's polynomials on the values below."""
+    if i + 2 >= len(values):
+        return CONTRACTION
+    gap = float((values[i] - values[i + 1]) / (values[i + 1] - values[-1]).clamp_min(1e-300))
+    return min(max((math.sqrt(gap) + math.sqrt(1 + gap)) ** -2, FASTEST), SLOWEST)
 
 
 def krylov(
