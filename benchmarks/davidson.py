@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
-from curvature import SIZES, digits, half_square, network, seconds, synthetic_images
+from curvature import digits, half_square, network, seconds, synthetic_images
 from sklearn import datasets
 from torch import Tensor, nn
 
@@ -99,12 +99,12 @@ def next_character(output: Tensor, target: Tensor) -> Tensor:
 def convolution() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3), nn.GELU(), nn.Conv2d(8, 16, 3), nn.GELU(), nn.Flatten(),
-        nn.Linear(256, 10),
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.GELU(), nn.Conv2d(4, 8, 3), nn.GELU(), nn.Flatten(),
+        nn.Linear(128, 10),
     )  # fmt: skip
 
 
-def words(n: int = 2000, kinds: int = 300, length: int = 8) -> tuple[Tensor, Tensor]:
+def words(n: int = 1000, kinds: int = 200, length: int = 8) -> tuple[Tensor, Tensor]:
     """Counts of words of frequencies 1/rank, and which of two classes: most words are in a few examples."""
     g = torch.Generator().manual_seed(0)
     frequency = 1 / torch.arange(1.0, kinds + 1)
@@ -115,24 +115,24 @@ def words(n: int = 2000, kinds: int = 300, length: int = 8) -> tuple[Tensor, Ten
 
 def settings() -> Iterator[tuple[str, Callable[[], Setting]]]:
     cross_entropy = nn.functional.cross_entropy
-    x, y = digits()
+    x, y = (t[:800] for t in digits())
     label = y.argmax(1)
     g = torch.Generator().manual_seed(1)
     noise, mislabelled, far = torch.randint(0, 10, (len(x),), generator=g), label.clone(), x.clone()
     mislabelled[:3] = (label[:3] + 1) % 10
     far[17] *= 8
-    pixels = synthetic_images(1500)
+    pixels = synthetic_images(800)
     text, following, alphabet = characters()
-    small = (64, 100, 100, 10)
-    deep = (64, 100, 100, 100, 100, 10)
-    yield "images, half squares", lambda: Setting(network(SIZES), half_square, pixels, 20, 0.01)
+    small = (64, 50, 50, 10)
+    deep = (64, 50, 50, 50, 50, 10)
+    yield "images, half squares", lambda: Setting(network((3072, 50, 50, 10)), half_square, pixels, 20, 0.01)
     yield "digits, half squares", lambda: Setting(network(small), half_square, (x, y), 150, 0.1)
     yield "digits, depth 4, at the edge", lambda: Setting(network(deep), half_square, (x, y), 100, 0.5)
     yield "digits, cross-entropy to its end", lambda: Setting(network(small), cross_entropy, (x, label), 400, 0.5)
     yield "three labels wrong, to the end", lambda: Setting(network(small), cross_entropy, (x, mislabelled), 400, 0.5)
     yield "random labels, ReLU", lambda: Setting(plain(small, nn.ReLU), cross_entropy, (x, noise), 200, 0.1)
     yield "one example eight times as large", lambda: Setting(network(small), half_square, (far, y), 30, 0.02)
-    yield "rare words, cross-entropy", lambda: Setting(network((300, 50, 2)), cross_entropy, words(), 300, 0.5)
+    yield "rare words, cross-entropy", lambda: Setting(network((200, 50, 2)), cross_entropy, words(), 300, 0.5)
     yield "transformer on text, Adam", lambda: Setting(
         Reader(alphabet, 16), next_character, (text, following), 40, 3e-3, adam=True
     )

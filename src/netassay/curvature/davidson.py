@@ -27,10 +27,7 @@ from netassay.curvature.eigen import (
 )
 from netassay.numerics.seeds import given
 
-BEGINNING, BEGUN = (
-    20,
-    0.02,
-)  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
+BEGINNING, BEGUN = 15, 0.02  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
 NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
 CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
@@ -38,6 +35,7 @@ COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken fr
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
 STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
 FASTEST, SLOWEST = 0.1, 0.9  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
+NEAREST = 0.2  # relative residual of B's leading eigenvector; where it served 0.14 at most was seen, elsewhere 0.2 to 0.6
 CORRECTIONS = 2  # that are expected where B serves
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
@@ -80,6 +78,10 @@ def davidson(
     preconditioner = Preconditioner(cheap, share, tolerance)
     for u in preconditioner.leaders(random_direction(space, generator), k, search)[: most - k + 1]:
         space.expand(u)
+        if space.dimension == 1 and not preconditioner.represents(space.ritz(1)):
+            break
+    if not preconditioner.useful and space.products < most:
+        space.restart(0)  # with nothing of B left this is Lanczos's method, whose result needs no search
     if space.dimension == 0:
         space.expand(random_direction(space, generator))
     searched, searching = not search or (k == 1 and not preconditioner.useful), -1
@@ -161,6 +163,11 @@ class Preconditioner:
         here = count + CORRECTIONS * (1 + self.share * INNER) + (PROBE_LEAST + 1 if search else 0)
         self.useful = here < usual
         return [*(mix[:, :count].T.to(basis) @ basis)] if self.useful else []
+
+    def represents(self, leader: Ritz) -> bool:
+        """Whether the leading eigenvector of B is near one of A."""
+        self.useful = float(leader.norms[0]) <= NEAREST * abs(float(leader.values[0]))
+        return self.useful
 
     def correction(self, ritz: Ritz, i: int) -> Tensor:
         """What to expand the full subspace by, for Ritz pair i: t, or the residual where B has not served."""
