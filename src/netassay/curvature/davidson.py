@@ -76,14 +76,15 @@ def davidson(
     capacity, cramped = room(max(24, 2 * k + 12), k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
     preconditioner = Preconditioner(cheap, share, tolerance)
-    for u in preconditioner.leaders(random_direction(space, generator), k, search)[: most - k + 1]:
+    start = random_direction(space, generator)
+    for u in preconditioner.leaders(start, k, search)[: most - k + 1]:
         space.expand(u)
         if space.dimension == 1 and not preconditioner.represents(space.ritz(1)):
             break
     if not preconditioner.useful and space.products < most:
         space.restart(0)  # with nothing of B left this is Lanczos's method, whose result needs no search
     if space.dimension == 0:
-        space.expand(random_direction(space, generator))
+        space.expand(start)
     searched, searching = not search or (k == 1 and not preconditioner.useful), -1
     while True:
         ritz = space.ritz(k if cramped else min(space.dimension, k + COUPLED))

@@ -178,7 +178,7 @@ def sharpness(
         if sampling:
             sample = stack.enter_context(
                 subsample(
-                    model, loss, batches, curvature, output, generator, kind=kind, blocks=curvature.blocks,
+                    model, loss, batches, curvature, output, _copy(generator), kind=kind, blocks=curvature.blocks,
                     reduction=reduction, head=head,
                 )
             )  # fmt: skip
@@ -199,6 +199,13 @@ def sharpness(
         whole = solve(None, whole_start)
         parts = {name: solve(name, block_starts.get(name)) for name in curvature.blocks}
         return Sharpness.of(whole, parts, curvature.loss)
+
+
+def _copy(generator: torch.Generator) -> torch.Generator:
+    """One in the same state, so that all methods begin from the same vector."""
+    copy = torch.Generator(generator.device)
+    copy.set_state(generator.get_state())
+    return copy
 
 
 def _starts(
