@@ -106,6 +106,7 @@ class Curvature:
         weights: Number of terms of each batch, as for `sharpness`.
         head: Which output the loss is taken of, as for `sharpness`.
         memory: Bytes for gradient graphs; by default half of what is free.
+        each: Called once with number and evaluation of every batch, before its graph may be freed.
 
     Attributes:
         loss: Loss over all batches.
@@ -144,6 +145,7 @@ class Curvature:
         weights: Weights | None = None,
         head: Head | None = None,
         memory: float | int | None = None,
+        each: Callable[[int, Evaluation], None] | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
@@ -161,8 +163,8 @@ class Curvature:
         self._tapes: dict[int, HessianTape | GaussNewtonTape] = {}
         self._losses: dict[int, tuple[float, float]] = {}  # value and weight of each batch
         self._graph_bytes: int | None = None
-        self._memory, self._released = memory, False
-        self._unchecked, self.checks = True, 0
+        self._memory, self._released, self._each = memory, False, each
+        self._unchecked, self._lightly, self.checks = True, False, 0
         self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
         self._runs_again = False  # whether products need what forward passes do
         self.gradient: Float[Tensor, " P"] = self._build()
@@ -174,6 +176,11 @@ class Curvature:
             raise NotFinite(
                 f"the gradient is not finite although the loss is {self.loss:.6g}; the curvature is undefined"
             )
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is a mean of its terms, rather than their sum."""
+        return self._objective.weights.mean
 
     @property
     def weights(self) -> Weights | None:
@@ -225,6 +232,8 @@ class Curvature:
                 self._graph_bytes = (self._graph_bytes or 0) + sizes[evaluation.shapes]
             if (self._graph_bytes or 0) <= room:
                 self._tapes[i] = tape
+            if self._each is not None:
+                self._each(i, evaluation)
 
         self._objective.visit(add)
         assert sums[0] is not None
@@ -313,6 +322,10 @@ class Curvature:
         self._unchecked = False
         self._first = {}
 
+    def check_lightly(self) -> None:
+        """Leaves out the product with a random vector in the check of symmetry, where a subsample's passed with one."""
+        self._lightly = True
+
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
         self._tapes, self._released, self._first = {}, True, {}
@@ -374,7 +387,7 @@ class Curvature:
             self._require_symmetric(asymmetry(v, image, *first), v, block)
             return
         self._first[block] = (v.clone(), image)
-        if block is None:
+        if block is None and not self._lightly:
             self._objective.require_same_loss(self.loss)
             off = self._objective.on_sample(self._asymmetry_of)
             if off is not None and off <= self._tolerated:
