@@ -61,6 +61,10 @@ COMMIT_SECONDS = 30.0
 
 REMEMBERED_LOOKS = 1000
 """Past ratios that a forecast may go back to."""
+QUIET_STEPS, QUIET_SECONDS = 100, 1.0
+"""Most steps, and seconds of training, in which nothing is asked: to read the clock and reckon what a look would cost
+takes 50 to 100 microseconds of a training step whose own code fills the caches.
+"""
 _SERIAL = itertools.count()
 
 
@@ -110,7 +114,7 @@ class SharpnessTracker:
             stability. None: no ratio.
         store: Folder that holds the runs.
         name: Name under which the run is listed.
-        budget: Time spent here over time spent elsewhere (0.2: at most 20 % of training time).
+        budget: CPU time spent here over CPU time spent elsewhere in this process (0.2: at most 20 % of training time).
         every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
         blocks: None, "layer", or block name -> parameter names.
         weights: Number of terms of each batch, as for `sharpness`.
@@ -122,7 +126,7 @@ class SharpnessTracker:
             trainable parameters by name that returns one (or says in words why there is none).
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
-        clock: Measures time in seconds.
+        clock: Measures time in seconds; by default CPU time of this process, which other programs do not disturb.
 
     Raises:
         ConfigError: For arguments that cannot be right.
@@ -163,7 +167,7 @@ class SharpnessTracker:
         motion: Any = None,
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.process_time,
     ) -> None:
         if mode not in ("eval", "as_is"):
             raise ConfigError(f'mode={mode!r}: allowed are "eval" and "as_is"')
@@ -200,6 +204,8 @@ class SharpnessTracker:
             self._failure: Exception | None = None
             self._noted: set[object] = set()
             self._warned, self._ended = False, False
+            self._losses: list[tuple[int, Tensor | float]] = []
+            self._quiet, self._asked = 0, (0, 0.0)  # when last asked: the step, and seconds of training
             self.run: Run | None = None
             config = TrackerConfig(
                 name=name,
@@ -239,11 +245,15 @@ class SharpnessTracker:
         """
         if self._ended:
             return None
+        if loss is not None:
+            # a copy, since the loop may write into its own; as a number it is read later, when there is a look or so
+            self._losses.append((self.steps, loss.detach().clone() if isinstance(loss, Tensor) else loss))
+        if self._quiet > 0 and (self.every is None or self.steps % self.every):
+            self._quiet -= 1
+            self.steps += 1
+            return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            with self._going_on("the loss was not kept"):
-                if loss is not None:
-                    values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
             seen = None
             if self._is_due():
                 try:
@@ -254,6 +264,7 @@ class SharpnessTracker:
                     self._look_failed(cause)
             self._keep(values)
             self.steps += 1
+            self._quiet = self._quiet_steps()
         if seen is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
             self._warned = True
             self.on_edge(self)
@@ -305,6 +316,17 @@ class SharpnessTracker:
         if self.every is not None:
             return self.steps % self.every == 0
         return self.budget.affords_a_look(self._planned())
+
+    def _quiet_steps(self) -> int:
+        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
+        (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
+        if self.every is not None:
+            return QUIET_STEPS
+        took = (self.budget.trained - trained) / max(1, self.steps - step)
+        if took <= 0:
+            return 0
+        away = self.budget.seconds_before_a_look(self._planned())
+        return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
     def _planned(self) -> list[str]:
         """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
@@ -448,8 +470,19 @@ class SharpnessTracker:
         if self._failures == 1:
             self._note("look failed", _in_words(cause), again=True)
 
+    def _keep_losses(self) -> None:
+        losses, self._losses = self._losses, []
+        for step, loss in losses:
+            value = None
+            with self._going_on("the loss was not kept"):
+                value = float(loss)
+            with self._going_on(self._unwritten):
+                if value is not None:
+                    self._writer.record(step, {"loss": value})
+
     def _keep(self, values: dict[Metric, float]) -> None:
-        with self._going_on(f"the numbers could not be written to {self._folder}"):
+        self._keep_losses()
+        with self._going_on(self._unwritten):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
@@ -467,6 +500,7 @@ class SharpnessTracker:
                 self._writer.note(self.steps, what, text)
 
     def _finish(self, state: State, message: str) -> None:
+        self._keep_losses()
         self._ended = True
         atexit.unregister(self._close_at_exit)
         with self._going_on(f"the run could not be ended in {self._folder}"):
@@ -474,6 +508,10 @@ class SharpnessTracker:
                 self._writer.finish(state, step=self.steps, message=message)
             finally:
                 self._writer.close()
+
+    @property
+    def _unwritten(self) -> str:
+        return f"the numbers could not be written to {self._folder}"
 
     @property
     def _folder(self) -> str:
