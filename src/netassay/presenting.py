@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,11 +66,17 @@ def report(
                 if isinstance(item, Figure):
                     save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     subtitle = "; ".join(
-        [f"{name}: {len(members)} runs" for name, members in chosen.items() if members]
+        [f"{name}: {_counted(members)}" for name, members in chosen.items() if members]
         + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})
     )
     facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in runs) or "none"}
     return write_page(Path(out), title=title, subtitle=subtitle, sections=sections, facts=facts)
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """'3 runs, 1 of them interrupted'."""
+    states = Counter(str(run.state) for run in runs if not run.state.is_final)
+    return ", ".join([f"{len(runs)} runs", *(f"{count} of them {state}" for state, count in states.items())])
 
 
 def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:

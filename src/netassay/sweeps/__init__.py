@@ -1,4 +1,4 @@
-"""Many runs from one plan: plan (data only) -> drive (what is left) -> local (child processes on this machine)."""
+"""Many runs from one plan: plan (data only) -> drive (what is left) -> local (workers on this machine)."""
 
 from netassay.sweeps.drive import Outlook, Progress, Sweep, outlook, sweep
 from netassay.sweeps.plan import Plan, shipped

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
 from netassay.study import find
-from netassay.sweeps.local import LocalProcesses
+from netassay.sweeps.local import LocalProcesses, is_complete
 from netassay.sweeps.plan import Plan
+
+_DONE = (State.FINISHED, State.DIVERGED)
 
 DAMAGED = "damaged"
 """Word for a run that is there and cannot be opened, where others have their state."""
@@ -67,9 +69,15 @@ def _standing(run: Run | None) -> tuple[str, str]:
     if run is None:
         return DAMAGED, ""
     try:
-        return str(run.state), run.message
+        return str(_state(run)), run.message
     except StoreError as cause:
         return DAMAGED, str(cause)
+
+
+def _state(run: Run) -> State:
+    """Its state; netassay up to 0.2 could be killed after a run said that it had ended and before its tables."""
+    state = run.state
+    return state if not state.is_final or run.is_complete else State.KILLED
 
 
 def lay_out(plan: Plan, store: Path | str) -> Sweep:
@@ -115,7 +123,7 @@ class Outlook:
 
     def in_words(self) -> str:
         """'12 runs: 4 done, 8 left, 2 at a time with 1 thread each'."""
-        done = sum(row["state"] in (State.FINISHED, State.DIVERGED) for row in self.rows)
+        done = sum(row["state"] in _DONE for row in self.rows)
         damaged = sum(row["state"] == DAMAGED for row in self.rows)
         left = self.total - done - damaged
         words = f"{self.total} runs: {done} done, {left} left" + (f", {damaged} damaged" if damaged else "")
@@ -154,13 +162,13 @@ def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | 
         if os.path.lexists(folder):
             try:
                 run = Run.open(folder)
-                state = str(run.state)
+                state = str(_state(run))
                 seconds += [run.seconds] if State(state).is_final else []
             except StoreError:
                 state = DAMAGED
         values = plan.values(config)
         rows.append({"run": folder.name, **values, "state": state})
-    left = sum(row["state"] not in (State.FINISHED, State.DIVERGED, DAMAGED) for row in rows)
+    left = sum(row["state"] not in (*_DONE, DAMAGED) for row in rows)
     local = LocalProcesses.sharing(left, workers)
     ahead = sum(seconds) / len(seconds) * left / local.workers if seconds else None
     return Outlook(rows, local.workers, local.threads, plan.size - len(rows), ahead)
@@ -201,11 +209,11 @@ def sweep(
     plan = plan if isinstance(plan, Plan) else Plan.named(plan)
     LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
     laid = lay_out(plan, store)
-    left = [run.folder for run in laid.runs if not run.state.is_final]
+    left = [run.folder for run in laid.runs if not run.is_complete]
     local = LocalProcesses.sharing(len(left), workers)
     failed = drive(laid.runs, left, execute or local, local.workers, watch, laid.failed)
     # another sweep of the same store may have held a run when its turn came here, and have ended it since
-    done = {run.id for run in laid.runs if _standing(run)[0] in (State.FINISHED, State.DIVERGED)}
+    done = {run.id for run in laid.runs if is_complete(run.folder)}
     return replace(laid, failed={run: cause for run, cause in failed.items() if run not in done})
 
 
@@ -223,7 +231,7 @@ def drive(
     ended: set[Path] = set()
     running: list[Path] = []
     failed = dict(damaged)
-    seconds = [run.seconds for run in runs if run.state.is_final]
+    seconds = [run.seconds for run in runs if is_complete(run.folder)]
 
     def tell() -> None:
         rate = sum(seconds) / len(seconds) / workers if seconds else None
