@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -50,19 +51,29 @@ def chapters() -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
 
 
 @contextmanager
-def runs(total: int) -> Iterator[Callable[[Progress], None]]:
-    """A watch for a sweep of `total` runs."""
-    with _line(total) as show:
+def runs(total: int) -> Iterator[tuple[Callable[[Progress], None], Callable[[], str]]]:
+    """A watch for a sweep of `total` runs, and what it knows in words; plain lines where there is no terminal."""
+    from rich.console import Console
 
-        def watch(progress: Progress) -> None:
-            words = [f"{len(progress.running)} running"]
-            if progress.failed:
-                words.append(f"{len(progress.failed)} failed")
-            if progress.seconds_left is not None:
-                words.append(f"about {duration(progress.seconds_left)} left")
-            show(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
+    plain = None if Console(stderr=True).is_terminal else _plain(total)
+    failed, end = [""], [-math.inf]
 
-        yield watch
+    def watch(progress: Progress) -> None:
+        words = [f"{len(progress.running)} running"]
+        if progress.failed:
+            words.append(f"{len(progress.failed)} failed")
+        if progress.seconds_left is not None:
+            words.append(f"about {duration(progress.seconds_left)} left")
+            end[0] = time.monotonic() + progress.seconds_left
+        failed[0] = f"{len(progress.failed)} failed" if progress.failed else ""
+        if plain:
+            plain(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
+
+    def words() -> str:
+        left = end[0] - time.monotonic()
+        return ", ".join(filter(None, (failed[0], f"about {duration(left)} left" if left > 0 else "")))
+
+    yield watch, words
 
 
 def duration(seconds: float) -> str:

@@ -2,5 +2,17 @@
 
 from netassay.sweeps.drive import Outlook, Progress, Sweep, outlook, sweep
 from netassay.sweeps.plan import Plan, shipped
+from netassay.sweeps.standing import Standing, Standings, watch
 
-__all__ = ["Outlook", "Plan", "Progress", "Sweep", "outlook", "shipped", "sweep"]
+__all__ = [
+    "Outlook",
+    "Plan",
+    "Progress",
+    "Standing",
+    "Standings",
+    "Sweep",
+    "outlook",
+    "shipped",
+    "sweep",
+    "watch",
+]

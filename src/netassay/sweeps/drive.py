@@ -13,11 +13,9 @@ from netassay.runs import Run, State, run_id
 from netassay.study import find
 from netassay.sweeps.local import LocalProcesses, is_complete
 from netassay.sweeps.plan import Plan
+from netassay.sweeps.standing import DAMAGED
 
 _DONE = (State.FINISHED, State.DIVERGED)
-
-DAMAGED = "damaged"
-"""Word for a run that is there and cannot be opened, where others have their state."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class LocalProcesses:
     workers: int
     threads: int
     growth: int = GROWTH
+    commit_seconds: float = 10.0
+    """Seconds between checkpoints of a run."""
 
     @classmethod
     def sharing(cls, runs: int, workers: int | None = None) -> LocalProcesses:
@@ -113,7 +115,7 @@ class _Shift:
                 continue
             idle = next((worker for worker in self.workers if not worker.folder), None)
             if idle is None:
-                idle = _Worker(self.local.threads, self.news)
+                idle = _Worker(self.local, self.news)
                 self.workers.append(idle)
             idle.perform(folder)
 
@@ -194,8 +196,9 @@ def is_complete(folder: Path) -> bool:
 class _Worker(Child):
     """A worker process as this one sees it; what it answers, and at last its end, is put among the news."""
 
-    def __init__(self, threads: int, news: _News) -> None:
-        super().__init__("netassay.sweeps.worker", [str(threads)], heard=True)
+    def __init__(self, local: LocalProcesses, news: _News) -> None:
+        arguments = [str(local.threads), str(local.commit_seconds)]
+        super().__init__("netassay.sweeps.worker", arguments, heard=True)
         self.folder: Path | None = None
         self._resident: int | None = None
         self._listener = threading.Thread(target=self._listen, args=[news], daemon=True)

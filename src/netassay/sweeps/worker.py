@@ -1,4 +1,4 @@
-"""A process that imports once and performs many runs: python -m netassay.sweeps.worker THREADS.
+"""A process that imports once and performs many runs: python -m netassay.sweeps.worker THREADS COMMIT_SECONDS.
 
 It reads the folder of a run from each line of standard input and answers each with a line of JSON (`Answer`) on
 standard output. It ends with its input, and after a stop signal, with a checkpoint written in both cases.
@@ -24,14 +24,14 @@ from netassay.sweeps.answer import DONE, FAILED, LOCKED, STOPPED, Answer
 
 
 def main() -> int:
-    threads, answers = int(sys.argv[1]), _own_output()
+    threads, commit_seconds, answers = int(sys.argv[1]), float(sys.argv[2]), _own_output()
     folders: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=[folders], daemon=True).start()
     with stop_signals(lambda: folders.put(""), patient=True) as received:
         for folder in iter(folders.get, ""):
             if received:
                 break
-            end, cause = _performed(Path(folder), threads)
+            end, cause = _performed(Path(folder), threads, commit_seconds)
             gc.collect()
             print(Answer(end, cause, resident_bytes()).line(), file=answers, flush=True)
             if end == STOPPED:
@@ -39,10 +39,11 @@ def main() -> int:
     return 0
 
 
-def _performed(folder: Path, threads: int) -> tuple[str, str]:
+def _performed(folder: Path, threads: int, commit_seconds: float) -> tuple[str, str]:
     try:
         # a run that was begun keeps its thread count, and with it its last bits
-        resume(folder, threads=Run.open(folder).environment.get("threads", threads))
+        threads = Run.open(folder).environment.get("threads", threads)
+        resume(folder, threads=threads, commit_seconds=commit_seconds)
     except RunLocked as cause:
         return LOCKED, str(cause)
     except Interrupted as cause:
