@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import PluginError, RunDamaged
+from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Run, Store
 from netassay.study import Study, absent, drawn, find
@@ -54,17 +55,17 @@ def report(
 
     runs = Store(store).chosen(runs, where)
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
+    drawn_studies = [name for name, members in chosen.items() if members or not runs]
     sections = [
         part
-        for name, members in chosen.items()
-        if members or not runs
-        for part in _drawn(find(name, tracked=True), members)
+        for name in paced(drawn_studies, "studies", total=len(drawn_studies))
+        for part in _drawn(find(name, tracked=True), chosen[name])
     ]
     if figures is not None:
-        for section in sections:
-            for item in section.items:
-                if isinstance(item, Figure):
-                    save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+        pictures = [item for section in sections for item in section.items if isinstance(item, Figure)]
+        for item in paced(pictures, "figures", total=len(pictures)):
+            save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+    stage("the page")
     subtitle = "; ".join(
         [f"{name}: {_counted(members)}" for name, members in chosen.items() if members]
         + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})

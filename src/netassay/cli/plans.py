@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ def sweep(
     if dry_run:
         table(ahead.rows, format)
         return 0
-    with _observed(chosen, store, ahead.total) as watch:
+    with _observed([chosen], store, ahead.total) as watch:
         finished = ask(watch=watch)
     table(finished.rows(), format)
     _say_failures(finished.failed)
@@ -48,12 +48,12 @@ def sweep(
 
 
 @contextmanager
-def _observed(plan: Plan, store: Any, total: int) -> Iterator[Any]:
-    """A watch for a sweep of a plan, with a line a run meanwhile."""
+def _observed(plans: Sequence[Plan], store: Any, total: int) -> Iterator[Any]:
+    """A watch for a sweep of plans, with a line a run meanwhile."""
     from netassay.cli import view
     from netassay.sweeps import Standings
 
-    with progress.runs(total) as (watch, words), view.live(Standings.of(plan, store), words):
+    with progress.runs(total) as (watch, words), view.live(Standings.of_plans(plans, store), words):
         yield watch
 
 
@@ -85,17 +85,19 @@ def _say_failures(failed: Mapping[str, str]) -> None:
 
 def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
     @contextmanager
-    def observe(plan: Plan) -> Iterator[Any]:
-        _say(f"{plan.name}: {plan.expect}")
-        if plan.study.endswith("interpret"):
+    def observe(plans: Sequence[Plan]) -> Iterator[Any]:
+        for plan in plans:
+            _say(f"{plan.name}: {plan.expect}")
+        if plans[0].study.endswith("interpret"):
             with progress.chapters() as watch:
                 yield watch
             return
         from netassay.sweeps import outlook
 
-        ahead = outlook(plan, Path(out) / "runs", workers)
-        _say(ahead.in_words())
-        with _observed(plan, Path(out) / "runs", ahead.total) as watch:
+        aheads = [outlook(plan, Path(out) / "runs", workers) for plan in plans]
+        for ahead in aheads:
+            _say(ahead.in_words())
+        with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
     shown = ask(observe=observe)
@@ -109,7 +111,18 @@ def _say(words: str) -> None:
 
 
 COMMANDS = (
-    Command(sweep_plan, sweep, "netassay sweep plan.toml --store runs --workers 2"),
+    Command(
+        sweep_plan,
+        sweep,
+        "netassay sweep plan.toml --store runs --workers 2",
+        progress="own",
+    ),
     Command(watch_runs, watch, "netassay watch plan.toml --store runs", positional=("target",)),
-    Command(demo_of_studies, demo, "netassay demo --out demo", named=("out",)),
+    Command(
+        demo_of_studies,
+        demo,
+        "netassay demo --out demo",
+        named=("out",),
+        progress="own",
+    ),
 )

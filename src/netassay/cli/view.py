@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from netassay.cli.progress import duration
+from netassay.cli.progress import duration, is_quiet
 
 if TYPE_CHECKING:
     from netassay.sweeps import Standing, Standings
@@ -61,6 +61,9 @@ def chosen(standings: Sequence[Standing], room: int) -> list[Standing]:
 @contextmanager
 def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Shows the runs on standard error as long as the context lasts; `words` says more below them."""
+    if is_quiet():
+        yield
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -72,6 +75,7 @@ def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterato
             console=console,
             refresh_per_second=1 / _LOOK_SECONDS,
             transient=True,
+            redirect_stdout=False,  # the answer may go to a file
         ):
             yield
         return

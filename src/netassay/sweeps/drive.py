@@ -50,6 +50,10 @@ class Sweep:
     runs: tuple[Run, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    def ids(self) -> list[str]:
+        """Ids of all runs of the plan."""
+        return [run_id(config.study, config.digest) for config in self.plan.configs()]
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a run: id, the values in which the plan varies, state, and the cause where it failed."""
         runs = {run.id: run for run in self.runs}
@@ -205,14 +209,30 @@ def sweep(
         2
     """
     plan = plan if isinstance(plan, Plan) else Plan.named(plan)
-    LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
-    laid = lay_out(plan, store)
-    left = [run.folder for run in laid.runs if not run.is_complete]
+    return sweep_all([plan], store, workers=workers, execute=execute, watch=watch)[0]
+
+
+def sweep_all(
+    plans: Sequence[Plan],
+    store: Path | str,
+    *,
+    workers: int | None = None,
+    execute: Executor | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> list[Sweep]:
+    """As `sweep`, for several plans whose runs are performed one after another by the same workers."""
+    LocalProcesses.sharing(sum(plan.size for plan in plans), workers)  # refuses before anything is written
+    sweeps = [lay_out(plan, store) for plan in plans]
+    runs = list({run.id: run for laid in sweeps for run in laid.runs}.values())
+    damaged = {run: cause for laid in sweeps for run, cause in laid.failed.items()}
+    left = [run.folder for run in runs if not run.is_complete]
     local = LocalProcesses.sharing(len(left), workers)
-    failed = drive(laid.runs, left, execute or local, local.workers, watch, laid.failed)
+    failed = drive(runs, left, execute or local, local.workers, watch, damaged)
     # another sweep of the same store may have held a run when its turn came here, and have ended it since
-    done = {run.id for run in laid.runs if is_complete(run.folder)}
-    return replace(laid, failed={run: cause for run, cause in failed.items() if run not in done})
+    failed = {run: cause for run, cause in failed.items() if not is_complete(Path(store) / run)}
+    return [
+        replace(laid, failed={run: failed[run] for run in laid.ids() if run in failed}) for laid in sweeps
+    ]
 
 
 def drive(

@@ -99,11 +99,16 @@ class Standings:
         """The runs of a plan, which need not be there yet, or those of the store in a folder."""
         if not isinstance(target, Plan) and Path(target).is_dir():
             return cls(_names_in(Store(target).runs()))
-        plan = target if isinstance(target, Plan) else Plan.named(target)
+        return cls.of_plans([target if isinstance(target, Plan) else Plan.named(target)], store)
+
+    @classmethod
+    def of_plans(cls, plans: Sequence[Plan], store: Path | str) -> Standings:
+        """The runs of several plans in one store."""
         folder = Path(store)
         return cls(
             {
                 folder / run_id(config.study, config.digest): _named(plan.values(config))
+                for plan in plans
                 for config in plan.configs()
             }
         )
