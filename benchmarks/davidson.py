@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
-from curvature import digits, half_square, network, seconds, synthetic_images
+from curvature import digits, half_square, network, synthetic_images
 from sklearn import datasets
 from torch import Tensor, nn
 
@@ -129,13 +129,23 @@ def settings() -> Iterator[tuple[str, Callable[[], Setting]]]:
     yield "images, half squares", lambda: Setting(network((3072, 50, 50, 10)), half_square, pixels, 20, 0.01)
     yield "digits, half squares", lambda: Setting(network(small), half_square, (x, y), 150, 0.1)
     yield "digits, depth 4, at the edge", lambda: Setting(network(deep), half_square, (x, y), 100, 0.5)
-    yield "digits, cross-entropy to its end", lambda: Setting(network(small), cross_entropy, (x, label), 400, 0.5)
-    yield "three labels wrong, to the end", lambda: Setting(network(small), cross_entropy, (x, mislabelled), 400, 0.5)
+    yield (
+        "digits, cross-entropy to its end",
+        lambda: Setting(network(small), cross_entropy, (x, label), 400, 0.5),
+    )
+    yield (
+        "three labels wrong, to the end",
+        lambda: Setting(network(small), cross_entropy, (x, mislabelled), 400, 0.5),
+    )
     yield "random labels, ReLU", lambda: Setting(plain(small, nn.ReLU), cross_entropy, (x, noise), 200, 0.1)
     yield "one example eight times as large", lambda: Setting(network(small), half_square, (far, y), 30, 0.02)
-    yield "rare words, cross-entropy", lambda: Setting(network((200, 50, 2)), cross_entropy, words(), 300, 0.5)
-    yield "transformer on text, Adam", lambda: Setting(
-        Reader(alphabet, 16), next_character, (text, following), 40, 3e-3, adam=True
+    yield (
+        "rare words, cross-entropy",
+        lambda: Setting(network((200, 50, 2)), cross_entropy, words(), 300, 0.5),
+    )
+    yield (
+        "transformer on text, Adam",
+        lambda: Setting(Reader(alphabet, 16), next_character, (text, following), 40, 3e-3, adam=True),
     )
     yield "convolution, a layer's block", lambda: Setting(
         convolution(), cross_entropy, (x, label), 40, 3e-3, adam=True,
@@ -169,11 +179,15 @@ def assay(setting: Setting, tally: Tally, draws: int) -> None:
 
     for draw in range(draws):
 
-        def run(costs: list[float], wrong: list[tuple[float, float]], extra: float, draw=draw, **options) -> None:
+        def run(
+            costs: list[float], wrong: list[tuple[float, float]], extra: float, draw=draw, **options
+        ) -> None:
             pairs, value = largest(
                 setting.model, setting.data, generator=torch.Generator().manual_seed(draw), **options
             )
-            costs.append(pairs.cost + extra + 2 * pairs.share)  # the subsample's graph, and its check of symmetry
+            costs.append(
+                pairs.cost + extra + 2 * pairs.share
+            )  # the subsample's graph, and its check of symmetry
             wrong.append((abs(value - truth) / abs(truth), float(pairs.errors[0]) / abs(truth)))
 
         run(tally.davidson, tally.wrong, 0, method="davidson")
@@ -222,8 +236,8 @@ def main() -> None:
     every = [pair for tally in tallies for pair in tally.wrong]
     ratios = [ratio for tally in tallies for ratio in tally.ratios]
     print(
-        f"{len(every)} cases: stated error holds in {holds(every):.1%}; cost over Lanczos's {median(ratios):.2f} in the "
-        f"median, at most {max(ratios):.2f}, above 1.2 in {sum(r > 1.2 for r in ratios) / len(ratios):.1%}"
+        f"{len(every)} cases: stated error holds in {holds(every):.1%}; cost over Lanczos's {median(ratios):.2f} in "
+        f"the median, at most {max(ratios):.2f}, above 1.2 in {sum(r > 1.2 for r in ratios) / len(ratios):.1%}"
     )
 
 

@@ -110,6 +110,8 @@ __getattr__, __dir__, __all__ = contents(
         "Plan": "netassay.sweeps",
         "sweep": "netassay.sweeps",
         "outlook": "netassay.sweeps",
+        "watch": "netassay.sweeps",
+        "Standing": "netassay.sweeps",
         "report": "netassay.presenting",
         # an atlas of regulatory DNA
         "Atlas": "netassay.dna.atlas.atlas",

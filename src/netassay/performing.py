@@ -83,7 +83,7 @@ def perform(
     run = Run.create(
         store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release
     )
-    if run.state.is_final and "metrics" in run.tables() and from_step is None:
+    if run.is_complete and from_step is None:
         return run
 
     from netassay.numerics import devices
@@ -92,18 +92,32 @@ def perform(
         devices.device(name)  # a run begun on another machine is left as it is
 
     begun_with = run.environment.get("threads")
+    writers: list[RunWriter] = []
+
+    def stop() -> None:
+        for opened in writers:
+            opened.request_stop()
+
     with (
         _refusals(run) if new else nullcontext(),
         devices.settings(threads or begun_with) as environment,
+        # before the writer, so that no signal finds a run begun and nobody to end it
+        stop_signals(stop) as received,
         run.writer(environment, from_step=from_step) as writer,
-        stop_signals(writer.request_stop) as received,
         _failures(run, writer),
     ):
-        if not run.state.is_final:
-            result = study.assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
-            writer.finish(State(result.outcome), step=result.step, message=result.message)
+        writers.append(writer)
+        if received:
+            stop()
         if run.state.is_final:
             _keep_tables(run, writer)
+        else:
+            result = study.assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
+            end = State(result.outcome)
+            if end.is_final:
+                writer.settle(end, step=result.step, message=result.message)
+                _keep_tables(run.concluded(end), writer)
+            writer.finish(end, step=result.step, message=result.message)
     if run.state is State.INTERRUPTED:
         raise Interrupted(
             f"run {run.id} {run.message}; its checkpoint is kept, go on with: netassay resume {run.folder}",

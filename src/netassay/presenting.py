@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import NetassayError, PluginError, RunDamaged
+from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Run, Store
 from netassay.study import Study, absent, drawn, find, findings
@@ -55,14 +57,18 @@ def report(
 
     runs = Store(store).chosen(runs, where)
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
+    with_part = [name for name, members in chosen.items() if members or not runs]
     parts = [
-        _part(find(name, tracked=True), members) for name, members in chosen.items() if members or not runs
+        _part(find(name, tracked=True), chosen[name])
+        for name in paced(with_part, "studies", total=len(with_part))
     ]
     if figures is not None:
-        for item in (item for part in parts for section in part.sections for item in section.items):
-            if isinstance(item, Figure):
-                save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
-    counts = ", ".join(f"{len(members)} of {name}" for name, members in chosen.items() if members)
+        items = [item for part in parts for section in part.sections for item in section.items]
+        pictures = [item for item in items if isinstance(item, Figure)]
+        for item in paced(pictures, "figures", total=len(pictures)):
+            save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+    stage("the page")
+    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in chosen.items() if members)
     subtitle = "; ".join(
         [f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}: {counts}"] * bool(counts)
         + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})
@@ -120,6 +126,13 @@ def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
         {"seconds": ".1f"}, first=("run", "command that makes it again", "seconds"),
     )  # fmt: skip
     return (spec.of(pl.DataFrame(rows, infer_schema_length=None)),)
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """'3 (1 interrupted)'."""
+    states = Counter(str(run.state) for run in runs if not run.state.is_final)
+    others = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{len(runs)} ({others})" if others else f"{len(runs)}"
 
 
 def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:

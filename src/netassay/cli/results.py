@@ -97,19 +97,36 @@ def explain(ask: Ask, *, format: Format = "table") -> None:
 
 
 COMMANDS = (
-    Command(resume_run, resume, "netassay resume edge-1a2b3c --store runs"),
+    Command(
+        resume_run,
+        resume,
+        "netassay resume edge-1a2b3c --store runs",
+        progress="own",
+    ),
     Command(
         Store.table, runs, "netassay runs --where activation=tanh --where state=finished", named=("where",)
     ),
     Command(questions.show, show, "netassay show edge-1a2b3c --what metrics --name sharpness --format csv"),
-    Command(Store.export, export, "netassay export metrics.parquet --where depth=2", hidden=("format",)),
-    Command(Store.verify, verify, "netassay verify --store runs"),
+    Command(
+        Store.export,
+        export,
+        "netassay export metrics.parquet --where depth=2",
+        hidden=("format",),
+        progress="said",
+    ),
+    Command(
+        Store.verify,
+        verify,
+        "netassay verify --store runs",
+        progress="said",
+    ),
     Command(Store.delete, delete, "netassay delete edge-1a2b3c4d5e6f --store runs", names={"ids": "runs"}),
     Command(
         write_report,
         report,
         "netassay report --where depth=2 --out depth2.html --figures figures",
         named=("out",),
+        progress="said",
     ),
     Command(
         questions.figure,

@@ -27,15 +27,21 @@ from netassay.curvature.eigen import (
 )
 from netassay.numerics.seeds import given
 
-BEGINNING, BEGUN = 15, 0.02  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
+BEGINNING, BEGUN = (
+    15,
+    0.02,
+)  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
 NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
 CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
 COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
 STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
-FASTEST, SLOWEST = 0.1, 0.9  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
-NEAREST = 0.2  # relative residual of B's leading eigenvector; where it served 0.14 at most was seen, elsewhere 0.2 to 0.6
+FASTEST, SLOWEST = (
+    0.1,
+    0.9,
+)  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
+NEAREST = 0.2  # relative residual of B's leading eigenvector; where it served at most 0.14, elsewhere 0.2 to 0.6
 CORRECTIONS = 2  # that are expected where B serves
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 

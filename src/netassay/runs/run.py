@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -119,6 +119,16 @@ class Run:
             if state is not State.RUNNING or lock.is_held(self.folder):
                 return state
         return State.KILLED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do: it finished or diverged, and its tables are written."""
+        return self.state.is_final and "metrics" in self.tables()
+
+    def concluded(self, end: State) -> Run:
+        """This run as it will be once it has ended so: what its tables are made from before it says it has."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _Concluded(**values, end=end)
 
     @property
     def step(self) -> int:
@@ -290,3 +300,12 @@ class Run:
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())
+
+
+@dataclass(frozen=True)
+class _Concluded(Run):
+    end: State = State.FINISHED
+
+    @property
+    def state(self) -> State:
+        return self.end
