@@ -126,8 +126,10 @@ from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessT
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
 from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
+from netassay.sweeps import Standing as Standing
 from netassay.sweeps import outlook as outlook
 from netassay.sweeps import sweep as sweep
+from netassay.sweeps import watch as watch
 
 __version__: str
 
@@ -166,6 +168,7 @@ __all__ = [
     "Run",
     "Sharpness",
     "SharpnessTracker",
+    "Standing",
     "StepSizeConfig",
     "StepSizes",
     "Store",
@@ -261,5 +264,6 @@ __all__ = [
     "upper_to_lower",
     "variant_effects",
     "variants",
+    "watch",
     "write_meme",
 ]

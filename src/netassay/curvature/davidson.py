@@ -41,7 +41,9 @@ FASTEST, SLOWEST = (
     0.1,
     0.9,
 )  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
-NEAREST = 0.2  # relative residual of B's leading eigenvector; where it served at most 0.14, elsewhere 0.2 to 0.6
+NEAREST = (
+    0.2  # relative residual of B's leading eigenvector; where it served at most 0.14, elsewhere 0.2 to 0.6
+)
 CORRECTIONS = 2  # that are expected where B serves
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
