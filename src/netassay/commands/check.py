@@ -46,7 +46,7 @@ def check(path: Path | str) -> Check:
     Example:
         >>> import netassay
         >>> netassay.check("corpus.txt").what
-        'corpus of text'
+        'corpus'
     """
     path = Path(path)
     if not path.exists():
