@@ -8,11 +8,17 @@ from cyclopts import App
 
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
+from netassay.cli.progress import fragments_read
 from netassay.commands import atlas as atlases
 
 
-def build(ask: Ask, *, out: Any, format: Format = "table") -> None:
-    answer({"atlas": str(out), **_described(ask())}, format)
+def build(ask: Ask, *, out: Any, fragments: Any = None, format: Format = "table") -> None:
+    if not fragments:
+        answer({"atlas": str(out), **_described(ask())}, format)
+        return
+    with fragments_read() as watch:
+        atlas = ask(watch=watch)
+    answer({"atlas": str(out), **_described(atlas)}, format)
 
 
 def info(ask: Ask, *, format: Format = "table") -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netassay.dna.atlas.choices import Flaw, Form, Normalisation, Statistic
+from netassay.dna.reads.choices import Count, Duplicates, Scale
 from netassay.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,11 +33,25 @@ def build_atlas(
     order: str = "ATGC",
     layer: str | None = None,
     common: float = 0.5,
+    fragments: Sequence[Path | str] = (),
+    group_by: str | None = None,
+    count: Count = "insertions",
+    duplicates: Duplicates = "auto",
+    tag: str = "CB",
+    quality: int = 30,
+    profiles: Path | str | None = None,
+    scale: Scale = "none",
+    chromosomes: Sequence[str] = (),
+    blacklist: Path | str | None = None,
+    seed: int = 0,
+    watch: Callable[[int], None] | None = None,
 ) -> Atlas:
     """Build an atlas from peaks, heights and a genome, and save it as a folder.
 
     Peaks and heights are joined by name, else by place. BED is 0-based with the end left out, ImmGen's table 1-based
-    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted.
+    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted. Of
+    fragments, the cuts at both ends are counted, at the first base and the last; fragment files of 10x are shifted
+    already, BAM is shifted by +4 and -5. Cells of each group are halved, for the ceiling of scores.
 
     Args:
         peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
@@ -55,6 +70,21 @@ def build_atlas(
         order: Order of the bases in the rows of one-hot arrays.
         layer: Layer of a .h5ad that holds the heights, instead of X.
         common: Smallest share (0 to 1) of names that peaks and the table of heights must have in common.
+        fragments: Fragment files (fragments.tsv.gz, sorted or not) or BAM files, from which heights are counted
+            instead; each is a cell type, named after the file, unless barcodes are grouped.
+        group_by: How cells are summed: table of two columns, barcode (or SAMPLE#BARCODE) and cell type; FILE:COLUMN,
+            a column of a .h5ad's obs or of a table; of a .h5ad of cells, the column of obs.
+        count: insertions counts cuts within the peak, fragments those that share a base with it.
+        duplicates: Whether of fragments with one barcode, start and end only one counts; auto: in BAM files.
+        tag: Tag of a BAM file that holds the barcode.
+        quality: Smallest mapping quality of reads of a BAM file (0 to 255).
+        profiles: New folder for a bigWig of the cuts at every base of the peaks, for each cell type.
+        scale: How counts are made comparable before they are normalised: to a million, by the median ratio of peaks,
+            or by the peaks that are alike in all cell types.
+        chromosomes: Take peaks on these chromosomes alone.
+        blacklist: Regions (BED) whose peaks are left out.
+        seed: Seed of the halves of cells or fragments.
+        watch: Called with the number of fragments read, after every batch.
 
     Returns:
         The atlas.
@@ -64,7 +94,7 @@ def build_atlas(
             that exists already.
 
     Source:
-        Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas.
+        Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas; Buenrostro et al. (2013) for the shift.
 
     Example:
         >>> import netassay
@@ -72,14 +102,25 @@ def build_atlas(
         40
     """
     from netassay.dna.atlas.building import build_atlas as build
+    from netassay.dna.atlas.coverage import Reads
     from netassay.files import refuse_existing
 
-    if out is not None:
-        refuse_existing(Path(out), refusal=DataError)
+    for folder in (out, profiles):
+        if folder is not None:
+            refuse_existing(Path(folder), refusal=DataError)
+    files = [fragments] if isinstance(fragments, str | Path) else fragments
+    if profiles is not None and not files:
+        raise DataError(
+            "profiles are counted from fragments; add --fragments (fragments=), or leave --profiles out"
+        )
+    reads = Reads(
+        tuple(map(Path, files)), group_by, count, duplicates, tag, quality,
+        None if profiles is None else Path(profiles), seed, watch,
+    )  # fmt: skip
     atlas = build(
         peaks, heights, genome=genome, form=form, lineages=lineages, normalisation=normalisation,
         pseudocount=pseudocount, width=width, statistic=statistic, drop=drop, order=order, layer=layer,
-        common=common,
+        common=common, scale=scale, chromosomes=chromosomes, blacklist=blacklist, reads=reads,
     )  # fmt: skip
     if out is not None:
         atlas.save(out)

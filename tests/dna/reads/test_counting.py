@@ -73,8 +73,8 @@ def test_profiles_of_planted_insertions(tmp_path):
     assert {at: n for at, n in enumerate(profile[1].tolist()) if n} == {0: 1, 50: 1, 59: 1, 99: 1}
     for row in (1, 2, 3):
         np.testing.assert_array_equal(counts.profiles.of([row])[0].sum(1), counts.values[row])
-    chr1 = dict((name, (where.tolist(), n.tolist())) for name, where, n in counts.profiles.stretches(0))
-    assert chr1 == {"chr1": ([100, 199, 299], [1, 2, 1]), "chr2": ([10, 19], [1, 1])}
+    stretches = {name: (where.tolist(), n.tolist()) for name, where, n in counts.profiles.stretches(0)}
+    assert stretches == {"chr1": ([100, 199, 299], [1, 2, 1]), "chr2": ([10, 19], [1, 1])}
 
 
 def test_halves_are_of_cells_and_sum_to_the_whole(tmp_path):
@@ -98,10 +98,8 @@ def test_halves_are_of_cells_and_sum_to_the_whole(tmp_path):
 
 def test_order_and_batches_change_nothing(tmp_path, monkeypatch):
     draw = random.Random(3)
-    lines = [
-        f"chr{draw.randint(1, 3)}\t{(a := draw.randint(0, 2000))}\t{a + draw.randint(1, 300)}\t{draw.choice('ABCDE')}\t1\n"
-        for _ in range(3000)
-    ]
+    places = [(draw.randint(1, 3), draw.randint(0, 2000), draw.randint(1, 300)) for _ in range(3000)]
+    lines = [f"chr{c}\t{a}\t{a + size}\t{draw.choice('ABCDE')}\t1\n" for c, a, size in places]
     regions = random_regions(draw, 200)
     groups = read_groups(dict(zip("ABCDE", "xxyyz", strict=True)))
     one = count_fragments(write(tmp_path / "a.tsv", "".join(lines)), regions, groups=groups, profiles=True)
@@ -109,6 +107,7 @@ def test_order_and_batches_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("netassay.formats.fragments.BYTES_AT_ONCE", 900)
     monkeypatch.setattr("netassay.formats.text.BLOCK", 500)
     monkeypatch.setattr("netassay.dna.reads.tally.PENDING", 100)
+    monkeypatch.setattr("netassay.dna.reads.tally.DENSE", 0)
     two = count_fragments(write(tmp_path / "b.tsv", "".join(lines)), regions, groups=groups, profiles=True)
     np.testing.assert_array_equal(one.halves, two.halves)
     np.testing.assert_array_equal(one.profiles.of([5]), two.profiles.of([5]))

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = contents(
         "Counts": "netassay.dna.reads.counting",
         "read_groups": "netassay.dna.reads.groups",
         "Groups": "netassay.dna.reads.groups",
+        "scale_factors": "netassay.dna.reads.scaling",
     },
 )

@@ -154,7 +154,8 @@ class _Pass:
     ) -> None:
         self.pieces, self.groups, self.lengths, self.count = pieces, groups, lengths, count
         self.seed = seed
-        self.starts, self.lasts = Tally(), Tally()
+        size = (len(pieces.cuts) + 1) * 2 * groups
+        self.starts, self.lasts = Tally(size), Tally(size)
         self.profiles = Profiles.empty(pieces, groups) if profiles else None
         self.once: Tally | None = None
         self.fragments = self.beyond = self.missing = 0
@@ -329,8 +330,8 @@ def _refuse_assembly(state: _Pass, paths: Sequence[Path]) -> None:
     files = ", ".join(path.name for path in paths)
     if state.beyond > BEYOND * state.fragments:
         raise DataError(
-            f"{files}: {state.beyond / state.fragments:.1%} of the fragments lie beyond the ends of the genome's contigs; "
-            "take the genome of the assembly that the reads were mapped to"
+            f"{files}: {state.beyond / state.fragments:.1%} of the fragments lie beyond the ends of the genome's "
+            "contigs; take the genome of the assembly that the reads were mapped to"
         )
     if state.missing == state.fragments:
         raise DataError(

@@ -60,12 +60,12 @@ class Profiles:
         segments = np.searchsorted(self.offsets, base, side="right") - 1
         places = self.pieces.cuts[segments - 1] + base - self.offsets[segments]
         for name, number in self.pieces.numbers.items():
-            low, high = np.searchsorted(places, (self.pieces.places(np.int64(number), np.int64(0)),
-                                                 self.pieces.places(np.int64(number + 1), np.int64(0))))  # fmt: skip
+            low, high = np.searchsorted(places, (self.pieces.places(number, 0),
+                                                 self.pieces.places(number + 1, 0)))  # fmt: skip
             if high > low:
                 yield (
                     name,
-                    places[low:high] - self.pieces.places(np.int64(number), np.int64(0)),
+                    places[low:high] - self.pieces.places(number, 0),
                     counts[low:high],
                 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -30,8 +31,8 @@ class Segments:
     first: Int64[np.ndarray, " n"]
     last: Int64[np.ndarray, " n"]
 
-    def places(self, chromosomes: Int64[np.ndarray, " m"], bases: Int64[np.ndarray, " m"]) -> np.ndarray:
-        """Places on the axis."""
+    def places(self, chromosomes: Any, bases: Any) -> Any:
+        """Places on the axis, of numbers or arrays of them."""
         return chromosomes * _PLACES + bases
 
     def segment(self, places: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:

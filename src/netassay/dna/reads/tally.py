@@ -6,18 +6,24 @@ import numpy as np
 from jaxtyping import Int64
 
 PENDING = 1 << 23
+DENSE = 1 << 22
+"""Up to this many different keys each has a place of its own, which is quicker than sorting."""
 
 
 class Tally:
-    """Counts of whole numbers of 0 and more, given in batches."""
+    """Counts of whole numbers from 0 to `size` - 1, given in batches; of any size without one."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None = None) -> None:
+        self._dense = np.zeros(size, np.int64) if size is not None and size <= DENSE else None
         self._keys: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []
         self._pending = 0
 
     def add(self, keys: Int64[np.ndarray, " n"]) -> None:
         """Counts each key of a batch once."""
+        if self._dense is not None:
+            self._dense += np.bincount(keys, minlength=len(self._dense))
+            return
         unique, counts = np.unique(keys, return_counts=True)
         self._keys.append(unique)
         self._counts.append(counts)
@@ -27,6 +33,8 @@ class Tally:
 
     def counts(self) -> tuple[Int64[np.ndarray, " keys"], Int64[np.ndarray, " keys"]]:
         """The keys in order, each once, and how often each occurred."""
+        if self._dense is not None:
+            return (keys := np.flatnonzero(self._dense)), self._dense[keys]
         self._merge()
         return self._keys[0], self._counts[0]
 
