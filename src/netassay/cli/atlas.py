@@ -10,6 +10,7 @@ from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
 from netassay.cli.progress import fragments_read
 from netassay.commands import atlas as atlases
+from netassay.commands import regions
 
 
 def build(ask: Ask, *, out: Any, fragments: Any = None, format: Format = "table") -> None:
@@ -37,6 +38,18 @@ def export(ask: Ask) -> None:
     print(ask())
 
 
+def consensus(ask: Ask, *, out: Any, format: Format = "table") -> None:
+    _regions(ask(), out, format)
+
+
+def background(ask: Ask, *, out: Any, format: Format = "table") -> None:
+    _regions(ask(), out, format)
+
+
+def _regions(found: Any, out: Any, format: Format) -> None:
+    answer({"file": str(out), "regions": len(found.regions), "left_out": dict(found.left_out)}, format)
+
+
 def _described(atlas: Any) -> dict[str, Any]:
     from netassay.dna.atlas.description import describe_atlas
 
@@ -60,6 +73,19 @@ COMMANDS = (
         named=("peaks",),
         required=("out",),
     ),
+    Command(
+        regions.consensus_peaks,
+        consensus,
+        "netassay atlas consensus peaks.bed --width 51 --out consensus.bed",
+        required=("out",),
+    ),
+    Command(
+        regions.background_regions,
+        background,
+        "netassay atlas background --peaks peaks.bed --genome genome.fa --out background.bed",
+        named=("peaks",),
+        required=("out",),
+    ),
     Command(atlases.export_atlas, export, "netassay atlas export dhs4 dhs4.h5ad"),
 )
 
@@ -67,7 +93,9 @@ COMMANDS = (
 def atlas_app() -> App:
     """The commands that follow the word `atlas`."""
     app = App(
-        name="atlas", group="Data", help="Atlases of open chromatin: build, describe, simulate, export."
+        name="atlas",
+        group="Data",
+        help="Atlases of open chromatin: build, describe, simulate, export; sets of peaks.",
     )
     for command in COMMANDS:
         app.command(command.build(), name=command.name)

@@ -68,7 +68,9 @@ def test_blacklist_and_chromosomes(toy):
     )  # fmt: skip
     here = [(c, s, e) for _, c, s, e in toy.peaks if c in ("chr1", "chr2")]
     kept = [
-        r for r in here if not ((r[0] == "chr1" and r[1] < 350) or (r[0] == "chr2" and r[1] < 130 and r[2] > 90))
+        r
+        for r in here
+        if not ((r[0] == "chr1" and r[1] < 350) or (r[0] == "chr2" and r[1] < 130 and r[2] > 90))
     ]
     assert [*zip(*(atlas.peaks[name] for name in ("chromosome", "start", "end")), strict=True)] == kept
     assert atlas.dropped == {

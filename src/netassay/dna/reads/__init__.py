@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = contents(
         "Counts": "netassay.dna.reads.counting",
         "read_groups": "netassay.dna.reads.groups",
         "Groups": "netassay.dna.reads.groups",
+        "Profiles": "netassay.dna.reads.profiles",
         "scale_factors": "netassay.dna.reads.scaling",
+        "RegionSet": "netassay.dna.reads.regions",
     },
 )

@@ -38,6 +38,14 @@ class Counts:
         left_out: Fragments, reads and cells that were not counted, by reason.
         notes: What else is to be said, by reason.
         profiles: Insertions at single bases, if they were asked for.
+
+    Example:
+        >>> import polars as pl
+        >>> from netassay.dna.reads import count_fragments
+        >>> regions = pl.DataFrame({"chromosome": ["chr1"], "start": [0], "end": [330]})
+        >>> counts = count_fragments("fragments.tsv", regions)
+        >>> counts.groups, counts.values.tolist(), counts.fragments
+        (('fragments',), [[2.0]], 2)
     """
 
     halves: Float32[np.ndarray, "n groups 2"]

@@ -32,6 +32,11 @@ class Groups:
         table: Columns barcode, group (its number) and half (0, 1, or -1 where fragments are halved instead).
         source: What to call the table in messages.
         notes: Barcodes without a group, and groups of one barcode.
+
+    Example:
+        >>> from netassay.dna.reads import read_groups
+        >>> read_groups({"AAAC-1": "B", "AAAG-1": "T"}).table["group"].to_list()
+        [0, 1]
     """
 
     names: tuple[str, ...]

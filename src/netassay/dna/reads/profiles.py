@@ -15,7 +15,16 @@ from netassay.dna.reads.tally import Tally
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """Insertions of each group at single bases that lie within regions; only those that occur take memory."""
+    """Insertions of each group at single bases that lie within regions; only those that occur take memory.
+
+    Example:
+        >>> import polars as pl
+        >>> from netassay.dna.reads import count_fragments
+        >>> regions = pl.DataFrame({"chromosome": ["chr1"], "start": [300], "end": [351]})
+        >>> counts = count_fragments("fragments.tsv", regions, profiles=True)
+        >>> counts.profiles.of([0])[0, 0].nonzero()[0].tolist()
+        [10, 20, 44]
+    """
 
     pieces: Segments
     groups: int
