@@ -38,6 +38,15 @@ def export(ask: Ask) -> None:
     print(ask())
 
 
+def ceiling(ask: Ask, *, format: Format = "table") -> None:
+    found = ask()
+    given = {
+        name: list(value) for name, value in (("ceiling", found.whole), ("r_of_halves", found.reliability))
+    }
+    of_types = found.cell_types.to_dicts()
+    answer({**given, "interval_over": found.resampled, "note": found.note, "cell_types": of_types}, format)
+
+
 def consensus(ask: Ask, *, out: Any, format: Format = "table") -> None:
     _regions(ask(), out, format)
 
@@ -73,6 +82,7 @@ COMMANDS = (
         named=("peaks",),
         required=("out",),
     ),
+    Command(atlases.score_ceiling, ceiling, "netassay atlas ceiling atlas --chromosomes chr1"),
     Command(
         regions.consensus_peaks,
         consensus,
@@ -95,7 +105,7 @@ def atlas_app() -> App:
     app = App(
         name="atlas",
         group="Data",
-        help="Atlases of open chromatin: build, describe, simulate, export; sets of peaks.",
+        help="Atlases of open chromatin: build, describe, simulate, export; ceilings; sets of peaks.",
     )
     for command in COMMANDS:
         app.command(command.build(), name=command.name)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from netassay.dna.atlas.atlas import Atlas
     from netassay.dna.atlas.grammar import Grammar
+    from netassay.dna.ceiling.limit import Ceiling
 
 
 def build_atlas(
@@ -184,6 +185,8 @@ def simulate_atlas(
     out: Path | str | None = None,
     length: int = 251,
     noise: float = 0.3,
+    cells: int = 0,
+    depth: int = 1_000,
     seed: int = 0,
     grammar: Grammar | None = None,
 ) -> Atlas:
@@ -199,6 +202,9 @@ def simulate_atlas(
         out: New folder for the atlas.
         length: Bases of each peak (60 or more).
         noise: Standard deviation of the noise on heights (0 or more).
+        cells: Draw this many cells of each type (2 or more) in place of the noise; heights are log2(counts + 1), the
+            atlas holds what each half of the cells gives, and the true ceiling is known: the score of `signal`.
+        depth: Counts of each cell in peaks (1 or more).
         seed: Seed of all draws.
         grammar: Factors, pairs and lineages; by default those of haematopoiesis.
 
@@ -224,9 +230,66 @@ def simulate_atlas(
     if out is not None:
         refuse_existing(Path(out), refusal=DataError)
     atlas = simulate(peaks, length=length, noise=noise, seed=seed, grammar=grammar or HAEMATOPOIESIS)
+    if cells:
+        from netassay.dna.atlas.drawn_cells import draw_cells
+
+        atlas = draw_cells(atlas, cells, depth, seed=seed)
     if out is not None:
         atlas.save(out)
     return atlas
+
+
+def score_ceiling(
+    atlas: Atlas | Path | str,
+    *,
+    replicate: Atlas | Path | str | None = None,
+    chromosomes: Sequence[str] = (),
+    centred: bool = False,
+    seed: int = 0,
+) -> Ceiling:
+    """Estimate the largest score that any model could reach on an atlas, from halves of its cells, or a replicate.
+
+    Noise in the heights keeps even a perfect model from r = 1. The scores meant are those of the aitac study: the
+    mean over peaks of r across cell types, and r over peaks for each cell type.
+
+    Args:
+        atlas: Folder of an atlas that holds halves (built from fragments or cells); in Python also an atlas.
+        replicate: Atlas of the same peaks and cell types from other cells or animals; the ceiling is then that of a
+            score against one of the two.
+        chromosomes: Take peaks on these chromosomes alone, such as those of the test set.
+        centred: Take the r of each cell type over rows less their mean, as the losses pearson and cross_entropy do.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The ceiling of the whole with its 95 % interval, of each peak and of each cell type; where the halves agree no
+        better than chance, a note in its place.
+
+    Raises:
+        DataError: For an atlas without halves, and a replicate of other peaks or cell types.
+
+    Source:
+        Spearman (1904, 1910), Brown (1910); Kiefer and Wolfowitz (1956) for the mean over peaks.
+
+    Example:
+        >>> import netassay
+        >>> atlas = netassay.simulate_atlas(300, length=80, cells=20, depth=3000)
+        >>> 0.8 < netassay.score_ceiling(atlas).whole.value < 1
+        True
+    """
+    from netassay.dna.atlas.halves import halves_of
+    from netassay.dna.ceiling.limit import ceiling_of
+
+    opened = _opened(atlas)
+    other = None if replicate is None else _opened(replicate)
+    halves, peaks = halves_of(opened, other, chromosomes)
+    return ceiling_of(
+        halves,
+        peaks,
+        cell_types=opened.cell_types,
+        target="both" if other is None else "one",
+        centred=centred,
+        seed=seed,
+    )
 
 
 def export_atlas(atlas: Atlas | Path | str, out: Path | str) -> Path:
