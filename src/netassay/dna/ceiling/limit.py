@@ -25,6 +25,9 @@ from netassay.errors import DataError
 FEWEST = 3
 """Cell types, below which no correlation across them is scored."""
 
+LAW_REPEATS = 120
+"""Bootstrap repeats of the law of reliabilities, each of which is fitted anew."""
+
 NONE = "no ceiling can be given"
 
 
@@ -130,7 +133,7 @@ def _whole(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -> tuple
     known = bins >= 0
     np.add.at(one_hot, (blocks.codes[known], bins[known]), 1.0)
     counts = np.vstack(
-        [one_hot.sum(axis=0, keepdims=True), draws_of(blocks, repeats=200, seed=seed) @ one_hot]
+        [one_hot.sum(axis=0, keepdims=True), draws_of(blocks, repeats=LAW_REPEATS, seed=seed) @ one_hot]
     )
     shares = model.laws(counts, law.chances)
     scores = shares @ law.scores

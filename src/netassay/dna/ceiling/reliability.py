@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-DRAWS = 4_000
+DRAWS = 100_000
 RELIABILITIES = np.concatenate([[0.0], np.linspace(0.03, 0.98, 34), [0.99, 0.995, 0.998]])
 """Reliabilities of a half that peaks may have."""
 
 EDGES = np.concatenate([[-1.0001], np.tanh(np.linspace(-2.5, 3.5, 121)), [1.0001]])
 """Bins of observed correlations, finer towards 1."""
 
-STEPS = 200
+STEPS = 1_000
 
 
 class Kernel(NamedTuple):
@@ -38,22 +38,24 @@ def kernel(cell_types: int, halves: int = 2) -> Kernel:
     `halves`: how many of them the target is the mean of, on which the model is scored.
     """
     draws = np.random.default_rng([cell_types, 0x6B65])
-    signal = _unit(draws.standard_normal((DRAWS, cell_types)))
-    noise = draws.standard_normal((2, DRAWS, cell_types))
+    # only lengths and angles matter: `along` the signal, `off` it, and of the second half `beside` the first's off-part
+    along = draws.standard_normal((2, DRAWS))
+    off = np.sqrt(draws.chisquare(cell_types - 2, DRAWS))
+    beside = draws.standard_normal(DRAWS)
+    beyond = draws.chisquare(cell_types - 3, DRAWS) if cell_types > 3 else np.zeros(DRAWS)
     chances, scores = [], []
     for reliability in RELIABILITIES:
-        spread = np.sqrt(reliability / (1 - reliability))
-        first, second = (spread * signal + part for part in noise)
-        counts, _ = np.histogram(correlations(first, second), EDGES)
+        signal = np.sqrt((cell_types - 1) * reliability / (1 - reliability))
+        first, second = signal + along
+        lengths = np.sqrt((first**2 + off**2) * (second**2 + beside**2 + beyond))
+        counts, _ = np.histogram((first * second + off * beside) / lengths, EDGES)
         chances.append((counts + 1e-3) / (DRAWS + 1e-3 * len(counts)))
-        target = first if halves == 1 else (first + second) / 2
-        scores.append(float(correlations(signal, target).mean()) if reliability else 0.0)
+        if halves == 1:
+            score = first / np.sqrt(first**2 + off**2)
+        else:
+            score = (first + second) / np.sqrt((first + second) ** 2 + (off + beside) ** 2 + beyond)
+        scores.append(float(score.mean()) if reliability else 0.0)
     return Kernel(np.array(chances).T, np.array(scores))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    return rows * np.sqrt((rows.shape[1] - 1) / (rows**2).sum(axis=1, keepdims=True))
 
 
 def correlations(
