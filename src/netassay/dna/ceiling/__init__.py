@@ -13,5 +13,8 @@ __getattr__, __dir__, __all__ = contents(
         "Ceiling": "netassay.dna.ceiling.limit",
         "blocks_of": "netassay.dna.ceiling.bootstrap",
         "mean_interval": "netassay.dna.ceiling.bootstrap",
+        "verdict_of": "netassay.dna.ceiling.verdict",
+        "Verdict": "netassay.dna.ceiling.verdict",
+        "beyond_means": "netassay.dna.ceiling.verdict",
     },
 )

@@ -25,7 +25,7 @@ from netassay.errors import DataError
 FEWEST = 3
 """Cell types, below which no correlation across them is scored."""
 
-LAW_REPEATS = 120
+LAW_REPEATS = 200
 """Bootstrap repeats of the law of reliabilities, each of which is fitted anew."""
 
 NONE = "no ceiling can be given"
@@ -42,6 +42,13 @@ class Ceiling:
         cell_types: Columns cell_type, r_halves, ceiling, low and high: of r over peaks.
         resampled: What was drawn for the intervals, in words.
         note: Why no ceiling can be given; else "".
+
+    Example:
+        >>> import netassay
+        >>> atlas = netassay.simulate_atlas(200, length=80, cells=20, depth=3000)
+        >>> ceiling = netassay.score_ceiling(atlas)
+        >>> ceiling.whole.low < ceiling.whole.value < ceiling.whole.high, len(ceiling.peaks)
+        (True, 200)
     """
 
     whole: Interval
@@ -67,8 +74,9 @@ def ceiling_of(
 ) -> Ceiling:
     """The ceiling of scores against the mean of two halves (or against one of two replicates).
 
-    Per cell type it is the square root of the halves' correlation over peaks after the Spearman-Brown formula; per peak
-    and whole it takes into account besides that few cell types give noisy correlations.
+    The interval of the whole holds the score of a perfect model on these very peaks. Per cell type the ceiling is the
+    square root of the halves' correlation over peaks after the Spearman-Brown formula; per peak and whole it takes into
+    account besides that few cell types give noisy correlations.
 
     Args:
         halves: (n, cell types, 2) heights of two halves, or of two replicates.
@@ -137,6 +145,9 @@ def _whole(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -> tuple
     )
     shares = model.laws(counts, law.chances)
     scores = shares @ law.scores
+    # the score of a perfect model on these very peaks, which scatters about its expectation
+    scatter = np.sqrt(shares @ law.spreads**2 / max(1, known.sum()))
+    scores[1:] += scatter[1:] * np.random.default_rng([seed, 0x7363]).standard_normal(len(scores) - 1)
     return Interval(float(scores[0]), *bounds(scores[1:])), shares[0]
 
 

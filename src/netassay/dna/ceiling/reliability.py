@@ -25,10 +25,12 @@ STEPS = 1_000
 
 
 class Kernel(NamedTuple):
-    """For each reliability: chances of the bins of the halves' correlation, and the mean score of a perfect model."""
+    """For each reliability: chances of the bins of the halves' correlation; mean and standard deviation of the score of
+    a perfect model on a peak."""
 
     chances: Float64[np.ndarray, "bins reliabilities"]
     scores: Float64[np.ndarray, " reliabilities"]
+    spreads: Float64[np.ndarray, " reliabilities"]
 
 
 @lru_cache(maxsize=32)
@@ -43,7 +45,7 @@ def kernel(cell_types: int, halves: int = 2) -> Kernel:
     off = np.sqrt(draws.chisquare(cell_types - 2, DRAWS))
     beside = draws.standard_normal(DRAWS)
     beyond = draws.chisquare(cell_types - 3, DRAWS) if cell_types > 3 else np.zeros(DRAWS)
-    chances, scores = [], []
+    chances, scores, spreads = [], [], []
     for reliability in RELIABILITIES:
         signal = np.sqrt((cell_types - 1) * reliability / (1 - reliability))
         first, second = signal + along
@@ -55,7 +57,8 @@ def kernel(cell_types: int, halves: int = 2) -> Kernel:
         else:
             score = (first + second) / np.sqrt((first + second) ** 2 + (off + beside) ** 2 + beyond)
         scores.append(float(score.mean()) if reliability else 0.0)
-    return Kernel(np.array(chances).T, np.array(scores))
+        spreads.append(float(score.std()))
+    return Kernel(np.array(chances).T, np.array(scores), np.array(spreads))
 
 
 def correlations(
