@@ -53,6 +53,7 @@ def workshop(tmp_path):
     (tmp_path / "plan.toml").write_text(
         'study = "edge"\n[base]\nexamples = 60\nwidth = 4\nsteps = 3\n[axes]\ndepth = [0, 1]\n'
     )
+    (tmp_path / "fragments.tsv").write_text("chr1\t310\t400\tAAAC-1\t1\nchr1\t320\t345\tAAAG-1\t2\n")
     (tmp_path / "stories.txt").write_text("the cat sat\nthe dog sat\nthe cat ran\n")
     return tmp_path
 

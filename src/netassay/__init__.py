@@ -120,6 +120,9 @@ __getattr__, __dir__, __all__ = contents(
         "simulate_atlas": "netassay.commands.atlas",
         "describe_atlas": "netassay.commands.atlas",
         "export_atlas": "netassay.commands.atlas",
+        "score_ceiling": "netassay.commands.atlas",
+        "consensus_peaks": "netassay.commands.regions",
+        "background_regions": "netassay.commands.regions",
         # a network of any kind, ready to be asked
         "Network": "netassay.dna.network.network",
         # what a network learned: which filters and pairs of them it uses

@@ -8,11 +8,18 @@ from cyclopts import App
 
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
+from netassay.cli.progress import fragments_read
 from netassay.commands import atlas as atlases
+from netassay.commands import regions
 
 
-def build(ask: Ask, *, out: Any, format: Format = "table") -> None:
-    answer({"atlas": str(out), **_described(ask())}, format)
+def build(ask: Ask, *, out: Any, fragments: Any = None, format: Format = "table") -> None:
+    if not fragments:
+        answer({"atlas": str(out), **_described(ask())}, format)
+        return
+    with fragments_read() as watch:
+        atlas = ask(watch=watch)
+    answer({"atlas": str(out), **_described(atlas)}, format)
 
 
 def info(ask: Ask, *, format: Format = "table") -> None:
@@ -29,6 +36,27 @@ def simulate(ask: Ask, *, out: Any, format: Format = "table") -> None:
 
 def export(ask: Ask) -> None:
     print(ask())
+
+
+def ceiling(ask: Ask, *, format: Format = "table") -> None:
+    found = ask()
+    given = {
+        name: list(value) for name, value in (("ceiling", found.whole), ("r_of_halves", found.reliability))
+    }
+    of_types = found.cell_types.to_dicts()
+    answer({**given, "interval_over": found.resampled, "note": found.note, "cell_types": of_types}, format)
+
+
+def consensus(ask: Ask, *, out: Any, format: Format = "table") -> None:
+    _regions(ask(), out, format)
+
+
+def background(ask: Ask, *, out: Any, format: Format = "table") -> None:
+    _regions(ask(), out, format)
+
+
+def _regions(found: Any, out: Any, format: Format) -> None:
+    answer({"file": str(out), "regions": len(found.regions), "left_out": dict(found.left_out)}, format)
 
 
 def _described(atlas: Any) -> dict[str, Any]:
@@ -62,13 +90,29 @@ COMMANDS = (
         "netassay atlas export dhs4 dhs4.h5ad",
         progress="said",
     ),
+    Command(atlases.score_ceiling, ceiling, "netassay atlas ceiling atlas --chromosomes chr1"),
+    Command(
+        regions.consensus_peaks,
+        consensus,
+        "netassay atlas consensus peaks.bed --width 51 --out consensus.bed",
+        required=("out",),
+    ),
+    Command(
+        regions.background_regions,
+        background,
+        "netassay atlas background --peaks peaks.bed --genome genome.fa --out background.bed",
+        named=("peaks",),
+        required=("out",),
+    ),
 )
 
 
 def atlas_app() -> App:
     """The commands that follow the word `atlas`."""
     app = App(
-        name="atlas", group="Data", help="Atlases of open chromatin: build, describe, simulate, export."
+        name="atlas",
+        group="Data",
+        help="Atlases of open chromatin: build, describe, simulate, export; ceilings; sets of peaks.",
     )
     for command in COMMANDS:
         app.command(command.build(), name=command.name)

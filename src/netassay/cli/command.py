@@ -216,7 +216,7 @@ def _read_as(union: Sequence[Any], kind: Any) -> tuple[Any, Any, dict[str, Any]]
     if items and kind is _POSITIONAL:
         return tuple[str, ...], None, {}
     if items and get_origin(items[0]) is not tuple:
-        item = items[0] if get_origin(items[0]) is Literal else Path
+        item = items[0] if items[0] is str or get_origin(items[0]) is Literal else Path
         return list[item], None, {"consume_multiple": True, "negative": ""}  # type: ignore[valid-type]
     if bool in union:
         return bool, None, {"negative": ""}

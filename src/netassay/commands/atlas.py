@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netassay.dna.atlas.choices import Flaw, Form, Normalisation, Statistic
+from netassay.dna.reads.choices import Count, Duplicates, Scale
 from netassay.errors import DataError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from netassay.dna.atlas.atlas import Atlas
     from netassay.dna.atlas.grammar import Grammar
+    from netassay.dna.ceiling.limit import Ceiling
 
 
 def build_atlas(
@@ -32,11 +34,25 @@ def build_atlas(
     order: str = "ATGC",
     layer: str | None = None,
     common: float = 0.5,
+    fragments: Sequence[Path | str] = (),
+    group_by: str | None = None,
+    count: Count = "insertions",
+    duplicates: Duplicates = "auto",
+    tag: str = "CB",
+    quality: int = 30,
+    profiles: Path | str | None = None,
+    scale: Scale = "none",
+    chromosomes: Sequence[str] = (),
+    blacklist: Path | str | None = None,
+    seed: int = 0,
+    watch: Callable[[int], None] | None = None,
 ) -> Atlas:
     """Build an atlas from peaks, heights and a genome, and save it as a folder.
 
     Peaks and heights are joined by name, else by place. BED is 0-based with the end left out, ImmGen's table 1-based
-    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted.
+    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted. Of
+    fragments, the cuts at both ends are counted, at the first base and the last; fragment files of 10x are shifted
+    already, BAM is shifted by +4 and -5. Cells of each group are halved, for the ceiling of scores.
 
     Args:
         peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
@@ -55,6 +71,21 @@ def build_atlas(
         order: Order of the bases in the rows of one-hot arrays.
         layer: Layer of a .h5ad that holds the heights, instead of X.
         common: Smallest share (0 to 1) of names that peaks and the table of heights must have in common.
+        fragments: Fragment files (fragments.tsv.gz, sorted or not) or BAM files, from which heights are counted
+            instead; each is a cell type, named after the file, unless barcodes are grouped.
+        group_by: How cells are summed: table of two columns, barcode (or SAMPLE#BARCODE) and cell type; FILE:COLUMN,
+            a column of a .h5ad's obs or of a table; of a .h5ad of cells, the column of obs.
+        count: insertions counts cuts within the peak, fragments those that share a base with it.
+        duplicates: Whether of fragments with one barcode, start and end only one counts; auto: in BAM files.
+        tag: Tag of a BAM file that holds the barcode.
+        quality: Smallest mapping quality of reads of a BAM file (0 to 255).
+        profiles: New folder for a bigWig of the cuts at every base of the peaks, for each cell type.
+        scale: How counts are made comparable before they are normalised: to a million, by the median ratio of peaks,
+            or by the peaks that are alike in all cell types.
+        chromosomes: Take peaks on these chromosomes alone.
+        blacklist: Regions (BED) whose peaks are left out.
+        seed: Seed of the halves of cells or fragments.
+        watch: Called with the number of fragments read, after every batch.
 
     Returns:
         The atlas.
@@ -64,7 +95,7 @@ def build_atlas(
             that exists already.
 
     Source:
-        Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas.
+        Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas; Buenrostro et al. (2013) for the shift.
 
     Example:
         >>> import netassay
@@ -72,14 +103,25 @@ def build_atlas(
         40
     """
     from netassay.dna.atlas.building import build_atlas as build
+    from netassay.dna.atlas.coverage import Reads
     from netassay.files import refuse_existing
 
-    if out is not None:
-        refuse_existing(Path(out), refusal=DataError)
+    for folder in (out, profiles):
+        if folder is not None:
+            refuse_existing(Path(folder), refusal=DataError)
+    files = [fragments] if isinstance(fragments, str | Path) else fragments
+    if profiles is not None and not files:
+        raise DataError(
+            "profiles are counted from fragments; add --fragments (fragments=), or leave --profiles out"
+        )
+    reads = Reads(
+        tuple(map(Path, files)), group_by, count, duplicates, tag, quality,
+        None if profiles is None else Path(profiles), seed, watch,
+    )  # fmt: skip
     atlas = build(
         peaks, heights, genome=genome, form=form, lineages=lineages, normalisation=normalisation,
         pseudocount=pseudocount, width=width, statistic=statistic, drop=drop, order=order, layer=layer,
-        common=common,
+        common=common, scale=scale, chromosomes=chromosomes, blacklist=blacklist, reads=reads,
     )  # fmt: skip
     if out is not None:
         atlas.save(out)
@@ -143,6 +185,8 @@ def simulate_atlas(
     out: Path | str | None = None,
     length: int = 251,
     noise: float = 0.3,
+    cells: int = 0,
+    depth: int = 1_000,
     seed: int = 0,
     grammar: Grammar | None = None,
 ) -> Atlas:
@@ -158,6 +202,9 @@ def simulate_atlas(
         out: New folder for the atlas.
         length: Bases of each peak (60 or more).
         noise: Standard deviation of the noise on heights (0 or more).
+        cells: Draw this many cells of each type (2 or more) in place of the noise; heights are log2(counts + 1), the
+            atlas holds what each half of the cells gives, and the true ceiling is known: the score of `signal`.
+        depth: Counts of each cell in peaks (1 or more).
         seed: Seed of all draws.
         grammar: Factors, pairs and lineages; by default those of haematopoiesis.
 
@@ -183,9 +230,66 @@ def simulate_atlas(
     if out is not None:
         refuse_existing(Path(out), refusal=DataError)
     atlas = simulate(peaks, length=length, noise=noise, seed=seed, grammar=grammar or HAEMATOPOIESIS)
+    if cells:
+        from netassay.dna.atlas.drawn_cells import draw_cells
+
+        atlas = draw_cells(atlas, cells, depth, seed=seed)
     if out is not None:
         atlas.save(out)
     return atlas
+
+
+def score_ceiling(
+    atlas: Atlas | Path | str,
+    *,
+    replicate: Atlas | Path | str | None = None,
+    chromosomes: Sequence[str] = (),
+    centred: bool = False,
+    seed: int = 0,
+) -> Ceiling:
+    """Estimate the largest score that any model could reach on an atlas, from halves of its cells, or a replicate.
+
+    Noise in the heights keeps even a perfect model from r = 1. The scores meant are those of the aitac study: the
+    mean over peaks of r across cell types, and r over peaks for each cell type.
+
+    Args:
+        atlas: Folder of an atlas that holds halves (built from fragments or cells); in Python also an atlas.
+        replicate: Atlas of the same peaks and cell types from other cells or animals; the ceiling is then that of a
+            score against one of the two.
+        chromosomes: Take peaks on these chromosomes alone, such as those of the test set.
+        centred: Take the r of each cell type over rows less their mean, as the losses pearson and cross_entropy do.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The ceiling of the whole with its 95 % interval, of each peak and of each cell type; where the halves agree no
+        better than chance, a note in its place.
+
+    Raises:
+        DataError: For an atlas without halves, and a replicate of other peaks or cell types.
+
+    Source:
+        Spearman (1904, 1910), Brown (1910); Kiefer and Wolfowitz (1956) for the mean over peaks.
+
+    Example:
+        >>> import netassay
+        >>> atlas = netassay.simulate_atlas(300, length=80, cells=20, depth=3000)
+        >>> 0.8 < netassay.score_ceiling(atlas).whole.value < 1
+        True
+    """
+    from netassay.dna.atlas.halves import halves_of
+    from netassay.dna.ceiling.limit import ceiling_of
+
+    opened = _opened(atlas)
+    other = None if replicate is None else _opened(replicate)
+    halves, peaks = halves_of(opened, other, chromosomes)
+    return ceiling_of(
+        halves,
+        peaks,
+        cell_types=opened.cell_types,
+        target="both" if other is None else "one",
+        centred=centred,
+        seed=seed,
+    )
 
 
 def export_atlas(atlas: Atlas | Path | str, out: Path | str) -> Path:

@@ -17,6 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from netassay.errors import DataError, ExtraMissing, did_you_mean
 from netassay.files import whole_file
+from netassay.formats.cells import open_cells
 from netassay.formats.contigs import known_as
 from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
 
@@ -55,14 +56,7 @@ def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> A
 
     Raises ExtraMissing without the package, DataError for other files and as `annotated_of` does.
     """
-    anndata = _anndata(path)
-    try:
-        with path.open("rb"):
-            held = anndata.read_h5ad(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
-    except Exception as error:  # the library raises kinds of its own and of HDF5
-        raise DataError(f"{path}: cannot be read as .h5ad: {_first_line(error)}") from error
+    held = open_cells(path)
     return annotated_of(held, str(path), layer=layer, twice=twice)
 
 
@@ -152,8 +146,8 @@ def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> No
         columns = ", ".join(map(str, held.obs.columns[:6]))
         hint = f" (obs has {columns})" if columns else ""
         notes[
-            f"rows such as {cell_types[0]} look like single cells; each is taken as a cell type: sum them by type first"
-            f"{hint}"
+            f"rows such as {cell_types[0]} look like single cells; each is taken as a cell type: sum them by type with "
+            f"--group-by (group_by=){hint}"
         ] = len(cell_types)
 
 
@@ -270,7 +264,3 @@ def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> 
             )
         numbers.append(number)
     return numbers
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

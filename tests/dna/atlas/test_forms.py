@@ -288,7 +288,7 @@ def test_a_sparse_matrix_too_large_to_be_dense_is_told(toy, monkeypatch):
     from netassay.numerics import devices
 
     monkeypatch.setattr(devices, "free_memory", lambda device: 100)
-    with pytest.raises(DataError, match=r"40 peaks x 3 cell types are .*sum single cells by cell type first"):
+    with pytest.raises(DataError, match=r"40 peaks x 3 cell types are .*sum single cells by cell type "):
         build(toy, annotated(toy, csr_matrix(np.eye(3, 40))), None)
 
 

@@ -9,18 +9,29 @@ import numpy as np
 import polars as pl
 
 from netassay.dna.atlas.atlas import PEAK_COLUMNS, Atlas
+from netassay.dna.atlas.coverage import summed
 from netassay.dna.atlas.draft import Draft
 from netassay.errors import DataError
+from netassay.formats.cells import open_cells
 from netassay.formats.h5ad import Annotated, annotated_of, read_h5ad, write_h5ad
 
 
-def read_annotated(source: Any, *, layer: str | None = None, twice: bool = False) -> Draft:
+def read_annotated(
+    source: Any,
+    *,
+    layer: str | None = None,
+    twice: bool = False,
+    group_by: str | None = None,
+    seed: int = 0,
+) -> Draft:
     """The draft of an atlas in a .h5ad or an AnnData object; with its bases if netassay wrote it.
 
     Args:
         source: File, or AnnData object.
         layer: Layer that holds the heights, instead of X.
         twice: Whether a region that occurs twice is left out instead of refused.
+        group_by: Column of `obs`, or table of barcodes, by which single cells are summed.
+        seed: Seed of the halves of the cells of each group.
 
     Returns:
         The draft, which `build_atlas` finishes.
@@ -35,10 +46,19 @@ def read_annotated(source: Any, *, layer: str | None = None, twice: bool = False
         >>> len(netassay.dna.atlas.read_annotated(path).peaks)
         60
     """
-    if isinstance(source, Path):
-        held, path = read_h5ad(source, layer=layer, twice=twice), source
+    path = source if isinstance(source, Path) else Path(IN_MEMORY)
+    halves = None
+    if group_by is not None:
+        cells = open_cells(source) if isinstance(source, Path) else source
+        joined, notes = summed(cells, group_by, layer, str(path), seed=seed)
+        held = annotated_of(joined, str(path), twice=twice)
+        parts = [annotated_of(joined, str(path), layer=name, twice=twice).heights.T for name in joined.layers]
+        halves = np.stack(parts, axis=2) if parts else None
+        held.notes.update(notes)
+    elif isinstance(source, Path):
+        held = read_h5ad(source, layer=layer, twice=twice)
     else:
-        held, path = annotated_of(source, IN_MEMORY, layer=layer, twice=twice), Path(IN_MEMORY)
+        held = annotated_of(source, IN_MEMORY, layer=layer, twice=twice)
     # peaks x cell types, sparse as long as the matrix is
     matrix = (
         held.matrix.T.tocsr()
@@ -53,6 +73,7 @@ def read_annotated(source: Any, *, layer: str | None = None, twice: bool = False
         codes=held.bases,
         lineages=held.lineages,
         simulated=bool(held.facts.get("simulated", False)),
+        halves=halves,
     )
     for reason, count in held.notes.items():
         draft = draft.note(reason, count)

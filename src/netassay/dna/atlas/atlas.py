@@ -44,6 +44,8 @@ class Atlas:
         dropped: Peaks that were left out, by reason.
         notes: Peaks that were changed or kept with a flaw, by reason.
         truth: Tables of what a simulation planted.
+        halves: (peaks, cell types, 2) heights as each half of the cells or reads gives them, from which the ceiling of
+            a score follows; None where they are not known.
 
     Example:
         >>> import netassay
@@ -62,6 +64,7 @@ class Atlas:
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
     truth: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    halves: Float32[Tensor, "n cell_types 2"] | None = None
 
     def __post_init__(self) -> None:
         if not self.lineages:
@@ -120,7 +123,7 @@ class Atlas:
         found = hashlib.sha256()
         facts = {"cell_types": self.cell_types, "lineages": self.lineages, "simulated": self.simulated}
         found.update(json.dumps([facts, list(self.codes.shape)], sort_keys=True).encode())
-        for tensor in (self.codes, self.heights):
+        for tensor in (self.codes, self.heights, *([] if self.halves is None else [self.halves])):
             found.update(tensor.contiguous().numpy().data)
         columns = {name: self.peaks[name].to_list() for name in PEAK_COLUMNS}
         found.update(json.dumps(columns, sort_keys=True).encode())
@@ -140,6 +143,7 @@ class Atlas:
             "notes": dict(self.notes),
         }
         arrays = {"codes": self.codes, "heights": self.heights}
+        arrays |= {} if self.halves is None else {"halves": self.halves}
         return folder.save(Path(path), folder.Contents(facts, arrays, self.peaks, self.truth))
 
     @classmethod
@@ -154,6 +158,7 @@ class Atlas:
                 tuple(facts["cell_types"]),
                 tuple(facts["lineages"]),
                 truth=truth,
+                halves=arrays.get("halves"),
                 **{name: facts[name] for name in ("source", "simulated", "dropped", "notes")},
             )
         except DataError as refused:
@@ -180,6 +185,13 @@ def _check(atlas: Atlas) -> None:
         raise DataError(
             f"the heights are {atlas.heights.dtype} of shape {tuple(atlas.heights.shape)}; {n} sequences and {types} "
             f"cell types need float32 of shape {(n, types)}"
+        )
+    if atlas.halves is not None and (
+        atlas.halves.shape != (n, types, 2) or atlas.halves.dtype != torch.float32
+    ):
+        raise DataError(
+            f"the halves are {atlas.halves.dtype} of shape {tuple(atlas.halves.shape)}; needed is float32 of shape "
+            f"{(n, types, 2)}"
         )
     if len(atlas.lineages) != types:
         raise DataError(f"{len(atlas.lineages)} lineages for {types} cell types; give one each, '' for none")

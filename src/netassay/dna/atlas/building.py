@@ -15,10 +15,13 @@ import torch
 from netassay.dna.atlas.annotated import IN_MEMORY, is_annotated, read_annotated
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.choices import FLAWS, Flaw, Form, Normalisation, Statistic
+from netassay.dna.atlas.coverage import Reads, counted, restricted
 from netassay.dna.atlas.draft import Draft, advice, as_array, refuse_odd_heights, sound
 from netassay.dna.atlas.heights import LOGARITHMS, nearly_linear, normalise
 from netassay.dna.atlas.joins import join
 from netassay.dna.atlas.sample import read_sample
+from netassay.dna.reads.choices import Scale
+from netassay.dna.reads.scaling import scale_factors
 from netassay.errors import DataError
 from netassay.formats.contigs import MITOCHONDRION, known_as
 from netassay.formats.fasta import Windows, read_windows
@@ -30,6 +33,7 @@ from netassay.pace import paced
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
 WIDEST = 1_000_000
+NO_READS = Reads()
 
 
 def build_atlas(
@@ -47,6 +51,10 @@ def build_atlas(
     order: str = "ATGC",
     layer: str | None = None,
     common: float = 0.5,
+    scale: Scale = "none",
+    chromosomes: Sequence[str] = (),
+    blacklist: Path | str | None = None,
+    reads: Reads = NO_READS,
 ) -> Atlas:
     """An atlas from files.
 
@@ -67,6 +75,10 @@ def build_atlas(
         order: Order of the bases in the rows of one-hot arrays.
         layer: Layer of a .h5ad that holds the heights, instead of X.
         common: Smallest share (0 to 1) of names that peaks and table must have in common.
+        scale: How counts of cell types of unequal depth are made comparable, before the normalisation.
+        chromosomes: Take peaks on these alone.
+        blacklist: Regions whose peaks are left out.
+        reads: Files of fragments from which heights are counted, or how single cells are summed.
 
     Returns:
         The atlas.
@@ -97,20 +109,33 @@ def build_atlas(
     if chosen == "arrays":
         draft = read_sample(source, order)
     elif chosen == "h5ad":
-        draft = read_annotated(peaks if in_memory else source, layer=layer, twice="twice" in drop)
+        draft = read_annotated(
+            peaks if in_memory else source,
+            layer=layer,
+            twice="twice" in drop,
+            group_by=reads.group_by,
+            seed=reads.seed,
+        )
+    elif reads.files:
+        draft = _from_fragments(source, chosen, signals, genome, width, drop, (chromosomes, blacklist), reads)
     else:
         draft = _from_regions(source, chosen, signals, genome, width, statistic, drop, common)
-    if chosen in ("arrays", "h5ad") and signals:
-        raise DataError(f"{source}: holds its own heights; leave {signals[0]} out")
+    if chosen in ("arrays", "h5ad") and (signals or reads.files):
+        raise DataError(f"{source}: holds its own heights; leave {(*signals, *reads.files)[0]} out")
+    if reads.group_by is not None and chosen != "h5ad" and not reads.files:
+        raise DataError(
+            f"group_by {reads.group_by!r}: is for fragments and for single cells of .h5ad; leave it out"
+        )
     if chosen in ("arrays", "h5ad") and draft.codes is not None and (width is not None or genome is not None):
         raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     if draft.codes is None:
         draft = _with_bases(_windows_of(draft, width) if chosen == "h5ad" else draft, genome, drop)
-    draft = sound(draft, drop)
+    draft = sound(restricted(draft, chromosomes, None if blacklist is None else Path(blacklist)), drop)
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
-    origin = _origin(source, chosen, signals, genome, normalisation, pseudocount)
-    return _finished(draft, normalisation, pseudocount, lineages, origin)
+    origin = _origin(source, chosen, [*signals, *reads.files], genome, normalisation, pseudocount)
+    origin += "" if scale == "none" else f", scale {scale}"
+    return _finished(draft, normalisation, pseudocount, lineages, origin, scale)
 
 
 def _origin(
@@ -142,6 +167,30 @@ def _form(source: Path, form: Form) -> Form:
     return "h5ad" if source.name.lower().endswith(".h5ad") else guess_form(source)
 
 
+def _from_fragments(
+    source: Path,
+    form: Form,
+    signals: Sequence[Path],
+    genome: Path | str | None,
+    width: int | None,
+    drop: Sequence[Flaw],
+    where: tuple[Sequence[str], Path | str | None],
+    reads: Reads,
+) -> Draft:
+    if signals:
+        raise DataError(
+            f"heights are counted from {reads.files[0].name}; leave {signals[0]} out, or the fragments"
+        )
+    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", ())
+    if own is not None and own.columns:
+        draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
+    chromosomes, blacklist = where
+    draft = restricted(_windows_of(draft, width), chromosomes, None if blacklist is None else Path(blacklist))
+    if not len(draft.peaks):
+        raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
+    return counted(_with_bases(draft, genome, drop), reads)
+
+
 def _from_regions(
     source: Path,
     form: Form,
@@ -162,7 +211,8 @@ def _from_regions(
     draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", needed)
     if not signals and (own is None or not own.columns):
         raise DataError(
-            f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type) or bigWigs"
+            f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type), "
+            "bigWigs, or fragments"
         )
     if own is not None and own.columns and signals:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
@@ -293,7 +343,7 @@ def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -
     width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
     path = Path(genome)
     found = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)
-    draft = replace(draft, codes=found.codes)
+    draft = replace(draft, codes=found.codes, lengths=found.lengths)
     mitochondrial = draft.peaks["chromosome"].is_in(MITOCHONDRION).to_numpy()
     draft = draft.note(
         'found in the genome under the name with or without "chr"',
@@ -332,9 +382,15 @@ def _finished(
     pseudocount: float | None,
     lineages: Path | str | None,
     source: str,
+    scale: Scale,
 ) -> Atlas:
     assert draft.codes is not None
     named, heights = draft.lineages, as_array(draft.heights)
+    halves = draft.halves
+    if scale != "none":
+        factors = scale_factors(heights, scale).astype(np.float32)
+        heights = heights * factors
+        halves = None if halves is None else halves * factors[:, None]
     if lineages is not None:
         named, draft = _lineages(draft, Path(lineages))
     low, median = nearly_linear(heights) if normalisation in LOGARITHMS and pseudocount is None else (0, 1.0)
@@ -343,7 +399,12 @@ def _finished(
         f"(pseudocount=), such as {median / 10:.1g}, keeps ratios",
         low,
     )
-    heights = normalise(heights, normalisation, 1.0 if pseudocount is None else pseudocount)
+    added = 1.0 if pseudocount is None else pseudocount
+    heights = normalise(heights, normalisation, added)
+    if halves is not None:
+        # doubled, a half has the depth of both
+        parts = [normalise(2 * halves[..., half], normalisation, added) for half in (0, 1)]
+        halves = np.stack(parts, axis=2).astype(np.float32)
     peaks = draft.peaks.drop("line", strict=False)
     if "summit" in peaks and peaks["summit"].is_null().all():
         peaks = peaks.drop("summit")
@@ -357,6 +418,7 @@ def _finished(
         simulated=draft.simulated,
         dropped=dict(draft.dropped),
         notes=dict(draft.notes),
+        halves=None if halves is None else torch.from_numpy(np.ascontiguousarray(halves)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ class Draft:
     """Peaks on their way into an atlas: the columns of `peaks`, rows of `heights` and `codes` belong together.
 
     `heights` are an array or a sparse matrix of SciPy by rows, which stays one until the atlas is made.
+    `halves` (peaks, cell types, 2) are counts of two halves of the cells or reads; `lengths` those of the contigs.
     """
 
     peaks: pl.DataFrame
@@ -34,6 +35,8 @@ class Draft:
     simulated: bool = False
     dropped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    halves: np.ndarray | None = None
+    lengths: Mapping[str, int] | None = None
 
     def where(self, row: int) -> str:
         """The place of a peak in its file, for messages."""
@@ -52,6 +55,7 @@ class Draft:
             peaks=self.peaks.filter(pl.Series(chosen)),
             heights=self.heights[chosen],
             codes=None if self.codes is None else self.codes[chosen],
+            halves=None if self.halves is None else self.halves[chosen],
             dropped=self.dropped + Counter({reason: lost}),
         )
 
@@ -106,7 +110,8 @@ def as_array(heights: Any) -> np.ndarray:
     if free is not None and needed > free:
         raise DataError(
             f"{heights.shape[0]:,} peaks x {heights.shape[1]:,} cell types are {needed / 2**30:.1f} GiB as an atlas, "
-            f"and {free / 2**30:.1f} GiB of memory are free; sum single cells by cell type first, or take fewer peaks"
+            f"and {free / 2**30:.1f} GiB of memory are free; sum single cells by cell type "
+            "(--group-by, group_by=), or take fewer peaks"
         )
     return np.asarray(heights.astype(np.float32).toarray(order="C"))
 

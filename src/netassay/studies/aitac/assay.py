@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from netassay import training
+from netassay.dna.ceiling.limit import ceiling_of
+from netassay.dna.ceiling.verdict import beyond_means
 from netassay.dna.network import evaluate
 from netassay.dna.network.classes import CLASSES
 from netassay.dna.network.losses import pearson_rows
@@ -61,8 +63,9 @@ def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
     """What the kept weights say of the test set, and what the atlas is.
 
-    peaks: r, that of the column means, variance and class of each; cell_types; classes; profiles of some peaks of each
-    class; predictions; reduction, where the run began with another's network; atlas and dropped, the counts of peaks.
+    peaks: r, that of the column means, that beyond them, variance and class of each; cell_types; classes; profiles of
+    some peaks of each class; predictions; ceiling, where the atlas holds halves; reduction, where the run began with
+    another's network; atlas and dropped, the counts of peaks.
     Of a diverged run only the last two.
     """
     config = config_of(run)
@@ -86,16 +89,24 @@ def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) ->
     means = data.heights[data.split.train].mean(dim=0).expand_as(observed)
     classes = evaluate.class_of(r)
     where = data.atlas.peaks[rows.numpy()].select("name", "chromosome", "start", "end")
+    r_baseline = pearson_rows(means, observed)
+    beyond = beyond_means(r.numpy(), r_baseline.numpy(), pearson_rows(output, means).numpy())
     peaks = where.with_columns(
         r=_column(r),
-        r_baseline=_column(pearson_rows(means, observed)),
+        r_baseline=_column(r_baseline),
+        r_beyond=_column(torch.from_numpy(beyond)),
         variance=_column(observed.double().var(dim=1, correction=0)),
         **{name: _column(values) for name, values in evaluate.height_spread(observed).items()},
         **{"class": pl.Series(classes, dtype=pl.String)},
     )
+    types = _cell_type_table(data, output, observed, free_offset)
+    ceilings: dict[str, pl.DataFrame] = {}
+    if data.atlas.halves is not None:
+        ceilings, peaks, types = _ceilings(data, peaks, types, free_offset)
     return {
+        **ceilings,
         "peaks": peaks,
-        "cell_types": _cell_type_table(data, output, observed, free_offset),
+        "cell_types": types,
         "classes": class_table(peaks),
         "profiles": _profiles(data, output, observed, peaks),
         "predictions": where.select("name").hstack(
@@ -105,6 +116,28 @@ def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) ->
             ]
         ),
     }
+
+
+def _ceilings(
+    data: Material, peaks: pl.DataFrame, types: pl.DataFrame, free_offset: bool
+) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
+    """The table of the ceiling, and those of peaks and cell types with theirs beside."""
+    assert data.atlas.halves is not None
+    found = ceiling_of(
+        data.atlas.halves[data.split.test].numpy(),
+        peaks,
+        cell_types=data.atlas.cell_types,
+        centred=free_offset,
+    )
+    rows = [("ceiling", *found.whole), ("r of halves", *found.reliability)]
+    schema = {"what": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
+    table = pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).with_columns(
+        resampled=pl.lit(found.resampled), note=pl.lit(found.note)
+    )  # fmt: skip
+    of_types = found.cell_types.select(
+        "ceiling", pl.col("low").alias("ceiling low"), pl.col("high").alias("ceiling high")
+    )
+    return {"ceiling": table}, peaks.hstack(found.peaks), types.hstack(of_types)
 
 
 def class_table(peaks: pl.DataFrame) -> pl.DataFrame:

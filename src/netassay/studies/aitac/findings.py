@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from netassay.dna.ceiling.bootstrap import Interval
+from netassay.dna.ceiling.verdict import Verdict, verdict_of
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run, State, Store
@@ -66,6 +69,9 @@ def summary(run: Run) -> dict[str, Any]:
         "test_loss": finite(last.get(("test_loss", ""))),
         "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
     }  # fmt: skip
+    if (worth := verdict(run)) is not None:
+        values["verdict"] = worth.sentence
+        values["ceiling"] = ceiling_facts(run)
     if (types := cell_types_of(run)) is not None and types < FEWEST:
         values["r_note"] = no_correlation(types)
     if config["null"] == "none":
@@ -73,6 +79,35 @@ def summary(run: Run) -> dict[str, Any]:
     if "reduction" in run.tables():
         values["reduction"] = run.table("reduction").to_dicts()
     return values
+
+
+def verdict(run: Run, nulls: Mapping[str, Run] | None = None) -> Verdict | None:
+    """The score of a run beside its baseline, nulls (by default those of its store) and ceiling.
+
+    None for a null model, and before there are tables.
+    """
+    if run.config["null"] != "none" or "peaks" not in run.tables():
+        return None
+    others = null_runs(run) if nulls is None else nulls
+    tables = {kind: other.table("peaks") for kind, other in others.items() if "peaks" in other.tables()}
+    return verdict_of(run.table("peaks"), tables, ceiling=_ceiling(run))
+
+
+def ceiling_facts(run: Run) -> dict[str, Any] | None:
+    """The ceiling of a run's score with its interval, or why none can be given; None where its atlas has no halves."""
+    if "ceiling" not in run.tables():
+        return None
+    row = run.table("ceiling").row(0, named=True)
+    return {name: row[name] for name in ("value", "low", "high", "note")}
+
+
+def _ceiling(run: Run) -> Interval | None:
+    facts = ceiling_facts(run)
+    return (
+        None
+        if facts is None or facts["value"] is None
+        else Interval(facts["value"], facts["low"], facts["high"])
+    )
 
 
 def cell_types_of(run: Run) -> int | None:

@@ -73,6 +73,7 @@ def atlas_of(config: AitacConfig) -> Atlas:
         atlas,
         codes=atlas.codes[chosen],
         heights=atlas.heights[chosen],
+        halves=None if atlas.halves is None else atlas.halves[chosen],
         peaks=atlas.peaks[chosen.numpy()],
         truth={},
     )

@@ -24,7 +24,14 @@ from netassay.runs import Run, State
 from netassay.runs.facts import fact_words
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
-from netassay.studies.aitac.findings import CENTRED, SPREADS, atlas_facts, cell_types_of
+from netassay.studies.aitac.findings import (
+    CENTRED,
+    SPREADS,
+    atlas_facts,
+    ceiling_facts,
+    cell_types_of,
+    verdict,
+)
 from netassay.studies.aitac.reduction_pages import reductions
 
 NULL_WORDS = {
@@ -58,6 +65,17 @@ SCORE = FigureSpec(
     "aitac-score-{slug}", "Score: {title}",
     "{first} of the test set, on which nothing was chosen. " + _NULLS,
     figures.dots, options={"value": "value", "row": "row", "colour": "kind"},
+)  # fmt: skip
+VERDICT = FigureSpec(
+    "aitac-verdict", "What the score is worth",
+    "Mean r over the test peaks across cell types, {name}, with 95 % intervals ({resampled} drawn anew). Ceiling: the "
+    "mean r that a perfect model could be expected to reach, from the two halves of the cells or reads of the atlas.",
+    forest, (Axis("r", title="mean r over peaks"), Axis("what")), {"width": 420},
+)  # fmt: skip
+VERDICT_TABLE = TableSpec(
+    "aitac-verdict-table", "Above baseline and nulls",
+    "above: mean over peaks of the model's r less this one's, with its 95 % interval. r beyond column means: partial "
+    "correlation of heights and predictions, given the training mean of each cell type.",
 )  # fmt: skip
 LEARNING = FigureSpec(
     "aitac-learning", "Learning",
@@ -124,7 +142,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     ordered = sorted(runs, key=_place)
     numbers = {run: run.metrics() for run in ordered}
     names = _names(ordered)
-    found = [_scores(ordered, numbers, names)]
+    found = [_scores(ordered, numbers, names), *_verdict(ordered, names)]
     if judged := [run for run in ordered if "peaks" in run.tables()]:
         found += [_peaks(judged, names), _cell_types(judged, names)]
     return [*found, *reductions(judged, names), *cross_validation(judged), _atlas(ordered)]
@@ -195,6 +213,45 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
         "counts is its score on chromosomes it has not seen, above that of models whose data were shuffled."
     )
     return Section("From DNA to accessibility", text, tuple(items))
+
+
+def _verdict(runs: Sequence[Run], names: dict[Run, str]) -> list[Section]:
+    """The score of the first model beside its baseline, its nulls among the runs, and its ceiling."""
+    main = next((run for run in runs if run.config["null"] == "none" and "peaks" in run.tables()), None)
+    if main is None:
+        return []
+    nulls = {
+        run.config["null"]: run
+        for run in runs
+        if run.config["null"] != "none" and {**run.config, "null": "none"} == {**main.config, "null": "none"}
+    }
+    worth = verdict(main, nulls)
+    assert worth is not None
+    if worth.table["r"].null_count() == len(worth.table):
+        return []
+    notes = [Note(worth.sentence, "info")]
+    if "dinucleotide" not in nulls:
+        notes.append(
+            Note("How much composition explains is not known: there is no run with --null dinucleotide.")
+        )
+    ceiling = ceiling_facts(main)
+    if ceiling is None:
+        notes.append(
+            Note(
+                "No ceiling: the atlas holds no halves of its cells or reads; one that is built from them does."
+            )
+        )
+    elif ceiling["note"]:
+        notes.append(Note(ceiling["note"][0].upper() + ceiling["note"][1:] + ".", "warning"))
+    words = {"name": names[main], "resampled": worth.resampled}
+    formats = dict.fromkeys(worth.table.columns[1:-2], ".3f") | {"share": ".0%"}
+    shown = worth.table.drop_nulls("r")
+    items: tuple[Any, ...] = (
+        *notes,
+        VERDICT.of(shown, words=words),
+        VERDICT_TABLE.of(worth.table, words=words, formats=formats),
+    )
+    return [Section("Verdict", "", items)]
 
 
 def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, Any]:

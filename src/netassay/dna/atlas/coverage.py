@@ -1,0 +1,150 @@
+"""Heights counted from fragments, or summed from single cells, in two halves each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netassay.dna.agreement.overlap import by_coordinates
+from netassay.dna.atlas.draft import Draft
+from netassay.dna.reads.choices import Count, Duplicates
+from netassay.dna.reads.counting import count_fragments
+from netassay.dna.reads.groups import BY_FRAGMENT, groups_of, read_groups
+from netassay.dna.reads.profiles import write_profiles
+from netassay.errors import DataError
+from netassay.files import whole_folder
+from netassay.formats.cells import column_of_cells, sums
+from netassay.formats.contigs import known_as
+from netassay.formats.peak_tables import read_regions
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Files of fragments and how they are counted; see `build_atlas`."""
+
+    files: tuple[Path, ...] = ()
+    group_by: str | None = None
+    count: Count = "insertions"
+    duplicates: Duplicates = "auto"
+    tag: str = "CB"
+    quality: int = 30
+    profiles: Path | None = None
+    seed: int = 0
+    watch: Callable[[int], None] | None = None
+
+
+def counted(draft: Draft, reads: Reads) -> Draft:
+    """The peaks with heights counted from fragments; those left out and groups without a fragment are noted."""
+    groups = None if reads.group_by is None else read_groups(reads.group_by, seed=reads.seed)
+    counts = count_fragments(
+        reads.files, draft.peaks, groups=groups,
+        lengths=draft.lengths, count=reads.count, duplicates=reads.duplicates, tag=reads.tag, quality=reads.quality,
+        profiles=reads.profiles is not None, seed=reads.seed, watch=reads.watch,
+    )  # fmt: skip
+    some = np.asarray(counts.halves.any(axis=(0, 2)))
+    if not some.any():
+        raise DataError(
+            f"{', '.join(path.name for path in reads.files)}: none of the {counts.fragments:,} fragments lies in a "
+            f"peak ({_words(counts.left_out)})"
+        )
+    draft = draft.note("fragments in the files", counts.fragments)
+    for reason, number in (counts.left_out + counts.notes).items():
+        draft = draft.note(reason, number)
+    empty = [name for name, any_here in zip(counts.groups, some, strict=True) if not any_here]
+    if empty:
+        draft = draft.note(
+            f"groups without a fragment in a peak, left out: {', '.join(empty[:8])}", len(empty)
+        )
+    names = tuple(name for name, any_here in zip(counts.groups, some, strict=True) if any_here)
+    if counts.profiles is not None and reads.profiles is not None:
+        with whole_folder(reads.profiles, refusal=DataError) as part:
+            write_profiles(counts.profiles, counts.groups, dict(draft.lengths or {}), part)
+    halves = counts.halves[:, some]
+    return replace(draft, heights=halves.sum(axis=2), cell_types=names, halves=halves)
+
+
+def summed(
+    cells: Any, column: str, layer: str | None, where: str, *, seed: int = 0
+) -> tuple[Any, Counter[str]]:
+    """An AnnData object of groups in place of cells, with their halves as layers half_0 and half_1, and notes.
+
+    `column` is one of `obs`, or a table of barcodes as `read_groups` takes it. A group of one cell is halved by drawing
+    each of its counts; where its values are no counts, there are no halves.
+    """
+    import anndata
+    import pandas
+
+    names = [str(name) for name in cells.obs_names]
+    if column in cells.obs.columns or not (Path(column).exists() or ":" in column):
+        groups = groups_of(names, column_of_cells(cells, column, where), where, seed=seed)
+    else:
+        groups = read_groups(column, seed=seed)
+    known = {barcode: (group, half) for barcode, group, half in groups.table.iter_rows()}
+    chosen = [known.get(name, (-1, 0)) for name in names]
+    if all(group < 0 for group, _ in chosen):
+        raise DataError(
+            f"{column}: names none of the cells of {where} (such as {names[0]}) but {groups.table['barcode'][0]!r}, ..."
+        )
+    matrix = cells.X if layer is None else cells.layers[layer]
+    count = len(groups.names)
+    codes = [-1 if group < 0 else 2 * group + max(half, 0) for group, half in chosen]
+    halves = sums(matrix, codes, 2 * count).reshape(count, 2, -1)
+    total = halves.sum(axis=1)
+    notes = groups.notes + Counter({"cells without a group, left out": sum(group < 0 for group, _ in chosen)})
+    draws = np.random.default_rng([seed, 0x7468])
+    layers = {}
+    alone = sorted({group for group, half in chosen if half == BY_FRAGMENT})
+    if _are_counts(total[alone]):
+        for number in alone:
+            halves[number] = _thinned(total[number], draws)
+        layers = {"half_0": halves[:, 0], "half_1": halves[:, 1]}
+    else:
+        notes[
+            "groups with one cell, whose values are no counts: nothing is halved, and no ceiling follows"
+        ] = len(alone)
+    obs = pandas.DataFrame(index=list(groups.names))
+    return anndata.AnnData(X=total, obs=obs, var=cells.var, layers=layers), +notes
+
+
+def _are_counts(values: np.ndarray) -> bool:
+    return bool(((values == np.round(values)) & (values >= 0)).all())
+
+
+def _thinned(counts: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """Each count parted at random in two."""
+    first = draws.binomial(counts.astype(np.int64), 0.5)
+    return np.stack([first, counts - first])
+
+
+def restricted(draft: Draft, chromosomes: Sequence[str], blacklist: Path | None) -> Draft:
+    """Only peaks on some chromosomes (all, if none is given), and off the regions of a blacklist."""
+    if chromosomes:
+        names = {*chromosomes}
+        held = draft.peaks["chromosome"].unique().drop_nulls()
+        for name in chromosomes:
+            if known_as(name, set(held)) is None:
+                raise DataError(
+                    f"chromosome {name!r}: {draft.path} has no peak there; it has {', '.join(held.sort().head(8))}"
+                )
+        chosen = {name for name in held if known_as(name, names)}
+        draft = draft.keep(
+            draft.peaks["chromosome"].is_in(list(chosen)).to_numpy(), "on other chromosomes than asked for"
+        )
+    if blacklist is not None:
+        skipped: Counter[str] = Counter()
+        regions = read_regions(blacklist, skipped=skipped, notes=skipped)
+        try:
+            overlap = by_coordinates(draft.peaks, regions)
+        except DataError as refused:
+            raise DataError(f"{blacklist}: {refused}") from refused
+        draft = draft.keep(~overlap.marked, f"in a region of {blacklist.name}")
+    return draft
+
+
+def _words(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason.removeprefix('fragments ')}" for reason, count in left_out.items())

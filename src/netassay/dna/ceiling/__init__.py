@@ -1,0 +1,20 @@
+"""How good a model could be on noisy data, and what a score is worth beside it.
+
+limit: ceilings from two halves of the data, or two replicates. reliability: the law of the peaks' reliabilities.
+bootstrap: intervals over blocks of the genome. verdict: a score, its baseline, its nulls and its ceiling.
+"""
+
+from netassay.contents import contents
+
+__getattr__, __dir__, __all__ = contents(
+    __name__,
+    {
+        "ceiling_of": "netassay.dna.ceiling.limit",
+        "Ceiling": "netassay.dna.ceiling.limit",
+        "blocks_of": "netassay.dna.ceiling.bootstrap",
+        "mean_interval": "netassay.dna.ceiling.bootstrap",
+        "verdict_of": "netassay.dna.ceiling.verdict",
+        "Verdict": "netassay.dna.ceiling.verdict",
+        "beyond_means": "netassay.dna.ceiling.verdict",
+    },
+)

@@ -1,0 +1,78 @@
+"""Single cells of .h5ad and .h5mu: their table `obs`, and their sums by group, sparse all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netassay.errors import DataError, ExtraMissing, did_you_mean
+
+ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
+"""Modalities of a .h5mu that hold regions, the likeliest first."""
+
+
+def open_cells(path: Path) -> Any:
+    """The AnnData object of a .h5ad, or of the modality of accessibility in a .h5mu.
+
+    Raises DataError for files that are neither, ExtraMissing without the package.
+    """
+    try:
+        import anndata
+    except ImportError as error:
+        raise ExtraMissing(f"{path}: .h5ad needs the package anndata; install netassay[anndata]") from error
+    try:
+        with path.open("rb"):
+            if path.suffix.lower() != ".h5mu":
+                return anndata.read_h5ad(path)
+        import h5py
+
+        with h5py.File(path) as file:
+            return anndata.io.read_elem(file["mod"][_modality(path, list(file.get("mod", {})))])
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
+    except DataError:
+        raise
+    except Exception as error:  # the library raises kinds of its own and of HDF5
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read as .h5ad: {reason}") from error
+
+
+def read_obs(path: Path, column: str) -> tuple[list[str], list[Any]]:
+    """Names of the cells and their values in a column of `obs`; DataError where there is no such column."""
+    cells = open_cells(path)
+    return [str(name) for name in cells.obs_names], column_of_cells(cells, column, str(path))
+
+
+def column_of_cells(cells: Any, column: str, where: str) -> list[Any]:
+    """The values of a column of `obs`; DataError, beginning with `where`, if there is none."""
+    columns = [str(name) for name in cells.obs.columns]
+    if column not in columns:
+        hint = did_you_mean(column, columns) if columns else "it has no column"
+        raise DataError(f"{where}: obs has no column {column!r}; {hint}")
+    return [*cells.obs[column]]
+
+
+def sums(matrix: Any, groups: Sequence[int], count: int) -> np.ndarray:
+    """Sums over the rows (cells) of each group, (count, columns) float64; a group of -1 is left out.
+
+    The matrix, dense or sparse, is summed as it is: memory beside it grows with groups x columns.
+    """
+    from scipy.sparse import csr_array
+
+    chosen = np.asarray(groups)
+    rows = np.flatnonzero(chosen >= 0)
+    weights = csr_array((np.ones(len(rows)), (chosen[rows], rows)), shape=(count, matrix.shape[0]))
+    total = weights @ matrix
+    return np.asarray(total.toarray() if hasattr(total, "toarray") else total, np.float64)
+
+
+def _modality(path: Path, names: Sequence[str]) -> str:
+    for name in ACCESSIBILITY:
+        if name in names:
+            return name
+    if len(names) == 1:
+        return names[0]
+    raise DataError(f"{path}: has the modalities {', '.join(names) or '(none)'}; one must be called atac")
