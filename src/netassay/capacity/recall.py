@@ -21,6 +21,7 @@ from netassay.formats.documents import Documents
 
 LISTED = 20
 RESAMPLES = 1_000
+TEXT = 64
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Gap:
         probability: What the model gives it.
         loss_nats: Summed loss on the context.
         bound_nats: Entropy bound on it.
-        words: Context and next token in words; None for a corpus of bare ids.
+        text: The last 64 tokens of the context as text; as numbers where words are not known.
+        next_text: The next token as text.
 
     Example:
         >>> import torch, netassay
@@ -94,7 +96,8 @@ class Gap:
     probability: float
     loss_nats: float
     bound_nats: float
-    words: tuple[tuple[str, ...], str] | None = None
+    text: str = ""
+    next_text: str = ""
 
     @property
     def gap_nats(self) -> float:
@@ -274,6 +277,7 @@ def judged(
     listed: int = LISTED,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    skipped: Mapping[str, int] | None = None,
 ) -> Memorisation:
     """The memorisation that evaluations of a feed show, all their batches done."""
     if listed < 0 or resamples < 0:
@@ -317,6 +321,7 @@ def judged(
         ),
         extraction=extraction,
         feed=feed,
+        skipped=dict(skipped or {}),
     )
 
 
@@ -371,7 +376,6 @@ class _View:
         likeliest = places[self.found.likeliest[places]][0]
         token = int(targets[likeliest])
         context = tuple(feed.context(int(places[0])).tolist())
-        words = _spelled(feed, (*context, token))
         return Gap(
             context,
             len(places),
@@ -381,17 +385,10 @@ class _View:
             math.exp(-self.nats[likeliest]),
             float(self.nats[places].sum()),
             float(self.bounds[places].sum()),
-            None if words is None else (words[:-1], words[-1]),
+            feed.text(context[-TEXT:]),
+            feed.text([token]),
         )
 
     def _heads(self) -> Bool[np.ndarray, " P"]:
         """Which predictions are the first of their context."""
         return self.found.contexts == np.arange(len(self.found.contexts))
-
-
-def _spelled(feed: Feed, tokens: Sequence[int]) -> tuple[str, ...] | None:
-    """Tokens in words, a first token that is none of the corpus's by its number; None where words are not known."""
-    if feed.first is None:
-        return feed.source.words(tokens)
-    words = feed.source.words(tokens[1:])
-    return None if words is None else (f"<{feed.first}>", *words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -161,6 +163,22 @@ class Feed:
     def row(self, i: int) -> Int[np.ndarray, " length"]:
         """The tokens of row i."""
         return self.tokens[self.starts[i] : self.starts[i] + self.lengths[i]]
+
+    def digest(self) -> str:
+        """SHA-256 of tokens and rows."""
+        held = hashlib.sha256()
+        for numbers in (self.tokens, self.starts, self.lengths, self.skips):
+            held.update(np.ascontiguousarray(numbers, "<i8"))
+        return held.hexdigest()
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens as text, a first token by its number; ids parted by blanks where words are not known."""
+        held = list(tokens)
+        head = ""
+        if self.first is not None and held[:1] == [self.first]:
+            head, held = f"<{self.first}>", held[1:]
+        text = self.source.text(held)
+        return head + (" ".join(map(str, held)) if text is None else text)
 
     def _places(self) -> Int64[np.ndarray, " P"]:
         """Where in `tokens` each predicted token is."""

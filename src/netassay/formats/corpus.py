@@ -218,6 +218,11 @@ def lone_documents(source: Source, reading: Reading) -> list[Path]:
     ]
 
 
+def of_token_ids(source: Source, reading: Reading) -> bool:
+    """Whether the files of a corpus hold token ids rather than text."""
+    return any(file.ids for file in _files(source, reading, Counter()))
+
+
 def require_tokens(source: Source, tokens: int, skipped: Mapping[str, int]) -> None:
     """Raises DataError, with the reasons for what was left out, where a corpus holds no token."""
     if not tokens:

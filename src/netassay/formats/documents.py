@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from netassay.errors import DataError
-from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled
+from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled, text_of
 
 DOCUMENTS_AT_ONCE = 65_536
 
@@ -94,6 +94,10 @@ class Documents:
     def words(self, tokens: Sequence[int]) -> tuple[str, ...] | None:
         """What token ids stand for; None where that is not known."""
         return spelled(self.vocabulary, tokens)
+
+    def text(self, tokens: Sequence[int]) -> str | None:
+        """The text that token ids stand for; None where that is not known."""
+        return text_of(self.vocabulary, tokens)
 
     def cut(self, length: int) -> Documents:
         """Every document's first `length` tokens, words numbered as if no more had been read."""

@@ -166,11 +166,15 @@ def _spelled_byte(token: int) -> str:
     return chr(token) if 32 <= token < 127 else f"<0x{token:02X}>"
 
 
+def _decoded_bytes(tokens: Sequence[int]) -> str:
+    return bytes(token for token in tokens if token < _BYTE_VALUES).decode(errors="replace")
+
+
 _BUILT_IN: dict[str, Callable[[], Encoder]] = {
     "wordpunct": lambda: _words(_wordpunct),
     "whitespace": lambda: _words(_whitespace),
     "characters": lambda: Encoder(_characters, Codes("characters", _spelled_character), lambda: _CODE_POINTS),
-    "bytes": lambda: Encoder(_bytes, Codes("bytes", _spelled_byte), lambda: _BYTE_VALUES),
+    "bytes": lambda: Encoder(_bytes, Codes("bytes", _spelled_byte, _decoded_bytes), lambda: _BYTE_VALUES),
 }
 
 
@@ -205,8 +209,11 @@ def _from_file(path: Path) -> Encoder:
     def spell(token: int) -> str:
         return END_WORD if token == after_all else str(held.id_to_token(token))
 
+    def decode(tokens: Sequence[int]) -> str:
+        return str(held.decode([token for token in tokens if token < after_all], skip_special_tokens=False))
+
     name = f"tokenizer {hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    return Encoder(encode, Codes(name, spell), lambda: after_all)
+    return Encoder(encode, Codes(name, spell, decode), lambda: after_all)
 
 
 def _encoded(held: Any, path: Path, place: int, text: str) -> Any:
