@@ -168,7 +168,7 @@ class Feed:
         """SHA-256 of tokens and rows."""
         held = hashlib.sha256()
         for numbers in (self.tokens, self.starts, self.lengths, self.skips):
-            held.update(np.ascontiguousarray(numbers, "<i8"))
+            held.update(np.ascontiguousarray(numbers, "<i8").data)
         return held.hexdigest()
 
     def text(self, tokens: Sequence[int]) -> str:

@@ -49,8 +49,7 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, A
 
 
 def _weights_in(held: Mapping[str, Any]) -> Mapping[str, Any]:
-    if any(isinstance(value, Tensor) for value in held.values()):
-        return held
+    # first, as other tensors may stand beside the weights, such as nanoGPT's best_val_loss
     inner = [held[key] for key in _WITHIN if isinstance(held.get(key), Mapping)]
     return inner[0] if inner else held
 

@@ -47,11 +47,11 @@ class Examination:
             share = done / len(self._evaluations) / self._read.feed.predictions
             return {"loss": loss, "tokens": float(done), "share": share}
         whole = self.answer()["whole"]
-        numbers = {
+        numbers: dict[Metric, float] = {
             ("corpus", name): float(whole[name])
             for name in ("documents", "predictions", "contexts", "bound_nats")
         }
-        bits = {("bits", row["reference"]): row["bits"] for row in self.answer()["bits"]}
+        bits: dict[Metric, float] = {("bits", row["reference"]): row["bits"] for row in self.answer()["bits"]}
         return {"loss": whole["loss_nats"] / whole["predictions"], **numbers, **bits}
 
     def advance(self) -> None:

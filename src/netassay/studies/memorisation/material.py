@@ -41,10 +41,8 @@ def material(
     Raises ConfigError where text has no tokenizer, and DataError for a corpus with fewer documents than asked for.
     """
     device = devices.device(config.device)
-    if model is None:
-        loaded = model_of(config.model, module=config.module, weights=config.weights)
-    else:
-        loaded = Loaded(model)
+    spec = {"module": config.module, "weights": config.weights}
+    loaded = model_of(config.model, **spec) if model is None else Loaded(model)
     skipped: Mapping[str, int] = {}
     if documents is None:
         documents, skipped = corpus_of(config, loaded)
