@@ -153,6 +153,15 @@ class Documents:
             )
         return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
 
+    def without(self, token: int) -> tuple[Documents, int]:
+        """The documents without a token wherever it stands, and how often it stood there."""
+        kept = self.tokens != token
+        removed = len(kept) - int(np.count_nonzero(kept))
+        if not removed:
+            return self, 0
+        edges = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        return Documents(self.tokens[kept], edges, self.vocabulary), removed
+
     def beginnings(self, length: int) -> Documents:
         """Every document's first `length` tokens, numbered as they are."""
         lengths = self.lengths

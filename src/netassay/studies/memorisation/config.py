@@ -74,6 +74,9 @@ class MemorisationConfig(Config):
     form: Form | None = None
     """Form of the file, where its first bytes and ending do not tell it."""
 
+    ignore: int | None = None
+    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
+
     documents: int | None = Field(None, ge=1)
     """Number of documents, taken from the beginning of the corpus; all by default."""
 
