@@ -187,14 +187,21 @@ class Feed:
 
 
 def _require(length: int | None, blocks: int | None, stride: int | None, first: int | None) -> None:
-    for name, value in (("length", length), ("blocks", blocks), ("stride", stride)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it counts tokens: 1 or more")
-    if stride is not None and blocks is None:
-        raise ConfigError(f"stride is {stride}, which is from one block to the next; give blocks too")
+    if length is not None and length < 1:
+        raise ConfigError(f"length is {length}; it counts tokens: 1 or more")
     if first is not None and first < 0:
         raise ConfigError(f"first is {first}; it is a token id: 0 or more")
+    require_blocks(blocks, stride, first)
+
+
+def require_blocks(blocks: int | None, stride: int | None, first: int | None = None) -> None:
+    """Raises ConfigError for blocks and strides out of range, or where a first token leaves no room in a block."""
+    for name, value in (("blocks", blocks), ("stride", stride)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it counts tokens: 1 or more")
     if blocks is None:
+        if stride is not None:
+            raise ConfigError(f"stride is {stride}, which is from one block to the next; give blocks too")
         return
     most = blocks if first is None else blocks - 1
     if not most:

@@ -113,8 +113,8 @@ def encoder(tokenizer: str | Path) -> Encoder:
     readers = {".json": _from_file, ".model": sentencepiece_encoder, ".tiktoken": tiktoken_file_encoder}
     if (read := readers.get(Path(tokenizer).suffix)) is None:
         raise DataError(
-            f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)}, the path of a tokenizer.json of "
-            "Hugging Face's tokenizers, of a SentencePiece .model or of a .tiktoken file, or tiktoken:NAME"
+            f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)} or the path of a tokenizer.json of "
+            "Hugging Face's tokenizers, a SentencePiece .model or a .tiktoken file, or tiktoken:NAME"
         )
     return read(Path(tokenizer))
 
