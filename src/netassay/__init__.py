@@ -32,6 +32,8 @@ __getattr__, __dir__, __all__ = contents(
         "check": "netassay.commands.check",
         "Check": "netassay.commands.check",
         "demo": "netassay.commands.demo",
+        "memorisation": "netassay.commands.memorisation",
+        "Memorisation": "netassay.capacity.recall",
         # what a corpus asks of a next-token predictor, and what one can hold
         "contexts": "netassay.corpus.context",
         "Contexts": "netassay.corpus.context",
@@ -85,6 +87,7 @@ __getattr__, __dir__, __all__ = contents(
         "CentralFlow": "netassay.curvature.central_flow",
         # studies: their configs, one run, many runs, a page of them
         "CapacityConfig": "netassay.studies.capacity.config",
+        "MemorisationConfig": "netassay.studies.memorisation.config",
         "EdgeConfig": "netassay.studies.edge.config",
         "AitacConfig": "netassay.studies.aitac.config",
         "predict_sequences": "netassay.studies.aitac.answers",

@@ -48,6 +48,9 @@ class Config(BaseModel):
     example: ClassVar[str]
     """A command line, shown in the help of the study's command."""
 
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Keys that the study's command takes by position as well, in this order."""
+
     later: ClassVar[tuple[str, ...]] = ()
     """Keys that are younger than the study's first runs: left out of `mapping` while they keep their default, so that
     the digests of older configs stay."""

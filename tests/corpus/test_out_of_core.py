@@ -98,11 +98,19 @@ def test_what_fits_stays_in_memory():
     same(contexts_within([], memory=1 << 26), contexts([]))
 
 
-def test_windows_fit_or_are_refused():
-    documents = Documents.of([[1, 2, 3, 1, 2, 4]] * 3)
-    assert contexts_within([documents], memory=1 << 26, window=2).n == contexts(documents, window=2).n
-    with cramped(), pytest.raises(ConfigError, match="window take more than the memory of 3,000 bytes"):
-        contexts_within([documents], memory=3_000, window=2)
+@given(corpora(), st.integers(1, 6))
+def test_windows_on_disk_are_those_in_memory(documents, window):
+    corpus = Documents.of(documents)
+    whole = contexts(corpus, window=window)
+    with cramped():
+        found = contexts_within(corpus.parts(5), memory=3_000, window=window)
+    assert found.window == whole.window
+    for name in ("documents", "empty", "tokens", "vocabulary"):
+        assert getattr(found, name) == getattr(whole, name), name
+    for name in ("contexts", "predictions", "certain", "branches", "unequal", "widest"):
+        mine, theirs = (getattr(one, f"{name}_by_length").tolist() for one in (found, whole))
+        assert mine == theirs, name
+    assert np.allclose(found.nats_by_length, whole.nats_by_length, rtol=1e-12, atol=1e-12)
 
 
 def test_parts_that_do_not_add_up_are_seen(monkeypatch):

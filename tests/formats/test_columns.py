@@ -119,7 +119,7 @@ def test_tables_that_are_refused(content, message, tmp_path):
         ("3", "is one JSON value 3"),
         ("[" * 100_000, "is no JSON"),
         ('{"text": "a"}\n{"text": 3}', "a.json:2: 'text' holds int 3"),
-        ('{"text": [1, 2]}', "holds list .*lists of token ids are read from Parquet"),
+        ('{"text": [1, 2]}', "holds list .*lists of token ids are read from JSON lines"),
     ],
 )
 def test_json_that_is_refused(content, message, tmp_path):

@@ -1,3 +1,4 @@
+import base64
 import sys
 from collections import Counter
 
@@ -6,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netassay.errors import DataError, ExtraMissing
-from netassay.formats.tokenizers import tokenize
+from netassay.formats.tokenizers import encoder, tokenize
+from netassay.formats.vocabulary import END_WORD
 
 TEXT = "Don't stop, Zoë...  1_2\tgo!"
 
@@ -78,3 +80,41 @@ def test_a_file_that_is_no_tokenizer_is_refused(content, tmp_path):
     path.write_text(content)
     with pytest.raises(DataError, match=r"tokenizer.json: is not a tokenizer file"):
         tokenize(["a"], path)
+
+
+def test_files_of_tiktoken_ranks(tmp_path):
+    pytest.importorskip("tiktoken")
+    ranks = [bytes([b]) for b in range(256)] + [b"th", b"the", b" the", b" c", b" ca", b" cat"]
+    lines = "\n".join(f"{base64.b64encode(piece).decode()} {rank}" for rank, piece in enumerate(ranks))
+    (tmp_path / "cl100k_base.tiktoken").write_text(lines)
+    documents = tokenize(["the cat", "the the"], tmp_path / "cl100k_base.tiktoken")
+    assert [d.tolist() for d in documents] == [[257, 261], [257, 258]]
+    assert documents.words([257, 261, 262]) == ("the", " cat", END_WORD)
+    assert documents.text([257, 261]) == "the cat"
+    assert [d.tolist() for d in tokenize(["the cat"], tmp_path / "cl100k_base.tiktoken", limit=1)] == [[257]]
+    for name, content, said in (
+        ("own.tiktoken", lines, "does not say how text is split"),
+        ("r50k_base.tiktoken", "what", "is no file of tiktoken"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=said):
+            encoder(tmp_path / name)
+    with pytest.raises(DataError, match=r"known are .*gpt2"):
+        encoder("tiktoken:gpt9")
+
+
+def test_models_of_sentencepiece(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    texts = ["the cat sat on the mat", "the dog sat on the cat"] * 50
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "texts.txt"), model_prefix=str(tmp_path / "own"), vocab_size=17, minloglevel=2
+    )
+    own = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "own.model"))
+    documents = tokenize(texts[:2], tmp_path / "own.model")
+    assert [d.tolist() for d in documents] == [own.encode(text) for text in texts[:2]]
+    assert documents.text(documents[0].tolist()) == texts[0]
+    assert documents.words([17]) == (END_WORD,)
+    (tmp_path / "none.model").write_bytes(b"no model")
+    with pytest.raises(DataError, match="is no SentencePiece model"):
+        encoder(tmp_path / "none.model")

@@ -3,7 +3,8 @@
 theorems: how many contexts a predictor of a size can and cannot hold. corpus_bounds: the same for one corpus, and
 the verdict. comparison: all bounds side by side. construction, goal, moment_curve, output_layer: models that
 memorise without training. injectivity, rank: what the proofs need, measured. local: how many directions the logits
-of a model can move in.
+of a model can move in. recall: how much of a corpus a trained model holds, from likelihood (its losses, batch by
+batch), code_length (bits against a reference) and extraction (sequences that it gives back).
 """
 
 from netassay.contents import contents
@@ -31,6 +32,12 @@ __getattr__, __dir__, __all__ = contents(
         "Construction": "netassay.capacity.construction",
         "separations": "netassay.capacity.injectivity",
         "ranks": "netassay.capacity.rank",
+        "memorisation": "netassay.capacity.recall",
+        "Memorisation": "netassay.capacity.recall",
+        "Group": "netassay.capacity.recall",
+        "Gap": "netassay.capacity.recall",
+        "Bits": "netassay.capacity.code_length",
+        "Extraction": "netassay.capacity.extraction",
         "local_capacity": "netassay.capacity.local",
         "LocalCapacity": "netassay.capacity.local",
     },

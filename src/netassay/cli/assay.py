@@ -32,9 +32,10 @@ _WHERE = Group("Run", sort_key=1)
 def assay_command(study: Study) -> Callable[..., int]:
     """The command that makes one run of `study`: a flag for each config key, and where and how to run it."""
 
-    def command(**words: Any) -> int:
+    def command(*positional: Any, **words: Any) -> int:
         from netassay.performing import perform, summarise
 
+        words |= dict(zip(study.config.positional, positional, strict=False))
         run_words = {name: words.pop(name, default) for name, (_, default) in _RUN_FLAGS.items()}
         config, where = run_words["config"], str(run_words["config"] or "flags")
         chosen = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
@@ -46,10 +47,22 @@ def assay_command(study: Study) -> Callable[..., int]:
 
     example = getattr(study.config, "example", f"netassay {study.name} --store runs")
     command.__doc__ = f"{summary_line(study.config.__doc__, study.summary)}\n\nExample: {example}"
+    keys = [_by_position(one, study.config.positional) for one in config_flags(study.config)]
     flags = [flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
-    command.__signature__ = inspect.Signature([*flags, *config_flags(study.config)])  # type: ignore[attr-defined]
+    # keys by position come before flags
+    flags = sorted([*flags, *keys], key=lambda one: one.kind)
+    command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
+
+
+def _by_position(parameter: inspect.Parameter, names: tuple[str, ...]) -> inspect.Parameter:
+    """A flag that may also be given by position, where its name is among `names`."""
+    return (
+        parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if parameter.name in names
+        else parameter
+    )
 
 
 def _from_file(study: Study, path: Path | None) -> dict[str, Any]:

@@ -32,8 +32,9 @@ class CorpusArguments(TypedDict, total=False):
             begins.
         dtype: The files are raw little-endian token ids of this integer type.
         end: Token id that ends a document, in raw ids and in .npy files of one dimension.
-        skip: Bytes of a header before raw ids; 1024 in files of llm.c.
+        skip: Bytes of a header before raw ids; that of llm.c is known by itself.
         form: Form of the files, where their first bytes and endings do not tell it.
+        ignore: Token id that is padding or an ignored place (-100, say) and taken out wherever it stands.
         memory: Maximum memory of the process, such as 2GB; what needs more is counted on disk. By default half of
             this machine's.
         scratch: Folder for what is counted on disk; by default the system's temporary folder.
@@ -50,6 +51,7 @@ class CorpusArguments(TypedDict, total=False):
     end: int | None
     skip: int
     form: Form | None
+    ignore: int | None
     memory: str | None
     scratch: Path | str | None
 
@@ -66,6 +68,7 @@ CORPUS_DEFAULTS: CorpusArguments = {
     "end": None,
     "skip": 0,
     "form": None,
+    "ignore": None,
     "memory": None,
     "scratch": None,
 }

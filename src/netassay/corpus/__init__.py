@@ -3,6 +3,8 @@
 prefixes: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
 unique contexts of a corpus in memory. out_of_core, tallies: those of a corpus on disk. telescope: the number that all
 counts must add up to. target: the contexts and counts that a decoder is trained on.
+conditional: the bound at many lengths of context. packing: rows across documents. feed: the rows that a language model
+reads of a corpus. occurrence: how often each of their contexts occurs.
 """
 
 from netassay.contents import contents
@@ -16,6 +18,12 @@ __getattr__, __dir__, __all__ = contents(
         "Distributions": "netassay.corpus.distribution",
         "contexts_within": "netassay.corpus.out_of_core",
         "telescoped_bound": "netassay.corpus.telescope",
+        "conditional_entropies": "netassay.corpus.conditional",
+        "Conditional": "netassay.corpus.conditional",
+        "packed": "netassay.corpus.packing",
+        "Feed": "netassay.corpus.feed",
+        "Occurrences": "netassay.corpus.occurrence",
+        "occurrences": "netassay.corpus.occurrence",
         "targets": "netassay.corpus.target",
         "Targets": "netassay.corpus.target",
         "exact_loss": "netassay.corpus.target",

@@ -11,13 +11,14 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
+from netassay.corpus.conditional import Backwards
 from netassay.corpus.context import Contexts, contexts, fitted, require_sizes
 from netassay.corpus.prefixes import levels, run_edges
 from netassay.corpus.tallies import Tally, counts_nats, named, tally
@@ -66,7 +67,7 @@ def contexts_within(
         The contexts.
 
     Raises:
-        ConfigError: For a memory below 64 MiB, and where a `window` would need more than there is.
+        ConfigError: For a memory below 64 MiB.
         DataError: Where a single document needs more memory.
         StoreError: Where the disk is full.
 
@@ -94,10 +95,7 @@ def contexts_within(
         found = contexts(Documents.joined(held), window=window)
         return replace(found, length=length, **seen.counts())
     if window is not None:
-        raise ConfigError(
-            f"the contexts of a window take more than the memory of {memory:,} bytes, and are not counted on disk; "
-            "give more memory, a length, or a part of the corpus"
-        )
+        return _windows(chain(held, arriving), seen, memory, length, window, folder)
     with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
         names = map(str, count())
         whole = Spill(Path(room) / next(names))
@@ -115,6 +113,33 @@ def contexts_within(
                 left += _parted(here, sums, seen, memory, Path(room), names)
             here.spill.remove()
     return sums.finished(length, whole.documents, seen)
+
+
+def _windows(
+    parts: Iterable[Documents],
+    seen: _Seen,
+    memory: int,
+    length: int | None,
+    window: int,
+    folder: Path | None,
+) -> Contexts:
+    """Contexts of a window on disk: the shorter ones where documents begin, and those of `window` tokens."""
+    with Backwards(folder, memory) as corpus:
+
+        def beginnings() -> Iterator[Documents]:
+            for part in parts:
+                corpus.append(part)
+                yield part.beginnings(window)
+
+        short = contexts_within(beginnings(), memory=memory, folder=folder)
+        full = corpus.rows([window], least=window)[0] if seen.longest > window else None
+    names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
+    numbers = {
+        f"{name}_by_length": np.append(getattr(short, f"{name}_by_length"), getattr(full, name))
+        for name in names
+        if full is not None
+    }
+    return replace(short, length=length, window=window, held=None, **seen.counts(), **numbers)
 
 
 _Number = TypeVar("_Number", int, np.ndarray)

@@ -35,10 +35,7 @@ def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = N
             skipped["blank line"] += 1
             continue
         where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
+        row = _object(line, where)
         yield from _kept(_value(row, column, where, "give one JSON object a line"), column, where, skipped)
 
 
@@ -135,21 +132,86 @@ def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) 
             yield from _kept(value, column, f"{path}: row {row}", skipped)
 
 
-def holds_token_ids(path: Path, column: str) -> bool:
-    """Whether a column of a Parquet or Arrow file holds lists of integers; DataError as `read_table`."""
+def token_kind(path: Path, column: str) -> str:
+    """What a column of a Parquet or Arrow file keeps lists of integers as, such as Int32; "" where it holds none.
+
+    DataError as `read_table`.
+    """
     import polars as pl
 
     _, kind = _scanned(path, column)
-    return isinstance(kind, pl.List | pl.Array) and kind.inner is not None and kind.inner.is_integer()
+    listed = isinstance(kind, pl.List | pl.Array) and kind.inner is not None and kind.inner.is_integer()
+    return str(kind.inner) if listed else ""
+
+
+def read_token_lines(
+    path: Path,
+    column: str,
+    *,
+    limit: int | None = None,
+    ignore: int | None = None,
+    skipped: Counter[str] | None = None,
+) -> Iterator[Documents]:
+    """Documents of lists of token ids under the key `column` of JSON lines, as `read_token_column`."""
+    skipped = Counter() if skipped is None else skipped
+    held: list[list[int]] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            skipped["blank line"] += 1
+            continue
+        where = f"{path}:{number}"
+        value = _value(_object(line, where), column, where, "give one JSON object a line")
+        if value is None:
+            skipped[f"{column} is null"] += 1
+            continue
+        if not isinstance(value, list) or not all(type(token) is int for token in value):
+            raise DataError(
+                f"{where}: {column!r} holds {value!r:.40}; the lines before hold lists of token ids"
+            )
+        least = min((token for token in value[:limit] if token != ignore), default=0)
+        if least < 0 or max(value[:limit], default=0) >= 1 << 63:
+            raise DataError(
+                f"{where}: {column!r} holds {least if least < 0 else max(value)}, which is not a token; take padding "
+                "and ignored places (-100) out of the lists, or say which id to ignore"
+            )
+        held.append(value[:limit])
+        if len(held) == ROWS_AT_ONCE:
+            yield Documents.of(held)
+            held = []
+    if held:
+        yield Documents.of(held)
+
+
+def lines_hold_token_ids(path: Path, column: str) -> bool:
+    """Whether the first value of a key of JSON lines is a list of integers; DataError as `read_json_lines`."""
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            where = f"{path}:{number}"
+            value = _value(_object(line, where), column, where, "give one JSON object a line")
+            if value is not None:
+                return isinstance(value, list) and all(type(token) is int for token in value)
+    return False
+
+
+def _object(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
 
 
 def read_token_column(
-    path: Path, column: str, *, limit: int | None = None, skipped: Counter[str] | None = None
+    path: Path,
+    column: str,
+    *,
+    limit: int | None = None,
+    ignore: int | None = None,
+    skipped: Counter[str] | None = None,
 ) -> Iterator[Documents]:
     """Documents of a column of lists of token ids, the first `limit` of each, a batch of rows at a time.
 
     Nulls are left out and counted in `skipped`. Raises DataError for a damaged file, and, naming the row, for a null or
-    a negative number among the ids that are read.
+    a negative number other than `ignore` among the ids that are read.
     """
     import polars as pl
 
@@ -164,14 +226,16 @@ def read_token_column(
         lengths = rows.list.len().to_numpy().astype(np.int64)
         flat = rows.filter(lengths > 0).explode()
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        for odd, what in ((flat.is_null(), "a null"), (flat < 0, "a negative number")):
+        negative = flat < 0 if ignore is None else (flat < 0) & (flat != ignore)
+        for odd, what in ((flat.is_null(), "a null"), (negative, "a negative number")):
             if (place := odd.arg_max()) is not None and odd[place]:
                 document = int(np.searchsorted(offsets, place, "right")) - 1
                 row = first + int(np.flatnonzero(kept.to_numpy())[document])
                 number = "" if flat[place] is None else f" ({flat[place]})"
                 raise DataError(
                     f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
-                    "(from 0), which is not a token; take padding and ignored places (-100) out of the lists"
+                    "(from 0), which is not a token; take padding and ignored places (-100) out of the lists, or say "
+                    "which id to ignore"
                 )
         yield Documents(flat.to_numpy(), offsets)
     skipped += Counter()
@@ -190,8 +254,7 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
         if parquet:
             frame = pl.scan_parquet(path, glob=False)
         elif head.startswith(ARROW_STREAM):
-            # the library reads a stream's types only with all of it
-            frame = pl.read_ipc_stream(path).lazy()
+            frame = _stream(path)
         else:
             frame = pl.scan_ipc(path, glob=False)
         kinds = dict(frame.collect_schema())
@@ -210,6 +273,36 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
     if kind is None:
         raise DataError(f"{path}: {_missing(column, _all_names(kinds))}")
     return frame.select(expression.alias(column)), kind
+
+
+def _stream(path: Path) -> Any:
+    """A lazy frame of an Arrow stream, batch by batch with pyarrow, otherwise in memory whole."""
+    import polars as pl
+
+    try:
+        import pyarrow as pa
+    except ImportError:
+        return pl.read_ipc_stream(path).lazy()
+    from polars.io.plugins import register_io_source
+
+    def batches(columns: Any, predicate: Any, rows: int | None, size: int | None) -> Iterator[Any]:
+        try:
+            with pa.memory_map(str(path)) as file:
+                for batch in pa.ipc.open_stream(file):
+                    frame: Any = pl.from_arrow(batch)
+                    frame = frame if columns is None else frame.select(columns)
+                    frame = frame if predicate is None else frame.filter(predicate)
+                    yield frame if rows is None else frame.head(rows)
+                    rows = None if rows is None else max(rows - len(frame), 0)
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+
+    try:
+        with pa.memory_map(str(path)) as file:
+            empty: Any = pl.from_arrow(pa.ipc.open_stream(file).schema.empty_table())
+    except pa.ArrowException as error:
+        raise OSError(str(error)) from error
+    return register_io_source(batches, schema=empty.schema)
 
 
 def _named_arrow(path: Path) -> bool:
@@ -305,7 +398,7 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
         if isinstance(value, dict):
             inner = f"; its keys are {', '.join(map(repr, _all_keys(value, f'{column}.')[:20]))}"
         elif isinstance(value, list):
-            inner = "; lists of token ids are read from Parquet, Arrow and .npy"
+            inner = "; lists of token ids are read from JSON lines, Parquet, Arrow and .npy"
         raise DataError(
             f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text{inner}"
         )

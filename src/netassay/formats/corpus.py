@@ -10,12 +10,14 @@ from typing import Any
 
 from netassay.errors import DataError
 from netassay.formats.columns import (
-    holds_token_ids,
+    lines_hold_token_ids,
     read_delimited,
     read_json,
     read_json_lines,
     read_table,
     read_token_column,
+    read_token_lines,
+    token_kind,
 )
 from netassay.formats.documents import Documents
 from netassay.formats.forms import form_of
@@ -43,7 +45,8 @@ class Reading:
     forms with columns, where a row is a document: the `column`, "text" unless given; "a.b" reaches into objects.
     Of what is text in the end: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so
     that one that begins another is told from it. Of raw token ids: `dtype`, and `skip`, bytes of a header; of these and
-    .npy: `end`, the id that closes a document. What does not apply to a file is refused.
+    .npy: `end`, the id that closes a document. Of token ids in any form: `ignore`, an id such as padding, taken out
+    wherever it stands. What does not apply to a file is refused.
     """
 
     document: Unit | None = None
@@ -55,6 +58,7 @@ class Reading:
     end: int | None = None
     skip: int = 0
     form: str | None = None
+    ignore: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,7 @@ def read_corpus(
     end: int | None = None,
     skip: int = 0,
     form: str | None = None,
+    ignore: int | None = None,
     words: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> Corpus:
@@ -93,8 +98,8 @@ def read_corpus(
 
     First bytes give the form of a file, then the ending of its name, before one for gzip, bzip2, xz or Zstandard:
     `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather` are read by column, a document for
-    each row, text or (in the last three) a list of token ids; `.npy`, and anything with a `dtype`, are token ids.
-    Everything else is text.
+    each row, text or (not of .json and tables) a list of token ids; `.npy`, files of llm.c and anything with a `dtype`
+    are token ids. A folder of `datasets.save_to_disk` is read by its own list of files. Everything else is text.
 
     Args:
         source: Files, folders or patterns; or "topics" (a text, not a Path): the help topics of Python itself.
@@ -107,6 +112,7 @@ def read_corpus(
         end: Token id that ends a document.
         skip: Bytes of a header before raw ids.
         form: Form of the files, where first bytes and ending do not tell it.
+        ignore: Token id that is padding, or an ignored place, and taken out.
         words: Number words by their place in this list (of a saved model, say) instead of in the order in which they
             occur.
         limit: Read only this many tokens of each document.
@@ -136,6 +142,7 @@ def read_corpus(
         end=end,
         skip=skip,
         form=form,
+        ignore=ignore,
         words=words,
         limit=limit,
         skipped=skipped,
@@ -157,6 +164,7 @@ def read_in_parts(
     end: int | None = None,
     skip: int = 0,
     form: str | None = None,
+    ignore: int | None = None,
     words: Sequence[str] | None = None,
     limit: int | None = None,
     skipped: Counter[str] | None = None,
@@ -178,6 +186,7 @@ def read_in_parts(
         end: As for `read_corpus`.
         skip: As for `read_corpus`.
         form: As for `read_corpus`.
+        ignore: As for `read_corpus`.
         words: As for `read_corpus`.
         limit: As for `read_corpus`.
         skipped: Counts the documents left out, by reason.
@@ -195,7 +204,7 @@ def read_in_parts(
         3
     """
     skipped = Counter() if skipped is None else skipped
-    reading = Reading(document, tokenizer, separator, column, add_end, dtype, end, skip, form)
+    reading = Reading(document, tokenizer, separator, column, add_end, dtype, end, skip, form, ignore)
     files = _files(source, reading, skipped)
     # a tokenizer is made once for all files, as it numbers their words
     encodes = encoder(tokenizer) if any(not file.ids for file in files) else None
@@ -214,8 +223,13 @@ def lone_documents(source: Source, reading: Reading) -> list[Path]:
         path
         for path in files
         if form_of(path, form=reading.form, dtype=reading.dtype) in ("npy", "raw")
-        and TokenFile(path, reading.dtype, reading.end, reading.skip).one_document
+        and TokenFile.of(path, reading.dtype, reading.end, reading.skip).one_document
     ]
+
+
+def of_token_ids(source: Source, reading: Reading) -> bool:
+    """Whether the files of a corpus hold token ids rather than text."""
+    return any(file.ids for file in _files(source, reading, Counter()))
 
 
 def require_tokens(source: Source, tokens: int, skipped: Mapping[str, int]) -> None:
@@ -235,11 +249,17 @@ def named(source: Source) -> str:
 
 @dataclass(frozen=True)
 class _File:
-    """A file of a corpus, its form, and whether it holds token ids rather than text."""
+    """A file of a corpus, its form, what its token ids are kept as ("" of text), and its size and time of change."""
 
     path: str | Path
     form: str
-    ids: bool
+    kind: str
+    stamp: tuple[int, int] | None
+
+    @property
+    def ids(self) -> bool:
+        """Whether it holds token ids rather than text."""
+        return bool(self.kind)
 
 
 def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_File]:
@@ -247,12 +267,10 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
     files = []
     for path in shards(source, names=(TOPICS,), skipped=skipped):
         if path == TOPICS:
-            file = _File(path, "text", False)
+            file = _File(path, "text", "", None)
         else:
             form = form_of(Path(path), form=reading.form, dtype=reading.dtype)
-            columns = form in ("parquet", "arrow")
-            listed = columns and holds_token_ids(Path(path), reading.column or "text")
-            file = _File(path, form, listed or form in ("npy", "raw"))
+            file = _File(path, form, _kind(Path(path), form, reading), _stamp(path))
         _require_applying(file, reading)
         files.append(file)
     if {file.ids for file in files} == {True, False}:
@@ -262,7 +280,30 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
             f"{text} holds text and {ids} token ids; the files of a corpus have one vocabulary, so give text alone "
             "or ids alone"
         )
+    for file in files[1:]:
+        if file.kind != files[0].kind:
+            raise DataError(
+                f"{files[0].path} holds token ids as {files[0].kind} and {file.path} as {file.kind}; the shards of a "
+                "corpus are of one kind: write them again as one"
+            )
     return files
+
+
+def _kind(path: Path, form: str, reading: Reading) -> str:
+    """What a file keeps its token ids as; "" of text."""
+    column = reading.column or "text"
+    if form in ("parquet", "arrow"):
+        return token_kind(path, column)
+    if form == "jsonl":
+        return "lists" if lines_hold_token_ids(path, column) else ""
+    if form in ("npy", "raw"):
+        return str(TokenFile.of(path, reading.dtype, reading.end, reading.skip).array().dtype)
+    return ""
+
+
+def _stamp(path: str | Path) -> tuple[int, int]:
+    about = Path(path).stat()
+    return about.st_size, about.st_mtime_ns
 
 
 _FORMS = {
@@ -295,6 +336,7 @@ def _require_applying(file: _File, reading: Reading) -> None:
         ("dtype", reading.dtype is not None, file.form == "raw", "it is of raw token ids"),
         ("end", reading.end is not None, flat, "it parts token ids; for text, choose what a document is"),
         ("skip", reading.skip != 0, file.form == "raw", "it is of raw token ids, with a dtype"),
+        ("ignore", reading.ignore is not None, file.ids, "it is of token ids"),
     )
     wrong = [f"{key} ({why})" for key, given, applies, why in checks if given and not applies]
     if wrong:
@@ -306,14 +348,38 @@ def _require_applying(file: _File, reading: Reading) -> None:
 
 
 def _all_parts(
-    files: Sequence[_File], reading: Reading, encodes: Encoder | None, given: Words | None, **how: Any
+    files: Sequence[_File],
+    reading: Reading,
+    encodes: Encoder | None,
+    given: Words | None,
+    *,
+    limit: int | None,
+    skipped: Counter[str],
+    tokens_at_once: int,
 ) -> Iterator[Documents]:
-    """The parts of all files, in the words `given` if there are such."""
+    """The parts of all files, in the words `given` if there are such, without ids to ignore."""
+    # what is ignored counts for no limit
+    most = limit if reading.ignore is None else None
     for file in files:
         before = 0
+        how: dict[str, Any] = {"limit": most, "skipped": skipped, "tokens_at_once": tokens_at_once}
         for part in _parts(file, reading, encodes, **how):
+            if reading.ignore is not None:
+                part, removed = part.without(reading.ignore)
+                skipped[f"token of id {reading.ignore}"] += removed
+                part = part if limit is None else part.beginnings(limit)
             yield part if given is None else part.named_by(given, where=str(file.path), before=before)
             before += len(part)
+        if file.stamp is not None and _stamp(file.path) != file.stamp:
+            raise DataError(
+                f"{file.path}: changed while it was read; read it when nothing writes to it any more"
+            )
+        if not before and len(files) > 1:
+            raise DataError(
+                f"{file.path}: is an empty shard, without a document, as of a writer that failed; leave it out, or "
+                "fetch it again"
+            )
+    skipped += Counter()
 
 
 def _parts(
@@ -333,10 +399,12 @@ def _parts(
             end=reading.end,
             skip=reading.skip,
             limit=limit,
+            ignore=reading.ignore,
             tokens_at_once=tokens_at_once,
         )
     if file.ids:
-        return read_token_column(path, reading.column or "text", limit=limit, skipped=skipped)
+        read = read_token_lines if file.form == "jsonl" else read_token_column
+        return read(path, reading.column or "text", limit=limit, ignore=reading.ignore, skipped=skipped)
     assert encodes is not None, "text is read by an encoder"
     return tokenize_in_parts(
         _texts(file, reading, skipped),

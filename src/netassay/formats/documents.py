@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from netassay.errors import DataError
-from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled
+from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled, text_of
 from netassay.pace import paced
 
 DOCUMENTS_AT_ONCE = 65_536
@@ -96,6 +96,10 @@ class Documents:
         """What token ids stand for; None where that is not known."""
         return spelled(self.vocabulary, tokens)
 
+    def text(self, tokens: Sequence[int]) -> str | None:
+        """The text that token ids stand for; None where that is not known."""
+        return text_of(self.vocabulary, tokens)
+
     def cut(self, length: int) -> Documents:
         """Every document's first `length` tokens, words numbered as if no more had been read."""
         return self.beginnings(length).renumbered()
@@ -149,6 +153,15 @@ class Documents:
                 "taken from"
             )
         return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
+
+    def without(self, token: int) -> tuple[Documents, int]:
+        """The documents without a token wherever it stands, and how often it stood there."""
+        kept = self.tokens != token
+        removed = len(kept) - int(np.count_nonzero(kept))
+        if not removed:
+            return self, 0
+        edges = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        return Documents(self.tokens[kept], edges, self.vocabulary), removed
 
     def beginnings(self, length: int) -> Documents:
         """Every document's first `length` tokens, numbered as they are."""

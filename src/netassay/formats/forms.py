@@ -16,6 +16,7 @@ from netassay.formats.signatures import (
     PARQUET,
     UTF_16,
     first_bytes,
+    llm_c,
     reads_as_text,
     refuse_unreadable,
     signature_of,
@@ -68,6 +69,8 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
     head = first_bytes(path)
     refuse_unreadable(path, head)
     by_bytes = next((known for begin, known in _BY_BYTES.items() if head.startswith(begin)), None)
+    if form is None and llm_c(head) is not None:
+        return "raw"
     if form is not None:
         if by_bytes not in (None, form):
             raise DataError(f"{path}: is {by_bytes} by its first bytes, not {form}; leave form out")

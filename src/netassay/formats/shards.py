@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ def ending(path: str | Path) -> str:
 
 
 def _of_folder(folder: Path, skipped: Counter[str]) -> list[Path]:
+    if (saved := _of_datasets(folder)) is not None:
+        return saved
     files = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
@@ -78,6 +81,34 @@ def _of_folder(folder: Path, skipped: Counter[str]) -> list[Path]:
             f"'{folder}/**/*{first}*'"
         )
     return files
+
+
+def _of_datasets(folder: Path) -> list[Path] | None:
+    """The files of a folder that `save_to_disk` of Hugging Face's `datasets` wrote, in order; None of any other."""
+    if (folder / "dataset_dict.json").is_file():
+        splits = sorted(path.parent.name for path in folder.glob("*/state.json"))
+        raise DataError(
+            f"{folder}: is a data set with the splits {', '.join(splits) or 'none'}; give one, such as "
+            f"{folder / (splits[0] if splits else 'train')}"
+        )
+    if not (folder / "state.json").is_file() or not (folder / "dataset_info.json").is_file():
+        return None
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        names = [str(file["filename"]) for file in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / 'state.json'}: does not list the data set's files ({type(error).__name__}); save it again with "
+            "save_to_disk"
+        ) from None
+    if state.get("_indices_data_files"):
+        raise DataError(
+            f"{folder}: was saved with a table of indices beside its rows, which is not applied here; save it after "
+            "flatten_indices()"
+        )
+    if not names:
+        raise DataError(f"{folder}: is a data set without rows; give one that holds the corpus")
+    return [folder / name for name in names]
 
 
 def _matching(pattern: str) -> list[Path]:

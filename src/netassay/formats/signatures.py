@@ -27,6 +27,10 @@ PARQUET, ARROW, ARROW_STREAM = b"PAR1", b"ARROW1\x00\x00", b"\xff\xff\xff\xff"
 NPY = b"\x93NUMPY"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
+LLM_C = {20240520: "uint16", 20240801: "uint32"}
+"""What files of llm.c begin with, and the ids that follow their header."""
+LLM_C_HEADER = 1024
+
 _OLD_PICKLE = re.compile(rb"\([ldt]p\d+\r?\n|c[a-z_][\w.]*\r?\n\w+\r?\n(?:p\d+\r?\n|\()")
 """How pickles of protocol 0, which are ASCII, begin: a container, or the name of a class."""
 
@@ -119,3 +123,18 @@ def refuse_unreadable(path: Path, head: bytes) -> None:
     """Raises DataError, with what to do, where the first bytes are of a form that no reader here takes."""
     if (known := signature_of(head)) and known.advice:
         raise DataError(f"{path}: is by its first bytes {known.name}; {known.advice}")
+
+
+class Header(NamedTuple):
+    """What the header of a file of llm.c says: the kind of its ids, and how many there are."""
+
+    dtype: str
+    tokens: int
+
+
+def llm_c(head: bytes) -> Header | None:
+    """The header of llm.c at the beginning of a file: 256 integers, magic, version and number of tokens first."""
+    magic, version, tokens = (int.from_bytes(head[i : i + 4], "little") for i in (0, 4, 8))
+    # zeros fill it up, which no ids of a text do
+    filled = len(head) == HEAD and not any(head[12:])
+    return Header(LLM_C[magic], tokens) if magic in LLM_C and version < 100 and filled else None

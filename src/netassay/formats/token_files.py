@@ -13,15 +13,21 @@ import numpy as np
 from netassay.errors import DataError
 from netassay.formats.documents import Documents, rows_of
 from netassay.formats.forms import IdType
-from netassay.formats.signatures import NPY, first_bytes, reads_as_text, refuse_unreadable, signature_of
+from netassay.formats.signatures import (
+    LLM_C,
+    LLM_C_HEADER,
+    NPY,
+    first_bytes,
+    llm_c,
+    reads_as_text,
+    refuse_unreadable,
+    signature_of,
+)
 
 MOST_IDS = 1 << 20
 """The largest vocabularies in use have some 900,000 tokens; larger raw numbers are ids of another kind, misread."""
 
 LOOKED_AT_ONCE = 1 << 20
-
-_LLM_C = {20240520: "uint16", 20240801: "uint32"}
-_LLM_C_HEADER = 1024
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,20 @@ class TokenFile:
     dtype: str | None = None
     end: int | None = None
     skip: int = 0
+
+    @classmethod
+    def of(cls, path: Path, dtype: str | None = None, end: int | None = None, skip: int = 0) -> TokenFile:
+        """The file as stated, or as the header of llm.c states it; DataError where that disagrees with its size."""
+        header = llm_c(first_bytes(path)) if dtype is None else None
+        if header is None:
+            return cls(path, dtype, end, skip)
+        file = cls(path, header.dtype, end, LLM_C_HEADER)
+        if (tokens := len(file.array())) != header.tokens:
+            raise DataError(
+                f"{path}: its header says {header.tokens:,} tokens of {header.dtype} and {tokens:,} follow; it was "
+                "cut or is still being written: fetch it again"
+            )
+        return file
 
     def array(self) -> np.ndarray:
         """The file as an array that is mapped, not loaded, of one dimension or of documents x tokens.
@@ -58,11 +78,11 @@ class TokenFile:
         """Whether all of the file is one document."""
         return self.end is None and self.array().ndim == 1
 
-    def require_ids(self) -> None:
+    def require_ids(self, ignore: int | None = None) -> None:
         """Goes through the file once; DataError where its numbers cannot be the token ids that were asked for.
 
-        These are negative numbers, an `end` that never occurs, and raw numbers as a wrong dtype makes them: larger
-        than any vocabulary, none of them small, or every second one 0.
+        An id to `ignore` is none of them. These are negative numbers, an `end` that never occurs, and raw numbers as a
+        wrong dtype makes them: larger than any vocabulary, none of them small, or every second one 0.
         """
         array = self.array()
         rows = max(1, LOOKED_AT_ONCE // max(int(np.prod(array.shape[1:])), 1))
@@ -70,13 +90,16 @@ class TokenFile:
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
             some = self.read(slice(first, first + rows + rows % 2))
+            paired = every_second and not some.reshape(-1)[1::2].any()
+            if ignore is not None:
+                some = some[some != ignore]
             if not some.size:
                 continue
             if some.dtype.kind == "i" and (least := int(some.min())) < 0:
                 self._refuse_negative(first, some, least)
             most, fewest = max(most, int(some.max())), min(fewest, int(some.min()))
             ends = ends or (self.end is not None and bool((some == self.end).any()))
-            every_second = every_second and not some.reshape(-1)[1::2].any()
+            every_second = paired
         misread = self._misread(fewest, most, every_second) if array.size >= 4 or most >= MOST_IDS else ""
         if self.end is not None and not ends and array.size:
             advice = (
@@ -187,10 +210,10 @@ class TokenFile:
             )
         if head.startswith(b"\x1f\x8b\x08"):
             raise DataError(f"{self.path}: is gzip by its first bytes; unpack it: gunzip FILE")
-        if len(head) >= 4 and (magic := int.from_bytes(head[:4], "little")) in _LLM_C:
+        if len(head) >= 4 and (magic := int.from_bytes(head[:4], "little")) in LLM_C:
             raise DataError(
-                f"{self.path}: begins with the header of llm.c, {_LLM_C_HEADER:,} bytes that are no ids; "
-                f"skip={_LLM_C_HEADER} leaves it out, and the ids after it are {_LLM_C[magic]}"
+                f"{self.path}: begins with the header of llm.c, {LLM_C_HEADER:,} bytes that are no ids; "
+                f"leave dtype out, or skip={LLM_C_HEADER} leaves it out, and the ids after it are {LLM_C[magic]}"
             )
         if width > 1 and len(head) >= 32 and head.isascii() and reads_as_text(head):
             raise DataError(
@@ -204,7 +227,7 @@ def read_tokens(path: Path, *, dtype: str | None = None, end: int | None = None,
 
     Raises DataError for files that hold anything but token ids.
     """
-    file = TokenFile(path, dtype, end, skip)
+    file = TokenFile.of(path, dtype, end, skip)
     file.require_ids()
     array = file.array()
     return rows_of(array) if array.ndim == 2 else _closed(array, end)
@@ -217,15 +240,18 @@ def read_tokens_in_parts(
     end: int | None = None,
     skip: int = 0,
     limit: int | None = None,
+    ignore: int | None = None,
     tokens_at_once: int,
 ) -> Iterator[Documents]:
     """What `read_tokens` reads, cut to the first `limit` tokens of each document, in parts of whole documents.
 
+    An id to `ignore` may be negative and stays where it is.
+
     A part is read from about `tokens_at_once` tokens of the file, or as many as its one document has, and nothing
     of the file stays mapped once it has been used.
     """
-    file = TokenFile(path, dtype, end, skip)
-    file.require_ids()
+    file = TokenFile.of(path, dtype, end, skip)
+    file.require_ids(ignore)
     array = file.array()
     if array.ndim == 2:
         rows = max(1, tokens_at_once // max(array.shape[1], 1))

@@ -7,7 +7,6 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,18 @@ import numpy as np
 
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.documents import Documents
+from netassay.formats.encoder import Encoder
+from netassay.formats.published_tokenizers import (
+    sentencepiece_encoder,
+    tiktoken_encoder,
+    tiktoken_file_encoder,
+)
 from netassay.formats.vocabulary import END_WORD, Codes, Vocabulary, Words
 
 TEXTS_AT_ONCE = 1_024
 TOKENS_AT_ONCE = 1 << 22
 
-Encode = Callable[[list[str], int | None], Iterable[Sequence[int]]]
-"""Token ids of each of some texts, at most a given number of each."""
-
 WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
-
-
-@dataclass(frozen=True, eq=False)
-class Encoder:
-    """Texts to token ids, what the ids stand for, and the id that may close a document."""
-
-    encode: Encode
-    vocabulary: Vocabulary
-    end: Callable[[], int]
 
 
 class _Refused(Exception):
@@ -115,12 +108,15 @@ def encoder(tokenizer: str | Path) -> Encoder:
     """The encoder of a name or tokenizer file, as `tokenize` takes them; with a vocabulary of its own."""
     if tokenizer in _BUILT_IN:
         return _BUILT_IN[str(tokenizer)]()
-    if Path(tokenizer).suffix != ".json":
+    if str(tokenizer).startswith("tiktoken:"):
+        return tiktoken_encoder(str(tokenizer).removeprefix("tiktoken:"))
+    readers = {".json": _from_file, ".model": sentencepiece_encoder, ".tiktoken": tiktoken_file_encoder}
+    if (read := readers.get(Path(tokenizer).suffix)) is None:
         raise DataError(
             f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)} or the path of a tokenizer.json of "
-            "Hugging Face's tokenizers"
+            "Hugging Face's tokenizers, a SentencePiece .model or a .tiktoken file, or tiktoken:NAME"
         )
-    return _from_file(Path(tokenizer))
+    return read(Path(tokenizer))
 
 
 def _words(split: Callable[[str, int | None], Iterable[str]]) -> Encoder:
@@ -166,11 +162,15 @@ def _spelled_byte(token: int) -> str:
     return chr(token) if 32 <= token < 127 else f"<0x{token:02X}>"
 
 
+def _decoded_bytes(tokens: Sequence[int]) -> str:
+    return bytes(token for token in tokens if token < _BYTE_VALUES).decode(errors="replace")
+
+
 _BUILT_IN: dict[str, Callable[[], Encoder]] = {
     "wordpunct": lambda: _words(_wordpunct),
     "whitespace": lambda: _words(_whitespace),
     "characters": lambda: Encoder(_characters, Codes("characters", _spelled_character), lambda: _CODE_POINTS),
-    "bytes": lambda: Encoder(_bytes, Codes("bytes", _spelled_byte), lambda: _BYTE_VALUES),
+    "bytes": lambda: Encoder(_bytes, Codes("bytes", _spelled_byte, _decoded_bytes), lambda: _BYTE_VALUES),
 }
 
 
@@ -205,8 +205,11 @@ def _from_file(path: Path) -> Encoder:
     def spell(token: int) -> str:
         return END_WORD if token == after_all else str(held.id_to_token(token))
 
+    def decode(tokens: Sequence[int]) -> str:
+        return str(held.decode([token for token in tokens if token < after_all], skip_special_tokens=False))
+
     name = f"tokenizer {hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    return Encoder(encode, Codes(name, spell), lambda: after_all)
+    return Encoder(encode, Codes(name, spell, decode), lambda: after_all)
 
 
 def _encoded(held: Any, path: Path, place: int, text: str) -> Any:

@@ -42,10 +42,15 @@ class Words:
 
 @dataclass(frozen=True)
 class Codes:
-    """Ids that a tokenizer fixes, the same in every file; `name` tells the tokenizer, `spell` the text of an id."""
+    """Ids that a tokenizer fixes, the same in every file.
+
+    `name` tells the tokenizer, `spell` the text of an id, and `decode` that of several, where it is more than theirs
+    one after another.
+    """
 
     name: str
     spell: Callable[[int], str]
+    decode: Callable[[Sequence[int]], str] | None = None
 
     def word(self, token: int) -> str:
         """The text of an id."""
@@ -58,3 +63,11 @@ Vocabulary = Words | Codes
 def spelled(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> tuple[str, ...] | None:
     """The words of token ids; None where ids are all that is known."""
     return None if vocabulary is None else tuple(vocabulary.word(token) for token in tokens)
+
+
+def text_of(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> str | None:
+    """The text that token ids stand for, words parted by blanks; None where ids are all that is known."""
+    if isinstance(vocabulary, Codes) and vocabulary.decode is not None:
+        return vocabulary.decode(tokens)
+    words = spelled(vocabulary, tokens)
+    return None if words is None else ("" if isinstance(vocabulary, Codes) else " ").join(words)

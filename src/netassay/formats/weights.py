@@ -26,6 +26,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     The file is safetensors, or a state dict of PyTorch, by itself or under a key such as state_dict. DataError for a
     file that cannot be read, that is neither, or that holds objects of other kinds.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Tensors of a file as `read_weights` gives them, and what else stands beside them, plain values alone."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -36,13 +41,20 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         ) from None
     # eight bytes of length, then JSON
     held = _safetensors(path) if begin[8:] == b"{" else _pytorch(path)
-    found = {name: tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+    inner = _weights_in(held)
+    found = {name: tensor for name, tensor in inner.items() if isinstance(tensor, Tensor)}
     if not found:
         raise DataError(f"{path}: holds no tensors by name; {_HOW}")
-    return found
+    return found, {name: value for name, value in held.items() if value is not inner and name not in found}
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
+def _weights_in(held: Mapping[str, Any]) -> Mapping[str, Any]:
+    # first, as other tensors may stand beside the weights, such as nanoGPT's best_val_loss
+    inner = [held[key] for key in _WITHIN if isinstance(held.get(key), Mapping)]
+    return inner[0] if inner else held
+
+
+def _safetensors(path: Path) -> Mapping[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -61,7 +73,4 @@ def _pytorch(path: Path) -> Mapping[str, Any]:
         ) from None
     if not isinstance(held, Mapping):
         raise DataError(f"{path}: holds a {type(held).__name__} and no tensors by name; {_HOW}")
-    if any(isinstance(value, Tensor) for value in held.values()):
-        return held
-    inner = [held[key] for key in _WITHIN if isinstance(held.get(key), Mapping)]
-    return inner[0] if inner else held
+    return held

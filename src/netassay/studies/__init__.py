@@ -1,6 +1,6 @@
 """The studies, siblings that never import each other. A new one is a folder here and a word below."""
 
-STUDIES = ("capacity", "edge", "edge-stepsize", "aitac")
+STUDIES = ("capacity", "edge", "edge-stepsize", "aitac", "memorisation")
 
 DERIVED = ("aitac-interpret", "aitac-transfer")
 """Kinds of runs that are made from other runs, by a command of their own, and performed, resumed and drawn

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from netassay.dna.network.network import Network
-from netassay.dna.network.sources import sources
 from netassay.errors import ConfigError, DataError, ModelError, NetassayError
 from netassay.formats.weights import read_weights
+from netassay.nets.module_file import FORM, load_weights, module_of
 from netassay.nets.sequence_cnn import AITAC, pooled_lengths
-
-_WRAPPERS = ("", "module.", "model.", "_orig_mod.")  # what wrappers put before the names of weights
-FORM = "FILE.py:NAME, the file and the function in it (without arguments) that gives the module"
 
 
 def network_of_files(
@@ -64,10 +58,10 @@ def network_of_files(
         )
     held = read_weights(weights) if weights else {}
     if module:
-        made = made_by(module)
-        network = made if isinstance(made, Network) else Network(made)
+        model = made_by(module)
+        network = model if isinstance(model, Network) else Network(model)
         if weights:
-            _load(network.model, held, Path(weights))
+            load_weights(network.model, held, Path(weights))
     else:
         network = Network(aitac_of(held, length, where=weights))
     number = readout.lstrip("-").isdigit()
@@ -78,58 +72,8 @@ def network_of_files(
 
 
 def made_by(spec: str) -> nn.Module | Network:
-    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs.
-
-    What it imports from its own folder is imported anew as well.
-    """
-    file, colon, name = spec.rpartition(":")
-    if not colon or not file or not name.isidentifier():
-        raise ConfigError(f"module = {spec!r}: give {FORM}")
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"module = {spec!r}: there is no file {file}; give {FORM}")
-    form = importlib.util.spec_from_file_location(path.stem, path)
-    if form is None or form.loader is None:
-        raise ConfigError(f"module = {spec!r}: {file} is no Python file; give {FORM}")
-    code = importlib.util.module_from_spec(form)
-    _forget_beside(path)
-    sys.path.insert(0, str(path.parent.resolve()))  # where the file finds others beside it
-    try:
-        form.loader.exec_module(code)
-        make = getattr(code, name, None)
-        if make is None:
-            held = [key for key, value in vars(code).items() if callable(value) and not key.startswith("_")]
-            raise ConfigError(
-                f"module = {spec!r}: {file} has no {name!r}; it has {', '.join(held) or 'no function'}"
-            )
-        found = make() if callable(make) and not isinstance(make, nn.Module | Network) else make
-    except NetassayError:
-        raise
-    except Exception as error:  # of code that is not ours
-        raise ConfigError(
-            f"module = {spec!r}: {name} of {file} failed ({type(error).__name__}: {error}); it is called without "
-            "arguments and gives a torch.nn.Module"
-        ) from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    if not isinstance(found, nn.Module | Network):
-        raise ConfigError(
-            f"module = {spec!r}: {name} gives a {type(found).__name__}, no torch.nn.Module or netassay.Network"
-        )
-    return found
-
-
-def _forget_beside(path: Path) -> None:
-    """Modules of an earlier import of this file, or of the same name from another's folder, are imported no more.
-
-    Else the code that runs would not be that of the files. Modules that can be imported from elsewhere are left alone.
-    """
-    for name, file in sources(path).items():
-        known = None if name.partition(".")[0] in sys.stdlib_module_names else sys.modules.get(name)
-        if known is not None and name != "__main__":
-            top = PathFinder.find_spec(name.partition(".")[0])
-            if top is None or not top.origin or Path(top.origin).parent in (file.parent, *file.parents):
-                del sys.modules[name]
+    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs."""
+    return module_of(spec, (nn.Module, Network), or_else=" or netassay.Network")
 
 
 def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weights") -> AITAC:
@@ -163,35 +107,8 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
     if published:
         model.load_published(state)
     else:
-        _load(model, state, Path(where))
+        load_weights(model, state, Path(where))
     return model.eval()
-
-
-def _load(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    wanted = model.state_dict()
-    # files of before PyTorch 0.4.1 do not count the batches
-    counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    wrapped = ({name.removeprefix(prefix): t for name, t in state.items()} for prefix in _WRAPPERS)
-    own = next((held for held in wrapped if set(counts | held) == set(wanted)), dict(state))
-    own = {**counts, **own}
-    missing, more = sorted(set(wanted) - set(own)), sorted(set(own) - set(wanted))
-    if missing or more:
-        parts = [
-            f"{what} {', '.join(some[:5])}{' …' if len(some) > 5 else ''}"
-            for what, some in (("lack", missing), ("have besides", more))
-            if some
-        ]
-        raise ModelError(
-            f"{path}: the weights {' and '.join(parts)}, so they are not of the module {type(model).__name__}; give "
-            "those that were saved from it"
-        )
-    for name, tensor in own.items():
-        if tensor.shape != wanted[name].shape:
-            raise ModelError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, the module {type(model).__name__} takes "
-                f"{tuple(wanted[name].shape)}; make it with the sizes that the weights were trained with"
-            )
-    model.load_state_dict(own)
 
 
 def _check_outputs(network: Network, length: int, wanted: int) -> None:

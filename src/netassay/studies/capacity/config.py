@@ -24,7 +24,7 @@ class CapacityConfig(Config):
     """
 
     study: ClassVar[str] = "capacity"
-    later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length")
+    later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length", "ignore")
     example: ClassVar[str] = (
         "netassay capacity --corpus stories.txt --document record --documents 100 --width 64 --store runs"
     )
@@ -61,6 +61,9 @@ class CapacityConfig(Config):
 
     form: Form | None = None
     """Form of the file, where its first bytes and ending do not tell it."""
+
+    ignore: int | None = None
+    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
 
     documents: int | None = Field(None, ge=2)
     """Number of documents, taken from the beginning of the corpus; all by default."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from netassay.dna.network.sources import sources
 from netassay.errors import DataError
 from netassay.formats.jaspar import GROUPS
+from netassay.nets.sources import sources
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 

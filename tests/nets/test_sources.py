@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from netassay.dna.network.loading import made_by
-from netassay.dna.network.sources import sources
+from netassay.nets.sources import sources
 
 MAKE = "from torch import nn\nfrom blocks import width\ndef make():\n    return nn.Linear(width, 1)\n"
 

@@ -1,0 +1,84 @@
+"""How much of a corpus a language model holds, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netassay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from netassay.capacity.recall import Memorisation
+    from netassay.formats.documents import Documents
+
+
+def memorisation(
+    model: Module | Path | str,
+    corpus: Documents | Iterable[Sequence[int]] | Path | str,
+    *,
+    reference: Module | Path | str | None = None,
+    watch: Callable[[int, int], None] = lambda done, of: None,
+    **options: Any,
+) -> Memorisation:
+    """How far a language model is from the entropy bound of a corpus, and how many bits of the corpus it holds.
+
+    The loss is the model's, the bound that of exactly the contexts that it is fed; beyond about ten tokens nearly every
+    context of a text occurs once, so read both by length. `netassay memorisation` does the same as a run with a page.
+
+    Args:
+        model: A causal module, asked where it is and left as it was; or a folder with config.json and safetensors, a
+            ckpt.pt of nanoGPT, a folder of `netassay construct`, FILE.py:make, or "untrained".
+        corpus: Documents as sequences of the model's token ids; or a file, folder or pattern.
+        reference: A second model, in the same forms, to count bits against.
+        watch: Called with the number of predictions done and of all.
+        options: Keys of `MemorisationConfig`, such as length, blocks, stride, first, tokenizer and prefix.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ConfigError: For keys that are not known or out of range, and text without a tokenizer.
+        DataError: For files that cannot be read, tokens beyond the model's vocabulary, documents longer than its
+            positions.
+        ModelError: For a model that looks ahead, is random, or whose loss is not a number.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
+
+    Example:
+        >>> import netassay
+        >>> found = netassay.memorisation("untrained", "stories.txt")
+        >>> found.predictions, found.gap_nats > 0
+        (6, True)
+    """
+    from netassay.capacity.likelihood import likelihoods
+    from netassay.capacity.recall import judged
+    from netassay.formats.documents import Documents
+    from netassay.studies.memorisation.config import MemorisationConfig
+    from netassay.studies.memorisation.material import material
+
+    names = {
+        key: str(value)
+        for key, value in (("model", model), ("corpus", corpus), ("reference", reference))
+        if isinstance(value, str | Path)
+    }
+    if placed := [key for key in ("device", "arithmetic") if key in options and "model" not in names]:
+        raise ConfigError(f"{placed[0]} is for models out of files; move the module itself")
+    config = MemorisationConfig.from_mapping(options | names, where="options")
+    read = material(
+        config,
+        model=None if "model" in names else model,  # type: ignore[arg-type]
+        reference=None if "reference" in names else reference,  # type: ignore[arg-type]
+        documents=None if "corpus" in names else Documents.of(corpus),  # type: ignore[arg-type]
+    )
+    other = None
+    if read.reference is not None:
+        other = likelihoods(read.reference, read.feed, tokens_at_once=config.tokens_at_once)
+    evaluation = likelihoods(read.model, read.feed, tokens_at_once=config.tokens_at_once, watch=watch)
+    return judged(
+        read.model, evaluation, read.feed, reference=other, prefix=config.prefix, suffix=config.suffix,
+        listed=config.listed, resamples=config.resamples, seed=config.seed, skipped=read.skipped,
+    )  # fmt: skip

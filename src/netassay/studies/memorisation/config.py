@@ -1,0 +1,129 @@
+"""What one run of the memorisation study is: a model, a corpus, and how the corpus is fed to the model."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from netassay.config import Config
+from netassay.formats.forms import Form, IdType
+from netassay.formats.text import SEPARATOR, Unit
+
+
+class MemorisationConfig(Config):
+    """How far a trained language model is from the entropy bound of a corpus, and how many bits of it the model holds.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2025); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
+
+    Example:
+        >>> import netassay
+        >>> netassay.MemorisationConfig(corpus="topics", blocks=64).model
+        'untrained'
+    """
+
+    study: ClassVar[str] = "memorisation"
+    example: ClassVar[str] = "netassay memorisation checkpoint/ 'shards/*.parquet' --blocks 512 --store runs"
+    positional: ClassVar[tuple[str, ...]] = ("model", "corpus")
+
+    model: str = "untrained"
+    """A folder with config.json and safetensors (transformers), a ckpt.pt of nanoGPT, a folder of netassay construct,
+    FILE.py:make, or the word untrained: a small decoder with random weights."""
+
+    corpus: str = "topics"
+    """A file, folder or pattern as netassay entropy takes it, or the word topics: the help topics that come with
+    Python."""
+
+    module: str = ""
+    """FILE.py:make, a function without arguments that gives the model; the file is imported."""
+
+    weights: str = ""
+    """Weights of the module, safetensors or a state dict of PyTorch."""
+
+    reference: str = ""
+    """A second model, in the same forms as model and of the same vocabulary, to count bits against: one trained on
+    other data of the kind."""
+
+    tokenizer: str = ""
+    """wordpunct, whitespace, characters, bytes, a tokenizer.json, a file of SentencePiece or tiktoken:NAME; by default
+    the tokenizer.json in the model's folder."""
+
+    document: Unit | None = None
+    """What a document of text is: line, paragraph, file or record; a line by default, in topics a topic."""
+
+    separator: str = SEPARATOR
+    """Text between records."""
+
+    column: str | None = None
+    """Column of JSON, CSV, Parquet or Arrow that holds the text or the token ids; "text" by default. meta.text is text
+    within meta."""
+
+    add_end: bool = False
+    """Whether to end every document of text with a token of its own."""
+
+    dtype: IdType | None = None
+    """The file is raw little-endian token ids of this integer type."""
+
+    end: int | None = Field(None, ge=0)
+    """Token id that ends a document, in raw ids and in .npy files of one dimension."""
+
+    skip: int = Field(0, ge=0)
+    """Bytes of a header before raw ids."""
+
+    form: Form | None = None
+    """Form of the file, where its first bytes and ending do not tell it."""
+
+    ignore: int | None = None
+    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
+
+    documents: int | None = Field(None, ge=1)
+    """Number of documents, taken from the beginning of the corpus; all by default."""
+
+    length: int | None = Field(None, ge=2)
+    """Cut documents to their first tokens; by default they are fed whole."""
+
+    blocks: int | None = Field(None, ge=1)
+    """Tokens of context of a row that is packed across documents, as language models are trained; by default a row is a
+    document."""
+
+    stride: int | None = Field(None, ge=1)
+    """Tokens from one block to the next; by default blocks do not overlap. Every token is predicted once."""
+
+    first: int | None = Field(None, ge=0)
+    """Token id put before every row."""
+
+    prefix: int = Field(50, ge=1)
+    """Tokens from which a sequence is extracted."""
+
+    suffix: int = Field(50, ge=1)
+    """Tokens of the sequence that the model is to give."""
+
+    listed: int = Field(20, ge=0, le=10_000)
+    """Number of contexts and of sequences to list."""
+
+    resamples: int = Field(1_000, ge=0, le=1_000_000)
+    """Draws of the bootstrap over documents; 0: no interval."""
+
+    tokens_at_once: int | None = Field(None, ge=1)
+    """Maximum number of tokens of a batch; by default 16,384, or fewer for large vocabularies."""
+
+    arithmetic: Literal["saved", "float32", "float64", "bfloat16"] = "saved"
+    """Arithmetic of the model; by default that of its weights as saved."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
+    """Where the model computes."""
+
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Seed of the bootstrap, and of an untrained model."""
+
+
+def tiny() -> MemorisationConfig:
+    """A config of a second that passes through every part of the study."""
+    return MemorisationConfig(
+        tokenizer="bytes", document="line", documents=80, length=40, prefix=4, suffix=4, listed=5, resamples=50,
+        tokens_at_once=300,
+    )  # fmt: skip
+
+
+CONFIG = MemorisationConfig

@@ -1,0 +1,143 @@
+"""Losses of a model on a corpus batch by batch, and what they show: a `training.Trainee` that trains nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from netassay.capacity.likelihood import Evaluation
+from netassay.capacity.recall import Memorisation, judged
+from netassay.errors import DataError
+from netassay.studies.memorisation.config import MemorisationConfig
+from netassay.studies.memorisation.material import Material
+from netassay.studies.memorisation.model import digest
+from netassay.training import Metric
+
+TRIES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+LIKELY = (0.1, 0.5, 0.9)
+
+
+class Examination:
+    """The second model's batches, if there is one, then the model's; a step is a batch, and the last one judges."""
+
+    def __init__(self, config: MemorisationConfig, read: Material) -> None:
+        self._config, self._read = config, read
+        models = [read.model] if read.reference is None else [read.reference, read.model]
+        self._evaluations = [
+            Evaluation(model, read.feed, tokens_at_once=config.tokens_at_once) for model in models
+        ]
+        self._digests = {"corpus": read.feed.digest(), "model": [digest(model) for model in models]}
+        self._judged: dict[str, Any] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of batches."""
+        return sum(evaluation.batches for evaluation in self._evaluations)
+
+    def measure(self, step: int) -> Mapping[Metric, float]:
+        """The mean loss of one batch; at the last step the numbers of the corpus."""
+        left = [evaluation for evaluation in self._evaluations if not evaluation.over]
+        if left:
+            loss = left[0].advance()
+            done = sum(evaluation.predicted for evaluation in self._evaluations)
+            share = done / len(self._evaluations) / self._read.feed.predictions
+            return {"loss": loss, "tokens": float(done), "share": share}
+        whole = self.answer()["whole"]
+        numbers: dict[Metric, float] = {
+            ("corpus", name): float(whole[name])
+            for name in ("documents", "predictions", "contexts", "bound_nats")
+        }
+        bits: dict[Metric, float] = {("bits", row["reference"]): row["bits"] for row in self.answer()["bits"]}
+        return {"loss": whole["loss_nats"] / whole["predictions"], **numbers, **bits}
+
+    def advance(self) -> None:
+        """Nothing is trained."""
+
+    def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        tensors = {
+            f"{number}/{name}": tensor.clone()
+            for number, evaluation in enumerate(self._evaluations)
+            for name, tensor in evaluation.state().items()
+        }
+        facts: dict[str, Any] = {**self._digests, "batches": [e.batch for e in self._evaluations]}
+        if all(evaluation.over for evaluation in self._evaluations):
+            facts |= self.answer()
+        return tensors, facts
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        for what, now in self._digests.items():
+            if facts[what] != now:
+                raise DataError(
+                    f"the {what} is not the one this run began with (its checksum is another); bring that one back, "
+                    "or begin anew in another store"
+                )
+        for number, (evaluation, batch) in enumerate(zip(self._evaluations, facts["batches"], strict=True)):
+            held = {name: tensors[f"{number}/{name}"] for name in ("nats", "right")}
+            evaluation.load(held, batch)
+
+    def answer(self) -> dict[str, Any]:
+        """What the losses show, as JSON holds it."""
+        if self._judged is None:
+            config = self._config
+            *others, evaluation = self._evaluations
+            found = judged(
+                self._read.model, evaluation, self._read.feed, reference=others[0] if others else None,
+                prefix=config.prefix, suffix=config.suffix, listed=config.listed, resamples=config.resamples,
+                seed=config.seed,
+            )  # fmt: skip
+            self._judged = plain(found, config.listed) | {"skipped": dict(self._read.skipped)}
+        return self._judged
+
+
+def plain(found: Memorisation, listed: int) -> dict[str, Any]:
+    """A memorisation as JSON holds it; numbers that are not finite are None."""
+    whole = {
+        name: getattr(found, name)
+        for name in (
+            "parameters", "vocabulary", "documents", "rows", "predictions", "unpredicted", "shortened", "loss_nats",
+            "bound_nats", "contexts", "certain", "right",
+        )
+    }  # fmt: skip
+    extraction = found.extraction
+    feed = found.feed
+    sequences = []
+    for place in extraction.likeliest(listed):
+        row = feed.row(int(extraction.rows[place])).tolist()
+        begin = extraction.prefix + (feed.first is not None)
+        sequences.append(
+            {
+                "prefix": feed.text(row[:begin]),
+                "suffix": feed.text(row[begin : begin + extraction.suffix]),
+                "log_probability": float(extraction.log_probabilities[place]),
+                "greedy": bool(extraction.greedy[place]),
+            }
+        )
+    tries = [
+        {"tries": n, **{f"p{p}": extraction.share_extractable(n, p) for p in LIKELY},
+         "expected": float(extraction.probabilities(n).mean()) if extraction.sequences else math.nan}
+        for n in TRIES
+    ]  # fmt: skip
+    values = {
+        "whole": whole,
+        "by_length": [asdict(group) for group in found.by_length],
+        "by_occurrences": [asdict(group) for group in found.by_occurrences],
+        "by_continuations": [asdict(group) for group in found.by_continuations],
+        "bits": [asdict(bits) for bits in found.bits],
+        "extraction": {"prefix": extraction.prefix, "suffix": extraction.suffix, "sequences": extraction.sequences,
+                       "greedy": int(extraction.greedy.sum()), "tries": tries},
+        "sequences": sequences,
+        "largest": [{**asdict(gap), "context": list(gap.context[-64:])} for gap in found.largest],
+    }  # fmt: skip
+    return _finite(values)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

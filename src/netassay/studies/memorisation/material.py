@@ -1,0 +1,95 @@
+"""The corpus of a run as its model is fed it, in the model's own tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from netassay.corpus.feed import Feed
+from netassay.errors import ConfigError, DataError
+from netassay.formats.corpus import WORDPUNCT, Reading, of_token_ids, read_corpus
+from netassay.formats.documents import Documents
+from netassay.formats.tokenizers import encoder
+from netassay.numerics import devices
+from netassay.studies.memorisation.config import MemorisationConfig
+from netassay.studies.memorisation.model import Loaded, model_of, untrained
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A model, the rows that it is fed, the second model to count bits against, and what reading left out."""
+
+    model: nn.Module
+    feed: Feed
+    reference: nn.Module | None
+    skipped: Mapping[str, int]
+
+
+def material(
+    config: MemorisationConfig,
+    *,
+    model: nn.Module | None = None,
+    reference: nn.Module | None = None,
+    documents: Documents | None = None,
+) -> Material:
+    """Reads model and corpus of a config; modules and documents that are given take the place of its own.
+
+    Raises ConfigError where text has no tokenizer, and DataError for a corpus with fewer documents than asked for.
+    """
+    device = devices.device(config.device)
+    spec = {"module": config.module, "weights": config.weights}
+    loaded = model_of(config.model, **spec) if model is None else Loaded(model)
+    skipped: Mapping[str, int] = {}
+    if documents is None:
+        documents, skipped = corpus_of(config, loaded)
+    feed = Feed.of(
+        _first(documents, config), length=config.length, blocks=config.blocks, stride=config.stride,
+        first=config.first,
+    )  # fmt: skip
+    if model is None:
+        made = untrained(max(int(feed.tokens.max()) + 1, 2), config.seed) if loaded is None else loaded.model
+        model = _placed(made, config, device)
+    if reference is None and config.reference:
+        other = model_of(config.reference)
+        made = untrained(int(feed.tokens.max()) + 1, config.seed) if other is None else other.model
+        reference = _placed(made, config, device)
+    return Material(model, feed, reference, skipped)
+
+
+def corpus_of(config: MemorisationConfig, loaded: Loaded | None) -> tuple[Documents, Mapping[str, int]]:
+    """The documents in the tokens of a model, and how many were left out, by reason."""
+    keys: dict[str, Any] = {key.name: getattr(config, key.name) for key in fields(Reading)}
+    tokenizer = config.tokenizer or (loaded.tokenizer if loaded is not None else None)
+    ids = of_token_ids(config.corpus, Reading(**{**keys, "tokenizer": WORDPUNCT}))
+    words = None if loaded is None else loaded.words
+    if not ids and words is None and loaded is not None and not tokenizer:
+        raise ConfigError(
+            f"{config.corpus} is text and the model {config.model} comes without a tokenizer.json; give the tokenizer "
+            "that it was trained with"
+        )
+    keys["tokenizer"] = WORDPUNCT if ids or not tokenizer else str(tokenizer)
+    limit = None if config.length is None else config.length + 1
+    read = read_corpus(config.corpus, **keys, words=None if ids else words, limit=limit)
+    documents = read.documents
+    if ids and tokenizer:
+        documents = replace(documents, vocabulary=encoder(tokenizer).vocabulary)
+    return documents, dict(read.skipped)
+
+
+def _first(documents: Documents, config: MemorisationConfig) -> Documents:
+    if config.documents is None:
+        return documents
+    if len(documents) < config.documents:
+        raise DataError(
+            f"documents = {config.documents}: {config.corpus} holds {len(documents)}; ask for that many or fewer"
+        )
+    return documents.first(config.documents)
+
+
+def _placed(model: nn.Module, config: MemorisationConfig, device: torch.device) -> nn.Module:
+    kind = None if config.arithmetic == "saved" else getattr(torch, config.arithmetic)
+    return model.to(device=device, dtype=kind).eval()

@@ -1,0 +1,158 @@
+"""Language models out of files: folders of transformers, checkpoints of nanoGPT, modules that a Python file makes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError
+from netassay.formats.weights import read_checkpoint, read_weights
+from netassay.nets.decoder import ExperimentDecoder
+from netassay.nets.module_file import load_weights, module_of
+from netassay.numerics.seeds import generator
+from netassay.runs.models import DESCRIPTION, describe_model, load_model
+
+UNTRAINED = "untrained"
+"""A small decoder with random weights: the zero of the scale."""
+
+_FORMS = (
+    "a folder with config.json and safetensors, as transformers saves it; a checkpoint of nanoGPT (ckpt.pt); a folder "
+    f"of `netassay construct --save`; FILE.py:make; or {UNTRAINED}"
+)
+_BINARY = ("pytorch_model.bin", "model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A causal model, the file of its tokenizer, and its words where tokens are numbered words; else None."""
+
+    model: nn.Module
+    tokenizer: Path | None = None
+    words: tuple[str, ...] | None = None
+
+
+def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | None:
+    """The model of a folder, a checkpoint or a Python file; None for "untrained", which is made for its corpus.
+
+    Raises ConfigError for names that go ill together or name nothing, DataError for files that cannot be read without
+    running code of theirs, ModelError for weights that do not fit, and ExtraMissing without transformers.
+    """
+    spec = module or (model if model.rpartition(":")[0].endswith(".py") else "")
+    if module and model != UNTRAINED:
+        raise ConfigError(f"model = {model!r} and module = {module!r} are two models; give one")
+    if spec:
+        made = module_of(spec)
+        if weights:
+            load_weights(made, read_weights(weights), Path(weights))
+        return Loaded(made)
+    if weights:
+        raise ConfigError(
+            f"weights = {weights!r}: they are of a module that a file makes; give module FILE.py:make"
+        )
+    if model == UNTRAINED:
+        return None
+    path = Path(model)
+    if (path / "config.json").is_file():
+        return _of_folder(path)
+    if (path / DESCRIPTION).is_file():
+        words = describe_model(path).get("about", {}).get("words")
+        return Loaded(load_model(path), words=None if words is None else tuple(words))
+    if path.is_file():
+        return Loaded(_nano_gpt(path))
+    what = "is a folder without config.json" if path.is_dir() else "is no file or folder here"
+    raise ConfigError(f"model = {model!r} {what}; give {_FORMS}")
+
+
+def untrained(vocabulary: int, seed: int) -> nn.Module:
+    """A decoder of 64 neurons with random weights."""
+    return ExperimentDecoder(vocabulary, 64, generator=generator(seed, "untrained"))
+
+
+def digest(model: nn.Module) -> str:
+    """A checksum (CRC-32) of a model's parameters and buffers."""
+    check = 0
+    for name, tensor in sorted(model.state_dict().items()):
+        raw = (
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if tensor.numel() else b""
+        )
+        check = zlib.crc32(raw, zlib.crc32(name.encode(), check))
+    return f"{check:08x}"
+
+
+def _of_folder(folder: Path) -> Loaded:
+    transformers = _transformers(folder)
+    if not any(folder.glob("*.safetensors")):
+        pickles = [name for name in _BINARY if (folder / name).exists()]
+        why = f"its weights are {pickles[0]}, a pickle" if pickles else "it holds no *.safetensors"
+        raise DataError(
+            f"{folder}: {why}; load the model where it was trained and save it again: "
+            "model.save_pretrained(FOLDER, safe_serialization=True)"
+        )
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
+        )
+    except Exception as error:  # whatever a folder of unknown kind makes of its reader
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        raise DataError(
+            f"{folder}: transformers cannot make a causal language model of it ({type(error).__name__}: {first}); code "
+            "that a folder brings is never run: make the module yourself and give --module FILE.py:make"
+        ) from None
+    tokenizer = folder / "tokenizer.json"
+    return Loaded(model, tokenizer if tokenizer.is_file() else None)
+
+
+def _transformers(path: Path) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ExtraMissing(
+            f"{path}: reading it needs the package transformers; install netassay[transformers]"
+        ) from error
+    return transformers
+
+
+def _nano_gpt(path: Path) -> nn.Module:
+    """GPT-2 of transformers with the weights of a nanoGPT checkpoint, whose linear layers are transposed."""
+    tensors, beside = read_checkpoint(path)
+    sizes = beside.get("model_args")
+    if not isinstance(sizes, Mapping) or "n_head" not in sizes:
+        raise DataError(
+            f"{path}: is no checkpoint of nanoGPT (it holds no model_args beside its weights); for weights of another "
+            "module give --module FILE.py:make --weights FILE"
+        )
+    transformers = _transformers(path)
+    config = transformers.GPT2Config(
+        vocab_size=sizes["vocab_size"], n_positions=sizes["block_size"], n_embd=sizes["n_embd"],
+        n_layer=sizes["n_layer"], n_head=sizes["n_head"], activation_function="gelu", bos_token_id=None,
+        eos_token_id=None,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config)
+    state = {name.removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}
+    linear = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+    own: dict[str, Tensor] = {}
+    for name, wanted in model.state_dict().items():
+        tensor = state.pop(name, None)
+        if tensor is None and name.endswith(".bias"):
+            tensor = torch.zeros_like(wanted)  # nanoGPT with bias=False
+        if tensor is None:
+            raise ModelError(f"{path}: holds no {name}, so it is not a checkpoint of nanoGPT's GPT")
+        tensor = tensor.T if name.endswith(linear) else tensor
+        if tensor.shape != wanted.shape:
+            raise ModelError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}; its model_args say {tuple(wanted.shape)}"
+            )
+        own[name] = tensor.contiguous()
+    # a mask that older versions kept among the weights
+    if left := [name for name in state if not name.endswith("attn.bias")]:
+        raise ModelError(
+            f"{path}: holds {left[0]} besides the weights of nanoGPT's GPT; give --module FILE.py:make"
+        )
+    model.load_state_dict(own)
+    return model.eval()
