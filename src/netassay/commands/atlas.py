@@ -56,9 +56,11 @@ def build_atlas(
 
     Args:
         peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
-            folder with the arrays of the AI-TAC sample; in Python also an AnnData object.
+            folder with the arrays of the AI-TAC sample; or FASTA, whose labels are the table of heights; in Python also
+            an AnnData object.
         heights: Table (CSV, TSV, Parquet) with a row for each peak and a column for each cell type; or bigWigs, one
-            for each cell type and named after it.
+            for each cell type and named after it; or sets of regions (.bed), one for each class: 1 for peaks of which
+            they cover half, else 0.
         genome: FASTA of the genome, plain or gzip (an index beside it is used), or 2bit.
         out: New folder for the atlas.
         form: Form of the peaks, where it cannot be told from the file.
