@@ -126,12 +126,9 @@ def area_floor(
             )
             for half in (0, 1)
         ]
-        found.append(
-            Areas(
-                *(
-                    Interval(*(np.mean([a, b]) for a, b in zip(*pair, strict=True)))
-                    for pair in zip(*ways, strict=True)
-                )
-            )
-        )
+        found.append(Areas(*(_mean(*pair) for pair in zip(*ways, strict=True))))
     return found
+
+
+def _mean(one: Interval, other: Interval) -> Interval:
+    return Interval(*((a + b) / 2 for a, b in zip(one, other, strict=True)))
