@@ -123,6 +123,7 @@ __getattr__, __dir__, __all__ = contents(
         "simulate_atlas": "netassay.commands.atlas",
         "describe_atlas": "netassay.commands.atlas",
         "export_atlas": "netassay.commands.atlas",
+        "simulate_reads": "netassay.commands.atlas",
         "score_ceiling": "netassay.commands.atlas",
         "consensus_peaks": "netassay.commands.regions",
         "background_regions": "netassay.commands.regions",

@@ -26,7 +26,9 @@ from netassay.capacity.theorems import upper_to_lower as upper_to_lower
 from netassay.commands.atlas import build_atlas as build_atlas
 from netassay.commands.atlas import describe_atlas as describe_atlas
 from netassay.commands.atlas import export_atlas as export_atlas
+from netassay.commands.atlas import score_ceiling as score_ceiling
 from netassay.commands.atlas import simulate_atlas as simulate_atlas
+from netassay.commands.atlas import simulate_reads as simulate_reads
 from netassay.commands.bounds import bounds as bounds
 from netassay.commands.check import Check as Check
 from netassay.commands.check import check as check
@@ -34,6 +36,8 @@ from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
+from netassay.commands.regions import background_regions as background_regions
+from netassay.commands.regions import consensus_peaks as consensus_peaks
 from netassay.commands.runs import explain as explain
 from netassay.commands.runs import figure as figure
 from netassay.commands.runs import open_run as open_run
@@ -182,6 +186,7 @@ __all__ = [
     "attribute_run",
     "averaging_capacity_lower",
     "averaging_parameters",
+    "background_regions",
     "batch_sharpness",
     "bounds",
     "build_atlas",
@@ -189,6 +194,7 @@ __all__ = [
     "capacity_upper",
     "check",
     "cluster_motifs",
+    "consensus_peaks",
     "construct",
     "contexts",
     "contexts_of",
@@ -249,11 +255,13 @@ __all__ = [
     "reproducible_filters",
     "resume",
     "save_model",
+    "score_ceiling",
     "separations",
     "sharpness",
     "show",
     "side_by_side",
     "simulate_atlas",
+    "simulate_reads",
     "spectral_density",
     "step_size",
     "summarise",

@@ -10,6 +10,7 @@ from netassay import build_atlas
 from netassay.cli import main
 from netassay.dna.atlas.choices import FLAWS
 from netassay.errors import DataError, NetassayError
+from netassay.formats.bases import decode
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "atlas"
 COMMON = CASES / "common"
@@ -147,19 +148,15 @@ def test_18_names_that_are_no_names():
     assert any("column 10 is no summit" in reason for reason in atlas.notes)
 
 
-def test_19_sequences_and_labels_are_told_what_is_missing():
-    folder = CASES / "19-fasta-and-labels"
-    with pytest.raises(
-        DataError, match=r"is FASTA, .* not built of these yet; give the regions .* labels as a table"
-    ):
-        built("19-fasta-and-labels/seqs.fa", folder / "labels.txt")
-
-
-@pytest.mark.xfail(
-    reason="sequences and labels belong to atlases from reads and cells", strict=True, raises=DataError
-)
 def test_19_sequences_and_labels():
-    built("19-fasta-and-labels/seqs.fa", CASES / "19-fasta-and-labels" / "labels.txt")
+    folder = CASES / "19-fasta-and-labels"
+    atlas = built("19-fasta-and-labels/seqs.fa", folder / "labels.txt", genome=None)
+    assert atlas.heights.tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert atlas.peaks.rows() == [
+        ("chr1:200-216", "chr1", 200, 216), ("chr1:300-309", "chr1", 297, 313), ("chr2:5-21", "chr2", 5, 21),
+    ]  # fmt: skip
+    assert decode(atlas.codes[1].numpy()) == "NNNTTTACGTACNNNN"
+    assert any("in the order of the sequences" in reason for reason in atlas.notes)
 
 
 @pytest.mark.parametrize(

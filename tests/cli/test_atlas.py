@@ -8,7 +8,7 @@ import shlex
 import pytest
 from toy_atlas import make_toy, write_fasta, write_heights
 
-from netassay import Atlas
+from netassay import Atlas, simulate_atlas
 from netassay.cli import main
 from netassay.cli.atlas import COMMANDS
 
@@ -63,6 +63,9 @@ def test_simulated_is_said_wherever_the_atlas_goes(capsys, tmp_path):
 def test_examples_run(command, toy, monkeypatch):
     if command.name == "export":
         pytest.importorskip("anndata", reason="the extra anndata is not installed")
+    if command.name == "ceiling":
+        for name in ("atlas", "other-atlas"):
+            simulate_atlas(60, length=80, cells=20, depth=2000, out=name)
     run(*shlex.split(command.example)[1:])
 
 

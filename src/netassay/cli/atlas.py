@@ -38,6 +38,10 @@ def export(ask: Ask) -> None:
     print(ask())
 
 
+def reads(ask: Ask) -> None:
+    print(ask())
+
+
 def ceiling(ask: Ask, *, format: Format = "table") -> None:
     found = ask()
     given = {
@@ -90,7 +94,18 @@ COMMANDS = (
         "netassay atlas export dhs4 dhs4.h5ad",
         progress="said",
     ),
-    Command(atlases.score_ceiling, ceiling, "netassay atlas ceiling atlas --chromosomes chr1"),
+    Command(
+        atlases.simulate_reads,
+        reads,
+        "netassay atlas reads --peaks 200 --cells 4 --depth 100 --out simulated-reads",
+        named=("out",),
+    ),
+    Command(
+        atlases.score_ceiling,
+        ceiling,
+        "netassay atlas ceiling atlas --replicate other-atlas",
+        positional=("atlas",),
+    ),
     Command(
         regions.consensus_peaks,
         consensus,

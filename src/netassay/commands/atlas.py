@@ -56,9 +56,11 @@ def build_atlas(
 
     Args:
         peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
-            folder with the arrays of the AI-TAC sample; in Python also an AnnData object.
+            folder with the arrays of the AI-TAC sample; or FASTA, whose labels are the table of heights; in Python also
+            an AnnData object.
         heights: Table (CSV, TSV, Parquet) with a row for each peak and a column for each cell type; or bigWigs, one
-            for each cell type and named after it.
+            for each cell type and named after it; or sets of regions (.bed), one for each class: 1 for peaks of which
+            they cover half, else 0.
         genome: FASTA of the genome, plain or gzip (an index beside it is used), or 2bit.
         out: New folder for the atlas.
         form: Form of the peaks, where it cannot be told from the file.
@@ -237,6 +239,46 @@ def simulate_atlas(
     if out is not None:
         atlas.save(out)
     return atlas
+
+
+def simulate_reads(
+    out: Path | str,
+    *,
+    peaks: int = 3_000,
+    length: int = 251,
+    cells: int = 30,
+    depth: int = 1_000,
+    seed: int = 0,
+) -> Path:
+    """Write the files of a simulated single-cell experiment: a genome, peaks, fragments, and the type of each cell.
+
+    Sequences and accessibility are those of the simulated atlas. A fifth of the fragments lies anywhere.
+
+    Args:
+        out: New folder.
+        peaks: Number of peaks (1 or more).
+        length: Bases of each peak (60 to 800).
+        cells: Cells of each of the 19 types (1 or more).
+        depth: Fragments of each cell (1 or more).
+        seed: Seed of all draws.
+
+    Returns:
+        The folder, with genome.fa, peaks.bed, fragments.tsv.gz, cells.csv, lineages.csv, and signal.csv, the truth.
+
+    Raises:
+        DataError: For numbers out of range, and a folder that exists already.
+
+    Source:
+        Rauluseviciute et al. (2024) for JASPAR's motifs; the grammar is netassay's own.
+
+    Example:
+        >>> import netassay
+        >>> netassay.simulate_reads("made", peaks=20, cells=2, depth=10).name
+        'made'
+    """
+    from netassay.dna.atlas.simulated_reads import simulate_reads as simulate
+
+    return simulate(out, peaks=peaks, length=length, cells=cells, depth=depth, seed=seed)
 
 
 def score_ceiling(

@@ -62,6 +62,14 @@ def read_fasta(path: Path) -> Iterator[Record]:
         raise DataError(f"{path}: holds no sequence; a FASTA file has headers that begin with '>'")
 
 
+def is_fasta(path: Path) -> bool:
+    """Whether a file, plain or packed, begins as FASTA does."""
+    try:
+        return next(blocks(path), b"")[:1] == b">"
+    except DataError:
+        return False
+
+
 def read_windows(
     genome: Path, chromosomes: Sequence[str], starts: np.ndarray, width: int, *, padded: bool = False
 ) -> Windows:

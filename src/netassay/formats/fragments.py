@@ -16,13 +16,13 @@ BYTES_AT_ONCE = 32 << 20
 _FORM = "chromosome, start, end (0-based, end exclusive), and a barcode, parted by tabs"
 
 
-def read_fragments(path: Path) -> Iterator[pl.DataFrame]:
+def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFrame]:
     """Fragments of a file, plain or gzip (BGZF too), some hundred thousand in memory at a time, in the file's order.
 
-    Columns chromosome, start, end (0-based, end exclusive) and barcode, null where the file has three columns; further
-    columns, such as 10x's number of read pairs, are not read: a line is a fragment. Lines that begin with # are
-    skipped. Need not be sorted. Raises DataError, naming the line, for a truncated file, too few columns, coordinates
-    that are no whole numbers, and a fragment without a base.
+    Columns chromosome, start, end (0-based, end exclusive) and barcode, null where the file has three columns or
+    `barcodes` are not asked for, which is quicker; further columns, such as 10x's number of read pairs, are not read: a
+    line is a fragment. Lines that begin with # are skipped. Need not be sorted. Raises DataError, naming the line, for
+    a truncated file, too few columns, coordinates that are no whole numbers, and a fragment without a base.
     """
     line, rest, any_read = 1, b"", False
     for chunk in _chunks(path):
@@ -30,11 +30,11 @@ def read_fragments(path: Path) -> Iterator[pl.DataFrame]:
         cut = text.rfind(b"\n") + 1
         rest = text[cut:]
         if cut:
-            yield (frame := _parsed(text[:cut], path, line))
+            yield (frame := _parsed(text[:cut], path, line, barcodes))
             line += text.count(b"\n", 0, cut)
             any_read = any_read or len(frame) > 0
     if rest.strip():
-        yield (frame := _parsed(rest, path, line))
+        yield (frame := _parsed(rest, path, line, barcodes))
         any_read = any_read or len(frame) > 0
     if not any_read:
         raise DataError(f"{path}: holds no fragment; give lines of {_FORM}")
@@ -52,10 +52,10 @@ def _chunks(path: Path) -> Iterator[bytes]:
     yield b"".join(held)
 
 
-def _parsed(text: bytes, path: Path, line: int) -> pl.DataFrame:
+def _parsed(text: bytes, path: Path, line: int, barcodes: bool) -> pl.DataFrame:
     """The fragments of whole lines, the first of which is line `line` of the file."""
     first = next((row for row in BytesIO(text) if row.strip() and not row.startswith(b"#")), b"")
-    names = [*SCHEMA][: first.count(b"\t") + 1]
+    names = [*SCHEMA][: min(first.count(b"\t") + 1, 4 if barcodes else 3)]
     if len(names) < 3:
         if first:
             raise _refusal(text, path, line)

@@ -92,8 +92,7 @@ def guess_form(path: Path) -> Form:
         words = line.split()
         if line.startswith(">") and not first:
             raise DataError(
-                f"{path}: is FASTA, sequences without their places, and atlases are not built of these yet; give the "
-                "regions they are from (BED), the genome, and heights or labels as a table with a row a region"
+                f"{path}: is FASTA, sequences without their places; give the regions they are from (BED) and the genome"
             )
         if len(words) >= 3 and not line.startswith("#"):
             first.append(words)

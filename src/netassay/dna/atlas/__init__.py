@@ -1,10 +1,11 @@
 """Atlases of regulatory DNA: open regions, their sequences, and how open each is in every cell type.
 
 atlas: the data of one. folder: how it is saved. named: by name or folder. building, draft, sample, annotated: from
-files of the field. coverage: from fragments and single cells. heights: from raw signal to heights. halves: two
-measurements of them. simulate, grammar, planting, scoring, drawn_cells: made up, with a known truth. dhs4: a public
-one. splits: training, validation and test sets. nulls: data that lose the link of sequence and height. description:
-what one holds, in numbers. new_sequences: sequences that are in none. choices: what may be chosen, in words.
+files of the field. coverage, labels: from fragments, single cells, classes. heights: from raw signal to heights.
+halves: two measurements of them. simulate, grammar, planting, scoring, drawn_cells, simulated_reads: made up, with a
+known truth. dhs4: a public one. splits: training, validation and test sets. nulls: data that lose the link of
+sequence and height. description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what
+may be chosen, in words.
 """
 
 from netassay.contents import contents
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = contents(
         "build_atlas": "netassay.dna.atlas.building",
         "simulate_atlas": "netassay.dna.atlas.simulate",
         "draw_cells": "netassay.dna.atlas.drawn_cells",
+        "simulate_reads": "netassay.dna.atlas.simulated_reads",
         "describe_atlas": "netassay.dna.atlas.description",
         "export_atlas": "netassay.dna.atlas.annotated",
         "read_annotated": "netassay.dna.atlas.annotated",

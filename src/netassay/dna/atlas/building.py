@@ -19,12 +19,13 @@ from netassay.dna.atlas.coverage import Reads, counted, restricted
 from netassay.dna.atlas.draft import Draft, advice, as_array, refuse_odd_heights, sound
 from netassay.dna.atlas.heights import LOGARITHMS, nearly_linear, normalise
 from netassay.dna.atlas.joins import join
+from netassay.dna.atlas.labels import marked, read_labelled, region_files
 from netassay.dna.atlas.sample import read_sample
 from netassay.dna.reads.choices import Scale
 from netassay.dna.reads.scaling import scale_factors
 from netassay.errors import DataError
 from netassay.formats.contigs import MITOCHONDRION, known_as
-from netassay.formats.fasta import Windows, read_windows
+from netassay.formats.fasta import Windows, is_fasta, read_windows
 from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_intervals
 from netassay.formats.peak_tables import read_peak_table
 from netassay.formats.signals import read_signal
@@ -116,6 +117,8 @@ def build_atlas(
             group_by=reads.group_by,
             seed=reads.seed,
         )
+    elif chosen == "fasta":
+        draft = _from_fasta(source, signals, genome, width, reads)
     elif reads.files:
         draft = _from_fragments(source, chosen, signals, genome, width, drop, (chromosomes, blacklist), reads)
     else:
@@ -164,7 +167,23 @@ def _form(source: Path, form: Form) -> Form:
         return form
     if source.is_dir():
         return "arrays"
-    return "h5ad" if source.name.lower().endswith(".h5ad") else guess_form(source)
+    if is_fasta(source):
+        return "fasta"
+    return "h5ad" if source.name.lower().endswith((".h5ad", ".h5mu")) else guess_form(source)
+
+
+def _from_fasta(
+    source: Path, signals: Sequence[Path], genome: Path | str | None, width: int | None, reads: Reads
+) -> Draft:
+    if reads.files or genome is not None:
+        raise DataError(
+            f"{source}: holds its own sequences; leave {reads.files[0] if reads.files else 'genome'} out"
+        )
+    if len(signals) != 1:
+        raise DataError(
+            f"{source}: is FASTA, and {len(signals)} files of labels are given; give one table (--heights)"
+        )
+    return read_labelled(source, signals[0], width)
 
 
 def _from_fragments(
@@ -201,12 +220,14 @@ def _from_regions(
     drop: Sequence[Flaw],
     common: float,
 ) -> Draft:
-    files = _signal_files(signals) if signals else []
-    if len(signals) > 1 and not files:
+    classes = region_files(signals)
+    files = _signal_files(signals) if signals and not classes else []
+    if len(signals) > 1 and not files and not classes:
         raise DataError(
-            f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone"
+            f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone, or sets of "
+            "regions (.bed) alone"
         )
-    table = read_numbers(signals[0]) if signals and not files else None
+    table = read_numbers(signals[0]) if signals and not files and not classes else None
     needed = () if table is None else table.rows.to_list()
     draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", needed)
     if not signals and (own is None or not own.columns):
@@ -216,6 +237,8 @@ def _from_regions(
         )
     if own is not None and own.columns and signals:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
+    if classes:
+        return marked(_windows_of(draft, width), signals)
     if files:
         # first the bases: peaks over the end of a chromosome are refused or dropped there, by their line
         return _with_signals(_with_bases(_windows_of(draft, width), genome, drop), files, statistic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Form = Literal["auto", "bed", "immgen", "table", "h5ad", "arrays"]
+Form = Literal["auto", "bed", "immgen", "table", "h5ad", "arrays", "fasta"]
 Normalisation = Literal["none", "log2", "quantile", "log2-quantile"]
 Statistic = Literal["mean", "sum", "max"]
 SplitKind = Literal["chromosome", "random", "folds", "chromosome-folds"]

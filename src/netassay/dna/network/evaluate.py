@@ -23,6 +23,7 @@ def scores(
     *,
     one_of_k: bool,
     free_offset: bool = False,
+    labels: bool = False,
 ) -> dict[str, float]:
     """Scores of a set of peaks; NaN where undefined.
 
@@ -33,6 +34,7 @@ def scores(
             cell types.
         free_offset: Whether the loss leaves each row of predictions free by an offset; cell_r_mean is then
             cell_r_mean_centred, of rows minus their mean on both sides.
+        labels: Whether heights are labels of which a peak may have several; then also auroc and auprc.
 
     Returns:
         r_mean and r_median over peaks whose r across cell types is defined (r_undefined counts the others; with fewer
@@ -62,10 +64,11 @@ def scores(
             pearson_columns(prediction, observed, free_offset=free_offset)
         ),
     }
-    if one_of_k:
-        ranks = [rank_scores(prediction, observed, i) for i in range(observed.shape[1])]
+    if one_of_k or labels:
+        guess = evidence(prediction, one_of_k=one_of_k, free_offset=free_offset)
+        ranks = [area_scores(guess[:, i], observed[:, i]) for i in range(observed.shape[1])]
         values |= {
-            "accuracy": accuracy(prediction, observed),
+            **({"accuracy": accuracy(prediction, observed)} if one_of_k else {}),
             "auroc": _mean(torch.tensor([rank.auroc for rank in ranks])),
             "auprc": _mean(torch.tensor([rank.auprc for rank in ranks])),
         }
@@ -134,14 +137,29 @@ def rank_scores(prediction: Tensor, observed: Tensor, cell_type: int) -> RankSco
         >>> rank_scores(observed, observed, 0).auroc
         1.0
     """
+    return area_scores(evidence(prediction, one_of_k=True)[:, cell_type], observed[:, cell_type])
+
+
+def evidence(prediction: Tensor, *, one_of_k: bool, free_offset: bool = False) -> Tensor:
+    """What ranks peaks for a label: the softmax where each has one, else the output, less the mean of its row where the
+    loss leaves that free."""
+    if one_of_k:
+        return prediction.double().softmax(dim=1)
+    return less_mean(prediction) if free_offset else prediction
+
+
+def area_scores(guess: Tensor, observed: Tensor) -> RankScores:
+    """How well a guess for each peak separates those with a 1 from those with a 0; NaN if all are of one kind."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    truth = observed[:, cell_type].numpy() == 1
+    truth = observed.numpy() == 1
     if not len(truth) or truth.all() or not truth.any():
         return RankScores(math.nan, math.nan, float(truth.mean()) if len(truth) else math.nan)
-    guess = prediction.double().softmax(dim=1)[:, cell_type].numpy()
+    values = guess.numpy()
     return RankScores(
-        float(roc_auc_score(truth, guess)), float(average_precision_score(truth, guess)), float(truth.mean())
+        float(roc_auc_score(truth, values)),
+        float(average_precision_score(truth, values)),
+        float(truth.mean()),
     )
 
 

@@ -99,12 +99,20 @@ def cross_entropy(
     return F.cross_entropy(prediction, observed, label_smoothing=smoothing)
 
 
+def binary_cross_entropy(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Tensor:
+    """- log of the logistic chance of each label, in nats, mean over peaks and labels; a peak may have several."""
+    return F.binary_cross_entropy_with_logits(prediction, observed)
+
+
 def loss_named(name: str, smoothing: float = 0.0) -> Loss:
     """The loss of that name."""
     losses: dict[str, Loss] = {
         "pearson": pearson_loss,
         "mse": mse,
         "poisson": poisson,
+        "binary_cross_entropy": binary_cross_entropy,
         "cross_entropy": partial(cross_entropy, smoothing=smoothing),
     }
     return losses[name]
@@ -115,3 +123,8 @@ def is_one_of_k(heights: Float[Tensor, "peaks cell_types"]) -> bool:
     return heights.shape[1] > 1 and bool(
         ((heights == 0) | (heights == 1)).all() and (heights.sum(dim=1) == 1).all()
     )
+
+
+def is_labels(heights: Float[Tensor, "peaks cell_types"]) -> bool:
+    """Whether every height is 0 or 1, and both occur."""
+    return bool(((heights == 0) | (heights == 1)).all() and (heights == 0).any() and (heights == 1).any())

@@ -40,13 +40,12 @@ class Lookup:
     def joined(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Fragments with their group and half; null for a barcode that has none. Without groups, those of the file."""
         if self.rows is None:
-            code = pl.Series([self.number], dtype=pl.Int64)
-            cells = frame.select(
-                pl.col("barcode").hash(0).reinterpret(signed=True).fill_null(0).alias("cell")
+            frame = frame.with_columns(
+                group=pl.lit(self.number, pl.Int64), half=pl.lit(BY_FRAGMENT, pl.Int64)
             )
-            return frame.with_columns(
-                group=pl.lit(code[0], pl.Int64), half=pl.lit(BY_FRAGMENT, pl.Int64), cell=cells.to_series()
-            )
+            if frame["barcode"].null_count() == len(frame):
+                return frame.with_columns(cell=pl.lit(0, pl.Int64))
+            return frame.with_columns(cell=pl.col("barcode").hash(0).reinterpret(signed=True).fill_null(0))
         joined = frame.join(self.rows, on="barcode", how="left", maintain_order="left")
         self.matched[joined["cell"].drop_nulls().unique().to_numpy()] = True
         return joined

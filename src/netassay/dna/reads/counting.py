@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -128,13 +128,14 @@ def count_fragments(
     matched = None if groups is None else np.zeros((len(paths), len(groups.table)), bool)
     for number, path in enumerate(paths):
         bam = is_bam(path)
+        once = duplicates == "drop" or (duplicates == "auto" and bam)
         batches = (
             read_alignments(path, tag=tag, quality=quality, left_out=state.left_out)
             if bam
-            else read_fragments(path)
+            else read_fragments(path, barcodes=once or groups is not None)
         )
         lookup = Lookup.of(groups, path, number)
-        state.once = Tally() if duplicates == "drop" or (duplicates == "auto" and bam) else None
+        state.once = Tally() if once else None
         for frame in batches:
             state.add(frame, lookup)
             if watch is not None:
@@ -345,8 +346,3 @@ def _refuse_assembly(state: _Pass, paths: Sequence[Path]) -> None:
         raise DataError(
             f"{files}: no fragment lies on a contig of the genome; take the genome that the reads were mapped to"
         )
-
-
-def batches_of(path: Path) -> Iterator[pl.DataFrame]:
-    """Fragments of a file of either form, in batches."""
-    yield from read_alignments(path) if is_bam(path) else read_fragments(path)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from netassay import training
+from netassay.dna.ceiling.areas import area_intervals
+from netassay.dna.ceiling.bootstrap import blocks_of
 from netassay.dna.ceiling.limit import ceiling_of
 from netassay.dna.ceiling.verdict import beyond_means
 from netassay.dna.network import evaluate
@@ -174,13 +176,20 @@ def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offs
             evaluate.pearson_columns(output, observed, free_offset=free_offset)
         ),
     }
-    if data.one_of_k:
-        ranks = [evaluate.rank_scores(output, observed, i) for i in range(observed.shape[1])]
+    if data.one_of_k or data.labels:
+        guess = evaluate.evidence(output, one_of_k=data.one_of_k, free_offset=free_offset)
+        ranks = [evaluate.area_scores(guess[:, i], observed[:, i]) for i in range(observed.shape[1])]
         held |= {
             "AUROC": _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64)),
             "AUPRC": _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64)),
             "share open": _column(torch.tensor([rank.open_share for rank in ranks], dtype=torch.float64)),
         }
+        blocks = blocks_of(data.atlas.peaks[data.split.test.numpy()])
+        for i in range(observed.shape[1]):
+            areas = area_intervals(guess[:, i].numpy(), observed[:, i].numpy() == 1, blocks)
+            for name, area in zip(("AUROC", "AUPRC"), areas, strict=True):
+                for side, bound in (("low", area.low), ("high", area.high)):
+                    held.setdefault(f"{name} {side}", []).append(finite(bound))
     return pl.DataFrame(held)
 
 

@@ -13,7 +13,7 @@ from netassay.namelist import Each, NameList
 Null = Literal["none", "rows", "cells", "mononucleotide", "dinucleotide"]
 Strands = Literal["one", "augmented", "averaged"]
 CHROMOSOME = r"[^\x00-\x1f]+"
-LossName = Literal["pearson", "mse", "poisson", "cross_entropy"]
+LossName = Literal["pearson", "mse", "poisson", "cross_entropy", "binary_cross_entropy"]
 
 
 class AitacConfig(Config):
@@ -76,7 +76,8 @@ class AitacConfig(Config):
     sequences of all peaks shuffled, keeping their mononucleotide or dinucleotide counts."""
 
     loss: LossName = "pearson"
-    """pearson is the mean over peaks of 1 - r across cell types; cross_entropy is for peaks open in one cell type."""
+    """pearson is the mean over peaks of 1 - r across cell types; cross_entropy is for peaks open in one cell type,
+    binary_cross_entropy for labels of which a peak may have several."""
 
     n_filters: int = Field(300, ge=1, le=65536)
     """Number of filters of the first convolution."""

@@ -192,7 +192,9 @@ class Fit:
 
     def _marks(self, output: Tensor, observed: Tensor) -> dict[str, float]:
         free = offset_is_free(self.config.loss)
-        return scores(output, observed, one_of_k=self.data.one_of_k, free_offset=free)
+        return scores(
+            output, observed, one_of_k=self.data.one_of_k, free_offset=free, labels=self.data.labels
+        )
 
     def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         own = _copied(self.model.state_dict())

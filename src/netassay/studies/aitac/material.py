@@ -12,7 +12,7 @@ from netassay.dna.atlas import nulls
 from netassay.dna.atlas.atlas import Atlas, with_values
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.atlas.splits import Split
-from netassay.dna.network.losses import is_one_of_k
+from netassay.dna.network.losses import is_labels, is_one_of_k
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.config import AitacConfig
@@ -25,7 +25,8 @@ _SHUFFLES = {"mononucleotide": nulls.shuffle_mononucleotides, "dinucleotide": nu
 class Material:
     """Sequences and heights of all peaks; under a null, `codes` or the heights of training and validation are changed.
 
-    The heights of the test set are always the real ones.
+    The heights of the test set are always the real ones. `one_of_k`: each peak is open in one cell type; `labels`:
+    heights are 0 and 1 otherwise.
     """
 
     atlas: Atlas
@@ -33,6 +34,7 @@ class Material:
     codes: UInt8[Tensor, "n length"]
     heights: Float[Tensor, "n cell_types"]
     one_of_k: bool
+    labels: bool = False
 
 
 def material(config: AitacConfig) -> Material:
@@ -51,7 +53,8 @@ def material(config: AitacConfig) -> Material:
     )
     one_of_k = is_one_of_k(atlas.heights)
     _check(config, atlas, one_of_k)
-    return Material(atlas, split, _codes(config, atlas), _heights(config, atlas, split), one_of_k)
+    labels = not one_of_k and is_labels(atlas.heights)
+    return Material(atlas, split, _codes(config, atlas), _heights(config, atlas, split), one_of_k, labels)
 
 
 def atlas_of(config: AitacConfig) -> Atlas:
@@ -85,6 +88,11 @@ def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
             f"loss cross_entropy: the heights of atlas {config.atlas!r} are not 1 in one cell type and 0 "
             "in the others; use "
             "pearson, mse or poisson"
+        )
+    if config.loss == "binary_cross_entropy" and not (one_of_k or is_labels(atlas.heights)):
+        raise DataError(
+            f"loss binary_cross_entropy: the heights of atlas {config.atlas!r} are not all 0 or 1; use pearson, mse or "
+            "poisson"
         )
     if config.loss == "poisson" and bool((atlas.heights < 0).any()):
         raise DataError(f"loss poisson: atlas {config.atlas!r} has heights below 0; use pearson or mse")

@@ -35,7 +35,9 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
         (TUNED, None, few, output),
     ):
         free = offset_is_free(config.loss)
-        marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free)
+        marks = scores(
+            guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free, labels=data.labels
+        )
         told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
         found.append({"network": name, "run": run, "filters": filters, **told})
     return pl.DataFrame(found, infer_schema_length=None)

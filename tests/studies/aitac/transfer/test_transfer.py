@@ -22,7 +22,17 @@ from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.material import material
-from netassay.studies.aitac.transfer.findings import BASELINE, CHANGE, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
+from netassay.studies.aitac.transfer.findings import (
+    BASELINE,
+    CEILING,
+    CHANGE,
+    LOSS,
+    MAP,
+    NULL,
+    OTHER,
+    ROWS,
+    TRANSFER,
+)
 from netassay.studies.aitac.weights import config_of
 
 SAME = [(name, name) for name in "abcd"]
@@ -91,10 +101,11 @@ def test_a_wrong_map_gives_nothing(run, folder):
 def test_ranks_of_filters_stand_beside_their_nulls(done, run):
     rows = done.table("agreement").filter(pl.col("of") == "filters").to_dicts()
     held = {(row["measure"], row["against"]): row for row in rows}
-    assert set(held) == {(m, a) for m in (LOSS, CHANGE) for a in (OTHER, NULL)}
+    assert set(held) == {(m, a) for m in (LOSS, CHANGE) for a in (OTHER, NULL, CEILING)}
     # in another sample of the same grammar the same filters lower r; with heights of other peaks they do not
     assert held[LOSS, OTHER]["rho"] > 0.4
     assert held[LOSS, OTHER]["rho"] > held[LOSS, NULL]["rho"]
+    assert held[LOSS, CEILING]["rho"] > 0.4 and held[CHANGE, CEILING]["rho"] > 0.9
     found = done.table("influence").filter(pl.col("of") == "filters", pl.col("measure") == LOSS)
     assert found["filters"].to_list() == [str(i) for i in range(12)]
     subject = Subject(InterpretConfig(run=run.id), Store(run.folder.parent))

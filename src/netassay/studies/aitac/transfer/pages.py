@@ -97,8 +97,9 @@ AGREEMENT = TableSpec(
     "transfer-agreement", "Do the same filters matter?",
     "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
     "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
-    "atlas lies above the null. Filters that change nothing anywhere are left out; factors are the filters of "
-    "one motif, ablated together.",
+    "atlas lies above the null, and how far below the ceiling: the rho of two halves of the network's own peaks, "
+    "after the Spearman-Brown formula, as another sample of them would give it. Filters that change nothing "
+    "anywhere are left out; factors are the filters of one motif, ablated together.",
     dict.fromkeys(("rho", "low", "high", "p"), ".3f"),
 )  # fmt: skip
 FACTOR_TABLE = TableSpec(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,11 +17,12 @@ from netassay.dna.agreement.species import CellTypeMap
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.influence.factors import joined
 from netassay.dna.influence.singles import Influence, influence
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.numerics.seeds import generator
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 from netassay.studies.aitac.transfer.config import TransferConfig
-from netassay.studies.aitac.transfer.findings import CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
+from netassay.studies.aitac.transfer.findings import CEILING, CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER
 
 
 def rank_tables(
@@ -30,7 +33,7 @@ def rank_tables(
     The network's outputs and heights of its own atlas (the test set) are averaged by the map, so that both atlases have
     the same cell types. Null of the loss of r: what it would be on average if the heights belonged to other peaks. Null
     of the change of predictions, which no height enters: the other atlas's sequences with their dinucleotides shuffled;
-    it tells how far the weights alone fix the order.
+    it tells how far the weights alone fix the order. Ceiling: another sample of the network's own peaks.
     """
     if not config.influence_peaks:
         return {}
@@ -44,6 +47,7 @@ def rank_tables(
     factors = joined(names, len(subject.motifs) if names else 0)
     named = [i for i, name in enumerate(factors.names) if name in set(names.values())]
     frames = [pl.DataFrame(schema=_SCHEMA)]
+    ceilings: list[tuple[Any, ...]] = []
     for what in (FILTERS, FACTORS):
         sets = None if what == FILTERS else [factors.sets[i] for i in named]
         if sets == []:
@@ -62,9 +66,45 @@ def rank_tables(
             else [factors.names[i] for i in named]
         )
         frames.append(_influence(what, labels, ours, other, shuffled))
+        ceilings += _ceiling(what, network, subject, types, sets, ours, config.seed)
     found = pl.concat(frames)
     told = pl.DataFrame({"text": remarks}, schema={"text": pl.String})
-    return {"influence": found, "agreement": _agreement(found, draws), "remarks": told}
+    agreement = _agreement(found, draws)
+    held = pl.concat(
+        [agreement, pl.DataFrame(ceilings, schema=agreement.schema, orient="row").fill_nan(None)]
+    )
+    return {"influence": found, "agreement": held, "remarks": told}
+
+
+def _ceiling(
+    what: str,
+    network: Network,
+    subject: Subject,
+    types: CellTypeMap,
+    sets: Sequence[Sequence[int]] | None,
+    whole: Influence,
+    seed: int,
+) -> list[tuple[Any, ...]]:
+    """Agreement of two samples of the network's own peaks: that of two halves, by the Spearman-Brown formula."""
+    draws = generator(seed, "transfer", "ceiling")
+    order = torch.randperm(len(subject.codes), generator=draws)
+    halves = [
+        influence(network, subject.codes[part], types.predictions(subject.heights[part]), sets=sets)
+        for part in order.chunk(2)
+    ]
+    heard = (whole.by_output.mean(dim=1) > 0).numpy()
+    rows: list[tuple[Any, ...]] = []
+    for measure in (LOSS, CHANGE):
+        one, other = (
+            (half.overall_signed if measure == LOSS else half.by_output.mean(dim=1)).numpy()[heard]
+            for half in halves
+        )
+        told = species.rank_agreement(one, other, draws)
+        rho, low, high = (
+            2 * value / (1 + value) if value > -1 else value for value in (told.rho, told.low, told.high)
+        )
+        rows.append((what, measure, CEILING, rho, low, high, told.p, told.n))
+    return rows
 
 
 _SCHEMA = {
