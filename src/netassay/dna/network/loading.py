@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netassay.dna.network.network import Network
+from netassay.dna.network.sources import sources
 from netassay.errors import ConfigError, DataError, ModelError, NetassayError
 from netassay.formats.weights import read_weights
 from netassay.nets.module_file import FORM, load_weights, module_of
@@ -72,8 +75,27 @@ def network_of_files(
 
 
 def made_by(spec: str) -> nn.Module | Network:
-    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs."""
+    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs.
+
+    What it imports from its own folder is imported anew as well.
+    """
+    path = Path(spec.rpartition(":")[0])
+    if path.is_file():
+        _forget_beside(path)
     return module_of(spec, (nn.Module, Network), or_else=" or netassay.Network")
+
+
+def _forget_beside(path: Path) -> None:
+    """Modules of an earlier import of this file, or of the same name from another's folder, are imported no more.
+
+    Else the code that runs would not be that of the files. Modules that can be imported from elsewhere are left alone.
+    """
+    for name, file in sources(path).items():
+        known = None if name.partition(".")[0] in sys.stdlib_module_names else sys.modules.get(name)
+        if known is not None and name != "__main__":
+            top = PathFinder.find_spec(name.partition(".")[0])
+            if top is None or not top.origin or Path(top.origin).parent in (file.parent, *file.parents):
+                del sys.modules[name]
 
 
 def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weights") -> AITAC:
