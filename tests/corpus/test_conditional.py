@@ -14,7 +14,7 @@ from netassay.corpus.conditional import conditional_entropies
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 
-DOCUMENTS = st.lists(st.lists(st.integers(0, 2), max_size=14), min_size=1, max_size=10)
+DOCUMENTS = st.lists(st.lists(st.integers(-1, 1), max_size=14), min_size=1, max_size=10)
 
 
 def by_hand(documents, length):

@@ -76,8 +76,11 @@ class Evaluation:
             logits = self._logits(tokens[:, :-1])
         targets = tokens[:, 1:].to(logits.device)
         logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        losses = logits.logsumexp(-1) - logits.gather(-1, targets[..., None])[..., 0]
-        right = logits.argmax(-1) == targets
+        # the largest logit serves both the sum of exponentials and the likeliest token
+        largest, likeliest = logits.max(-1, keepdim=True)
+        sums = (logits - largest).exp_().sum(-1).log_()
+        losses = sums - (logits.gather(-1, targets[..., None]) - largest)[..., 0]
+        right = likeliest[..., 0] == targets
         nats = losses.cpu().numpy()[scored].astype(np.float64)
         if np.isnan(nats).any():
             raise ModelError(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from netassay.cli.command import Ask, Command
-from netassay.cli.flags import count
+from netassay.cli.flags import count, numbers_in_a_row
 from netassay.cli.output import Format, answer, table
 from netassay.commands import bounds as judge
 from netassay.commands import corpus, theory
@@ -76,6 +76,7 @@ COMMANDS = (
         corpus.entropy,
         entropy,
         "netassay entropy stories.txt --document record --length 10 --format json",
+        converters={"lengths": numbers_in_a_row},
         progress="said",
     ),
     Command(

@@ -31,6 +31,41 @@ def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
     return tuple(whole_number(kind, [word]) for word in words)
 
 
+def numbers_in_a_row(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
+    """The whole numbers in a word with commas; "..." stands for the doublings, or else the steps, left out."""
+    numbers: list[int] = []
+    gap = False
+    for word in ",".join(token.value for token in words).split(","):
+        if word.strip() in ("...", "…"):
+            gap = True
+            continue
+        try:
+            number = int(word)
+        except ValueError:
+            raise ValueError(f"{word[:40]!r} is not a whole number; write 1,2,4 or 1,2,4,...,1024.") from None
+        if gap:
+            numbers += _between(numbers, number)
+        numbers.append(number)
+        gap = False
+    if gap:
+        raise ValueError("give the last number after ..., as in 1,2,4,...,1024.")
+    return tuple(numbers)
+
+
+def _between(numbers: list[int], last: int) -> list[int]:
+    if len(numbers) < 2 or numbers[-1] <= numbers[-2] or numbers[-2] < 1:
+        raise ValueError("give two rising numbers before ..., as in 1,2,4,...,1024.")
+    before, here = numbers[-2:]
+    # powers where each number so far is twice the one before, which 1,2 alone does not tell from steps of one
+    doubling = here == 2 * before
+    found = []
+    while (here := 2 * here if doubling else here + numbers[-1] - before) < last:
+        found.append(here)
+        if len(found) > 1_000_000:
+            raise ValueError("more than a million numbers are left out by ...; give fewer.")
+    return found
+
+
 def folder(kind: Any, words: Sequence[Token]) -> Path:
     """The path in a flag's word; cyclopts by itself would take none for the current folder."""
     if not words[0].value:

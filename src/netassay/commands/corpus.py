@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -15,6 +16,7 @@ from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
     from netassay.corpus.context import Contexts
+    from netassay.formats.documents import Documents
 
 
 class CorpusArguments(TypedDict, total=False):
@@ -35,6 +37,9 @@ class CorpusArguments(TypedDict, total=False):
         skip: Bytes of a header before raw ids; that of llm.c is known by itself.
         form: Form of the files, where their first bytes and endings do not tell it.
         ignore: Token id that is padding or an ignored place (-100, say) and taken out wherever it stands.
+        blocks: Pack documents one after another into rows of that many tokens of context, and the one after them, as
+            language models are trained; a row is then a document.
+        stride: Tokens from one block to the next; by default they do not overlap.
         memory: Maximum memory of the process, such as 2GB; what needs more is counted on disk. By default half of
             this machine's.
         scratch: Folder for what is counted on disk; by default the system's temporary folder.
@@ -52,6 +57,8 @@ class CorpusArguments(TypedDict, total=False):
     skip: int
     form: Form | None
     ignore: int | None
+    blocks: int | None
+    stride: int | None
     memory: str | None
     scratch: Path | str | None
 
@@ -69,6 +76,8 @@ CORPUS_DEFAULTS: CorpusArguments = {
     "skip": 0,
     "form": None,
     "ignore": None,
+    "blocks": None,
+    "stride": None,
     "memory": None,
     "scratch": None,
 }
@@ -78,6 +87,7 @@ def contexts_of(
     files: Contexts | Path | str | Sequence[Path | str],
     *,
     window: int | None = None,
+    observe: Callable[[Documents], None] = lambda part: None,
     **corpus: Unpack[CorpusArguments],
 ) -> Contexts:
     """Count the unique contexts of a corpus in files, in memory or on disk.
@@ -85,6 +95,7 @@ def contexts_of(
     Args:
         files: Files, folders or patterns, together one corpus; or "topics"; or contexts that are counted already.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
+        observe: Called with each part of the documents as they are counted.
         corpus: How the files are read: see `entropy`.
 
     Returns:
@@ -104,7 +115,9 @@ def contexts_of(
         True
     """
     from netassay.corpus.context import Contexts, require_sizes
+    from netassay.corpus.feed import require_blocks
     from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
+    from netassay.corpus.packing import packed
     from netassay.formats import corpus as formats
 
     if isinstance(files, Contexts):
@@ -117,11 +130,20 @@ def contexts_of(
     files = (files,) if isinstance(files, str | Path) else tuple(files)
     length, exact = arguments["length"], arguments["exact_length"]
     require_sizes(length, exact, window)
+    require_blocks(arguments["blocks"], arguments["stride"])
+    if arguments["blocks"] is not None and length is not None:
+        raise ConfigError(
+            f"length = {length} cuts documents and blocks = {arguments['blocks']} packs them; give one of the two"
+        )
     keys: dict[str, Any] = {key.name: arguments[key.name] for key in fields(formats.Reading)}
-    if window is None and (lone := formats.lone_documents(files, formats.Reading(**keys))):
+    if (
+        window is None
+        and arguments["blocks"] is None
+        and (lone := formats.lone_documents(files, formats.Reading(**keys)))
+    ):
         raise DataError(
             f"{lone[0]}: nothing ends a document in it, and a single document of token ids leaves nothing "
-            "uncertain (0 nats); give --end, the id that ends its documents, or count with a --window"
+            "uncertain (0 nats); give --end, the id that ends its documents, or count with a --window or --blocks"
         )
     memory = room(arguments["memory"])
     skipped: Counter[str] = Counter()
@@ -133,9 +155,11 @@ def contexts_of(
         skipped=skipped,
         tokens_at_once=min(memory // PARTING_BYTES, 1 << 20),
     )
+    if arguments["blocks"] is not None:
+        parts = packed(parts, arguments["blocks"], arguments["stride"])
     scratch = arguments["scratch"]
     counted = contexts_within(
-        parts, memory=memory, length=length, exact_length=exact, window=window,
+        _observed(parts, observe, length, exact), memory=memory, length=length, exact_length=exact, window=window,
         folder=None if scratch is None else Path(scratch),
     )  # fmt: skip
     if counted.dropped and not counted.documents:
@@ -144,6 +168,17 @@ def contexts_of(
         )
     formats.require_tokens(files, counted.tokens, skipped)
     return replace(counted, skipped=dict(skipped))
+
+
+def _observed(
+    parts: Iterable[Documents], observe: Callable[[Documents], None], length: int | None, exact: bool
+) -> Iterator[Documents]:
+    """The parts, shown to an observer as they are counted."""
+    from netassay.corpus.context import fitted
+
+    for part in parts:
+        observe(fitted(part, length, exact)[0])
+        yield part
 
 
 def _complete(arguments: CorpusArguments) -> dict[str, Any]:
@@ -190,6 +225,7 @@ class Entropy:
     counted_on_disk: bool
     skipped: Mapping[str, int]
     by_length: list[dict[str, Any]] | None = None
+    by_context: list[dict[str, Any]] | None = None
 
 
 def entropy(
@@ -197,6 +233,8 @@ def entropy(
     *,
     window: int | None = None,
     by_length: bool = False,
+    lengths: Sequence[int] | None = None,
+    page: Path | str | None = None,
     **corpus: Unpack[CorpusArguments],
 ) -> Entropy:
     """Count the unique contexts of a corpus, and the lowest summed loss that any next-token predictor can reach on it.
@@ -209,6 +247,9 @@ def entropy(
             .zst), .parquet, .arrow, .npy, raw token ids; or the word topics: Python's help topics.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
         by_length: Also give the numbers for each length of context.
+        lengths: Also give the bound of predictors that see the last L tokens, for each L given, in the same pass; at
+            the command line with commas, as 1,2,4,...,1024.
+        page: Write these to a page, one HTML file, as a figure and a table (needs lengths).
         corpus: How the files are read.
 
     Returns:
@@ -229,7 +270,13 @@ def entropy(
     """
     from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 
-    counted = contexts_of(files, window=window, **corpus)
+    if page is not None and lengths is None:
+        raise ConfigError(
+            "the page shows the bound at lengths of context; give --lengths, such as 1,2,4,...,1024"
+        )
+    counted, rows = _counted(files, window, lengths, corpus)
+    if page is not None:
+        _write(Path(page), files, rows)
     return Entropy(
         documents=counted.documents,
         documents_empty=counted.empty,
@@ -253,7 +300,72 @@ def entropy(
         counted_on_disk=counted.held is None,
         skipped=counted.skipped,
         by_length=_by_length(counted) if by_length else None,
+        by_context=None if lengths is None else rows,
     )
+
+
+def _counted(
+    files: Any, window: int | None, lengths: Sequence[int] | None, corpus: CorpusArguments
+) -> tuple[Contexts, list[dict[str, Any]]]:
+    """The contexts of a corpus and, counted in the same pass, a row for each length of context."""
+    from netassay.corpus.conditional import Backwards, require_lengths
+    from netassay.corpus.context import Contexts
+
+    if lengths is None:
+        return contexts_of(files, window=window, **corpus), []
+    wanted = require_lengths(lengths)
+    scratch = corpus.get("scratch")
+    with Backwards(None if scratch is None else Path(scratch), room(corpus.get("memory")) // 2) as backwards:
+        if isinstance(files, Contexts):
+            backwards.append(files.corpus)
+        counted = contexts_of(files, window=window, observe=backwards.append, **corpus)
+        return counted, [
+            {**asdict(row), "share_certain": row.share_certain, "bits_per_token": row.bits_per_token}
+            for row in backwards.rows(wanted)
+        ]
+
+
+def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
+    """The page of the bound at lengths of context."""
+    import polars as pl
+
+    import netassay
+    from netassay.formats.corpus import named
+    from netassay.reporting import Axis, Figure, Section, Table, lines, write_page
+
+    table = pl.DataFrame(rows).with_columns(
+        once_share=pl.col("once") / pl.col("predictions"), once_bits=pl.col("once_nats") / math.log(2)
+    )
+    names = {"bits_per_token": "bound, bits a token", "share_certain": "contexts with one continuation (share)",
+             "once_share": "tokens after a context that occurs once (share)"}  # fmt: skip
+    drawn = table.unpivot([*names], index="length", variable_name="of").with_columns(
+        pl.col("of").replace(names)
+    )
+    shown = table.select(
+        "length", "contexts", "predictions", "bits_per_token", "share_certain", "once_share", "once_bits"
+    )
+    caption = (
+        "The exact entropy of the next token given the last L, in the corpus's own frequencies: no predictor that sees "
+        "L tokens has a smaller mean loss on it. After a context that occurs once the bound is 0."
+    )
+    told = (
+        "once_bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
+        "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
+    )
+    figure = Figure(
+        "entropy-lengths", "Entropy bound by length of context", caption,
+        lines(drawn, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
+        drawn,
+    )  # fmt: skip
+    formats = {"bits_per_token": ".4f", "share_certain": ".2%", "once_share": ".2%", "once_bits": ",.0f"}
+    section = Section(
+        "Entropy bound", "", (figure, Table("entropy-table", "By length of context", told, shown, formats))
+    )
+    of = files if isinstance(files, str | Path) else [*files]
+    write_page(
+        path, title="Entropy of a corpus", subtitle=named(of), sections=[section],
+        facts={"netassay": netassay.__version__},
+    )  # fmt: skip
 
 
 def _by_length(counted: Contexts) -> list[dict[str, Any]]:

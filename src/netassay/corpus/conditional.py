@@ -20,6 +20,7 @@ BYTES = 96
 """Most memory that counting takes for each prediction at once."""
 AT_ONCE = 1 << 22
 LONGEST = 1 << 20
+MARK = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,14 @@ def conditional_entropies(
         for part in in_one_vocabulary(parts):
             corpus.append(part)
         return corpus.rows(lengths)
+
+
+def require_lengths(lengths: Sequence[int]) -> list[int]:
+    """Lengths of context in ascending order; ConfigError for none, and for one out of range."""
+    wanted = sorted(set(lengths))
+    if not wanted or wanted[0] < 1 or wanted[-1] > LONGEST:
+        raise ConfigError(f"lengths are {list(lengths)}; give lengths of context, 1 to {LONGEST:,} tokens")
+    return wanted
 
 
 class _Sums:
@@ -244,7 +253,7 @@ class Backwards:
         if not len(part):
             return
         tokens = part.tokens.astype(np.int64)
-        marked = np.insert(tokens, part.offsets[:-1], -1)
+        marked = np.insert(tokens, part.offsets[:-1], MARK)
         self._held.append(marked)
         self._size += len(marked)
         if self._size * (BYTES + 16) > self._memory:
@@ -254,11 +263,7 @@ class Backwards:
 
     def rows(self, lengths: Sequence[int], *, least: int = 1) -> tuple[Conditional, ...]:
         """A row for each length, of predictions with at least so many tokens before them in their document."""
-        wanted = sorted(set(lengths))
-        if not wanted or wanted[0] < 1 or wanted[-1] > LONGEST:
-            raise ConfigError(
-                f"lengths are {list(lengths)}; give lengths of context, 1 to {LONGEST:,} tokens"
-            )
+        wanted = require_lengths(lengths)
         self._end()
         if not self.predictions:
             raise DataError(
@@ -288,12 +293,12 @@ class Backwards:
         self._held = []
         distinct = np.empty(0, np.int64)
         for some in _blocks(array):
-            distinct = np.union1d(distinct, some[some >= 0])
+            distinct = np.union1d(distinct, some[some != MARK])
         self.vocabulary = len(distinct)
         counts = np.zeros(self.vocabulary + 1, np.int64)
         last = self.vocabulary  # the token before a block; a mark is followed by a first token
         for some in _blocks(array):
-            named = np.where(some < 0, self.vocabulary, np.searchsorted(distinct, some))
+            named = np.where(some == MARK, self.vocabulary, np.searchsorted(distinct, some))
             shifted = np.concatenate([[last], named[:-1]])
             predicted = (named < self.vocabulary) & (shifted < self.vocabulary)
             counts += np.bincount(named[predicted], minlength=len(counts))

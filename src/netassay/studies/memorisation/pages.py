@@ -35,7 +35,8 @@ BY_LENGTH = FigureSpec(
 BY_OCCURRENCES = FigureSpec(
     "memorisation-occurrences", "Loss against occurrences of the context",
     "Contexts that occur once, 2 to 3 times, 4 to 7 times and so on, at the smallest number of each; mean over "
-    "predicted tokens. A model that memorised only what it met often falls towards the bound to the right.",
+    "predicted tokens. Frequent contexts are short ones, of which several tokens may follow: read how near the loss is "
+    "to the bound. A model that memorised only what it met often comes near it to the right alone.",
     lines, (Axis("occurrences", title="occurrences of the context", log=True), _BITS, _CURVE),
 )  # fmt: skip
 PER_PARAMETER = FigureSpec(
@@ -153,7 +154,7 @@ def _gaps(
     names: dict[Run, str],
     notes: tuple[Note, ...],
 ) -> Section:
-    rows = [{"run": run.id, "model on corpus": names[run], **_row(answers[run]["whole"])} for run in answers]
+    rows = [{"model on corpus": names[run], **_row(answers[run]["whole"])} for run in answers]
     shown = {run: binned(frames[run]["lengths"]) for run in answers}
     often = {run: frame["occurrences"] for run, frame in frames.items()}
     figures = [
