@@ -17,6 +17,7 @@ from netassay.errors import (
     ModelError,
     NetassayError,
     RunFailed,
+    StoreError,
 )
 from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
@@ -24,6 +25,8 @@ from netassay.runs.folders import store_folder
 from netassay.study import find, study_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from netassay.training import Metric
 
 MOST_THREADS = (
@@ -181,6 +184,8 @@ def summarise(run: Run) -> dict[str, Any]:
         >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
         'finished'
     """
+    from netassay.study import findings
+
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
@@ -191,8 +196,17 @@ def summarise(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "folder": str(run.folder),
         "metrics": str(metrics),
+        "findings": [finding.text for finding in findings([run])],
         **study_of(run, tracked=True).findings.summary(run),
     }
+
+
+def trained_model(run: Run) -> nn.Module:
+    """The trained network of a run, in evaluation mode; StoreError where its study has no single network."""
+    assay = study_of(run).assay
+    if not hasattr(assay, "model"):
+        raise StoreError(f"run {run.id}: a run of {run.study} has no single trained network")
+    return assay.model(run)
 
 
 def _keep_tables(run: Run, writer: RunWriter) -> None:

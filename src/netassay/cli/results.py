@@ -10,6 +10,7 @@ from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
 from netassay.commands import runs as questions
+from netassay.commands.check import check as check_path
 from netassay.errors import ConfigError, StoreError
 from netassay.performing import resume as resume_run
 from netassay.presenting import report as write_report
@@ -80,6 +81,17 @@ def report(ask: Ask) -> None:
     print(ask())
 
 
+def figure(ask: Ask) -> None:
+    print(ask())
+
+
+def check(ask: Ask, *, format: Format = "table") -> None:
+    checked = ask()
+    commands = [{"run next": command} for command in checked.commands]
+    left_out = [{"left out": reason, "number": number} for reason, number in checked.left_out.items()]
+    answer({"what": checked.what, **checked.facts, "left_out": left_out, "commands": commands}, format)
+
+
 def explain(ask: Ask, *, format: Format = "table") -> None:
     table([key._asdict() for key in ask()], format)
 
@@ -116,5 +128,11 @@ COMMANDS = (
         named=("out",),
         progress="said",
     ),
+    Command(
+        questions.figure,
+        figure,
+        "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
+    ),
 )
+CHECK = Command(check_path, check, "netassay check plan.toml")
 EXPLAIN = Command(questions.explain, explain, "netassay explain edge")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from netassay.errors import RunFailed
 from netassay.interpreting import interpret
 from netassay.presenting import report
 from netassay.runs import Run
@@ -69,8 +70,12 @@ def demo(
         for run in finished.runs:
             if run.study == "aitac" and run.config["null"] == "none":
                 interpretation = Plan.named("aitac-interpret:demo")
-                with observe([interpretation]) as watch:
-                    runs.append(interpret(run, watch=watch, **interpretation.base))
+                try:
+                    with observe([interpretation]) as watch:
+                        runs.append(interpret(run, watch=watch, **interpretation.base))
+                except RunFailed as cause:
+                    # the page covers whatever was finished
+                    failed["aitac-interpret"] = str(cause)
     page = report(
         runs, Path(out) / "report.html", figures=Path(out) / "figures", title="netassay demo", store=store
     )
