@@ -7,9 +7,12 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 Format = Annotated[
     Literal["table", "json", "csv"],
@@ -31,6 +34,22 @@ def answer(values: Mapping[str, Any], form: str) -> None:
     for key, value in rows.items():
         print(key)
         table(value, form)
+
+
+MOST_ROWS = 1000
+"""Most rows that are printed as a table; of more the first and last half of that."""
+
+
+def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
+    """As `table`, of a data frame: only the rows that are shown are turned into Python's."""
+    if form == "table" and rows.height > MOST_ROWS:
+        half = MOST_ROWS // 2
+        table(rows.head(half).to_dicts(), form, columns=rows.columns)
+        print(
+            f"... {rows.height - MOST_ROWS:,} rows left out; --format csv or json gives all {rows.height:,} ..."
+        )
+        rows = rows.tail(half)
+    table(rows.to_dicts(), form, columns=rows.columns, empty=empty)
 
 
 def table(

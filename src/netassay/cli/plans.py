@@ -14,9 +14,13 @@ from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, table
 from netassay.commands.demo import demo as demo_of_studies
+from netassay.errors import ConfigError
 from netassay.sweeps import Plan, Standing
 from netassay.sweeps import sweep as sweep_plan
 from netassay.sweeps import watch as watch_runs
+
+MANY = 10_000
+"""Runs of a plan above which the command asks."""
 
 
 def sweep(
@@ -28,11 +32,14 @@ def sweep(
     dry_run: Annotated[
         bool, Parameter(help="Only show what is done and what is left; nothing is written.", negative="")
     ] = False,
+    yes: Annotated[bool, Parameter(help=f"Go on with more than {MANY:,} runs.", negative="")] = False,
     format: Format = "table",
 ) -> int:
     from netassay.sweeps import outlook
 
     chosen = Plan.named(plan)
+    if chosen.size > MANY and not yes:
+        raise ConfigError(f"the plan has {chosen.size:,} runs; add --yes if you mean it")
     if chosen.expect and not Path(plan).exists():
         _say(f"{chosen.name}: {chosen.expect}")
     ahead = outlook(chosen, store, workers)

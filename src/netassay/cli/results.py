@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, answer, table
+from netassay.cli.flags import conditions
+from netassay.cli.output import Format, answer, frame, table
 from netassay.commands import runs as questions
 from netassay.commands.check import check as check_path
 from netassay.errors import ConfigError, StoreError
@@ -25,9 +29,29 @@ def resume(ask: Ask, *, run: str, store: Any = "runs", format: Format = "table")
     answer(summarise(finished), format)
 
 
-def runs(ask: Ask, *, store: Any = "runs", format: Format = "table") -> None:
-    frame = ask()
-    table(frame.to_dicts(), format, columns=frame.columns, empty=f"no runs in {store}")
+def _require(store: Any) -> None:
+    if not Path(store).exists():
+        raise StoreError(f"store {store}: there is no such folder; give --store, or make a run in it first")
+
+
+def runs(
+    ask: Ask,
+    *,
+    store: Any = "runs",
+    out: Annotated[
+        Path | None, Parameter(help="Write the table here, as .csv, .tsv or .parquet, and print its name.")
+    ] = None,
+    format: Format = "table",
+) -> None:
+    from netassay.commands.tables import require_ending, write_table
+
+    _require(store)
+    if out is None:
+        frame(ask(), format, empty=f"no runs in {store}")
+        return
+    require_ending(out)
+    write_table(out, ask())
+    print(out)
 
 
 def show(ask: Ask, *, what: str = "summary", name: str | None = None, format: Format = "table") -> None:
@@ -37,7 +61,7 @@ def show(ask: Ask, *, what: str = "summary", name: str | None = None, format: Fo
     elif isinstance(part, Mapping):
         _show_tables(part, format)
     else:
-        table(part.to_dicts(), format, columns=part.columns, empty=_EMPTY.get(what, "nothing"))
+        frame(part, format, empty=_EMPTY.get(what, "nothing"))
 
 
 _EMPTY = {"events": "no events", "metrics": "no such numbers recorded"}
@@ -48,16 +72,17 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
     if format == "csv" and frames:
         raise ConfigError(f"CSV holds one table; choose with --name: {', '.join(frames)}")
     if format == "json":
-        answer({key: frame.to_dicts() for key, frame in frames.items()}, format)
+        answer({key: held.to_dicts() for key, held in frames.items()}, format)
         return
     if not frames:
         table([], format, empty="no tables yet; they are written when the run ends")
-    for key, frame in frames.items():
+    for key, held in frames.items():
         print(key)
-        table(frame.to_dicts(), format, columns=frame.columns)
+        frame(held, format)
 
 
-def export(ask: Ask) -> None:
+def export(ask: Ask, *, store: Any = "runs") -> None:
+    _require(store)
     print(ask())
 
 
@@ -72,12 +97,28 @@ def verify(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format:
     return 2 if problems else 0
 
 
-def delete(ask: Ask) -> None:
+def delete(
+    ask: Ask,
+    *,
+    where: Any = None,
+    store: Any = "runs",
+    yes: Annotated[
+        bool, Parameter(help="Delete the runs of --where; without it they are only listed.", negative="")
+    ] = False,
+) -> None:
+    _require(store)
+    if where and not yes:
+        chosen = Store(store).table(conditions(where))
+        frame(chosen, "table", empty="no run has these values")
+        print(f"{chosen.height} runs would be deleted; add --yes to delete them", file=sys.stderr)
+        return
     for name in ask():
         print(f"deleted {name}")
 
 
-def report(ask: Ask) -> None:
+def report(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs") -> None:
+    if not runs:
+        _require(store)
     print(ask())
 
 

@@ -37,7 +37,7 @@ def show(
 
     Raises:
         ConfigError: For a name that does not apply.
-        StoreError: For a run or table that does not exist.
+        StoreError: For a run, table or metric that does not exist.
 
     Example:
         >>> import netassay
@@ -56,8 +56,17 @@ def show(
     if what == "events":
         return opened.events()
     if what == "metrics":
-        return opened.metrics(name)
+        return _numbers(opened, name)
     return opened.table(name) if name else {table: opened.table(table) for table in opened.tables()}
+
+
+def _numbers(run: Run, name: str | None) -> DataFrame:
+    numbers = run.metrics(name)
+    if name is not None and not numbers.height:
+        recorded = run.metrics()["name"].unique().to_list()
+        if recorded:
+            raise StoreError(f"run {run.id} has recorded no {name!r}; {did_you_mean(name, recorded)}")
+    return numbers
 
 
 def explain(name: str) -> list[Explained]:

@@ -14,16 +14,18 @@ from netassay.numerics import memory
 
 
 def device(name: str) -> torch.device:
-    """The torch device of that name ("cpu", "cuda", "cuda:1"); ConfigError where this machine has none."""
+    """The torch device of that name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine has none."""
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N") from None
+        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps") from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{last}")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {name!r} was asked for and this machine has no usable Apple GPU; use cpu")
     return chosen
 
 

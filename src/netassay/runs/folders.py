@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import sqlite3
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ from pathlib import Path
 from netassay.errors import StoreError
 from netassay.files import sync_folder
 from netassay.runs import ledger, lock
+from netassay.runs.mutex import MUTEX, NO_LINKS
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}")
+_PAUSE = 0.01
 _NEW, _DELETED = ".new-", ".deleted-"
 
 
@@ -65,6 +68,8 @@ def remove(folder: Path) -> None:
             writer_lock = lock.Lock(folder)
             try:
                 hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
+                if sys.platform == "win32":  # where no folder with an open file can be renamed
+                    writer_lock.release()
                 folder.rename(hidden)
                 sync_folder(store)
             finally:
@@ -95,14 +100,19 @@ def checked(folder: Path) -> Path:
 @contextmanager
 def _store_lock(store: Path) -> Iterator[None]:
     """Serialises makers and removers; what one that was killed left behind is swept on entry."""
-    handle = os.open(store / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    path = store / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644)
+    taken = False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not (taken := MUTEX.take(handle, path)):
+            time.sleep(_PAUSE)
         for left in store.iterdir():
             if left.name.startswith((_NEW, _DELETED)) and left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left)
         yield
     finally:
+        if taken:
+            MUTEX.free(handle, path)
         os.close(handle)
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
@@ -246,7 +244,7 @@ def _state_of(path: Path) -> _State:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fspath(path.absolute()))}?mode={mode}"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     try:
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0)
     except sqlite3.DatabaseError as cause:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
+import sys
 import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
 
 from netassay.errors import RunLocked, StoreError
+from netassay.runs.mutex import MUTEX, NO_LINKS
 
 NAME = "lock"
 _ATTEMPTS, _PAUSE = 10, 0.02
 _ROOM = 128
+_LOOKING = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows locks only what can be written
 
 
 class Lock:
@@ -25,9 +27,10 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / NAME
+        self._path = path = folder / NAME
+        self._is_taken = False
         try:
-            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644)
         except OSError as cause:
             raise StoreError(
                 f"{folder}: cannot be written ({cause.strerror}); is it on a read-only path?"
@@ -41,17 +44,25 @@ class Lock:
 
     def _take(self, folder: Path, path: Path) -> None:
         assert self._handle is not None
-        if not _acquire(self._handle):
+        if not _acquire(self._handle, path):
             raise RunLocked(f"run {folder.name} is being written by {holder(folder)}; wait for it or stop it")
+        self._is_taken = True
         # a folder deleted between open and lock leaves a lock on nothing
         if not path.exists() or not os.path.samestat(os.fstat(self._handle), path.stat()):
             raise StoreError(f"{folder}: was deleted while a writer opened it; start the run again")
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with suppress(OSError):  # only for messages; a full disk must not keep a run from being deleted
-            os.pwrite(self._handle, owner.ljust(_ROOM), 0)
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.write(self._handle, owner.ljust(_ROOM))
 
     def release(self) -> None:
-        """Lets the next writer in; closing is what ends a flock."""
+        """Lets the next writer in."""
+        if self._handle is not None:
+            if self._is_taken:
+                MUTEX.free(self._handle, self._path)
+            self._close()
+
+    def _close(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -63,34 +74,30 @@ _HELD: weakref.WeakSet[Lock] = weakref.WeakSet()
 def _drop_in_child() -> None:
     # a forked data loader would otherwise keep the lock of a dead parent alive
     for lock in list(_HELD):
-        lock.release()
+        lock._close()  # what the parent holds stays so
 
 
-os.register_at_fork(after_in_child=_drop_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_in_child)
 
 
-def _acquire(handle: int) -> bool:
+def _acquire(handle: int, path: Path) -> bool:
     # `is_held` takes a shared lock for an instant, so one refusal is not yet a second writer
     for _ in range(_ATTEMPTS):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if MUTEX.take(handle, path):
             return True
-        except BlockingIOError:
-            time.sleep(_PAUSE)
+        time.sleep(_PAUSE)
     return False
 
 
 def is_held(folder: Path) -> bool:
     """Whether a living process writes the run in `folder`."""
     try:
-        handle = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(folder / NAME, _LOOKING | NO_LINKS)
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
+        return MUTEX.is_taken(handle, folder / NAME)
     finally:
         os.close(handle)
 

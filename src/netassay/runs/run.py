@@ -92,7 +92,17 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """The run in `folder`. StoreError if there is none or of a newer schema, RunDamaged if unreadable."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
-        facts = ledger.read(folder, ledger.facts)
+        return cls._of(folder, ledger.read(folder, ledger.facts))
+
+    @classmethod
+    def look(cls, folder: Path) -> tuple[Run, ledger.Status]:
+        """As `open`, and its status, in one read; the state in it is the stored one."""
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
+        facts, status = ledger.read(folder, lambda held: (ledger.facts(held), ledger.status(held)))
+        return cls._of(folder, facts), status
+
+    @classmethod
+    def _of(cls, folder: Path, facts: Mapping[str, str]) -> Run:
         try:
             version = json.loads(facts["schema"])
             if version > ledger.SCHEMA_VERSION:

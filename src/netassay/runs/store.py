@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 from netassay.errors import ConfigError, StoreError
 from netassay.files import write_file
 from netassay.runs import folders
+from netassay.runs.ledger import Status
 from netassay.runs.run import Run
+from netassay.runs.states import State, stored_state
 from netassay.runs.verify import Problem
 
 if TYPE_CHECKING:
     import polars as pl
     from polars import DataFrame
+
+LATEST = "latest"
+"""Word for the run of a store that was created last."""
+
+_Entry = tuple[Run, Status, State]
 
 FORMATS = ("csv", "parquet", "json")
 
@@ -74,12 +81,22 @@ class Store:
         """
         import polars as pl
 
-        runs, broken = self._scan() if where is None else (self.select(where), [])
+        entries, broken = self._look()
+        if where is not None:
+            entries, broken = self._matching(entries, where), []
+        runs = [run for run, _, _ in entries]
         flat = [flatten(run.config) for run in runs]
         studies = [run.study for run in runs]
         fixed = ("id", "study", "state", "step", "seconds", "created", "message")
-        columns: dict[str, list[Any]] = {name: [getattr(run, name) for run in runs] for name in fixed}
-        columns["state"] = [str(state) for state in columns["state"]]
+        columns: dict[str, list[Any]] = {
+            name: [getattr(run, name) for run in runs] for name in ("id", "study", "created")
+        }
+        columns["state"] = [str(state) for _, _, state in entries]
+        columns |= {
+            name: [getattr(status, name) for _, status, _ in entries]
+            for name in ("step", "seconds", "message")
+        }
+        columns = {name: columns[name] for name in fixed}
         asked = [key for key in where or () if any(key in values for values in flat) and key not in columns]
         for key in dict.fromkeys([*asked, *differing(flat, studies)]):
             name = f"config.{key}" if key in columns else key
@@ -96,9 +113,13 @@ class Store:
 
         Raises StoreError for a key that no run has.
         """
-        runs = self.runs()
+        return [run for run, _, _ in self._matching(self._look()[0], where)]
+
+    def _matching(self, entries: list[_Entry], where: Mapping[str, Any]) -> list[_Entry]:
+        runs = [run for run, _, _ in entries]
         flat = [
-            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(run.state)} for run in runs
+            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(state)}
+            for run, _, state in entries
         ]
         keys = {key for values in flat for key in values}
         for key in where:
@@ -106,14 +127,19 @@ class Store:
                 raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, keys)}")
         wanted = [(key, _plain(value)) for key, value in where.items()]
         return [
-            run
-            for run, values in zip(runs, flat, strict=True)
+            entry
+            for entry, values in zip(entries, flat, strict=True)
             if all(key in values and _same(values[key], value) for key, value in wanted)
         ]
 
     def find(self, prefix: str) -> Run:
-        """The run of this id, or of the only id that begins so. StoreError names the nearest if none."""
+        """The run of this id, or of the only id that begins so; "latest" is the run that was created last.
+
+        StoreError names the nearest if there is none.
+        """
         ids = self._ids()
+        if prefix == LATEST and ids:
+            return max(self.runs(), key=lambda run: (run.created, run.folder.stat().st_mtime_ns))
         matches = [prefix] if prefix in ids else [name for name in ids if prefix and name.startswith(prefix)]
         if not matches:
             raise StoreError(f"no run {prefix!r} in {self.folder}; {_did_you_mean(prefix, ids)}")
@@ -149,18 +175,20 @@ class Store:
             problems += run.verify()
         return problems
 
-    def delete(self, ids: Iterable[str]) -> list[str]:
-        """Delete runs, given by full id; never anything outside the store.
+    def delete(self, ids: Iterable[str] = (), *, where: Mapping[str, Any] | None = None) -> list[str]:
+        """Delete runs, given by full id or by a condition; never anything outside the store.
 
-        All are checked before the first is deleted; damaged runs can be deleted too.
+        All are checked before the first is deleted; damaged runs can be deleted too, by id.
 
         Args:
             ids: Full ids of runs.
+            where: Runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
 
         Returns:
             The ids of the deleted runs.
 
         Raises:
+            ConfigError: Where both `ids` and `where` are given.
             StoreError: For no id at all, and anything that is not a run of this store (a path, a link, another folder).
             RunLocked: For a run that is being written.
 
@@ -170,7 +198,11 @@ class Store:
             1
         """
         names = list(dict.fromkeys(ids))
-        if not names:
+        if where:
+            if names:
+                raise ConfigError("give either runs by id or --where, not both")
+            names = [run.id for run in self.select(where)]
+        if not names and not where:
             raise StoreError(
                 "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
             )
@@ -234,15 +266,22 @@ class Store:
         return sorted(path.name for path in self.folder.iterdir() if folders.is_id(path.name))
 
     def _scan(self) -> tuple[list[Run], list[Problem]]:
-        runs, problems = [], []
+        entries, problems = self._look()
+        return [run for run, _, _ in entries], problems
+
+    def _look(self) -> tuple[list[_Entry], list[Problem]]:
+        """Every run with its status and state, read once each, and what cannot be read."""
+        entries: list[_Entry] = []
+        problems = []
         for name in self._ids():
             try:
-                run = Run.open(folders.checked(self.folder / name))
-                _ = run.state
-                runs.append(run)
+                run, status = Run.look(folders.checked(self.folder / name))
+                state = stored_state(run.folder, status)
+                # of a run that says running, the lock says whether it is
+                entries.append((run, status, run.state if state is State.RUNNING else state))
             except StoreError as cause:
                 problems.append(Problem(name, ".", str(cause)))
-        return runs, problems
+        return entries, problems
 
     def _inside(self, name: str) -> Path:
         if not isinstance(name, str) or not folders.is_id(name):
@@ -299,13 +338,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
     """Keys in which runs of one study differ; those of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
-    values_of: dict[str, dict[str, set[str]]] = {key: {} for key in keys}
+    values_of: dict[str, dict[str, set[Any]]] = {key: {} for key in keys}
     for values, study in zip(flat, studies, strict=True):
         for key in keys:
-            values_of[key].setdefault(study, set()).add(json.dumps(values.get(key)))
+            values_of[key].setdefault(study, set()).add(_hashed(values.get(key)))
     return [
         key for key, kinds in values_of.items() if any(len(different) > 1 for different in kinds.values())
     ]
+
+
+def _hashed(value: Any) -> Any:
+    """Equal for values that are equal in JSON: 1, 1.0 and true are three."""
+    return (type(value), value) if isinstance(value, (str, int, type(None))) else json.dumps(value)
 
 
 def _column(values: list[Any]) -> list[Any]:

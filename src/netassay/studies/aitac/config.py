@@ -147,8 +147,8 @@ class AitacConfig(Config):
     """Filters of start_from to keep: all, their numbers from 0, a number of random ones (from the seed), or those that
     `netassay interpret` found reproducible."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Device: cpu, cuda or cuda:N."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", examples=["cpu", "cuda", "cuda:1", "mps"])
+    """Device: cpu, cuda, cuda:N or mps (Apple; not tested)."""
 
     devices: int = Field(1, ge=1, le=1024)
     """Number of devices that share every batch, one process each: GPUs (device cuda), or processes on the cores (device

@@ -82,8 +82,8 @@ class Setting(Config):
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point type."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Device: cpu, cuda or cuda:N."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", examples=["cpu", "cuda", "cuda:1", "mps"])
+    """Device: cpu, cuda, cuda:N or mps (Apple; not tested)."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Setting:

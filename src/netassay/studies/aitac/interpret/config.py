@@ -131,8 +131,8 @@ class InterpretConfig(Config):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of all draws and permutations."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Device: cpu, cuda or cuda:N."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", examples=["cpu", "cuda", "cuda:1", "mps"])
+    """Device: cpu, cuda, cuda:N or mps (Apple; not tested)."""
 
     # reproducible, recovery
     reproducible_q: float = Field(0.05, gt=0, lt=1)

@@ -53,8 +53,8 @@ class TransferConfig(Config):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of all draws and permutations."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Device: cpu, cuda or cuda:N."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", examples=["cpu", "cuda", "cuda:1", "mps"])
+    """Device: cpu, cuda, cuda:N or mps (Apple; not tested)."""
 
     @field_validator("cell_types")
     @classmethod
