@@ -12,6 +12,7 @@ from netassay.capacity.injectivity import separations as separations
 from netassay.capacity.local import LocalCapacity as LocalCapacity
 from netassay.capacity.local import local_capacity as local_capacity
 from netassay.capacity.rank import ranks as ranks
+from netassay.capacity.recall import Memorisation as Memorisation
 from netassay.capacity.theorems import averaging_capacity_lower as averaging_capacity_lower
 from netassay.capacity.theorems import averaging_parameters as averaging_parameters
 from netassay.capacity.theorems import capacity_upper as capacity_upper
@@ -36,6 +37,7 @@ from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
+from netassay.commands.memorisation import memorisation as memorisation
 from netassay.commands.regions import background_regions as background_regions
 from netassay.commands.regions import consensus_peaks as consensus_peaks
 from netassay.commands.runs import explain as explain
@@ -128,6 +130,7 @@ from netassay.studies.edge.tracker.motion import Motion as Motion
 from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
 from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.studies.memorisation.config import MemorisationConfig as MemorisationConfig
 from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
 from netassay.sweeps import Standing as Standing
@@ -164,6 +167,8 @@ __all__ = [
     "LargestStep",
     "LocalCapacity",
     "Matches",
+    "Memorisation",
+    "MemorisationConfig",
     "Motifs",
     "Motion",
     "Mutagenesis",
@@ -229,6 +234,7 @@ __all__ = [
     "load_model",
     "local_capacity",
     "match_motifs",
+    "memorisation",
     "mutagenesis",
     "open_run",
     "outlook",
