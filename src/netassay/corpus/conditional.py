@@ -287,7 +287,7 @@ class Backwards:
             return
         if self._spilled:
             self._flush()
-            array = np.memmap(self._file, np.int64, "r+")
+            array: np.ndarray = np.memmap(self._file, np.int64, "r+")
         else:
             array = np.concatenate(self._held)
         self._held = []

@@ -134,7 +134,7 @@ def _windows(
         short = contexts_within(beginnings(), memory=memory, folder=folder)
         full = corpus.rows([window], least=window)[0] if seen.longest > window else None
     names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
-    numbers = {
+    numbers: dict[str, Any] = {
         f"{name}_by_length": np.append(getattr(short, f"{name}_by_length"), getattr(full, name))
         for name in names
         if full is not None

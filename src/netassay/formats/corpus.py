@@ -20,11 +20,12 @@ from netassay.formats.columns import (
     token_kind,
 )
 from netassay.formats.documents import Documents
+from netassay.formats.encoder import Encoder
 from netassay.formats.forms import form_of
 from netassay.formats.shards import shards
 from netassay.formats.text import SEPARATOR, Unit, cut_text, read_text
 from netassay.formats.token_files import TokenFile, read_tokens_in_parts
-from netassay.formats.tokenizers import TOKENS_AT_ONCE, Encoder, encoder, tokenize_in_parts
+from netassay.formats.tokenizers import TOKENS_AT_ONCE, encoder, tokenize_in_parts
 from netassay.formats.vocabulary import Words
 
 TOPICS = "topics"
