@@ -135,7 +135,12 @@ def _table(factors: pl.DataFrame) -> Table:
     if "influence" not in ranked.columns:
         first = ("set", "filters", "on_predictions")
     return Table(
-        "aitac-influence-factors", "Factors by influence", caption, ranked, formats=formats, first=first
+        "aitac-influence-factors",
+        "Factors by influence",
+        caption,
+        ranked,
+        formats=formats,
+        first=("set", "filters", *numbers),
     )
 
 
