@@ -47,7 +47,7 @@ class Conditional:
         >>> import netassay
         >>> found = netassay.corpus.conditional_entropies([netassay.contexts([[0, 1, 2], [1, 2, 0]]).corpus], [1, 2])
         >>> [row.contexts for row in found]
-        [2, 4]
+        [3, 4]
     """
 
     length: int
