@@ -28,6 +28,11 @@ from netassay.curvature.eigen import (
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import ModelError
 
+SETTLING, NEAREST, LOOSE = 4, 3, 3e-3
+"""Products beyond those of a cold start to a tolerance that is loose, and how many rivals they are spent on: such a
+start stops with the rivals half seen. One to a finer tolerance sees them by itself.
+"""
+
 LEAP, LEAST_LEAP = 2.0, 0.01
 """How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
 eigenvectors count as having turned: one that the residual holds a part of may lead now."""
@@ -185,15 +190,24 @@ class Follower:
         return pairs
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+        most = self.search_products
+        settling = SETTLING if self.tolerance > LOOSE else 0
+        settling = settling if most is None else min(settling, (most - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
-            max_products=self.search_products,
+            max_products=None if most is None else most - settling,
         )
-        ritz = space.ritz(len(pairs.values) + self.remember)
+        kept = len(pairs.values) + self.remember
+        for _ in range(settling):
+            ritz = space.ritz(kept)
+            if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
+                break
+        ritz = space.ritz(kept)
+        pairs = replace(pairs, products=space.products)
         return pairs, _remembered(ritz, k, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
     def _advance(self, space: Subspace, track: Track, k: int) -> tuple[Eigenpairs, Track]:

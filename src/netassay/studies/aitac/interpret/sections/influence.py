@@ -130,13 +130,12 @@ def _table(factors: pl.DataFrame) -> Table:
     else:
         ranked = ranked.select("set", "filters", "on_predictions")
     formats = dict.fromkeys(("influence", "null", "signed", "signed_null", "p", "q", "on_predictions"), ".3g")
+    formats = {name: form for name, form in {**formats, "z": ".1f"}.items() if name in ranked.columns}
+    first: tuple[str, ...] = ("set", "filters", "influence", "null", "signed", "z", "q")
+    if "influence" not in ranked.columns:
+        first = ("set", "filters", "on_predictions")
     return Table(
-        "aitac-influence-factors",
-        "Factors by influence",
-        caption,
-        ranked,
-        formats={**formats, "z": ".1f"},
-        first=("set", "filters", "influence", "null", "signed", "z", "q"),
+        "aitac-influence-factors", "Factors by influence", caption, ranked, formats=formats, first=first
     )
 
 
