@@ -12,6 +12,7 @@ from netassay.capacity.injectivity import separations as separations
 from netassay.capacity.local import LocalCapacity as LocalCapacity
 from netassay.capacity.local import local_capacity as local_capacity
 from netassay.capacity.rank import ranks as ranks
+from netassay.capacity.recall import Memorisation as Memorisation
 from netassay.capacity.theorems import averaging_capacity_lower as averaging_capacity_lower
 from netassay.capacity.theorems import averaging_parameters as averaging_parameters
 from netassay.capacity.theorems import capacity_upper as capacity_upper
@@ -34,6 +35,7 @@ from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
+from netassay.commands.memorisation import memorisation as memorisation
 from netassay.commands.runs import explain as explain
 from netassay.commands.runs import figure as figure
 from netassay.commands.runs import open_run as open_run
@@ -124,6 +126,7 @@ from netassay.studies.edge.tracker.motion import Motion as Motion
 from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
 from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.studies.memorisation.config import MemorisationConfig as MemorisationConfig
 from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
 from netassay.sweeps import Standing as Standing
@@ -160,6 +163,8 @@ __all__ = [
     "LargestStep",
     "LocalCapacity",
     "Matches",
+    "Memorisation",
+    "MemorisationConfig",
     "Motifs",
     "Motion",
     "Mutagenesis",
@@ -223,6 +228,7 @@ __all__ = [
     "load_model",
     "local_capacity",
     "match_motifs",
+    "memorisation",
     "mutagenesis",
     "open_run",
     "outlook",

@@ -1,4 +1,5 @@
 # made by `make docs` from the contents in __init__.py; change them there
+from netassay.capacity.code_length import Bits as Bits
 from netassay.capacity.comparison import side_by_side as side_by_side
 from netassay.capacity.construction import Construction as Construction
 from netassay.capacity.construction import construct as construct
@@ -6,10 +7,15 @@ from netassay.capacity.construction import realise as realise
 from netassay.capacity.corpus_bounds import Bounds as Bounds
 from netassay.capacity.corpus_bounds import Verdict as Verdict
 from netassay.capacity.corpus_bounds import bounds as bounds
+from netassay.capacity.extraction import Extraction as Extraction
 from netassay.capacity.injectivity import separations as separations
 from netassay.capacity.local import LocalCapacity as LocalCapacity
 from netassay.capacity.local import local_capacity as local_capacity
 from netassay.capacity.rank import ranks as ranks
+from netassay.capacity.recall import Gap as Gap
+from netassay.capacity.recall import Group as Group
+from netassay.capacity.recall import Memorisation as Memorisation
+from netassay.capacity.recall import memorisation as memorisation
 from netassay.capacity.theorems import averaging_capacity_lower as averaging_capacity_lower
 from netassay.capacity.theorems import averaging_parameters as averaging_parameters
 from netassay.capacity.theorems import capacity_upper as capacity_upper
@@ -23,9 +29,14 @@ from netassay.capacity.theorems import trainable_count as trainable_count
 from netassay.capacity.theorems import upper_to_lower as upper_to_lower
 
 __all__ = [
+    "Bits",
     "Bounds",
     "Construction",
+    "Extraction",
+    "Gap",
+    "Group",
     "LocalCapacity",
+    "Memorisation",
     "Verdict",
     "averaging_capacity_lower",
     "averaging_parameters",
@@ -39,6 +50,7 @@ __all__ = [
     "empirical_capacity_upper_tight",
     "experiment_parameters",
     "local_capacity",
+    "memorisation",
     "ranks",
     "realise",
     "separations",
