@@ -24,7 +24,8 @@ class CorpusArguments(TypedDict, total=False):
 
     Args:
         document: What a document of text is: a line by default; in `topics`, a topic.
-        tokenizer: wordpunct, whitespace, characters, bytes, or a tokenizer.json of Hugging Face's tokenizers.
+        tokenizer: wordpunct, whitespace, characters, bytes, a tokenizer.json of Hugging Face's tokenizers, a
+            SentencePiece .model, a .tiktoken file or tiktoken:NAME.
         length: Cut documents to their first tokens (1 or more).
         exact_length: Leave out documents shorter than `length` instead of keeping them.
         separator: Text between records (document "record").

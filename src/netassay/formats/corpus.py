@@ -105,7 +105,8 @@ def read_corpus(
     Args:
         source: Files, folders or patterns; or "topics" (a text, not a Path): the help topics of Python itself.
         document: What a document of text is: "line", "paragraph", "file" or "record".
-        tokenizer: wordpunct, whitespace, characters, bytes or a tokenizer.json.
+        tokenizer: wordpunct, whitespace, characters, bytes, a tokenizer.json, a SentencePiece .model, a .tiktoken file
+            or tiktoken:NAME.
         separator: Text between records.
         column: Column that holds the text or the token ids; by default "text".
         add_end: End every document of text with a token of its own.
