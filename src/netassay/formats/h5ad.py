@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,8 @@ from netassay.formats.contigs import known_as
 from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
 
 BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
+DIGESTS = "netassay_digests"
+"""Where in `uns` netassay writes a SHA-256 of each part that it wrote."""
 MOST_CELL_TYPES = 500
 """More rows than this are taken for single cells, of which a note tells."""
 _BARCODE = re.compile(r"(\w*[#_:-])?[ACGTN]{4,}[0-9]*(-[0-9]+)?")
@@ -53,7 +57,8 @@ class Annotated:
 def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> Annotated:
     """The matrix X of a .h5ad whose observations are cell types and whose variables are regions; see `annotated_of`.
 
-    Raises ExtraMissing without the package, DataError for other files and as `annotated_of` does.
+    Raises ExtraMissing without the package, DataError for other files, for one whose parts are not those that netassay
+    wrote, and as `annotated_of` does.
     """
     anndata = _anndata(path)
     try:
@@ -63,7 +68,38 @@ def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> A
         raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
     except Exception as error:  # the library raises kinds of its own and of HDF5
         raise DataError(f"{path}: cannot be read as .h5ad: {_first_line(error)}") from error
-    return annotated_of(held, str(path), layer=layer, twice=twice)
+    annotated = annotated_of(held, str(path), layer=layer, twice=twice)
+    if layer is None and DIGESTS in held.uns:
+        _compare(path, held.uns[DIGESTS], _digests(annotated))
+    return annotated
+
+
+def _digests(held: Annotated) -> dict[str, str]:
+    """A SHA-256 of each part that an atlas is built from."""
+    parts = {
+        "cell types": json.dumps([held.cell_types, held.lineages]).encode(),
+        "regions": json.dumps(
+            [held.regions[name].to_list() for name in ("name", "chromosome", "start", "end")]
+        ).encode(),
+        "heights": held.heights.tobytes(),
+    }
+    if held.bases is not None:
+        parts["bases"] = held.bases.tobytes()
+    return {part: hashlib.sha256(data).hexdigest() for part, data in parts.items()}
+
+
+def _compare(path: Path, recorded: Any, digests: Mapping[str, str]) -> None:
+    """DataError for a part that is not as recorded; one that was taken out, such as the bases, may be missing."""
+    try:
+        expected = json.loads(str(recorded))
+        other = [part for part, digest in digests.items() if expected.get(part, digest) != digest]
+    except (AttributeError, ValueError, RecursionError):
+        other = [DIGESTS]
+    if other:
+        raise DataError(
+            f"{path}: {' and '.join(other)} are not those that netassay wrote (SHA-256 differs): the file is damaged, or "
+            f"was changed since; export the atlas again, or, if it was changed on purpose, delete uns[{DIGESTS!r}]"
+        )
 
 
 def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool = False) -> Annotated:
@@ -159,21 +195,34 @@ def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> No
 
 def write_h5ad(path: Path, held: Annotated) -> None:
     """Writes a .h5ad that `read_h5ad` takes back unchanged; ExtraMissing without the package, DataError where the
-    file cannot be written."""
+    file cannot be written.
+
+    The file is read back before it gets its name: HDF5 writes what is left when it closes a file, and a write that
+    the disk refuses then is reported to nobody.
+    """
     anndata = _anndata(path)
     import pandas
 
     columns = {name: held.regions[name].to_list() for name in held.regions.columns if name != "name"}
     columns["chrom"] = columns.pop("chromosome")
+    digests = _digests(held)
     made = anndata.AnnData(
         X=held.heights,
         obs=pandas.DataFrame({LINEAGE: list(held.lineages)}, index=list(held.cell_types)),
         var=pandas.DataFrame(columns, index=held.regions["name"].to_list()),
         varm={} if held.bases is None else {BASES: held.bases},
-        uns={FACTS: json.dumps(dict(held.facts))},
+        uns={FACTS: json.dumps(dict(held.facts)), DIGESTS: json.dumps(digests)},
     )
     with whole_file(path, refusal=DataError) as part:
-        made.write_h5ad(part)
+        try:
+            made.write_h5ad(part)
+            back = read_h5ad(part)
+            if _digests(back) != digests or back.facts != held.facts:
+                raise OSError(EIO, "what was written does not come back")
+        except OSError:
+            raise
+        except Exception as error:  # of HDF5, or of what it left of the file
+            raise OSError(EIO, f"what was written does not come back: {_first_line(error)}") from error
 
 
 def _anndata(path: Path) -> ModuleType:
