@@ -52,6 +52,10 @@ class PluginError(NetassayError):
     """A study of another package that cannot be used; the message names the package."""
 
 
+class RunWarning(UserWarning):
+    """A run that cannot be read and is left out of an answer on several runs; the message names it and the reason."""
+
+
 class RunFailed(NetassayError):
     """A run that was begun could not go on; what was committed before is kept."""
 

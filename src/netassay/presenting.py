@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.errors import PluginError, RunDamaged
+from netassay.errors import PluginError, RunDamaged, RunWarning
 from netassay.plugins import one_line
-from netassay.runs import Run, Store
+from netassay.runs import Problem, Run, Store, find_run
+from netassay.runs.store import warn_of
 from netassay.study import Study, absent, drawn, find
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def report(
 ) -> Path:
     """Write runs as one self-contained page: figures, tables and the numbers behind them.
 
-    Runs in any state are shown as far as they have got, and damaged ones are named. Nothing is left half-written.
+    Runs in any state are shown as far as they have got. Those that cannot be read are named on the page and in a
+    warning, and the others are drawn. Nothing is left half-written.
 
     Args:
         runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
@@ -43,6 +46,7 @@ def report(
     Raises:
         ConfigError: Where both `runs` and `where` are given.
         StoreError: For a run or key that does not exist, and a page that cannot be written.
+        RunDamaged: After the page is written, for an id or folder in `runs` that cannot be read.
 
     Example:
         >>> import netassay
@@ -51,45 +55,77 @@ def report(
     """
     from netassay.reporting import Figure, save_figure, write_page
 
-    runs = Store(store).chosen(runs, where)
-    chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
-    sections = [
-        part
-        for name, members in chosen.items()
-        if members or not runs
-        for part in _drawn(find(name, tracked=True), members)
-    ]
+    opened, problems = _opened(runs, store, where)
+    chosen = {name: [run for run in opened if run.study == name] for name in drawn()}
+    sections = []
+    for name, members in chosen.items():
+        if members or not (opened or problems):
+            parts, damaged = _drawn(find(name, tracked=True), members)
+            sections += parts
+            problems += damaged
+    if problems:
+        sections.insert(0, _left_out(problems))
+    left_out = {problem.run for problem in problems}
+    shown = [run for run in opened if run.id not in left_out]
     if figures is not None:
         for section in sections:
             for item in section.items:
                 if isinstance(item, Figure):
                     save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     subtitle = "; ".join(
-        [f"{name}: {len(members)} runs" for name, members in chosen.items() if members]
-        + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})
+        [f"{name}: {count} runs" for name in chosen if (count := [run.study for run in shown].count(name))]
+        + sorted({f"not drawn: {absent(run)}" for run in opened if run.study not in chosen})
     )
-    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in runs) or "none"}
-    return write_page(Path(out), title=title, subtitle=subtitle, sections=sections, facts=facts)
+    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in shown) or "none"}
+    page = write_page(Path(out), title=title, subtitle=subtitle, sections=sections, facts=facts)
+    for problem in problems:
+        warn_of(problem)
+    asked = [run for run in runs or () if not isinstance(run, Run)]
+    if asked and problems:
+        raise RunDamaged(f"{page} is written without {', '.join(problem.run for problem in problems)}")
+    return page
 
 
-def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:
-    """What a study draws of its runs; damaged ones are named in its place, and the others are drawn without them."""
+def _opened(
+    runs: Sequence[Run | Path | str] | None, store: Path | str, where: Mapping[str, Any] | None
+) -> tuple[list[Run], list[Problem]]:
+    """The runs to draw, and those of them that cannot be opened."""
+    if runs and not where:
+        opened, problems = [], []
+        for run in runs:
+            try:
+                opened.append(find_run(run, store))
+            except RunDamaged as cause:
+                problems.append(
+                    Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause))
+                )
+        return opened, problems
+    folder = Store(store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RunWarning)  # they are warned of with those that cannot be drawn
+        of_all = runs is None or where is not None
+        return folder.chosen(runs, where), folder.unreadable() if of_all else []
+
+
+def _left_out(problems: Sequence[Problem]) -> Section:
     from netassay.reporting import Note, Section
 
+    words = "Run {} cannot be read and is left out: {}"
+    notes = (Note(words.format(problem.run, problem.what), "warning") for problem in problems)
+    return Section("Runs that are left out", items=tuple(notes))
+
+
+def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Problem]]:
+    """What a study draws of its runs, without those that cannot be drawn."""
     try:
-        return _sections(study, runs)
-    except RunDamaged:
-        damaged = {run: cause for run in runs if (cause := _damage(study, run))}
-        sound = [run for run in runs if run not in damaged]
+        return _sections(study, runs), []
+    except Exception:
+        damaged = {run.id: cause for run in runs if (cause := _damage(study, run))}
         if not damaged:
             raise
-    notes = tuple(
-        Note(f"Run {run.id} is damaged and not drawn. {cause}", "warning") for run, cause in damaged.items()
-    )
-    return [
-        Section(f"Damaged runs of study {study.name}", items=notes),
-        *(_sections(study, sound) if sound else []),
-    ]
+    sound = [run for run in runs if run.id not in damaged]
+    problems = [Problem(run, ".", cause) for run, cause in damaged.items()]
+    return _sections(study, sound) if sound else [], problems
 
 
 def _damage(study: Study, run: Run) -> str:
@@ -97,6 +133,8 @@ def _damage(study: Study, run: Run) -> str:
         _sections(study, [run])
     except RunDamaged as cause:
         return str(cause)
+    except Exception as cause:  # the pages of a study trust what its runs hold
+        return f"{run.folder}: holds what its pages cannot draw ({type(cause).__name__}: {one_line(cause)})"
     return ""
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from netassay.errors import NetassayError
+from netassay.errors import NetassayError, RunWarning
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -22,7 +25,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if words is None else list(words)
     try:
-        answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
+        with _warnings_in_words():
+            answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)
     except NetassayError as error:
@@ -34,6 +38,23 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("stopped", 130)
     return answer if isinstance(answer, int) else 0
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Within it a warning of a run is one line without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RunWarning)
+        show = warnings.showwarning
+
+        def in_words(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, RunWarning):
+                print(f"netassay: warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = in_words
+        yield
 
 
 def _complain(message: str, code: int, error: Exception | None = None) -> int:

@@ -97,7 +97,7 @@ def _compare(path: Path, recorded: Any, digests: Mapping[str, str]) -> None:
         other = [DIGESTS]
     if other:
         raise DataError(
-            f"{path}: {' and '.join(other)} are not those that netassay wrote (SHA-256 differs): the file is damaged, or "
+            f"{path}: {' and '.join(other)} are not those that netassay wrote (SHA-256 differs): it is damaged, or "
             f"was changed since; export the atlas again, or, if it was changed on purpose, delete uns[{DIGESTS!r}]"
         )
 
