@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.errors import PluginError, RunDamaged, RunWarning
+from netassay.errors import NetassayError, PluginError, RunDamaged, RunWarning
 from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
+from netassay.runs.run import guarded
 from netassay.runs.store import warn_of
 from netassay.study import Study, absent, drawn, find
 
@@ -130,11 +131,10 @@ def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Probl
 
 def _damage(study: Study, run: Run) -> str:
     try:
-        _sections(study, [run])
-    except RunDamaged as cause:
+        with guarded(run):  # the pages of a study trust what its runs hold
+            _sections(study, [run])
+    except NetassayError as cause:
         return str(cause)
-    except Exception as cause:  # the pages of a study trust what its runs hold
-        return f"{run.folder}: holds what its pages cannot draw ({type(cause).__name__}: {one_line(cause)})"
     return ""
 
 

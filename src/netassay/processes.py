@@ -105,7 +105,7 @@ def when_parent_ends(act: Callable[[], None]) -> None:
 
 @contextmanager
 def stop_signals(ask: Callable[[], None] = lambda: None, *, patient: bool = False) -> Iterator[list[int]]:
-    """Within it SIGINT and SIGTERM call `ask` and are noted in the list that is given; nothing in other threads.
+    """Within it SIGINT, SIGTERM and SIGHUP call `ask` and are noted in the list given; nothing in other threads.
 
     A second signal is left to the handler that was there before, unless `patient`.
     """
@@ -120,9 +120,10 @@ def stop_signals(ask: Callable[[], None] = lambda: None, *, patient: bool = Fals
         if not patient:
             signal.signal(number, before[number])
 
-    before: dict[int, Any] = {
-        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in numbers}
     try:
         yield received
     finally:

@@ -7,37 +7,64 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import Any
 
+from netassay.cli.terminal import visible
 from netassay.errors import NetassayError, RunWarning
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code.
 
-    0 done; 1 a run failed; 2 bad input; 128 + signal number after SIGINT (130) or SIGTERM (143).
+    0 done; 1 a run failed; 2 bad input; 128 + signal number after SIGHUP (129), SIGINT (130) or SIGTERM (143).
     NETASSAY_TRACEBACK=1 shows where in the code an error arose.
     """
+    words = sys.argv[1:] if words is None else list(words)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)
+    if sys.stdout is None:
+        return _complain("standard output is closed; send it to a file, or to /dev/null", 2)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    try:
+        with _warnings_in_words():
+            code = _answer(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of our output has gone (`| head`); nothing is left to say, and nobody to say it to
+        _silence()
+        return 0
+    except OSError as error:
+        _silence()
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 2, error)
+    except MemoryError as error:
+        return _complain("there is not enough memory for this; --memory or smaller data need less", 2, error)
+    except KeyboardInterrupt:
+        return _complain("stopped", 130)
+    return code
+
+
+def _answer(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from netassay.cli.app import build
 
-    words = sys.argv[1:] if words is None else list(words)
     try:
-        with _warnings_in_words():
-            answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
+        answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)
     except NetassayError as error:
         return _complain(str(error), error.exit_code, error)
-    except BrokenPipeError:
-        # the reader of our output has gone (`| head`); nothing is left to say, and nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return _complain("stopped", 130)
     return answer if isinstance(answer, int) else 0
+
+
+def _silence() -> None:
+    """Lets what is left for standard output go nowhere, which Python would else try again on its way out."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -49,7 +76,7 @@ def _warnings_in_words() -> Iterator[None]:
 
         def in_words(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, RunWarning):
-                print(f"netassay: warning: {message}", file=sys.stderr)
+                print(visible(f"netassay: warning: {message}"), file=sys.stderr)
             else:
                 show(message, category, *where, **more)
 
@@ -60,5 +87,6 @@ def _warnings_in_words() -> Iterator[None]:
 def _complain(message: str, code: int, error: Exception | None = None) -> int:
     if error is not None and os.environ.get("NETASSAY_TRACEBACK"):
         traceback.print_exception(error)
-    print(f"netassay: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(visible(f"netassay: {message}"), file=sys.stderr)
     return code

@@ -9,6 +9,7 @@ from typing import Any
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
+from netassay.cli.terminal import visible
 from netassay.commands import runs as questions
 from netassay.errors import ConfigError, StoreError
 from netassay.performing import resume as resume_run
@@ -52,7 +53,7 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
     if not frames:
         table([], format, empty="no tables yet; they are written when the run ends")
     for key, frame in frames.items():
-        print(key)
+        print(visible(key))
         table(frame.to_dicts(), format, columns=frame.columns)
 
 
