@@ -26,6 +26,9 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)
     if sys.stdout is None:
         return _complain("standard output is closed; send it to a file, or to /dev/null", 2)
+    threads = os.environ.get("POLARS_MAX_THREADS", "1")
+    if not threads.isdecimal() or not 1 <= int(threads[:9]) <= 10_000:  # polars panics, or aborts
+        return _complain(f"POLARS_MAX_THREADS={threads!r:.40} is not allowed: whole number 1 to 10000", 2)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
@@ -88,5 +91,13 @@ def _complain(message: str, code: int, error: Exception | None = None) -> int:
     if error is not None and os.environ.get("NETASSAY_TRACEBACK"):
         traceback.print_exception(error)
     with suppress(OSError):
-        print(visible(f"netassay: {message}"), file=sys.stderr)
+        print(visible(_shortened(f"netassay: {message}")), file=sys.stderr)
     return code
+
+
+def _shortened(message: str) -> str:
+    """A message that quotes no more than a few lines of what it refuses, whatever that is."""
+    lines = [
+        line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()
+    ]
+    return "\n".join(lines if len(lines) <= 20 else [*lines[:20], f"and {len(lines) - 20:,} lines more"])

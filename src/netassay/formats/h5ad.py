@@ -21,6 +21,7 @@ from netassay.errors import DataError, ExtraMissing, did_you_mean
 from netassay.files import whole_file
 from netassay.formats.contigs import known_as
 from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
+from netassay.inputs import refuse_odd_file
 
 BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
 DIGESTS = "netassay_digests"
@@ -61,6 +62,7 @@ def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> A
     wrote, and as `annotated_of` does.
     """
     anndata = _anndata(path)
+    refuse_odd_file(path)
     try:
         with path.open("rb"):
             held = anndata.read_h5ad(path)
@@ -132,7 +134,7 @@ def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool
         tuple(cell_types),
         tuple(lineages),
         None if bases is None else np.ascontiguousarray(bases, dtype=np.uint8),
-        json.loads(str(held.uns[FACTS])) if FACTS in held.uns else {},
+        _facts(where, held.uns[FACTS]) if FACTS in held.uns else {},
         notes,
     )
 
@@ -159,6 +161,18 @@ def _matrix(held: Any, where: str, layer: str | None, notes: Counter[str]) -> An
     if values.dtype.kind not in "iufb":
         raise DataError(f"{where}: {what} holds {values.dtype}; heights are numbers")
     return values
+
+
+def _facts(where: str, text: Any) -> dict[str, Any]:
+    try:
+        facts = json.loads(str(text))
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or type(facts.get("simulated", False)) is not bool:
+        raise DataError(
+            f"{where}: uns[{FACTS!r}] is {str(text)!r:.80}, not what netassay writes there; delete it"
+        )
+    return facts
 
 
 def _is_empty(values: Any) -> bool:
@@ -310,12 +324,12 @@ def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> 
     for name, value in zip(names, values, strict=True):
         try:
             number = int(value)
-            exact = number == float(value)
+            exact = number == float(value) and abs(number) < 1 << 62
         except (TypeError, ValueError, OverflowError):
             exact = False
         if not exact:
             raise DataError(
-                f"{where}: region {name!r}: {what} is {value}, which is not a whole number, as coordinates are"
+                f"{where}: region {name!r}: {what} is {value!s:.40}, which is not a whole number, as coordinates are"
             )
         numbers.append(number)
     return numbers
