@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origi
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from netassay.errors import ConfigError, did_you_mean
+from netassay.errors import ConfigError, did_you_mean, first_line
+from netassay.inputs import refuse_odd_file
+
+MOST = (1 << 63) - 1
+"""Largest whole number that a config holds: what is beyond has no place in an array."""
+_MOST_LINES, _MOST_SHOWN = 10, 200
 
 
 class Explained(NamedTuple):
@@ -56,6 +62,9 @@ class Config(BaseModel):
     the digests of older configs stay."""
 
     def __init__(self, /, **values: Any) -> None:  # "self" too may be a mistyped key
+        for key, value in values.items():
+            if type(value) is int and abs(value) > MOST:
+                raise ConfigError(f"{key} = {_shown(value)} is not allowed: whole numbers have 64 bits")
         try:
             super().__init__(**values)
         except ValidationError as refused:
@@ -99,9 +108,10 @@ class Config(BaseModel):
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a TOML or JSON file (told by its ending); ConfigError names file, line and cause."""
+    refuse_odd_file(path, "LARGEST_CONFIG", refusal=ConfigError)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as cause:
+    except (OSError, ValueError) as cause:
         raise ConfigError(f"{path}: cannot be read ({cause}); give a TOML or JSON file in UTF-8") from None
     suffix = Path(path).suffix.lower()
     try:
@@ -117,16 +127,15 @@ def read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deep; a config is a flat list of keys") from None
     except ValueError as cause:  # not well formed, or a whole number of thousands of digits
-        raise ConfigError(f"{path}: not valid {suffix[1:].upper()}: {cause}") from None
+        raise ConfigError(f"{path}: not valid {suffix[1:].upper()}: {first_line(cause)}") from None
     raise ConfigError(f"{path}: ending {suffix!r} is not known; configs end in .toml or .json")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} is given twice; give it once")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"key {twice!r:.80} is given twice; give it once")
     return values
 
 
@@ -175,22 +184,30 @@ def _metadata(field: FieldInfo, name: str) -> Any:
 
 
 def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
-    lines = []
-    for error in refused.errors(include_url=False):
+    lines: list[str] = []
+    for number, error in enumerate(errors := refused.errors(include_url=False)):
+        if number == _MOST_LINES:
+            lines.append(f"and {len(errors) - number:,} more")
+            break
         key = str(error["loc"][0]) if error["loc"] else ""
         field = config.model_fields.get(key)
         if error["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r}: {did_you_mean(key, config.model_fields)}")
+            lines.append(f"unknown key {key!r:.80}: {did_you_mean(key[:80], config.model_fields)}")
         elif field is None:
             lines.append(str(error["msg"]).removeprefix("Value error, "))
         else:
             line = f"{key} = {_shown(error['input'])} is not allowed: {allowed(field)}"
             choices = [str(value) for part in _parts(field.annotation) if get_origin(part) is Literal
                      for value in get_args(part)]  # fmt: skip
-            near = difflib.get_close_matches(str(error["input"]), choices, n=1)
+            near = difflib.get_close_matches(str(error["input"])[:_MOST_SHOWN], choices, n=1)
             lines.append(f"{line}; did you mean {near[0]!r}?" if near else line)
     return list(dict.fromkeys(lines))
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    if type(value) is int and abs(value) > MOST:
+        return f"a number of {value.bit_length():,} bits"
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -7,7 +7,8 @@ alone and exits with `exit_code`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class NetassayError(Exception):
@@ -52,6 +53,10 @@ class PluginError(NetassayError):
     """A study of another package that cannot be used; the message names the package."""
 
 
+class RunWarning(UserWarning):
+    """A run that cannot be read and is left out of an answer on several runs; the message names it and the reason."""
+
+
 class RunFailed(NetassayError):
     """A run that was begun could not go on; what was committed before is kept."""
 
@@ -66,6 +71,29 @@ class Interrupted(NetassayError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+@contextmanager
+def reraised(refusal: Callable[[str], NetassayError]) -> Iterator[None]:
+    """Around one call of a library: whatever it raises, a panic of Rust's included, becomes `refusal(its first line)`.
+
+    Panics come as pyo3's PanicException, of which each library has its own and which is no Exception. Errors of
+    netassay and of the system pass as they are.
+    """
+    try:
+        yield
+    except (NetassayError, OSError, MemoryError):
+        raise
+    except BaseException as cause:
+        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
+            raise
+        raise refusal(first_line(cause)) from cause
+
+
+def first_line(cause: BaseException) -> str:
+    """What an error says, its first line alone and cut where that is long; its kind where it says nothing."""
+    lines = str(cause).strip().splitlines()
+    return lines[0][:300] if lines else type(cause).__name__
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

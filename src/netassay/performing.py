@@ -22,6 +22,7 @@ from netassay.errors import (
 from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
 from netassay.runs.folders import store_folder
+from netassay.runs.run import guarded
 from netassay.study import find, study_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def perform(
 
     Raises:
         ConfigError: For threads out of range, and what the config refuses.
-        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+        Interrupted: After SIGINT, SIGTERM or SIGHUP, with a checkpoint written.
         RunFailed: For an error inside the run, whose state is then "failed".
         RunLocked: For a run that is being written.
 
@@ -152,7 +153,7 @@ def resume(
         StoreError: For a run that does not exist or cannot be read.
         RunLocked: For a run that is being written.
         RunFailed: Where the run fails.
-        Interrupted: After SIGINT or SIGTERM, with a checkpoint written.
+        Interrupted: After SIGINT, SIGTERM or SIGHUP, with a checkpoint written.
 
     Example:
         >>> import netassay
@@ -184,6 +185,11 @@ def summarise(run: Run) -> dict[str, Any]:
         >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
         'finished'
     """
+    with guarded(run):
+        return _summary(run)
+
+
+def _summary(run: Run) -> dict[str, Any]:
     from netassay.study import findings
 
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.errors import NetassayError, PluginError, RunDamaged
+from netassay.errors import NetassayError, PluginError, RunDamaged, RunWarning
 from netassay.pace import paced, stage
 from netassay.plugins import one_line
-from netassay.runs import Run, Store
+from netassay.runs import Problem, Run, Store, find_run
+from netassay.runs.run import guarded
+from netassay.runs.store import warn_of
 from netassay.study import Study, absent, drawn, find, findings
 from netassay.wording import command
 
@@ -31,7 +34,8 @@ def report(
 ) -> Path:
     """Write runs as one self-contained page: figures, tables and the numbers behind them.
 
-    Runs in any state are shown as far as they have got, and damaged ones are named. Nothing is left half-written.
+    Runs in any state are shown as far as they have got. Those that cannot be read are named on the page and in a
+    warning, and the others are drawn. Nothing is left half-written.
 
     Args:
         runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
@@ -47,6 +51,7 @@ def report(
     Raises:
         ConfigError: Where both `runs` and `where` are given.
         StoreError: For a run or key that does not exist, and a page that cannot be written.
+        RunDamaged: After the page is written, for an id or folder in `runs` that cannot be read.
 
     Example:
         >>> import netassay
@@ -55,26 +60,39 @@ def report(
     """
     from netassay.reporting import Figure, save_figure, write_page
 
-    runs = Store(store).chosen(runs, where)
-    chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
-    with_part = [name for name, members in chosen.items() if members or not runs]
-    parts = [
-        _part(find(name, tracked=True), chosen[name])
-        for name in paced(with_part, "studies", total=len(with_part))
-    ]
+    opened, problems = _opened(runs, store, where)
+    chosen = {name: [run for run in opened if run.study == name] for name in drawn()}
+    with_part = [name for name, members in chosen.items() if members or not (opened or problems)]
+    parts = []
+    for name in paced(with_part, "studies", total=len(with_part)):
+        part, damaged = _part(find(name, tracked=True), chosen[name])
+        parts.append(part)
+        problems += damaged
+    left_out = {problem.run for problem in problems}
+    shown = [run for run in opened if run.id not in left_out]
     if figures is not None:
         items = [item for part in parts for section in part.sections for item in section.items]
         pictures = [item for item in items if isinstance(item, Figure)]
         for item in paced(pictures, "figures", total=len(pictures)):
             save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     stage("the page")
-    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in chosen.items() if members)
+    drawn_of = {name: [run for run in members if run in shown] for name, members in chosen.items()}
+    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in drawn_of.items() if members)
     subtitle = "; ".join(
-        [f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}: {counts}"] * bool(counts)
-        + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})
+        [f"{len(shown)} {'run' if len(shown) == 1 else 'runs'}: {counts}"] * bool(counts)
+        + sorted({f"not drawn: {absent(run)}" for run in opened if run.study not in chosen})
     )
-    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in runs) or "none"}
-    return write_page(Path(out), title=title, subtitle=subtitle, parts=parts, facts=facts)
+    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in shown) or "none"}
+    page = write_page(
+        Path(out), title=title, subtitle=subtitle, parts=parts, facts=facts,
+        first=_left_out(problems) if problems else None,
+    )  # fmt: skip
+    for problem in problems:
+        warn_of(problem)
+    asked = [run for run in runs or () if not isinstance(run, Run)]
+    if asked and problems:
+        raise RunDamaged(f"{page} is written without {', '.join(problem.run for problem in problems)}")
+    return page
 
 
 def charts(run: Run) -> dict[str, Figure]:
@@ -82,25 +100,29 @@ def charts(run: Run) -> dict[str, Figure]:
     from netassay.reporting import Figure
 
     study = find(run.study, tracked=True)
-    items = (item for section in _sections(study, [run]) for item in section.items)
-    return {item.name: item for item in items if isinstance(item, Figure)}
+    with guarded(run):
+        items = (item for section in _sections(study, [run]) for item in section.items)
+        return {item.name: item for item in items if isinstance(item, Figure)}
 
 
-def _part(study: Study, runs: Sequence[Run]) -> Part:
-    """A study's part of the page; its findings speak of sound runs only."""
+def _part(study: Study, runs: Sequence[Run]) -> tuple[Part, list[Problem]]:
+    """A study's part of the page, and which runs are left out of it; findings speak of sound runs only."""
     from netassay.reporting import Part
 
-    sections = tuple(_drawn(study, runs))
+    sections, problems = _drawn(study, runs)
+    left_out = {problem.run for problem in problems}
+    sound = [run for run in runs if run.id not in left_out]
     rules = study.rules
-    return Part(
+    part = Part(
         study.name,
         getattr(rules, "QUESTION", "") or study.summary,
-        sections,
-        tuple(findings(runs)),
+        tuple(sections),
+        tuple(findings(sound)),
         getattr(rules, "READING", ""),
-        _methods(study, runs),
+        _methods(study, sound),
         getattr(rules, "REFERENCES", ()),
     )
+    return part, problems
 
 
 def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
@@ -135,30 +157,53 @@ def _counted(runs: Sequence[Run]) -> str:
     return f"{len(runs)} ({others})" if others else f"{len(runs)}"
 
 
-def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:
-    """What a study draws of its runs; damaged ones are named in its place, and the others are drawn without them."""
+def _opened(
+    runs: Sequence[Run | Path | str] | None, store: Path | str, where: Mapping[str, Any] | None
+) -> tuple[list[Run], list[Problem]]:
+    """The runs to draw, and those of them that cannot be opened."""
+    if runs and not where:
+        opened, problems = [], []
+        for run in runs:
+            try:
+                opened.append(find_run(run, store))
+            except RunDamaged as cause:
+                problems.append(
+                    Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause))
+                )
+        return opened, problems
+    folder = Store(store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RunWarning)  # they are warned of with those that cannot be drawn
+        of_all = runs is None or where is not None
+        return folder.chosen(runs, where), folder.unreadable() if of_all else []
+
+
+def _left_out(problems: Sequence[Problem]) -> Section:
     from netassay.reporting import Note, Section
 
+    words = "Run {} cannot be read and is left out: {}"
+    notes = (Note(words.format(problem.run, problem.what), "warning") for problem in problems)
+    return Section("Runs that are left out", items=tuple(notes))
+
+
+def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Problem]]:
+    """What a study draws of its runs, without those that cannot be drawn."""
     try:
-        return _sections(study, runs)
-    except RunDamaged:
-        damaged = {run: cause for run in runs if (cause := _damage(study, run))}
-        sound = [run for run in runs if run not in damaged]
+        return _sections(study, runs), []
+    except Exception:
+        damaged = {run.id: cause for run in runs if (cause := _damage(study, run))}
         if not damaged:
             raise
-    notes = tuple(
-        Note(f"Run {run.id} is damaged and not drawn. {cause}", "warning") for run, cause in damaged.items()
-    )
-    return [
-        Section(f"Damaged runs of study {study.name}", items=notes),
-        *(_sections(study, sound) if sound else []),
-    ]
+    sound = [run for run in runs if run.id not in damaged]
+    problems = [Problem(run, ".", cause) for run, cause in damaged.items()]
+    return _sections(study, sound) if sound else [], problems
 
 
 def _damage(study: Study, run: Run) -> str:
     try:
-        _sections(study, [run])
-    except RunDamaged as cause:
+        with guarded(run):  # the pages of a study trust what its runs hold
+            _sections(study, [run])
+    except NetassayError as cause:
         return str(cause)
     return ""
 

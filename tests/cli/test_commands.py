@@ -193,6 +193,49 @@ def test_verify_finds_a_flipped_byte(capsys, store, tmp_path):
     assert file.name in capsys.readouterr().out
 
 
+@pytest.fixture
+def damaged(store, tmp_path):
+    """A copy of the store with one run that does not open, and one whose numbers pages cannot draw."""
+    import shutil
+    import sqlite3
+
+    copy = tmp_path / "damaged"
+    shutil.copytree(store, copy)
+    sound, closed = sorted(path for path in copy.iterdir() if path.is_dir())
+    shutil.copytree(sound, odd := copy / "edge-0123456789ab")
+    (closed / "run.sqlite").write_bytes(b"no database" * 500)
+    with sqlite3.connect(odd / "run.sqlite") as connection:
+        connection.execute("UPDATE facts SET value = '{}' WHERE key = 'config'")
+    return copy, sound.name, closed.name, odd.name
+
+
+def test_a_page_of_all_runs_names_those_that_are_left_out(capsys, damaged):
+    copy, sound, closed, odd = damaged
+    run("report", "--store", str(copy), "--out", "page.html")
+    words, page = capsys.readouterr().err, Path("page.html").read_text()
+    for name in (closed, odd):
+        assert words.count(f"warning: run {name} cannot be read and is left out") == 1
+        assert f"Run {name} cannot be read and is left out" in page
+    assert "edge: 1 runs" in page
+    assert sound not in words
+    run("report", closed, sound, "--store", str(copy), "--out", "two.html", code=2)
+    assert f"two.html is written without {closed}" in capsys.readouterr().err
+    run("report", sound, "--store", str(copy), "--out", "one.html")
+    assert not capsys.readouterr().err
+
+
+def test_an_export_of_all_runs_names_those_that_are_left_out(capsys, damaged):
+    copy, sound, closed, _ = damaged
+    run("export", "all.csv", "--store", str(copy))
+    assert f"warning: run {closed} cannot be read and is left out" in capsys.readouterr().err
+    assert sound in Path("all.csv").read_text()
+    run("export", "named.csv", closed, sound, "--store", str(copy), code=2)
+    assert closed in capsys.readouterr().err
+    assert not Path("named.csv").exists()
+    run("runs", "--where", "state=finished", "--store", str(copy))
+    assert f"run {closed} cannot be read" in capsys.readouterr().err
+
+
 def test_delete_needs_a_full_id_and_deletes_only_that(capsys, tmp_path):
     run("edge", *SMALL, "--store", str(tmp_path))
     run("edge", *SMALL, "--store", str(tmp_path), "--depth", "1")

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import polars as pl
 import pytest
@@ -85,3 +87,83 @@ def test_without_the_package_the_extra_is_named(path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "anndata", None)
     with pytest.raises(ExtraMissing, match=r"install netassay\[anndata\]"):
         read_h5ad(path)
+
+
+class RefusingFile:
+    """A file of which the write of one number is refused once, or is taken and lost."""
+
+    def __init__(self, path, refused, silent):
+        self._file, self._left, self._silent = open(path, "w+b", buffering=0), refused, silent  # noqa: SIM115, PTH123
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, data):
+        self._left -= 1
+        if self._left == -1:
+            if not self._silent:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._file.seek(len(data), 1)
+            return len(data)
+        return self._file.write(data)
+
+
+HELD = Annotated(
+    HEIGHTS, REGIONS, ("B", "T", "NK"), ("B", "", "innate"), np.array([[0, 1, 2, 3], [4, 4, 0, 1]], np.uint8)
+)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_whatever_write_is_refused_or_lost_no_wrong_file_is_left(tmp_path, monkeypatch, silent):
+    """HDF5 flushes what is left when it closes a file, where no refusal reaches the caller."""
+    import h5py
+
+    real, handles = h5py.File.__init__, []
+
+    def init(file, name, mode="r", **words):
+        if mode == "w":
+            handles.append(name := RefusingFile(name, refused, silent))
+        real(file, name, mode, **words)
+
+    monkeypatch.setattr(h5py.File, "__init__", init)
+    path, refusals, refused = tmp_path / "x.h5ad", 0, 0
+    while True:
+        try:
+            write_h5ad(path, HELD)
+        except DataError as error:
+            assert "cannot be written" in str(error)
+            assert not list(tmp_path.iterdir())
+            refusals += 1
+        else:
+            back = read_h5ad(path)
+            np.testing.assert_array_equal(back.bases, HELD.bases)
+            np.testing.assert_array_equal(back.heights, HEIGHTS)
+            assert back.regions.equals(REGIONS)
+            path.unlink()
+        handles[-1].close()
+        if handles[-1]._left >= 0:  # every write of the file has been refused once
+            break
+        refused += 1
+    assert refusals > refused / 2 > 5
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda held: held.varm["netassay_bases"].__setitem__((0, 0), 2), "bases"),
+        (lambda held: held.X.__setitem__((0, 0), 7), "heights"),
+        (lambda held: held.var.__setitem__("chrom", ["chr1", "chr3"]), "regions"),
+        (lambda held: held.obs.__setitem__("lineage", ["B", "T", "T"]), "cell types"),
+    ],
+)
+def test_parts_that_are_not_those_written_are_refused(path, change, part):
+    write_h5ad(path, HELD)
+    held = anndata.read_h5ad(path)
+    change(held)
+    held.write_h5ad(path)
+    with pytest.raises(DataError, match=f"{part} are not those that netassay wrote"):
+        read_h5ad(path)
+    del held.uns["netassay_digests"]
+    held.write_h5ad(path)
+    assert read_h5ad(path).cell_types == HELD.cell_types

@@ -5,39 +5,99 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import Any
 
-from netassay.errors import NetassayError
+from netassay.cli.terminal import visible
+from netassay.errors import NetassayError, RunWarning
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code.
 
-    0 done; 1 a run failed; 2 bad input; 128 + signal number after SIGINT (130) or SIGTERM (143).
+    0 done; 1 a run failed; 2 bad input; 128 + signal number after SIGHUP (129), SIGINT (130) or SIGTERM (143).
     NETASSAY_TRACEBACK=1 shows where in the code an error arose.
     """
+    words = sys.argv[1:] if words is None else list(words)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)
+    if sys.stdout is None:
+        return _complain("standard output is closed; send it to a file, or to /dev/null", 2)
+    threads = os.environ.get("POLARS_MAX_THREADS", "1")
+    if not threads.isdecimal() or not 1 <= int(threads[:9]) <= 10_000:  # polars panics, or aborts
+        return _complain(f"POLARS_MAX_THREADS={threads!r:.40} is not allowed: whole number 1 to 10000", 2)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    try:
+        with _warnings_in_words():
+            code = _answer(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of our output has gone (`| head`); nothing is left to say, and nobody to say it to
+        _silence()
+        return 0
+    except OSError as error:
+        _silence()
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 2, error)
+    except MemoryError as error:
+        return _complain("there is not enough memory for this; --memory or smaller data need less", 2, error)
+    except KeyboardInterrupt:
+        return _complain("stopped", 130)
+    return code
+
+
+def _answer(words: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from netassay.cli.app import build
 
-    words = sys.argv[1:] if words is None else list(words)
     try:
         answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)
     except NetassayError as error:
         return _complain(str(error), error.exit_code, error)
-    except BrokenPipeError:
-        # the reader of our output has gone (`| head`); nothing is left to say, and nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return _complain("stopped", 130)
     return answer if isinstance(answer, int) else 0
+
+
+def _silence() -> None:
+    """Lets what is left for standard output go nowhere, which Python would else try again on its way out."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Within it a warning of a run is one line without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RunWarning)
+        show = warnings.showwarning
+
+        def in_words(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, RunWarning):
+                print(visible(f"netassay: warning: {message}"), file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = in_words
+        yield
 
 
 def _complain(message: str, code: int, error: Exception | None = None) -> int:
     if error is not None and os.environ.get("NETASSAY_TRACEBACK"):
         traceback.print_exception(error)
-    print(f"netassay: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(visible(_shortened(f"netassay: {message}")), file=sys.stderr)
     return code
+
+
+def _shortened(message: str) -> str:
+    """A message that quotes no more than a few lines of what it refuses, whatever that is."""
+    lines = [
+        line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()
+    ]
+    return "\n".join(lines if len(lines) <= 20 else [*lines[:20], f"and {len(lines) - 20:,} lines more"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter, Token
 
 from netassay.commands.memory import LARGEST
-from netassay.config import Config, allowed
+from netassay.config import MOST, Config, allowed
 from netassay.errors import ConfigError
 from netassay.namelist import NameList
 
@@ -21,9 +22,23 @@ from netassay.namelist import NameList
 def whole_number(kind: Any, words: Sequence[Token]) -> int:
     """The number in a flag's word; cyclopts by itself would round 1.5 to 2."""
     try:
-        return int(words[0].value)
+        number = int(words[0].value)
     except ValueError:
         raise ValueError(f"{words[0].value[:40]!r} is not a whole number.") from None
+    if abs(number) > MOST:
+        raise ValueError(f"{words[0].value[:40]!r} is not allowed: whole numbers have 64 bits.")
+    return number
+
+
+def number(kind: Any, words: Sequence[Token]) -> float:
+    """The finite number in a flag's word."""
+    try:
+        value = float(words[0].value)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{words[0].value[:40]!r} is not a finite number.")
+    return value
 
 
 def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from netassay.cli.terminal import visible
+
 if TYPE_CHECKING:
     from polars import DataFrame
 
@@ -30,9 +32,9 @@ def answer(values: Mapping[str, Any], form: str) -> None:
     apart = rows.keys() | sentences.keys()
     table([{"key": key, "value": value} for key, value in values.items() if key not in apart], form)
     for key, value in sentences.items():
-        print(key, *(f"- {sentence}" for sentence in value), "", sep="\n")
+        print(visible(key), *(f"- {visible(sentence)}" for sentence in value), "", sep="\n")
     for key, value in rows.items():
-        print(key)
+        print(visible(key))
         table(value, form)
 
 
@@ -61,10 +63,11 @@ def table(
         _json([dict(row) for row in rows])
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_text(row.get(name)) for name in names] for row in rows)
+        writer.writerow([visible(name) for name in names])
+        shown = visible if sys.stdout.isatty() else str
+        writer.writerows([shown(_text(row.get(name))) for name in names] for row in rows)
     elif not rows:
-        print(empty)
+        print(visible(empty))
     else:
         _rich(names, rows)
 
@@ -90,9 +93,11 @@ def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
         # the first column is what a row is called by, to be copied whole however narrow the terminal
         whole = name == names[0]
-        drawn.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+        drawn.add_column(
+            Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
-        drawn.add_row(*(Text(_rounded(row.get(name))) for name in names))
+        drawn.add_row(*(Text(visible(_rounded(row.get(name)))) for name in names))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)

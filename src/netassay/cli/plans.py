@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, table
+from netassay.cli.terminal import visible
 from netassay.commands.demo import demo as demo_of_studies
 from netassay.errors import ConfigError
 from netassay.sweeps import Plan, Standing
@@ -114,7 +115,7 @@ def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    print(visible(words), file=sys.stderr, flush=True)
 
 
 COMMANDS = (

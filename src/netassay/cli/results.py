@@ -13,6 +13,7 @@ from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.flags import conditions
 from netassay.cli.output import Format, answer, frame, table
+from netassay.cli.terminal import visible
 from netassay.commands import runs as questions
 from netassay.commands.check import check as check_path
 from netassay.errors import ConfigError, StoreError
@@ -77,7 +78,7 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
     if not frames:
         table([], format, empty="no tables yet; they are written when the run ends")
     for key, held in frames.items():
-        print(key)
+        print(visible(key))
         frame(held, format)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netassay.errors import ConfigError, StoreError, did_you_mean
 from netassay.runs import Run, Store, find_run
+from netassay.runs.run import guarded
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -51,6 +52,11 @@ def show(
         from netassay.performing import summarise
 
         return summarise(opened)
+    with guarded(opened):
+        return _part(opened, what, name)
+
+
+def _part(opened: Run, what: What, name: str | None) -> dict[str, Any] | DataFrame:
     if what == "config":
         return dict(opened.config)
     if what == "events":

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from netassay.commands.corpus import CorpusArguments, contexts_of
+from netassay.errors import ConfigError
+
+MOST_SEEDS = 10_000
 
 if TYPE_CHECKING:
     from netassay.capacity.construction import Construction
@@ -129,7 +132,7 @@ def injectivity(
         files: Corpus, as `entropy` takes it: files, folders, patterns or topics; in Python also counted contexts.
         size: Number of documents, taken from the beginning; may be given several times. By default all, and fewer in
             twelve steps.
-        seeds: Number of random draws of the maps (1 or more).
+        seeds: Number of random draws of the maps (1 to 10,000).
         page: Also draw the figure on a page of this name (.html).
         corpus: How the files are read.
 
@@ -137,7 +140,7 @@ def injectivity(
         A row for each size, draw, map and arithmetic.
 
     Raises:
-        ConfigError: For a size that the corpus does not have.
+        ConfigError: For a size that the corpus does not have, and seeds out of range.
         DataError: For a corpus without a context.
 
     Source:
@@ -152,6 +155,8 @@ def injectivity(
     """
     from netassay.capacity.injectivity import separations
 
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds = {seeds} is not allowed: whole number 1 to {MOST_SEEDS:,}")
     rows = separations(contexts_of(files, **corpus), sizes=size, seeds=range(seeds))
     if page is not None:
         words = ", ".join(map(str, [files] if isinstance(files, str | Path) else files))  # type: ignore[arg-type]

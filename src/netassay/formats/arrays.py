@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+import operator
 import zipfile
 import zlib
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
 
-from netassay.errors import DataError
+from netassay.errors import DataError, first_line
+from netassay.inputs import refuse_odd_file, refuse_size
 
 
 def holds(path: Path, name: str) -> bool:
@@ -20,6 +21,7 @@ def holds(path: Path, name: str) -> bool:
     path = Path(path)
     if path.is_dir():
         return (path / f"{name}.npy").is_file()
+    refuse_odd_file(path)
     try:
         with zipfile.ZipFile(path) as file:
             return f"{name}.npy" in file.namelist()
@@ -35,6 +37,7 @@ def read(path: Path, name: str) -> np.ndarray:
     path = Path(path)
     if path.is_dir():
         where = str(path / f"{name}.npy")
+        refuse_odd_file(where, "LARGEST_ARRAY")
         try:
             data = Path(where).read_bytes()
         except OSError as cause:
@@ -42,14 +45,19 @@ def read(path: Path, name: str) -> np.ndarray:
                 f"{where}: cannot be read ({cause.strerror}); it must hold the array {name!r}"
             ) from None
         return _parse(where, data)
+    refuse_odd_file(path)
     try:
         with zipfile.ZipFile(path) as file:
             if f"{name}.npy" not in file.namelist():
                 known = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
                 raise DataError(f"{path}: has no array {name!r}; it has: {known}")
+            size = file.getinfo(f"{name}.npy").file_size
+            refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
             data = file.read(f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
-        raise DataError(f"{path}: is no sound .npz file ({cause}); write it with numpy.savez") from None
+        raise DataError(
+            f"{path}: is no sound .npz file ({first_line(cause)}); write it with numpy.savez"
+        ) from None
     except OSError as cause:
         raise DataError(
             f"{path}: cannot be read ({cause.strerror or cause}); give an .npz file or a folder of .npy files"
@@ -63,8 +71,13 @@ def _parse(where: str, data: bytes) -> np.ndarray:
         version = npy.read_magic(stream)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = header(stream)
-    except (ValueError, TokenError) as cause:
-        raise DataError(f"{where}: byte 0: expected the header of a .npy array, found: {cause}") from None
+        shape = tuple(map(operator.index, shape))
+        if min(shape, default=0) < 0 or math.prod(shape) > 1 << 62:
+            raise ValueError(f"the shape {shape!r:.80}")
+    except Exception as cause:  # headers are read by Python's own parser, which raises many kinds
+        raise DataError(
+            f"{where}: byte 0: expected the header of a .npy array, found: {first_line(cause)}"
+        ) from None
     if dtype.hasobject:
         raise DataError(
             f"{where}: holds Python objects ({dtype}), which only a pickle keeps; save numbers instead"

@@ -16,6 +16,7 @@ from netassay.formats.bases import FOREIGN, UNKNOWN, encode
 from netassay.formats.contigs import other_names
 from netassay.formats.text import blocks
 from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
+from netassay.inputs import refuse_odd_file
 
 
 class Record(NamedTuple):
@@ -224,7 +225,9 @@ def _known(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarray:
 
 def _fresh_index(genome: Path) -> Path | None:
     """The `.fai` beside a plain file, unless the file was changed after it."""
+    refuse_odd_file(genome)
     for index in (genome.with_name(f"{genome.name}.fai"), genome.with_suffix(".fai")):
+        refuse_odd_file(index)
         try:
             with genome.open("rb") as file:
                 zipped = file.read(2) == b"\x1f\x8b"

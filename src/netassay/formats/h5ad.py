@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +17,16 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, UInt8
 
-from netassay.errors import DataError, ExtraMissing, did_you_mean
+from netassay.errors import DataError, ExtraMissing, did_you_mean, first_line
 from netassay.files import whole_file
 from netassay.formats.cells import open_cells
 from netassay.formats.contigs import known_as
 from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
+from netassay.inputs import refuse_odd_file
 
 BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
+DIGESTS = "netassay_digests"
+"""Where in `uns` netassay writes a SHA-256 of each part that it wrote."""
 MOST_CELL_TYPES = 500
 """More rows than this are taken for single cells, of which a note tells."""
 _BARCODE = re.compile(r"(\w*[#_:-])?[ACGTN]{4,}[0-9]*(-[0-9]+)?")
@@ -54,10 +59,43 @@ class Annotated:
 def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> Annotated:
     """The matrix X of a .h5ad whose observations are cell types and whose variables are regions; see `annotated_of`.
 
-    Raises ExtraMissing without the package, DataError for other files and as `annotated_of` does.
+    Raises ExtraMissing without the package, DataError for other files, for one whose parts are not those that netassay
+    wrote, and as `annotated_of` does.
     """
+    refuse_odd_file(path)
     held = open_cells(path)
-    return annotated_of(held, str(path), layer=layer, twice=twice)
+    annotated = annotated_of(held, str(path), layer=layer, twice=twice)
+    if layer is None and DIGESTS in held.uns:
+        _compare(path, held.uns[DIGESTS], _digests(annotated))
+    return annotated
+
+
+def _digests(held: Annotated) -> dict[str, str]:
+    """A SHA-256 of each part that an atlas is built from."""
+    parts = {
+        "cell types": json.dumps([held.cell_types, held.lineages]).encode(),
+        "regions": json.dumps(
+            [held.regions[name].to_list() for name in ("name", "chromosome", "start", "end")]
+        ).encode(),
+        "heights": held.heights.tobytes(),
+    }
+    if held.bases is not None:
+        parts["bases"] = held.bases.tobytes()
+    return {part: hashlib.sha256(data).hexdigest() for part, data in parts.items()}
+
+
+def _compare(path: Path, recorded: Any, digests: Mapping[str, str]) -> None:
+    """DataError for a part that is not as recorded; one that was taken out, such as the bases, may be missing."""
+    try:
+        expected = json.loads(str(recorded))
+        other = [part for part, digest in digests.items() if expected.get(part, digest) != digest]
+    except (AttributeError, ValueError, RecursionError):
+        other = [DIGESTS]
+    if other:
+        raise DataError(
+            f"{path}: {' and '.join(other)} are not those that netassay wrote (SHA-256 differs): it is damaged, or "
+            f"was changed since; export the atlas again, or, if it was changed on purpose, delete uns[{DIGESTS!r}]"
+        )
 
 
 def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool = False) -> Annotated:
@@ -90,7 +128,7 @@ def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool
         tuple(cell_types),
         tuple(lineages),
         None if bases is None else np.ascontiguousarray(bases, dtype=np.uint8),
-        json.loads(str(held.uns[FACTS])) if FACTS in held.uns else {},
+        _facts(where, held.uns[FACTS]) if FACTS in held.uns else {},
         notes,
     )
 
@@ -117,6 +155,18 @@ def _matrix(held: Any, where: str, layer: str | None, notes: Counter[str]) -> An
     if values.dtype.kind not in "iufb":
         raise DataError(f"{where}: {what} holds {values.dtype}; heights are numbers")
     return values
+
+
+def _facts(where: str, text: Any) -> dict[str, Any]:
+    try:
+        facts = json.loads(str(text))
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or type(facts.get("simulated", False)) is not bool:
+        raise DataError(
+            f"{where}: uns[{FACTS!r}] is {str(text)!r:.80}, not what netassay writes there; delete it"
+        )
+    return facts
 
 
 def _is_empty(values: Any) -> bool:
@@ -153,21 +203,34 @@ def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> No
 
 def write_h5ad(path: Path, held: Annotated) -> None:
     """Writes a .h5ad that `read_h5ad` takes back unchanged; ExtraMissing without the package, DataError where the
-    file cannot be written."""
+    file cannot be written.
+
+    The file is read back before it gets its name: HDF5 writes what is left when it closes a file, and a write that
+    the disk refuses then is reported to nobody.
+    """
     anndata = _anndata(path)
     import pandas
 
     columns = {name: held.regions[name].to_list() for name in held.regions.columns if name != "name"}
     columns["chrom"] = columns.pop("chromosome")
+    digests = _digests(held)
     made = anndata.AnnData(
         X=held.heights,
         obs=pandas.DataFrame({LINEAGE: list(held.lineages)}, index=list(held.cell_types)),
         var=pandas.DataFrame(columns, index=held.regions["name"].to_list()),
         varm={} if held.bases is None else {BASES: held.bases},
-        uns={FACTS: json.dumps(dict(held.facts))},
+        uns={FACTS: json.dumps(dict(held.facts)), DIGESTS: json.dumps(digests)},
     )
     with whole_file(path, refusal=DataError) as part:
-        made.write_h5ad(part)
+        try:
+            made.write_h5ad(part)
+            back = read_h5ad(part)
+            if _digests(back) != digests or back.facts != held.facts:
+                raise OSError(EIO, "what was written does not come back")
+        except OSError:
+            raise
+        except Exception as error:  # of HDF5, or of what it left of the file
+            raise OSError(EIO, f"what was written does not come back: {first_line(error)}") from error
 
 
 def _anndata(path: Path) -> ModuleType:
@@ -255,12 +318,12 @@ def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> 
     for name, value in zip(names, values, strict=True):
         try:
             number = int(value)
-            exact = number == float(value)
+            exact = number == float(value) and abs(number) < 1 << 62
         except (TypeError, ValueError, OverflowError):
             exact = False
         if not exact:
             raise DataError(
-                f"{where}: region {name!r}: {what} is {value}, which is not a whole number, as coordinates are"
+                f"{where}: region {name!r}: {what} is {value!s:.40}, which is not a whole number, as coordinates are"
             )
         numbers.append(number)
     return numbers

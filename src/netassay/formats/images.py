@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from netassay.errors import DataError
+from netassay.inputs import refuse_odd_file, refuse_size
 
 # third byte of the file -> big-endian type of the entries
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -34,6 +35,7 @@ def read_idx(path: Path, *, dimensions: int | None = None) -> np.ndarray:
     names file, byte offset (in what a gzip file holds), what was expected and what was found.
     """
     path = Path(path)
+    refuse_odd_file(path)
     try:
         with path.open("rb") as file:
             if file.peek(2)[:2] == _GZIP:
@@ -68,6 +70,9 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
     start, size = 4 + len(header), math.prod(shape) * dtype.itemsize
     if size > _MOST_BYTES:
         raise DataError(f"{path}: byte 4: the sizes {shape} make {size:,} bytes; the header is damaged")
+    if not size:
+        raise DataError(f"{path}: byte 4: the sizes {shape} are of no entry at all; fetch the file again")
+    refuse_size(path, size, "LARGEST_ARRAY", what=f"says that it holds the shape {shape}, which is")
     data = _bytes(file, size)
     if len(data) != size:
         more = "more" if len(data) > size else f"the end after {len(data):,}"
@@ -102,6 +107,7 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
     DataError names file, byte offset, what was expected and what was found.
     """
     path = Path(path)
+    refuse_odd_file(path, "LARGEST_ARRAY")
     try:
         data = path.read_bytes()
     except OSError as cause:

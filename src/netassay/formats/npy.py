@@ -9,7 +9,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from netassay.errors import DataError
+from netassay.errors import DataError, first_line
+from netassay.inputs import refuse_odd_file
 
 MOST_OBJECTS = 10_000_000
 
@@ -38,12 +39,18 @@ _MARK = _Name("mark")
 
 def read_array(path: Path) -> np.ndarray:
     """Numbers or fixed-width text of a .npy file, mapped where it holds numbers; DataError for any other."""
+    refuse_odd_file(path)
     try:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise ValueError("it is a zip archive, as .npz files are")
         return np.load(path, mmap_mode="r")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(f"{path}: is not an array of numbers in NumPy's .npy format ({error})") from error
+        raise DataError(
+            f"{path}: is not an array of numbers in NumPy's .npy format ({first_line(error)})"
+        ) from error
 
 
 def read_words(path: Path) -> np.ndarray:
@@ -53,6 +60,7 @@ def read_words(path: Path) -> np.ndarray:
     by which NumPy writes an array of text, numbers and None are followed, without importing or calling anything;
     all others are refused. Raises DataError for these and for damaged files.
     """
+    refuse_odd_file(path)
     try:
         with path.open("rb") as file:
             shape, dtype = _header(file)
@@ -75,7 +83,9 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(f"{file.name}: is not an array in NumPy's .npy format ({error})") from error
+        raise DataError(
+            f"{file.name}: is not an array in NumPy's .npy format ({first_line(error)})"
+        ) from error
     return shape, dtype
 
 

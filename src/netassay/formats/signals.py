@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from netassay.errors import DataError
+from netassay.errors import DataError, reraised
 from netassay.formats.contigs import known_as
+from netassay.inputs import refuse_odd_file
 
 # of bigWig and bigBed, in either byte order
 _MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26", b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb")
@@ -47,17 +48,16 @@ def read_signal(
 
     if statistic not in STATISTICS:
         raise DataError(f"statistic {statistic!r}: allowed are {', '.join(STATISTICS)}")
+    refuse_odd_file(path)
     try:
         with path.open("rb") as file:
             if file.read(4) not in _MAGIC:
                 raise DataError(f"{path}: is no bigWig (its first four bytes are not those of one)")
-        opened = pybigtools.open(str(path))
+        # the library raises its own kind for files that are none of its own, or panics
+        with reraised(lambda why: DataError(f"{path}: is no bigWig ({why})")):
+            opened = pybigtools.open(str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except DataError:
-        raise
-    except Exception as error:  # the library raises its own kind for files that are none of its own
-        raise DataError(f"{path}: is no bigWig ({error})") from error
     with opened:
         if not opened.is_bigwig:
             raise DataError(f"{path}: is a bigBed; give a bigWig, which holds one value a base")
@@ -72,7 +72,8 @@ def _over(
     ends: np.ndarray,
     statistic: str,
 ) -> Signal:
-    lengths: dict[str, int] = opened.chroms()
+    with reraised(lambda why: DataError(f"{path}: is damaged ({why})")):
+        lengths: dict[str, int] = opened.chroms()
     names = {name: known_as(name, lengths) for name in set(chromosomes)}
     if not any(names.values()):
         raise DataError(
@@ -98,7 +99,7 @@ def _over(
             "".join(f"{names[chromosomes[row]]}\t{starts[row]}\t{ends[row]}\n" for row in places),
             encoding="utf-8",
         )
-        try:
+        with reraised(lambda why: DataError(f"{path}: is damaged ({why})")):
             found = np.array(
                 list(opened.average_over_bed(str(bed), stats=["bases", "sum", "max"])), np.float64
             ).reshape(len(places), 3)
@@ -110,8 +111,6 @@ def _over(
                         opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None)
                     )
                 )
-        except Exception as error:  # of the library's own kinds
-            raise DataError(f"{path}: is damaged ({error})") from error
     covered, total, largest = found.T
     widths = (np.asarray(ends) - np.asarray(starts))[places]
     if statistic == "max":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netassay.errors import DataError
+from netassay.inputs import refuse_odd_file
 
 HEAD = 512
 
@@ -106,10 +107,7 @@ def reads_as_text(some: bytes) -> bool:
 def first_bytes(path: Path, size: int = HEAD) -> bytes:
     """The beginning of a regular file; DataError for one that cannot be read, and for a pipe."""
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise DataError(
-                f"{path}: is a pipe or device, which can be read once only; write it to a file and give that"
-            )
+        refuse_odd_file(path)
         with path.open("rb") as file:
             return file.read(size)
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from netassay.errors import DataError
+from netassay.errors import DataError, first_line, reraised
 from netassay.formats.headings import (
     CHROMOSOME,
     END,
@@ -27,6 +27,7 @@ from netassay.formats.headings import (
     without_files,
 )
 from netassay.formats.rows import content, is_number, read_rows
+from netassay.inputs import refuse_odd_file
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
@@ -380,10 +381,12 @@ def _another_length(path: Path, number: int, found: int, wanted: int) -> str:
 
 
 def _parquet(path: Path) -> pl.DataFrame:
+    refuse_odd_file(path)
     try:
-        frame = pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from error
+        with reraised(lambda why: DataError(f"{path}: cannot be read as Parquet: {why}")):
+            frame = pl.read_parquet(path, glob=False)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {first_line(error)}") from error
     if frame.width < 2 or frame.dtypes[0] != pl.String:
         raise DataError(
             f"{path}: has the columns {dict(frame.schema)}; give a column of names, then one a cell type"

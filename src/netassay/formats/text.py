@@ -25,6 +25,7 @@ from netassay.formats.signatures import (
     refuse_unreadable,
     signature_of,
 )
+from netassay.inputs import bound, refuse_size
 
 Unit = Literal["line", "paragraph", "file", "record"]
 
@@ -152,7 +153,18 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
         if head.startswith(UTF_16) and not head.startswith(b"\xff\xfe\x00\x00"):
             yield from _utf_16_lines(path, stream)
         else:
-            yield from stream
+            yield from _bounded_lines(path, stream)
+
+
+def _bounded_lines(path: Path, stream: Any) -> Iterator[bytes]:
+    """Lines of a stream; DataError for one that no memory may hold, as a few packed bytes can make it."""
+    most = bound("LONGEST_LINE")
+    number = 0
+    while line := stream.readline(most + 1):
+        number += 1
+        if len(line) > most:
+            refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
+        yield line
 
 
 def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
@@ -161,8 +173,9 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
     try:
         # lines end at line feeds here too, and at nothing else
         with TextIOWrapper(stream, "utf-16", newline="\n") as text:
-            for line in text:
+            while line := text.readline(bound("LONGEST_LINE") + 1):
                 number += 1
+                refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
                 yield line.encode()
     except UnicodeError as error:
         raise DataError(

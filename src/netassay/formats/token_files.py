@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import get_args
 
 import numpy as np
@@ -163,10 +162,14 @@ class TokenFile:
         head = first_bytes(self.path)
         refuse_unreadable(self.path, head)
         try:
-            return np.load(self.path, mmap_mode="r")
+            array = np.load(self.path, mmap_mode="r")
+            if not isinstance(array, np.ndarray):
+                array.close()
+                raise ValueError("a zip archive")
+            return array
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, EOFError, TokenError) as error:
+        except Exception as error:  # headers are read by Python's own parser, which raises many kinds
             raise DataError(
                 f"{self.path}: is not an array of numbers in NumPy's .npy format; write it with numpy.save, or state a "
                 "dtype for raw integers"

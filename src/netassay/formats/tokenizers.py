@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError, ExtraMissing, reraised
 from netassay.formats.documents import Documents
 from netassay.formats.encoder import Encoder
 from netassay.formats.published_tokenizers import (
@@ -22,6 +22,7 @@ from netassay.formats.published_tokenizers import (
     tiktoken_file_encoder,
 )
 from netassay.formats.vocabulary import END_WORD, Codes, Vocabulary, Words
+from netassay.inputs import refuse_odd_file
 
 TEXTS_AT_ONCE = 1_024
 TOKENS_AT_ONCE = 1 << 22
@@ -175,9 +176,10 @@ _BUILT_IN: dict[str, Callable[[], Encoder]] = {
 
 
 def _from_file(path: Path) -> Encoder:
+    refuse_odd_file(path, "LONGEST_LINE")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"tokenizer {path}: cannot be read: {error}") from error
     try:
         import tokenizers
@@ -185,20 +187,18 @@ def _from_file(path: Path) -> Encoder:
         raise ExtraMissing(
             f"tokenizer {path}: reading it needs the package tokenizers; install netassay[tokenizers]"
         ) from error
-    try:
+    form = "is not a tokenizer file of Hugging Face's tokenizers"
+    with reraised(lambda why: DataError(f"tokenizer {path}: {form} ({why}); give a tokenizer.json")):
         held: Any = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception for files it cannot read
-        raise DataError(
-            f"tokenizer {path}: is not a tokenizer file of Hugging Face's tokenizers ({error}); give a tokenizer.json"
-        ) from error
     held.no_truncation()
     held.no_padding()
     after_all = max(held.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         try:
-            encodings = held.encode_batch(texts, add_special_tokens=False)
-        except Exception:  # the library raises bare Exception, and does not say for which text
+            with reraised(DataError):
+                encodings = held.encode_batch(texts, add_special_tokens=False)
+        except DataError:  # the library does not say for which text
             encodings = (_encoded(held, path, place, text) for place, text in enumerate(texts))
         return (encoding.ids[:limit] for encoding in encodings)
 
@@ -214,8 +214,9 @@ def _from_file(path: Path) -> Encoder:
 
 def _encoded(held: Any, path: Path, place: int, text: str) -> Any:
     try:
-        return held.encode(text, add_special_tokens=False)
-    except Exception as error:
+        with reraised(DataError):
+            return held.encode(text, add_special_tokens=False)
+    except DataError as error:
         raise _Refused(
             place,
             f"tokenizer {path} says {str(error).rstrip('.')!r}; give its vocabulary the token that it takes for "

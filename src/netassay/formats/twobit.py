@@ -12,12 +12,14 @@ from jaxtyping import Int64, UInt8
 
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.bases import encode
+from netassay.inputs import refuse_odd_file
 
 _SIGNATURES = (bytes.fromhex("1a412743"), bytes.fromhex("4327411a"))
 
 
 def is_twobit(path: Path) -> bool:
     """Whether the file begins as 2bit files do, in either order of bytes."""
+    refuse_odd_file(path)
     try:
         with path.open("rb") as file:
             return file.read(4) in _SIGNATURES

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from netassay.errors import DataError
+from netassay.inputs import refuse_odd_file
 
 _WITHIN = ("state_dict", "model_state_dict", "model", "weights")  # where training scripts put it
 _HOW = "save the weights alone: safetensors.torch.save_file(model.state_dict(), FILE)"
@@ -32,6 +33,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     """Tensors of a file as `read_weights` gives them, and what else stands beside them, plain values alone."""
     path = Path(path)
+    refuse_odd_file(path)
     try:
         with path.open("rb") as file:
             begin = file.read(9)

@@ -27,11 +27,12 @@ def write_page(
     sections: Sequence[Section] = (),
     parts: Sequence[Part] = (),
     facts: Mapping[str, object] | None = None,
+    first: Section | None = None,
 ) -> Path:
     """Writes the page and returns its path; the same arguments give the same bytes.
 
     Findings of the `parts` come first, then their sections, then `sections` that belong to no part; `facts` (version,
-    runs, date ...) fold away at the end. The file is replaced whole or not at all.
+    runs, date ...) fold away at the end. Notes of `first` stand above all. The file is replaced whole or not at all.
     Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
     """
     from netassay.files import write_file
@@ -52,6 +53,7 @@ def write_page(
         policy=_policy(),
         title=text(title),
         subtitle=_subtitle(subtitle),
+        first="" if first is None else "\n".join(item_markup(item) for item in first.items),
         answers=answers(parts),
         facts=_facts(facts or {}),
         contents=_contents(parts, sections, numbers),
@@ -80,8 +82,8 @@ _PAGE = """<!DOCTYPE html>
 <p class="brand">{mark}<span>netassay</span></p>
 <h1>{title}</h1>
 {subtitle}</header>
-{answers}{contents}{hint}<noscript><p class="note warning">Charts are drawn by a script inside this page, and scripts \
-are switched off here. Titles, captions, notes and tables can be read without it.</p></noscript>
+{first}{answers}{contents}{hint}<noscript><p class="note warning">Charts are drawn by a script inside this page, \
+and scripts are switched off here. Titles, captions, notes and tables can be read without it.</p></noscript>
 <main id="page.content">
 {body}
 </main>

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netassay.errors import RunDamaged, StoreError
+from netassay.errors import RunDamaged, StoreError, reraised
 from netassay.runs import disk
+from netassay.runs.schema import rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ FOLDER = "tensors"
 
 def steps(connection: sqlite3.Connection) -> list[int]:
     """Steps of the checkpoints kept, ascending."""
-    return [step for (step,) in connection.execute("SELECT step FROM checkpoints ORDER BY step")]
+    return [step for (step,) in rows(connection, (int,), "SELECT step FROM checkpoints ORDER BY step")]
 
 
 def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) -> Checkpoint | None:
@@ -31,28 +32,42 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
     row = _row(connection, folder, step)
     if row is None:
         return None
-    at, file, expected, text = row
+    at, file, expected, text, size = row
     try:
-        data = disk.read_checked(folder, file, expected, _way_on(connection, at))
+        data = disk.read_checked(folder, disk.checked_file(file), expected, _way_on(connection, at), size)
     except RunDamaged:
         # the writer may have moved on and removed the file since the row was read
         if _row(connection, folder, step) == row:
             raise
         return load(connection, folder, step)
-    return Checkpoint(at, unpack(data), json.loads(text))
+    with reraised(
+        lambda cause: RunDamaged(f"{folder / file}: is damaged ({cause}); {_way_on(connection, at)}")
+    ):
+        return Checkpoint(at, unpack(data), _facts(text))
 
 
 def facts(connection: sqlite3.Connection) -> dict[str, Any] | None:
     """Facts of the newest checkpoint; None if there is none yet."""
-    row = connection.execute("SELECT facts FROM checkpoints ORDER BY step DESC LIMIT 1").fetchone()
-    return None if row is None else json.loads(row[0])
+    for (text,) in rows(connection, (str,), "SELECT facts FROM checkpoints ORDER BY step DESC LIMIT 1"):
+        return _facts(text)
+    return None
 
 
-def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[int, str, str, str] | None:
-    select = "SELECT step, file, sha256, facts FROM checkpoints"
+def _facts(text: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise sqlite3.DataError(f"facts of a checkpoint are {text!r:.80}")
+    return facts
+
+
+def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[Any, ...] | None:
+    kinds, select = (int, str, str, str, int), "SELECT step, file, sha256, facts, bytes FROM checkpoints"
     if step is None:
-        return connection.execute(f"{select} ORDER BY step DESC LIMIT 1").fetchone()
-    row = connection.execute(f"{select} WHERE step = ?", (step,)).fetchone()
+        return next(rows(connection, kinds, f"{select} ORDER BY step DESC LIMIT 1"), None)
+    row = next(rows(connection, kinds, f"{select} WHERE step = ?", step), None)
     if row is None:
         choices = ", ".join(map(str, steps(connection))) or "none"
         raise StoreError(f"run {folder.name} has no checkpoint at step {step}; it has: {choices}")

@@ -15,33 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import netassay
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
-from netassay.runs import disk
+from netassay.runs import disk, schema
+from netassay.runs.schema import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 NAME = "run.sqlite"
 DIGEST = "run.sqlite.sha256"
-SCHEMA_VERSION = 1
-
-# metrics.value has no type on purpose: a REAL column drops the sign of -0.0. NaN is stored as NULL.
-SCHEMA = """
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE status (
-    id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL, step INTEGER NOT NULL,
-    message TEXT NOT NULL, seconds REAL NOT NULL, updated TEXT NOT NULL);
-CREATE TABLE events (id INTEGER PRIMARY KEY, time TEXT NOT NULL, step INTEGER NOT NULL,
-    what TEXT NOT NULL, text TEXT NOT NULL);
-CREATE TABLE metrics (step INTEGER NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL, value,
-    PRIMARY KEY (step, name, part)) WITHOUT ROWID;
-CREATE TABLE checkpoints (step INTEGER PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
-    bytes INTEGER NOT NULL, facts TEXT NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL);
-CREATE TABLE tables (name TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
-    rows INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), sha256 TEXT NOT NULL);
-"""
 _SEALED = ("facts", "status", "events", "checkpoints", "tables")
 _READ_ATTEMPTS = 5
 
@@ -96,6 +80,8 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
         before = _state_of(path)
         try:
             with closing(_connect(path, "ro" if before.wal else "ro&immutable=1")) as connection:
+                schema.restrict(connection, before.size + before.wal)
+                _check_schema(connection, folder)
                 answer = ask(connection)
         except sqlite3.DatabaseError as cause:
             if before == _state_of(path):
@@ -111,6 +97,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
     connection = _connect(folder / NAME, "rw")
     try:
         connection.execute("PRAGMA synchronous = FULL")
+        _check_schema(connection, folder)
         status(connection)
         (folder / DIGEST).unlink(missing_ok=True)
         sync_folder(folder)
@@ -158,24 +145,27 @@ def metric_rows(connection: sqlite3.Connection, condition: str = "TRUE", *values
     """Rows that meet an SQL condition, in the order (step, name, part)."""
     rows = connection.execute(f"SELECT * FROM metrics WHERE {condition} ORDER BY step, name, part", values)
     for step, name, part, value in rows:
+        if not (type(step) is int and type(name) is str and type(part) is str):
+            raise sqlite3.DataError(f"a metric is called {name!r:.80} {part!r:.80} at step {step!r:.80}")
         if not isinstance(value, float | None):
-            raise sqlite3.DataError(f"metric {name} of step {step} is {value!r}")
+            raise sqlite3.DataError(f"metric {name} of step {step} is {value!r:.80}")
         yield step, name, part, math.nan if value is None else value
 
 
 def facts(connection: sqlite3.Connection) -> dict[str, str]:
     """Key to JSON text."""
-    return dict(connection.execute("SELECT key, value FROM facts"))
+    return dict(schema.rows(connection, (str, str), "SELECT key, value FROM facts"))
 
 
 def files(connection: sqlite3.Connection) -> dict[str, str]:
     """Every file that a row names, with its SHA-256."""
-    rows = "SELECT file, sha256 FROM checkpoints UNION ALL SELECT file, sha256 FROM tables"
-    return dict(connection.execute(rows))
+    select = "SELECT file, sha256 FROM checkpoints UNION ALL SELECT file, sha256 FROM tables"
+    return {disk.checked_file(file): digest for file, digest in schema.rows(connection, (str, str), select)}
 
 
 def status(connection: sqlite3.Connection) -> Status:
-    row = connection.execute("SELECT state, step, message, seconds FROM status").fetchone()
+    kinds, select = (str, int, str, float), "SELECT state, step, message, seconds FROM status"
+    row = next(schema.rows(connection, kinds, select), None)
     if row is None:
         raise sqlite3.DataError("it has lost its status")
     return Status(*row)
@@ -195,6 +185,29 @@ def is_sealed(connection: sqlite3.Connection, metrics: _Hash) -> bool:
     """Whether every row is as the last transaction left it; `metrics` are the hashed metric rows."""
     stored = connection.execute("SELECT sha256 FROM seal").fetchone()
     return stored is not None and stored[0] == _seal(connection, metrics)
+
+
+def _check_schema(connection: sqlite3.Connection, folder: Path) -> None:
+    """As `schema.check`; StoreError where a newer netassay wrote the run, whose tables may be others."""
+    try:
+        schema.check(connection)
+    except sqlite3.DataError:
+        kinds, select = (str, str), "SELECT key, value FROM facts WHERE key IN ('schema', 'netassay')"
+        is_table = "SELECT 1 FROM sqlite_schema WHERE name = 'facts' AND type = 'table' AND rootpage > 0"
+        if connection.execute(is_table).fetchone():
+            refuse_newer(folder, dict(schema.rows(connection, kinds, select)))
+        raise
+
+
+def refuse_newer(folder: Path, facts: dict[str, str]) -> None:
+    """StoreError where a newer netassay wrote a run; `facts` are JSON texts."""
+    with suppress(ValueError, RecursionError):
+        version = json.loads(facts.get("schema", "0"))
+        if type(version) is int and version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{folder}: was written with schema {version} by netassay {facts.get('netassay', '')[:40]}; this is "
+                f"netassay {netassay.__version__}, which reads schema {SCHEMA_VERSION}: upgrade it"
+            )
 
 
 def is_refused_write(cause: sqlite3.DatabaseError) -> bool:
@@ -217,30 +230,33 @@ def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
         return StoreError(f"{path}: is in use by another program ({cause}); close it and try again")
     if is_refused_write(cause):
         return StoreError(f"{path}: cannot be opened ({cause}); is the disk full? Nothing committed is lost")
+    if code == "SQLITE_INTERRUPT":
+        cause = sqlite3.DataError("reading it takes more steps than a file of its size holds")
     return RunDamaged(
         f"{path}: is damaged ({cause}); restore the folder from a copy, or delete the run and start it again"
     )
 
 
 class _State(NamedTuple):
-    wal: bool
+    wal: int
+    """Bytes of the -wal file."""
     size: int
     changed: int
     inode: int
 
 
 def _state_of(path: Path) -> _State:
-    wal = path.with_name(NAME + "-wal")
+    schema.refuse_odd_files(path)
     try:
-        has_wal = wal.stat().st_size > 0
+        in_wal = path.with_name(NAME + "-wal").stat().st_size
     except FileNotFoundError:
-        has_wal = False
+        in_wal = 0
     except OSError as cause:
         raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
     if not path.is_file() or path.is_symlink():
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
     status = path.stat()
-    return _State(has_wal, status.st_size, status.st_mtime_ns, status.st_ino)
+    return _State(in_wal, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -260,5 +276,7 @@ def _seal(connection: sqlite3.Connection, metrics: _Hash) -> str:
     seal = hashlib.sha256(metrics.digest())
     for table in _SEALED:
         for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1"):
+            if any(isinstance(value, bytes) for value in row):
+                raise sqlite3.DataError(f"table {table} holds bytes, which no writer stores")
             seal.update(json.dumps([table, *row]).encode())
     return seal.hexdigest()

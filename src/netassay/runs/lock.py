@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from netassay.errors import RunLocked, StoreError
+from netassay.runs import disk
 from netassay.runs.mutex import MUTEX, NO_LINKS
 
 NAME = "lock"
@@ -93,7 +94,7 @@ def _acquire(handle: int, path: Path) -> bool:
 def is_held(folder: Path) -> bool:
     """Whether a living process writes the run in `folder`."""
     try:
-        handle = os.open(folder / NAME, _LOOKING | NO_LINKS)
+        handle = os.open(folder / NAME, _LOOKING | NO_LINKS | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return False
     try:
@@ -105,7 +106,7 @@ def is_held(folder: Path) -> bool:
 def holder(folder: Path) -> str:
     """The process in the lock file, in words."""
     try:
-        owner = json.loads((folder / NAME).read_text())
-        return f"process {owner['pid']} on host {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        owner = json.loads(disk.read_short(folder, NAME))
+        return f"process {owner['pid']!s:.20} on host {owner['host']!s:.80}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

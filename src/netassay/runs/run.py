@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from html import escape
 from importlib import import_module
@@ -13,8 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.errors import RunDamaged, StoreError
-from netassay.runs import disk, folders, ledger, lock
+from netassay.errors import (
+    ConfigError,
+    DataError,
+    NetassayError,
+    RunDamaged,
+    StoreError,
+    first_line,
+    reraised,
+)
+from netassay.runs import disk, folders, ledger, lock, schema
 from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -25,6 +36,11 @@ if TYPE_CHECKING:
     from netassay.runs.verify import Problem
     from netassay.runs.writer import RunWriter
     from netassay.training import Checkpoint
+
+
+_KINDS = {"study": str, "config": dict, "digest": str, "created": str, "package": str}
+_MOST_KEYS, _DEEPEST = 1000, 16
+_FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +92,7 @@ class Run:
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
-                "schema": json.dumps(ledger.SCHEMA_VERSION),
+                "schema": json.dumps(schema.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
             }
             folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
@@ -102,20 +118,19 @@ class Run:
         return cls._of(folder, facts), status
 
     @classmethod
-    def _of(cls, folder: Path, facts: Mapping[str, str]) -> Run:
+    def _of(cls, folder: Path, facts: dict[str, str]) -> Run:
+        ledger.refuse_newer(folder, facts)
         try:
-            version = json.loads(facts["schema"])
-            if version > ledger.SCHEMA_VERSION:
-                raise StoreError(
-                    f"{folder}: was written with schema {version} by netassay {facts['netassay']}; this is "
-                    f"netassay {netassay.__version__}, which reads schema {ledger.SCHEMA_VERSION}: upgrade it"
-                )
-            values = {key: json.loads(facts[key]) for key in ("study", "config", "digest", "created")}
-            values["package"] = json.loads(facts.get("package", '""'))
-        except (KeyError, ValueError, TypeError) as cause:
-            raise RunDamaged(
-                f"{folder / ledger.NAME}: its facts are damaged ({cause!r}); restore the folder"
-            ) from None
+            values = {key: json.loads(facts[key]) for key in _KINDS if key in facts or key != "package"}
+        except (KeyError, ValueError, RecursionError) as cause:
+            raise _odd_facts(folder, repr(cause)) from None
+        for key, value in values.items():
+            if type(value) is not _KINDS[key] or (_FORMS.get(key) and not _FORMS[key].fullmatch(value)):
+                raise _odd_facts(folder, f"{key} is {value!r:.80}")
+        if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
+            raise _odd_facts(
+                folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists"
+            )
         return cls(folder=folder, **values)
 
     @property
@@ -157,7 +172,14 @@ class Run:
     @property
     def environment(self) -> dict[str, Any]:
         """What the run first ran on, as its first writer was told; empty before."""
-        return json.loads(ledger.read(self.folder, ledger.facts).get("environment", "{}"))
+        text = ledger.read(self.folder, ledger.facts).get("environment", "{}")
+        try:
+            environment = json.loads(text)
+        except (ValueError, RecursionError):
+            environment = None
+        if not isinstance(environment, dict):
+            raise _odd_facts(self.folder, f"environment is {text!r:.80}")
+        return environment
 
     def metrics(self, name: str | None = None) -> pl.DataFrame:
         """Columns step, name, part, value of one metric or all, sorted by the first three."""
@@ -193,19 +215,25 @@ class Run:
         """Columns time, step, what, text, oldest first: starts, stops, changes of environment."""
         import polars as pl
 
-        rows = self._rows("SELECT time, step, what, text FROM events ORDER BY id")
+        select = "SELECT time, step, what, text FROM events ORDER BY id"
+        rows = self._rows((str, int, str, str), select)
         schema = {"time": pl.String, "step": pl.Int64, "what": pl.String, "text": pl.String}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def tables(self) -> tuple[str, ...]:
         """Names of the finished tables."""
-        return tuple(name for (name,) in self._rows("SELECT name FROM tables ORDER BY name"))
+        return tuple(name for (name,) in self._rows((str,), "SELECT name FROM tables ORDER BY name"))
 
     def table(self, name: str) -> pl.DataFrame:
         """A finished table. StoreError if there is none of that name, RunDamaged if its bytes changed."""
         import polars as pl
 
-        return pl.read_parquet(disk.read_checked(self.folder, *self._table_file(name)))
+        file, digest = self._table_file(name)
+        data = disk.read_checked(self.folder, file, digest)
+        with reraised(
+            lambda cause: RunDamaged(f"{self.folder / file}: is no table ({cause}); restore it from a copy")
+        ):
+            return pl.read_parquet(data)
 
     def table_path(self, name: str) -> Path:
         """The Parquet file of a finished table, unchecked. StoreError if there is none of that name."""
@@ -277,7 +305,7 @@ class Run:
 
     def checkpoints(self) -> tuple[int, ...]:
         """Steps of the checkpoints kept, ascending."""
-        return tuple(step for (step,) in self._rows("SELECT step FROM checkpoints ORDER BY step"))
+        return tuple(step for (step,) in self._rows((int,), "SELECT step FROM checkpoints ORDER BY step"))
 
     def verify(self) -> list[Problem]:
         """All that differs from what was written; empty for a sound run."""
@@ -301,15 +329,21 @@ class Run:
         return ledger.read(self.folder, ledger.status)
 
     def _table_file(self, name: str) -> tuple[str, str]:
-        rows = self._rows("SELECT file, sha256 FROM tables WHERE name = ?", name)
+        rows = self._rows((str, str), "SELECT file, sha256 FROM tables WHERE name = ?", name)
         if not rows:
             raise StoreError(
                 f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
             )
-        return rows[0]
+        file, digest = rows[0]
+        try:
+            return disk.checked_file(file), digest
+        except sqlite3.DataError as cause:
+            raise ledger.explained(self.folder, cause) from None
 
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())
+    def _rows(self, kinds: tuple[type, ...], select: str, *values: Any) -> list[tuple[Any, ...]]:
+        return ledger.read(
+            self.folder, lambda connection: list(schema.rows(connection, kinds, select, *values))
+        )
 
 
 @dataclass(frozen=True)
@@ -319,3 +353,44 @@ class _Concluded(Run):
     @property
     def state(self) -> State:
         return self.end
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and mappings lie in each other, as far as that matters here."""
+    layer, depth = [value], 0
+    while layer and depth <= _DEEPEST:
+        inner = [part for part in layer if isinstance(part, dict | list)]
+        layer = [item for part in inner for item in (part.values() if isinstance(part, dict) else part)]
+        depth += bool(inner)
+        if not inner:
+            break
+    return depth
+
+
+@contextmanager
+def guarded(run: Run) -> Iterator[None]:
+    """Around the reading of what a run holds: whatever it makes its reader raise is RunDamaged and names the run.
+
+    A refusal of its config or data names the run too.
+    """
+    try:
+        yield
+    except (ConfigError, DataError) as cause:
+        if run.id in str(cause):
+            raise
+        raise type(cause)(f"run {run.id}: {cause}") from cause
+    except (NetassayError, OSError, MemoryError):
+        raise
+    except BaseException as cause:
+        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
+            raise
+        raise RunDamaged(
+            f"run {run.id}: holds what cannot be read ({type(cause).__name__}: {first_line(cause)}); restore "
+            f"{run.folder} from a copy, or delete the run and start it again"
+        ) from cause
+
+
+def _odd_facts(folder: Path, what: str) -> RunDamaged:
+    return RunDamaged(
+        f"{folder / ledger.NAME}: its facts are damaged ({what}); restore the folder from a copy"
+    )

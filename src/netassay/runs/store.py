@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netassay.errors import ConfigError, StoreError
+from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError
 from netassay.files import write_file
 from netassay.runs import folders
 from netassay.runs.ledger import Status
@@ -61,7 +62,8 @@ class Store:
     def table(self, where: Mapping[str, Any] | None = None) -> DataFrame:
         """List the runs of a store, with the config values in which they differ.
 
-        Runs that cannot be read are listed too, with state "damaged" and the reason as message.
+        Runs that cannot be read are listed too, with state "damaged" and the reason as message; under a condition they
+        are warned of.
 
         Args:
             where: Only runs with this value, KEY=VALUE, may be repeated: of a config key (a.b if nested), id, study or
@@ -81,9 +83,7 @@ class Store:
         """
         import polars as pl
 
-        entries, broken = self._look()
-        if where is not None:
-            entries, broken = self._matching(entries, where), []
+        entries, broken = self._look() if where is None else (self._matching(self._readable(), where), [])
         runs = [run for run, _, _ in entries]
         flat = [flatten(run.config) for run in runs]
         studies = [run.study for run in runs]
@@ -113,7 +113,7 @@ class Store:
 
         Raises StoreError for a key that no run has.
         """
-        return [run for run, _, _ in self._matching(self._look()[0], where)]
+        return [run for run, _, _ in self._matching(self._readable(), where)]
 
     def _matching(self, entries: list[_Entry], where: Mapping[str, Any]) -> list[_Entry]:
         runs = [run for run, _, _ in entries]
@@ -223,6 +223,7 @@ class Store:
         """Write the recorded numbers of runs as one table: run, study, step, name, part, value.
 
         JSON has no word for numbers that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
+        Runs that cannot be read are left out of an export of all, each with a warning.
 
         Args:
             out: File to write; its ending (csv, parquet, json) gives the format.
@@ -236,6 +237,7 @@ class Store:
         Raises:
             ConfigError: Where both `runs` and `where` are given.
             StoreError: For an unknown format, and a run or key that does not exist.
+            RunDamaged: For a run of `runs` that cannot be read; nothing is written.
 
         Example:
             >>> import netassay
@@ -246,19 +248,31 @@ class Store:
         format = path.suffix[1:].lower() if format is None else format
         if format not in FORMATS:
             raise StoreError(f"{path}: format {format!r} is not known; allowed: {', '.join(FORMATS)}")
-        write_file(path, _encoded(_joined(self.chosen(runs, where)), format))
+        runs = None if runs is None else list(runs)
+        frames = []
+        for run in self.chosen(runs, where):
+            try:
+                frames.append(_metrics(run))
+            except RunDamaged as cause:
+                if runs:
+                    raise
+                warn_of(Problem(run.id, ".", str(cause)))
+        write_file(path, _encoded(_joined(frames), format))
         return path
 
     def chosen(
         self, runs: Iterable[Run | Path | str] | None = None, where: Mapping[str, Any] | None = None
     ) -> list[Run]:
-        """These runs, or those with these values, or all. ConfigError where both are given."""
+        """These runs, or those with these values, or all. ConfigError where both are given.
+
+        A run that cannot be read is an error if it is one of `runs`, else a RunWarning.
+        """
         names = None if runs is None else list(runs)
         if names and where:
             raise ConfigError("give either runs by name or --where, not both")
         if names or (runs is not None and where is None):
             return [find_run(run, self.folder) for run in names or ()]
-        return self.select(where or {})
+        return [run for run, _, _ in self._matching(self._readable(), where or {})]
 
     def _ids(self) -> list[str]:
         if not self.folder.exists():
@@ -268,6 +282,13 @@ class Store:
     def _scan(self) -> tuple[list[Run], list[Problem]]:
         entries, problems = self._look()
         return [run for run, _, _ in entries], problems
+
+    def _readable(self) -> list[_Entry]:
+        """Every run that can be read, with its status and state; of the others a RunWarning."""
+        entries, problems = self._look()
+        for problem in problems:
+            warn_of(problem)
+        return entries
 
     def _look(self) -> tuple[list[_Entry], list[Problem]]:
         """Every run with its status and state, read once each, and what cannot be read."""
@@ -299,13 +320,21 @@ def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
     return Store(store).find(run)
 
 
-def _joined(runs: list[Run]) -> pl.DataFrame:
+def warn_of(problem: Problem) -> None:
+    """Warns that a run is left out."""
+    text = f"run {problem.run} cannot be read and is left out: {problem.what}"
+    warnings.warn(text, RunWarning, stacklevel=3)
+
+
+def _metrics(run: Run) -> pl.DataFrame:
     import polars as pl
 
-    frames = [
-        run.metrics().select(pl.lit(run.id).alias("run"), pl.lit(run.study).alias("study"), pl.all())
-        for run in runs
-    ]
+    return run.metrics().select(pl.lit(run.id).alias("run"), pl.lit(run.study).alias("study"), pl.all())
+
+
+def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    import polars as pl
+
     schema = {"run": pl.String, "study": pl.String, "step": pl.Int64, "name": pl.String, "part": pl.String}
     return pl.concat([pl.DataFrame(schema={**schema, "value": pl.Float64}), *frames])
 

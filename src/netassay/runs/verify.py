@@ -52,9 +52,9 @@ def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 def _wrong_bytes(folder: Path) -> list[tuple[str, str]]:
     """Of the file run.sqlite, while it is at rest; a run at work or killed at it has no digest of it."""
     try:
-        expected = (folder / ledger.DIGEST).read_text(errors="replace")
-        actual = disk.sha256((folder / ledger.NAME).read_bytes())
-        still = (folder / ledger.DIGEST).read_text(errors="replace")
+        expected = disk.read_short(folder, ledger.DIGEST)
+        actual = disk.digest(folder, ledger.NAME)
+        still = disk.read_short(folder, ledger.DIGEST)
     except OSError:
         return []
     if expected == actual or still != expected:
@@ -92,6 +92,8 @@ def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[t
         elif path.is_symlink():
             yield path.name, "is a symbolic link; the run's files must lie in its folder"
     for name in (checkpoints.FOLDER, "tables"):
+        if (folder / name).is_symlink():
+            continue
         for path in sorted((folder / name).glob("*")):  # a copying tool may have left out an empty folder
             file = f"{name}/{path.name}"
             if file not in recorded and not (open_ended and disk.is_ours(path.name)):

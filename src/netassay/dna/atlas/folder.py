@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from netassay.errors import DataError
+from netassay.errors import DataError, first_line, reraised
 from netassay.files import refuse_existing, whole_folder
+from netassay.inputs import refuse_odd_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
 FORMAT = 1
 FACTS, ARRAYS, PEAKS, TRUTH = "atlas.json", "arrays.safetensors", "peaks.parquet", "truth"
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(count) is int for count in value.values())
+
+
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "digest": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+    "cell_types": _are_words,
+    "lineages": _are_words,
+    "truth": _are_words,
+    "source": lambda value: isinstance(value, str),
+    "simulated": lambda value: isinstance(value, bool),
+    "dropped": _are_counts,
+    "notes": _are_counts,
+}
 
 
 class Contents(NamedTuple):
@@ -54,14 +75,12 @@ def read(path: Path) -> Contents:
     """What the folder that `save` wrote holds, its arrays mapped, not loaded. DataError where it is damaged."""
     facts = _read_facts(path)
     try:
-        arrays = _mapped(path / ARRAYS)
-        peaks = pl.read_parquet(path / PEAKS, glob=False)
-        truth = {
-            name: pl.read_parquet(path / TRUTH / f"{name}.parquet", glob=False) for name in facts["truth"]
-        }
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: the atlas is damaged: {reason}; build it again") from error
+        with reraised(lambda why: DataError(f"{path}: the atlas is damaged: {why}; build it again")):
+            arrays = _mapped(path / ARRAYS)
+            peaks = _table(path / PEAKS)
+            truth = {name: _table(path / TRUTH / f"{name}.parquet") for name in facts["truth"]}
+    except OSError as error:
+        raise DataError(f"{path}: the atlas is damaged: {first_line(error)}; build it again") from error
     if missing := [name for name in ("codes", "heights") if name not in arrays]:
         raise DataError(f"{path}: the atlas is damaged: it has no {missing[0]!r}; build it again")
     return Contents(facts, arrays, peaks, truth)
@@ -70,37 +89,36 @@ def read(path: Path) -> Contents:
 def _read_facts(path: Path) -> Mapping[str, Any]:
     file = path / FACTS
     advice = 'give "dhs4", "simulated" or a folder that `netassay atlas build` wrote'
+    refuse_odd_file(file, "LONGEST_LINE")
     try:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{path}: is not an atlas (there is no {FACTS} in it); {advice}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read: {error}; {advice}") from error
-    wanted = {
-        "format",
-        "digest",
-        "cell_types",
-        "lineages",
-        "truth",
-        "source",
-        "simulated",
-        "dropped",
-        "notes",
-    }
-    if not isinstance(facts, dict) or not wanted <= facts.keys():
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read: {first_line(error)}; {advice}") from error
+    if not isinstance(facts, dict) or not {"format", *_FORMS} <= facts.keys():
         raise DataError(f"{file}: describes no atlas; {advice}")
     if facts["format"] != FORMAT:
         raise DataError(
             f"{file}: is of format {facts['format']!r}; this netassay reads {FORMAT}: build it again"
         )
-    if not all(isinstance(name, str) and TABLE_NAME.fullmatch(name) for name in facts["truth"]):
+    for name, is_right in _FORMS.items():
+        if not is_right(facts[name]):
+            raise DataError(f"{file}: is damaged: {name} is {facts[name]!r:.80}; build the atlas again")
+    if not all(TABLE_NAME.fullmatch(name) for name in facts["truth"]):
         raise DataError(f"{file}: names a truth table that is no plain word; {advice}")
     return facts
+
+
+def _table(file: Path) -> pl.DataFrame:
+    refuse_odd_file(file)
+    return pl.read_parquet(file, glob=False)
 
 
 def _mapped(file: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
+    refuse_odd_file(file)
     try:
         with safe_open(file, framework="pt") as held:
             return {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118

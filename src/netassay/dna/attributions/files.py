@@ -14,6 +14,7 @@ from netassay.errors import DataError
 from netassay.files import write_file
 from netassay.formats.bases import UNKNOWN
 from netassay.formats.tracks import track, write_bedgraph, write_bigwig
+from netassay.inputs import refuse_odd_file
 
 
 def save_attributions(path: Path | str, attributions: Attributions) -> None:
@@ -70,6 +71,7 @@ def load_attributions(path: Path | str) -> Attributions:
     """
     from safetensors.torch import load
 
+    refuse_odd_file(path, "LARGEST_ARRAY")
     try:
         data = Path(path).read_bytes()
         tensors = load(data)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from netassay.errors import DataError
 from netassay.formats.jaspar import GROUPS
+from netassay.inputs import refuse_odd_file
 from netassay.nets.sources import sources
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
@@ -47,6 +48,7 @@ def files_digest(config: InterpretConfig) -> str:
 
 
 def digest_of(name: str) -> str:
-    """SHA-256 of a file's bytes. OSError where it cannot be read."""
+    """SHA-256 of a file's bytes. OSError where it cannot be read, DataError where it is none."""
+    refuse_odd_file(name)
     with Path(name).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,64 @@
+"""Bounds on what is read of files that a stranger may have written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from netassay.errors import ConfigError, DataError, NetassayError
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+_BOUNDS = {
+    "LONGEST_LINE": 1 << 28,
+    "LARGEST_CONFIG": 1 << 22,
+    "LARGEST_ARRAY": 1 << 32,
+    "LARGEST_FILE": 1 << 40,
+}
+"""Bytes, each raised by the environment variable of its name after NETASSAY_."""
+
+
+def bound(name: str) -> int:
+    """A bound in bytes. ConfigError where its environment variable holds no whole number above 0."""
+    text = os.environ.get(variable(name), "")
+    if not text:
+        return _BOUNDS[name]
+    if not text.isdecimal() or len(text) > 18 or not int(text):
+        raise ConfigError(f"{variable(name)}={text!r:.40} is not allowed: whole number of bytes above 0")
+    return int(text)
+
+
+def variable(name: str) -> str:
+    """The environment variable that raises a bound."""
+    return f"NETASSAY_{name}"
+
+
+def refuse_odd_file(
+    path: Path | str, most: str = "LARGEST_FILE", *, refusal: type[NetassayError] = DataError
+) -> None:
+    """Raises `refusal` for a pipe, device or socket, of which some never end, and for a file beyond the bound `most`.
+
+    What is not there, is a folder or cannot be asked for is left to the one who opens it.
+    """
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return
+    if (kind := _KINDS.get(stat.S_IFMT(status.st_mode))) is not None:
+        raise refusal(f"{path}: is {kind}, not a file; write what it gives to a file and give that")
+    refuse_size(path, status.st_size, most, refusal=refusal)
+
+
+def refuse_size(
+    where: Path | str, size: int, most: str, *, what: str = "has", refusal: type[NetassayError] = DataError
+) -> None:
+    """Raises `refusal` for more bytes than the bound `most`."""
+    if size > (limit := bound(most)):
+        raise refusal(
+            f"{where}: {what} {size:,} bytes, and at most {limit:,} are read; if that is right, raise {variable(most)}"
+        )

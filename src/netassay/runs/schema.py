@@ -1,0 +1,109 @@
+"""The schema of run.sqlite, and the strict reading of a file that anybody may have written."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from netassay.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+# metrics.value has no type on purpose: a REAL column drops the sign of -0.0. NaN is stored as NULL.
+SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE status (
+    id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL, step INTEGER NOT NULL,
+    message TEXT NOT NULL, seconds REAL NOT NULL, updated TEXT NOT NULL);
+CREATE TABLE events (id INTEGER PRIMARY KEY, time TEXT NOT NULL, step INTEGER NOT NULL,
+    what TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE metrics (step INTEGER NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL, value,
+    PRIMARY KEY (step, name, part)) WITHOUT ROWID;
+CREATE TABLE checkpoints (step INTEGER PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL, facts TEXT NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL);
+CREATE TABLE tables (name TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), sha256 TEXT NOT NULL);
+"""
+_DECLARED = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+_BESIDE = ("", "-wal", "-shm", "-journal")
+_SMALLEST = 1 << 20
+# a row of metrics takes 20 bytes or more and its longest query some 100 steps; a file whose pages lead to each other
+# again and again has no end otherwise
+_STEPS_A_BYTE, _STEPS_AT_ONCE = 50, 100_000
+
+
+def refuse_odd_files(path: Path) -> None:
+    """StoreError where run.sqlite, or what SQLite opens beside it, is a link, a pipe or anything but a plain file."""
+    for ending in _BESIDE:
+        file = path.with_name(path.name + ending)
+        try:
+            mode = file.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as cause:
+            raise StoreError(f"{file}: cannot be read ({cause.strerror})") from None
+        if not stat.S_ISREG(mode):
+            raise StoreError(
+                f"{file}: is a link or no plain file, and is not opened; restore the run from a copy"
+            )
+
+
+def restrict(connection: sqlite3.Connection, size: int) -> None:
+    """Only reads, no code of the schema's, nothing longer than the file of `size` bytes, and an end to every query."""
+    left = [_STEPS_A_BYTE * max(size, _SMALLEST) // _STEPS_AT_ONCE]
+
+    def ended() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size, _SMALLEST), 1_000_000_000))
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.set_progress_handler(ended, _STEPS_AT_ONCE)
+    connection.execute("PRAGMA query_only = ON")
+    _distrust(connection)
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """sqlite3.DataError unless the file declares the tables of `SCHEMA` and nothing else: no view, no trigger."""
+    _distrust(connection)
+    declared = connection.execute(_DECLARED).fetchall()
+    if declared == _expected():
+        return
+    for row, other in zip(declared, _expected(), strict=False):
+        if row != other:
+            raise sqlite3.DataError(
+                f"its schema has {row[0]} {row[1]!r:.80} where {other[0]} {other[1]} is expected"
+            )
+    raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(_expected())}")
+
+
+def _distrust(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+
+
+@cache
+def _expected() -> list[tuple[Any, ...]]:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(SCHEMA)
+        return connection.execute(_DECLARED).fetchall()
+    finally:
+        connection.close()
+
+
+def rows(
+    connection: sqlite3.Connection, kinds: tuple[type, ...], select: str, *values: Any
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query, each value of the type of its column; sqlite3.DataError for another, as any may be stored."""
+    for row in connection.execute(select, values):
+        if tuple(map(type, row)) != kinds:
+            raise sqlite3.DataError(
+                f"it holds {row!r:.100} where {', '.join(kind.__name__ for kind in kinds)} belong"
+            )
+        yield row
