@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import netassay
 
 TOLERANCE, POINTS = 1e-3, 5
-PAIRED = 3  # draws of each point that Lanczos's method begins from as well
+PAIRED = 2  # draws of each point that Lanczos's method begins from as well
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -83,7 +83,7 @@ class Reader(nn.Module):
         return self.last(x)
 
 
-def characters(length: int = 16, count: int = 500) -> tuple[Tensor, Tensor, int]:
+def characters(length: int = 12, count: int = 400) -> tuple[Tensor, Tensor, int]:
     """Windows of the descriptions of scikit-learn's data sets, and the same moved on by one character."""
     loaders = (datasets.load_iris, datasets.load_wine, datasets.load_breast_cancer, datasets.load_digits)
     text = "".join(load().DESCR for load in loaders)
@@ -105,7 +105,7 @@ def convolution() -> nn.Sequential:
     )  # fmt: skip
 
 
-def words(n: int = 1000, kinds: int = 200, length: int = 8) -> tuple[Tensor, Tensor]:
+def words(n: int = 500, kinds: int = 200, length: int = 8) -> tuple[Tensor, Tensor]:
     """Counts of words of frequencies 1/rank, and which of two classes: most words are in a few examples."""
     g = torch.Generator().manual_seed(0)
     frequency = 1 / torch.arange(1.0, kinds + 1)
@@ -116,17 +116,17 @@ def words(n: int = 1000, kinds: int = 200, length: int = 8) -> tuple[Tensor, Ten
 
 def settings() -> Iterator[tuple[str, Callable[[], Setting]]]:
     cross_entropy = nn.functional.cross_entropy
-    x, y = (t[:800] for t in digits())
+    x, y = (t[:500] for t in digits())
     label = y.argmax(1)
     g = torch.Generator().manual_seed(1)
     noise, mislabelled, far = torch.randint(0, 10, (len(x),), generator=g), label.clone(), x.clone()
     mislabelled[:3] = (label[:3] + 1) % 10
     far[17] *= 8
-    pixels = synthetic_images(800)
+    pixels = synthetic_images(500)
     text, following, alphabet = characters()
-    small = (64, 50, 50, 10)
-    deep = (64, 50, 50, 50, 50, 10)
-    yield "images, half squares", lambda: Setting(network((3072, 50, 50, 10)), half_square, pixels, 20, 0.01)
+    small = (64, 40, 40, 10)
+    deep = (64, 40, 40, 40, 40, 10)
+    yield "images, half squares", lambda: Setting(network((3072, 30, 30, 10)), half_square, pixels, 20, 0.01)
     yield "digits, half squares", lambda: Setting(network(small), half_square, (x, y), 150, 0.1)
     yield "digits, depth 4, at the edge", lambda: Setting(network(deep), half_square, (x, y), 100, 0.5)
     yield (
@@ -145,7 +145,7 @@ def settings() -> Iterator[tuple[str, Callable[[], Setting]]]:
     )
     yield (
         "transformer on text, Adam",
-        lambda: Setting(Reader(alphabet, 16), next_character, (text, following), 40, 3e-3, adam=True),
+        lambda: Setting(Reader(alphabet, 12), next_character, (text, following), 40, 3e-3, adam=True),
     )
     yield "convolution, a layer's block", lambda: Setting(
         convolution(), cross_entropy, (x, label), 40, 3e-3, adam=True,
@@ -168,7 +168,8 @@ def assay(setting: Setting, tally: Tally, draws: int) -> None:
     """All methods at the present weights."""
 
     def largest(model: nn.Module, data: tuple[Tensor, Tensor], **options: object) -> tuple[object, float]:
-        blocks = None if setting.block is None else "layer"
+        names = [n for n, _ in model.named_parameters() if n.startswith(f"{setting.block}.")]
+        blocks = None if setting.block is None else {setting.block: names}
         result = netassay.sharpness(model, setting.loss, [data], blocks=blocks, kind=setting.kind, **options)
         pairs = result if setting.block is None else result.blocks[setting.block]
         return pairs, float(pairs.values[0])

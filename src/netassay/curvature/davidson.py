@@ -27,23 +27,16 @@ from netassay.curvature.eigen import (
 )
 from netassay.numerics.seeds import given
 
-BEGINNING, BEGUN = (
-    15,
-    0.02,
-)  # most Lanczos steps on the cheap matrix, and the relative residual that ends them
+BEGINNING, BEGUN = 20, 0.01  # most Lanczos steps on the cheap matrix; relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
 NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
 CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
 COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
 STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
-FASTEST, SLOWEST = (
-    0.1,
-    0.9,
-)  # bounds of what is taken for the contraction of a residual in a step of Lanczos's method
-NEAREST = (
-    0.2  # relative residual of B's leading eigenvector; where it served at most 0.14, elsewhere 0.2 to 0.6
-)
+FASTEST, SLOWEST = 0.1, 0.9  # bounds of the contraction of a residual that a spectrum promises
+NEAREST = 0.2  # relative residual of B's leader; 0.14 at most was seen where it served, elsewhere 0.2 to 0.6
+LARGEST_LOSS = 0.5  # of B's leading value, in A
 CORRECTIONS = 2  # that are expected where B serves
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
@@ -65,19 +58,41 @@ def davidson(
     """The k largest eigenvalues of a symmetric matrix A, as `eigen.lanczos`, in fewer products where a `cheap` matrix
     B that resembles A can be multiplied for a `share` (0 to 1) of the cost.
 
-    A few Lanczos steps on B give Ritz vectors to begin from. Each further product is with an approximate solution t
-    of (I - uu')(B - theta)(I - uu') t = -r for a Ritz pair (theta, u) of A with residual r (Sleijpen and Van der
-    Vorst 1996, by Krylov least squares). Where that lowers the residual by less than Lanczos steps of the same cost
-    would, B does not represent A, and the subspace is expanded by residuals instead. A search from a random vector
-    ends it; without `search` an eigenvector that B knows nothing of can be missed, and `searched` of the result is
-    False. `products` counts products with A, `sampled` those with B. `max_products` bounds those with A. Memory and
-    errors as of `lanczos`.
+    A few Lanczos steps on B give Ritz vectors to begin from. Each further product is with an approximate solution t of
+    (I - uu')(B - theta)(I - uu') t = -r for a Ritz pair (theta, u) of A with residual r, by Krylov least squares. It is
+    plain Lanczos where the spectrum of B promises that this is as quick, or where B's first Ritz vector has a large
+    residual in A; where later residuals fall more slowly than Lanczos's would, the subspace is expanded by residuals.
 
-    >>> a = torch.diag(torch.tensor([5.0, 3, 2, 1, 1, 1], dtype=torch.float64))
-    >>> b = a + 0.1
-    >>> pairs = davidson(lambda v: a @ v, lambda v: b @ v, 6, share=0.1, tolerance=1e-6)
-    >>> round(float(pairs.values[0]), 6)
-    5.0
+    Args:
+        product: v -> A v.
+        cheap: v -> B v.
+        size: Number of rows of A.
+        share: Cost of a product with B, as a share of one with A (0 to 1).
+        k: Number of eigenvalues (1 or more).
+        tolerance: Relative tolerance of each value (0 to 1).
+        generator: Draws the starting vectors; by default with a fixed seed.
+        max_products: Maximum number of products with A; by default 100 + 30 k.
+        search: Whether to search for larger eigenvalues that B does not show, by four products from a random vector.
+            These see an outlier, not a neighbour a few per cent above the value.
+        dtype: Of the vectors.
+        device: Of the vectors.
+
+    Returns:
+        The eigenpairs; `products` counts those with A, `sampled` those with B.
+
+    Raises:
+        ModelError: For fewer products than eigenvalues, and where memory is too small for the vectors.
+        NotFinite: For products that are not finite.
+
+    Source:
+        Sleijpen and van der Vorst (1996).
+
+    Example:
+        >>> a = torch.diag(torch.tensor([5.0, 3, 2, 1, 1, 1], dtype=torch.float64))
+        >>> b = a + 0.1
+        >>> pairs = davidson(lambda v: a @ v, lambda v: b @ v, 6, share=0.1, tolerance=1e-6)
+        >>> round(float(pairs.values[0]), 6)
+        5.0
     """
     k, generator = min(k, size), given(generator)
     most = most_products(k, max_products)
@@ -148,7 +163,7 @@ class Preconditioner:
 
     def __init__(self, cheap: Product, share: float, tolerance: float) -> None:
         self.useful, self.products, self.share, self._tolerance = True, 0, share, tolerance
-        self._cheap = cheap
+        self._cheap, self._leading = cheap, -math.inf
         self._steps: list[tuple[int, float, float]] = []  # pair, residual and cost of each correction
 
     def product(self, v: Tensor) -> Tensor:
@@ -165,7 +180,7 @@ class Preconditioner:
             return []
         values, mix = torch.linalg.eigh(t[:-1])
         values, mix = values.flip(0), mix.flip(1)
-        bar = values[min(k, len(values)) - 1]
+        bar, self._leading = values[min(k, len(values)) - 1], float(values[0])
         count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
         left = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
         usual = len(basis) + max(math.log(left) / -math.log(contraction(values, k - 1)), 0) + 1
@@ -174,8 +189,10 @@ class Preconditioner:
         return [*(mix[:, :count].T.to(basis) @ basis)] if self.useful else []
 
     def represents(self, leader: Ritz) -> bool:
-        """Whether the leading eigenvector of B is near one of A."""
-        self.useful = float(leader.norms[0]) <= NEAREST * abs(float(leader.values[0]))
+        """Whether the leading eigenvector of B is near one of A that is as large."""
+        value, expected = float(leader.values[0]), self._leading
+        near = float(leader.norms[0]) <= NEAREST * abs(value)
+        self.useful = near and value >= expected - LARGEST_LOSS * abs(expected)
         return self.useful
 
     def correction(self, ritz: Ritz, i: int) -> Tensor:

@@ -151,7 +151,7 @@ class Subspace:
         norms = torch.linalg.vector_norm(residuals, dim=1).double().cpu() * self.unit
         return Ritz(values, vectors, residuals, norms, self.unit)
 
-    def values_without(self, i: int) -> Float[Tensor, " m-1"]:
+    def values_without(self, i: int) -> Tensor:
         """All Ritz values, descending, of the span of the basis vectors but number i."""
         others = [j for j in range(self.dimension) if j != i]
         return torch.linalg.eigvalsh(self._projected[others][:, others]).flip(0)
