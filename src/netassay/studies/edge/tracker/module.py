@@ -42,6 +42,11 @@ def decides(model: nn.Module) -> bool:
     return True
 
 
+def spread_over_processes(model: nn.Module) -> bool:
+    """Whether some weights lie in pieces on several processes."""
+    return any(kind.__name__ in SHARDED for module in model.modules() for kind in type(module).__mro__)
+
+
 def require_alone(model: nn.Module) -> None:
     """ModelError for a module whose forward pass needs the other processes, since only one looks."""
     for name, module in model.named_modules():
@@ -63,15 +68,21 @@ def left_as_it_was(model: nn.Module, mode: str) -> Iterator[None]:
     Weights, buffers and gradients need no putting back: nothing here or in a curvature writes to them.
     """
     before = {module: module.training for module in model.modules()}
+    # Accelerate puts a forward pass in mixed precision in the place of the module's own
+    mixed = [(m, m.forward) for m in before if "_original_forward" in vars(m) and "forward" in vars(m)]
     python, numpy = random.getstate(), sys.modules.get("numpy")
     legacy: Any = None if numpy is None else numpy.random.get_state()
     devices = {p.device.type for p in model.parameters()} or {"cpu"}
     try:
         if mode == "eval":
             model.eval()
+        for module, _ in mixed:
+            vars(module)["forward"] = module._original_forward
         with torch.autocast(devices.pop(), enabled=False):
             yield
     finally:
+        for module, forward in mixed:
+            module.forward = forward
         for module, training in before.items():
             module.training = training
         random.setstate(python)
