@@ -174,6 +174,16 @@ class Curvature:
             )
 
     @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is a mean of its terms, rather than their sum."""
+        return self._objective.weights.mean
+
+    @property
+    def terms(self) -> float:
+        """Number of terms that the loss is a mean of; 1 for a sum."""
+        return self._objective.total
+
+    @property
     def weights(self) -> Weights | None:
         """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
         return self._objective.weights.later

@@ -15,6 +15,7 @@ from netassay.curvature.critical_following import CriticalFollower
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.line_search import MEASURED, NO_RISE
 from netassay.curvature.objective import Objective
+from netassay.curvature.shards import Processes
 from netassay.training import Metric
 
 PART = "(forward)"
@@ -46,8 +47,15 @@ class ForwardLevel:
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, batches: Batches, optimizer: Any, head: Head | None
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batches: Batches,
+        optimizer: Any,
+        head: Head | None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes
         self.model, self.loss, self.batches, self.head = model, loss, batches, head
         self.optimizer = stepping(optimizer)
         if isinstance(optimizer, int | float):
@@ -85,10 +93,13 @@ class ForwardLevel:
     def look(self, weights: Weights | None) -> CriticalSharpness:
         """At the present weights and gradients; `weights` of the batches, where these were given or tried before."""
         if self._follower is None:
-            if weights is None:
+            if weights is None and self.processes is None:
                 trial = Objective(self.model, self.loss, self.batches, head=self.head, order=0)
                 weights = self.weights = trial.weights.later
-            self._follower = CriticalFollower(direction=self.optimizer, weights=weights, head=self.head)
+            group = None if self.processes is None else self.processes.group
+            self._follower = CriticalFollower(
+                direction=self.optimizer, weights=weights, head=self.head, processes=group
+            )
         return self._follower.follow(self.model, self.loss, self.batches)
 
     def took(self, seconds: float, passes: int) -> None:

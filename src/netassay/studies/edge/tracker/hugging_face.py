@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.shards import is_sharded
 from netassay.errors import ExtraMissing, NetassayError
-from netassay.studies.edge.tracker.module import spread_over_processes
 from netassay.studies.edge.tracker.tracker import SharpnessTracker, TrackerWarning
 
 
@@ -55,7 +55,7 @@ def sharpness_callback(
             self.tracker = None
             model, optimizer = given["model"], given["optimizer"]
             # the modules of all processes are replicas, unless each has a part of the weights
-            if not state.is_world_process_zero and not spread_over_processes(model):
+            if not state.is_world_process_zero and not is_sharded(model):
                 return
             try:
                 self.tracker = SharpnessTracker(

@@ -31,6 +31,8 @@ from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.line_search import MEASURED
 from netassay.curvature.outlook import Forecast, forecast
+from netassay.curvature.processes import Summed, in_all
+from netassay.curvature.shards import in_one_piece, is_sharded
 from netassay.curvature.weighing import NoNumber
 from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
@@ -41,7 +43,14 @@ from netassay.studies.edge import quantities
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
 from netassay.studies.edge.tracker.forward_level import PART, PASSES_OF_EXACT, SHARE, ForwardLevel, numbers
-from netassay.studies.edge.tracker.module import decides, inside, left_as_it_was, require_alone
+from netassay.studies.edge.tracker.module import (
+    Silence,
+    decides,
+    inside,
+    left_as_it_was,
+    require_alone,
+    together,
+)
 from netassay.studies.edge.tracker.motion import Motion
 from netassay.studies.edge.tracker.motion import motion as motion_of
 from netassay.training import Checkpoint, Metric
@@ -106,7 +115,8 @@ class SharpnessTracker:
 
     The network, its gradients, the optimiser and all random states are left unchanged. Of a network in
     DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
-    None and `step` does nothing.
+    None and `step` does nothing. With processes="all", and of one sharded by `fully_shard`, all look together, each at
+    its own list of batches, when the first one's budget allows, and it writes the run.
 
     Once made, it never ends a training: what fails in a look or in the store is a warning, given once for each kind,
     and an event of the run. After a failed look, and when the trainable parameters have changed, tracking starts anew;
@@ -132,6 +142,7 @@ class SharpnessTracker:
         mode: "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode.
         motion: For an optimiser whose edge is not known here: a `Motion`, or a function of the optimiser and the
             trainable parameters by name that returns one (or says in words why there is none).
+        processes: "first", or "all": looks are at the batches of all processes that train replicas.
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
         clock: Measures time in seconds.
@@ -174,6 +185,7 @@ class SharpnessTracker:
         head: Head | None = None,
         memory: float | int | None = None,
         motion: Any = None,
+        processes: Literal["first", "all"] = "first",
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -217,8 +229,9 @@ class SharpnessTracker:
             )
             self._along: dict[Metric, float] = {}  # what was measured before the step
             self._forward: ForwardLevel | None = None
+            self._processes = together(model, processes)
             if level is not None:
-                self._forward = ForwardLevel(self.model, loss, batches, optimizer, head)
+                self._forward = ForwardLevel(self.model, loss, batches, optimizer, head, self._processes)
             Follower(tolerance=tolerance)  # refuses a tolerance that is none
             self.blocks: Mapping[str, Sequence[str]] = {}
             self._now: Motion | None = None
@@ -245,13 +258,15 @@ class SharpnessTracker:
                 mode=mode,
                 began=f"{datetime.now(UTC).isoformat()} {os.getpid()} {next(_SERIAL)}",
             )
-            if not decides(model):
+            if self._processes is None and not decides(model):
                 self._ended = True
                 return
-            self.run = Run.create(
-                store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
-            )
-            self._writer = self.run.writer(devices.environment())
+            self._writer: Any = Silence()
+            if self._processes is None or self._processes.rank == 0:
+                self.run = Run.create(
+                    store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
+                )
+                self._writer = self.run.writer(devices.environment())
             self._committed = time.monotonic()
         # closing the run costs about what opening it did
         self.budget.reserved = self.budget.spent
@@ -277,7 +292,8 @@ class SharpnessTracker:
                 if loss is not None:
                     values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
             seen = None
-            if self._due[1] if self._due is not None and self._due[0] == self.steps else self._is_due():
+            planned = self._due is not None and self._due[0] == self.steps
+            if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
                 try:
                     seen, measured = self._look()
                     values |= measured
@@ -287,7 +303,12 @@ class SharpnessTracker:
             self._keep(self._along | values)
             self._along = {}
             self.steps += 1
-        if seen is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
+        if (
+            seen is not None
+            and self.run is not None
+            and not self._warned
+            and (self.edge_ratio or 0.0) >= self.warn_at
+        ):
             self._warned = True
             self.on_edge(self)
         return seen
@@ -306,16 +327,16 @@ class SharpnessTracker:
         with self.budget.spending():
             # the first look along the update says what an exact one will cost
             known = self.every is not None or self._forward.seconds_a_pass is not None
-            exact = known and self._is_due()
-            if self._forward_is_due(exact):
+            exact = self._agreed(known and self._is_due())
+            if self._agreed(self._forward_is_due(exact)):
                 try:
                     critical = self._look_along(self._forward)
                     self._forward_failures = 0
                 except Exception as cause:
                     self._forward_failed(cause)
             first = critical is not None or self._forward_failures > 0
-            self._due = self.steps, exact or (first and self._is_due())
-        if critical is not None and self.level == "forward" and not self._warned:
+            self._due = self.steps, self._agreed(exact or (first and self._is_due()))
+        if critical is not None and self.run is not None and self.level == "forward" and not self._warned:
             self._warned = critical.edge_ratio >= self.warn_at
             if self._warned:
                 self.on_edge(self)
@@ -362,6 +383,10 @@ class SharpnessTracker:
             self.close()
         elif not self._ended:
             self._finish(State.INTERRUPTED, f"the training ended with {type(error).__name__}: {error}")
+
+    def _agreed(self, decision: bool) -> bool:
+        """What the first process decides, where several look together."""
+        return decision if self._processes is None else self._processes.agreed(decision)
 
     def _is_due(self) -> bool:
         if self.steps < self._not_before or self.level == "forward":
@@ -442,7 +467,7 @@ class SharpnessTracker:
                         now = f"the preconditioner cannot be used: {cause}"
             layers, scaled_layers = {}, {}
             for name in self._in_turn():
-                if self.every is None and not self.budget.affords(self.budget.expected(name)):
+                if self.every is None and not self._agreed(self.budget.affords(self.budget.expected(name))):
                     break
                 self._turns[name] = next(self._turn)
                 with self.budget.looking(name), self._going_on("a layer was not measured"):
@@ -455,7 +480,7 @@ class SharpnessTracker:
             adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
         return seen, self._values(seen, adaptive, now, norm, parameters)
 
-    def _enter(self, stack: ExitStack) -> tuple[Curvature, dict[str, nn.Parameter]]:
+    def _enter(self, stack: ExitStack) -> tuple[Curvature | Summed, dict[str, nn.Parameter]]:
         """The curvature at the present weights, until the stack is left."""
         parameters = trainable_parameters(self.model)
         form = {name: (p.shape, p.dtype, p.device) for name, p in parameters.items()}
@@ -468,12 +493,18 @@ class SharpnessTracker:
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
         require_alone(self.model)
-        curvature = Curvature(
-            self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
-            memory=self.memory,
-        )  # fmt: skip
-        self._weights = curvature.weights
-        return stack.enter_context(curvature), parameters
+        if is_sharded(self.model):
+            stack.enter_context(in_one_piece(self.model))
+
+        def build() -> Curvature:
+            return Curvature(
+                self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
+                memory=self.memory,
+            )  # fmt: skip
+
+        own = stack.enter_context(build() if self._processes is None else in_all(self._processes, build))
+        self._weights = own.weights
+        return own if self._processes is None else Summed(own, self._processes), parameters
 
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
@@ -484,7 +515,7 @@ class SharpnessTracker:
         self._weights = self.weights  # or, once tried, how the batches weigh
         self._followers: dict[tuple[type, str], Follower] = {}
 
-    def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:
+    def _follow(self, part: str, curvature: Curvature | Summed | Preconditioned) -> Eigenpairs:
         """The eigenpairs of a block, or of the whole for "", with a follower of its own."""
         key = type(curvature), part
         if key not in self._followers:
