@@ -53,12 +53,18 @@ def wrapped(kind):
     return fully_shard(net, **keep)
 
 
-def train(rank, folder, kind):
+def train_each(rank, folder, kinds):
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", rank=rank, world_size=2, init_method=f"file://{folder}/{kind}-meeting",
+        "gloo", rank=rank, world_size=2, init_method=f"file://{folder}/meeting",
         timeout=datetime.timedelta(seconds=40),
     )  # fmt: skip
+    for kind in kinds:
+        train(rank, folder, kind)
+    dist.destroy_process_group()
+
+
+def train(rank, folder, kind):
     x, y = data()
     mine = x[rank::2], y[rank::2]
     model = wrapped(kind)
@@ -95,13 +101,7 @@ def train(rank, folder, kind):
     total = float(torch.cat([p.detach().reshape(-1) for p in weights]).double().sum())
     made = {"said": said, "same": same, "warnings": words, "run": tracker.run is not None, "weights": total}
     Path(folder, f"{kind}-{rank}.json").write_text(json.dumps(made))
-    dist.destroy_process_group()
-
-
-def main(folder, kinds):
-    for kind in kinds:
-        mp.spawn(train, (folder, kind), nprocs=2)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    mp.spawn(train_each, (sys.argv[1], sys.argv[2:]), nprocs=2)
