@@ -23,10 +23,12 @@ from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
 from netassay.curvature.refusals import refuse_data_not_finite
 from netassay.curvature.tape import (
+    REENTRANT,
     GaussNewtonTape,
     HessianTape,
     differentiable_once,
     graph_bytes,
+    is_reentrant,
     not_twice_differentiable,
 )
 from netassay.errors import DataError, ModelError, NotFinite
@@ -220,6 +222,8 @@ class Curvature:
                     "evaluated, so there are no weights to take the curvature at; change them outside of the forward "
                     "pass"
                 )
+            if not self._losses and is_reentrant(evaluation.loss):
+                raise ModelError(f"{type(self._model).__name__} {REENTRANT}")
             if evaluation.shapes not in sizes:
                 self._require_room(i, evaluation)
             tape = self._tape(evaluation, self._parameters)

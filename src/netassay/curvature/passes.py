@@ -15,6 +15,7 @@ from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
 from netassay.curvature.processes import in_all
 from netassay.curvature.shards import Processes, is_sharded, processes_of
+from netassay.curvature.tape import REENTRANT, is_reentrant
 from netassay.curvature.terms import terms_of
 from netassay.curvature.weighing import NoNumber
 from netassay.errors import DataError, ModelError
@@ -191,6 +192,8 @@ class Passes:
         weights: list[float] = []
 
         def add(_: int, evaluation: Evaluation) -> None:
+            if is_reentrant(evaluation.loss):
+                raise ModelError(f"{type(self.displaced.model).__name__} {REENTRANT}")
             present = self.displaced.present
             slopes = torch.autograd.grad(evaluation.loss, [*present.values()], allow_unused=True)
             for (name, p), slope in zip(present.items(), slopes, strict=True):
