@@ -204,3 +204,21 @@ def test_what_is_no_fixed_update_is_refused_in_a_sentence():
     optimizer.zero_grad()
     with pytest.raises(ModelError, match=r"no trainable parameter has a gradient"):
         next_update(optimizer, parameters)
+
+
+def test_a_look_leaves_the_accumulators_of_gradients_and_so_the_hooks_on_them():
+    # DistributedDataParallel averages gradients by such hooks
+    from netassay.curvature import critical_sharpness
+
+    for dtype in (torch.float32, torch.bfloat16):
+        model = nn.Linear(3, 2).to(dtype)
+        x = torch.ones(4, 3, dtype=dtype)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        (accumulator,) = {p.view_as(p).grad_fn.next_functions[0][0] for p in [model.weight]}
+        calls = []
+        accumulator.register_hook(lambda *_, calls=calls: calls.append(1))
+        model(x).square().mean().backward()
+        critical_sharpness(model, nn.MSELoss(), [(x, torch.zeros(4, 2, dtype=dtype))], direction=optimizer)
+        assert model.weight.view_as(model.weight).grad_fn.next_functions[0][0] is accumulator
+        model(x).square().mean().backward()
+        assert len(calls) == 2

@@ -7,7 +7,28 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def recurrence_step_by_step(model: nn.Module) -> Iterator[None]:
+    """LSTM, GRU and other recurrent layers of torch by the steps that they are defined by.
+
+    Those of cuDNN and oneDNN have no second derivative. Convolutions lose theirs meanwhile, so this is for models with
+    a recurrent layer alone.
+    """
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        yield
+        return
+    one_dnn = torch._C._get_mkldnn_enabled()
+    with torch.backends.cudnn.flags(enabled=False):
+        # the context of torch.backends.mkldnn warns of flags that are not touched here
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch._C._set_mkldnn_enabled(one_dnn)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from netassay.curvature.curvature import Curvature, Symmetric
+from netassay.curvature.processes import Summed
 from netassay.errors import ModelError
 
 
@@ -21,7 +22,7 @@ class Preconditioned:
     `curvature_density`.
     """
 
-    def __init__(self, curvature: Curvature, diagonal: Float[Tensor, " P"]) -> None:
+    def __init__(self, curvature: Curvature | Summed, diagonal: Float[Tensor, " P"]) -> None:
         """`diagonal` (P,) of P, positive and finite, in the order of the curvature's flat vectors; ModelError
         otherwise.
         """

@@ -18,6 +18,7 @@ from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.line_search import bracketed
 from netassay.curvature.passes import Losses, Passes
 from netassay.curvature.rises import Line, Rises
+from netassay.curvature.shards import Processes, local
 from netassay.curvature.updates import Update, is_optimizer, next_update
 from netassay.errors import ModelError
 
@@ -121,6 +122,7 @@ def critical_sharpness(
     weights: Weights | None = None,
     head: Head | None = None,
     max_passes: int = 60,
+    processes: Any = None,
 ) -> CriticalSharpness:
     """2 over the smallest learning rate along a direction that raises the loss over all batches, by forward passes.
 
@@ -150,6 +152,9 @@ def critical_sharpness(
         weights: Number of terms of each batch, as for `sharpness`.
         head: Which output the loss is taken of, as for `sharpness`.
         max_passes: Maximum number of forward passes of the search (2 or more).
+        processes: Process group of replicas, each of which gives a list of batches of its own, as many as the others:
+            the loss is that of all. Models sharded by `fully_shard` bring theirs along; of them the direction is that
+            of an optimiser.
 
     Returns:
         The value with its interval, and what it cost.
@@ -171,9 +176,10 @@ def critical_sharpness(
     """
     _require(tolerance, max_passes, start, present_loss, directional)
     given = {"reduction": reduction, "weights": weights, "head": head}
-    passes = Passes(model, loss, batches, **given)  # type: ignore[arg-type]
+    together = None if processes is None else Processes(processes)
+    passes = Passes(model, loss, batches, processes=together, **given)  # type: ignore[arg-type]
     line = _line(passes, direction, None if along is None else Passes(model, loss, along, **given))  # type: ignore[arg-type]
-    size = math.sqrt(inner_product(line.direction, line.direction))
+    size = math.sqrt(passes.inner_product(line.direction, line.direction))
     if not (size > 0 and math.isfinite(size)):
         raise ModelError(f"the direction has length {size:g}; a step along it goes nowhere, so give another")
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
@@ -228,10 +234,10 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> Line:
     if is_optimizer(given):
         gradients = None if along is None else along.gradient()[0]
         update: Update = next_update(given, passes.parameters, gradients)
-        present = {n: p.grad for n, p in passes.parameters.items() if p.grad is not None}
+        present = {n: local(p.grad) for n, p in passes.parameters.items() if p.grad is not None}
         hint = None
         if along is None:
-            hint = -inner_product(present, {name: update.direction[name] for name in present})
+            hint = -passes.inner_product(present, {name: update.direction[name] for name in present})
         return Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
     if along is not None:
         raise ModelError(
@@ -269,9 +275,8 @@ def _begin(search: Rises, size: float, start: CriticalSharpness | float | None) 
         return search.loss / -slope
     if line.step is not None:
         return line.step
-    weights = math.sqrt(
-        sum(float(p.detach().double().square().sum()) for p in search.passes.parameters.values())
-    )
+    pieces = {name: local(p.detach()) for name, p in search.passes.parameters.items()}
+    weights = math.sqrt(search.passes.inner_product(pieces, pieces))
     return 0.01 * (weights or 1.0) / size
 
 

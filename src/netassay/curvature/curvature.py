@@ -24,10 +24,12 @@ from netassay.curvature.objective import Objective
 from netassay.curvature.refusals import refuse_data_not_finite
 from netassay.curvature.symmetry import asymmetry
 from netassay.curvature.tape import (
+    REENTRANT,
     GaussNewtonTape,
     HessianTape,
     differentiable_once,
     graph_bytes,
+    is_reentrant,
     not_twice_differentiable,
 )
 from netassay.errors import DataError, ModelError, NotFinite
@@ -183,6 +185,11 @@ class Curvature:
         return self._objective.weights.mean
 
     @property
+    def terms(self) -> float:
+        """Number of terms that the loss is a mean of; 1 for a sum."""
+        return self._objective.total
+
+    @property
     def weights(self) -> Weights | None:
         """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
         return self._objective.weights.later
@@ -219,6 +226,8 @@ class Curvature:
                     "evaluated, so there are no weights to take the curvature at; change them outside of the forward "
                     "pass"
                 )
+            if not self._losses and is_reentrant(evaluation.loss):
+                raise ModelError(f"{type(self._model).__name__} {REENTRANT}")
             if evaluation.shapes not in sizes:
                 self._require_room(i, evaluation)
             tape = self._tape(evaluation, self._parameters)

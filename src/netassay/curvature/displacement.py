@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from netassay.curvature.blocks import original
+from netassay.curvature.shards import is_sharded, moved
 from netassay.errors import ModelError
 
 COARSE = (torch.float16, torch.bfloat16)
@@ -41,7 +42,7 @@ def movable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
             )
         if not p.is_floating_point():
             raise ModelError(f"parameter {name!r} is {p.dtype}; real floating-point parameters can be moved")
-        if hasattr(p, "device_mesh"):
+        if hasattr(p, "device_mesh") and not is_sharded(model):
             raise ModelError(
                 f"parameter {name!r} is sharded over processes, of which each would move its own piece; give a model "
                 "whose weights are in one piece"
@@ -92,7 +93,7 @@ def inner_product(a: Direction, b: Direction) -> float:
 
 class Displaced:
     """The weights of a model, moved and put back. What `at` puts in their place are copies: the tensors that the
-    parameters hold are never written to, so they come back bit for bit.
+    parameters hold are never written to, so they come back bit for bit. Shards are written to, and their bits put back.
 
     Where a trainable parameter is of 16 bits, all floating-point numbers of the model are taken in float32 meanwhile
     (`is_raised`), and so must be its inputs (`raised`).
@@ -100,25 +101,43 @@ class Displaced:
 
     def __init__(self, model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
         self.model, self.parameters = original(model), dict(parameters)
-        self.is_raised = any(p.dtype in COARSE for p in parameters.values())
+        self.present: Mapping[str, nn.Parameter] = self.parameters
+        """The trainable parameters that the model has now."""
+        self.is_sharded = is_sharded(self.model)
+        self.is_raised = not self.is_sharded and any(p.dtype in COARSE for p in parameters.values())
         self.devices = {p.device.type for p in parameters.values()}
 
     @contextmanager
     def at(self, rate: float = 0.0, direction: Direction | None = None) -> Iterator[None]:
         """Within it the weights are theta - rate * direction; 0 without one."""
+        if self.is_sharded:
+            with moved(self.model, direction or {}, rate):
+                yield
+            return
         saved = [(p, p.data) for p in self.model.parameters()]
         moving = {id(p): name for name, p in self.parameters.items()}
         buffers = [
             (m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None
         ]
+        held = [
+            (m, name, p) for m in self.model.modules() for name, p in m._parameters.items() if p is not None
+        ]
+        twins: dict[int, nn.Parameter] = {}
         try:
             for p, data in saved:
                 base = _raised(data) if self.is_raised else data
                 if rate and direction is not None and id(p) in moving:
                     step = direction[moving[id(p)]].to(device=base.device, dtype=base.dtype)
                     base = torch.add(base, step, alpha=-rate)
-                if base is not data:
+                if base.dtype != data.dtype:
+                    # one that changes its type loses the hooks on its accumulator of gradients
+                    twins[id(p)] = nn.Parameter(base, requires_grad=p.requires_grad)
+                elif base is not data:
                     p.data = base
+            for module, name, p in held:
+                if id(p) in twins:
+                    setattr(module, name, twins[id(p)])
+            self.present = {name: twins.get(id(p), p) for name, p in self.parameters.items()}
             if self.is_raised:
                 for module, name, buffer in buffers:
                     module._buffers[name] = _raised(buffer)
@@ -126,6 +145,10 @@ class Displaced:
         finally:
             for p, data in saved:
                 p.data = data
+            for module, name, p in held:
+                if id(p) in twins:
+                    setattr(module, name, p)
+            self.present = self.parameters
             for module, name, buffer in buffers:
                 module._buffers[name] = buffer
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.backends import plain_backends
+from netassay.curvature.backends import plain_backends, recurrence_step_by_step
 from netassay.curvature.batches import sample_of, tensors
 from netassay.curvature.blocks import original, trainable_parameters
 from netassay.curvature.copies import buffers_kept
@@ -195,6 +195,7 @@ class Objective:
             states_kept(self._generators),
             buffers_kept(self.model),
             plain_backends() if self.order > 1 else nullcontext(),
+            recurrence_step_by_step(self.model) if self.order > 1 else nullcontext(),
             differentiable_twice(self.model) if self.order > 1 else nullcontext(),
             torch.set_grad_enabled(self.order > 0),
         ):

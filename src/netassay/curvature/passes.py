@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.displacement import COARSE, Direction, Displaced, movable_parameters
+from netassay.curvature.displacement import COARSE, Direction, Displaced, inner_product, movable_parameters
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
+from netassay.curvature.processes import in_all
+from netassay.curvature.shards import Processes, is_sharded, processes_of
+from netassay.curvature.tape import REENTRANT, is_reentrant
+from netassay.curvature.terms import terms_of
 from netassay.curvature.weighing import NoNumber
 from netassay.errors import DataError, ModelError
 
@@ -66,6 +70,7 @@ class Passes:
     """Losses of a model over all batches along lines from its weights, and its gradient, with the calls counted.
 
     Arguments and errors are those of `Objective`. Without graphs but for `gradient`; nothing of the model is changed.
+    With `processes`, which the shards of a model bring along, the losses are those of the batches of all of them.
     """
 
     def __init__(
@@ -77,7 +82,12 @@ class Passes:
         reduction: str | None = None,
         weights: Weights | None = None,
         head: Head | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.is_sharded = isinstance(model, nn.Module) and is_sharded(model)
+        self.processes = processes_of(model) if self.is_sharded else processes
+        if self.processes is not None:
+            _require_alike(self.processes, loss, batches, weights)
         self.parameters = movable_parameters(model)
         self.displaced = Displaced(model, self.parameters)
         if self.displaced.is_raised and isinstance(batches, list | tuple):
@@ -96,13 +106,21 @@ class Passes:
     @property
     def spent(self) -> int:
         """Forward passes over all batches so far, what checks took included."""
-        return math.ceil(self._objective.forward.calls / max(self._batches, 1) + self._more)
+        here = self._batches / (1 if self.processes is None else self.processes.count)
+        return math.ceil(self._objective.forward.calls / max(here, 1) + self._more)
+
+    def inner_product(self, a: Direction, b: Direction) -> float:
+        """Of two directions, from all their shards."""
+        value = inner_product(a, b)
+        return self.processes.summed(value) if self.is_sharded and self.processes is not None else value
 
     def losses(self, rate: float = 0.0, direction: Direction | None = None) -> Losses | None:
         """At the weights minus rate times direction; None where the loss is not finite there.
 
         At the weights themselves that raises.
         """
+        if self.processes is not None:
+            return self._losses_of_all(self.processes, rate, direction)
         values: list[float] = []
         weights: list[float] = []
 
@@ -120,20 +138,65 @@ class Passes:
             return None
         return self._shared(values, weights)
 
+    def _losses_of_all(self, processes: Processes, rate: float, direction: Direction | None) -> Losses | None:
+        """Batch by batch together, so that none waits for a process that stopped at a loss that is not finite."""
+        mine: list[tuple[float, float]] = []
+
+        def keep(_: int, evaluation: Evaluation) -> None:
+            mine.append((float(evaluation.loss.detach()), evaluation.weight))
+            self._look(evaluation)
+
+        finite = True
+        with self._at(rate, direction):
+            for i in range(len(self._objective.batches)):  # type: ignore[arg-type]
+
+                def visit(i: int = i) -> bool:
+                    try:
+                        self._objective.visit(keep, only={i})
+                    except NoNumber:
+                        if rate == 0:
+                            raise
+                        return False
+                    return True
+
+                finite &= all(processes.gathered(in_all(processes, visit)))
+        if not finite:
+            return None
+        pairs = [pair for pairs in processes.gathered(mine) for pair in pairs]
+        self.epsilon = max(processes.gathered(self.epsilon))
+        self.is_coarse = any(processes.gathered(self.is_coarse))
+        return self._shared([value for value, _ in pairs], [weight for _, weight in pairs])
+
     def require_same(self, loss: float) -> None:
         """ModelError where the next pass gives another loss at the same weights."""
+        if self.processes is not None:
+            again = self.losses()
+            if again is None or not abs(again.total - loss) <= 1e3 * self.epsilon * abs(loss):
+                raise ModelError(
+                    "two passes over the batches of all processes give two losses at the same weights, so the loss is "
+                    "random; call model.eval() or remove the randomness"
+                )
+            return
         with self._at():
             self._objective.require_same_loss(loss)
 
     def gradient(self) -> tuple[dict[str, Tensor], Losses]:
         """Of the loss over all batches, by one backward pass a batch; float32 where weights are of 16 bits."""
+        if self.processes is not None:
+            raise ModelError(
+                "the gradient over the batches of several processes is taken by their own backward passes; give the "
+                "optimiser as the direction"
+            )
         total: dict[str, Tensor] = {}
         values: list[float] = []
         weights: list[float] = []
 
         def add(_: int, evaluation: Evaluation) -> None:
-            slopes = torch.autograd.grad(evaluation.loss, [*self.parameters.values()], allow_unused=True)
-            for (name, p), slope in zip(self.parameters.items(), slopes, strict=True):
+            if is_reentrant(evaluation.loss):
+                raise ModelError(f"{type(self.displaced.model).__name__} {REENTRANT}")
+            present = self.displaced.present
+            slopes = torch.autograd.grad(evaluation.loss, [*present.values()], allow_unused=True)
+            for (name, p), slope in zip(present.items(), slopes, strict=True):
                 part = torch.zeros_like(p) if slope is None else slope.detach().to_dense()
                 part = part * evaluation.weight
                 total[name] = total[name] + part if name in total else part
@@ -199,3 +262,17 @@ class Passes:
         output = evaluation.output
         self.is_coarse |= evaluation.loss.dtype in COARSE
         self.is_coarse |= isinstance(output, Tensor) and output.dtype in COARSE
+
+
+def _require_alike(processes: Processes, loss: Loss, batches: Batches, weights: Weights | None) -> None:
+    """The processes have to make the same passes in the same order."""
+    count = len(batches) if isinstance(batches, list | tuple) else None
+    counts = processes.gathered(count)
+    if count is None or any(one != count for one in counts):
+        raise DataError(
+            f"the processes have {', '.join(map(str, counts))} batches (None: no list); give each a list of as many"
+        )
+    if count > 1 and weights is None and terms_of(loss) is None:
+        raise ModelError(
+            "the loss does not say the number of its terms, which cannot be tried by several processes; give weights="
+        )

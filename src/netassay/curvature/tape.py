@@ -100,12 +100,30 @@ def differentiable_once(roots: Sequence[Tensor]) -> bool:
     """Whether the graph has a function marked so: autograd would prune it from a product in silence,
     giving zeros.
     """
+    return _has_node(roots, "torch::autograd::Error")
+
+
+def is_reentrant(loss: Tensor) -> bool:
+    """Whether the graph has a checkpoint that is reentrant: the weights within it are not part of the graph, so that
+    autograd would take them for weights that the loss does not reach.
+    """
+    return _has_node([loss], "CheckpointFunctionBackward")
+
+
+REENTRANT = (
+    "recomputes activations by reentrant checkpointing, which hides weights from the graph of the loss; call "
+    "checkpoint(..., use_reentrant=False) (Hugging Face: gradient_checkpointing_enable({'use_reentrant': False})), "
+    "or take the critical sharpness of an optimiser's update, by forward passes alone"
+)
+
+
+def _has_node(roots: Sequence[Tensor], name: str) -> bool:
     todo, seen = [r.grad_fn for r in roots], set()
     while todo:
         node = todo.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            if node.name() == "torch::autograd::Error":
+            if node.name() == name:
                 return True
             todo += [following for following, _ in node.next_functions]
     return False

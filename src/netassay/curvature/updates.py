@@ -13,6 +13,7 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
+from netassay.curvature.shards import stepped
 from netassay.errors import ModelError
 
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -56,6 +57,8 @@ def next_update(
             f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero"
         )
     failure: Exception | None = None
+    if any(hasattr(p, "device_mesh") for p in parameters.values()):
+        return Update(stepped(optimizer, parameters, rate), rate, 0)
     for kind in (torch.float64, torch.float32, None):
         try:
             return _stepped(optimizer, parameters, gradients, rate, kind)
@@ -93,19 +96,27 @@ def _stepped(
         # a graph that the caller still has must not take the weights for changed
         stack.enter_context(_unsafe_preserve_version_counter(tuple(members.values())))
         stack.enter_context(_global_hooks_off())
-        sizes = [stack.enter_context(_state_copied(one, kind)) for one in _nested(optimizer)]
-        sizes.append(stack.enter_context(_weights_copied(members, kind)))
         if gradients is not None:
-            for name, p in parameters.items():
-                p.grad = gradients[name].to(p)
-        before = {name: p.data.clone() for name, p in parameters.items()}
+            stack.enter_context(_gradients_given(parameters, gradients))
+        twins = {key: _twin(p, kind) for key, p in members.items()}
+        sizes = [stack.enter_context(_state_copied(one, kind, twins)) for one in _nested(optimizer)]
+        sizes.append(stack.enter_context(_weights_copied(members)))
+        # an optimiser may know a weight by other ways than its groups, state and attributes; then that itself moves
+        moving = {
+            name: [p.data, *([twins[id(p)].data] if id(p) in twins else [])] for name, p in parameters.items()
+        }
+        before = {name: [part.clone() for part in parts] for name, parts in moving.items()}
         with torch.no_grad():
             type(optimizer).step(optimizer)
-        direction = {name: (before[name] - p.data) / rate for name, p in parameters.items()}
+        direction = {}
+        for name, parts in moving.items():
+            own, *twin = [(then - now) / rate for then, now in zip(before[name], parts, strict=True)]
+            direction[name] = own if not twin or bool(own.any()) else twin[0]
     single = {n: d if parameters[n].dtype == torch.float64 else d.float() for n, d in direction.items()}
     if not all(bool(part.isfinite().all()) for part in single.values()):
         raise ModelError(f"the next update of {type(optimizer).__name__} is not finite")
-    return Update(single, rate, sum(sizes) + sum(t.nbytes for t in before.values()))
+    copies = [*twins.values(), *(t for parts in before.values() for t in parts)]
+    return Update(single, rate, sum(sizes) + sum(t.nbytes for t in copies))
 
 
 def _nested(optimizer: Any) -> list[Any]:
@@ -137,9 +148,38 @@ def _global_hooks_off() -> Iterator[None]:
             hooks.update(entries)
 
 
+def _twin(p: Tensor, kind: torch.dtype | None) -> nn.Parameter:
+    """A parameter with copies of a weight and its gradient, of another type.
+
+    A weight itself must not change its type, even for a moment: its accumulator of gradients would be made anew,
+    without the hooks by which DistributedDataParallel averages gradients.
+    """
+    twin = nn.Parameter(_copied(p.data, kind), requires_grad=p.requires_grad)
+    if p.grad is not None:
+        twin.grad = p.grad.detach().clone().to(twin.dtype)
+    return twin
+
+
 @contextmanager
-def _state_copied(optimizer: Any, kind: torch.dtype | None) -> Iterator[int]:
-    """Copies stand in for state, settings and attributes; the originals come back as the objects that they were.
+def _gradients_given(
+    parameters: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]
+) -> Iterator[None]:
+    saved = {name: p.grad for name, p in parameters.items()}
+    try:
+        for name, p in parameters.items():
+            p.grad = gradients[name].to(p)
+        yield
+    finally:
+        for name, p in parameters.items():
+            p.grad = saved[name]
+
+
+@contextmanager
+def _state_copied(
+    optimizer: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter]
+) -> Iterator[int]:
+    """Copies stand in for state, settings and attributes, and twins for weights; the originals come back as the objects
+    that they were.
 
     Yields the bytes of the copies.
     """
@@ -157,12 +197,14 @@ def _state_copied(optimizer: Any, kind: torch.dtype | None) -> Iterator[int]:
             if name in _HOOKS:
                 own[name] = type(value)()
             elif name not in ("param_groups", "state") and not is_optimizer(value):
-                own[name] = _copied(value, None)
+                own[name] = _copied(value, None, twins)
         for group, saved in groups:
-            group.update({k: _copied(v, None) for k, v in saved.items() if k != "params"})
-        for _, entry, saved in entries:
-            entry.update({k: _copied(v, kind) for k, v in saved.items()})
-        state.update({key: _copied(entry, kind) for key, entry in loose.items()})
+            group.update({k: _copied(v, None, twins) for k, v in saved.items()})
+        state.clear()
+        for key, entry, saved in entries:
+            entry.update({k: _copied(v, kind, twins) for k, v in saved.items()})
+            state[twins.get(id(key), key)] = entry
+        state.update({twins.get(id(key), key): _copied(entry, kind, twins) for key, entry in loose.items()})
         yield sum(t.nbytes for _, entry, _ in entries for t in tree_leaves(entry) if isinstance(t, Tensor))
     finally:
         own.clear()
@@ -181,14 +223,14 @@ def _state_copied(optimizer: Any, kind: torch.dtype | None) -> Iterator[int]:
 
 
 @contextmanager
-def _weights_copied(members: Mapping[int, Tensor], kind: torch.dtype | None) -> Iterator[int]:
+def _weights_copied(members: Mapping[int, Tensor]) -> Iterator[int]:
     saved = [(p, p.data, p.grad) for p in members.values()]
     try:
         for p, data, grad in saved:
             p.grad = None
-            p.data = _copied(data, kind)
+            p.data = data.clone()
             if grad is not None:
-                p.grad = grad.detach().clone().to(p.dtype)
+                p.grad = grad.detach().clone()
         yield sum(p.nbytes * (1 if p.grad is None else 2) for p in members.values())
     finally:
         for p, data, grad in saved:
@@ -197,12 +239,14 @@ def _weights_copied(members: Mapping[int, Tensor], kind: torch.dtype | None) -> 
             p.grad = grad
 
 
-def _copied(tree: Any, kind: torch.dtype | None) -> Any:
-    """Containers and tensors anew, floating-point ones of more than one number in `kind`; parameters and all other
-    objects as they are.
+def _copied(tree: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter] | None = None) -> Any:
+    """Containers and tensors anew, floating-point ones of more than one number in `kind`; parameters as their twins,
+    and all other objects as they are.
     """
 
     def copy(leaf: Any) -> Any:
+        if twins is not None and id(leaf) in twins:
+            return twins[id(leaf)]
         if not isinstance(leaf, Tensor) or isinstance(leaf, nn.Parameter):
             return leaf
         twin = leaf.detach().clone()

@@ -15,7 +15,7 @@ class TrackerConfig(Config):
     study: ClassVar[str] = "edge-tracker"
     example: ClassVar[str] = "netassay report --where name=mine"
 
-    later: ClassVar[tuple[str, ...]] = ("every",)
+    later: ClassVar[tuple[str, ...]] = ("every", "level")
 
     name: str = ""
     """The user's name for the training."""
@@ -31,6 +31,9 @@ class TrackerConfig(Config):
 
     layers: bool = True
     """Whether blocks are tracked too."""
+
+    level: str = ""
+    """The most that was measured, where it was set: forward, leading or layers."""
 
     budget: float = Field(0.2, gt=0)
     """Share of the training time that tracking may take."""

@@ -14,6 +14,26 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     return {}
 
 
+def verdict(run: Run) -> str:
+    """Whether a training reached its edge of stability, in words; "" without a ratio."""
+    metrics = run.metrics().filter(pl.col("part") == "")
+    said = []
+    for name, beyond, within in (
+        ("edge_ratio", "reached the edge of stability at step {}", "did not reach the edge of stability"),
+        (
+            "critical_ratio",
+            "a next step raised the tracked loss first at step {}",
+            "no next step raised the loss",
+        ),
+    ):
+        ratios = metrics.filter(pl.col("name") == name).sort("step")
+        if ratios.height:
+            above = ratios.filter(pl.col("value") >= 1)["step"]
+            words = beyond.format(int(above[0])) if len(above) else within
+            said.append(f"{words} (largest ratio {max(ratios['value']):.3g}, {ratios.height} looks)")
+    return "; ".join(said)
+
+
 def summary(run: Run) -> dict[str, Any]:
     """The last numbers, where the edge was reached first, and what share of the training time was spent."""
     metrics = run.metrics()
@@ -25,6 +45,7 @@ def summary(run: Run) -> dict[str, Any]:
         "loss": last.get(("loss", "")),
         "sharpness": last.get(("sharpness", "")),
         "edge_ratio": last.get(("edge_ratio", "")),
+        "critical_ratio": last.get(("critical_ratio", "")),
         "first_step_at_the_edge": int(above[0]) if len(above) else None,
         "looks": metrics.filter(pl.col("name") == "tracked_loss").height,
         "share": last.get(("share", "")),

@@ -54,6 +54,11 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
             except NetassayError as cause:
                 warnings.warn(f"the sharpness is not tracked: {cause}", TrackerWarning, stacklevel=2)
 
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            if self.tracker is not None:
+                self.tracker.steps = trainer.global_step
+                self.tracker.before_step()
+
         def on_train_batch_end(
             self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
         ) -> None:

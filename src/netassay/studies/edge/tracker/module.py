@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from netassay.curvature.blocks import original
-from netassay.errors import ModelError
+from netassay.curvature.shards import Processes, is_sharded, processes_of
+from netassay.errors import ConfigError, ModelError
 
 REPLICATED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-SHARDED = ("FullyShardedDataParallel", "FSDPModule")
-"""Classes whose weights lie in pieces on several processes, by name: importing them takes seconds."""
+SHARDED = "FullyShardedDataParallel"
+"""The class whose weights lie in pieces that cannot be looked at, by name: importing it takes seconds."""
 
 
 def inside(model: nn.Module) -> nn.Module:
@@ -42,13 +43,38 @@ def decides(model: nn.Module) -> bool:
     return True
 
 
+def together(model: nn.Module, processes: str) -> Processes | None:
+    """The processes that look at the module together: those that its weights are spread over, or all replicas if asked;
+    None where one looks alone.
+    """
+    if processes not in ("first", "all"):
+        raise ConfigError(f'processes={processes!r}: allowed are "first" and "all"')
+    if is_sharded(model):
+        return processes_of(inside(model))
+    while model is not original(model):
+        model = original(model)
+    if processes == "all" and torch.distributed.is_initialized():
+        return Processes(getattr(model, "process_group", None))
+    return None
+
+
+class Silence:
+    """Writes no run: that of the processes after the first."""
+
+    def record(self, *_: Any) -> None: ...
+    def note(self, *_: Any) -> None: ...
+    def commit(self, *_: Any) -> None: ...
+    def finish(self, *_: Any, **__: Any) -> None: ...
+    def close(self) -> None: ...
+
+
 def require_alone(model: nn.Module) -> None:
     """ModelError for a module whose forward pass needs the other processes, since only one looks."""
     for name, module in model.named_modules():
-        if any(kind.__name__ in SHARDED for kind in type(module).__mro__):
+        if any(kind.__name__ == SHARDED for kind in type(module).__mro__):
             raise ModelError(
                 f"module {name!r} is sharded ({type(module).__name__}), so one process has no more than a part of its "
-                "weights; track a training whose replicas are whole"
+                "weights; shard it with fully_shard, or track a training whose replicas are whole"
             )
         if isinstance(module, nn.SyncBatchNorm) and module.training:
             raise ModelError(
@@ -63,15 +89,21 @@ def left_as_it_was(model: nn.Module, mode: str) -> Iterator[None]:
     Weights, buffers and gradients need no putting back: nothing here or in a curvature writes to them.
     """
     before = {module: module.training for module in model.modules()}
+    # Accelerate puts a forward pass in mixed precision in the place of the module's own
+    mixed = [(m, m.forward) for m in before if "_original_forward" in vars(m) and "forward" in vars(m)]
     python, numpy = random.getstate(), sys.modules.get("numpy")
     legacy: Any = None if numpy is None else numpy.random.get_state()
     devices = {p.device.type for p in model.parameters()} or {"cpu"}
     try:
         if mode == "eval":
             model.eval()
+        for module, _ in mixed:
+            vars(module)["forward"] = module._original_forward
         with torch.autocast(devices.pop(), enabled=False):
             yield
     finally:
+        for module, forward in mixed:
+            module.forward = forward
         for module, training in before.items():
             module.training = training
         random.setstate(python)

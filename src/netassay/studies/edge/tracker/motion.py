@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature.shards import full
 from netassay.curvature.thresholds import threshold
 
 INNER = ("base_optimizer", "optimizer", "_optimizer", "inner_optimizer", "optim")
@@ -174,13 +175,13 @@ def _adaptive(
     pieces = []
     for p, group, state in zip(parameters.values(), groups, states, strict=True):
         if not state:
-            pieces.append(torch.full_like(p.detach(), AT_REST).reshape(-1))
+            pieces.append(_flat(torch.full_like(p.detach(), AT_REST)))
         elif adam:
-            pieces.append(_of_adam(state, group).reshape(-1))
+            pieces.append(_flat(_of_adam(state, group)))
         else:
             square = state["square_avg"]
             square = square - state["grad_avg"].square() if group["centered"] else square
-            pieces.append((square.sqrt() + group["eps"]).reshape(-1))
+            pieces.append(_flat(square.sqrt() + group["eps"]))
     first = groups[0]
     if adam:
         limit = threshold("adam", 1.0, momentum=float(first["betas"][0]))
@@ -194,6 +195,10 @@ def _adaptive(
 
 def _is_decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:
     return bool(group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return full(tensor).reshape(-1)
 
 
 def _of_adam(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
@@ -223,7 +228,7 @@ def _scaled(
     if any(one * decay >= limit for one, decay in zip(rates, decays, strict=True)):
         return "weight decay times the learning rate of a parameter group is unstable by itself"
     spread = torch.cat([
-        torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST).reshape(-1)
+        _flat(torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST))
         for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
     ])  # fmt: skip
     if preconditioner is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from netassay.naming import once_each
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
-from netassay.studies.edge.tracker.findings import summary
+from netassay.studies.edge.tracker.findings import summary, verdict
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -29,7 +29,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
     )
     return [
-        Section(title, text, (*notes, *_whole(numbers), _runs(names))),
+        Section(title, text, (*notes, *_verdicts(names), *_whole(numbers), *_both(numbers), _runs(names))),
         Section("Tracked layers", "", _layers(numbers)),
     ]
 
@@ -38,6 +38,12 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     run, step = Axis("run"), Axis("step", title="training step")
     loss = _metric(numbers, "loss")
     loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
+    course = Figure(
+        "tracker-loss", "Loss", "The loop's own loss where it gave it, else the loss on the tracked examples.",
+        lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run), loss,
+    )  # fmt: skip
+    if not _metric(numbers, "sharpness").height:
+        return (course, Note("No exact sharpness was measured."))
     pieces = [
         frame.select("step", value, pl.concat_str("run", pl.lit(words)).alias("run"))
         for name, words in (("sharpness", ": λ"), ("threshold", ": edge"))
@@ -49,8 +55,7 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     # the edge of an adaptive method bounds the preconditioned Hessian, not this λ
     sharpness = pieces[0] if preconditioned or len(pieces) == 1 else pl.concat(pieces)
     figures = [
-        Figure("tracker-loss", "Loss", "The loop's own loss where it gave it, else the loss on the tracked examples.",
-               lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run), loss),
+        course,
         Figure("tracker-sharpness", "Sharpness and edge",
                "λ, and the largest λ that is stable at the step size of the moment (not for adaptive methods, whose "
                "edge is one of the preconditioned Hessian).",
@@ -68,6 +73,38 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
         *figures,
         Note("The edge is not known: no optimiser was given to the tracker, or one without a known edge."),
     )
+
+
+def _verdicts(names: Mapping[Run, str]) -> tuple[Note, ...]:
+    """One note a run: whether it reached its edge, by exact values, and by those along its updates."""
+    return tuple(Note(f"{name}: {words}.") for run, name in names.items() if (words := verdict(run)))
+
+
+def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
+    """The distance from the edge and the share of the critical step size, one above the other."""
+    kinds = {
+        "edge_ratio": "exact: sharpness over its edge",
+        "critical_ratio": "forward: rate over critical rate",
+    }
+    parts = [
+        frame.select("run", "step", pl.col(name).alias("ratio"), pl.lit(words).alias("kind"))
+        for name, words in kinds.items()
+        if (frame := _metric(numbers, name)).height
+    ]
+    data = pl.concat(parts) if parts else pl.DataFrame()
+    if "critical_ratio" not in numbers["name"].to_list() or not data.height:
+        return ()
+    data = data.filter(pl.col("ratio") > 0)
+    chart = small_multiples(
+        data, Axis("step", title="training step"), Axis("ratio", title="ratio (1: edge)", log=True), Axis("kind"),
+        Axis("run"), columns=2, width=300, height=200, rules=[Rule(1.0, "edge")],
+    )  # fmt: skip
+    caption = (
+        "Exact: sharpness over the largest that is stable. Forward: the learning rate over the smallest one along the "
+        "optimiser's next update that raises the loss on the tracked examples; it stays far below 1 until oscillation "
+        "carries the update, so it tells when a training begins to ripple, not how far from the edge it is."
+    )
+    return (Figure("tracker-critical", "Exact and forward-only values", caption, chart, data),)
 
 
 def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
@@ -97,12 +134,14 @@ def _runs(names: dict[Run, str]) -> Table:
     ]  # fmt: skip
     table = pl.DataFrame(rows, infer_schema_length=None).rename(
         {"edge_ratio": "fraction of the edge", "first_step_at_the_edge": "first step at the edge",
-         "share": "tracking / training time"}
+         "share": "tracking / training time",
+         "critical_ratio": "fraction of the critical rate"}
     )  # fmt: skip
     formats = {
         "loss": ".4g",
         "sharpness": ".4g",
         "fraction of the edge": ".3f",
+        "fraction of the critical rate": ".3f",
         "tracking / training time": ".1%",
     }
     return Table("tracker-runs", "Tracked runs", "Last numbers of each.", table, formats=formats)

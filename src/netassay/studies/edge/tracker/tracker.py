@@ -23,12 +23,16 @@ from torch.nn.parameter import is_lazy
 
 from netassay.curvature.blocks import Blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.combined import Part, Preconditioned
+from netassay.curvature.critical import CriticalSharpness
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.line_search import MEASURED
 from netassay.curvature.outlook import Forecast, forecast
+from netassay.curvature.processes import Summed, in_all
+from netassay.curvature.shards import in_one_piece, is_sharded
 from netassay.curvature.weighing import NoNumber
 from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
@@ -38,10 +42,20 @@ from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
-from netassay.studies.edge.tracker.module import decides, inside, left_as_it_was, require_alone
+from netassay.studies.edge.tracker.forward_level import PART, PASSES_OF_EXACT, SHARE, ForwardLevel, numbers
+from netassay.studies.edge.tracker.module import (
+    Silence,
+    decides,
+    inside,
+    left_as_it_was,
+    require_alone,
+    together,
+)
 from netassay.studies.edge.tracker.motion import Motion
 from netassay.studies.edge.tracker.motion import motion as motion_of
 from netassay.training import Checkpoint, Metric
+
+Level = Literal["forward", "leading", "layers"]
 
 MotionOf = Callable[[Any, Mapping[str, nn.Parameter]], Motion | str]
 """motion(optimizer, trainable parameters by name) -> Motion, or in words why there is none."""
@@ -98,9 +112,15 @@ class SharpnessTracker:
     `on_edge` is called; what it raises is the loop's. Numbers go to a run in `store`, under `name`, and onto the page
     of `netassay report`.
 
+    With a `level` it also looks along the optimiser's next update, by forward passes alone (`critical`), just before
+    the optimiser steps: torch's optimisers say when, others need `before_step()` between `backward()` and `step()`. The
+    level is the most that it measures: exact looks, the first too, come when the budget affords them, and looks along
+    the update take a fifth of it; where exact ones fail, these go on.
+
     The network, its gradients, the optimiser and all random states are left unchanged. Of a network in
     DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
-    None and `step` does nothing.
+    None and `step` does nothing. With processes="all", and of one sharded by `fully_shard`, all look together, each at
+    its own list of batches, when the first one's budget allows, and it writes the run.
 
     Once made, it never ends a training: what fails in a look or in the store is a warning, given once for each kind,
     and an event of the run. After a failed look, and when the trainable parameters have changed, tracking starts anew;
@@ -114,6 +134,8 @@ class SharpnessTracker:
             stability. None: no ratio.
         store: Folder that holds the runs.
         name: Name under which the run is listed.
+        level: "forward": critical sharpness along the next update; "leading": the exact sharpness of the entire network
+            too; "layers": that of each layer too. None: exact ones alone, of layers where there are `blocks`.
         budget: CPU time spent here over CPU time spent elsewhere in this process (0.2: at most 20 % of training time).
         every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
         blocks: None, "layer", or block name -> parameter names.
@@ -124,6 +146,7 @@ class SharpnessTracker:
         mode: "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode.
         motion: For an optimiser whose edge is not known here: a `Motion`, or a function of the optimiser and the
             trainable parameters by name that returns one (or says in words why there is none).
+        processes: "first", or "all": looks are at the batches of all processes that train replicas.
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
         clock: Measures time in seconds; by default CPU time of this process, which other programs do not disturb.
@@ -134,7 +157,7 @@ class SharpnessTracker:
         StoreError: For a store that cannot be written.
 
     Source:
-        Cohen et al. (2021); Fox (2023).
+        Cohen et al. (2021); Fox (2023); Kalra et al. (2026) for the critical sharpness.
 
     Example:
         >>> import torch, netassay
@@ -156,6 +179,7 @@ class SharpnessTracker:
         *,
         store: Path | str = "runs",
         name: str = "",
+        level: Level | None = None,
         budget: float = 0.2,
         every: int | None = None,
         blocks: Literal["layer"] | Blocks | None = "layer",
@@ -165,12 +189,19 @@ class SharpnessTracker:
         head: Head | None = None,
         memory: float | int | None = None,
         motion: Any = None,
+        processes: Literal["first", "all"] = "first",
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
         clock: Callable[[], float] = time.process_time,
     ) -> None:
         if mode not in ("eval", "as_is"):
             raise ConfigError(f'mode={mode!r}: allowed are "eval" and "as_is"')
+        if level not in (None, "forward", "leading", "layers"):
+            raise ConfigError(f'level={level!r}: allowed are "forward", "leading", "layers" and None')
+        if level is not None and optimizer is None:
+            raise ConfigError(
+                f"level={level!r} looks along the optimiser's next update; give the optimiser, or its step size"
+            )
         if isinstance(optimizer, int | float) and not (optimizer > 0 and math.isfinite(optimizer)):
             raise ConfigError(f"optimizer={optimizer}: a step size is a finite number above 0")
         if not (motion is None or isinstance(motion, Motion) or callable(motion)):
@@ -190,17 +221,28 @@ class SharpnessTracker:
             self._weights: Weights | None = None
             self.on_edge = on_edge or _warn
             self.steps = 0
+            self.level = level
             self.sharpness: Sharpness | None = None
+            self.critical: CriticalSharpness | None = None
             self.edge_ratio: float | None = None
             self.edge_unknown = ""
             self.measured_at: int | None = None
-            self._blocks = _within(self.model, blocks)
+            self._blocks = _within(self.model, None if level in ("forward", "leading") else blocks)
+            self._due: tuple[int, bool] | None = (
+                None  # a step, and whether its exact look was found to be due
+            )
+            self._along: dict[Metric, float] = {}  # what was measured before the step
+            self._forward: ForwardLevel | None = None
+            self._processes = together(model, processes)
+            if level is not None:
+                self._forward = ForwardLevel(self.model, loss, batches, optimizer, head, self._processes)
             Follower(tolerance=tolerance)  # refuses a tolerance that is none
             self.blocks: Mapping[str, Sequence[str]] = {}
             self._now: Motion | None = None
             self._turns: dict[str, int] = {}  # when each layer was last measured, -1 for never
             self._begin_anew({})
             self._failures, self._failed_looks, self._not_before = 0, 0, 0
+            self._forward_failures, self._forward_not_before, self._forward_at = 0, 0, -1
             self._failure: Exception | None = None
             self._noted: set[object] = set()
             self._warned, self._ended = False, False
@@ -214,23 +256,28 @@ class SharpnessTracker:
                     p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)
                 ),
                 optimiser=_named(optimizer),
-                layers=blocks is not None and blocks != {},
+                layers=self._blocks is not None and self._blocks != {},
+                level=level or "",
                 budget=float(budget),
                 every=every,
                 tolerance=tolerance,
                 mode=mode,
                 began=f"{datetime.now(UTC).isoformat()} {os.getpid()} {next(_SERIAL)}",
             )
-            if not decides(model):
+            if self._processes is None and not decides(model):
                 self._ended = True
                 return
-            self.run = Run.create(
-                store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
-            )
-            self._writer = self.run.writer(devices.environment())
+            self._writer: Any = Silence()
+            if self._processes is None or self._processes.rank == 0:
+                self.run = Run.create(
+                    store_folder(store), study=config.study, config=config.mapping(), digest=config.digest
+                )
+                self._writer = self.run.writer(devices.environment())
             self._committed = time.monotonic()
         # closing the run costs about what opening it did
         self.budget.reserved = self.budget.spent
+        if self._forward is not None:
+            self._forward.before_every_step(self.before_step)
         atexit.register(self._close_at_exit)
 
     @property
@@ -255,20 +302,56 @@ class SharpnessTracker:
         with self.budget.spending():
             values: dict[Metric, float] = {}
             seen = None
-            if self._is_due():
+            planned = self._due is not None and self._due[0] == self.steps
+            if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
                 try:
                     seen, measured = self._look()
                     values |= measured
                     self._failures = 0
                 except Exception as cause:
                     self._look_failed(cause)
-            self._keep(values)
+            self._keep(self._along | values)
+            self._along = {}
             self.steps += 1
             self._quiet = self._quiet_steps()
-        if seen is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
+        if (
+            seen is not None
+            and self.run is not None
+            and not self._warned
+            and (self.edge_ratio or 0.0) >= self.warn_at
+        ):
             self._warned = True
             self.on_edge(self)
         return seen
+
+    def before_step(self) -> CriticalSharpness | None:
+        """Looks along the optimiser's next update if the level asks for it and the budget allows; else None.
+
+        To be called between `backward()` and the optimiser's step, where the optimiser does not do so by itself: it is
+        none of torch's, or computes its gradients within its step. Gradients are those that the step will take:
+        accumulated, unscaled and clipped. A second call before `step()` does nothing.
+        """
+        if self._ended or self._forward is None or self._forward_at == self.steps:
+            return None
+        self._forward_at = self.steps
+        critical = None
+        with self.budget.spending():
+            # the first look along the update says what an exact one will cost
+            known = self.every is not None or self._forward.seconds_a_pass is not None
+            exact = self._agreed(known and self._is_due())
+            if self._agreed(self._forward_is_due(exact)):
+                try:
+                    critical = self._look_along(self._forward)
+                    self._forward_failures = 0
+                except Exception as cause:
+                    self._forward_failed(cause)
+            first = critical is not None or self._forward_failures > 0
+            self._due = self.steps, self._agreed(exact or (first and self._is_due()))
+        if critical is not None and self.run is not None and self.level == "forward" and not self._warned:
+            self._warned = critical.edge_ratio >= self.warn_at
+            if self._warned:
+                self.on_edge(self)
+        return critical
 
     def forecast(self, horizon: int = 100) -> Forecast | None:
         """When the edge will be reached at the present step size, and what is stable now and for the next `horizon`
@@ -291,9 +374,11 @@ class SharpnessTracker:
                 if self._failed_looks
                 else ""
             )
-            if failed and self.sharpness is None:
+            if failed and self.sharpness is None and self.critical is None:
                 self._finish(State.FAILED, f"sharpness was never measured: {failed}")
-            elif self._failures and isinstance(self._failure, NotFinite | NoNumber):
+            elif (self._failures or self._forward_failures) and isinstance(
+                self._failure, NotFinite | NoNumber
+            ):
                 self._finish(State.DIVERGED, str(self._failure))
             else:
                 took = f"tracking took {self.share:.1%} of the training time"
@@ -310,16 +395,25 @@ class SharpnessTracker:
         elif not self._ended:
             self._finish(State.INTERRUPTED, f"the training ended with {type(error).__name__}: {error}")
 
+    def _agreed(self, decision: bool) -> bool:
+        """What the first process decides, where several look together."""
+        return decision if self._processes is None else self._processes.agreed(decision)
+
     def _is_due(self) -> bool:
-        if self.steps < self._not_before:
+        if self.steps < self._not_before or self.level == "forward":
             return False
         if self.every is not None:
             return self.steps % self.every == 0
+        pace = None if self._forward is None else self._forward.seconds_a_pass
+        if pace is not None and self.sharpness is None:
+            return self.budget.affords(PASSES_OF_EXACT * pace)
         return self.budget.affords_a_look(self._planned())
 
     def _quiet_steps(self) -> int:
         """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
         (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
+        if self._forward is not None or self._processes is not None:
+            return 0  # looks are planned before the step there, by all processes together
         if self.every is not None:
             return QUIET_STEPS
         took = (self.budget.trained - trained) / max(1, self.steps - step)
@@ -327,6 +421,44 @@ class SharpnessTracker:
             return 0
         away = self.budget.seconds_before_a_look(self._planned())
         return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
+
+    def _forward_is_due(self, exact: bool) -> bool:
+        """Whether to look along the update: always before an `exact` look, so that the two can be compared."""
+        assert self._forward is not None
+        if self.steps < self._forward_not_before or self._forward.stands_still:
+            return False
+        if self.every is not None:
+            return self.steps % self.every == 0
+        cost = self.budget.expected(PART)
+        if exact or self._forward.seconds_a_pass is None:
+            return True
+        share = 1.0 if self.level == "forward" else SHARE
+        return self.budget.affords(cost) and (
+            self._forward.spent + cost <= share * self.budget.share * self.budget.trained
+        )
+
+    def _look_along(self, forward: ForwardLevel) -> CriticalSharpness:
+        begin = self.budget.clock()
+        with self.budget.looking(PART), left_as_it_was(self.model, self.mode):
+            critical = forward.look(self._weights)
+        self._weights = forward.weights if self._weights is None else self._weights
+        forward.took(self.budget.clock() - begin, critical.passes)
+        self.critical, self._along = critical, numbers(critical)
+        if critical.status != MEASURED:
+            self._note("along the update", critical.status)
+        return critical
+
+    def _forward_failed(self, cause: Exception) -> None:
+        """The next look is a new beginning, and comes the later the more have failed."""
+        assert self._forward is not None
+        self._forward.begin_anew()
+        self._failure = cause
+        self._failed_looks += 1
+        self._forward_not_before = self.steps + 2 ** min(self._forward_failures, LONGEST_WAIT)
+        self._forward_failures += 1
+        self._tell("the critical sharpness was not measured", cause)
+        if self._forward_failures == 1:
+            self._note("look along the update failed", _in_words(cause), again=True)
 
     def _planned(self) -> list[str]:
         """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
@@ -359,7 +491,7 @@ class SharpnessTracker:
                         now = f"the preconditioner cannot be used: {cause}"
             layers, scaled_layers = {}, {}
             for name in self._in_turn():
-                if self.every is None and not self.budget.affords(self.budget.expected(name)):
+                if self.every is None and not self._agreed(self.budget.affords(self.budget.expected(name))):
                     break
                 self._turns[name] = next(self._turn)
                 with self.budget.looking(name), self._going_on("a layer was not measured"):
@@ -372,7 +504,7 @@ class SharpnessTracker:
             adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
         return seen, self._values(seen, adaptive, now, norm, parameters)
 
-    def _enter(self, stack: ExitStack) -> tuple[Curvature, dict[str, nn.Parameter]]:
+    def _enter(self, stack: ExitStack) -> tuple[Curvature | Summed, dict[str, nn.Parameter]]:
         """The curvature at the present weights, until the stack is left."""
         parameters = trainable_parameters(self.model)
         form = {name: (p.shape, p.dtype, p.device) for name, p in parameters.items()}
@@ -385,12 +517,18 @@ class SharpnessTracker:
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
         require_alone(self.model)
-        curvature = Curvature(
-            self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
-            memory=self.memory,
-        )  # fmt: skip
-        self._weights = curvature.weights
-        return stack.enter_context(curvature), parameters
+        if is_sharded(self.model):
+            stack.enter_context(in_one_piece(self.model))
+
+        def build() -> Curvature:
+            return Curvature(
+                self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
+                memory=self.memory,
+            )  # fmt: skip
+
+        own = stack.enter_context(build() if self._processes is None else in_all(self._processes, build))
+        self._weights = own.weights
+        return own if self._processes is None else Summed(own, self._processes), parameters
 
     def _begin_anew(self, form: Mapping[str, object]) -> None:
         self._form = form  # shape, type and place of each trainable parameter
@@ -401,7 +539,7 @@ class SharpnessTracker:
         self._weights = self.weights  # or, once tried, how the batches weigh
         self._followers: dict[tuple[type, str], Follower] = {}
 
-    def _follow(self, part: str, curvature: Curvature | Preconditioned) -> Eigenpairs:
+    def _follow(self, part: str, curvature: Curvature | Summed | Preconditioned) -> Eigenpairs:
         """The eigenpairs of a block, or of the whole for "", with a follower of its own."""
         key = type(curvature), part
         if key not in self._followers:
@@ -502,6 +640,8 @@ class SharpnessTracker:
     def _finish(self, state: State, message: str) -> None:
         self._keep_losses()
         self._ended = True
+        if self._forward is not None:
+            self._forward.leave()
         atexit.unregister(self._close_at_exit)
         with self._going_on(f"the run could not be ended in {self._folder}"):
             try:
@@ -576,7 +716,16 @@ def _in_words(cause: Exception) -> str:
 
 
 def _warn(tracker: SharpnessTracker) -> None:
-    assert tracker.sharpness is not None
+    if tracker.sharpness is None:
+        assert tracker.critical is not None
+        warnings.warn(
+            f"step {tracker.steps}: the learning rate is at {tracker.critical.edge_ratio:.2f} of the critical one "
+            "along the next update (above 1 that step raises the loss on the tracked examples): warm up longer or "
+            "lower it",
+            EdgeWarning,
+            stacklevel=3,
+        )
+        return
     ahead = tracker.forecast()
     advice = "" if ahead is None else f": {ahead.in_words(_named(tracker.optimizer))}"
     warnings.warn(

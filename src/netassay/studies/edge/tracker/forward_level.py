@@ -1,0 +1,132 @@
+"""The level that needs no second derivative: critical sharpness along the optimiser's next update."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from netassay.curvature.critical import CriticalSharpness
+from netassay.curvature.critical_following import CriticalFollower
+from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.line_search import MEASURED, NO_RISE
+from netassay.curvature.objective import Objective
+from netassay.curvature.shards import Processes
+from netassay.training import Metric
+
+PART = "(forward)"
+"""Name of this level among the parts of a look whose costs are counted."""
+
+SHARE = 0.2
+"""Share of the budget that looks of this level may take where there are exact ones too."""
+
+PASSES_OF_EXACT = 100
+"""Forward passes that the first exact look is expected to cost: 16 products of two gradients of three passes each."""
+
+_WRAPPERS = ("accelerate", "lightning", "pytorch_lightning")
+
+
+def stepping(optimizer: Any) -> Any:
+    """The optimiser within the wrappers of Accelerate and Lightning, which hand its step on."""
+    while type(optimizer).__module__.partition(".")[0] in _WRAPPERS:
+        inner = getattr(optimizer, "optimizer", None) or getattr(optimizer, "_optimizer", None)
+        if inner is None:
+            break
+        optimizer = inner
+    return optimizer
+
+
+class ForwardLevel:
+    """Looks along the next update of an optimiser, each from the one before, and what they cost.
+
+    `optimizer` may be a step size, that of gradient descent along the gradients in the parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batches: Batches,
+        optimizer: Any,
+        head: Head | None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.processes = processes
+        self.model, self.loss, self.batches, self.head = model, loss, batches, head
+        self.optimizer = stepping(optimizer)
+        if isinstance(optimizer, int | float):
+            self.optimizer = torch.optim.SGD(model.parameters(), lr=float(optimizer))
+        self.spent = 0.0  # seconds in looks
+        self.seconds_a_pass: float | None = None
+        self.weights: Weights | None = None
+        self._follower: CriticalFollower | None = None
+        self._hook: Any = None
+
+    def before_every_step(self, call: Callable[[], Any]) -> None:
+        """Calls a method just before each step of the optimiser, if it is one that can say so.
+
+        One that is given a closure computes its gradients within its step, so that there are none yet.
+        """
+        register = getattr(self.optimizer, "register_step_pre_hook", None)
+        if register is None:
+            return
+        method = weakref.WeakMethod(call)
+
+        def hook(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            due = method()
+            closure = named.get("closure", given[1] if len(given) > 1 else None)
+            if due is not None and closure is None and not self._is_skipped():
+                due()
+
+        self._hook = register(hook)
+
+    def leave(self) -> None:
+        """Takes the hook off the optimiser."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def look(self, weights: Weights | None) -> CriticalSharpness:
+        """At the present weights and gradients; `weights` of the batches, where these were given or tried before."""
+        if self._follower is None:
+            if weights is None and self.processes is None:
+                trial = Objective(self.model, self.loss, self.batches, head=self.head, order=0)
+                weights = self.weights = trial.weights.later
+            group = None if self.processes is None else self.processes.group
+            self._follower = CriticalFollower(
+                direction=self.optimizer, weights=weights, head=self.head, processes=group
+            )
+        return self._follower.follow(self.model, self.loss, self.batches)
+
+    def took(self, seconds: float, passes: int) -> None:
+        """Counts what a look cost."""
+        self.spent += seconds
+        self.seconds_a_pass = seconds / max(passes, 1)
+
+    def begin_anew(self) -> None:
+        """Forgets the last look, as after an error or with other parameters."""
+        self._follower, self.weights = None, None
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the next step moves nothing, as the first of a warm-up from zero."""
+        return not any(float(group.get("lr", 1.0)) > 0 for group in self.optimizer.param_groups)
+
+    def _is_skipped(self) -> bool:
+        """Whether a GradScaler told a fused optimiser to leave this step out."""
+        overflow = getattr(self.optimizer, "found_inf", None)
+        return overflow is not None and bool(overflow)
+
+
+def numbers(critical: CriticalSharpness) -> dict[Metric, float]:
+    """Metrics of a look: without a value where no step along the update raises the loss, or each does."""
+    values: dict[Metric, float] = {"critical_passes": float(critical.passes), "tracked_loss": critical.loss}
+    if critical.status in (MEASURED, NO_RISE):
+        values |= {"critical_sharpness": critical.value, "critical_ratio": critical.edge_ratio}
+        ends = {"critical_lower": critical.lower, "critical_upper": critical.upper}
+        values |= {name: value for name, value in ends.items() if math.isfinite(value)}
+    return values
