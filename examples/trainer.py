@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 from netassay.studies.edge.tracker.hugging_face import sharpness_callback
 
-LENGTH = 128
+LENGTH = 64
 
 
 def chunks(path: str, count: int) -> list[dict[str, torch.Tensor]]:
@@ -21,7 +21,7 @@ def chunks(path: str, count: int) -> list[dict[str, torch.Tensor]]:
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
-def main(path: str, steps: int = 200, store: str = "runs", layers: int = 7, width: int = 256) -> Trainer:
+def main(path: str, steps: int = 60, store: str = "runs", layers: int = 7, width: int = 256) -> Trainer:
     torch.manual_seed(0)
     data = chunks(path, 4000)
     model = GPT2LMHeadModel(
@@ -30,18 +30,18 @@ def main(path: str, steps: int = 200, store: str = "runs", layers: int = 7, widt
             eos_token_id=0, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
         )
     )  # fmt: skip
-    rows = torch.stack([row["input_ids"] for row in data[:4]])
+    rows = torch.stack([row["input_ids"] for row in data[:2]])
     callback = sharpness_callback(
         [{"input_ids": rows, "labels": rows}],
         store=store,
         name="gpt",
         level="leading",
-        every=max(steps // 20, 1),
+        every=max(steps // 12, 1),
     )
     arguments = TrainingArguments(
-        f"{store}-trainer", max_steps=steps, per_device_train_batch_size=8, learning_rate=2e-3,
+        f"{store}-trainer", max_steps=steps, per_device_train_batch_size=4, learning_rate=2e-3,
         warmup_steps=steps // 10, lr_scheduler_type="constant_with_warmup", report_to=[], save_strategy="no",
-        logging_steps=max(steps // 20, 1), use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
+        logging_steps=max(steps // 12, 1), use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
     )  # fmt: skip
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[callback])
     trainer.train()

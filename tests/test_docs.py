@@ -215,6 +215,33 @@ def test_python_of_the_page_on_critical_sharpness_runs(capsys):
     assert len(capsys.readouterr().out.split()) == 5
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_python_on_training_loops_runs(monkeypatch):
+    for extra in ("lightning", "transformers", "accelerate"):
+        pytest.importorskip(extra, reason=f"an extra is not installed: {extra}")
+    for name, value in {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "0",
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    execute("docs/edge-loops.md", {})
+    import polars as pl
+
+    import netassay
+
+    runs = netassay.Store("runs").select({})
+    assert {run.config["name"] for run in runs} == {
+        "plain", "scaled", "compiled", "lightning", "trainer", "accelerate", "replicas", "shards",
+    }  # fmt: skip
+    for run in runs:
+        assert str(run.state) == "finished"
+        metrics = run.metrics().filter(pl.col("part") == "")
+        looked = {"critical_sharpness"} | ({"sharpness"} if run.config["name"] != "plain" else set())
+        assert looked <= set(metrics["name"]), run.config["name"]
+
+
 def test_the_tutorial_on_interpretations_names_every_figure():
     page = " ".join((ROOT / "docs" / "aitac-interpret.md").read_text().split())
     told = set(re.findall(r"\*\*(.*?)[.,]?\*\*", page))

@@ -211,3 +211,4 @@ def test_exact_products_of_compiled_code_are_those_of_the_original_module():
     v = torch.ones(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
     products = [netassay.hessian_operator(one, LOSS, [(X, Y)]) @ v for one in (model, compiled)]
     torch.testing.assert_close(*products)
+    torch._dynamo.reset()

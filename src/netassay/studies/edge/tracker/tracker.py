@@ -42,7 +42,14 @@ from netassay.runs.folders import store_folder
 from netassay.studies.edge import quantities
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
-from netassay.studies.edge.tracker.forward_level import PART, PASSES_OF_EXACT, SHARE, ForwardLevel, numbers
+from netassay.studies.edge.tracker.forward_level import (
+    PART,
+    PASSES_OF_EXACT,
+    SHARE,
+    ForwardLevel,
+    numbers,
+    stepping,
+)
 from netassay.studies.edge.tracker.module import (
     Silence,
     decides,
@@ -214,7 +221,8 @@ class SharpnessTracker:
             raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
         self.budget = Budget(budget, clock)
         with self.budget.spending():
-            self.model, self.loss, self.batches, self.optimizer = inside(model), loss, batches, optimizer
+            self.model, self.loss, self.batches = inside(model), loss, batches
+            self.optimizer = stepping(optimizer)
             self.mode, self.warn_at, self.every, self.motion = mode, warn_at, every, motion
             self.tolerance = tolerance
             self.weights, self.head, self.memory = lasting(weights), head, memory
@@ -255,7 +263,7 @@ class SharpnessTracker:
                 parameters=sum(
                     p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)
                 ),
-                optimiser=_named(optimizer),
+                optimiser=_named(self.optimizer),
                 layers=self._blocks is not None and self._blocks != {},
                 level=level or "",
                 budget=float(budget),
