@@ -502,18 +502,20 @@ def test_replicas_in_two_processes_train_on_and_the_first_looks(tmp_path, only_f
     assert tracked.config["model"] == "Sequential"
 
 
-@pytest.mark.parametrize("kind", ["SyncBatchNorm", "FSDPModule"])
-def test_what_needs_the_other_processes_is_not_looked_at(tmp_path, kind):
+def test_what_needs_the_other_processes_is_not_looked_at(tmp_path):
     """One process that waited for others in a look would wait for ever."""
-    if kind == "SyncBatchNorm":
-        model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4), nn.Linear(4, 1)).double()
-    else:
-        model = type(kind, (nn.Sequential,), {})(nn.Linear(3, 1)).double()
+    model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4), nn.Linear(4, 1)).double()
     with (
         SharpnessTracker(model, nn.MSELoss(), [(X, Y)], store=tmp_path, mode="as_is") as tracker,
-        pytest.warns(TrackerWarning, match="waits for all|sharded"),
+        pytest.warns(TrackerWarning, match="waits for all"),
     ):
         assert tracker.step() is None
+
+
+def test_shards_over_no_mesh_of_one_dimension_are_refused_at_once(tmp_path):
+    model = type("FSDPModule", (nn.Sequential,), {})(nn.Linear(3, 1)).double()
+    with pytest.raises(ModelError, match="one mesh of one dimension can be looked at"):
+        SharpnessTracker(model, nn.MSELoss(), [(X, Y)], store=tmp_path)
 
 
 def test_wrappers_of_the_module_are_taken_off(tmp_path):
