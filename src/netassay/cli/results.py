@@ -46,12 +46,13 @@ def runs(
 ) -> None:
     from netassay.commands.tables import require_ending, write_table
 
+    listed = ask()
     _require(store)
     if out is None:
-        frame(ask(), format, empty=f"no runs in {store}")
+        frame(listed, format, empty=f"no runs in {store}")
         return
     require_ending(out)
-    write_table(out, ask())
+    write_table(out, listed)
     print(out)
 
 
