@@ -1,6 +1,7 @@
 """A GPT of 5.6 million weights on bytes of a text file, by Hugging Face's Trainer, with the sharpness beside it.
 
-Run it with `python examples/trainer.py TEXT [STEPS]` (extra [transformers]), then look: `netassay report --store runs`.
+Run it with `python examples/trainer.py TEXT [STEPS [LOOKS]]` (extra [transformers]), then look at the page of
+`netassay report --store runs`.
 """
 
 import sys
@@ -21,7 +22,9 @@ def chunks(path: str, count: int) -> list[dict[str, torch.Tensor]]:
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
-def main(path: str, steps: int = 60, store: str = "runs", layers: int = 7, width: int = 256) -> Trainer:
+def main(
+    path: str, steps: int = 200, looks: int = 10, store: str = "runs", layers: int = 7, width: int = 256
+) -> Trainer:
     torch.manual_seed(0)
     data = chunks(path, 4000)
     model = GPT2LMHeadModel(
@@ -36,12 +39,12 @@ def main(path: str, steps: int = 60, store: str = "runs", layers: int = 7, width
         store=store,
         name="gpt",
         level="leading",
-        every=max(steps // 12, 1),
+        every=max(steps // looks, 1),
     )
     arguments = TrainingArguments(
         f"{store}-trainer", max_steps=steps, per_device_train_batch_size=4, learning_rate=2e-3,
         warmup_steps=steps // 10, lr_scheduler_type="constant_with_warmup", report_to=[], save_strategy="no",
-        logging_steps=max(steps // 12, 1), use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
+        logging_steps=max(steps // looks, 1), use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
     )  # fmt: skip
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[callback])
     trainer.train()
@@ -49,4 +52,4 @@ def main(path: str, steps: int = 60, store: str = "runs", layers: int = 7, width
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(int(steps) for steps in sys.argv[2:3]))
+    main(sys.argv[1], *map(int, sys.argv[2:4]))
