@@ -15,8 +15,8 @@ from netassay.errors import ConfigError, DataError, Interrupted
 from netassay.formats.bases import decode
 from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
-from netassay.performing import perform, resume, summarise
 from netassay.numerics.seeds import generator
+from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
