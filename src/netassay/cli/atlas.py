@@ -8,18 +8,12 @@ from cyclopts import App
 
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
-from netassay.cli.progress import fragments_read
 from netassay.commands import atlas as atlases
 from netassay.commands import regions
 
 
-def build(ask: Ask, *, out: Any, fragments: Any = None, format: Format = "table") -> None:
-    if not fragments:
-        answer({"atlas": str(out), **_described(ask())}, format)
-        return
-    with fragments_read() as watch:
-        atlas = ask(watch=watch)
-    answer({"atlas": str(out), **_described(atlas)}, format)
+def build(ask: Ask, *, out: Any, format: Format = "table") -> None:
+    answer({"atlas": str(out), **_described(ask())}, format)
 
 
 def info(ask: Ask, *, format: Format = "table") -> None:
@@ -99,18 +93,21 @@ COMMANDS = (
         reads,
         "netassay atlas reads --peaks 200 --cells 4 --depth 100 --out simulated-reads",
         named=("out",),
+        progress="said",
     ),
     Command(
         atlases.score_ceiling,
         ceiling,
         "netassay atlas ceiling atlas --replicate other-atlas",
         positional=("atlas",),
+        progress="said",
     ),
     Command(
         regions.consensus_peaks,
         consensus,
         "netassay atlas consensus peaks.bed --width 51 --out consensus.bed",
         required=("out",),
+        progress="said",
     ),
     Command(
         regions.background_regions,

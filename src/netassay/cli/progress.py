@@ -159,19 +159,6 @@ def runs(total: int) -> Iterator[tuple[Callable[[Progress], None], Callable[[], 
     yield watch, words
 
 
-@contextmanager
-def fragments_read() -> Iterator[Callable[[int], None]]:
-    """A watch for files of fragments, whose number is not known before."""
-    begun = time.monotonic()
-    with _line(None) as show:
-
-        def watch(fragments: int) -> None:
-            rate = fragments / max(time.monotonic() - begun, 1e-3)
-            show(fragments, f"fragments read, {rate:,.0f}/s")
-
-        yield watch
-
-
 def duration(seconds: float) -> str:
     """'12 s', '3 min', '2.5 h'."""
     if seconds < 90:
@@ -212,14 +199,6 @@ def _plain(total: int | None) -> Callable[..., None]:
     def show(done: int, words: str, whatever_the_time: bool = False) -> None:
         if whatever_the_time or time.monotonic() - told[0] >= _PLAIN_SECONDS:
             told[0] = time.monotonic()
-            print(
-                f"{done}/{total} {words}"
-                if total
-                else f"{done:,} {words}"
-                if "read" in words
-                else f"step {done} {words}",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{done}/{total} {words}" if total else f"step {done} {words}", file=sys.stderr, flush=True)
 
     return show

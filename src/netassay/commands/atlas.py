@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,6 @@ def build_atlas(
     chromosomes: Sequence[str] = (),
     blacklist: Path | str | None = None,
     seed: int = 0,
-    watch: Callable[[int], None] | None = None,
 ) -> Atlas:
     """Build an atlas from peaks, heights and a genome, and save it as a folder.
 
@@ -87,7 +86,6 @@ def build_atlas(
         chromosomes: Take peaks on these chromosomes alone.
         blacklist: Regions (BED) whose peaks are left out.
         seed: Seed of the halves of cells or fragments.
-        watch: Called with the number of fragments read, after every batch.
 
     Returns:
         The atlas.
@@ -118,7 +116,7 @@ def build_atlas(
         )
     reads = Reads(
         tuple(map(Path, files)), group_by, count, duplicates, tag, quality,
-        None if profiles is None else Path(profiles), seed, watch,
+        None if profiles is None else Path(profiles), seed,
     )  # fmt: skip
     atlas = build(
         peaks, heights, genome=genome, form=form, lineages=lineages, normalisation=normalisation,

@@ -13,6 +13,8 @@ from netassay.errors import DataError, ExtraMissing, did_you_mean
 ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
 """Modalities of a .h5mu that hold regions, the likeliest first."""
 
+CELLS_AT_ONCE = 500
+
 
 def open_cells(path: Path) -> Any:
     """The AnnData object of a .h5ad, or of the modality of accessibility in a .h5mu.
@@ -63,10 +65,14 @@ def sums(matrix: Any, groups: Sequence[int], count: int) -> np.ndarray:
     from scipy.sparse import csr_array
 
     chosen = np.asarray(groups)
-    rows = np.flatnonzero(chosen >= 0)
-    weights = csr_array((np.ones(len(rows)), (chosen[rows], rows)), shape=(count, matrix.shape[0]))
-    total = weights @ matrix
-    return np.asarray(total.toarray() if hasattr(total, "toarray") else total, np.float64)
+    total = np.zeros((count, matrix.shape[1]))
+    for first in range(0, len(chosen), CELLS_AT_ONCE):
+        part = chosen[first : first + CELLS_AT_ONCE]
+        rows = np.flatnonzero(part >= 0)
+        weights = csr_array((np.ones(len(rows)), (part[rows], rows)), shape=(count, len(part)))
+        added = weights @ matrix[first : first + CELLS_AT_ONCE]
+        total += added.toarray() if hasattr(added, "toarray") else added
+    return total
 
 
 def _modality(path: Path, names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ class Reads:
     quality: int = 30
     profiles: Path | None = None
     seed: int = 0
-    watch: Callable[[int], None] | None = None
 
 
 def counted(draft: Draft, reads: Reads) -> Draft:
@@ -44,7 +43,7 @@ def counted(draft: Draft, reads: Reads) -> Draft:
     counts = count_fragments(
         reads.files, draft.peaks, groups=groups,
         lengths=draft.lengths, count=reads.count, duplicates=reads.duplicates, tag=reads.tag, quality=reads.quality,
-        profiles=reads.profiles is not None, seed=reads.seed, watch=reads.watch,
+        profiles=reads.profiles is not None, seed=reads.seed,
     )  # fmt: skip
     some = np.asarray(counts.halves.any(axis=(0, 2)))
     if not some.any():

@@ -22,6 +22,7 @@ from netassay.errors import DataError
 from netassay.formats.alignments import is_bam, read_alignments
 from netassay.formats.contigs import known_as
 from netassay.formats.fragments import read_fragments
+from netassay.pace import paced
 
 BEYOND = 1e-3
 """Share of fragments beyond their contig above which the genome is taken for one of another assembly."""
@@ -73,7 +74,6 @@ def count_fragments(
     quality: int = 30,
     profiles: bool = False,
     seed: int = 0,
-    watch: Callable[[int], None] | None = None,
 ) -> Counts:
     """Count fragments over regions, by group of cells.
 
@@ -95,7 +95,6 @@ def count_fragments(
         quality: Smallest mapping quality of reads in a BAM file.
         profiles: Whether insertions at every base are counted too.
         seed: Seed of the halves of fragments.
-        watch: Called with the number of fragments read, after every batch.
 
     Returns:
         Counts in two halves: of the cells of each group where barcodes are grouped, else of the fragments.
@@ -136,10 +135,8 @@ def count_fragments(
         )
         lookup = Lookup.of(groups, path, number)
         state.once = Tally() if once else None
-        for frame in batches:
+        for frame in paced(batches, f"fragments of {path.name}", size=len):
             state.add(frame, lookup)
-            if watch is not None:
-                watch(state.fragments)
         if matched is not None:
             matched[number] = lookup.matched
     if matched is not None and groups is not None:
