@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 
-.PHONY: demo test test-slow lint bench docs clean
+.PHONY: demo test test-slow crash-points lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/netassay demo --out demo
@@ -15,6 +15,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow --durations=0
+
+# takes hours; goes on where it was stopped
+crash-points: $(READY)
+	$(BIN)/python tests/crash_points.py crash-points.jsonl
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -82,3 +82,25 @@ with whole_file({str(path)!r}) as part:
         child.send_signal(signal.SIGKILL)
     assert path.read_bytes() == b"old"
     assert all(other == path or ".part" in other.name for other in tmp_path.iterdir())
+
+
+def test_the_next_writer_sweeps_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path):
+    import os
+
+    from netassay import files
+
+    script = f"""
+import os
+from netassay.files import whole_file
+writers = [whole_file({str(tmp_path)!r} + "/" + name) for name in ("x.csv", "y.csv")]
+for writer in writers:
+    writer.__enter__().write_bytes(b"half")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", script])
+    dead = sorted(path.name for path in tmp_path.iterdir())
+    assert [name[:3] for name in dead] == [".x.", ".y."]
+    living = tmp_path / f".x.{files._host()}-{os.getpid():x}-012345.part.csv"
+    living.write_bytes(b"")
+    write_file(tmp_path / "x.csv", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, dead[1], "x.csv"])

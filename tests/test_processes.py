@@ -97,3 +97,19 @@ def test_other_threads_hear_no_signals():
 
 def test_cores_are_those_of_this_process():
     assert cores() == len(os.sched_getaffinity(0))
+
+
+def test_a_closed_terminal_asks_for_a_checkpoint_as_a_stop_does():
+    from netassay.processes import stop_signals
+
+    asked = []
+    with stop_signals(lambda: asked.append(True)) as received:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert (received, asked) == ([signal.SIGHUP], [True])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as received:  # nohup
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGHUP, before)

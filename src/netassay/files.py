@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR
@@ -108,5 +111,30 @@ def _sync(file: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
+    """A name for a writer of `path`; what writers of it that were killed left behind is removed."""
     # some writers go by the ending; the random part keeps two writers of one file apart
-    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{TEMPORARY}{path.suffix[:20]}")
+    begin, end = f".{path.stem[:40]}.", f"{TEMPORARY}{path.suffix[:20]}"
+    with suppress(OSError):
+        for left in path.parent.iterdir():
+            if left.name.startswith(begin) and left.name.endswith(end):
+                middle = left.name[len(begin) : -len(end)]
+                if (of := _WRITER.fullmatch(middle)) and of[1] == _host() and not _lives(int(of[2], 16)):
+                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    return path.with_name(f"{begin}{_host()}-{os.getpid():x}-{secrets.token_hex(3)}{end}")
+
+
+_WRITER = re.compile(r"([0-9a-f]{6})-([0-9a-f]{1,8})-[0-9a-f]{6}")
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

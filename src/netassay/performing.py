@@ -23,6 +23,7 @@ from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
 from netassay.runs.folders import store_folder
 from netassay.runs.run import guarded
+from netassay.runs.writer import sweep
 from netassay.study import find, study_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def perform(
         store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release
     )
     if run.is_complete and from_step is None:
+        sweep(run.folder)
         return run
 
     from netassay.numerics import devices

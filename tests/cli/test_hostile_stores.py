@@ -1,8 +1,11 @@
 """Stores that a stranger wrote: one line that names the run, the other runs listed, nothing endless, no escapes."""
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +109,15 @@ def test_no_file_outside_the_run_is_opened(sound, monkeypatch):
     assert main(["verify", "--store", str(store)]) == 2
     assert main(["show", run, "--what", "tables", "--store", str(store)]) == 2
     assert not [path for path in opened if "hostname" in path]
+
+
+def test_standard_output_that_is_full_or_closed_is_one_sentence(sound):
+    store, *_ = sound
+    line = [sys.executable, "-m", "netassay", "runs", "--store", str(store)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.strip()) == (2, "netassay: No space left on device")
+    done = subprocess.run(["sh", "-c", f"{shlex.join(line)} >&-"], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "standard output is closed" in done.stderr

@@ -199,3 +199,14 @@ def test_runs_move_with_their_folder(store, new_run, tmp_path, finished):
     copied = Run.open(tmp_path / "copy" / finished.id)
     assert copied.verify() == []
     assert copied.metrics().equals(finished.metrics())
+
+
+def test_a_killed_delete_is_finished_by_the_same_command(new_run):
+    run = new_run(width=3)
+    store = Store(run.folder.parent)
+    left = store.folder / f".deleted-{run.id}-999999999"
+    run.folder.rename(left)
+    assert store.delete([run.id]) == [run.id]
+    assert not left.exists()
+    with pytest.raises(StoreError, match="there is no such run"):
+        store.delete([run.id])

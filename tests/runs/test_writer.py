@@ -386,3 +386,18 @@ def test_what_a_killed_writer_left_half_written_is_no_damage_and_goes(new_run):
     with run.writer({}) as writer:
         writer.commit(Checkpoint(0, {}, {}))
         assert {path.name for path in run.folder.iterdir() if ".part" in path.name} == set()
+
+
+def test_what_a_killed_writer_left_in_a_final_run_is_swept(finished):
+    from netassay.runs.writer import sweep
+
+    left = finished.folder / "tensors" / "step-7.safetensors"
+    left.write_bytes(b"")
+    (finished.folder / ".lock.0a1b2c-1-0a1b2c.part").write_bytes(b"")
+    sweep(finished.folder)
+    assert finished.verify() == []
+    left.write_bytes(b"")
+    with finished.writer({}):
+        left.write_bytes(b"")
+        sweep(finished.folder)
+        assert left.exists()

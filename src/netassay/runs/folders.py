@@ -63,7 +63,9 @@ def remove(folder: Path) -> None:
     """Deletes a run folder: hidden in one rename first. RunLocked while it is written."""
     store = folder.parent
     try:
-        with _store_lock(store):
+        with _store_lock(store) as swept:
+            if not os.path.lexists(folder) and folder.name in swept:
+                return
             checked(folder)
             writer_lock = lock.Lock(folder)
             try:
@@ -97,19 +99,32 @@ def checked(folder: Path) -> Path:
     return folder
 
 
+def begun_removals(store: Path) -> set[str]:
+    """Ids of the runs that a killed remover had hidden and not yet deleted."""
+    try:
+        names = [path.name for path in store.iterdir() if path.name.startswith(_DELETED)]
+    except OSError:
+        return set()
+    return {name.removeprefix(_DELETED).rpartition("-")[0] for name in names}
+
+
 @contextmanager
-def _store_lock(store: Path) -> Iterator[None]:
-    """Serialises makers and removers; what one that was killed left behind is swept on entry."""
+def _store_lock(store: Path) -> Iterator[set[str]]:
+    """Serialises makers and removers; what one that was killed left behind is swept on entry.
+
+    Yields the ids of the runs whose deletion had been begun.
+    """
     path = store / ".lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644)
     taken = False
     try:
         while not (taken := MUTEX.take(handle, path)):
             time.sleep(_PAUSE)
+        begun = begun_removals(store)
         for left in store.iterdir():
             if left.name.startswith((_NEW, _DELETED)) and left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left)
-        yield
+        yield begun
     finally:
         if taken:
             MUTEX.free(handle, path)

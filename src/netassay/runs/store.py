@@ -178,7 +178,8 @@ class Store:
     def delete(self, ids: Iterable[str] = (), *, where: Mapping[str, Any] | None = None) -> list[str]:
         """Delete runs, given by full id or by a condition; never anything outside the store.
 
-        All are checked before the first is deleted; damaged runs can be deleted too, by id.
+        All are checked before the first is deleted; damaged runs can be deleted too, by id. What a killed deletion left
+        is deleted by the same command.
 
         Args:
             ids: Full ids of runs.
@@ -206,8 +207,10 @@ class Store:
             raise StoreError(
                 "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
             )
+        begun = folders.begun_removals(self.folder)
         for name in names:
-            folders.checked(self._inside(name))
+            if name not in begun or os.path.lexists(self._inside(name)):
+                folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
         return names

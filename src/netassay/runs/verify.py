@@ -97,4 +97,8 @@ def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[t
         for path in sorted((folder / name).glob("*")):  # a copying tool may have left out an empty folder
             file = f"{name}/{path.name}"
             if file not in recorded and not (open_ended and disk.is_ours(path.name)):
-                yield file, "is recorded by no row; move it elsewhere"
+                yield (
+                    file,
+                    "is recorded by no row: a writer that was killed left it, and `netassay resume` "
+                    "removes it; or it was put there, and belongs elsewhere",
+                )

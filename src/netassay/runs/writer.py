@@ -7,7 +7,7 @@ import operator
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -248,14 +248,8 @@ class RunWriter:
 
     def _clean(self) -> None:
         """Removes files that no row names: replaced ones, and what a killed writer left."""
-        named = ledger.files(self._connection)
-        for path in self.folder.iterdir():
-            if is_temporary(path.name):
-                path.unlink()
-        for folder in (checkpoints.FOLDER, TABLES):
-            for path in (self.folder / folder).iterdir():
-                if f"{folder}/{path.name}" not in named and disk.is_ours(path.name):
-                    path.unlink()
+        for path in list(_litter(self.folder, ledger.files(self._connection))):
+            path.unlink()
 
     @contextmanager
     def _transaction(self, buffered: dict[tuple[int, str, str], float]) -> Iterator[None]:
@@ -308,6 +302,26 @@ class RunWriter:
         self._require_held()
         if self._ended is not None:
             raise StoreError(f"run {self.folder.name} is {self._ended}; nothing but tables can be added")
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed writer left in a run that no writer opens any more; nothing while it is written."""
+    with suppress(NetassayError, OSError):
+        own = Lock(folder)
+        try:
+            for path in list(_litter(folder, ledger.read(folder, ledger.files))):
+                path.unlink()
+        finally:
+            own.release()
+
+
+def _litter(folder: Path, named: Collection[str]) -> Iterator[Path]:
+    """Files that no row names: replaced ones, and what a killed writer left."""
+    yield from (path for path in folder.iterdir() if is_temporary(path.name))
+    for room in (checkpoints.FOLDER, TABLES):
+        for path in (folder / room).iterdir():
+            if f"{room}/{path.name}" not in named and disk.is_ours(path.name):
+                yield path
 
 
 @lru_cache(maxsize=65536)
