@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from every_kind import EXAMPLE, installed, write_metadata
 from toy_atlas import make_toy, write_variant
 
@@ -200,6 +201,20 @@ def test_python_on_language_models_runs():
 def test_python_on_findings_runs():
     names = execute("docs/findings.md", {})
     assert names["run"].findings and Path("loss.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_python_on_memorisation_runs():
+    transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    import polars as pl
+
+    config = transformers.GPT2Config(vocab_size=50, n_positions=128, n_embd=16, n_layer=1, n_head=2)
+    torch.manual_seed(0)
+    transformers.GPT2LMHeadModel(config).save_pretrained("tiny/first")
+    Path("tiny/shards").mkdir()
+    rows = [[(7 * i + j * j) % 50 for j in range(100)] for i in range(20)]
+    pl.DataFrame({"input_ids": rows}).write_parquet("tiny/shards/first.parquet")
+    found = execute("docs/memorisation.md", {})["found"]
+    assert found.gap_bits > 0
 
 
 def test_every_page_with_python_is_run():

@@ -1,6 +1,7 @@
 """Studies of other packages: found, checked by name, lazy, and harmless where they are broken or not installed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from every_kind import EXAMPLE, installed, python, write_metadata
@@ -201,6 +202,7 @@ def test_names_are_checked(package, capsys, points, reason):
         with pytest.raises(PluginError, match="package waves"):
             study.find(name)
         assert reason in told(capsys, name)
+    Path("runs").mkdir(exist_ok=True)
     assert main(["runs"]) == 0
 
 
