@@ -60,7 +60,7 @@ RENAMED = {
         {"height SD", "height SD lower quartile", "height SD upper quartile"}
         | {"height IQR", "height IQR lower quartile", "height IQR upper quartile"},
     ),
-    "peaks": (set(), {"height SD", "height IQR"}),
+    "peaks": (set(), {"height SD", "height IQR", "r_beyond"}),
 }
 """Columns that only 0.1.0 and only today's version writes: their meaning, or the form of the values, is another."""
 NOW = {"cell_r_mean": "cell_r_mean_centred"}
