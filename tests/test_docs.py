@@ -197,12 +197,22 @@ def test_python_on_language_models_runs():
     assert len(execute("docs/edge.md", names)["batches"]) == 2
 
 
+def test_python_on_findings_runs():
+    names = execute("docs/findings.md", {})
+    assert names["run"].findings and Path("loss.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_every_page_with_python_is_run():
     run = re.findall(r'execute\("(.*?)"', Path(__file__).read_text())
     pages = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in page.read_text()}
     # the examples of the one are run by test_examples.py; the other quotes the code of a package that has its tests
     elsewhere = {"docs/api.md", "docs/writing-a-study.md"}
     assert pages - elsewhere == set(run)
+
+
+def test_python_of_the_page_on_critical_sharpness_runs(capsys):
+    execute("docs/edge-critical.md", {})
+    assert len(capsys.readouterr().out.split()) == 5
 
 
 def test_the_tutorial_on_interpretations_names_every_figure():

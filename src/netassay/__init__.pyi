@@ -28,11 +28,15 @@ from netassay.commands.atlas import describe_atlas as describe_atlas
 from netassay.commands.atlas import export_atlas as export_atlas
 from netassay.commands.atlas import simulate_atlas as simulate_atlas
 from netassay.commands.bounds import bounds as bounds
+from netassay.commands.check import Check as Check
+from netassay.commands.check import check as check
 from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
 from netassay.commands.runs import explain as explain
+from netassay.commands.runs import figure as figure
+from netassay.commands.runs import open_run as open_run
 from netassay.commands.runs import show as show
 from netassay.commands.sequences import attribute_run as attribute_run
 from netassay.commands.sequences import predict as predict
@@ -44,6 +48,9 @@ from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
 from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
+from netassay.curvature.critical import critical_sharpness as critical_sharpness
+from netassay.curvature.critical_following import CriticalFollower as CriticalFollower
 from netassay.curvature.curvature import Curvature as Curvature
 from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density
@@ -59,6 +66,8 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
+from netassay.curvature.outlook import Forecast as Forecast
+from netassay.curvature.outlook import forecast as forecast
 from netassay.dna.atlas.atlas import Atlas as Atlas
 from netassay.dna.atlas.named import find_atlas as find_atlas
 from netassay.dna.attributions.contributions import Attributions as Attributions
@@ -115,9 +124,12 @@ from netassay.studies.edge.tracker.motion import Motion as Motion
 from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
 from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
+from netassay.sweeps import Standing as Standing
 from netassay.sweeps import outlook as outlook
 from netassay.sweeps import sweep as sweep
+from netassay.sweeps import watch as watch
 
 __version__: str
 
@@ -128,8 +140,11 @@ __all__ = [
     "Bounds",
     "CapacityConfig",
     "CentralFlow",
+    "Check",
     "Construction",
     "Contexts",
+    "CriticalFollower",
+    "CriticalSharpness",
     "Curvature",
     "Density",
     "EdgeConfig",
@@ -138,6 +153,7 @@ __all__ = [
     "Entropy",
     "FilterMotifs",
     "Follower",
+    "Forecast",
     "Influence",
     "Interactions",
     "InterpretConfig",
@@ -152,6 +168,7 @@ __all__ = [
     "Run",
     "Sharpness",
     "SharpnessTracker",
+    "Standing",
     "StepSizeConfig",
     "StepSizes",
     "Store",
@@ -170,12 +187,14 @@ __all__ = [
     "build_atlas",
     "capacity",
     "capacity_upper",
+    "check",
     "cluster_motifs",
     "construct",
     "contexts",
     "contexts_of",
     "contexts_within",
     "corpus",
+    "critical_sharpness",
     "curvature",
     "decoder_capacity_lower",
     "decoder_parameters",
@@ -190,8 +209,11 @@ __all__ = [
     "experiment_parameters",
     "explain",
     "export_atlas",
+    "figure",
     "filter_motifs",
     "find_atlas",
+    "findings",
+    "forecast",
     "gradient_flow",
     "hessian_operator",
     "influence",
@@ -202,6 +224,7 @@ __all__ = [
     "local_capacity",
     "match_motifs",
     "mutagenesis",
+    "open_run",
     "outlook",
     "pair_recovery",
     "pearson_loss",
@@ -241,5 +264,6 @@ __all__ = [
     "upper_to_lower",
     "variant_effects",
     "variants",
+    "watch",
     "write_meme",
 ]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import NetassayError, PluginError, RunDamaged, RunWarning
+from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
 from netassay.runs.store import warn_of
-from netassay.study import Study, absent, drawn, find
+from netassay.study import Study, absent, drawn, find, findings
+from netassay.wording import command
 
 if TYPE_CHECKING:
-    from netassay.reporting import Section
+    from netassay.reporting import Figure, Note, Part, Section, Table
 
 
 def report(
@@ -58,33 +62,98 @@ def report(
 
     opened, problems = _opened(runs, store, where)
     chosen = {name: [run for run in opened if run.study == name] for name in drawn()}
-    sections = []
-    for name, members in chosen.items():
-        if members or not (opened or problems):
-            parts, damaged = _drawn(find(name, tracked=True), members)
-            sections += parts
-            problems += damaged
+    with_part = [name for name, members in chosen.items() if members or not (opened or problems)]
+    parts = []
+    for name in paced(with_part, "studies", total=len(with_part)):
+        part, damaged = _part(find(name, tracked=True), chosen[name])
+        parts.append(part)
+        problems += damaged
+        left_out = {problem.run for problem in damaged}
+        chosen[name] = [run for run in chosen[name] if run.id not in left_out]
     if problems:
-        sections.insert(0, _left_out(problems))
-    left_out = {problem.run for problem in problems}
-    shown = [run for run in opened if run.id not in left_out]
+        parts.insert(0, _left_out(problems))
+    shown = [run for members in chosen.values() for run in members]
     if figures is not None:
-        for section in sections:
-            for item in section.items:
-                if isinstance(item, Figure):
-                    save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+        items = [item for part in parts for section in part.sections for item in section.items]
+        pictures = [item for item in items if isinstance(item, Figure)]
+        for item in paced(pictures, "figures", total=len(pictures)):
+            save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+    stage("the page")
+    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in chosen.items() if members)
     subtitle = "; ".join(
-        [f"{name}: {count} runs" for name in chosen if (count := [run.study for run in shown].count(name))]
+        [f"{len(shown)} {'runs' if len(shown) > 1 else 'run'}: {counts}"] * bool(counts)
         + sorted({f"not drawn: {absent(run)}" for run in opened if run.study not in chosen})
     )
     facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in shown) or "none"}
-    page = write_page(Path(out), title=title, subtitle=subtitle, sections=sections, facts=facts)
+    page = write_page(Path(out), title=title, subtitle=subtitle, parts=parts, facts=facts)
     for problem in problems:
         warn_of(problem)
     asked = [run for run in runs or () if not isinstance(run, Run)]
     if asked and problems:
         raise RunDamaged(f"{page} is written without {', '.join(problem.run for problem in problems)}")
     return page
+
+
+def charts(run: Run) -> dict[str, Figure]:
+    """The figures of a run's page by their names, those of its study; RunDamaged where it cannot be read."""
+    from netassay.reporting import Figure
+
+    study = find(run.study, tracked=True)
+    with guarded(run):
+        items = (item for section in _sections(study, [run]) for item in section.items)
+        return {item.name: item for item in items if isinstance(item, Figure)}
+
+
+def _part(study: Study, runs: Sequence[Run]) -> tuple[Part, list[Problem]]:
+    """A study's part of the page, without the runs that cannot be drawn; these."""
+    from netassay.reporting import Part
+
+    sections, problems = _drawn(study, runs)
+    left_out = {problem.run for problem in problems}
+    sound = [run for run in runs if run.id not in left_out]
+    rules = study.rules
+    part = Part(
+        study.name,
+        getattr(rules, "QUESTION", "") or study.summary,
+        tuple(sections),
+        tuple(findings(sound)),
+        getattr(rules, "READING", ""),
+        _methods(study, sound),
+        getattr(rules, "REFERENCES", ()),
+    )
+    return part, problems
+
+
+def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
+    """How the runs were made: command, versions, device, threads, time; one row each."""
+    import polars as pl
+
+    from netassay.reporting import TableSpec
+
+    rows = []
+    for run in runs:
+        with suppress(NetassayError):
+            environment = run.environment
+            rows.append({
+                "run": run.id, "command that makes it again": command(run), "state": str(run.state),
+                "created": run.created, "seconds": run.seconds,
+                **{key: str(value) for key, value in environment.items() if isinstance(value, str | int | float)},
+            })  # fmt: skip
+    if not rows:
+        return ()
+    spec = TableSpec(
+        f"{study.name}-methods", "How the runs were made",
+        "The command makes a run again, where its data are; equal config, machine and threads give equal numbers.",
+        {"seconds": ".1f"}, first=("run", "command that makes it again", "seconds"),
+    )  # fmt: skip
+    return (spec.of(pl.DataFrame(rows, infer_schema_length=None)),)
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """'3 (1 interrupted)'."""
+    states = Counter(str(run.state) for run in runs if not run.state.is_final)
+    others = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{len(runs)} ({others})" if others else f"{len(runs)}"
 
 
 def _opened(
@@ -108,12 +177,13 @@ def _opened(
         return folder.chosen(runs, where), folder.unreadable() if of_all else []
 
 
-def _left_out(problems: Sequence[Problem]) -> Section:
-    from netassay.reporting import Note, Section
+def _left_out(problems: Sequence[Problem]) -> Part:
+    from netassay.reporting import Note, Part, Section
 
     words = "Run {} cannot be read and is left out: {}"
     notes = (Note(words.format(problem.run, problem.what), "warning") for problem in problems)
-    return Section("Runs that are left out", items=tuple(notes))
+    section = Section("Runs that are left out", items=tuple(notes))
+    return Part("left-out", "Which runs cannot be read?", (section,))
 
 
 def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Problem]]:

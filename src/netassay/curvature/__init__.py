@@ -6,7 +6,9 @@ groups of parameters. combined: preconditioned curvatures and differences. eigen
 largest_curvature: top eigenvalues, whole and per block. following: the same along a trajectory. hutchinson: the
 trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient. flow, central_flow: the
 continuous paths beside gradient descent. thresholds: where each optimiser is stable. largest_step: the step sizes
-that the curvature allows now.
+that the curvature allows now. displacement, passes, rises, line_search: forward passes along a line; updates: the
+optimiser's next step as one; critical, critical_following: how far along it the loss does not rise. outlook: when a
+training will reach its edge.
 """
 
 from netassay.contents import contents
@@ -35,5 +37,11 @@ __getattr__, __dir__, __all__ = contents(
         "step_size": "netassay.curvature.largest_step",
         "StepSizes": "netassay.curvature.largest_step",
         "LargestStep": "netassay.curvature.largest_step",
+        "critical_sharpness": "netassay.curvature.critical",
+        "CriticalSharpness": "netassay.curvature.critical",
+        "DirectionalSharpness": "netassay.curvature.critical",
+        "CriticalFollower": "netassay.curvature.critical_following",
+        "forecast": "netassay.curvature.outlook",
+        "Forecast": "netassay.curvature.outlook",
     },
 )

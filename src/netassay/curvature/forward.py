@@ -66,6 +66,8 @@ class ForwardPass:
 
     def __init__(self, model: nn.Module, loss: Loss, head: Head | None, cut: bool) -> None:
         self.model, self.loss, self.head, self.cut = model, loss, head, cut
+        self.calls = 0
+        """How often it was run on a batch."""
         self.terms = terms_of(loss)
         self._takes_model = _names_a_model(loss)
         self._takes_head: bool | None = None  # of an output that is not a tensor
@@ -95,6 +97,7 @@ class ForwardPass:
 
     def run(self, i: int, batch: Any, name: str) -> tuple[Any, Any, Any, Any]:
         """Output, what the loss was given of it, what the loss returned, and the target."""
+        self.calls += 1
         if self._takes_model:
             return self._value_by_model(batch, name)
         x, y = halves(self.model, i, batch)
@@ -171,7 +174,7 @@ class ForwardPass:
         tensors_by_name = {
             name: t
             for name, t in _tensors_of_output(output)
-            if t.ndim and t.requires_grad and t.is_floating_point()
+            if t.ndim and (t.requires_grad or not torch.is_grad_enabled()) and t.is_floating_point()
         }
         if "logits" in tensors_by_name or len(tensors_by_name) == 1:
             return tensors_by_name.get("logits", next(iter(tensors_by_name.values())))

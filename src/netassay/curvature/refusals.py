@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from netassay.curvature.batches import named_parts
@@ -60,7 +61,7 @@ def require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
         raise ModelError(
             f"{name}: the loss returned {got}; it must return a scalar tensor: take its mean or sum"
         )
-    if not value.requires_grad:
+    if torch.is_grad_enabled() and not value.requires_grad:
         raise ModelError(
             f"{name}: the loss does not depend on any trainable parameter; look for detach(), .data, no_grad() "
             "or rounding in the model and loss"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.batches import examples, joined, numbers_of_terms, require_examples
-from netassay.curvature.blocks import trainable_parameters
 from netassay.curvature.forward import MISFITS, Batches, Evaluation, Loss, Weights
 from netassay.curvature.terms import stated, terms_of
 from netassay.curvature.weighing import Trial, proportions, weighed
@@ -107,12 +106,13 @@ def tried(
         sizes = examples(numbers[0], several[0]), examples(numbers[1], several[1])
         batch = joined(several[0], several[1], sizes)
         name = f"batches {numbers[0]} and {numbers[1]} joined"
-    one = evaluation(numbers[0], batch, name)
+    with torch.set_grad_enabled(slopes_of is not None or torch.is_grad_enabled()):
+        one = evaluation(numbers[0], batch, name)
     if one is None or one.stated:
         raise Stated
     if slopes_of is None:
         return one.loss.detach().reshape(1)
-    parameters = [*trainable_parameters(slopes_of).values()]
+    parameters = [p for p in slopes_of.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(one.loss, parameters, allow_unused=True)
     return torch.cat([
         (torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)

@@ -162,6 +162,38 @@ def test_time_spent_stays_within_the_budget_after_the_first_look(tmp_path, monke
     assert looks == pytest.approx(budget * 400 / 3, abs=1)
 
 
+def test_most_steps_ask_nothing_keep_their_loss_and_no_look_is_late(tmp_path, monkeypatch):
+    readings, clock, model = [], Clock(), network()
+
+    def read():
+        readings.append(clock.now)
+        return clock.now
+
+    tracker = SharpnessTracker(
+        model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.1, blocks=None, clock=read
+    )
+    enter = tracker._enter
+
+    def costly(stack):
+        clock.now += 1.0
+        return enter(stack)
+
+    monkeypatch.setattr(tracker, "_enter", costly)
+    loss, looks = torch.zeros(()), []
+    for step in range(3200):
+        clock.now += 0.01
+        loss.fill_(step)  # as loops with a buffer for it do
+        if tracker.step(loss) is not None:
+            looks.append(step)
+    tracker.close()
+    assert tracker.share <= 0.1
+    # a second costs ten of training; half a second is expected after the first look, and then one
+    assert looks == pytest.approx([0, 1500, 3000], abs=3)
+    assert len(readings) < 3200 / 5
+    kept = tracker.run.metrics().filter(pl.col("name") == "loss")
+    assert kept["step"].to_list() == kept["value"].to_list() == [*range(3200)]
+
+
 def test_nearing_the_edge_is_told_once(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -169,8 +201,12 @@ def test_nearing_the_edge_is_told_once(tmp_path):
     for group in optimizer.param_groups:
         group["lr"] = 0.95 * 2 / sharp
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9)
-    with pytest.warns(EdgeWarning, match="of the edge of stability"):
+    assert tracker.forecast() is None
+    with pytest.warns(
+        EdgeWarning, match="SGD at 0.95 of its edge since step 0: warm up longer or lower the rate"
+    ):
         tracker.step()
+    assert tracker.forecast().largest == pytest.approx(2 / sharp, rel=0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracker.step()

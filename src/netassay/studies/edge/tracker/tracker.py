@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.outlook import Forecast, forecast
 from netassay.curvature.weighing import NoNumber
 from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NetassayError, NotFinite
@@ -56,6 +58,13 @@ LONGEST_WAIT = 10
 """Looks that fail one after the other wait 1, 2, 4, ... steps, up to two to this power."""
 
 COMMIT_SECONDS = 30.0
+
+REMEMBERED_LOOKS = 1000
+"""Past ratios that a forecast may go back to."""
+QUIET_STEPS, QUIET_SECONDS = 100, 1.0
+"""Most steps, and seconds of training, in which nothing is asked: to read the clock and reckon what a look would cost
+takes 50 to 100 microseconds of a training step whose own code fills the caches.
+"""
 _SERIAL = itertools.count()
 
 
@@ -105,7 +114,7 @@ class SharpnessTracker:
             stability. None: no ratio.
         store: Folder that holds the runs.
         name: Name under which the run is listed.
-        budget: Time spent here over time spent elsewhere (0.2: at most 20 % of training time).
+        budget: CPU time spent here over CPU time spent elsewhere in this process (0.2: at most 20 % of training time).
         every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
         blocks: None, "layer", or block name -> parameter names.
         weights: Number of terms of each batch, as for `sharpness`.
@@ -117,7 +126,7 @@ class SharpnessTracker:
             trainable parameters by name that returns one (or says in words why there is none).
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
-        clock: Measures time in seconds.
+        clock: Measures time in seconds; by default CPU time of this process, which other programs do not disturb.
 
     Raises:
         ConfigError: For arguments that cannot be right.
@@ -158,7 +167,7 @@ class SharpnessTracker:
         motion: Any = None,
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.process_time,
     ) -> None:
         if mode not in ("eval", "as_is"):
             raise ConfigError(f'mode={mode!r}: allowed are "eval" and "as_is"')
@@ -195,6 +204,8 @@ class SharpnessTracker:
             self._failure: Exception | None = None
             self._noted: set[object] = set()
             self._warned, self._ended = False, False
+            self._losses: list[tuple[int, Tensor | float]] = []
+            self._quiet, self._asked = 0, (0, 0.0)  # when last asked: the step, and seconds of training
             self.run: Run | None = None
             config = TrackerConfig(
                 name=name,
@@ -234,11 +245,15 @@ class SharpnessTracker:
         """
         if self._ended:
             return None
+        if loss is not None:
+            # a copy, since the loop may write into its own; as a number it is read later, when there is a look or so
+            self._losses.append((self.steps, loss.detach().clone() if isinstance(loss, Tensor) else loss))
+        if self._quiet > 0 and (self.every is None or self.steps % self.every):
+            self._quiet -= 1
+            self.steps += 1
+            return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            with self._going_on("the loss was not kept"):
-                if loss is not None:
-                    values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
             seen = None
             if self._is_due():
                 try:
@@ -249,10 +264,20 @@ class SharpnessTracker:
                     self._look_failed(cause)
             self._keep(values)
             self.steps += 1
+            self._quiet = self._quiet_steps()
         if seen is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
             self._warned = True
             self.on_edge(self)
         return seen
+
+    def forecast(self, horizon: int = 100) -> Forecast | None:
+        """When the edge will be reached at the present step size, and what is stable now and for the next `horizon`
+        steps, from the looks so far; None while the edge is not known.
+        """
+        if not self._ratios:
+            return None
+        steps, ratios, rates = zip(*self._ratios, strict=True)
+        return forecast(steps, ratios, rate=rates, horizon=horizon)
 
     def close(self) -> None:
         """Ends the run as finished, diverged if the last look met numbers that are not finite, or failed if none was
@@ -291,6 +316,17 @@ class SharpnessTracker:
         if self.every is not None:
             return self.steps % self.every == 0
         return self.budget.affords_a_look(self._planned())
+
+    def _quiet_steps(self) -> int:
+        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
+        (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
+        if self.every is not None:
+            return QUIET_STEPS
+        took = (self.budget.trained - trained) / max(1, self.steps - step)
+        if took <= 0:
+            return 0
+        away = self.budget.seconds_before_a_look(self._planned())
+        return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
     def _planned(self) -> list[str]:
         """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
@@ -361,6 +397,7 @@ class SharpnessTracker:
         self.blocks = {}
         self._turn, self._turns = itertools.count(), {}
         self._now = None
+        self._ratios: deque[tuple[int, float, float]] = deque(maxlen=REMEMBERED_LOOKS)  # step, ratio, rate
         self._weights = self.weights  # or, once tried, how the batches weigh
         self._followers: dict[tuple[type, str], Follower] = {}
 
@@ -397,6 +434,10 @@ class SharpnessTracker:
         self.sharpness, self.measured_at = seen, self.steps
         if isinstance(now, Motion):
             self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
+            if self._ratios and self.steps <= self._ratios[-1][0]:
+                self._ratios.clear()  # the loop went back
+            if math.isfinite(self.edge_ratio):
+                self._ratios.append((self.steps, self.edge_ratio, now.step_size))
             self._note("edge", now.remark)
             return values | {"step_size": now.step_size, "threshold": now.edge(norm)}
         self.edge_ratio, self.edge_unknown = None, now
@@ -429,8 +470,19 @@ class SharpnessTracker:
         if self._failures == 1:
             self._note("look failed", _in_words(cause), again=True)
 
+    def _keep_losses(self) -> None:
+        losses, self._losses = self._losses, []
+        for step, loss in losses:
+            value = None
+            with self._going_on("the loss was not kept"):
+                value = float(loss)
+            with self._going_on(self._unwritten):
+                if value is not None:
+                    self._writer.record(step, {"loss": value})
+
     def _keep(self, values: dict[Metric, float]) -> None:
-        with self._going_on(f"the numbers could not be written to {self._folder}"):
+        self._keep_losses()
+        with self._going_on(self._unwritten):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
@@ -448,6 +500,7 @@ class SharpnessTracker:
                 self._writer.note(self.steps, what, text)
 
     def _finish(self, state: State, message: str) -> None:
+        self._keep_losses()
         self._ended = True
         atexit.unregister(self._close_at_exit)
         with self._going_on(f"the run could not be ended in {self._folder}"):
@@ -455,6 +508,10 @@ class SharpnessTracker:
                 self._writer.finish(state, step=self.steps, message=message)
             finally:
                 self._writer.close()
+
+    @property
+    def _unwritten(self) -> str:
+        return f"the numbers could not be written to {self._folder}"
 
     @property
     def _folder(self) -> str:
@@ -520,10 +577,12 @@ def _in_words(cause: Exception) -> str:
 
 def _warn(tracker: SharpnessTracker) -> None:
     assert tracker.sharpness is not None
+    ahead = tracker.forecast()
+    advice = "" if ahead is None else f": {ahead.in_words(_named(tracker.optimizer))}"
     warnings.warn(
         f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
         f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
-        "diverges); a smaller step size, or warm-up, keeps away from it",
+        f"diverges){advice}",
         EdgeWarning,
         stacklevel=3,
     )
