@@ -216,7 +216,7 @@ def test_a_page_of_all_runs_names_those_that_are_left_out(capsys, damaged):
     for name in (closed, odd):
         assert words.count(f"warning: run {name} cannot be read and is left out") == 1
         assert f"Run {name} cannot be read and is left out" in page
-    assert "edge: 1 runs" in page
+    assert "1 run: 1 of edge" in page
     assert sound not in words
     run("report", closed, sound, "--store", str(copy), "--out", "two.html", code=2)
     assert f"two.html is written without {closed}" in capsys.readouterr().err
