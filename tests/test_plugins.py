@@ -132,6 +132,7 @@ def test_a_broken_package_is_one_sentence_and_breaks_nothing_else(
     assert reason in said
     assert "mend or uninstall" in said
     assert told(capsys, "explain", "waves") == said
+    Path("runs").mkdir()
     for words in (["--help"], ["runs"], ["edge", "--help"], ["report"]):
         capsys.readouterr()
         assert main(words) == 0

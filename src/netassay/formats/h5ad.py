@@ -117,7 +117,7 @@ def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool
     if LINEAGE in held.obs:
         lineages = ["" if value is None or value != value else str(value) for value in held.obs[LINEAGE]]
     bases = held.varm.get(BASES)
-    regions = _regions(where, held.var, names, notes)
+    regions = _regions(where, held.var, names, notes, own=FACTS in held.uns)
     if len(keep) < len(names):
         regions, values = regions[keep], values[:, keep]
         bases = None if bases is None else np.asarray(bases)[keep]
@@ -241,7 +241,10 @@ def _anndata(path: Path) -> ModuleType:
     return anndata
 
 
-def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str]) -> pl.DataFrame:
+def _regions(
+    where: str, var: Any, names: Sequence[str], notes: Counter[str], *, own: bool = False
+) -> pl.DataFrame:
+    """Regions by the columns of `var` and by their names; of a file of our `own` the columns say where they are."""
     headings = [str(name) for name in var.columns]
     columns = [column_of(kind, headings) for kind in (CHROMOSOME, START, END)]
     called = [place_of(name) for name in names]
@@ -256,7 +259,7 @@ def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str]) ->
                 strict=True,
             )
         )
-        if all(called):
+        if all(called) and not own:
             places = _agreed(where, names, places, [place for place in called if place], notes)
     elif all(called):
         places = [place for place in called if place]
