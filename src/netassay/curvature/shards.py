@@ -171,7 +171,8 @@ def _is_shard(module: nn.Module) -> bool:
 
 def _groups(module: Any) -> list[Any]:
     state = module._get_fsdp_state()
-    return list(getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group])
+    groups = getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group]
+    return [group for group in groups if group is not None]  # a module all of whose weights lie in parts has none
 
 
 def _reshard(model: nn.Module) -> None:
