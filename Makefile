@@ -33,14 +33,12 @@ clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and by itself: its pinned version must be settled before anything that depends on it is resolved;
-# dnadiffusion comes last and without what it asks for: of it one text file is read (the atlas dhs4)
+# torch comes first and by itself: its pinned version must be settled before anything that depends on it is resolved
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netassay needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps dnadiffusion==0.0.0.dev0
 	touch $(READY)
 
 $(BENCH): $(READY) benchmarks/peers.txt

@@ -1,8 +1,9 @@
 """What a tracked training costs beside the same training untracked, at several budgets.
 
-Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/tracker.py [--budgets 0.05 0.2 0.5] [--seconds 12]. One thread,
-float32, half squared error. The same loop is run without and with the tracker, turn about; the whole of the tracker is
-counted: opening the run, the first look, writing, closing. "Own share" is what the tracker says of itself.
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/tracker.py [--budgets 0.05 0.2 0.5] [--steps 10000]. One thread,
+float32, half squared error. Two trainings of one process, one of them tracked, take turns of 50 steps, so that a busy
+machine slows both; CPU time, with all of the tracker: opening the run, the first look, writing, closing. "Own share" is
+what the tracker says of itself; its clock stands still while the other training has its turn.
 """
 
 import os
@@ -43,67 +44,73 @@ LOOPS = (
 )
 
 
-class Spent(NamedTuple):
-    wall: float
-    processor: float
-    looks: int
-    own: float
+TURN = 50
 
 
-def train(loop: Loop, steps: int, budget: float | None, store: str) -> Spent:
-    x, y = loop.data()
-    model = network(loop.sizes)
-    optimizer = torch.optim.SGD(model.parameters(), lr=loop.step_size, momentum=0.9)
-    order = torch.Generator().manual_seed(0)
-    wall, processor, looks, own = time.perf_counter(), time.process_time(), 0, 0.0
-    tracker = None
-    if budget is not None:
-        tracker = netassay.SharpnessTracker(
-            model, half_square, [(x, y)], optimizer, store=store, budget=budget
-        )
-    for _ in range(steps):
-        at = torch.randint(len(x), (loop.batch_size,), generator=order)
-        optimizer.zero_grad()
-        value = half_square(model(x[at]), y[at])
-        value.backward()
-        optimizer.step()
-        if tracker is not None:
-            looks += tracker.step(value) is not None
-    if tracker is not None:
-        tracker.close()
-        own = tracker.share
-    return Spent(time.perf_counter() - wall, time.process_time() - processor, looks, own)
+class Training:
+    """One training and the CPU time that it took."""
+
+    def __init__(self, loop: Loop) -> None:
+        torch.manual_seed(0)
+        self.loop, (self.x, self.y) = loop, loop.data()
+        self.model = network(loop.sizes)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=loop.step_size, momentum=0.9)
+        self.order = torch.Generator().manual_seed(0)
+        self.tracker: netassay.SharpnessTracker | None = None
+        self.seconds, self.looks = 0.0, 0
+
+    def steps(self, count: int) -> None:
+        begin = time.process_time()
+        for _ in range(count):
+            at = torch.randint(len(self.x), (self.loop.batch_size,), generator=self.order)
+            self.optimizer.zero_grad()
+            value = half_square(self.model(self.x[at]), self.y[at])
+            value.backward()
+            self.optimizer.step()
+            if self.tracker is not None:
+                self.looks += self.tracker.step(value) is not None
+        self.seconds += time.process_time() - begin
 
 
-def compare(loop: Loop, budgets: list[float], seconds: float) -> None:
+def compare(loop: Loop, budget: float, steps: int) -> None:
+    plain, tracked = Training(loop), Training(loop)
+    plain.steps(TURN)
+    plain.seconds = 0.0
+    tracker_class = netassay.SharpnessTracker  # importing it is no part of a training
     with tempfile.TemporaryDirectory() as store:
-        some = 50
-        steps = int(some * seconds / train(loop, some, None, store).wall)
-        print(f"{loop.name}: {steps:,} steps", flush=True)
-        for budget in budgets:
-            without = train(loop, steps, None, store)
-            tracked = train(loop, steps, budget, store)
-            again = train(loop, steps, None, store)
-            wall = (without.wall + again.wall) / 2
-            processor = (without.processor + again.processor) / 2
-            print(
-                f"  budget {budget:.0%}: untracked {without.wall:.1f} and {again.wall:.1f} s, tracked "
-                f"{tracked.wall:.1f} s: {tracked.wall / wall - 1:+.1%} of wall time, "
-                f"{tracked.processor / processor - 1:+.1%} of CPU time, own share {tracked.own:.1%}, "
-                f"{tracked.looks} looks",
-                flush=True,
-            )
+        begin = time.process_time()
+        tracked.tracker = tracker_class(
+            tracked.model, half_square, [(tracked.x, tracked.y)], tracked.optimizer, store=store, budget=budget,
+            clock=lambda: time.process_time() - plain.seconds,
+        )  # fmt: skip
+        tracked.seconds += time.process_time() - begin
+        for _ in range(steps // TURN):
+            tracked.steps(TURN)
+            plain.steps(TURN)
+        begin = time.process_time()
+        tracked.tracker.close()
+        tracked.seconds += time.process_time() - begin
+    print(
+        f"  budget {budget:.0%}: untracked {plain.seconds:.1f} s, tracked {tracked.seconds:.1f} s: "
+        f"{tracked.seconds / plain.seconds - 1:+.1%} of CPU time, own share {tracked.tracker.share:.1%}, "
+        f"{tracked.looks} looks",
+        flush=True,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.05, 0.2, 0.5])
-    parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument(
+        "--steps", type=int, default=10_000, help="of the first loop; the second takes a tenth"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    for loop in LOOPS:
-        compare(loop, options.budgets, options.seconds)
+    for loop, steps in zip(LOOPS, (options.steps, max(TURN, options.steps // 10)), strict=True):
+        print(f"{loop.name}: {steps:,} steps", flush=True)
+        for budget in options.budgets:
+            compare(loop, budget, steps)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ CAPACITY = min(path.name for path in Path(STORE).glob("capacity-*"))
 # lower may never import higher; modules on one level may import each other only within their own room
 LEVELS = [
     {"errors", "contents"},
-    {"config", "files", "namelist", "plugins", "processes", "training"},
+    {"config", "files", "namelist", "pace", "plugins", "processes", "training"},
     {"numerics", "formats", "reporting"},
     {"nets"},
     {"corpus", "curvature", "dna"},
     {"capacity"},
     {"runs"},
-    {"study", "naming"},
+    {"study", "naming", "references"},
+    {"wording"},
     {"studies"},
     {"performing", "presenting"},
     {"sweeps", "interpreting"},

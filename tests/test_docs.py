@@ -197,6 +197,11 @@ def test_python_on_language_models_runs():
     assert len(execute("docs/edge.md", names)["batches"]) == 2
 
 
+def test_python_on_findings_runs():
+    names = execute("docs/findings.md", {})
+    assert names["run"].findings and Path("loss.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_every_page_with_python_is_run():
     run = re.findall(r'execute\("(.*?)"', Path(__file__).read_text())
     pages = {str(page.relative_to(ROOT)) for page in PAGES if "```python" in page.read_text()}
@@ -231,7 +236,7 @@ def test_python_on_training_loops_runs(monkeypatch):
         "plain", "scaled", "compiled", "lightning", "trainer", "accelerate", "replicas", "shards",
     }  # fmt: skip
     for run in runs:
-        assert str(run.state) == "finished"
+        assert str(run.state) == "finished", f"{run.config}: {run.message}"
         metrics = run.metrics().filter(pl.col("part") == "")
         looked = {"critical_sharpness"} | ({"sharpness"} if run.config["name"] != "plain" else set())
         assert looked <= set(metrics["name"]), run.config["name"]

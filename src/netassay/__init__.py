@@ -25,7 +25,12 @@ __getattr__, __dir__, __all__ = contents(
         "variants": "netassay.commands.sequences",
         "attribute_run": "netassay.commands.sequences",
         "show": "netassay.commands.runs",
+        "open_run": "netassay.commands.runs",
+        "figure": "netassay.commands.runs",
+        "findings": "netassay.study",
         "explain": "netassay.commands.runs",
+        "check": "netassay.commands.check",
+        "Check": "netassay.commands.check",
         "demo": "netassay.commands.demo",
         # what a corpus asks of a next-token predictor, and what one can hold
         "contexts": "netassay.corpus.context",
@@ -105,6 +110,8 @@ __getattr__, __dir__, __all__ = contents(
         "Plan": "netassay.sweeps",
         "sweep": "netassay.sweeps",
         "outlook": "netassay.sweeps",
+        "watch": "netassay.sweeps",
+        "Standing": "netassay.sweeps",
         "report": "netassay.presenting",
         # an atlas of regulatory DNA
         "Atlas": "netassay.dna.atlas.atlas",

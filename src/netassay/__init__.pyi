@@ -28,11 +28,15 @@ from netassay.commands.atlas import describe_atlas as describe_atlas
 from netassay.commands.atlas import export_atlas as export_atlas
 from netassay.commands.atlas import simulate_atlas as simulate_atlas
 from netassay.commands.bounds import bounds as bounds
+from netassay.commands.check import Check as Check
+from netassay.commands.check import check as check
 from netassay.commands.corpus import Entropy as Entropy
 from netassay.commands.corpus import contexts_of as contexts_of
 from netassay.commands.corpus import entropy as entropy
 from netassay.commands.demo import demo as demo
 from netassay.commands.runs import explain as explain
+from netassay.commands.runs import figure as figure
+from netassay.commands.runs import open_run as open_run
 from netassay.commands.runs import show as show
 from netassay.commands.sequences import attribute_run as attribute_run
 from netassay.commands.sequences import predict as predict
@@ -120,9 +124,12 @@ from netassay.studies.edge.tracker.motion import Motion as Motion
 from netassay.studies.edge.tracker.tracker import EdgeWarning as EdgeWarning
 from netassay.studies.edge.tracker.tracker import SharpnessTracker as SharpnessTracker
 from netassay.studies.edge.tracker.tracker import TrackerWarning as TrackerWarning
+from netassay.study import findings as findings
 from netassay.sweeps import Plan as Plan
+from netassay.sweeps import Standing as Standing
 from netassay.sweeps import outlook as outlook
 from netassay.sweeps import sweep as sweep
+from netassay.sweeps import watch as watch
 
 __version__: str
 
@@ -133,6 +140,7 @@ __all__ = [
     "Bounds",
     "CapacityConfig",
     "CentralFlow",
+    "Check",
     "Construction",
     "Contexts",
     "CriticalFollower",
@@ -160,6 +168,7 @@ __all__ = [
     "Run",
     "Sharpness",
     "SharpnessTracker",
+    "Standing",
     "StepSizeConfig",
     "StepSizes",
     "Store",
@@ -178,6 +187,7 @@ __all__ = [
     "build_atlas",
     "capacity",
     "capacity_upper",
+    "check",
     "cluster_motifs",
     "construct",
     "contexts",
@@ -199,8 +209,10 @@ __all__ = [
     "experiment_parameters",
     "explain",
     "export_atlas",
+    "figure",
     "filter_motifs",
     "find_atlas",
+    "findings",
     "forecast",
     "gradient_flow",
     "hessian_operator",
@@ -212,6 +224,7 @@ __all__ = [
     "local_capacity",
     "match_motifs",
     "mutagenesis",
+    "open_run",
     "outlook",
     "pair_recovery",
     "pearson_loss",
@@ -251,5 +264,6 @@ __all__ = [
     "upper_to_lower",
     "variant_effects",
     "variants",
+    "watch",
     "write_meme",
 ]

@@ -17,6 +17,7 @@ from netassay.errors import (
     ModelError,
     NetassayError,
     RunFailed,
+    StoreError,
 )
 from netassay.processes import stop_signals
 from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
@@ -24,6 +25,8 @@ from netassay.runs.folders import store_folder
 from netassay.study import find, study_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from netassay.training import Metric
 
 MOST_THREADS = (
@@ -80,7 +83,7 @@ def perform(
     run = Run.create(
         store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release
     )
-    if run.state.is_final and "metrics" in run.tables() and from_step is None:
+    if run.is_complete and from_step is None:
         return run
 
     from netassay.numerics import devices
@@ -89,18 +92,32 @@ def perform(
         devices.device(name)  # a run begun on another machine is left as it is
 
     begun_with = run.environment.get("threads")
+    writers: list[RunWriter] = []
+
+    def stop() -> None:
+        for opened in writers:
+            opened.request_stop()
+
     with (
         _refusals(run) if new else nullcontext(),
         devices.settings(threads or begun_with) as environment,
+        # before the writer, so that no signal finds a run begun and nobody to end it
+        stop_signals(stop) as received,
         run.writer(environment, from_step=from_step) as writer,
-        stop_signals(writer.request_stop) as received,
         _failures(run, writer),
     ):
-        if not run.state.is_final:
-            result = study.assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
-            writer.finish(State(result.outcome), step=result.step, message=result.message)
+        writers.append(writer)
+        if received:
+            stop()
         if run.state.is_final:
             _keep_tables(run, writer)
+        else:
+            result = study.assay.assay(config, writer, commit_seconds=commit_seconds, watch=watch)
+            end = State(result.outcome)
+            if end.is_final:
+                writer.settle(end, step=result.step, message=result.message)
+                _keep_tables(run.concluded(end), writer)
+            writer.finish(end, step=result.step, message=result.message)
     if run.state is State.INTERRUPTED:
         raise Interrupted(
             f"run {run.id} {run.message}; its checkpoint is kept, go on with: netassay resume {run.folder}",
@@ -167,6 +184,8 @@ def summarise(run: Run) -> dict[str, Any]:
         >>> netassay.summarise(netassay.Store("runs").find("edge-1a2b3c"))["status"]
         'finished'
     """
+    from netassay.study import findings
+
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
@@ -177,8 +196,17 @@ def summarise(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "folder": str(run.folder),
         "metrics": str(metrics),
+        "findings": [finding.text for finding in findings([run])],
         **study_of(run, tracked=True).findings.summary(run),
     }
+
+
+def trained_model(run: Run) -> nn.Module:
+    """The trained network of a run, in evaluation mode; StoreError where its study has no single network."""
+    assay = study_of(run).assay
+    if not hasattr(assay, "model"):
+        raise StoreError(f"run {run.id}: a run of {run.study} has no single trained network")
+    return assay.model(run)
 
 
 def _keep_tables(run: Run, writer: RunWriter) -> None:

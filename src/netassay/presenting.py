@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.errors import PluginError, RunDamaged
+from netassay.errors import NetassayError, PluginError, RunDamaged
+from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Run, Store
-from netassay.study import Study, absent, drawn, find
+from netassay.study import Study, absent, drawn, find, findings
+from netassay.wording import command
 
 if TYPE_CHECKING:
-    from netassay.reporting import Section
+    from netassay.reporting import Figure, Note, Part, Section, Table
 
 
 def report(
@@ -53,23 +57,82 @@ def report(
 
     runs = Store(store).chosen(runs, where)
     chosen = {name: [run for run in runs if run.study == name] for name in drawn()}
-    sections = [
-        part
-        for name, members in chosen.items()
-        if members or not runs
-        for part in _drawn(find(name, tracked=True), members)
+    with_part = [name for name, members in chosen.items() if members or not runs]
+    parts = [
+        _part(find(name, tracked=True), chosen[name])
+        for name in paced(with_part, "studies", total=len(with_part))
     ]
     if figures is not None:
-        for section in sections:
-            for item in section.items:
-                if isinstance(item, Figure):
-                    save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+        items = [item for part in parts for section in part.sections for item in section.items]
+        pictures = [item for item in items if isinstance(item, Figure)]
+        for item in paced(pictures, "figures", total=len(pictures)):
+            save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+    stage("the page")
+    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in chosen.items() if members)
     subtitle = "; ".join(
-        [f"{name}: {len(members)} runs" for name, members in chosen.items() if members]
+        [f"{len(runs)} {'runs' if len(runs) > 1 else 'run'}: {counts}"] * bool(counts)
         + sorted({f"not drawn: {absent(run)}" for run in runs if run.study not in chosen})
     )
     facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in runs) or "none"}
-    return write_page(Path(out), title=title, subtitle=subtitle, sections=sections, facts=facts)
+    return write_page(Path(out), title=title, subtitle=subtitle, parts=parts, facts=facts)
+
+
+def charts(run: Run) -> dict[str, Figure]:
+    """The figures of a run's page by their names, those of its study; RunDamaged where it cannot be read."""
+    from netassay.reporting import Figure
+
+    study = find(run.study, tracked=True)
+    items = (item for section in _sections(study, [run]) for item in section.items)
+    return {item.name: item for item in items if isinstance(item, Figure)}
+
+
+def _part(study: Study, runs: Sequence[Run]) -> Part:
+    """A study's part of the page; its findings speak of sound runs only."""
+    from netassay.reporting import Part
+
+    sections = tuple(_drawn(study, runs))
+    rules = study.rules
+    return Part(
+        study.name,
+        getattr(rules, "QUESTION", "") or study.summary,
+        sections,
+        tuple(findings(runs)),
+        getattr(rules, "READING", ""),
+        _methods(study, runs),
+        getattr(rules, "REFERENCES", ()),
+    )
+
+
+def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
+    """How the runs were made: command, versions, device, threads, time; one row each."""
+    import polars as pl
+
+    from netassay.reporting import TableSpec
+
+    rows = []
+    for run in runs:
+        with suppress(NetassayError):
+            environment = run.environment
+            rows.append({
+                "run": run.id, "command that makes it again": command(run), "state": str(run.state),
+                "created": run.created, "seconds": run.seconds,
+                **{key: str(value) for key, value in environment.items() if isinstance(value, str | int | float)},
+            })  # fmt: skip
+    if not rows:
+        return ()
+    spec = TableSpec(
+        f"{study.name}-methods", "How the runs were made",
+        "The command makes a run again, where its data are; equal config, machine and threads give equal numbers.",
+        {"seconds": ".1f"}, first=("run", "command that makes it again", "seconds"),
+    )  # fmt: skip
+    return (spec.of(pl.DataFrame(rows, infer_schema_length=None)),)
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """'3 (1 interrupted)'."""
+    states = Counter(str(run.state) for run in runs if not run.state.is_final)
+    others = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{len(runs)} ({others})" if others else f"{len(runs)}"
 
 
 def _drawn(study: Study, runs: Sequence[Run]) -> list[Section]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO, Any
 
@@ -37,6 +37,7 @@ class Child:
             stdout=subprocess.PIPE if heard else subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on once
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
 
     @property
@@ -70,7 +71,16 @@ class Child:
         """Asks it once to stop by itself (SIGTERM); a second signal might kill it."""
         if not self._asked:
             self._asked = True
-            self._process.terminate()
+            if sys.platform == "win32":  # where SIGTERM ends a process at once
+                self.end_input()
+            else:
+                self._process.terminate()
+
+    def end_input(self) -> None:
+        """Closes its standard input: nothing more will be told."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it may be gone already
+            self._process.stdin.close()
 
     def killed_by(self) -> str:
         """Name of the signal that ended it, or ""."""
@@ -79,7 +89,7 @@ class Child:
 
     def last_words(self) -> str:
         """The end of what it wrote to standard error."""
-        self._errors.seek(0)
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4 * _LAST_WORDS))
         return self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:]
 
     def close(self) -> None:
@@ -88,7 +98,16 @@ class Child:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream:
-                stream.close()
+                with suppress(OSError):  # what could not be told any more
+                    stream.close()
+
+
+def stop_this_process() -> None:
+    """Sends this process SIGTERM, from any thread; its handler runs in the main thread."""
+    if sys.platform == "win32":  # where os.kill ends it at once
+        signal.raise_signal(signal.SIGTERM)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def when_parent_ends(act: Callable[[], None]) -> None:
@@ -105,9 +124,10 @@ def when_parent_ends(act: Callable[[], None]) -> None:
 
 @contextmanager
 def stop_signals(ask: Callable[[], None] = lambda: None, *, patient: bool = False) -> Iterator[list[int]]:
-    """Within it SIGINT and SIGTERM call `ask` and are noted in the list that is given; nothing in other threads.
+    """Within it signals that ask to stop call `ask` and are noted in the list that is given; nothing in other threads.
 
-    A second signal is left to the handler that was there before, unless `patient`.
+    These are SIGINT, SIGTERM, and, unless it is ignored (nohup), the one that says that the terminal was closed. A
+    second signal is left to the handler that was there before, unless `patient`.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -121,10 +141,15 @@ def stop_signals(ask: Callable[[], None] = lambda: None, *, patient: bool = Fals
             signal.signal(number, before[number])
 
     before: dict[int, Any] = {
-        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, *_hang_ups())
     }
     try:
         yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hang_ups() -> list[int]:
+    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]

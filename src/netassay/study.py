@@ -9,12 +9,16 @@ A study is a folder in `netassay.studies` with four modules of these names:
   a run in any state, for JSON; and what else pages read from its folder (no torch);
 - pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included (no torch).
 
+A fifth, rules, is optional: `findings(runs) -> list[Finding]`, what finished runs say in sentences; and, for pages,
+`QUESTION`, `READING` (how to read the figure of the first finding) and `REFERENCES` (no torch).
+
 Another package brings a study by an entry point (`netassay.plugins`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, resources
 from importlib.resources.abc import Traversable
@@ -23,8 +27,9 @@ from types import ModuleType
 from typing import Any
 
 from netassay.config import Config, read
-from netassay.errors import ConfigError, PluginError, did_you_mean
+from netassay.errors import ConfigError, NetassayError, PluginError, did_you_mean
 from netassay.plugins import Plugin, Plugins, installed, module, package, unusable
+from netassay.reporting.finding import Finding
 from netassay.runs import Run
 
 
@@ -59,6 +64,14 @@ class Study:
     @property
     def pages(self) -> ModuleType:
         return self._module("pages")
+
+    @property
+    def rules(self) -> ModuleType | None:
+        """Its rules for findings in words; None where it has none."""
+        home = package(self.plugin) if self.plugin else self.package
+        if not (resources.files(home) / "rules.py").is_file():
+            return None
+        return self._module("rules")
 
     def tiny(self) -> Config:
         return self._module("config").tiny()
@@ -135,6 +148,39 @@ def find(name: str, *, tracked: bool = False) -> Study:
     if name in others.refused:
         raise PluginError(others.refused[name])
     raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
+
+
+def findings(runs: Sequence[Run]) -> list[Finding]:
+    """What runs say, in sentences made by rule from their tables: an effect, its interval and what it is compared with.
+
+    Runs of one study speak together where they differ in one key. A rule that does not apply says nothing, and neither
+    does a run that has not ended or whose tables cannot be read.
+
+    Args:
+        runs: Runs of any studies.
+
+    Returns:
+        Findings in the order of the studies; each with its figure on a page and the command that makes its run again.
+
+    Example:
+        >>> import netassay
+        >>> netassay.findings(netassay.Store("runs").runs())[0].figure
+        'capacity-fewest-contexts'
+    """
+    sentences: list[Finding] = []
+    for name in drawn():
+        members = [run for run in runs if run.study == name]
+        rules = find(name, tracked=True).rules if members else None
+        if rules is None:
+            continue
+        try:
+            sentences += rules.findings(members)
+        except NetassayError:
+            # one unreadable run must not silence the others
+            for run in members:
+                with suppress(NetassayError):
+                    sentences += rules.findings([run])
+    return sentences
 
 
 def study_of(run: Run, *, tracked: bool = False) -> Study:

@@ -125,8 +125,8 @@ def train(
 
     Training is finished before `steps` where `done(step)` says that this step is the last to be measured, or `over()`
     that nothing is left to measure; both are asked before. A checkpoint is committed at the first and last step, on a
-    stop request, and whenever `commit_seconds` of wall time have passed since the last; when it is taken changes no
-    number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
+    stop request, and whenever `commit_seconds` of wall time have passed since the last, at first sooner; when it is
+    taken changes no number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
     """
     checkpoint = recorder.latest()
     step, first_loss = 0, math.nan
@@ -134,14 +134,16 @@ def train(
         trainee.load(checkpoint.tensors, checkpoint.facts["trainee"])
         step, first_loss = checkpoint.step, checkpoint.facts["first_loss"]
 
-    committed = None if checkpoint is None else time.monotonic()
+    begun = time.monotonic()
+    committed = None if checkpoint is None else begun
     while True:
         stop, ended = recorder.stop_requested(), over()
-        overdue = committed is None or time.monotonic() - committed >= commit_seconds
+        overdue = committed is None or _overdue(committed, begun, commit_seconds)
         last = step == steps or done(step)
         if overdue or stop or ended or last:
             tensors, facts = trainee.state()
-            recorder.commit(Checkpoint(step, tensors, {"trainee": dict(facts), "first_loss": first_loss}))
+            facts = {"trainee": dict(facts), "first_loss": first_loss, "steps": steps}
+            recorder.commit(Checkpoint(step, tensors, facts))
             committed = time.monotonic()
         if ended:
             return Result(Outcome.FINISHED, step)
@@ -162,6 +164,12 @@ def train(
             return Result(Outcome.FINISHED, step)
         trainee.advance()
         step += 1
+
+
+def _overdue(committed: float, begun: float, seconds: float) -> bool:
+    """Whether a checkpoint is due: at first after 1, 2, 4, ... seconds, so that a run can be watched at once."""
+    now = time.monotonic()
+    return now - committed >= min(seconds, max(1.0, committed - begun))
 
 
 def stages(

@@ -111,7 +111,9 @@ def test_16_h5ad():
     assert any("single cells" in reason and "cell_type" in reason for reason in notes)
 
 
-@pytest.mark.xfail(reason="single cells are not summed by a column of obs yet", strict=True, raises=TypeError)
+@pytest.mark.xfail(
+    reason="sums of single cells belong to atlases from reads and cells", strict=True, raises=TypeError
+)
 def test_16_cells_are_summed_by_a_column():
     pytest.importorskip("anndata", reason="the extra anndata is not installed")
     assert len(built("16-h5ad/cells.h5ad", (), sum_by="cell_type").cell_types) < 60
@@ -148,7 +150,9 @@ def test_19_sequences_and_labels_are_told_what_is_missing():
         built("19-fasta-and-labels/seqs.fa", folder / "labels.txt")
 
 
-@pytest.mark.xfail(reason="atlases of sequences and labels come later", strict=True, raises=DataError)
+@pytest.mark.xfail(
+    reason="sequences and labels belong to atlases from reads and cells", strict=True, raises=DataError
+)
 def test_19_sequences_and_labels():
     built("19-fasta-and-labels/seqs.fa", CASES / "19-fasta-and-labels" / "labels.txt")
 

@@ -59,3 +59,10 @@ def test_awkward_modules_are_explained_or_named(monkeypatch, capsys):
         assert "integrated_gradients" in line
     for module in ("Overlap", "Inplace", "Reused", "SoftmaxOut"):
         assert f"{module:15s} deepshap     ok" in told
+
+
+@pytest.mark.skip(
+    reason="patterns of contributions need a trained run and the extra modisco: no case of seconds"
+)
+def test_patterns_of_one_network_recover_what_was_planted():
+    runpy.run_path(str(CASES / "patterns_recovery.py"))

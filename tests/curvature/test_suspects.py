@@ -1,8 +1,8 @@
 """Symmetry and third derivatives: what is wrong is found and named, what torch has wrong is right here."""
 
 import copy
+import itertools
 import random
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,6 +23,14 @@ from netassay.errors import ModelError
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).double()
 Y = torch.randn(20, 4, generator=torch.Generator().manual_seed(1)).double()
+NUMBERS = [20, 80]
+"""Examples of a batch: too few for a sample of it, and enough."""
+
+
+def batch_of(number, dtype=torch.float64):
+    """The twenty examples over and over: the same loss and curvature, however many."""
+    which = torch.arange(number) % len(X)
+    return X[which].to(dtype), Y[which].to(dtype)
 
 
 def by_differences(model, loss, x, y):
@@ -117,8 +125,9 @@ def looks(model, data):
 
 @pytest.mark.parametrize("look", looks(None, None))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_an_asymmetric_operator_is_refused_by_the_name_of_its_module(look, dtype):
-    model, data = lossy().to(dtype), [(X.to(dtype), Y.to(dtype))]
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_asymmetric_operator_is_refused_by_the_name_of_its_module(look, dtype, number):
+    model, data = lossy().to(dtype), [batch_of(number, dtype)]
     with pytest.raises(ModelError, match=r"module '2.inner' \(LossyLinear\)"):
         looks(model, data)[look]()
 
@@ -141,18 +150,27 @@ def test_an_asymmetric_block_is_refused_too():
             curvature.block_product("2", curvature.block_product("2", v))
 
 
-def test_the_check_costs_one_product_once():
-    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)).double()
-    with Curvature(model, half_square, [(X, Y)]) as curvature:
+@pytest.mark.parametrize(("number", "first"), [(20, 1), (80, 0)])
+def test_the_check_costs_one_product_once_and_none_where_there_is_a_sample(number, first):
+    model, batch = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)).double(), batch_of(number)
+    with Curvature(model, half_square, [batch]) as curvature:
         pairs = lanczos(curvature.product, curvature.size)
-        assert (curvature.products[None], curvature.checks) == (pairs.products, 1)
+        assert (curvature.products[None], curvature.checks) == (pairs.products, first)
     follower, checks = Follower(), []
     for _ in range(3):
-        with Curvature(model, half_square, [(X, Y)], blocks="layer") as curvature:
+        with Curvature(model, half_square, [batch], blocks="layer") as curvature:
             found = follower.follow(curvature)
             assert curvature.products[None] == found.products
             checks.append(curvature.checks)
-    assert checks == [1, 0, 0]
+    assert checks == [first, 0, 0]
+
+
+def test_one_product_of_a_sample_shows_an_asymmetry():
+    """Before a second product of the whole, which Lanczos's method would be compared by."""
+    with Curvature(lossy(), half_square, [batch_of(80)]) as curvature:
+        with pytest.raises(ModelError, match="is not symmetric"):
+            curvature.product(torch.ones(curvature.size).double())
+        assert curvature.products[None] == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -235,7 +253,7 @@ def test_third_derivatives_through_every_normalisation_are_those_of_primitives(k
 
 def mlp(*sizes, act=nn.Tanh):
     torch.manual_seed(0)
-    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), act())]
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), act())]
     return nn.Sequential(*layers[:-1]).double()
 
 
@@ -326,18 +344,29 @@ def generator_states():
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_randomness_of_any_source_is_refused_and_its_generator_put_back(source):
+@pytest.mark.parametrize("number", NUMBERS)
+def test_randomness_of_any_source_is_refused_and_its_generator_put_back(source, number):
     model = Draws(SOURCES[source], OWN.get(source)).double()
     before = generator_states()
     for _ in range(2):
         with pytest.raises(ModelError, match="the loss is random"):
-            netassay.sharpness(model, half_square, [(X, Y)])
+            netassay.sharpness(model, half_square, [batch_of(number)])
         # the checks of types in the tests draw from Python's own generator
         random.setstate(before[0])
     if source not in ("fresh", "the system's"):
         with pytest.raises(ModelError, match="drew random numbers"):
-            evaluate(model, half_square, [(X, Y)])
+            evaluate(model, half_square, [batch_of(number)])
     assert generator_states() == before
+
+
+@pytest.mark.parametrize("tossed", range(3))
+def test_a_layer_that_two_passes_keep_and_a_third_drops_is_noticed(tossed):
+    """By several passes over a sample, wherever in the sequence they begin."""
+    kept = itertools.cycle([1.0, 1.0, 0.0])
+    for _ in range(tossed):
+        next(kept)
+    with pytest.raises(ModelError, match="the loss is random"):
+        netassay.sharpness(Draws(lambda _: next(kept)).double(), half_square, [batch_of(80)])
 
 
 def test_draws_that_leave_the_loss_alone_are_none():

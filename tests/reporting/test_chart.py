@@ -8,9 +8,9 @@ import pytest
 
 from netassay.errors import DataError
 from netassay.reporting import Axis, Figure, Rule, heat_map, lines, small_multiples
-from netassay.reporting.export import vega_lite
+from netassay.reporting.export import CHART_ROWS, vega_lite
 from netassay.reporting.theme import ORDERED, PALETTE
-from netassay.reporting.trace import LINE_POINTS
+from netassay.reporting.trace import LINE_POINTS, MOST_LINES
 
 WAVE = pl.DataFrame(
     [(name, step, 1.5 + math.sin(step + k)) for k, name in enumerate("abc") for step in range(20)],
@@ -257,3 +257,28 @@ def test_a_name_that_is_wider_than_its_panel_is_broken() -> None:
     for width, broken in ((120, True), (400, False)):
         spec = small_multiples(data, "x", "y", "p", width=width).to_dict()
         assert ("labelExpr" in spec["facet"]["header"]) == broken
+
+
+def test_fifty_long_lines_fit_one_chart_with_the_extremes_of_each() -> None:
+    data = pl.DataFrame(
+        {
+            "x": [step for _ in range(50) for step in range(1200)],
+            "y": [math.sin(step * (1 + run / 50)) for run in range(50) for step in range(1200)],
+            "run": [f"run {run}" for run in range(50) for _ in range(1200)],
+        }
+    )
+    drawn = rows_of(lines(data, "x", "y", series="run"))
+    assert len(drawn) <= CHART_ROWS
+    for (name,), rows in data.group_by("run"):
+        values = [row["y"] for row in drawn if row["series"] == name]
+        assert (min(values), max(values)) == (rows["y"].min(), rows["y"].max())
+
+
+def test_of_thousands_of_lines_some_are_drawn_and_said_so() -> None:
+    data = pl.DataFrame({"x": [0, 1] * 3000, "y": 1.0, "run": [run for run in range(3000) for _ in "01"]})
+    chart = lines(data, "x", "y", series="run", rules=[Rule(run, "level", series=run) for run in range(3000)])
+    names = {row["series"] for row in rows_of(chart) if row["kind"] == "point"}
+    assert len(names) == MOST_LINES
+    assert {"0", "2999"} <= names
+    notes = spec_of(chart)["usermeta"]["notes"]
+    assert notes[0] == "200 of 3,000 lines are drawn, evenly chosen; the CSV holds them all."

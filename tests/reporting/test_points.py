@@ -39,7 +39,7 @@ def test_what_cannot_be_drawn_is_refused():
 def test_axes_of_counts_do_not_begin_below_zero():
     data = pl.DataFrame({"x": [0.0, 1000.0], "y": [-1.0, 1.0], "kind": ["a", "a"]})
     spec = scatter(data, "x", "y", "kind").to_dict()
-    encoding = spec["layer"][1]["encoding"]
+    encoding = spec["layer"][-1]["encoding"]
     assert encoding["x"]["scale"]["domain"] == [0, 1040]
     low, high = encoding["y"]["scale"]["domain"]
     assert low < -1

@@ -1,5 +1,6 @@
 """Sweeps of real child processes: done, failed, interrupted, killed, and gone on with."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,12 @@ import time
 
 import pytest
 
+from netassay import performing
 from netassay.errors import Interrupted, StoreError
 from netassay.runs import Run, State, Store
 from netassay.sweeps import Plan, outlook, sweep
-from netassay.sweeps.local import LocalProcesses
+from netassay.sweeps.drive import lay_out
+from netassay.sweeps.local import PATIENCE, LocalProcesses
 
 BASE = {"examples": 60, "width": 4, "steps": 6, "curvature_every": 3, "layers": False}
 
@@ -47,15 +50,89 @@ def test_a_failed_run_is_told_with_its_cause_while_the_others_go_on(tmp_path):
     assert "Traceback" not in cause
 
 
-def test_a_killed_child_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "executable", str(_python_that_kills_itself_once(tmp_path)))
+def test_a_run_that_kills_its_workers_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(_python_that_kills_itself(tmp_path, times=PATIENCE)))
     done = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
     monkeypatch.undo()
     assert list(done.failed) == [done.runs[0].id]
-    assert "SIGKILL" in done.failed[done.runs[0].id]
+    assert f"SIGKILL; its last checkpoint is kept, {PATIENCE} times at step 0" in done.failed[done.runs[0].id]
     assert done.runs[1].state is State.FINISHED
-    again = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
-    assert again.failed == {}
+
+
+def _holder(run):
+    """The process that wrote a run last."""
+    return json.loads((run.folder / "lock").read_text())["pid"]
+
+
+def test_a_worker_performs_many_runs_until_its_memory_has_grown(tmp_path):
+    enough = LocalProcesses(1, 1)
+    first, second = sweep(plan(depth=[1, 2]), tmp_path, execute=enough).runs
+    assert _holder(first) == _holder(second)
+    grown = LocalProcesses(1, 1, growth=-(1 << 40))
+    third, fourth = sweep(plan(depth=[3, 4]), tmp_path, execute=grown).runs
+    assert _holder(third) != _holder(fourth)
+
+
+def test_a_run_that_another_process_performs_is_waited_for(tmp_path):
+    chosen = plan(depth=[1, 2])
+    runs = lay_out(chosen, tmp_path).runs
+    writer, turns = runs[0].writer({}), []
+
+    def let_go(progress):
+        turns.append(progress.done)
+        if progress.done == 1:
+            writer.close()
+
+    done = sweep(chosen, tmp_path, workers=2, watch=let_go)
+    assert done.failed == {}
+    assert [run.state for run in done.runs] == [State.FINISHED] * 2
+    assert turns[-1] == 2
+
+
+def test_two_sweeps_of_one_plan_both_end_with_all_done(tmp_path):
+    (tmp_path / "plan.json").write_text(plan(depth=[1, 2, 3]).model_dump_json())
+    words = [sys.executable, "-m", "netassay", "sweep", "plan.json", "--store", "runs", "--workers", "1"]
+    sweeps = [
+        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in sweeps:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert out.count("finished") == 3
+    for run in Store(tmp_path / "runs").runs():
+        assert run.events()["what"].to_list() == ["started", "finished"]
+
+
+def test_a_run_killed_before_its_tables_is_not_finished(tmp_path, monkeypatch):
+    chosen = plan(depth=[1])
+    (config,) = chosen.configs()
+    if not (victim := os.fork()):
+        monkeypatch.setattr(
+            performing, "_keep_tables", lambda run, writer: os.kill(os.getpid(), signal.SIGKILL)
+        )
+        performing.perform(config, tmp_path, threads=1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -signal.SIGKILL
+    assert [str(run.state) for run in Store(tmp_path).runs()] == ["killed"]
+    assert "0 done, 1 left" in outlook(chosen, tmp_path).in_words()
+    (run,) = sweep(chosen, tmp_path).runs
+    whole = performing.perform(config, tmp_path / "whole", threads=1)
+    assert run.tables() == whole.tables() == ("metrics", "phases")
+    assert run.table("metrics").equals(whole.table("metrics"))
+
+
+def test_a_run_that_an_earlier_version_left_without_tables_is_completed(tmp_path):
+    chosen = plan(depth=[1])
+    (config,) = chosen.configs()
+    run = performing.perform(config, tmp_path, threads=1)
+    with run.writer({}) as writer:
+        writer.remove_table("metrics")
+    ahead = outlook(chosen, tmp_path)
+    assert "0 done, 1 left" in ahead.in_words()
+    assert [row["state"] for row in ahead.rows] == ["killed"]
+    performing.perform(config, tmp_path)
+    assert "1 done, 0 left" in outlook(chosen, tmp_path).in_words()
 
 
 def test_a_damaged_run_is_told_while_the_others_are_made_done(tmp_path):
@@ -110,11 +187,10 @@ def test_a_store_that_cannot_be_written_stops_the_sweep(tmp_path):
         sweep(plan(depth=[1, 2]), tmp_path / "file")
 
 
-def _python_that_kills_itself_once(folder):
+def _python_that_kills_itself(folder, times):
     script = folder / "python"
-    script.write_text(
-        f'#!/bin/sh\nif mkdir "{folder}/once" 2>/dev/null; then kill -9 $$; fi\nexec {sys.executable} "$@"\n'
-    )
+    tries = " || ".join(f'mkdir "{folder}/{number}" 2>/dev/null' for number in range(times))
+    script.write_text(f'#!/bin/sh\nif {tries}; then kill -9 $$; fi\nexec {sys.executable} "$@"\n')
     script.chmod(0o755)
     return script
 

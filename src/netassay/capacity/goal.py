@@ -13,6 +13,7 @@ from torch import Tensor
 from netassay.corpus.context import Contexts
 from netassay.corpus.target import ReadOut, require_above_bound, targets
 from netassay.errors import DataError
+from netassay.pace import paced
 
 SCORES_AT_ONCE = 1 << 23
 LOGITS_AT_ONCE = 1 << 22
@@ -115,7 +116,10 @@ def features_at(model: ReadOut, goal: Goal) -> Float[Tensor, "n d"]:
     """The model's features at every context, rows read in blocks."""
     longest = goal.sequences.shape[1]
     some = max(1, SCORES_AT_ONCE // longest**2)
-    read = [model.features(rows).flatten(0, 1) for rows in goal.sequences.split(some)]
+    read = [
+        model.features(rows).flatten(0, 1)
+        for rows in paced(goal.sequences.split(some), "contexts", total=len(goal.sequences), size=some)
+    ]
     return torch.cat(read)[goal.places]
 
 

@@ -19,7 +19,7 @@ _GROUPS: dict[str, tuple[Command, ...]] = {
     "What a network learned": trained.COMMANDS,
     "Many runs": plans.COMMANDS,
     "Runs": results.COMMANDS,
-    "Help": (results.EXPLAIN,),
+    "Help": (results.CHECK, results.EXPLAIN),
 }
 
 _HELP = ("", "-h", "--help")

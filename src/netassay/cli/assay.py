@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from netassay.cli.flags import Store, Threads, config_flags, flag
+from netassay.cli.flags import Quiet, Store, Threads, config_flags, flag
 from netassay.cli.output import Format, answer
-from netassay.cli.progress import steps
+from netassay.cli.progress import be_quiet, steps
 from netassay.config import read
 from netassay.errors import ConfigError
 from netassay.study import Study, summary_line
@@ -23,6 +23,7 @@ _RUN_FLAGS: dict[str, tuple[Any, Any]] = {
     "store": (Store, Path("runs")),
     "threads": (Threads, None),
     "format": (Format, "table"),
+    "quiet": (Quiet, False),
 }
 
 _WHERE = Group("Run", sort_key=1)
@@ -37,6 +38,7 @@ def assay_command(study: Study) -> Callable[..., int]:
         run_words = {name: words.pop(name, default) for name, (_, default) in _RUN_FLAGS.items()}
         config, where = run_words["config"], str(run_words["config"] or "flags")
         chosen = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
+        be_quiet(run_words["quiet"])
         with steps(getattr(chosen, "steps", None)) as watch:
             run = perform(chosen, run_words["store"], threads=run_words["threads"], watch=watch)
         answer(summarise(run), run_words["format"])

@@ -45,6 +45,7 @@ COMMANDS = (
         names={"normalisation": "normalise"},
         named=("peaks", "heights"),
         required=("out",),
+        progress="said",
     ),
     Command(atlases.describe_atlas, info, "netassay atlas info dhs4 --format json"),
     Command(
@@ -53,8 +54,14 @@ COMMANDS = (
         "netassay atlas simulate --peaks 500 --seed 1 --out simulated-1",
         named=("peaks",),
         required=("out",),
+        progress="said",
     ),
-    Command(atlases.export_atlas, export, "netassay atlas export dhs4 dhs4.h5ad"),
+    Command(
+        atlases.export_atlas,
+        export,
+        "netassay atlas export dhs4 dhs4.h5ad",
+        progress="said",
+    ),
 )
 
 

@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from cyclopts import Group, Parameter
 
 from netassay.cli.docstring import docstring_of
-from netassay.cli.flags import Store, conditions, config_flags, whole_number, whole_numbers
+from netassay.cli.flags import Quiet, Store, conditions, config_flags, whole_number, whole_numbers
+from netassay.cli.progress import be_quiet, working
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config
@@ -41,6 +43,7 @@ class Command:
     parameters. `named`: flags of parameters that Python takes by position; `positional`: the other way round.
     `required`: flags without a default; `hidden`: parameters that have none. `converters` read a flag's word, and
     `options` is the config whose keys the function takes besides.
+    `progress` is that of a command which may take long: its `own`, or `said` of the loops within the function.
     """
 
     function: Callable[..., Any]
@@ -53,6 +56,7 @@ class Command:
     hidden: tuple[str, ...] = ()
     converters: Mapping[str, Any] = field(default_factory=dict)
     options: type[Config] | None = None
+    progress: Literal["none", "own", "said"] = "none"
 
     @property
     def name(self) -> str:
@@ -73,12 +77,15 @@ class Command:
     def build(self) -> Callable[..., int]:
         """The function that cyclopts calls."""
         of_function = list(self._of_function())
+        if self.progress != "none":
+            of_function.append(inspect.Parameter("quiet", _NAMED, default=False, annotation=Quiet))
         own = [flag for flag in self._of_body() if flag.name not in {other.name for other in of_function}]
         to_function = {flag.name for flag in of_function}
         names = {flag: name for name, flag in self.names.items()}
 
         def command(*positional: Any, **words: Any) -> int:
             words |= zip((flag.name for flag in flags), positional, strict=False)
+            be_quiet(words.pop("quiet", False))
             given = {names.get(key, key): value for key, value in words.items() if key in to_function}
             bodys = inspect.signature(self.body).parameters
             seen = {key: value for key, value in words.items() if key in bodys}
@@ -95,11 +102,12 @@ class Command:
         words = {**words, **more}
         if "where" in words:
             words["where"] = conditions(words["where"] or [])
-        if not self._of_a_store:
-            return self.function(**words)
-        from netassay.runs import Store as Runs
+        with working(self.name) if self.progress == "said" else nullcontext():
+            if not self._of_a_store:
+                return self.function(**words)
+            from netassay.runs import Store as Runs
 
-        return self.function(Runs(words.pop("store", "runs")), **words)
+            return self.function(Runs(words.pop("store", "runs")), **words)
 
     @property
     def _of_a_store(self) -> bool:

@@ -76,6 +76,7 @@ COMMANDS = (
         corpus.entropy,
         entropy,
         "netassay entropy stories.txt --document record --length 10 --format json",
+        progress="said",
     ),
     Command(
         judge.bounds,
@@ -85,16 +86,24 @@ COMMANDS = (
         named=("model", "vocabulary"),
         positional=("corpus",),
         converters={"model": count, "vocabulary": count, "width": count},
+        progress="said",
     ),
     Command(
         theory.construct,
         construct,
         "netassay construct stories.txt --document record --length 10 --save memorised",
+        progress="said",
     ),
     Command(
         theory.injectivity,
         injectivity,
         "netassay injectivity stories.txt --document record --length 10 --page injectivity.html",
+        progress="said",
     ),
-    Command(theory.rank, rank, "netassay rank tanh gelu --size 8 --size 16 --size 32"),
+    Command(
+        theory.rank,
+        rank,
+        "netassay rank tanh gelu --size 8 --size 16 --size 32",
+        progress="said",
+    ),
 )

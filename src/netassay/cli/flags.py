@@ -45,6 +45,7 @@ Threads = Annotated[
         converter=whole_number, help="Threads; by default those that the run began with, or all cores."
     ),
 ]
+Quiet = Annotated[bool, Parameter(help="Say nothing of progress.", negative="")]
 _THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
 
 

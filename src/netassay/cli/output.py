@@ -23,7 +23,11 @@ def answer(values: Mapping[str, Any], form: str) -> None:
         _json(dict(values))
         return
     rows = {key: value for key, value in values.items() if form == "table" and _is_rows(value)}
-    table([{"key": key, "value": value} for key, value in values.items() if key not in rows], form)
+    sentences = {key: value for key, value in values.items() if form == "table" and _is_sentences(value)}
+    apart = rows.keys() | sentences.keys()
+    table([{"key": key, "value": value} for key, value in values.items() if key not in apart], form)
+    for key, value in sentences.items():
+        print(key, *(f"- {sentence}" for sentence in value), "", sep="\n")
     for key, value in rows.items():
         print(key)
         table(value, form)
@@ -48,6 +52,12 @@ def table(
 
 def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _is_sentences(value: Any) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(row, str) and " " in row for row in value)
+    )
 
 
 def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:

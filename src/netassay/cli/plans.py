@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +14,9 @@ from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, table
 from netassay.commands.demo import demo as demo_of_studies
-from netassay.sweeps import Plan
+from netassay.sweeps import Plan, Standing
 from netassay.sweeps import sweep as sweep_plan
+from netassay.sweeps import watch as watch_runs
 
 
 def sweep(
@@ -39,11 +40,42 @@ def sweep(
     if dry_run:
         table(ahead.rows, format)
         return 0
-    with progress.runs(ahead.total) as watch:
+    with _observed([chosen], store, ahead.total) as watch:
         finished = ask(watch=watch)
     table(finished.rows(), format)
     _say_failures(finished.failed)
     return 1 if finished.failed else 0
+
+
+@contextmanager
+def _observed(plans: Sequence[Plan], store: Any, total: int) -> Iterator[Any]:
+    """A watch for a sweep of plans, with a line a run meanwhile."""
+    from netassay.cli import view
+    from netassay.sweeps import Standings
+
+    with progress.runs(total) as (watch, words), view.live(Standings.of_plans(plans, store), words):
+        yield watch
+
+
+def watch(
+    ask: Ask,
+    *,
+    target: str,
+    store: Any = "runs",
+    once: Annotated[bool, Parameter(help="Print where all runs stand now, and end.", negative="")] = False,
+    format: Format = "table",
+) -> None:
+    from netassay.cli import view
+    from netassay.sweeps import Standings
+
+    followed = not once and format == "table"
+    standings = view.follow(Standings.of(target, store)) if followed else ask()
+    if format != "table":
+        table([standing._asdict() for standing in standings], format, columns=Standing._fields)
+        return
+    _say(view.counts(standings))
+    for text in view.plain(standings, all_states=True):
+        print(text)
 
 
 def _say_failures(failed: Mapping[str, str]) -> None:
@@ -53,17 +85,19 @@ def _say_failures(failed: Mapping[str, str]) -> None:
 
 def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
     @contextmanager
-    def observe(plan: Plan) -> Iterator[Any]:
-        _say(f"{plan.name}: {plan.expect}")
-        if plan.study.endswith("interpret"):
+    def observe(plans: Sequence[Plan]) -> Iterator[Any]:
+        for plan in plans:
+            _say(f"{plan.name}: {plan.expect}")
+        if plans[0].study.endswith("interpret"):
             with progress.chapters() as watch:
                 yield watch
             return
         from netassay.sweeps import outlook
 
-        ahead = outlook(plan, Path(out) / "runs", workers)
-        _say(ahead.in_words())
-        with progress.runs(ahead.total) as watch:
+        aheads = [outlook(plan, Path(out) / "runs", workers) for plan in plans]
+        for ahead in aheads:
+            _say(ahead.in_words())
+        with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
     shown = ask(observe=observe)
@@ -77,6 +111,18 @@ def _say(words: str) -> None:
 
 
 COMMANDS = (
-    Command(sweep_plan, sweep, "netassay sweep plan.toml --store runs --workers 2"),
-    Command(demo_of_studies, demo, "netassay demo --out demo", named=("out",)),
+    Command(
+        sweep_plan,
+        sweep,
+        "netassay sweep plan.toml --store runs --workers 2",
+        progress="own",
+    ),
+    Command(watch_runs, watch, "netassay watch plan.toml --store runs", positional=("target",)),
+    Command(
+        demo_of_studies,
+        demo,
+        "netassay demo --out demo",
+        named=("out",),
+        progress="own",
+    ),
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +16,87 @@ if TYPE_CHECKING:
     from netassay.training import Metric
 
 _PLAIN_SECONDS = 10.0
+_FIRST_SECONDS = 3.0
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Whether nothing is said of what is under way, from now on."""
+    _QUIET.set(quiet)
+
+
+def is_quiet() -> bool:
+    return _QUIET.get()
+
+
+@contextmanager
+def working(name: str) -> Iterator[None]:
+    """Says how far a command has come, with rate and time left, once it has taken some seconds."""
+    if is_quiet():
+        yield
+        return
+    from netassay.pace import heard
+
+    begun, over, loop = time.monotonic(), threading.Event(), _Loop()
+    thread = threading.Thread(
+        target=_say_on, args=[lambda: f"{name}: {loop.words(time.monotonic(), begun)}", over], daemon=True
+    )
+    thread.start()
+    try:
+        with heard(loop.note):
+            yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Loop:
+    """The loop that was heard of last."""
+
+    def __init__(self) -> None:
+        self._now: tuple[str, int, int | None, float] = ("", 0, None, 0.0)
+
+    def note(self, what: str, done: int, total: int | None) -> None:
+        before, so_far, _, begun = self._now
+        anew = what != before or done < so_far or not done
+        self._now = (what, done, total, time.monotonic() if anew else begun)
+
+    def words(self, now: float, command_begun: float) -> str:
+        """'sequences 120/400, 40/s, 7 s left'."""
+        what, done, total, begun = self._now
+        spent = duration(now - command_begun)
+        if not what or (not done and total is None):
+            return ", ".join(filter(None, (what, spent)))
+        words = [f"{what} {done:,}" + (f"/{total:,}" if total is not None else "")]
+        if done and now > begun:
+            rate = done / (now - begun)
+            words.append(f"{rate:,.3g}/s")
+            if total is not None:
+                words.append(f"{duration((total - done) / rate)} left")
+        return ", ".join([*words, f"{spent} so far"])
+
+
+def _say_on(words: Callable[[], str], over: threading.Event) -> None:
+    """A line that changes in a terminal; plain lines, at first after three seconds and then every ten, elsewhere."""
+    if over.wait(_FIRST_SECONDS):
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(words(), file=sys.stderr, flush=True)
+        while not over.wait(_PLAIN_SECONDS):
+            print(words(), file=sys.stderr, flush=True)
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    live = Live(
+        get_renderable=lambda: Text(words()), console=console, refresh_per_second=2, transient=True,
+        redirect_stdout=False,  # the answer may go to a file
+    )  # fmt: skip
+    with live:
+        over.wait()
 
 
 @contextmanager
@@ -43,26 +127,36 @@ def chapters() -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
     """A watch for an interpretation: a line a chapter."""
 
     def watch(step: int, values: Mapping[Metric, float]) -> None:
-        for metric in values:
+        for metric in values if not is_quiet() else ():
             print(f"chapter {metric[1]} done", file=sys.stderr, flush=True)
 
     yield watch
 
 
 @contextmanager
-def runs(total: int) -> Iterator[Callable[[Progress], None]]:
-    """A watch for a sweep of `total` runs."""
-    with _line(total) as show:
+def runs(total: int) -> Iterator[tuple[Callable[[Progress], None], Callable[[], str]]]:
+    """A watch for a sweep of `total` runs, and what it knows in words; plain lines where there is no terminal."""
+    from rich.console import Console
 
-        def watch(progress: Progress) -> None:
-            words = [f"{len(progress.running)} running"]
-            if progress.failed:
-                words.append(f"{len(progress.failed)} failed")
-            if progress.seconds_left is not None:
-                words.append(f"about {duration(progress.seconds_left)} left")
-            show(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
+    plain = None if is_quiet() or Console(stderr=True).is_terminal else _plain(total)
+    failed, end = [""], [-math.inf]
 
-        yield watch
+    def watch(progress: Progress) -> None:
+        words = [f"{len(progress.running)} running"]
+        if progress.failed:
+            words.append(f"{len(progress.failed)} failed")
+        if progress.seconds_left is not None:
+            words.append(f"about {duration(progress.seconds_left)} left")
+            end[0] = time.monotonic() + progress.seconds_left
+        failed[0] = f"{len(progress.failed)} failed" if progress.failed else ""
+        if plain:
+            plain(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
+
+    def words() -> str:
+        left = end[0] - time.monotonic()
+        return ", ".join(filter(None, (failed[0], f"about {duration(left)} left" if left > 0 else "")))
+
+    yield watch, words
 
 
 def duration(seconds: float) -> str:
@@ -74,6 +168,9 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def _line(total: int | None) -> Iterator[Callable[..., None]]:
+    if is_quiet():
+        yield lambda *words, **more: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -10,6 +10,7 @@ from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, answer, table
 from netassay.commands import runs as questions
+from netassay.commands.check import check as check_path
 from netassay.errors import ConfigError, StoreError
 from netassay.performing import resume as resume_run
 from netassay.presenting import report as write_report
@@ -80,24 +81,58 @@ def report(ask: Ask) -> None:
     print(ask())
 
 
+def figure(ask: Ask) -> None:
+    print(ask())
+
+
+def check(ask: Ask, *, format: Format = "table") -> None:
+    checked = ask()
+    commands = [{"run next": command} for command in checked.commands]
+    left_out = [{"left out": reason, "number": number} for reason, number in checked.left_out.items()]
+    answer({"what": checked.what, **checked.facts, "left_out": left_out, "commands": commands}, format)
+
+
 def explain(ask: Ask, *, format: Format = "table") -> None:
     table([key._asdict() for key in ask()], format)
 
 
 COMMANDS = (
-    Command(resume_run, resume, "netassay resume edge-1a2b3c --store runs"),
+    Command(
+        resume_run,
+        resume,
+        "netassay resume edge-1a2b3c --store runs",
+        progress="own",
+    ),
     Command(
         Store.table, runs, "netassay runs --where activation=tanh --where state=finished", named=("where",)
     ),
     Command(questions.show, show, "netassay show edge-1a2b3c --what metrics --name sharpness --format csv"),
-    Command(Store.export, export, "netassay export metrics.parquet --where depth=2", hidden=("format",)),
-    Command(Store.verify, verify, "netassay verify --store runs"),
+    Command(
+        Store.export,
+        export,
+        "netassay export metrics.parquet --where depth=2",
+        hidden=("format",),
+        progress="said",
+    ),
+    Command(
+        Store.verify,
+        verify,
+        "netassay verify --store runs",
+        progress="said",
+    ),
     Command(Store.delete, delete, "netassay delete edge-1a2b3c4d5e6f --store runs", names={"ids": "runs"}),
     Command(
         write_report,
         report,
         "netassay report --where depth=2 --out depth2.html --figures figures",
         named=("out",),
+        progress="said",
+    ),
+    Command(
+        questions.figure,
+        figure,
+        "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
     ),
 )
+CHECK = Command(check_path, check, "netassay check plan.toml")
 EXPLAIN = Command(questions.explain, explain, "netassay explain edge")

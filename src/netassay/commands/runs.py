@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from netassay.errors import ConfigError
-from netassay.runs import Run, find_run
+from netassay.errors import ConfigError, StoreError, did_you_mean
+from netassay.runs import Run, Store, find_run
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
     from netassay.config import Explained
 
+Theme = Literal["screen", "print"]
 What = Literal["summary", "config", "metrics", "tables", "events"]
 
 
@@ -79,3 +80,70 @@ def explain(name: str) -> list[Explained]:
     from netassay.study import find
 
     return find(name).config.explain()
+
+
+def open_run(run: Run | Path | str = "latest", store: Path | str = "runs") -> Run:
+    """Open a run: its state, numbers, tables, findings and charts.
+
+    Args:
+        run: Id, beginning of an id, folder of the run, or "latest" for the run that was created last.
+        store: Folder that holds the runs.
+
+    Returns:
+        The run.
+
+    Raises:
+        StoreError: For a run that does not exist, and a store without runs.
+
+    Example:
+        >>> import netassay
+        >>> netassay.open_run("edge-1a2b3c").study
+        'edge'
+    """
+    if run != "latest":
+        return find_run(run, store)
+    runs = Store(store).runs()
+    if not runs:
+        raise StoreError(f"store {store}: there are no runs in it, so none is the latest")
+    return max(runs, key=lambda one: (one.created, one.id))
+
+
+def figure(
+    run: Run | Path | str,
+    name: str,
+    *,
+    store: Path | str = "runs",
+    out: Path | str | None = None,
+    width: str = "",
+    theme: Theme = "screen",
+) -> Path:
+    """Write one figure of a run as a file for a paper or a talk.
+
+    Args:
+        run: Id, beginning of an id, folder of the run, or "latest".
+        name: Name of the figure, as its page has it.
+        store: Folder that holds the runs.
+        out: File to write; its ending chooses PDF, SVG, PNG or CSV. By default the name, as PDF.
+        width: Width of the whole figure, such as 85mm, 3.3in or 240pt; by default as on the page.
+        theme: print sets black letters and thin lines, screen is the page's own.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ConfigError: For a name that the run has no figure of, an ending or a width that cannot be.
+        StoreError: For a run that does not exist, and a file that cannot be written.
+
+    Example:
+        >>> import netassay
+        >>> netassay.figure("edge-1a2b3c", "edge-loss", out="loss.svg", width="85mm").name
+        'loss.svg'
+    """
+    from netassay.presenting import charts
+    from netassay.reporting.paper import save_sized
+
+    opened = open_run(run, store)
+    figures = charts(opened)
+    if name not in figures:
+        raise ConfigError(f"run {opened.id} has no figure {name!r}; {did_you_mean(name, sorted(figures))}")
+    return save_sized(figures[name], Path(out or f"{name}.pdf"), width=width, theme=theme)

@@ -13,6 +13,7 @@ from netassay.errors import DataError
 
 TARGETS = ("labels", "label", "targets", "target", "y")
 IGNORED = -100  # target that torch's losses leave out unless told otherwise
+LEAST, SHARE = 8, 32  # a sample of a batch is 1 in 32 of its examples, the first ones, and at least 8
 
 
 def halves(model: nn.Module, i: int, batch: Any) -> tuple[Any, Any]:
@@ -149,6 +150,29 @@ def _labels_first(batch: Any) -> list[Any]:
     if isinstance(batch, tuple | list):
         return [*batch][::-1]
     return [batch]
+
+
+def sample_of(batch: Any) -> Any:
+    """Copies of the first examples of a batch; None where that saves little, or its parts differ in length."""
+    lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors(batch)}
+    number = max(LEAST, max(lengths, default=0) // SHARE)
+    if len(lengths) != 1 or 4 * number > min(lengths):
+        return None
+    try:
+        return _first(batch, number)
+    except NotJoined:
+        return None
+
+
+def _first(part: Any, number: int) -> Any:
+    if isinstance(part, Tensor):
+        return part[:number].detach().clone()
+    if isinstance(part, Mapping):
+        return {key: _first(inner, number) for key, inner in part.items()}
+    if isinstance(part, tuple | list):
+        parts = [_first(inner, number) for inner in part]
+        return type(part)(*parts) if hasattr(part, "_fields") else type(part)(parts)
+    raise NotJoined(f"a {type(part).__name__} has no examples")
 
 
 def named_parts(batch: Any) -> Iterator[tuple[str, Tensor]]:

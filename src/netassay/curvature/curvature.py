@@ -22,6 +22,7 @@ from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
 from netassay.curvature.refusals import refuse_data_not_finite
+from netassay.curvature.symmetry import asymmetry
 from netassay.curvature.tape import (
     REENTRANT,
     GaussNewtonTape,
@@ -107,13 +108,15 @@ class Curvature:
         weights: Number of terms of each batch, as for `sharpness`.
         head: Which output the loss is taken of, as for `sharpness`.
         memory: Bytes for gradient graphs; by default half of what is free.
+        each: Called once with number and evaluation of every batch, before its graph may be freed.
 
     Attributes:
         loss: Loss over all batches.
         gradient: (P,) detached gradient.
         products: Products asked for, by block name; None for all parameters.
-        checks: Products spent on checking that the matrix is symmetric: one with the first product of all parameters;
-            of a block the first two are compared.
+        checks: Products spent on checking that the matrix is symmetric. A sample of the first batch shows it; where
+            that has fewer than 32 examples, or parts of different lengths, one product of all parameters does. The
+            first two products are compared as well, those of a block too.
         graph_bytes: Estimated bytes of all graphs; `kept` of `batches` batches have theirs in memory.
 
     Raises:
@@ -144,6 +147,7 @@ class Curvature:
         weights: Weights | None = None,
         head: Head | None = None,
         memory: float | int | None = None,
+        each: Callable[[int, Evaluation], None] | None = None,
     ) -> None:
         if kind not in ("hessian", "ggn"):
             raise ModelError(f'kind={kind!r}: allowed are "hessian" and "ggn"')
@@ -161,8 +165,8 @@ class Curvature:
         self._tapes: dict[int, HessianTape | GaussNewtonTape] = {}
         self._losses: dict[int, tuple[float, float]] = {}  # value and weight of each batch
         self._graph_bytes: int | None = None
-        self._memory, self._released = memory, False
-        self._unchecked, self.checks = True, 0
+        self._memory, self._released, self._each = memory, False, each
+        self._unchecked, self._lightly, self.checks = True, False, 0
         self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
         self._runs_again = False  # whether products need what forward passes do
         self.gradient: Float[Tensor, " P"] = self._build()
@@ -237,6 +241,8 @@ class Curvature:
                 self._graph_bytes = (self._graph_bytes or 0) + sizes[evaluation.shapes]
             if (self._graph_bytes or 0) <= room:
                 self._tapes[i] = tape
+            if self._each is not None:
+                self._each(i, evaluation)
 
         self._objective.visit(add)
         assert sums[0] is not None
@@ -325,6 +331,10 @@ class Curvature:
         self._unchecked = False
         self._first = {}
 
+    def check_lightly(self) -> None:
+        """Leaves out the product with a random vector in the check of symmetry, where a subsample's passed with one."""
+        self._lightly = True
+
     def release(self) -> None:
         """Frees the graphs; loss and gradient stay, products raise ModelError from now on."""
         self._tapes, self._released, self._first = {}, True, {}
@@ -371,10 +381,10 @@ class Curvature:
         return images[0] if v.ndim == 1 else torch.stack(images, dim=1)
 
     def _check_symmetry(self, block: str | None, names: Sequence[str], v: Tensor, image: Tensor) -> None:
-        """Holds the first product against another one, of the whole against one with a random vector too.
+        """Holds the first two products against each other; with the first of the whole a sample is looked at too.
 
-        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; a
-        random vector, which sees one of a hundredth, costs a product.
+        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; random
+        vectors see one of a hundredth. Where there is no sample, or it is not symmetric, a random vector is multiplied.
         """
         if not self._unchecked or (block in self._first and self._first[block] is None):
             return
@@ -386,21 +396,43 @@ class Curvature:
             self._require_symmetric(asymmetry(v, image, *first), v, block)
             return
         self._first[block] = (v.clone(), image)
-        if block is None:
+        if block is None and not self._lightly:
             self._objective.require_same_loss(self.loss)
+            off = self._objective.on_sample(self._asymmetry_of)
+            if off is not None and off <= self._tolerated:
+                return
             draws = torch.Generator().manual_seed(0)
             other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
             self.checks += 1
             self._require_symmetric(asymmetry(v, image, other, self._multiply(names, [other])[0]), v, None)
 
+    def _asymmetry_of(self, evaluation: Evaluation) -> float | None:
+        """Of the curvature of one evaluation by itself; None where that is zero."""
+        tape = self._tape(evaluation, self._parameters, again=True)
+        draws = torch.Generator().manual_seed(0)
+
+        def product(v: Tensor) -> Tensor:
+            parts = v.split([*self.sizes.values()])
+            vector = {n: part.view_as(self._parameters[n]) for n, part in zip(self.names, parts, strict=True)}
+            return self._flat(self.names, self._product(tape, vector))
+
+        u, v = torch.randn(2, self.size, generator=draws, dtype=self.dtype).to(self.gradient)
+        hu, hv = product(u), product(v)
+        defined = bool((hu != 0).any()) and bool((hu.isfinite() & hv.isfinite()).all())
+        return asymmetry(u, hu, v, hv) if defined else None
+
+    @property
+    def _tolerated(self) -> float:
+        """The asymmetry that may be rounding."""
+        return 1e-6 if self.dtype == torch.float64 else 1e-2
+
     def _require_symmetric(self, off: float, v: Tensor, block: str | None) -> None:
-        double = self.dtype == torch.float64
-        if off <= (1e-6 if double else 1e-2):
+        if off <= self._tolerated:
             return
         with self._objective.undisturbed():
             culprit = suspects.asymmetric(self._objective)
         # without a culprit it may be rounding, where the curvature is all but zero
-        if culprit is None and off <= (1e-3 if double else 0.1):
+        if culprit is None and off <= (1e-3 if self.dtype == torch.float64 else 0.1):
             return
         of = "the curvature" if block is None else f"the curvature of block {block!r}"
         raise ModelError(
@@ -500,19 +532,6 @@ class Curvature:
             f"autograd could not differentiate {culprit or 'the model or loss'} twice: {error} "
             "(replace the operation by a differentiable one)"
         )
-
-
-def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
-    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: what the two sides of a symmetric H differ by, as a
-    share of the products; of random vectors the square root makes up for how little of a product they see.
-    """
-    u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
-    lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
-    size = max(
-        float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1])
-    )
-    apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
-    return len(u) ** 0.5 * apart / size if size > 0 else 0.0
 
 
 def _add(sums: list[Tensor | None], k: int, flat: Tensor, weight: float) -> None:

@@ -167,18 +167,10 @@ def curvature_density(
     curvature: Symmetric, *, steps: int, probes: int = 1, generator: torch.Generator
 ) -> Density:
     """`lanczos_quadrature` of a curvature and of each of its blocks."""
-
-    def of(product: Product, size: int) -> Density:
-        return lanczos_quadrature(
-            product,
-            size,
-            steps=steps,
-            probes=probes,
-            generator=generator,
-            dtype=curvature.dtype,
-            device=curvature.device,
-        )
-
+    of = partial(
+        lanczos_quadrature, steps=steps, probes=probes, generator=generator, dtype=curvature.dtype,
+        device=curvature.device,
+    )  # fmt: skip
     whole, parts = whole_and_blocks(curvature, of)
     return replace(whole, blocks=parts)
 

@@ -39,6 +39,9 @@ class Eigenpairs:
         errors: (k,) estimated absolute error of each value.
         products: Matrix-vector products spent.
         converged: Whether every error came below the tolerance before the products ran out.
+        sampled: Products with a cheaper matrix (see `davidson`), spent besides.
+        share: Cost of one of those, as a share of a product (0 to 1).
+        searched: Whether larger eigenvalues were searched for from a random vector.
 
     Example:
         >>> import torch, netassay
@@ -55,6 +58,14 @@ class Eigenpairs:
     errors: Float[Tensor, " k"]
     products: int
     converged: bool = False
+    sampled: int = 0
+    share: float = 0.0
+    searched: bool = True
+
+    @property
+    def cost(self) -> float:
+        """All products, in products with the matrix itself."""
+        return self.products + self.share * self.sampled
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,11 @@ class Subspace:
         residuals = mix @ self._images[:m] - (values[:count, None] / self.unit).to(self._basis) * vectors
         norms = torch.linalg.vector_norm(residuals, dim=1).double().cpu() * self.unit
         return Ritz(values, vectors, residuals, norms, self.unit)
+
+    def values_without(self, i: int) -> Float[Tensor, " m-1"]:
+        """All Ritz values, descending, of the span of the basis vectors but number i."""
+        others = [j for j in range(self.dimension) if j != i]
+        return torch.linalg.eigvalsh(self._projected[others][:, others]).flip(0)
 
     def restart(self, keep: int) -> None:
         """Shrinks the subspace to its leading Ritz vectors."""
@@ -299,12 +315,7 @@ def run_lanczos(
     """`lanczos` on an empty subspace, which afterwards holds what was found."""
     size, k = space.size, min(k, space.size)
     generator = given(generator)
-    most = 100 + 30 * k if max_products is None else max_products
-    if most < k:
-        raise ModelError(
-            f"max_products={most} cannot give k={k} eigenvalues: each needs a product at least, and about 10 to "
-            "converge; give more products or ask for fewer eigenvalues"
-        )
+    most = most_products(k, max_products)
     for column in () if start is None else start.reshape(size, -1).unbind(1):
         space.expand(column)
     cold = space.dimension == 0
@@ -334,6 +345,17 @@ def run_lanczos(
             space.expand(random_direction(space, generator))
 
 
+def most_products(k: int, max_products: int | None) -> int:
+    """The bound on products that was given, by default 100 + 30 k. ModelError for fewer than eigenvalues."""
+    most = 100 + 30 * k if max_products is None else max_products
+    if most < k:
+        raise ModelError(
+            f"max_products={most} cannot give k={k} eigenvalues: each needs a product at least, and about 10 to "
+            "converge; give more products or ask for fewer eigenvalues"
+        )
+    return most
+
+
 def _less(vector: Tensor, apart: Tensor | None) -> Tensor:
     return vector if apart is None else vector - (apart @ vector) @ apart
 
@@ -345,11 +367,12 @@ def probe(
     generator: torch.Generator,
     most: int,
     apart: Float[Tensor, "j n"] | None = None,
+    least: int = PROBE_LEAST,
 ) -> bool:
     """Searches outside the k leading Ritz vectors from a random vector; True if that changed the k leading
     values. The rows of `apart`, near eigenvectors known from elsewhere, are left out of what is searched.
 
-    Goes on for at least PROBE_LEAST steps, since nothing of a random vector tells of outliers before; then until
+    Goes on for at least `least` steps, since nothing of a random vector tells of outliers before; then until
     the highest of the other Ritz values, and as far again as PROBE_AHEAD times its last rise, stays below the
     k-th value, or one of them takes a leader's place.
     """
@@ -364,7 +387,7 @@ def probe(
             break
         values = space.ritz(0).values
         bar, last, highest = float(values[k - 1]), highest, float(values[k])
-        if step < PROBE_LEAST:
+        if step < least:
             continue
         ahead = highest + PROBE_AHEAD * (highest - last)
         if ahead <= bar + tolerance * abs(bar) or _risen(space, before, k, tolerance):

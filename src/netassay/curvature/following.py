@@ -28,9 +28,10 @@ from netassay.curvature.eigen import (
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import ModelError
 
-SETTLING, NEAREST = 4, 3
-"""Products beyond those of a cold start, which stops when the leaders have converged and leaves their rivals half
-seen, and how many of these they are spent on."""
+SETTLING, NEAREST, LOOSE = 4, 3, 3e-3
+"""Products beyond those of a cold start to a tolerance that is loose, and how many rivals they are spent on: such a
+start stops with the rivals half seen. One to a finer tolerance sees them by itself.
+"""
 
 LEAP, LEAST_LEAP = 2.0, 0.01
 """How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
@@ -190,7 +191,8 @@ class Follower:
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
         most = self.search_products
-        settling = SETTLING if most is None else min(SETTLING, (most - k) // 4)
+        settling = SETTLING if self.tolerance > LOOSE else 0
+        settling = settling if most is None else min(settling, (most - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,

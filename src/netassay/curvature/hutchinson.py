@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -109,18 +110,10 @@ def curvature_trace(
     curvature: Symmetric, *, products: int, tolerance: float = 0.1, generator: torch.Generator
 ) -> Trace:
     """`hutchplusplus` of a curvature and of each of its blocks."""
-
-    def of(product: Product, size: int) -> Trace:
-        return hutchplusplus(
-            product,
-            size,
-            products=products,
-            tolerance=tolerance,
-            generator=generator,
-            dtype=curvature.dtype,
-            device=curvature.device,
-        )
-
+    of = partial(
+        hutchplusplus, products=products, tolerance=tolerance, generator=generator, dtype=curvature.dtype,
+        device=curvature.device,
+    )  # fmt: skip
     whole, parts = whole_and_blocks(curvature, of)
     return replace(whole, blocks=parts)
 

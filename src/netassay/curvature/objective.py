@@ -5,16 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from netassay.curvature.backends import plain_backends, recurrence_step_by_step
-from netassay.curvature.batches import tensors
+from netassay.curvature.batches import sample_of, tensors
 from netassay.curvature.blocks import original, trainable_parameters
 from netassay.curvature.copies import buffers_kept
-from netassay.curvature.forward import Batches, Evaluation, ForwardPass, Head, Loss, Weights, alone
+from netassay.curvature.forward import MISFITS, Batches, Evaluation, ForwardPass, Head, Loss, Weights, alone
 from netassay.curvature.generators import (
     PYTHON,
     Generator,
@@ -31,9 +31,11 @@ from netassay.curvature.primitives import differentiable_twice
 from netassay.curvature.refusals import refuse_random, require_batches, require_scalar
 from netassay.curvature.terms import plain
 from netassay.curvature.weights import BatchWeights, numbers_of_all, tried, weight
-from netassay.errors import DataError, ModelError
+from netassay.errors import DataError, ModelError, NetassayError
 
+_T = TypeVar("_T")
 _PASSES = 10  # after which a layer that is kept or dropped by a coin has been seen both ways
+_SAMPLES = 4  # further passes over a sample: less work than one over the whole, and as likely to see a coin
 
 
 class Objective:
@@ -69,6 +71,10 @@ class Objective:
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
+        self._sample: tuple[int, Any] | None = (
+            None  # number of the first batch with a term, and some examples of it
+        )
+        self._repeats = False  # whether a second pass over all batches gave the same loss
         require_batches(batches)
         if order > 1:
             trainable_parameters(self.model)
@@ -106,6 +112,8 @@ class Objective:
                 number = 0.0 if evaluation is None else evaluation.weight
                 value = 0.0 if evaluation is None else float(evaluation.loss.detach())
                 seen.append((value, number, [weakref.ref(t) for t in parts]))
+                if self._sample is None and evaluation is not None:
+                    self._sample = i, sample_of(batch)
                 if evaluation is not None:
                     of(i, evaluation)
                 del evaluation, batch, parts  # the next graph must not be built while this one is alive
@@ -136,28 +144,47 @@ class Objective:
         with self.undisturbed():
             self.forward.run_model(next(iter(self.batches)))
 
+    def on_sample(self, of: Callable[[Evaluation], _T]) -> _T | None:
+        """`of` some examples of the first batch as a batch of their own; None where they cannot be evaluated apart."""
+        i, batch = self._sample or (0, None)
+        if batch is None:
+            return None
+        with self.undisturbed():
+            try:
+                evaluation = self._evaluation(i, batch, f"a sample of batch {i}")
+            except (*MISFITS, NetassayError):
+                return None
+            return None if evaluation is None else of(evaluation)
+
     def require_same_loss(self, before: float) -> None:
         """ModelError where a further pass does not give the loss of the first, `before`.
 
-        What draws from a source of its own, such as the system's or a clock, leaves no other trace. The modules of
-        torch have none, and cost no pass.
+        What draws from a source of its own, such as the system's or a clock, leaves no other trace. A sample shows it
+        as well as all examples do; without one, the modules of torch, which have none, cost no pass.
         """
         parts = (*self.model.modules(), *(self.loss.modules() if isinstance(self.loss, nn.Module) else ()))
-        if all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts):
-            return
-        again, rounding = 0.0, 0.0
+        torches = all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts)
+        first = self.on_sample(_value)
+        if first is not None:
+            for _ in range(1 if torches else _SAMPLES):
+                again = self.on_sample(_value)
+                self._require_same(first, again if again is not None else (float("nan"), 0.0))
+        elif not (torches or self._repeats):
+            value, rounding = 0.0, 0.0
 
-        def add(_: int, evaluation: Evaluation) -> None:
-            nonlocal again, rounding
-            again += float(evaluation.loss.detach()) * evaluation.weight
-            rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
+            def add(_: int, evaluation: Evaluation) -> None:
+                nonlocal value, rounding
+                one, rounding = _value(evaluation)
+                value += one * evaluation.weight
 
-        self.visit(add, only=range(self.count) if self._seen else None)
-        again /= self.total
-        if not abs(again - before) <= rounding * max(abs(again), abs(before)):
+            self.visit(add, only=range(self.count) if self._seen else None)
+            self._require_same((before, rounding), (value / self.total, rounding))
+
+    def _require_same(self, first: tuple[float, float], again: tuple[float, float]) -> None:
+        if not abs(again[0] - first[0]) <= first[1] * max(abs(again[0]), abs(first[0])):
             raise ModelError(
-                f"{type(self.model).__name__} or the loss gives {before:.6g} and then {again:.6g} at the same weights "
-                "and data, so the loss is random; call model.eval() or remove the randomness"
+                f"{type(self.model).__name__} or the loss gives {first[0]:.6g} and then {again[0]:.6g} at the same "
+                "weights and data, so the loss is random; call model.eval() or remove the randomness"
             )
 
     @contextmanager
@@ -245,7 +272,7 @@ class Objective:
         """The very same tensors need no second evaluation; others must give the same loss up to rounding."""
         if isinstance(self.batches, list | tuple):
             return
-        count, loss, total = 0, 0.0, 0.0
+        count, evaluated, loss, total = 0, 0, 0.0, 0.0
         rounding = 0.0
         with self.undisturbed(later=True):
             for i, batch in enumerate(self.batches):
@@ -256,12 +283,14 @@ class Objective:
                     a() is not b for a, b in zip(before, now, strict=True)
                 ):
                     evaluation = self._evaluation(i, batch)
+                    evaluated += 1
                     value, number = 0.0, 0.0
                     if evaluation is not None:
                         value, number = float(evaluation.loss.detach()), evaluation.weight
                         rounding = 1e3 * torch.finfo(evaluation.loss.dtype).eps
                     del evaluation
                 loss, total = loss + number * value, total + number
+        self._repeats = evaluated == count
         first = sum(number * value for value, number, _ in self._seen) / self.total
         again = loss / (total if self.weights.mean and total else 1.0)
         if count != self.count or not abs(again - first) <= rounding * max(abs(first), abs(again)):
@@ -269,6 +298,11 @@ class Objective:
                 f"batches changed between two passes at the same weights: {self.count} batches of loss {first:.6g}, "
                 f"then {count} of loss {again:.6g}; give data that repeat (no random augmentation, no one-pass source)"
             )
+
+
+def _value(evaluation: Evaluation) -> tuple[float, float]:
+    """A loss, and how far another pass may be from it, relative to it."""
+    return float(evaluation.loss.detach()), 1e3 * torch.finfo(evaluation.loss.dtype).eps
 
 
 def _versions(parts: list[Tensor]) -> list[int]:

@@ -171,7 +171,9 @@ def _is_shard(module: nn.Module) -> bool:
 
 def _groups(module: Any) -> list[Any]:
     state = module._get_fsdp_state()
-    return list(getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group])
+    groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+    # a module whose parameters are all those of modules within has none
+    return [group for group in groups if group is not None]
 
 
 def _reshard(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Int, Int64
 
 from netassay.errors import DataError
 from netassay.formats.vocabulary import Codes, Vocabulary, Words, spelled
+from netassay.pace import paced
 
 DOCUMENTS_AT_ONCE = 65_536
 
@@ -188,7 +189,7 @@ def in_one_vocabulary(parts: Iterable[Documents]) -> Iterator[Documents]:
     `named_by`.
     """
     begun, vocabulary = False, None
-    for part in parts:
+    for part in paced(parts, "documents", size=len):
         if not len(part):
             yield part
             continue

@@ -1,4 +1,4 @@
-"""Motifs of JASPAR, from the package that carries its releases."""
+"""Motifs of JASPAR: vertebrates of 2024 within this package, the rest by one that carries all releases."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float64
 
-from netassay.errors import DataError
+from netassay.errors import DataError, ExtraMissing
 from netassay.formats.meme import read_meme
 from netassay.formats.motifs import Motifs
 
@@ -51,14 +53,23 @@ class Motif:
 
 
 def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
-    """The motifs of these identifiers (such as MA0080.7), in their order; DataError for one that is not there."""
+    """The motifs of these identifiers (such as MA0080.7), in their order.
+
+    Raises DataError for one that is not there, ExtraMissing for one that is not shipped where pyjaspar is missing.
+    """
+    wanted = list(ids)
+    if release == RELEASE:
+        shipped = {row["id"]: row for row in _shipped().filter(pl.col("id").is_in(wanted)).to_dicts()}
+        if shipped.keys() >= set(wanted):
+            rows = [shipped[name] for name in wanted]
+            return [Motif(row["id"], row["name"], np.array([row[base] for base in "ACGT"])) for row in rows]
+    base = _open(release)
     from Bio import BiopythonWarning
 
-    base = _open(release)
     with closing(base.conn), warnings.catch_warnings():
         # the library warns of motifs that are not there; below they are refused
         warnings.simplefilter("ignore", BiopythonWarning)
-        return [_motif(base.fetch_motif_by_id(name), name, release) for name in ids]
+        return [_motif(base.fetch_motif_by_id(name), name, release) for name in wanted]
 
 
 def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
@@ -93,7 +104,19 @@ def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
     )
 
 
+def _shipped() -> pl.DataFrame:
+    """Columns id, name, and A, C, G, T with the counts column by column, of the newest vertebrate motifs of RELEASE."""
+    with resources.as_file(
+        resources.files("netassay") / "shipped" / "jaspar2024-vertebrates.parquet"
+    ) as file:
+        return pl.read_parquet(file)
+
+
 def _collection(group: str, release: str) -> Motifs:
+    if (group, release) == ("vertebrates", RELEASE):
+        rows = _shipped().to_dicts()
+        counts = [torch.tensor([row[base] for base in "ACGT"], dtype=torch.float64) for row in rows]
+        return _motifs([row["id"] for row in rows], [row["name"] for row in rows], counts)
     base = _open(release)
     with closing(base.conn):
         rows = base.conn.execute(_COUNTS, (group,)).fetchall()
@@ -101,12 +124,22 @@ def _collection(group: str, release: str) -> Motifs:
     for name, title, letter, _, value in rows:
         found.setdefault(name, (title, [[], [], [], []]))[1]["ACGT".index(letter)].append(float(value))
     matrices = [torch.tensor(counts, dtype=torch.float64) for _, counts in found.values()]
+    return _motifs(list(found), [title for title, _ in found.values()], matrices)
+
+
+def _motifs(names: list[str], titles: list[str], matrices: list[torch.Tensor]) -> Motifs:
     sites = [round(float(counts.sum(0).max())) for counts in matrices]
-    return Motifs.of_matrices(list(found), matrices, sites, [title for title, _ in found.values()])
+    return Motifs.of_matrices(names, matrices, sites, titles)
 
 
 def _open(release: str) -> Any:
-    from pyjaspar import jaspar_releases, jaspardb
+    try:
+        from pyjaspar import jaspar_releases, jaspardb
+    except ImportError:
+        raise ExtraMissing(
+            f"only the vertebrate motifs of {RELEASE} come with netassay; for others install the extra: "
+            "pip install 'netassay[jaspar]'"
+        ) from None
 
     if release not in jaspar_releases:
         raise DataError(f"release {release!r}: allowed are {', '.join(sorted(jaspar_releases))}")

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = contents(
         "FigureSpec": "netassay.reporting.specification",
         "Note": "netassay.reporting.section",
         "PALETTE": "netassay.reporting.theme",
+        "Part": "netassay.reporting.section",
         "Rule": "netassay.reporting.axes",
         "Section": "netassay.reporting.section",
         "Table": "netassay.reporting.section",

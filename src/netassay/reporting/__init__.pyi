@@ -12,6 +12,7 @@ from netassay.reporting.points import forest as forest
 from netassay.reporting.points import scatter as scatter
 from netassay.reporting.section import Figure as Figure
 from netassay.reporting.section import Note as Note
+from netassay.reporting.section import Part as Part
 from netassay.reporting.section import Section as Section
 from netassay.reporting.section import Table as Table
 from netassay.reporting.section import refuse_twins as refuse_twins
@@ -25,6 +26,7 @@ __all__ = [
     "Figure",
     "FigureSpec",
     "Note",
+    "Part",
     "Rule",
     "Section",
     "Table",

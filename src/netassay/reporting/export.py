@@ -70,9 +70,9 @@ def save_figure(
     drawn = figure.data.height > 0 and any(name != "csv" for name in formats)
     svg = _drawing(figure) if drawn else ""
     contents: dict[Format, Callable[[], bytes]] = {
-        "png": lambda: vl_convert.svg_to_png(_lowered(svg), ppi=_DPI),
+        "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
         "svg": svg.encode,
-        "pdf": lambda: vl_convert.svg_to_pdf(_lowered(svg)),
+        "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),
         "csv": csv_text(figure.data).encode,
     }
     return [
@@ -88,7 +88,7 @@ def _theme_registered() -> None:
 
 
 def _drawing(figure: Figure) -> str:
-    spec = _still({**vega_lite(figure), "background": "white"})
+    spec = still({**vega_lite(figure), "background": "white"})
     try:
         return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     except ValueError as error:
@@ -98,7 +98,7 @@ def _drawing(figure: Figure) -> str:
         ) from error
 
 
-def _lowered(svg: str) -> str:
+def lowered(svg: str) -> str:
     """Sub- and superscript digits as shifted plain digits.
 
     Few faces have them, and the renderer sets the whole label in another face when it misses one glyph.
@@ -112,16 +112,16 @@ def _lowered(svg: str) -> str:
     return _SHIFTED.sub(shift, svg)
 
 
-def _still(value: Any) -> Any:
+def still(value: Any) -> Any:
     """The spec without invisible hover targets and without characters that XML or Vega expressions forbid.
 
     On some of these the renderer ends the whole process.
     """
     if isinstance(value, dict):
-        return {_FORBIDDEN_IN_XML.sub("\ufffd", key): _still(part) for key, part in value.items()}
+        return {_FORBIDDEN_IN_XML.sub("\ufffd", key): still(part) for key, part in value.items()}
     if isinstance(value, list):
-        still = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
-        return [_still(part) for part in still]
+        visible = (part for part in value if not (isinstance(part, dict) and part.get("name") == "hover"))
+        return [still(part) for part in visible]
     return _FORBIDDEN_IN_XML.sub("\ufffd", value) if isinstance(value, str) else value
 
 

@@ -13,37 +13,39 @@ CSV_CELLS = 1_000_000
 """Most cells of a figure or table whose CSV travels inside the page (20 MB); above, the page says so."""
 
 
-def item_markup(item: Figure | Table | Note) -> str:
-    """The item as HTML; everything in it that came from outside is escaped."""
+def item_markup(item: Figure | Table | Note, level: int = 3) -> str:
+    """The item as HTML, its title a heading of that level; everything in it that came from outside is escaped."""
     if isinstance(item, Note):
         word = "Note" if item.kind == "info" else "Warning"
         kind = "info" if item.kind == "info" else "warning"
         return f'<p class="note {kind}" role="note"><strong>{word}.</strong> {text(item.text)}</p>'
-    return _figure(item) if isinstance(item, Figure) else _table(item)
+    return _figure(item, level) if isinstance(item, Figure) else _table(item, level)
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, level: int) -> str:
     if not figure.data.height:
-        return _frame(figure, '<p class="nothing">There are no data for this figure yet.</p>')
+        return _frame(figure, level, '<p class="nothing">There are no data for this figure yet.</p>')
     from netassay.reporting.export import drawing_notes, vega_lite  # altair is slow to load
 
     spec = vega_lite(figure)
     chart = '<div class="chart"><p class="waiting">Drawing …</p></div>\n' + _data_block(figure, "chart", spec)
-    return _frame(figure, chart, ["PNG", "SVG"], drawing_notes(spec))
+    return _frame(figure, level, chart, ["PNG", "SVG"], drawing_notes(spec))
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, level: int) -> str:
     if not table.data.height:
-        return _frame(table, '<p class="nothing">There are no rows in this table yet.</p>')
-    rows = table_rows(table.data, table.formats, table.units)
+        return _frame(table, level, '<p class="nothing">There are no rows in this table yet.</p>')
+    rows = table_rows(table.data, table.formats, table.units, table.first)
     label = f'aria-labelledby="{table.name}.title"'
     block = f'<div class="scroll" tabindex="0" role="region" {label}><table {label}>\n{rows}\n</table></div>'
     height = table.data.height
     cut = f"The first {SHOWN_ROWS:,} of {height:,} rows; the CSV holds them all."
-    return _frame(table, block, [], [cut] if height > SHOWN_ROWS else [])
+    return _frame(table, level, block, [], [cut] if height > SHOWN_ROWS else [])
 
 
-def _frame(item: Figure | Table, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
+def _frame(
+    item: Figure | Table, level: int, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()
+) -> str:
     """The common shape of figures and tables: title, downloads, the thing itself, caption and notes."""
     cells = item.data.height * item.data.width
     if 0 < cells <= CSV_CELLS:
@@ -58,7 +60,7 @@ def _frame(item: Figure | Table, block: str, saves: Sequence[str] = (), notes: S
     tools = "".join(_save_button(title, kind_of_file) for kind_of_file in saves)
     return (
         f'<figure id="{name}" class="{kind}" data-name="{name}" aria-labelledby="{name}.title">\n'
-        f'<div class="head"><h3 id="{name}.title">{title}</h3><div class="tools">{tools}</div></div>\n'
+        f'<div class="head"><h{level} id="{name}.title">{title}</h{level}><div class="tools">{tools}</div></div>\n'
         f"{block}\n<figcaption>{text(item.caption)}{remarks}</figcaption>\n</figure>"
     )
 

@@ -34,34 +34,63 @@
 
   const views = new Map();
 
-  async function draw(figure) {
-    const name = figure.dataset.name;
-    const box = figure.querySelector(".chart");
+  // A chart is its figure's own, or, in an answer above, that of the figure it names.
+  const sourceOf = (box) => box.dataset.of || box.closest("figure").dataset.name;
+
+  function stated(box, state) {
+    box.dataset.state = state;
+    const figure = box.closest("figure");
+    if (figure) figure.dataset.state = state;
+  }
+
+  async function draw(box) {
+    const name = sourceOf(box);
     const width = Math.floor(box.clientWidth);
     try {
-      const drawn = await window.vegaEmbed(box, fit(read(name + ".chart"), width), {
+      const spec = fit(read(name + ".chart"), width);
+      if (box.dataset.of) shorten(spec);
+      const drawn = await window.vegaEmbed(box, spec, {
         actions: false, ast: true, defaultStyle: false, mode: "vega-lite", renderer: "svg", scaleFactor: 1,
         tooltip: { disableDefaultStyle: true },
       });
-      if (views.has(name)) views.get(name).result.finalize();
-      views.set(name, { result: drawn, width });
-      figure.dataset.state = "drawn";
+      if (views.has(box)) views.get(box).result.finalize();
+      views.set(box, { result: drawn, width });
+      stated(box, "drawn");
     } catch (error) {
       const sentence = document.createElement("p");
       sentence.className = "nothing";
       sentence.textContent = "This chart could not be drawn: " + error.message;
       box.replaceChildren(sentence);
-      figure.dataset.state = "failed";
+      stated(box, "failed");
       console.error(name, error);
     }
   }
 
+  // In an answer, a chart is an illustration: no higher than a card takes.
+  function shorten(spec) {
+    if (!spec.facet && typeof spec.height === "number") spec.height = Math.min(spec.height, 210);
+  }
+
+  const boxes = () => Array.from(document.querySelectorAll(".chart"));
+  const stale = (box) => !(views.has(box) && views.get(box).width === Math.floor(box.clientWidth));
+
   async function drawAll() {
-    for (const figure of document.querySelectorAll("figure.figure")) {
-      const box = figure.querySelector(".chart");
-      const known = views.get(figure.dataset.name);
-      if (box && !(known && known.width === Math.floor(box.clientWidth))) await draw(figure);
+    for (const box of boxes()) if (stale(box)) await draw(box);
+  }
+
+  // Charts are drawn as they come near the window, and again where it has another width.
+  const near = new Set();
+  let drawing = Promise.resolve();
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting) near.add(entry.target); else near.delete(entry.target);
     }
+    drawNear();
+  }, { rootMargin: "900px 0px" });
+  function drawNear() {
+    drawing = drawing.then(async () => {
+      for (const box of Array.from(near)) if (stale(box)) await draw(box);
+    });
   }
 
   function download(blob, file) {
@@ -75,7 +104,7 @@
   async function content(figure, kind) {
     const name = figure.dataset.name;
     if (kind === "csv") return new Blob([read(name + ".csv")], { type: "text/csv;charset=utf-8" });
-    const view = views.get(name).result.view;
+    const view = views.get(figure.querySelector(".chart")).result.view;
     const background = view.background();
     view.background("white");
     try {
@@ -130,7 +159,39 @@
     });
   }
 
+  // A wide table shows its first columns; the others unfold. What still does not fit is folded from the right.
+  function foldColumns(table) {
+    const heads = Array.from(table.tHead.rows[0].cells);
+    const scroll = table.closest(".scroll");
+    const show = (index, visible) => {
+      for (const row of table.rows) if (row.cells[index]) row.cells[index].classList.toggle("folded", !visible);
+    };
+    const folded = new Set();
+    const fold = (index) => { show(index, false); folded.add(index); };
+    heads.forEach((head, index) => { if (head.dataset.fold) fold(index); });
+    for (let index = heads.length - 1; index > 1 && scroll.scrollWidth > scroll.clientWidth + 1; index -= 1) {
+      if (!folded.has(index)) fold(index);
+    }
+    if (!folded.size) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold";
+    let open = false;
+    const label = () => {
+      button.textContent = open ? "Fewer columns" : "All " + heads.length + " columns";
+      button.setAttribute("aria-expanded", String(open));
+    };
+    button.addEventListener("click", () => {
+      open = !open;
+      folded.forEach((index) => show(index, open));
+      label();
+    });
+    label();
+    table.closest("figure").querySelector(".tools").prepend(button);
+  }
+
   document.querySelectorAll("figure.table table").forEach(makeSortable);
+  document.querySelectorAll("figure.table table").forEach(foldColumns);
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-save]");
     if (button) save(button);
@@ -138,7 +199,8 @@
   let timer;
   window.addEventListener("resize", () => {
     clearTimeout(timer);
-    timer = setTimeout(drawAll, 200);
+    timer = setTimeout(drawNear, 200);
   });
-  drawAll();
+  window.addEventListener("beforeprint", drawAll);
+  boxes().forEach((box) => observer.observe(box));
 })();

@@ -8,10 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from netassay.reporting.answers import answers, sentence
 from netassay.reporting.item import item_markup
-from netassay.reporting.section import Figure, Note, Section, Table, refuse_twins
+from netassay.reporting.section import Figure, Note, Part, Section, Table, refuse_twins
 from netassay.reporting.table import text
+
+if TYPE_CHECKING:
+    from netassay.reporting.finding import Reference
 
 
 def write_page(
@@ -19,27 +24,37 @@ def write_page(
     *,
     title: str,
     subtitle: str = "",
-    sections: Sequence[Section],
+    sections: Sequence[Section] = (),
+    parts: Sequence[Part] = (),
     facts: Mapping[str, object] | None = None,
 ) -> Path:
     """Writes the page and returns its path; the same arguments give the same bytes.
 
-    `facts` (version, runs, date ...) are listed below the title. The file is replaced whole or not at all.
+    Findings of the `parts` come first, then their sections, then `sections` that belong to no part; `facts` (version,
+    runs, date ...) fold away at the end. The file is replaced whole or not at all.
     Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
     """
     from netassay.files import write_file
 
-    refuse_twins(sections)
-    charts = _has_charts(sections)
-    body = "\n".join(_section(section, number) for number, section in enumerate(sections, 1))
-    if not sections:
+    every = [*(section for part in parts for section in part.sections), *sections]
+    refuse_twins([*every, *(Section("Methods", items=part.methods) for part in parts)])
+    charts = _has_charts(every)
+    numbers = {id(section): number for number, section in enumerate(every, 1)}
+    body = "\n".join(
+        [
+            *(_part(part, numbers) for part in parts),
+            *(_section(section, numbers[id(section)]) for section in sections),
+        ]
+    )
+    if not every:
         body = '<p class="nothing">There is nothing to report yet: no section was given.</p>'
     page = _PAGE.format(
         policy=_policy(),
         title=text(title),
         subtitle=_subtitle(subtitle),
+        answers=answers(parts),
         facts=_facts(facts or {}),
-        contents=_contents(sections),
+        contents=_contents(parts, sections, numbers),
         hint=_HINT if charts else "",
         body=body,
         style=_asset("page.css"),
@@ -64,13 +79,13 @@ _PAGE = """<!DOCTYPE html>
 <header>
 <p class="brand">{mark}<span>netassay</span></p>
 <h1>{title}</h1>
-{subtitle}{facts}</header>
-{contents}{hint}<noscript><p class="note warning">Charts are drawn by a script inside this page, and scripts \
+{subtitle}</header>
+{answers}{contents}{hint}<noscript><p class="note warning">Charts are drawn by a script inside this page, and scripts \
 are switched off here. Titles, captions, notes and tables can be read without it.</p></noscript>
 <main id="page.content">
 {body}
 </main>
-{scripts}
+{facts}{scripts}
 </body>
 </html>
 """
@@ -80,11 +95,52 @@ out (double-click for all), Ctrl and scroll to zoom, drag to move, double-click 
 """
 
 
-def _section(section: Section, number: int) -> str:
+def _part(part: Part, numbers: Mapping[int, int]) -> str:
+    """A study: its findings, its sections, how its runs were made, and the works that it rests on."""
+    found = "".join(f"<li>{sentence(finding)}</li>\n" for finding in part.findings)
+    findings = f'<ul class="found">\n{found}</ul>\n' if found else ""
+    sections = "\n".join(_section(section, numbers[id(section)], level=3) for section in part.sections)
+    return (
+        f'<section class="part" id="part.{part.name}" aria-labelledby="part.{part.name}.title">\n'
+        f'<h2 id="part.{part.name}.title">{text(part.question)} <span class="study">{text(part.name)}</span></h2>\n'
+        f"{findings}{sections}\n{_methods(part)}</section>"
+    )
+
+
+def _methods(part: Part) -> str:
+    if not (part.methods or part.references):
+        return ""
+    items = "\n".join(item_markup(item, level=4) for item in part.methods)
+    works = "".join(_work(reference) for reference in part.references)
+    listed = f'<h4>References</h4>\n<ul class="works">\n{works}</ul>\n' if works else ""
+    bibtex = "\n\n".join(reference.bibtex for reference in part.references)
+    entries = (
+        f'<details><summary>BibTeX</summary><pre tabindex="0">{text(bibtex)}</pre></details>\n'
+        if works
+        else ""
+    )
+    return (
+        f'<section class="methods" aria-labelledby="part.{part.name}.methods">\n'
+        f'<h3 id="part.{part.name}.methods">Methods and references: {text(part.name)}</h3>\n'
+        f"{items}\n{listed}{entries}</section>\n"
+    )
+
+
+def _work(work: Reference) -> str:
+    authors = work.authors.replace("{", "").replace("}", "").replace(" and ", "; ")
+    link = (
+        f' <a href="{text(work.link)}" rel="noreferrer">{text(work.doi or f"arXiv:{work.arxiv}")}</a>'
+        if work.link
+        else ""
+    )
+    return f"<li>{text(authors)} ({work.year}). {text(work.title)}. {text(work.where)}.{link}</li>\n"
+
+
+def _section(section: Section, number: int, level: int = 2) -> str:
     paragraphs = [part.strip() for part in section.text.split("\n\n") if part.strip()]
     prose = "".join(f"<p>{text(part)}</p>\n" for part in paragraphs)
-    items = "\n".join(item_markup(item) for item in section.items)
-    heading = f'<h2 id="section.{number}.title">{text(section.title)}</h2>'
+    items = "\n".join(item_markup(item, level + 1) for item in section.items)
+    heading = f'<h{level} id="section.{number}.title">{text(section.title)}</h{level}>'
     empty = "" if prose or items else '<p class="nothing">There is nothing to show here yet.</p>\n'
     return (
         f'<section id="section.{number}" aria-labelledby="section.{number}.title">\n'
@@ -98,17 +154,27 @@ def _subtitle(subtitle: str) -> str:
 
 def _facts(facts: Mapping[str, object]) -> str:
     pairs = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
-    return f'<dl class="facts">{pairs}</dl>\n' if pairs else ""
-
-
-def _contents(sections: Sequence[Section]) -> str:
-    if len(sections) < 2:
-        return ""
-    links = "".join(
-        f'<li><a href="#section.{number}">{text(section.title)}</a></li>'
-        for number, section in enumerate(sections, 1)
+    listed = f'<dl class="facts">{pairs}</dl>'
+    return (
+        f"<footer><details><summary>About this page</summary>{listed}</details></footer>\n" if pairs else ""
     )
-    return f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n'
+
+
+def _contents(parts: Sequence[Part], sections: Sequence[Section], numbers: Mapping[int, int]) -> str:
+    if sum(len(part.sections) for part in parts) + len(sections) < 2:
+        return ""
+    own = "".join(
+        f'<li><a href="#part.{part.name}">{text(part.question)}</a>'
+        f"<ol>{''.join(_entry(section, numbers) for section in part.sections)}</ol></li>"
+        for part in parts
+    )
+    entries = own + "".join(_entry(section, numbers) for section in sections)
+    kind = ' class="parts"' if parts else ""
+    return f'<nav aria-label="Contents"{kind}><ol>{entries}</ol></nav>\n'
+
+
+def _entry(section: Section, numbers: Mapping[int, int]) -> str:
+    return f'<li><a href="#section.{numbers[id(section)]}">{text(section.title)}</a></li>'
 
 
 def _named(sections: Sequence[Section]) -> Iterator[Figure | Table]:

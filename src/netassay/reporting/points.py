@@ -60,7 +60,9 @@ def scatter(
             alt.Tooltip("y:Q", title=y.label, format=",.6~g")]  # fmt: skip
     drawn = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
     fitted = alt.Chart(ends).mark_line(clip=True).encode(*channels, color=colour)
-    return alt.LayerChart(layer=[fitted, drawn]).properties(width=width, height=height)
+    return alt.LayerChart(layer=[fitted, drawn] if ends.height else [drawn]).properties(
+        width=width, height=height
+    )
 
 
 def _channel(

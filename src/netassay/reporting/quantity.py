@@ -36,3 +36,26 @@ class Quantity(NamedTuple):
 def _form(words: str) -> str:
     plain = re.escape(words.replace('""', ""))
     return plain.replace("layer", ".+").replace("rank", r"\d+").replace("reason", ".+")
+
+
+class Course(NamedTuple):
+    """The number by which a run is followed while it goes on: a metric of its study, under a label.
+
+    With `above`, another metric, what is shown is the share by which the number exceeds that one. Of a study whose runs
+    mostly end before their last step (`ends_early`) no time left is shown.
+
+    >>> Course("gap", "loss", above=("corpus", "bound")).value(3.0, 2.0)
+    0.5
+    """
+
+    label: str
+    name: str
+    part: str = ""
+    above: tuple[str, str] | None = None
+    ends_early: bool = False
+
+    def value(self, number: float, floor: float | None = None) -> float | None:
+        """The number as it is shown; None where what it is compared with is missing or not above 0."""
+        if self.above is None:
+            return number
+        return (number - floor) / floor if floor is not None and floor > 0 else None

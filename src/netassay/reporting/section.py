@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
+    from netassay.reporting.finding import Finding, Reference
+
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 _LONGEST_SLUG = 80
 
@@ -37,7 +39,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers to be read; `formats` maps a column to a format spec such as ".3f", `units` to its unit."""
+    """Numbers to be read; `formats` maps a column to a format spec such as ".3f", `units` to its unit.
+
+    Of a wide table a page shows the columns of `first` at once, and the others when they are asked for.
+    """
 
     name: str
     title: str
@@ -45,6 +50,7 @@ class Table:
     data: pl.DataFrame
     formats: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_slug(self.name, "table")
@@ -90,6 +96,26 @@ class Section:
             for item in self.items
         )
         return replace(self, items=items)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one study has on a page: its findings first, then its sections, then how it was made.
+
+    `name` becomes an anchor; `question` is what the study asks, `reading` how to read the figure of its first finding.
+    `methods` is the table of its runs.
+    """
+
+    name: str
+    question: str
+    sections: tuple[Section, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    reading: str = ""
+    methods: tuple[Table | Note, ...] = ()
+    references: tuple[Reference, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_slug(self.name, "part")
 
 
 def refuse_twins(sections: Sequence[Section]) -> None:

@@ -50,7 +50,8 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table without its numbers; formats and units are those of columns that it may have.
+    """A table without its numbers; formats, units and `first` (the columns shown at once) are those of columns that it
+    may have.
 
     >>> import polars as pl
     >>> TableSpec("runs", "Runs", "All {n}.", {"loss": ".3f"}).of(pl.DataFrame({"run": ["a"]}), words={"n": 1}).formats
@@ -62,6 +63,7 @@ class TableSpec:
     caption: str
     formats: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
 
     def of(
         self,
@@ -76,4 +78,5 @@ class TableSpec:
             {key: form for key, form in given.items() if key in data.columns}
             for given in ({**self.formats, **(formats or {})}, self.units)
         )
-        return Table(name, title, caption, data, formats, units)
+        first = tuple(key for key in self.first if key in data.columns)
+        return Table(name, title, caption, data, formats, units, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netassay.errors import DataError
@@ -51,11 +51,17 @@ def csv_text(data: pl.DataFrame) -> str:
     return disarmed.rename(names).write_csv()
 
 
-def table_rows(data: pl.DataFrame, formats: Mapping[str, str], units: Mapping[str, str]) -> str:
-    """`<thead>` and `<tbody>` of the first SHOWN_ROWS rows; numbers keep their full value for sorting."""
+def table_rows(
+    data: pl.DataFrame, formats: Mapping[str, str], units: Mapping[str, str], first: Sequence[str] = ()
+) -> str:
+    """`<thead>` and `<tbody>` of the first SHOWN_ROWS rows; numbers keep their full value for sorting.
+
+    Heads of columns that are not among `first`, where it is given, are marked for the page to fold.
+    """
+    first = [name for name in first if name in data.columns]
     numeric = [kind.is_numeric() for kind in data.dtypes]
     heads = "".join(
-        f'<th scope="col"{_class(number)}>{text(name)}{_unit(units.get(name, ""))}</th>'
+        f'<th scope="col"{_class(number)}{_fold(name, first)}>{text(words(name))}{_unit(units.get(name, ""))}</th>'
         for name, number in zip(data.columns, numeric, strict=True)
     )
     writers = [_writer(name, formats.get(name)) for name in data.columns]
@@ -64,6 +70,19 @@ def table_rows(data: pl.DataFrame, formats: Mapping[str, str], units: Mapping[st
         for row in data.head(SHOWN_ROWS).iter_rows()
     )
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
+
+
+def words(name: str) -> str:
+    """A column's name as it is read: without underscores.
+
+    >>> words("flow_reached")
+    'flow reached'
+    """
+    return name.replace("_", " ")
+
+
+def _fold(name: str, first: Sequence[str]) -> str:
+    return ' data-fold="yes"' if first and name not in first else ""
 
 
 def _class(number: bool) -> str:

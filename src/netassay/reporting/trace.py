@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 LINE_POINTS = 1_000
 """Points above which a line is thinned; twice what the widest chart can show side by side."""
+MOST_LINES = 200
+"""Lines of a chart, over all its panels; of more, some that lie evenly among them are drawn."""
+_POINTS = 30_000
+"""Points of all lines of a chart, above which each is thinned further; the ends and gaps of lines come on top."""
+_FEWEST_POINTS = 40
 
 _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
@@ -59,6 +64,7 @@ def trace(
 
     A series or panel that only a rule names (a run without a number yet) has its place in legend or grid.
     """
+    data, rules, sampled = _sampled(data, by, group, rules)
     series = shown_names(data, by, (rule.series for rule in rules))
     panels = shown_names(data, group, (rule.panel for rule in rules))
     points = pl.DataFrame(
@@ -86,8 +92,27 @@ def trace(
         rules=lines.height,
         label_width=min(LABEL_WIDTH, max((10 + 6 * len(rule.label) for rule in rules), default=0)),
         shaped=shaped,
-        notes=(*notes, *note),
+        notes=(*sampled, *notes, *note),
     )
+
+
+def _sampled(
+    data: pl.DataFrame, by: Axis | None, group: Axis | None, rules: Sequence[Rule]
+) -> tuple[pl.DataFrame, Sequence[Rule], list[str]]:
+    """Of more than MOST_LINES lines those of some panels and series, the first and last among them, and a note."""
+    notes, room = [], MOST_LINES
+    for axis, key, word in ((group, "panel", "panels"), (by, "series", "lines")):
+        if axis is None:
+            continue
+        names = list(shown_names(data, axis, (getattr(rule, key) for rule in rules)))
+        if (count := len(names)) > room:
+            kept = [names[i * (count - 1) // max(1, room - 1)] for i in range(room)]
+            chosen = set(kept)
+            data = data.filter([name in chosen for name in data[axis.column].to_list()])
+            rules = [rule for rule in rules if getattr(rule, key) in (None, *kept)]
+            notes.append(f"{room:,} of {count:,} {word} are drawn, evenly chosen; the CSV holds them all.")
+        room = max(1, room // max(1, min(count, room)))
+    return data, rules, notes
 
 
 def _column(data: pl.DataFrame, axis: Axis) -> pl.Series:
@@ -138,16 +163,18 @@ def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFr
 
 
 def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Lines above LINE_POINTS reduced to their ends and the least and greatest of each stretch."""
+    """Long lines reduced to their ends and the least and greatest of each stretch."""
+    lines = max(1, points.select(_LINE).n_unique())
+    most = min(LINE_POINTS, max(_FEWEST_POINTS, _POINTS // lines))
     ordered = points.sort("panel", "series", "x", maintain_order=True, nulls_last=True)
     place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     cells = ordered.with_columns(place=place, length=length).with_columns(
-        stretch=pl.col("place") * (LINE_POINTS // 2) // pl.col("length")
+        stretch=pl.col("place") * (most // 2) // pl.col("length")
     )
     stretch = (*_LINE, "stretch")
     inner, y = pl.int_range(pl.len()).over(stretch), pl.col("y")
     thinned = cells.filter(
-        (pl.col("length") <= LINE_POINTS)
+        (pl.col("length") <= most)
         | (pl.col("place") == 0)
         | (pl.col("place") == pl.col("length") - 1)
         | (inner == y.arg_min().over(stretch))

@@ -13,6 +13,7 @@ from netassay.errors import ConfigError, RunDamaged, StoreError
 from netassay.files import whole_folder
 from netassay.runs import disk
 from netassay.runs.checkpoints import pack, unpack
+from netassay.runs.run import Run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,10 +67,10 @@ def require_new(folder: Path | str) -> None:
 
 
 def load_model(folder: Path | str) -> nn.Module:
-    """The predictor that `save_model` wrote, weights bit for bit.
+    """The predictor that `save_model` wrote, weights bit for bit; or the trained network of a run.
 
     Args:
-        folder: Folder of the model.
+        folder: Folder of the model, or of a run.
 
     Returns:
         The model.
@@ -86,6 +87,8 @@ def load_model(folder: Path | str) -> nn.Module:
     import torch
 
     folder = Path(folder)
+    if (folder / "run.sqlite").exists():
+        return Run.open(folder).model()
     description = describe_model(folder)
     kind, sizes, dtype = (description.get(key) for key in ("kind", "sizes", "dtype"))
     if kind not in _kinds() or dtype not in ("float32", "float64") or not isinstance(sizes, dict):

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,16 @@ from netassay.runs import disk, folders, ledger, lock
 from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
+    import altair as alt
     import polars as pl
+    from torch import nn
 
     from netassay.runs.verify import Problem
     from netassay.runs.writer import RunWriter
     from netassay.training import Checkpoint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """The read side of a run; state, step, message and seconds are read anew at every access.
 
@@ -117,6 +121,16 @@ class Run:
         return State.KILLED
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do: it finished or diverged, and its tables are written."""
+        return self.state.is_final and "metrics" in self.tables()
+
+    def concluded(self, end: State) -> Run:
+        """This run as it will be once it has ended so: what its tables are made from before it says it has."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _Concluded(**values, end=end)
+
+    @property
     def step(self) -> int:
         """Step of the last commit."""
         return self._status.step
@@ -187,6 +201,23 @@ class Run:
         """The Parquet file of a finished table, unchecked. StoreError if there is none of that name."""
         return self.folder / self._table_file(name)[0]
 
+    @property
+    def findings(self) -> list[str]:
+        """What the run says, in sentences made by rule from its tables; see `netassay.findings`."""
+        return [finding.text for finding in import_module("netassay.study").findings([self])]
+
+    @property
+    def charts(self) -> tuple[str, ...]:
+        """Names of the figures of its page."""
+        return tuple(import_module("netassay.presenting").charts(self))
+
+    def chart(self, name: str) -> alt.TopLevelMixin:
+        """A figure of its page as an Altair chart. StoreError if there is none of that name."""
+        figures = import_module("netassay.presenting").charts(self)
+        if name not in figures:
+            raise StoreError(f"run {self.id} has no chart {name!r}; it has: {', '.join(figures) or 'none'}")
+        return figures[name].chart
+
     def checkpoint(self, step: int | None = None) -> Checkpoint | None:
         """The checkpoint at `step`, or the newest (None if there is none).
 
@@ -195,6 +226,38 @@ class Run:
         from netassay.runs.checkpoints import load
 
         return ledger.read(self.folder, lambda connection: load(connection, self.folder, step))
+
+    def latest_checkpoint(self) -> Checkpoint:
+        """The newest checkpoint. StoreError where there is none yet."""
+        checkpoint = self.checkpoint()
+        if checkpoint is None:
+            raise StoreError(
+                f"run {self.id} is {self.state} and has no checkpoint yet: netassay resume {self.folder}"
+            )
+        return checkpoint
+
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode, at the weights that its study scores.
+
+        StoreError where its study has no single network, or none is trained yet; the data of an edge run are read
+        again.
+        """
+        return import_module("netassay.performing").trained_model(self)
+
+    def report(self, out: Path | str = "report.html") -> Path:
+        """Writes the page of this run and returns its path."""
+        return import_module("netassay.presenting").report([self], out)
+
+    def __repr__(self) -> str:
+        return f"Run({self.id}, {self.state}, step {self.step})"
+
+    def _repr_html_(self) -> str:
+        sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.findings)
+        return (
+            f"<b>{escape(self.id)}</b> {escape(str(self.state))}, step {self.step:,}, {self.seconds:,.0f} s"
+            f"<ul>{sentences}</ul>charts: {escape(', '.join(self.charts) or 'none')}; "
+            f"tables: {escape(', '.join(self.tables()) or 'none')}"
+        )
 
     def facts(self) -> dict[str, Any] | None:
         """Facts of the newest checkpoint (None if there is none); its tensors are not read."""
@@ -237,3 +300,12 @@ class Run:
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         return ledger.read(self.folder, lambda connection: connection.execute(sql, values).fetchall())
+
+
+@dataclass(frozen=True)
+class _Concluded(Run):
+    end: State = State.FINISHED
+
+    @property
+    def state(self) -> State:
+        return self.end

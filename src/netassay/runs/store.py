@@ -75,13 +75,13 @@ class Store:
         import polars as pl
 
         runs, broken = self._scan() if where is None else (self.select(where), [])
-        flat = [_flatten(run.config) for run in runs]
+        flat = [flatten(run.config) for run in runs]
         studies = [run.study for run in runs]
         fixed = ("id", "study", "state", "step", "seconds", "created", "message")
         columns: dict[str, list[Any]] = {name: [getattr(run, name) for run in runs] for name in fixed}
         columns["state"] = [str(state) for state in columns["state"]]
         asked = [key for key in where or () if any(key in values for values in flat) and key not in columns]
-        for key in dict.fromkeys([*asked, *_differing(flat, studies)]):
+        for key in dict.fromkeys([*asked, *differing(flat, studies)]):
             name = f"config.{key}" if key in columns else key
             columns[name] = _column([values.get(key) for values in flat])
         for problem in broken:
@@ -98,7 +98,7 @@ class Store:
         """
         runs = self.runs()
         flat = [
-            _flatten(run.config) | {"id": run.id, "study": run.study, "state": str(run.state)} for run in runs
+            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(run.state)} for run in runs
         ]
         keys = {key for values in flat for key in values}
         for key in where:
@@ -286,17 +286,17 @@ def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else json.dumps(value)
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
 
 
-def _differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
+def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
     """Keys in which runs of one study differ; those of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
     values_of: dict[str, dict[str, set[str]]] = {key: {} for key in keys}

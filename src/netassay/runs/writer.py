@@ -123,17 +123,34 @@ class RunWriter:
     def finish(self, state: str, *, step: int, message: str = "") -> None:
         """Ends the run as finished, diverged, interrupted or failed; all metrics recorded go with it."""
         self._require_open()
-        if state not in ENDS:
-            raise StoreError(f"run {self.folder.name} cannot end as {state!r}; allowed: {', '.join(ENDS)}")
-        end: State = State(state)
+        end = self._end_of(state)
         with self._guarded(f"ending it as {end} at step {step}"):
             with self._transaction(self._buffer):
-                if end is State.DIVERGED:
-                    self._connection.execute("DELETE FROM checkpoints WHERE step >= ?", (step,))
+                self._drop_late(end, step)
                 self._set_status(end, step, message)
                 ledger.add_event(self._connection, step, end, message)
             self._ended = end
             self._clean()
+
+    def settle(self, state: str, *, step: int, message: str = "") -> None:
+        """Makes all metrics durable that a run which is about to end as `state` recorded, for its tables.
+
+        It is still running: killed now, it goes on from its newest checkpoint.
+        """
+        self._require_open()
+        end = self._end_of(state)
+        with self._guarded(f"settling it at step {step}"), self._transaction(self._buffer):
+            self._drop_late(end, step)
+            self._set_status(State.RUNNING, step, message)
+
+    def _end_of(self, state: str) -> State:
+        if state not in ENDS:
+            raise StoreError(f"run {self.folder.name} cannot end as {state!r}; allowed: {', '.join(ENDS)}")
+        return State(state)
+
+    def _drop_late(self, end: State, step: int) -> None:
+        if end is State.DIVERGED:
+            self._connection.execute("DELETE FROM checkpoints WHERE step >= ?", (step,))
 
     def write_table(self, name: str, frame: pl.DataFrame) -> None:
         """Keeps a finished table, in place of the one of the same name if there is one."""

@@ -1,6 +1,19 @@
-"""Many runs from one plan: plan (data only) -> drive (what is left) -> local (child processes on this machine)."""
+"""Many runs from one plan: plan (data only) -> drive (what is left) -> local (workers on this machine)."""
 
-from netassay.sweeps.drive import Outlook, Progress, Sweep, outlook, sweep
+from netassay.sweeps.drive import Outlook, Progress, Sweep, outlook, sweep, sweep_all
 from netassay.sweeps.plan import Plan, shipped
+from netassay.sweeps.standing import Standing, Standings, watch
 
-__all__ = ["Outlook", "Plan", "Progress", "Sweep", "outlook", "shipped", "sweep"]
+__all__ = [
+    "Outlook",
+    "Plan",
+    "Progress",
+    "Standing",
+    "Standings",
+    "Sweep",
+    "outlook",
+    "shipped",
+    "sweep",
+    "sweep_all",
+    "watch",
+]

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
 from netassay.study import find
-from netassay.sweeps.local import LocalProcesses
+from netassay.sweeps.local import LocalProcesses, is_complete
 from netassay.sweeps.plan import Plan
+from netassay.sweeps.standing import DAMAGED
 
-DAMAGED = "damaged"
-"""Word for a run that is there and cannot be opened, where others have their state."""
+_DONE = (State.FINISHED, State.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Sweep:
     runs: tuple[Run, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    def ids(self) -> list[str]:
+        """Ids of all runs of the plan."""
+        return [run_id(config.study, config.digest) for config in self.plan.configs()]
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a run: id, the values in which the plan varies, state, and the cause where it failed."""
         runs = {run.id: run for run in self.runs}
@@ -67,9 +71,15 @@ def _standing(run: Run | None) -> tuple[str, str]:
     if run is None:
         return DAMAGED, ""
     try:
-        return str(run.state), run.message
+        return str(_state(run)), run.message
     except StoreError as cause:
         return DAMAGED, str(cause)
+
+
+def _state(run: Run) -> State:
+    """Its state; netassay up to 0.2 could be killed after a run said that it had ended and before its tables."""
+    state = run.state
+    return state if not state.is_final or run.is_complete else State.KILLED
 
 
 def lay_out(plan: Plan, store: Path | str) -> Sweep:
@@ -115,7 +125,7 @@ class Outlook:
 
     def in_words(self) -> str:
         """'12 runs: 4 done, 8 left, 2 at a time with 1 thread each'."""
-        done = sum(row["state"] in (State.FINISHED, State.DIVERGED) for row in self.rows)
+        done = sum(row["state"] in _DONE for row in self.rows)
         damaged = sum(row["state"] == DAMAGED for row in self.rows)
         left = self.total - done - damaged
         words = f"{self.total} runs: {done} done, {left} left" + (f", {damaged} damaged" if damaged else "")
@@ -154,13 +164,13 @@ def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | 
         if os.path.lexists(folder):
             try:
                 run = Run.open(folder)
-                state = str(run.state)
+                state = str(_state(run))
                 seconds += [run.seconds] if State(state).is_final else []
             except StoreError:
                 state = DAMAGED
         values = plan.values(config)
         rows.append({"run": folder.name, **values, "state": state})
-    left = sum(row["state"] not in (State.FINISHED, State.DIVERGED, DAMAGED) for row in rows)
+    left = sum(row["state"] not in (*_DONE, DAMAGED) for row in rows)
     local = LocalProcesses.sharing(left, workers)
     ahead = sum(seconds) / len(seconds) * left / local.workers if seconds else None
     return Outlook(rows, local.workers, local.threads, plan.size - len(rows), ahead)
@@ -199,14 +209,30 @@ def sweep(
         2
     """
     plan = plan if isinstance(plan, Plan) else Plan.named(plan)
-    LocalProcesses.sharing(plan.size, workers)  # refuses before anything is written
-    laid = lay_out(plan, store)
-    left = [run.folder for run in laid.runs if not run.state.is_final]
+    return sweep_all([plan], store, workers=workers, execute=execute, watch=watch)[0]
+
+
+def sweep_all(
+    plans: Sequence[Plan],
+    store: Path | str,
+    *,
+    workers: int | None = None,
+    execute: Executor | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> list[Sweep]:
+    """As `sweep`, for several plans whose runs are performed one after another by the same workers."""
+    LocalProcesses.sharing(sum(plan.size for plan in plans), workers)  # refuses before anything is written
+    sweeps = [lay_out(plan, store) for plan in plans]
+    runs = list({run.id: run for laid in sweeps for run in laid.runs}.values())
+    damaged = {run: cause for laid in sweeps for run, cause in laid.failed.items()}
+    left = [run.folder for run in runs if not run.is_complete]
     local = LocalProcesses.sharing(len(left), workers)
-    failed = drive(laid.runs, left, execute or local, local.workers, watch, laid.failed)
+    failed = drive(runs, left, execute or local, local.workers, watch, damaged)
     # another sweep of the same store may have held a run when its turn came here, and have ended it since
-    done = {run.id for run in laid.runs if _standing(run)[0] in (State.FINISHED, State.DIVERGED)}
-    return replace(laid, failed={run: cause for run, cause in failed.items() if run not in done})
+    failed = {run: cause for run, cause in failed.items() if not is_complete(Path(store) / run)}
+    return [
+        replace(laid, failed={run: failed[run] for run in laid.ids() if run in failed}) for laid in sweeps
+    ]
 
 
 def drive(
@@ -223,7 +249,7 @@ def drive(
     ended: set[Path] = set()
     running: list[Path] = []
     failed = dict(damaged)
-    seconds = [run.seconds for run in runs if run.state.is_final]
+    seconds = [run.seconds for run in runs if is_complete(run.folder)]
 
     def tell() -> None:
         rate = sum(seconds) / len(seconds) / workers if seconds else None

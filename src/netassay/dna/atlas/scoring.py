@@ -11,6 +11,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from netassay.formats.bases import one_hot
+from netassay.pace import paced
 
 UNITS_PER_BIT = 100
 PEAKS_AT_ONCE = 512
@@ -80,7 +81,8 @@ def scan(codes: UInt8[Tensor, "n length"], scorers: Sequence[Scorer]) -> Sites:
     thresholds = torch.tensor([[float(held.threshold)] for held in scorers])
     fits = torch.arange(codes.shape[1])[None] <= ends
     found = []
-    for first in range(0, len(codes), PEAKS_AT_ONCE):
+    firsts = range(0, len(codes), PEAKS_AT_ONCE)
+    for first in paced(firsts, "peaks", total=len(codes), size=PEAKS_AT_ONCE):
         rows = one_hot(codes[first : first + PEAKS_AT_ONCE])
         padded = torch.nn.functional.pad(rows, (0, width - 1))
         scores = torch.nn.functional.conv1d(padded, kernels.flatten(0, 1)).unflatten(1, (2, -1))

@@ -25,6 +25,7 @@ from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.numerics import seeds
+from netassay.pace import paced
 
 Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -143,7 +144,12 @@ def attribute(
     explained = combined(BothStrands(inner) if network.both_strands else inner, weights)
     with evaluating(network.model), evaluating(explained):
         if method == "gradient":
-            slopes = torch.cat([_slope(explained, one_hot(part)) for part in codes.split(batch)])
+            slopes = torch.cat(
+                [
+                    _slope(explained, one_hot(part))
+                    for part in paced(codes.split(batch), "sequences", total=len(codes), size=batch)
+                ]
+            )
             return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
         if references < 1 or steps < 1:
             raise ModelError(f"references {references}, steps {steps}: give at least one of each")
@@ -221,7 +227,7 @@ def _integrated(
     places, shares = (torch.from_numpy(a).float() / 2 for a in np.polynomial.legendre.leggauss(steps))
     found = torch.zeros(len(codes), 4, codes.shape[1])
     many = references.shape[1]
-    for row in range(len(codes)):
+    for row in paced(range(len(codes)), "sequences", total=len(codes)):
         x, begins = one_hot(codes[row]), one_hot(references[row])
         for part in torch.arange(many * steps).split(batch):
             reference, step = begins[part // steps], part % steps
@@ -247,7 +253,8 @@ def _deepshap(
     with warnings.catch_warnings():
         # what contributions miss is checked by the caller, whatever the library warns of
         warnings.simplefilter("ignore")
-        for part, others in zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True):
+        pairs = zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True)
+        for part, others in paced(pairs, "sequences", total=len(codes), size=_PAIRS):
             found.append(
                 library.deep_lift_shap(
                     explained,

@@ -18,6 +18,7 @@ from netassay.dna.network.readouts import Output
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
+from netassay.pace import paced
 
 SEQUENCES = 8
 """Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
@@ -109,7 +110,7 @@ def mutagenesis(
             parts, effects = SEQUENCES, _reached(network, network.aitac, output)
         else:
             parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(network, output, batch)
-        for part in codes.split(parts):
+        for part in paced(codes.split(parts), "sequences", total=len(codes), size=parts):
             here = part.to(network.device)
             pair = effects(here)
             if network.hears_both:

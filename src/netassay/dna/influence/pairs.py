@@ -9,6 +9,11 @@ for each output (`fit_curves`), on which most pairs add up.
 Where both have a site, near enough to each other, it is compared with matched peaks in which one has: within fifths of
 the peaks by their strongest site, which of the peaks are the ones with both is permuted. What is left must further be a
 good part of what the weaker of the two does alone (`SHARE`), and more than other pairs, by the same measure, have.
+
+Where a loss leaves a row of outputs free by an offset (`Network.less_mean`), the rows are centred before the curve is
+fitted: only what is left then is determined by the training, and a curve of the outputs themselves would change with
+the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What
+such bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ STRATA = 5
 _MOST = 1000  # peaks of each kind that a test takes, drawn at random
 _FIT_PEAKS, _FIT_PAIRS = 500, 60  # peaks and pairs from which curves are fitted, drawn at random
 _CROWD = 5  # other pairs that tell how much pairs interact
+_LONG_TAILS = 5  # degrees of freedom, Student's t, of shares that bends leave in outputs less their mean
 _ROUNDING = 16  # times the precision of the outputs: less is rounding
 
 
@@ -59,7 +65,7 @@ class Interactions:
         effect: (pairs, groups) mean over the peaks with both sites.
         matched: (pairs, groups) mean over the peaks with one, weighted as their fifths are among those with both.
         alone: (pairs, groups) the smaller of the two single effects, each its root mean square over the peaks with
-            both.
+            both; of outputs less their mean, each of which holds a part of every other, over all outputs too.
         p: (pairs, groups) two-sided: the greater of that by permutation and that among the other pairs; 1 where the
             difference is below `SHARE` of `alone` or could be rounding, and NaN where there are fewer than 10 peaks of
             either kind.
@@ -234,7 +240,7 @@ def interactions_of(
         effect=effect,
         matched=matched,
         alone=alone,
-        p=_among_others(effect - matched, alone, floor, p),
+        p=_among_others(effect - matched, alone, floor, p, long_tails=ablation.network.less_mean),
         by_output=by_output,
         by_peak=by_peak,
         curves=curves or straight_lines(by_output.shape[1]),
@@ -314,10 +320,14 @@ def _among_others(
     alone: Float64[Tensor, "pairs groups"],
     floor: Float64[Tensor, "pairs groups"],
     p: Float64[Tensor, "pairs groups"],
+    *,
+    long_tails: bool,
 ) -> Float64[Tensor, "pairs groups"]:
     """The p of pairs that stand out among others: against their interactions as shares of the smaller single effect.
 
-    The others' shares are taken as normal about 0 with the spread that half of them are within.
+    The others' shares are taken as normal about 0. Their spread is a root mean square, which their greatest ones count
+    in. With `long_tails` they are taken as Student's t with 5 degrees of freedom: bends that no curve takes away leave
+    a few great shares.
     """
     combined = p.clone()
     share = difference.abs() / torch.maximum(alone, floor)
@@ -327,8 +337,9 @@ def _among_others(
         for number, pair in enumerate(tested.tolist()):
             others = torch.cat([values[:number], values[number + 1 :]])
             if len(others) >= _CROWD:
-                spread = max(float(others.median()) / float(stats.norm.ppf(0.75)), 1e-12)
-                chance = 2 * float(stats.t.sf(float(values[number]) / spread, len(others) - 1))
+                spread = max(float(others.square().mean().sqrt()), 1e-12)
+                freedom = min(len(others) - 1, _LONG_TAILS) if long_tails else len(others) - 1
+                chance = 2 * float(stats.t.sf(float(values[number]) / spread, freedom))
                 combined[pair, group] = max(float(p[pair, group]), chance)
     small = difference.abs() <= torch.maximum(SHARE * alone, floor)
     return torch.where(small & ~p.isnan(), 1.0, combined)
@@ -380,7 +391,7 @@ def _measured(
         mixed = whole - single[pairs[:, 0]] - single[pairs[:, 1]] + double
         here = both[removal.rows].double()
         sums += torch.einsum("np,pnc->pc", here, mixed)
-        alone = torch.stack([(whole - single)[:, :, part].mean(2) for part in held.values()], dim=2).square()
+        alone = _squares(whole - single, held, over_all=ablation.network.less_mean)
         squares += torch.stack([torch.einsum("np,png->pg", here, alone[pairs[:, i]]) for i in (0, 1)])
         by_peak.append(torch.stack([mixed[:, :, part].mean(2) for part in held.values()], dim=2).float())
         blur = removal.whole.double().abs() * scale.slope(removal.whole)
@@ -388,6 +399,15 @@ def _measured(
     count = both.sum(0)[:, None]
     floor = _ROUNDING * torch.finfo(ablation.network.precision).eps * blurs / count
     return torch.cat(by_peak, dim=1), sums / count, (squares / count).amin(0).sqrt(), floor, held
+
+
+def _squares(
+    effects: Float64[Tensor, "sets n outputs"], held: dict[str, list[int]], *, over_all: bool
+) -> Float64[Tensor, "sets n groups"]:
+    """Squares of the mean effect on each group; with `over_all` the mean square over all outputs, for each alike."""
+    if over_all:
+        return effects.square().mean(2, keepdim=True).expand(-1, -1, len(held))
+    return torch.stack([effects[:, :, part].mean(2) for part in held.values()], dim=2).square()
 
 
 def _drawn(mask: Bool[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " rows"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from netassay.dna.network.network import Network
+from netassay.dna.network.sources import sources
 from netassay.errors import ConfigError, DataError, ModelError, NetassayError
 from netassay.formats.weights import read_weights
 from netassay.nets.sequence_cnn import AITAC, pooled_lengths
@@ -76,7 +78,10 @@ def network_of_files(
 
 
 def made_by(spec: str) -> nn.Module | Network:
-    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs."""
+    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs.
+
+    What it imports from its own folder is imported anew as well.
+    """
     file, colon, name = spec.rpartition(":")
     if not colon or not file or not name.isidentifier():
         raise ConfigError(f"module = {spec!r}: give {FORM}")
@@ -87,6 +92,7 @@ def made_by(spec: str) -> nn.Module | Network:
     if form is None or form.loader is None:
         raise ConfigError(f"module = {spec!r}: {file} is no Python file; give {FORM}")
     code = importlib.util.module_from_spec(form)
+    _forget_beside(path)
     sys.path.insert(0, str(path.parent.resolve()))  # where the file finds others beside it
     try:
         form.loader.exec_module(code)
@@ -111,6 +117,19 @@ def made_by(spec: str) -> nn.Module | Network:
             f"module = {spec!r}: {name} gives a {type(found).__name__}, no torch.nn.Module or netassay.Network"
         )
     return found
+
+
+def _forget_beside(path: Path) -> None:
+    """Modules of an earlier import of this file, or of the same name from another's folder, are imported no more.
+
+    Else the code that runs would not be that of the files. Modules that can be imported from elsewhere are left alone.
+    """
+    for name, file in sources(path).items():
+        known = None if name.partition(".")[0] in sys.stdlib_module_names else sys.modules.get(name)
+        if known is not None and name != "__main__":
+            top = PathFinder.find_spec(name.partition(".")[0])
+            if top is None or not top.origin or Path(top.origin).parent in (file.parent, *file.parents):
+                del sys.modules[name]
 
 
 def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weights") -> AITAC:

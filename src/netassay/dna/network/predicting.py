@@ -10,6 +10,7 @@ from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
 from netassay.formats.bases import reverse_complement
+from netassay.pace import paced
 
 BATCH = 200
 """Sequences at a time: as many as the caches of a core serve best."""
@@ -60,7 +61,7 @@ def predict(
     found = []
     with network.asked():
         forward = network.forward()
-        for part in codes.split(batch):
+        for part in paced(codes.split(batch), "sequences", total=len(codes), size=batch):
             here = part.to(network.device)
             output = forward(here).float()
             if network.both_strands:

@@ -15,6 +15,7 @@ from netassay.dna.network.classes import CLASSES
 from netassay.dna.network.losses import pearson_rows
 from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
+from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.seeds import generator
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_table
@@ -32,6 +33,11 @@ PROFILES = 3
 """Peaks of each class whose profile is shown."""
 
 _SETS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+def model(run: Run) -> AITAC:
+    """The network of a run with the weights of its best epoch, in evaluation mode."""
+    return trained(run)
 
 
 def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:

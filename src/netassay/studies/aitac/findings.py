@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from netassay.dna.network.classes import FEWEST, no_correlation
-from netassay.reporting.quantity import Quantity
+from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 
@@ -45,6 +45,8 @@ METRICS = (
              "epoch of the least validation loss, whose weights are kept and tested"),
 )  # fmt: skip
 """What a run records."""
+COURSE = Course("validation r", "r_mean", "validation")
+"""What runs are followed by."""
 
 CENTRED = "r, rows centred"
 """Column of r over peaks of a cell type where rows are taken less their mean, as the loss leaves that free."""

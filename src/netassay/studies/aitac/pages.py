@@ -73,6 +73,7 @@ RUNS = TableSpec(
     "and predictions less their mean over the cell types of the peak, which the losses pearson and "
     "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
     "mean of each cell type.",
+    first=("model", "state", "r mean", "baseline r", "r of cell types, rows centred", "AUROC", "AUPRC", "accuracy"),
 )  # fmt: skip
 R = FigureSpec(
     "aitac-r", "Correlation of each peak",

@@ -7,12 +7,15 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from netassay import training
 from netassay.capacity.comparison import side_by_side
 from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
+from netassay.errors import StoreError
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.numerics.seeds import generator
+from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.convex_trial import OutputOnly
 from netassay.studies.capacity.findings import CORPUS
@@ -30,6 +33,28 @@ def assay(config: CapacityConfig, recorder: training.Recorder, **keywords: Any) 
         config.widths, narrowest=config.narrowest, widest=config.width, tries=config.tries
     )
     return training.train(trials, recorder, steps=longest, over=lambda: trials.over, **keywords)
+
+
+def model(run: Run) -> nn.Module:
+    """The narrowest network that met the criterion, or the one nearest to it, in evaluation mode."""
+    best = {
+        name.removeprefix("best/"): tensor
+        for name, tensor in run.latest_checkpoint().tensors.items()
+        if name.startswith("best/")
+    }
+    if not best:
+        raise StoreError(
+            f"run {run.id}: none of its trials had ended at its last checkpoint, so it has no network yet"
+        )
+    weights = best["embedding.weight"]
+    decoder = ExperimentDecoder(
+        weights.shape[0],
+        best["feed_forward.hidden.weight"].shape[0],
+        generator=generator(0),
+        dtype=weights.dtype,
+    )
+    decoder.load_state_dict(best)
+    return decoder.eval()
 
 
 def build(config: CapacityConfig) -> Trials:

@@ -36,6 +36,7 @@ def fewest(attempts: pl.DataFrame) -> Section:
             "predicted is the information over 3.6 bits a parameter (empirical), which leaves that fixed cost out.",
             table, formats={"criterion": ".3g", "information_bits": ",.0f", "predicted": ",.0f",
                             "gap": told_apart(table, "gap", "criterion")},
+            first=("criterion", "corpus", "contexts", "information_bits", "neurons", "parameters", "gap"),
         ),
         Table(
             "capacity-fits", "Fitted lines",

@@ -10,7 +10,7 @@ import polars as pl
 
 from netassay.capacity.comparison import Row
 from netassay.capacity.theorems import experiment_output_parameters, experiment_parameters
-from netassay.reporting.quantity import Quantity
+from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 
@@ -28,6 +28,8 @@ METRICS = (
     Quantity(("corpus",), ", ".join(CORPUS), "step 0", "the facts of the corpus, its bound among them"),
 )  # fmt: skip
 """What a run records."""
+COURSE = Course("gap to the bound", "loss", above=("corpus", "bound"), ends_early=True)
+"""What runs are followed by."""
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
     "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
 }  # fmt: skip

@@ -54,7 +54,7 @@ BOUND_TABLE = TableSpec(
     "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
     "frequent above all; sufficient: that many are enough; expected: where training is expected to succeed, an "
     "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
-    {"parameters": ",.0f"},
+    {"parameters": ",.0f"}, first=("corpus", "contexts", "bound", "says", "of", "parameters", "width"),
 )  # fmt: skip
 VERDICTS = TableSpec(
     "capacity-verdicts", "What the bounds say of the models that were trained",
@@ -62,13 +62,14 @@ VERDICTS = TableSpec(
     "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
     "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
     "has some corpus of as many contexts that none of its settings fits.",
-    {"gap": ".3g"},
+    {"gap": ".3g"}, first=("corpus", "contexts", "neurons", "trained parameters", "verdict", "worst case", "gap"),
 )  # fmt: skip
 RUNS = TableSpec(
     "capacity-runs", "Runs",
     "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
     "criterion at any output weights of reasonable size.",
     {"criterion": ".3g"},
+    first=("run", "state", "contexts", "trained", "criterion", "fewest neurons", "least gap", "message"),
 )  # fmt: skip
 
 _ATTEMPT_FORMATS = {"bound": ".2f", "nats above": ".3g", "gap": ".3g", "criterion": ".3g"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from netassay import training
 from netassay.numerics import devices
+from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.datasets import load
 from netassay.studies.edge.descent import Descent
@@ -25,6 +27,14 @@ def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> t
     return training.train(
         descent, recorder, steps=config.steps, divergence_factor=config.divergence_factor, **keywords
     )
+
+
+def model(run: Run) -> nn.Module:
+    """The network at the weights of the run's newest checkpoint, in evaluation mode."""
+    descent = build(EdgeConfig.from_mapping(run.config, where=str(run.folder)))
+    checkpoint = run.latest_checkpoint()
+    descent.load(checkpoint.tensors, checkpoint.facts["trainee"])
+    return descent.model.eval()
 
 
 def build(config: EdgeConfig) -> Descent:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -74,15 +76,22 @@ def digits(
     Grey values are scaled to a range of one with the training set's mean taken off. The order is one fixed
     permutation, the same for every run seed, so that runs share their data.
     """
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _digits()
     order = torch.randperm(len(labels), generator=generator(0, "digits"))
     x = torch.as_tensor(pixels, dtype=torch.float64)[order]
     y = torch.as_tensor(labels, dtype=torch.int64)[order]
     x = ((x - x[:examples].mean()) / GREY_LEVELS).to(dtype)
     data = split(x, y, examples, test_examples)
     return data._replace(classes=10, image=(1, 8, 8)).to(device)
+
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    # a worker that performs many short runs would spend a third of them on reading the file
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels, labels
 
 
 def chebyshev(points: int, degree: int, *, dtype: torch.dtype) -> Data:

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import polars as pl
 
-from netassay.reporting.quantity import Quantity
+from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run, State
 from netassay.studies.edge.phases import Phase, layer_phases, phases
 
@@ -37,6 +37,8 @@ METRICS = (
     _metrics("left_out", "reason", "step 0", "what the data hold and a network could not take, counted by reason"),
 )  # fmt: skip
 """What every run records; what a config can ask for besides is in `instruments`."""
+COURSE = Course("eta lambda/2", "edge_ratio")
+"""What runs are followed by: 1 is the edge."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:

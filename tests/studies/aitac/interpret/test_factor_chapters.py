@@ -110,7 +110,10 @@ def test_pairs_of_the_most_influential_factors_are_tested_and_planted():
     assert made["pairs"]["p"].drop_nulls().is_between(1 / 51, 1).all()
     assert made["spacing"]["orientation"].unique(maintain_order=True).to_list() == ["++", "+-", "-+", "--"]
     section = drawing("pairs").section(made, CONFIG)
-    assert drawn(section) == ["aitac-pairs-network", "aitac-pairs-distance"]
+    assert not (made["pairs"]["q"] < 0.05).any()
+    assert drawn(section) == ["aitac-pairs-distance"] and "No pair has q < 0.05" in str(section.items)
+    sure = made | {"pairs": made["pairs"].with_columns(q=pl.lit(0.01))}
+    assert drawn(drawing("pairs").section(sure, CONFIG)) == ["aitac-pairs-network", "aitac-pairs-distance"]
 
 
 def test_a_simulated_atlas_names_what_it_planted_and_says_so():

@@ -128,7 +128,7 @@ def test_one_run_alone(atlas):
 
 def test_an_atlas_without_truth_leaves_a_sentence():
     real = SimpleNamespace(truth={}, atlas=SimpleNamespace(source="my peaks"))
-    with pytest.raises(DataError, match="'my peaks' is not simulated"):
+    with pytest.raises(DataError, match="'my peaks' has no tables of planted motifs"):
         recovery.tables(real, InterpretConfig())
 
 

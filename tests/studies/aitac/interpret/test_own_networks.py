@@ -1,5 +1,6 @@
 """Networks of others from module and atlas to a page: a small Basset, a BPNet of two heads, a DeepSTARR regressor."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -234,8 +235,11 @@ def test_the_page_shows_the_network_and_its_figures(made, kind, tmp_path):
     assert f"nets.py:{kind} with" in page and "SHA-256 of" in page
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert any("aitac-motifs" in name for name in names) and any("influence-map" in name for name in names)
+    assert "Left out: Agreement with ChIP-seq. No ChIP-seq is given" in page
+    assert ("DeepLIFT/SHAP is left out" in page) == (kind == "bpnet")  # which calls torch.relu
     if kind == "deepstarr":
-        assert "no r across 2 cell types" in page
+        assert "no r across 2 cell types" in page and "a constant row" not in page
+        assert "what the same ablation would do to r" not in page
 
 
 def test_the_file_is_imported_when_the_run_is_made_and_never_when_it_is_read(
@@ -257,15 +261,30 @@ def test_a_change_of_the_file_or_the_weights_makes_all_anew(folder, tmp_path):
     words = {**options(folder, "bpnet"), **QUICK, "only": "motifs"}
     (tmp_path / "nets.py").write_text(NETS)
     words["module"] = f"{tmp_path / 'nets.py'}:bpnet"
-
     done = interpret(store=tmp_path / "runs", threads=1, **words)
-    before = dict(done.table("subject").iter_rows())
+    before, filters = dict(done.table("subject").iter_rows()), done.table("motifs_filters")
     (tmp_path / "nets.py").write_text(NETS + "\n# another\n")
     again = interpret(store=tmp_path / "runs", threads=1, **words)
     assert again.id == done.id
     key = f"SHA-256 of {tmp_path / 'nets.py'}"
     assert dict(again.table("subject").iter_rows())[key] != before[key]
-    assert again.table("motifs_filters").equals(done.table("motifs_filters"))
+    assert again.table("motifs_filters").equals(filters)
+
+
+def test_a_change_of_what_the_file_imports_makes_all_anew(folder, tmp_path):
+    words = {**options(folder, "bpnet"), **QUICK, "only": "motifs"}
+    (tmp_path / "nets.py").write_text("from blocks import bpnet\n")
+    (tmp_path / "blocks.py").write_text(NETS)
+    words["module"] = f"{tmp_path / 'nets.py'}:bpnet"
+    done = interpret(store=tmp_path / "runs", threads=1, **words)
+    key = f"SHA-256 of {tmp_path / 'blocks.py'}"
+    before, filters = dict(done.table("subject").iter_rows())[key], done.table("motifs_filters")
+    assert json.loads(before) == hashlib.sha256(NETS.encode()).hexdigest()
+    (tmp_path / "blocks.py").write_text(NETS.replace("self.first(", "0 * self.first("))
+    again = interpret(store=tmp_path / "runs", threads=1, **words)
+    assert again.id == done.id
+    assert dict(again.table("subject").iter_rows())[key] != before
+    assert not again.table("motifs_filters").equals(filters)
 
 
 def test_the_command_makes_a_page_of_a_module(folder, tmp_path, capsys):

@@ -162,6 +162,38 @@ def test_time_spent_stays_within_the_budget_after_the_first_look(tmp_path, monke
     assert looks == pytest.approx(budget * 400 / 3, abs=1)
 
 
+def test_most_steps_ask_nothing_keep_their_loss_and_no_look_is_late(tmp_path, monkeypatch):
+    readings, clock, model = [], Clock(), network()
+
+    def read():
+        readings.append(clock.now)
+        return clock.now
+
+    tracker = SharpnessTracker(
+        model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.1, blocks=None, clock=read
+    )
+    enter = tracker._enter
+
+    def costly(stack):
+        clock.now += 1.0
+        return enter(stack)
+
+    monkeypatch.setattr(tracker, "_enter", costly)
+    loss, looks = torch.zeros(()), []
+    for step in range(3200):
+        clock.now += 0.01
+        loss.fill_(step)  # as loops with a buffer for it do
+        if tracker.step(loss) is not None:
+            looks.append(step)
+    tracker.close()
+    assert tracker.share <= 0.1
+    # a second costs ten of training; half a second is expected after the first look, and then one
+    assert looks == pytest.approx([0, 1500, 3000], abs=3)
+    assert len(readings) < 3200 / 5
+    kept = tracker.run.metrics().filter(pl.col("name") == "loss")
+    assert kept["step"].to_list() == kept["value"].to_list() == [*range(3200)]
+
+
 def test_nearing_the_edge_is_told_once(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -470,7 +502,7 @@ def test_replicas_in_two_processes_train_on_and_the_first_looks(tmp_path, only_f
     assert tracked.config["model"] == "Sequential"
 
 
-@pytest.mark.parametrize("kind", ["SyncBatchNorm", "FSDPModule"])
+@pytest.mark.parametrize("kind", ["SyncBatchNorm", "FullyShardedDataParallel"])
 def test_what_needs_the_other_processes_is_not_looked_at(tmp_path, kind):
     """One process that waited for others in a look would wait for ever."""
     if kind == "SyncBatchNorm":

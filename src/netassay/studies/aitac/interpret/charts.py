@@ -219,7 +219,7 @@ def distances(data: pl.DataFrame, *, unit: str) -> alt.FacetChart:
         tooltip=["panel:N", "orientation:N", "distance:Q", alt.Tooltip("synergy:Q", format=".3g")],
     )
     layers: list[alt.Chart] = [band, line]
-    if "planted" in data.columns:
+    if "planted" in data.columns and data["planted"].count():
         layers.append(
             base.transform_filter("isValid(datum.planted)")
             .mark_rule(strokeDash=[4, 3], color=INK)

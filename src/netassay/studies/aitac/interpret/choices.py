@@ -18,6 +18,20 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
 }
 """Chapter -> those that must come before it, in the order of the page."""
 
+TITLES = {
+    "motifs": "Motifs of the first layer",
+    "second_layer": "Motifs of the second layer",
+    "reproducible": "Reproducible filters",
+    "recovery": "Recovery of what was planted",
+    "influence": "Influence",
+    "pairs": "Pairs of factors",
+    "binding": "Agreement with ChIP-seq",
+    "attributions": "Attributions",
+}
+
+EXTRAS = ("reproducible", "recovery", "binding")
+"""Chapters that need more than a network and its atlas: repetitions, a truth, ChIP-seq."""
+
 
 def chosen(only: Sequence[str] = ()) -> tuple[str, ...]:
     """Chapters that are asked for and those they need, in order; all for none. ConfigError for an unknown one."""

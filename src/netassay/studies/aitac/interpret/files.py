@@ -5,14 +5,23 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from netassay.dna.network.sources import sources
 from netassay.errors import DataError
 from netassay.formats.jaspar import GROUPS
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 
 def network_files(config: InterpretConfig) -> tuple[str, ...]:
-    """Files of the network, where it is none of a run: of its module and of its weights."""
-    return tuple(name for name in (config.module.rpartition(":")[0], config.weights) if name)
+    """Files of the network, where it is none of a run: of its module, of what that imports from its folder, of weights.
+
+    A module's file that cannot be read stands alone.
+    """
+    module = config.module.rpartition(":")[0]
+    try:
+        code = [str(path) for path in sources(module).values()] if module else []
+    except OSError:
+        code = [module]
+    return tuple(dict.fromkeys(name for name in (*code, config.weights) if name))
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netassay.reporting import Note, Section, Table
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_words, facts_of
-from netassay.studies.aitac.interpret.choices import chosen
+from netassay.studies.aitac.interpret.choices import EXTRAS, TITLES, chosen
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
 from netassay.studies.aitac.interpret.sections import drawing
@@ -39,13 +39,20 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
     if not config.run and SUBJECT in run.tables():
         words = "The network is none of this store: its files, how it was asked, and what they held."
         head.append(Table("interpreted-network", "The network", words, fact_words(run.table(SUBJECT))))
+    chapters = {name: chapter_tables(run, name) for name in chosen(config.only)}
+    # a chapter that nobody asked for, and for which nothing was given, is no warning
+    left = {
+        name: made for name, made in chapters.items() if NOTE in made and name in EXTRAS and not config.only
+    }
+    reasons = {name: made[NOTE]["text"][0] for name, made in left.items()}
+    head += [Note(f"Left out: {TITLES[name]}. {why[:1].upper()}{why[1:]}.") for name, why in reasons.items()]
     found = [Section("What the network learned", f"{of}.", tuple(head))]
-    for name in chosen(config.only):
-        made = chapter_tables(run, name)
+    for name, made in chapters.items():
+        if name in left or not made:
+            continue
         if NOTE in made:
-            title = name.replace("_", " ").capitalize()
-            found.append(Section(title, items=(Note(made[NOTE]["text"][0], "warning"),)))
-        elif made:
+            found.append(Section(TITLES.get(name, name), items=(Note(made[NOTE]["text"][0], "warning"),)))
+        else:
             section = drawing(name).section(made, config)
             found.append(section.numbered(number, run.id) if several else section)
     return found

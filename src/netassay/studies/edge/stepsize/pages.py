@@ -169,4 +169,6 @@ def _network_table(networks: pl.DataFrame) -> Table:
         "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. Where the "
         "flow did not reach the goal, max λ is that of the part that was followed, and 2/max λ is not given.",
         networks.rename(names), formats={names[key]: ".4g" for key in numbers},
+        first=(*(key for key in networks.columns if key not in names and key not in ("run", "trials", "how")),
+               *(names[key] for key in ("largest", "failing", "by_start", "by_flow") if key in names)),
     )  # fmt: skip

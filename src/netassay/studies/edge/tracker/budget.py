@@ -73,6 +73,13 @@ class Budget:
         """Whether the whole network and the parts `beside` it can be looked at now."""
         return "" not in self._costs or self.affords(self.expected() + sum(map(self.expected, beside)))
 
+    def seconds_before_a_look(self, beside: Iterable[str] = ()) -> float:
+        """Training that is needed before such a look is affordable, if nothing else is spent; 0 where it is."""
+        if "" not in self._costs:
+            return 0.0
+        cost = self.spent + self.expected() + sum(map(self.expected, beside)) + self.reserved
+        return max(0.0, cost / self.share - self.trained)
+
     def affords(self, seconds: float) -> bool:
         """Whether this many more seconds, within `spending`, keep to the share."""
         spent = self.spent if self._entered is None else self.spent + self.clock() - self._entered

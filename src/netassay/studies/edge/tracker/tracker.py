@@ -82,6 +82,10 @@ COMMIT_SECONDS = 30.0
 
 REMEMBERED_LOOKS = 1000
 """Past ratios that a forecast may go back to."""
+QUIET_STEPS, QUIET_SECONDS = 100, 1.0
+"""Most steps, and seconds of training, in which nothing is asked: to read the clock and reckon what a look would cost
+takes 50 to 100 microseconds of a training step whose own code fills the caches.
+"""
 _SERIAL = itertools.count()
 
 
@@ -139,7 +143,7 @@ class SharpnessTracker:
         name: Name under which the run is listed.
         level: "forward": critical sharpness along the next update; "leading": the exact sharpness of the entire network
             too; "layers": that of each layer too. None: exact ones alone, of layers where there are `blocks`.
-        budget: Time spent here over time spent elsewhere (0.2: at most 20 % of training time).
+        budget: CPU time spent here over CPU time spent elsewhere in this process (0.2: at most 20 % of training time).
         every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
         blocks: None, "layer", or block name -> parameter names.
         weights: Number of terms of each batch, as for `sharpness`.
@@ -152,7 +156,7 @@ class SharpnessTracker:
         processes: "first", or "all": looks are at the batches of all processes that train replicas.
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
-        clock: Measures time in seconds.
+        clock: Measures time in seconds; by default CPU time of this process, which other programs do not disturb.
 
     Raises:
         ConfigError: For arguments that cannot be right.
@@ -195,7 +199,7 @@ class SharpnessTracker:
         processes: Literal["first", "all"] = "first",
         warn_at: float = 0.9,
         on_edge: Callable[[SharpnessTracker], None] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.process_time,
     ) -> None:
         if mode not in ("eval", "as_is"):
             raise ConfigError(f'mode={mode!r}: allowed are "eval" and "as_is"')
@@ -250,6 +254,8 @@ class SharpnessTracker:
             self._failure: Exception | None = None
             self._noted: set[object] = set()
             self._warned, self._ended = False, False
+            self._losses: list[tuple[int, Tensor | float]] = []
+            self._quiet, self._asked = 0, (0, 0.0)  # when last asked: the step, and seconds of training
             self.run: Run | None = None
             config = TrackerConfig(
                 name=name,
@@ -294,11 +300,15 @@ class SharpnessTracker:
         """
         if self._ended:
             return None
+        if loss is not None:
+            # a copy, since the loop may write into its own; as a number it is read later, when there is a look or so
+            self._losses.append((self.steps, loss.detach().clone() if isinstance(loss, Tensor) else loss))
+        if self._quiet > 0 and (self.every is None or self.steps % self.every):
+            self._quiet -= 1
+            self.steps += 1
+            return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            with self._going_on("the loss was not kept"):
-                if loss is not None:
-                    values["loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
             seen = None
             planned = self._due is not None and self._due[0] == self.steps
             if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
@@ -311,6 +321,7 @@ class SharpnessTracker:
             self._keep(self._along | values)
             self._along = {}
             self.steps += 1
+            self._quiet = self._quiet_steps()
         if (
             seen is not None
             and self.run is not None
@@ -329,6 +340,8 @@ class SharpnessTracker:
         accumulated, unscaled and clipped. A second call before `step()` does nothing.
         """
         if self._ended or self._forward is None or self._forward_at == self.steps:
+            return None
+        if self.every is not None and self.steps % self.every:
             return None
         self._forward_at = self.steps
         critical = None
@@ -443,6 +456,19 @@ class SharpnessTracker:
         self._tell("the critical sharpness was not measured", cause)
         if self._forward_failures == 1:
             self._note("look along the update failed", _in_words(cause), again=True)
+
+    def _quiet_steps(self) -> int:
+        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
+        (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
+        if self.every is not None:
+            return QUIET_STEPS
+        if self._forward is not None or self._processes is not None:
+            return 0
+        took = (self.budget.trained - trained) / max(1, self.steps - step)
+        if took <= 0:
+            return 0
+        away = self.budget.seconds_before_a_look(self._planned())
+        return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
     def _planned(self) -> list[str]:
         """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
@@ -592,8 +618,19 @@ class SharpnessTracker:
         if self._failures == 1:
             self._note("look failed", _in_words(cause), again=True)
 
+    def _keep_losses(self) -> None:
+        losses, self._losses = self._losses, []
+        for step, loss in losses:
+            value = None
+            with self._going_on("the loss was not kept"):
+                value = float(loss)
+            with self._going_on(self._unwritten):
+                if value is not None:
+                    self._writer.record(step, {"loss": value})
+
     def _keep(self, values: dict[Metric, float]) -> None:
-        with self._going_on(f"the numbers could not be written to {self._folder}"):
+        self._keep_losses()
+        with self._going_on(self._unwritten):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
@@ -611,6 +648,7 @@ class SharpnessTracker:
                 self._writer.note(self.steps, what, text)
 
     def _finish(self, state: State, message: str) -> None:
+        self._keep_losses()
         self._ended = True
         if self._forward is not None:
             self._forward.leave()
@@ -620,6 +658,10 @@ class SharpnessTracker:
                 self._writer.finish(state, step=self.steps, message=message)
             finally:
                 self._writer.close()
+
+    @property
+    def _unwritten(self) -> str:
+        return f"the numbers could not be written to {self._folder}"
 
     @property
     def _folder(self) -> str:

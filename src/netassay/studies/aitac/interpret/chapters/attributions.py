@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from netassay.dna.attributions.contributions import METHODS, Method, attribute
+from netassay.dna.attributions.contributions import METHODS, TOLERANCE, Method, attribute
 from netassay.dna.attributions.trust import shuffled_weights, site_auroc
 from netassay.dna.network.losses import pearson_rows
 from netassay.dna.network.network import Network
@@ -128,8 +128,8 @@ def _of(
             output=contrast(output, many) if against_mean(subject) else output,
             references=config.attribution_references,
             steps=_STEPS,
-            # what the sum of contributions misses is told, not refused
-            tolerance=math.inf,
+            # fewer steps than one would take alone: what their sum misses is told, not refused
+            tolerance=TOLERANCE if method == "deepshap" else math.inf,
             generator=subject.generator("references"),
         )
         found[at] = made.actual

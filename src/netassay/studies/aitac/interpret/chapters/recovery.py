@@ -28,8 +28,8 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     """factors and findings of motifs (`Recovery`), pairs, pair_findings, tested (`PairRecovery`), and scores."""
     if not subject.truth:
         raise DataError(
-            f"atlas {subject.atlas.source!r} is not simulated, so it is not known what there was to be found; "
-            "recovery is measured on simulated atlases only"
+            f"atlas {subject.atlas.source or subject.trained_by.atlas!r} has no tables of planted motifs; recovery is "
+            "measured only on atlases that were simulated with their truth"
         )
     found = {ONE: _recovered(subject, config)} | _of_several(subject, config)
     tested = tested_pairs(subject, config)

@@ -15,6 +15,7 @@ from netassay.dna.motifs.reproducibility import (
     permuted,
     reproducible_filters,
 )
+from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
@@ -22,6 +23,11 @@ from netassay.studies.aitac.interpret.subject import Subject
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     """filters and permuted (`Reproduced`, with the ids of the runs), clusters, their members and matrices, numbers."""
+    if config.module or config.weights:
+        raise DataError(
+            "repetitions are runs of a store, and this network is none; from Python, netassay.reproducible_filters "
+            "compares the motifs of networks trained from several seeds"
+        )
     runs = run_motifs(subject)
     draws = subject.generator("reproducible")
     found = reproducible_filters(

@@ -10,6 +10,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest
 from netassay.reporting.logo import BASES, logo
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and beside them
@@ -67,14 +68,19 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "The best predicted peaks of each cell type among those whose own height is largest there. "
         f"{explained.capitalize()}: output of the cell type{less}, the number that is explained."
     )
-    items.append(Table("attribution-peaks", "Peaks explained", caption, peaks.drop("output", "row"), formats))
+    shown = peaks.drop("output", "row").with_columns(
+        pl.when("logo").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("logo")
+    )
+    if not shown["r"].count():  # below three cell types
+        shown, formats = shown.drop("r"), {explained: ".2f"}
+    items.append(Table("attribution-peaks", "Peaks explained", caption, shown, formats))
     text = (
         "What each base of a peak contributes to the output of a cell type"
         f"{' less the mean over all cell types' if less else ''}. Methods "
         "differ in what they compare with; where they agree with each other and with a second training, and not with "
         "a network of shuffled weights, they tell what was learned."
     )
-    return Section("Attributions", text, tuple(items))
+    return Section(TITLES["attributions"], text, tuple(items))
 
 
 def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:

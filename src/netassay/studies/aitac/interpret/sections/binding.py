@@ -10,6 +10,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, forest, small_multiples
 from netassay.runs.facts import fact_words, facts_of
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN = 20  # filters in the figure
@@ -35,7 +36,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     if tables["differences"].height:
         items.append(_differences(tables["differences"]))
     items.append(Table("aitac-binding-facts", "How peaks were marked", "", fact_words(tables["facts"])))
-    return Section("Agreement with ChIP-seq", _text(facts, config), tuple(items))
+    return Section(TITLES["binding"], _text(facts, config), tuple(items))
 
 
 def _text(facts: Mapping[str, Any], config: InterpretConfig) -> str:

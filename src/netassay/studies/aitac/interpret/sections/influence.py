@@ -13,6 +13,7 @@ from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import clustered
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _MAPPED, _LISTED, _LADDER = 30, 24, 8
@@ -24,14 +25,14 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items: list[Figure | Table | Note] = []
     if facts["simulated"]:
         items.append(Note("SIMULATED DATA: the factors are those a program planted.", "warning"))
-    if facts["r undefined"]:
+    types = outputs["cell type"].n_unique()
+    if facts["r undefined"] and types >= FEWEST:
         items.append(
             Note(
                 f"{facts['r undefined']} of {facts['peaks']} peaks have no defined r (a constant row) and are left "
                 "out of the influence on r."
             )
         )
-    types = outputs["cell type"].n_unique()
     items.append(
         _against_null(factors)
         if types >= FEWEST
@@ -40,19 +41,28 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items += [*_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
     if "ensemble" in tables:
         items.append(_ensemble_table(tables["ensemble"]))
+    overall = (
+        f"Overall influence is the mean squared change of r, over {facts['peaks']:,} peaks; influence on a cell type"
+        if types >= FEWEST
+        else f"Influence on a cell type is, over {facts['peaks']:,} peaks,"
+    )
+    null = (
+        "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
+        "over all orders of the peaks are computed, not drawn. "
+        if types >= FEWEST
+        else ""
+    )
     text = (
         "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was "
         f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the "
         "network is computed again. Filters that "
         f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
-        f"called by its number. Overall influence is the mean squared change of r, over {facts['peaks']} peaks; "
-        f"influence on a cell type the mean squared change of its prediction{_told(facts)}.\n\n"
-        "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
-        "over all orders of the peaks are computed, not drawn. Influence on a prediction is what the network does, and "
+        f"called by its number. {overall} the mean squared change of its prediction{_told(facts)}.\n\n"
+        f"{null}Influence on a prediction is what the network does, and "
         "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
         "adds with the observed height."
     )
-    return Section("Influence", text, tuple(items))
+    return Section(TITLES["influence"], text, tuple(items))
 
 
 def _told(facts: Mapping[str, Any]) -> str:
@@ -109,15 +119,23 @@ def _ladder(ranked: pl.DataFrame) -> Figure:
 
 
 def _table(factors: pl.DataFrame) -> Table:
-    ranked = factors.sort("influence", descending=True, nulls_last=True)
-    caption = (
-        "Signed: the mean fall of r without the factor; null: the mean with heights of other peaks; z and two-sided q "
-        "(Benjamini and Hochberg over factors) of the signed influence against it. On predictions: mean squared change "
-        "over cell types. Undefined: peaks whose r ends with the factor."
-    )
+    ranked = factors.sort("influence", "on_predictions", descending=True, nulls_last=True)
+    caption = "On predictions: mean squared change over cell types."
+    if ranked["influence"].count():
+        caption = (
+            "Signed: the mean fall of r without the factor; null: the mean with heights of other peaks; z and "
+            "two-sided q (Benjamini and Hochberg over factors) of the signed influence against it. "
+            f"{caption} Undefined: peaks whose r ends with the factor."
+        )
+    else:
+        ranked = ranked.select("set", "filters", "on_predictions")
     formats = dict.fromkeys(("influence", "null", "signed", "signed_null", "p", "q", "on_predictions"), ".3g")
+    formats = {name: form for name, form in {**formats, "z": ".1f"}.items() if name in ranked.columns}
+    first: tuple[str, ...] = ("set", "filters", "influence", "null", "signed", "z", "q")
+    if "influence" not in ranked.columns:
+        first = ("set", "filters", "on_predictions")
     return Table(
-        "aitac-influence-factors", "Factors by influence", caption, ranked, formats={**formats, "z": ".1f"}
+        "aitac-influence-factors", "Factors by influence", caption, ranked, formats=formats, first=first
     )
 
 

@@ -48,9 +48,8 @@ def motif_items(
             )
         )
     items += [
-        Note(f"{count} {why.removeprefix('skipped: ')}.")
-        for why, count in facts.items()
-        if why.startswith("skipped: ")
+        Note(f"{count} {_singular(why) if count == 1 else why}.")
+        for why, count in ((key[9:], count) for key, count in facts.items() if key.startswith("skipped: "))
     ]
     filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
     heights = _heights(tables["matrices"])
@@ -63,6 +62,11 @@ def motif_items(
         items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
     items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
     return tuple(items)
+
+
+def _singular(words: str) -> str:
+    """A reason of `Matches.skipped` for one motif."""
+    return words.replace("queries", "query", 1).replace("targets", "target", 1)
 
 
 def _heights(table: pl.DataFrame) -> dict[str, Matrix]:
@@ -248,6 +252,7 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
             **({"fdr": ".1%"} if "fdr" in data.columns else {}),
         },
         units={"information": "bits", "informative length": "bases"},
+        first=("filter", "factor", "sites", "information", "consensus", "best match", "q", "fdr"),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from netassay.reporting import Section
 from netassay.runs.facts import facts_of
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.motif_items import Words, motif_items
 
@@ -32,4 +33,4 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"{config.motif_q:.0%} of them are false."
     )
     words = Words("aitac-motifs", "filter", "filters of the first layer")
-    return Section("Motifs of the first layer", text, motif_items(tables, config, words))
+    return Section(TITLES["motifs"], text, motif_items(tables, config, words))

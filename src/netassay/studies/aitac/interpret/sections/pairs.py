@@ -11,6 +11,7 @@ from netassay.dna.influence.limits import FEWEST, SHARE
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 Q_VALUE = 0.05
@@ -32,7 +33,10 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
                 "one."
             )
         )
-    items.append(_network(pairs, tables["factors"]["set"].to_list()))
+    if below.height:
+        items.append(_network(pairs, tables["factors"]["set"].to_list()))
+    else:
+        items.append(Note(f"No pair has q < {Q_VALUE:g}, so that there is no network of pairs to draw."))
     if scanned.height:
         items.append(_distances(scanned, facts))
     items.append(_table(pairs))
@@ -42,6 +46,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         if "curve" in pairs.columns and pairs["curve"].any()
         else "too few pairs tell of such a curve here, or none bends, and y is taken as it is"
     )
+    false = f"; about {Q_VALUE:.0%} of these are expected to be false" if below.height else ""
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
         f"y without f − y without g + y without both{told}. It is zero where the network adds them up; above 0 they "
@@ -52,11 +57,11 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "
         f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or "
         f"more, and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
-        f"{Q_VALUE:g}; about {Q_VALUE:.0%} of these are expected to be false. These are interactions in the network. "
+        f"{Q_VALUE:g}{false}. These are interactions in the network. "
         "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
         "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
     )
-    return Section("Pairs of factors", text, tuple(items))
+    return Section(TITLES["pairs"], text, tuple(items))
 
 
 def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:

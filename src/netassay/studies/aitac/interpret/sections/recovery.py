@@ -9,6 +9,7 @@ import polars as pl
 
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.runs.facts import facts_of
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHARES = ("recall", "recall of visible", "precision", "columns permuted", "precision of the strongest")
@@ -58,4 +59,4 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             Table("aitac-false-motifs", "Findings that match no planted motif", "Their best match is not below the "
                   "threshold.", false.drop("factor"), formats={"information": ".1f", "q": ".3g"})
         )  # fmt: skip
-    return Section("Recovery of what was planted", text, tuple(items))
+    return Section(TITLES["recovery"], text, tuple(items))

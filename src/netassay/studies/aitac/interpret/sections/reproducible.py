@@ -9,6 +9,7 @@ import polars as pl
 from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrices_of_table
 from netassay.formats.matrices import letter_heights, span
 from netassay.reporting import Figure, Note, Section, Table
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _LOGOS = 24  # clusters that are drawn
@@ -57,7 +58,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             formats={"information": ".1f", "q": ".2g"}, units={"information": "bits"},
         )
     )  # fmt: skip
-    return Section("Reproducible filters", text, tuple(items))
+    return Section(TITLES["reproducible"], text, tuple(items))
 
 
 def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:

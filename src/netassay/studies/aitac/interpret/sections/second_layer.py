@@ -8,6 +8,7 @@ import polars as pl
 
 from netassay.reporting import Section
 from netassay.runs.facts import facts_of
+from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.motif_items import Words, motif_items
 
@@ -24,4 +25,4 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "single motif can show."
     )
     words = Words("aitac-second-layer", "channel", "channels of the second layer")
-    return Section("Motifs of the second layer", text, motif_items(tables, config, words))
+    return Section(TITLES["second_layer"], text, motif_items(tables, config, words))

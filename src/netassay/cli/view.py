@@ -1,0 +1,141 @@
+"""The view of many runs while they go on: a line a run in a terminal, plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from netassay.cli.progress import duration, is_quiet
+
+if TYPE_CHECKING:
+    from netassay.sweeps import Standing, Standings
+
+_BARS = "▁▂▃▄▅▆▇█"
+_HEAD = ("run", "", "state", "step", "rate", "left", "", "trend")
+_PLAIN_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+
+
+def line(standing: Standing) -> tuple[str, ...]:
+    """The cells of a run: id, what it is, state, step, rate, time left, its number, trend."""
+    of = f"/{standing.steps}" if standing.steps and not standing.is_done else ""
+    begun = standing.state != "planned"
+    number = "" if standing.value is None else f"{standing.number} {standing.value:.3g}"
+    return (
+        standing.run,
+        standing.name,
+        standing.state,
+        f"{standing.step}{of}" if begun else "",
+        f"{standing.rate:,.3g}/s" if standing.rate and standing.is_under_way else "",
+        "" if standing.seconds_left is None else duration(standing.seconds_left),
+        number,
+        _bars(standing.trend),
+    )
+
+
+def counts(standings: Sequence[Standing]) -> str:
+    """'12 runs: 4 finished, 2 running, 6 planned'."""
+    states = Counter(standing.state for standing in standings)
+    return f"{len(standings)} runs: " + ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def chosen(standings: Sequence[Standing], room: int) -> list[Standing]:
+    """Those for which there is room, in their order: first those under way, then what went wrong, then the newest."""
+
+    def rank(place: int) -> tuple[int, int]:
+        state = standings[place].state
+        urgency = (
+            0 if state == "running" else 3 if state == "planned" else 2 if standings[place].is_done else 1
+        )
+        return urgency, -place if standings[place].is_done else place
+
+    places = sorted(sorted(range(len(standings)), key=rank)[:room])
+    return [standings[place] for place in places]
+
+
+@contextmanager
+def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Shows the runs on standard error as long as the context lasts; `words` says more below them."""
+    if is_quiet():
+        yield
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        from rich.live import Live
+
+        with Live(
+            get_renderable=lambda: _table(standings.look(), words(), console.height),
+            console=console,
+            refresh_per_second=1 / _LOOK_SECONDS,
+            transient=True,
+            redirect_stdout=False,  # the answer may go to a file
+        ):
+            yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_tell, args=[standings, over], daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def plain(standings: Sequence[Standing], *, all_states: bool = False) -> list[str]:
+    """Lines of the runs under way, or of all."""
+    rows = [line(each) for each in standings if all_states or each.is_under_way]
+    return ["  ".join(filter(None, row)) for row in rows]
+
+
+def _tell(standings: Standings, over: threading.Event) -> None:
+    """Plain lines: what is under way, at first soon and then every ten seconds."""
+    pause = _LOOK_SECONDS
+    while not over.wait(pause):
+        for text in plain(standings.look()):
+            print(text, file=sys.stderr, flush=True)
+        pause = min(_PLAIN_SECONDS, 2 * pause)
+
+
+def follow(standings: Standings, *, patience: float = 15.0) -> list[Standing]:
+    """Shows the runs until nothing is left to do, or none has been under way for `patience` seconds."""
+    idle = 0.0
+    with live(standings):
+        while True:
+            seen = standings.look()
+            idle = 0.0 if any(each.is_under_way for each in seen) else idle + _LOOK_SECONDS
+            if idle > patience or all(each.is_done for each in seen):
+                return seen
+            time.sleep(_LOOK_SECONDS)
+
+
+def _table(standings: Sequence[Standing], words: str, height: int) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    room = max(1, height - 5)
+    shown = chosen(standings, room)
+    table = Table(box=None, pad_edge=False)
+    for name in _HEAD:
+        table.add_column(name, no_wrap=True, justify="right" if name in ("step", "rate", "left") else "left")
+    for each in shown:
+        table.add_row(*(Text(cell) for cell in line(each)))
+    more = len(standings) - len(shown)
+    last = counts(standings) + (f" ({more} not shown)" if more else "") + (f"; {words}" if words else "")
+    return Group(table, Text(last))
+
+
+def _bars(trend: Sequence[float]) -> str:
+    if len(trend) < 2:
+        return ""
+    low, high = min(trend), max(trend)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in trend)
