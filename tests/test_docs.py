@@ -251,7 +251,7 @@ def test_python_on_training_loops_runs(monkeypatch):
         "plain", "scaled", "compiled", "lightning", "trainer", "accelerate", "replicas", "shards",
     }  # fmt: skip
     for run in runs:
-        assert str(run.state) == "finished", (run.config["name"], run.message)
+        assert str(run.state) == "finished", f"{run.config}: {run.message}"
         metrics = run.metrics().filter(pl.col("part") == "")
         looked = {"critical_sharpness"} | ({"sharpness"} if run.config["name"] != "plain" else set())
         assert looked <= set(metrics["name"]), run.config["name"]

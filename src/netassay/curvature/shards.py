@@ -171,8 +171,9 @@ def _is_shard(module: nn.Module) -> bool:
 
 def _groups(module: Any) -> list[Any]:
     state = module._get_fsdp_state()
-    groups = getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group]
-    return [group for group in groups if group is not None]  # a module all of whose weights lie in parts has none
+    groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+    # a module whose parameters are all those of modules within has none
+    return [group for group in groups if group is not None]
 
 
 def _reshard(model: nn.Module) -> None:

@@ -502,7 +502,8 @@ def test_replicas_in_two_processes_train_on_and_the_first_looks(tmp_path, only_f
     assert tracked.config["model"] == "Sequential"
 
 
-def test_what_needs_the_other_processes_is_not_looked_at(tmp_path):
+@pytest.mark.parametrize("kind", ["SyncBatchNorm", "FullyShardedDataParallel"])
+def test_what_needs_the_other_processes_is_not_looked_at(tmp_path, kind):
     """One process that waited for others in a look would wait for ever."""
     model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4), nn.Linear(4, 1)).double()
     with (

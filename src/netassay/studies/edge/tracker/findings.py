@@ -30,7 +30,10 @@ def verdict(run: Run) -> str:
         if ratios.height:
             above = ratios.filter(pl.col("value") >= 1)["step"]
             words = beyond.format(int(above[0])) if len(above) else within
-            said.append(f"{words} (largest ratio {max(ratios['value']):.3g}, {ratios.height} looks)")
+            largest, last = max(ratios["value"]), ratios["value"][-1]
+            said.append(
+                f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)"
+            )
     return "; ".join(said)
 
 

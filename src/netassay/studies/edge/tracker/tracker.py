@@ -341,6 +341,8 @@ class SharpnessTracker:
         """
         if self._ended or self._forward is None or self._forward_at == self.steps:
             return None
+        if self.every is not None and self.steps % self.every:
+            return None
         self._forward_at = self.steps
         critical = None
         with self.budget.spending():
@@ -417,19 +419,6 @@ class SharpnessTracker:
             return self.budget.affords(PASSES_OF_EXACT * pace)
         return self.budget.affords_a_look(self._planned())
 
-    def _quiet_steps(self) -> int:
-        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
-        (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
-        if self._forward is not None or self._processes is not None:
-            return 0  # looks are planned before the step there, by all processes together
-        if self.every is not None:
-            return QUIET_STEPS
-        took = (self.budget.trained - trained) / max(1, self.steps - step)
-        if took <= 0:
-            return 0
-        away = self.budget.seconds_before_a_look(self._planned())
-        return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
-
     def _forward_is_due(self, exact: bool) -> bool:
         """Whether to look along the update: always before an `exact` look, so that the two can be compared."""
         assert self._forward is not None
@@ -467,6 +456,19 @@ class SharpnessTracker:
         self._tell("the critical sharpness was not measured", cause)
         if self._forward_failures == 1:
             self._note("look along the update failed", _in_words(cause), again=True)
+
+    def _quiet_steps(self) -> int:
+        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
+        (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
+        if self.every is not None:
+            return QUIET_STEPS
+        if self._forward is not None or self._processes is not None:
+            return 0
+        took = (self.budget.trained - trained) / max(1, self.steps - step)
+        if took <= 0:
+            return 0
+        away = self.budget.seconds_before_a_look(self._planned())
+        return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
     def _planned(self) -> list[str]:
         """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
