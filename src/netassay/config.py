@@ -204,7 +204,7 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
 def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "none" if value is None else str(value).lower()
-    if type(value) is int and abs(value) > MOST:
+    if type(value) is int and value.bit_length() > 256:
         return f"a number of {value.bit_length():,} bits"
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

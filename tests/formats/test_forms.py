@@ -141,7 +141,7 @@ def test_a_form_may_be_stated(write):
 
 def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="is a pipe or device"):
+    with pytest.raises(DataError, match="is a pipe, not a file"):
         read_corpus(tmp_path / "pipe")
 
 
