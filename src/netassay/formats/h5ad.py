@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from errno import EIO
 from pathlib import Path
@@ -223,7 +225,8 @@ def write_h5ad(path: Path, held: Annotated) -> None:
     )
     with whole_file(path, refusal=DataError) as part:
         try:
-            made.write_h5ad(part)
+            with _silent_destructors():
+                made.write_h5ad(part)
             back = read_h5ad(part)
             if _digests(back) != digests or back.facts != held.facts:
                 raise OSError(EIO, "what was written does not come back")
@@ -231,6 +234,17 @@ def write_h5ad(path: Path, held: Annotated) -> None:
             raise
         except Exception as error:  # of HDF5, or of what it left of the file
             raise OSError(EIO, f"what was written does not come back: {first_line(error)}") from error
+
+
+@contextmanager
+def _silent_destructors() -> Iterator[None]:
+    """Within it what HDF5 cannot write when it closes is printed by no destructor; reading the file back finds it."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _anndata(path: Path) -> ModuleType:
