@@ -102,7 +102,7 @@ def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
     caption = (
         "Exact: sharpness over the largest that is stable. Forward: the learning rate over the smallest one along the "
         "optimiser's next update that raises the loss on the tracked examples; with full batches it stays far below 1 "
-        "until oscillation carries the update: it tells when a training begins to ripple, not how far the edge is."
+        "until oscillation carries the update: it tells when a training begins to ripple, not how far it is from that."
     )
     return (Figure("tracker-critical", "Exact and forward-only values", caption, chart, data),)
 
