@@ -307,6 +307,8 @@ class RunWriter:
 def sweep(folder: Path) -> None:
     """Removes what a killed writer left in a run that no writer opens any more; nothing while it is written."""
     with suppress(NetassayError, OSError):
+        if not any(_litter(folder, ledger.read(folder, ledger.files))):
+            return  # a sound run is left as it is, its lock too
         own = Lock(folder)
         try:
             for path in list(_litter(folder, ledger.read(folder, ledger.files))):
