@@ -86,9 +86,7 @@ def write_inputs(folder: Path, peaks: int, contig_bases: int) -> None:
     with (folder / "genome.fa").open("wb") as file:
         for i in range(CONTIGS):
             header = f">chr{i + 1}\n".encode()
-            letters = np.frombuffer(b"ACGT", np.uint8)[
-                draw.integers(0, 4, (contig_bases // LINE, LINE), np.uint8)
-            ]
+            letters = np.frombuffer(b"ACGT", np.uint8)[draw.integers(0, 4, (contig_bases // LINE, LINE), np.uint8)]
             lines = np.hstack([letters, np.full((len(letters), 1), 10, np.uint8)])
             file.write(header)
             file.write(lines.tobytes())
@@ -100,9 +98,7 @@ def write_inputs(folder: Path, peaks: int, contig_bases: int) -> None:
     chromosomes = draw.integers(1, CONTIGS + 1, peaks)
     names = [f"peak_{i}" for i in range(peaks)]
     with (folder / "peaks.bed").open("w") as file:
-        file.writelines(
-            f"chr{c}\t{s}\t{s + LENGTH}\t{n}\n" for c, s, n in zip(chromosomes, starts, names, strict=True)
-        )
+        file.writelines(f"chr{c}\t{s}\t{s + LENGTH}\t{n}\n" for c, s, n in zip(chromosomes, starts, names, strict=True))
     counts = draw.gamma(1.0, 8.0, (peaks, CELL_TYPES)).astype(np.float32)
     frame = pl.DataFrame(counts, schema=[f"type_{i}" for i in range(CELL_TYPES)])
     frame.insert_column(0, pl.Series("name", names)).sample(fraction=1.0, shuffle=True, seed=0).write_csv(

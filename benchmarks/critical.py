@@ -122,22 +122,27 @@ def report(name: str, looks: list[Look], steps: int) -> None:
         )
     ascents = sum(one.critical.status != "measured" for one in looks)
     print(f"  looks without a number (not a descent direction): {ascents} of {len(looks)}")
-    quadratic = [
-        o.by_gradient.value / o.by_gradient.directional.value for o in looks if o.by_gradient.directional
-    ]
-    print(f"  along the gradient: critical / directional sharpness {spread(quadratic)}; "
-          f"critical / exact {spread([o.by_gradient.value / o.exact for o in looks])}")  # fmt: skip
+    quadratic = [o.by_gradient.value / o.by_gradient.directional.value for o in looks if o.by_gradient.directional]
+    print(
+        f"  along the gradient: critical / directional sharpness {spread(quadratic)}; "
+        f"critical / exact {spread([o.by_gradient.value / o.exact for o in looks])}"
+    )
     warm, cold = [o.critical.passes for o in looks[1:]], [o.cold.passes for o in looks]
     few = sum(w <= 3 for w in warm) / len(warm)
     print(
         f"  passes: warm median {median(warm)}, at most 3 in {few:.0%}, most {max(warm)}"
         f"; cold median {median(cold)}, most {max(cold)}"
     )
-    apart = [max(o.critical.value / o.cold.value, o.cold.value / o.critical.value) for o in looks
-             if o.critical.status == o.cold.status == "measured"]  # fmt: skip
-    print(f"  warm against cold: at most {max(apart) - 1:.1%} apart; "
-          f"cost of a warm look {spread([o.seconds / o.gradient_seconds for o in looks[1:]])} gradients, "
-          f"{spread([o.seconds / o.step_seconds for o in looks[1:]])} training steps")  # fmt: skip
+    apart = [
+        max(o.critical.value / o.cold.value, o.cold.value / o.critical.value)
+        for o in looks
+        if o.critical.status == o.cold.status == "measured"
+    ]
+    print(
+        f"  warm against cold: at most {max(apart) - 1:.1%} apart; "
+        f"cost of a warm look {spread([o.seconds / o.gradient_seconds for o in looks[1:]])} gradients, "
+        f"{spread([o.seconds / o.step_seconds for o in looks[1:]])} training steps"
+    )
 
 
 def figure(several: dict[str, list[Look]]) -> Figure:
@@ -147,21 +152,28 @@ def figure(several: dict[str, list[Look]]) -> Figure:
         panel = f"{name}: rank correlation {correlation:.2f}, ratio {ratio:.2g}"
         for one in looks:
             rows.append((panel, "exact, λ over its threshold", one.step, one.ratio))
-            rows.append(
-                (panel, "critical, step size over the critical one", one.step, one.critical.edge_ratio)
-            )
+            rows.append((panel, "critical, step size over the critical one", one.step, one.critical.edge_ratio))
     data = pl.DataFrame(rows, schema=["method", "sharpness", "step", "ratio"], orient="row")
     chart = small_multiples(
-        data, Axis("step", title="step"), Axis("ratio", title="share of the edge", log=True), "method",
-        Axis("sharpness", title="sharpness"), rules=[Rule(1.0, "edge")], columns=1, width=560, height=190,
-    )  # fmt: skip
+        data,
+        Axis("step", title="step"),
+        Axis("ratio", title="share of the edge", log=True),
+        "method",
+        Axis("sharpness", title="sharpness"),
+        rules=[Rule(1.0, "edge")],
+        columns=1,
+        width=560,
+        height=190,
+    )
     return Figure(
-        "edge-critical", "Critical sharpness beside the sharpness",
+        "edge-critical",
+        "Critical sharpness beside the sharpness",
         "Digits, full batches, a network of 64-100-100-10 with tanh. Critical sharpness is taken along the optimiser's "
         "next update; the sharpness is the largest eigenvalue of the Hessian, for Adam of the preconditioned one. In "
         "the titles: the rank correlation of the two over all looks, and the median of critical over exact.",
-        chart, data,
-    )  # fmt: skip
+        chart,
+        data,
+    )
 
 
 def main() -> None:
@@ -171,8 +183,10 @@ def main() -> None:
     parser.add_argument("--figure", help="folder for the figure")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"netassay {netassay.__version__}, torch {torch.__version__}, one thread; brackets of 5 % either way, looks "
-          f"{given.every} steps apart; medians (10 to 90 %)")  # fmt: skip
+    print(
+        f"netassay {netassay.__version__}, torch {torch.__version__}, one thread; brackets of 5 % either way, looks "
+        f"{given.every} steps apart; medians (10 to 90 %)"
+    )
     several = {name: train(make, given.steps, given.every) for name, make in METHODS.items()}
     for name, looks in several.items():
         report(name, looks, given.steps)

@@ -117,8 +117,7 @@ def products(model: nn.Module, x: Tensor, y: Tensor) -> None:
         f"floor {floor['blocks']:.2f}"
     )
     print(
-        f"Gauss-Newton product, and three blocks          {ratios['ggn product']:.2f}, "
-        f"{ratios['ggn blocks']:.2f} units"
+        f"Gauss-Newton product, and three blocks          {ratios['ggn product']:.2f}, {ratios['ggn blocks']:.2f} units"
     )
 
 
@@ -174,17 +173,13 @@ def by_pyhessian(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, str]:
     from pyhessian import hessian
 
     torch.manual_seed(0)
-    values, _ = hessian(model, half_square, data=(x, y), cuda=False).eigenvalues(
-        maxIter=100, tol=1e-3, top_n=1
-    )
+    values, _ = hessian(model, half_square, data=(x, y), cuda=False).eigenvalues(maxIter=100, tol=1e-3, top_n=1)
     return float(values[0]), "power iteration, tol 1e-3"
 
 
 def cold(model: nn.Module, x: Tensor, y: Tensor, repeats: int) -> None:
     double = copy.deepcopy(model).double()
-    truth = float(
-        netassay.sharpness(double, half_square, [(x.double(), y.double())], tolerance=1e-9, k=2).values[0]
-    )
+    truth = float(netassay.sharpness(double, half_square, [(x.double(), y.double())], tolerance=1e-9, k=2).values[0])
     weights = list(model.parameters())
     solvers = {
         "netassay.sharpness": by_netassay,
@@ -200,20 +195,13 @@ def cold(model: nn.Module, x: Tensor, y: Tensor, repeats: int) -> None:
         try:
             times = []
             for _ in range(repeats):
-                unit = median(
-                    seconds(lambda: torch.autograd.grad(half_square(model(x), y), weights)) for _ in range(3)
-                )
-                times.append(
-                    seconds(lambda solve=solve, found=found: found.append(solve(model, x, y))) / unit
-                )
+                unit = median(seconds(lambda: torch.autograd.grad(half_square(model(x), y), weights)) for _ in range(3))
+                times.append(seconds(lambda solve=solve, found=found: found.append(solve(model, x, y))) / unit)
         except (ImportError, ArpackError, RuntimeError, TypeError, AttributeError, ValueError) as error:
             print(f"  {name:36s} could not be run: {type(error).__name__}: {error}")
             continue
         value, note = found[-1]
-        print(
-            f"  {name:36s} {median(times):6.1f} units, relative error {abs(value - truth) / truth:.1e}  "
-            f"{note}"
-        )
+        print(f"  {name:36s} {median(times):6.1f} units, relative error {abs(value - truth) / truth:.1e}  {note}")
 
 
 def following(model: nn.Module, x: Tensor, y: Tensor, step_size: float, steps: int, check_every: int) -> None:
@@ -232,9 +220,7 @@ def following(model: nn.Module, x: Tensor, y: Tensor, step_size: float, steps: i
         spent.append([found.products, *(p.products for p in found.blocks.values())])
         if step % check_every == check_every - 2:
             double = copy.deepcopy(model).double()
-            truth = netassay.sharpness(
-                double, half_square, [(x.double(), y.double())], blocks="layer", tolerance=1e-6
-            )
+            truth = netassay.sharpness(double, half_square, [(x.double(), y.double())], blocks="layer", tolerance=1e-6)
             for name in (None, *found.blocks):
                 mine = found if name is None else found.blocks[name]
                 exact = truth.values[0] if name is None else truth.blocks[name].values[0]
@@ -282,9 +268,7 @@ def main() -> None:
     print(f"unit, one full-batch gradient: {1e3 * unit:.0f} ms")
     products(model, x, y)
     cold(model, x, y, options.repeats)
-    print(
-        f"following whole and every layer, {options.steps} steps of 0.01 (2/step size is twice the sharpness)"
-    )
+    print(f"following whole and every layer, {options.steps} steps of 0.01 (2/step size is twice the sharpness)")
     following(network(SIZES), x, y, 0.01, options.steps, check_every=10)
     sizes = (64, 200, 200, 10)
     x, y = digits()

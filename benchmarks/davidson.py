@@ -100,9 +100,14 @@ def next_character(output: Tensor, target: Tensor) -> Tensor:
 def convolution() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.GELU(), nn.Conv2d(4, 8, 3), nn.GELU(), nn.Flatten(),
+        nn.Unflatten(1, (1, 8, 8)),
+        nn.Conv2d(1, 4, 3),
+        nn.GELU(),
+        nn.Conv2d(4, 8, 3),
+        nn.GELU(),
+        nn.Flatten(),
         nn.Linear(128, 10),
-    )  # fmt: skip
+    )
 
 
 def words(n: int = 500, kinds: int = 200, length: int = 8) -> tuple[Tensor, Tensor]:
@@ -147,10 +152,10 @@ def settings() -> Iterator[tuple[str, Callable[[], Setting]]]:
         "transformer on text, Adam",
         lambda: Setting(Reader(alphabet, 12), next_character, (text, following), 40, 3e-3, adam=True),
     )
-    yield "convolution, a layer's block", lambda: Setting(
-        convolution(), cross_entropy, (x, label), 40, 3e-3, adam=True,
-        block="3",
-    )  # fmt: skip
+    yield (
+        "convolution, a layer's block",
+        lambda: Setting(convolution(), cross_entropy, (x, label), 40, 3e-3, adam=True, block="3"),
+    )
 
 
 def train(setting: Setting) -> None:
@@ -180,15 +185,11 @@ def assay(setting: Setting, tally: Tally, draws: int) -> None:
 
     for draw in range(draws):
 
-        def run(
-            costs: list[float], wrong: list[tuple[float, float]], extra: float, draw=draw, **options
-        ) -> None:
+        def run(costs: list[float], wrong: list[tuple[float, float]], extra: float, draw=draw, **options) -> None:
             pairs, value = largest(
                 setting.model, setting.data, generator=torch.Generator().manual_seed(draw), **options
             )
-            costs.append(
-                pairs.cost + extra + 2 * pairs.share
-            )  # the subsample's graph, and its check of symmetry
+            costs.append(pairs.cost + extra + 2 * pairs.share)  # the subsample's graph, and its check of symmetry
             wrong.append((abs(value - truth) / abs(truth), float(pairs.errors[0]) / abs(truth)))
 
         run(tally.davidson, tally.wrong, 0, method="davidson")

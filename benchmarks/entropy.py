@@ -139,19 +139,13 @@ def beside_group_bys(tokens: int, exponent: float, repeats: int) -> None:
         jobs["DuckDB, columns"] = by_duckdb
     else:
         print("DuckDB is not installed (pip install netassay[bench]); it is left out")
-    runs = [
-        {name: timed(lambda job=job: job(documents)) for name, job in jobs.items()} for _ in range(repeats)
-    ]
-    print(
-        f"{tokens:,} Zipf tokens of exponent {exponent:g} in documents of {LENGTH}, {VOCABULARY:,} different"
-    )
+    runs = [{name: timed(lambda job=job: job(documents)) for name, job in jobs.items()} for _ in range(repeats)]
+    print(f"{tokens:,} Zipf tokens of exponent {exponent:g} in documents of {LENGTH}, {VOCABULARY:,} different")
     for name in jobs:
         seconds = median(run[name][0] for run in runs)
         ratio = median(run[name][0] / run["netassay"][0] for run in runs)
         assert math.isclose(runs[0][name][1], runs[0]["netassay"][1], rel_tol=1e-9), name
-        print(
-            f"  {name:22} {seconds:7.3f} s  {tokens / seconds / 1e6:6.1f} M tokens/s  {ratio:6.1f} times netassay's"
-        )
+        print(f"  {name:22} {seconds:7.3f} s  {tokens / seconds / 1e6:6.1f} M tokens/s  {ratio:6.1f} times netassay's")
 
 
 def beside_loops(stories: int) -> None:
@@ -181,9 +175,7 @@ def write_large(folder: Path, tokens: int) -> dict[str, tuple[str, ...]]:
 
 def on_disk(tokens: int, sizes: tuple[str, ...]) -> None:
     """The command on a large file: each memory gives the same numbers and is kept."""
-    print(
-        f"{tokens:,} Zipf tokens of exponent 1 in documents of {LENGTH}, {VOCABULARY:,} different: netassay entropy"
-    )
+    print(f"{tokens:,} Zipf tokens of exponent 1 in documents of {LENGTH}, {VOCABULARY:,} different: netassay entropy")
     with TemporaryDirectory() as folder:
         found = {}
         for name, words in write_large(Path(folder), tokens).items():

@@ -99,9 +99,7 @@ def largest(model, loss, batch, optimizer, follower):  # type: ignore[no-untyped
         curvature.trust()
         moving = motion(optimizer, dict(model.named_parameters()))
         p = moving.preconditioner
-        return moving, float(
-            follower.follow(curvature if p is None else Preconditioned(curvature, p)).values[0]
-        )
+        return moving, float(follower.follow(curvature if p is None else Preconditioned(curvature, p)).values[0])
 
 
 def scored(several: list[Training]) -> None:
@@ -138,17 +136,13 @@ def scored(several: list[Training]) -> None:
         f"{math.exp(np.median(off)):.2f}, 10 to 90 % {math.exp(np.quantile(off, 0.1)):.2f} to "
         f"{math.exp(np.quantile(off, 0.9)):.2f}; the interval held {np.mean(within):.0%}"
     )
-    print(
-        f"  {false} predictions in trainings that did not reach it in {STEPS} steps; {silent} crossings unannounced"
-    )
+    print(f"  {false} predictions in trainings that did not reach it in {STEPS} steps; {silent} crossings unannounced")
     print(
         f"ratio a horizon later: {len(later_off)} predictions, actual / predicted: median "
         f"{math.exp(np.median(later_off)):.2f}, 10 to 90 % {math.exp(np.quantile(later_off, 0.1)):.2f} to "
         f"{math.exp(np.quantile(later_off, 0.9)):.2f}; the interval held {np.mean(later_within):.0%}"
     )
-    print(
-        f"step size named for the horizon stays below the edge all along: {np.mean(largest):.0%} of {len(largest)}"
-    )
+    print(f"step size named for the horizon stays below the edge all along: {np.mean(largest):.0%} of {len(largest)}")
 
 
 def main() -> None:

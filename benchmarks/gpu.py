@@ -158,9 +158,7 @@ def cost(device: str, small: bool) -> None:
     )
     top = results[0]
     say(f"sharpness ({top.products} products)", seconds, peak)
-    print(
-        f"  sharpness {float(top.values[0]):.4g} +- {float(top.errors[0]):.1g}, critical {looks[-1].value:.4g}"
-    )
+    print(f"  sharpness {float(top.values[0]):.4g} +- {float(top.errors[0]):.1g}, critical {looks[-1].value:.4g}")
 
 
 def main() -> int:

@@ -62,9 +62,7 @@ class Published:
     def ablated(self, x: Tensor, filters: range, *, own_fill: bool) -> tuple[Tensor, Tensor]:
         """Outputs, and those without each filter (filters, peaks, outputs)."""
         h = self.block(x[:, None], 1)
-        fill = (
-            self.activation.mean((0, 2, 3))[:, None].expand(-1, h.shape[3]) if own_fill else h.mean(0)[:, 0]
-        )
+        fill = self.activation.mean((0, 2, 3))[:, None].expand(-1, h.shape[3]) if own_fill else h.mean(0)[:, 0]
         whole, found = self.rest(h), []
         for f in filters:
             changed = h.clone()
@@ -154,9 +152,7 @@ def agreement(folder: Path, peaks: int) -> None:
     run = Run.open(folder)
     data = material(config_of(run))
     model = trained(run)
-    rows = data.split.test[
-        torch.randperm(len(data.split.test), generator=torch.Generator().manual_seed(0))[:peaks]
-    ]
+    rows = data.split.test[torch.randperm(len(data.split.test), generator=torch.Generator().manual_seed(0))[:peaks]]
     codes, heights = data.codes[rows], data.heights[rows]
     print(f"{run.id}, trained:")
     exactness(model, codes, heights)
@@ -164,9 +160,7 @@ def agreement(folder: Path, peaks: int) -> None:
     others = {
         "bfloat16": influence(model, codes, heights, precision=torch.bfloat16),
         "float32, a quarter of the peaks": influence(model, codes[::4], heights[::4]),
-        "bfloat16, a quarter of the peaks": influence(
-            model, codes[::4], heights[::4], precision=torch.bfloat16
-        ),
+        "bfloat16, a quarter of the peaks": influence(model, codes[::4], heights[::4], precision=torch.bfloat16),
         "the published fill": influence(model, codes, heights, fill="published"),
         "nought filled in": influence(model, codes, heights, fill="zero"),
     }
@@ -184,9 +178,7 @@ def agreement(folder: Path, peaks: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument(
-        "--run", type=Path, default=None, help="folder of a trained run, for the rank agreement"
-    )
+    parser.add_argument("--run", type=Path, default=None, help="folder of a trained run, for the rank agreement")
     parser.add_argument("--peaks", type=int, default=800)
     parser.add_argument("--ranks-only", action="store_true", help="no timing")
     options = parser.parse_args()

@@ -42,9 +42,7 @@ def seconds(*functions: Callable[[], object], repeats: int = 5) -> list[float]:
 def model_of(vocabulary: int, width: int, layers: int) -> GPT2LMHeadModel:
     torch.manual_seed(0)
     return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=vocabulary, n_positions=BLOCK, n_embd=width, n_layer=layers, n_head=4, use_cache=False
-        )
+        GPT2Config(vocab_size=vocabulary, n_positions=BLOCK, n_embd=width, n_layer=layers, n_head=4, use_cache=False)
     ).eval()
 
 
@@ -80,8 +78,10 @@ def main() -> None:
         model = model_of(vocabulary, width, layers)
         loop, ours = seconds(lambda m=model, r=rows: plain(m, r), lambda m=model, f=feed: evaluation(m, f))
         (bound,) = seconds(lambda f=feed: occurrences(f).nats())
-        print(f"  vocabulary {vocabulary}, {layers} layers of {width}: plain loop {loop:.3f}, netassay {ours:.3f}, "
-              f"ratio {ours / loop:.3f}; bound of all predictions {bound:.4f}")  # fmt: skip
+        print(
+            f"  vocabulary {vocabulary}, {layers} layers of {width}: plain loop {loop:.3f}, netassay {ours:.3f}, "
+            f"ratio {ours / loop:.3f}; bound of all predictions {bound:.4f}"
+        )
 
     weights = np.arange(1, 5_001) ** -1.0
     documents = Documents.of(draws.choice(5_000, given.tokens, p=weights / weights.sum()).reshape(-1, 200))
@@ -93,9 +93,7 @@ def main() -> None:
     )
     print(f"lengths of context, {given.tokens:,} tokens, CPU seconds")
     print(f"  one length (8): {one:.2f}; eight lengths (1 to 128): {eight:.2f}, ratio {eight / one:.2f}")
-    print(
-        f"  window of 8 by the trie read forwards: {window:.2f}, {window / one:.2f} times as long as one length"
-    )
+    print(f"  window of 8 by the trie read forwards: {window:.2f}, {window / one:.2f} times as long as one length")
 
 
 if __name__ == "__main__":

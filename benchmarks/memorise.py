@@ -69,9 +69,7 @@ def compare(documents: int, width: int, seeds: int, trained: str, *, measured: b
     )
     read = material(config)
     found = read.found
-    print(
-        f"{documents} stories: {found.n:,} contexts, {found.vocabulary} tokens, {width} neurons, {trained} trained"
-    )
+    print(f"{documents} stories: {found.n:,} contexts, {found.vocabulary} tokens, {width} neurons, {trained} trained")
     begin(config, read, Next(width, 0)).measure()  # loads what is loaded once
     print("  fast solver, to 1 % of the bound")
     times = fast(config, read, seeds)

@@ -78,9 +78,7 @@ def memory() -> None:
 
 
 def tomtom() -> None:
-    motifs = filter_motifs(
-        AITAC(OUTPUTS, generator=torch.Generator().manual_seed(1)), codes_of(1000), threshold=0.8
-    )
+    motifs = filter_motifs(AITAC(OUTPUTS, generator=torch.Generator().manual_seed(1)), codes_of(1000), threshold=0.8)
     with tempfile.TemporaryDirectory() as folder:
         path = str(write_meme(motifs, Path(folder) / "filters.meme"))
         for permutations in (0, 1):

@@ -56,9 +56,7 @@ def whole(forward: Callable[[Tensor], Tensor], codes: Tensor, batch: int) -> Cal
 def theirs(model: nn.Module, codes: Tensor, fast: bool) -> Callable[[], Tensor]:
     x = one_hot(codes)
     return lambda: (
-        peer.saturation_mutagenesis(
-            model, x, batch_size=BATCH, raw_outputs=True, device="cpu", fast=fast
-        ).y_hat
+        peer.saturation_mutagenesis(model, x, batch_size=BATCH, raw_outputs=True, device="cpu", fast=fast).y_hat
     )
 
 
@@ -86,17 +84,22 @@ def main() -> None:
     one = codes[:1]
     jobs: dict[str, tuple[Callable[[], object], int]] = {
         f"forward pass a mutant, convolutions of PyTorch, batch {PUBLISHED_BATCH}": (
-            whole(lambda part: form(one_hot(part)), one, PUBLISHED_BATCH), 1),
+            whole(lambda part: form(one_hot(part)), one, PUBLISHED_BATCH),
+            1,
+        ),
         f"forward pass a mutant, netassay's network, batch {BATCH}": (
-            whole(lambda part: model(one_hot(part)), one, BATCH), 1),
-        "forward pass a mutant, netassay's predict": (
-            whole(lambda part: predict(model, part), one, 1000), 1),
+            whole(lambda part: model(one_hot(part)), one, BATCH),
+            1,
+        ),
+        "forward pass a mutant, netassay's predict": (whole(lambda part: predict(model, part), one, 1000), 1),
         "tangermeme, fast=False": (theirs(form, one, False), 1),
         "netassay float32, 1 sequence": (lambda: mutagenesis(model, one), 1),
         f"netassay float32, {SEQUENCES} sequences": (lambda: mutagenesis(model, codes), SEQUENCES),
         f"netassay bf16, {SEQUENCES} sequences": (
-            lambda: mutagenesis(model, codes, precision=torch.bfloat16), SEQUENCES),
-    }  # fmt: skip
+            lambda: mutagenesis(model, codes, precision=torch.bfloat16),
+            SEQUENCES,
+        ),
+    }
     seen: dict[str, list[float]] = {name: [] for name in jobs}
     for name, (job, n) in list(jobs.items()) * (options.repeats + 1):
         begin = time.process_time()
@@ -115,9 +118,7 @@ def main() -> None:
     print(f"target {TARGET}x, a public implementation gains {PUBLIC}x at this length")
     exact, rough = mutagenesis(model, codes), mutagenesis(model, codes, precision=torch.bfloat16)
     with torch.no_grad():
-        slow = whole(lambda part: form.double()(one_hot(part).double()), one, BATCH)() - form(
-            one_hot(one).double()
-        )
+        slow = whole(lambda part: form.double()(one_hot(part).double()), one, BATCH)() - form(one_hot(one).double())
     rows, places, bases = mutants(one)
     off = (exact.effects[rows, bases, places] - slow).abs().max() / slow.abs().max()
     print(f"float32 differs from a float64 forward pass a mutant by at most {off:.1e} of the largest effect")

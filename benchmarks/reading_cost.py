@@ -125,9 +125,7 @@ def in_child(source: Path, commands: list[str], folder: Path) -> dict:
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(
-            f"{done.stdout}\n{done.stderr}\nreading_cost: {commands} failed with the sources in {source}"
-        )
+        sys.exit(f"{done.stdout}\n{done.stderr}\nreading_cost: {commands} failed with the sources in {source}")
     return json.loads(answer.read_text())
 
 

@@ -38,9 +38,13 @@ def make(folder: Path, fragments: int, peaks: int, cells: int) -> None:
     contig[: len(near)], start[: len(near)] = of[near], at[near] + draw.integers(-200, WIDTH, len(near))
     barcodes = np.array(["".join(draw.choice([*"ACGT"], 16)) + "-1" for _ in range(cells)])
     frame = pl.DataFrame(
-        {"chromosome": contig, "start": start, "end": start + draw.integers(30, 600, fragments),
-         "barcode": barcodes[draw.integers(0, cells, fragments)]}
-    ).sort("chromosome", "start")  # fmt: skip
+        {
+            "chromosome": contig,
+            "start": start,
+            "end": start + draw.integers(30, 600, fragments),
+            "barcode": barcodes[draw.integers(0, cells, fragments)],
+        }
+    ).sort("chromosome", "start")
     named = frame.with_columns(pl.format("chr{}", "chromosome").alias("chromosome"), reads=pl.lit(1))
     with gzip.open(folder / "fragments.tsv.gz", "wb", compresslevel=1) as file:
         named.write_csv(file, separator="\t", include_header=False)
@@ -108,9 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, asked.fragments, asked.peaks, asked.cells)
-        print(
-            f"{asked.fragments:,} fragments, {asked.peaks:,} peaks of {WIDTH} bases, {asked.cells:,} barcodes; gzip"
-        )
+        print(f"{asked.fragments:,} fragments, {asked.peaks:,} peaks of {WIDTH} bases, {asked.cells:,} barcodes; gzip")
         peers = {}
         if shutil.which("bedtools"):
             files = ["-a", str(folder / "peaks.bed"), "-b", str(folder / "fragments.tsv.gz")]

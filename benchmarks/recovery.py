@@ -61,10 +61,7 @@ def main() -> None:
     truth = next(iter(data.values())).atlas.truth
     for (null, name), runs in groups.items():
         print(f"\n{name}: {len(runs)} runs" + (f", null model {null}" if null != "none" else ""))
-        told = [
-            run.metrics().filter(pl.col("name") == "r_mean", pl.col("part") == "test")["value"][-1]
-            for run in runs
-        ]
+        told = [run.metrics().filter(pl.col("name") == "r_mean", pl.col("part") == "test")["value"][-1] for run in runs]
         print(f"  test r {mean(told):.3f} ({', '.join(f'{r:.3f}' for r in told)})")
         motifs = [motifs_of(run, data[null], asked.peaks) for run in runs]
         one_by_one(motifs, truth)
@@ -76,9 +73,7 @@ def main() -> None:
 
 def ensembles(runs: list[Run]) -> dict[tuple[str, str], list[Run]]:
     """Finished runs of the simulated atlas by null model and all that differs between them, the seed aside."""
-    done = [
-        run for run in runs if run.study == "aitac" and run.state == "finished" and "peaks" in run.tables()
-    ]
+    done = [run for run in runs if run.study == "aitac" and run.state == "finished" and "peaks" in run.tables()]
     done = [run for run in done if run.config["atlas"] == "simulated"]
     keys = [key for key in done[0].config if len({json.dumps(run.config.get(key)) for run in done}) > 1]
     named: dict[tuple[str, str], list[Run]] = {}
@@ -109,9 +104,7 @@ def one_by_one(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     told = [recovery(held, truth, generator=generator(0, "benchmark")) for held in motifs]
     show("one run (mean)", told)
     times = Counter(name for one in told for name in one.factors.filter("recovered")["factor"])
-    print(
-        "    runs that find each: " + ", ".join(f"{name} {times[name]}" for name in told[0].factors["factor"])
-    )
+    print("    runs that find each: " + ", ".join(f"{name} {times[name]}" for name in told[0].factors["factor"]))
 
 
 def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
@@ -119,19 +112,14 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     begin = time.process_time()
     found = reproducible_filters(motifs, generator=draws)
     compared = time.process_time() - begin
-    kept = [
-        found.filters.filter(pl.col("run") == i, "reproducible")["filter"].to_list()
-        for i in range(len(motifs))
-    ]
+    kept = [found.filters.filter(pl.col("run") == i, "reproducible")["filter"].to_list() for i in range(len(motifs))]
     sizes = [len(rows) for rows in kept]
     null = int(found.permuted["reproducible"].sum())
     print(
         f"  reproducible filters (in {found.needed} of {found.others} others): {', '.join(map(str, sizes))} of "
         f"{len(motifs[0])}; run 1 with columns permuted: {null}; compared in {compared:.1f} CPU s"
     )
-    only = [
-        recovery(held, truth, rows=rows, generator=draws) for held, rows in zip(motifs, kept, strict=True)
-    ]
+    only = [recovery(held, truth, rows=rows, generator=draws) for held, rows in zip(motifs, kept, strict=True)]
     show("reproducible filters of one run (mean)", only)
     begin = time.process_time()
     clusters = cluster_motifs(motifs)
@@ -142,9 +130,7 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
         rows = (clusters.runs >= least).nonzero()[:, 0]
         told = recovery(clusters.motifs, truth, rows=rows, generator=draws)
         show(f"clusters held by {least} or more of {len(motifs)} runs", [told])
-        print(
-            f"    such clusters {len(rows)}, of filters with columns permuted {int((shuffled.runs >= least).sum())}"
-        )
+        print(f"    such clusters {len(rows)}, of filters with columns permuted {int((shuffled.runs >= least).sum())}")
         missed = told.factors.filter(~pl.col("recovered"))["factor"].to_list()
         false = told.findings.filter(pl.col("factor").is_null())
         print(f"    missed: {', '.join(missed) or 'none'}; false: {', '.join(false['consensus']) or 'none'}")
@@ -186,9 +172,14 @@ def tested_pairs(
     names = list(sets)
     spread = float(predict(network, codes).std(1).mean())
     found = interactions(
-        network, codes, [sets[name] for name in names], names=names, lineages=data.atlas.lineages,
-        within=WITHIN, generator=generator(0, "benchmark"),
-    )  # fmt: skip
+        network,
+        codes,
+        [sets[name] for name in names],
+        names=names,
+        lineages=data.atlas.lineages,
+        within=WITHIN,
+        generator=generator(0, "benchmark"),
+    )
     rows = [
         (*sorted((names[a], names[b])), group, float(found.difference[i, j]) / spread, float(found.q[i, j]))
         for i, (a, b) in enumerate(found.pairs.tolist())

@@ -122,8 +122,7 @@ def main() -> int:
     given = words.parse_args()
     with tempfile.TemporaryDirectory(prefix="same-numbers-") as place:
         sides = [
-            work_of(commit, Path(place), name)
-            for commit, name in ((given.before, "before"), (given.after, "after"))
+            work_of(commit, Path(place), name) for commit, name in ((given.before, "before"), (given.after, "after"))
         ]
         return compare(*sides)
 
@@ -131,13 +130,9 @@ def main() -> int:
 def work_of(commit: str, place: Path, name: str) -> Path:
     """The folder of all that a commit computes. Both work in a folder of one name, which may stand in what they say."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    full = subprocess.run(
-        [*git, "rev-parse", f"{commit}^{{commit}}"], check=True, capture_output=True, text=True
-    )
+    full = subprocess.run([*git, "rev-parse", f"{commit}^{{commit}}"], check=True, capture_output=True, text=True)
     tree, work = place / f"tree-{name}", place / "work"
-    subprocess.run(
-        [*git, "worktree", "add", "--quiet", "--detach", str(tree), full.stdout.strip()], check=True
-    )
+    subprocess.run([*git, "worktree", "add", "--quiet", "--detach", str(tree), full.stdout.strip()], check=True)
     begun = time.monotonic()
     try:
         work.mkdir()
@@ -147,9 +142,7 @@ def work_of(commit: str, place: Path, name: str) -> Path:
             "PYTHONPATH": str(tree / "src"),
             "PYTHONWARNINGS": "ignore",
         }
-        script = (
-            "import sys; sys.path.insert(0, sys.argv[1]); import same_numbers; same_numbers.work(sys.argv[2])"
-        )
+        script = "import sys; sys.path.insert(0, sys.argv[1]); import same_numbers; same_numbers.work(sys.argv[2])"
         words = [sys.executable, "-c", script, str(Path(__file__).parent.resolve()), str(tree / "src")]
         if code := subprocess.run(words, cwd=work, env=environment).returncode:
             _say(f"{name}, {full.stdout[:12]}: its work ended with exit code {code}, so nothing was compared")
@@ -330,21 +323,20 @@ def runs_on_runs() -> dict[str, list[str]]:
     Path("chip.fa").write_text("".join(f">{i}\n{bases}\n" for i, bases in enumerate(letters)))
     netassay.simulate_atlas(80, length=100, seed=1).save("other-atlas")
     pairs = [(name, name) for name in atlas.cell_types]
-    reduced = study.configure({**SUBJECT, "epochs": 1, "start_from": f"store/{subject.id}"}
-                              | {"filters": "1,3,5"})  # fmt: skip
-    dhs4 = netassay.perform(
-        small({"study": "aitac", "atlas": "dhs4", "loss": "cross_entropy"}), "store", threads=1
-    )
+    reduced = study.configure({**SUBJECT, "epochs": 1, "start_from": f"store/{subject.id}"} | {"filters": "1,3,5"})
+    dhs4 = netassay.perform(small({"study": "aitac", "atlas": "dhs4", "loss": "cross_entropy"}), "store", threads=1)
     (plan,) = [plan for plan in plans() if plan[1].study == "aitac-interpret"]
     options = {**plan[1].base, **ALWAYS["aitac-interpret"]}
     return {
         "subject": [run.id for run in seeds],
-        "interpret": [netassay.interpret(subject, peers, threads=1, **INTERPRET).id,
-                      netassay.interpret(peers[0], threads=1, **INTERPRET | {"screening": True}).id],
+        "interpret": [
+            netassay.interpret(subject, peers, threads=1, **INTERPRET).id,
+            netassay.interpret(peers[0], threads=1, **INTERPRET | {"screening": True}).id,
+        ],
         "interpret-demo": [netassay.interpret(dhs4, threads=1, **options).id],
         "transfer": [netassay.transfer(subject, "other-atlas", pairs, threads=1, **TRANSFER).id],
         "reduced": [performed(reduced)],
-    }  # fmt: skip
+    }
 
 
 def tracked_run() -> str:
@@ -399,17 +391,27 @@ def commands(subject: str) -> None:
     command("rank", "rank", "tanh", "z + z^3", "--size", "4", "--size", "8")
     command("atlas-info-simulated", "atlas", "info", "atlas")
     command("atlas-info-dhs4", "atlas", "info", "dhs4")
-    command("atlas-build", "atlas", "build", "--peaks", "peaks.bed", "--heights", "heights.csv", "--genome",
-            "genome.fa", "--normalise", "log2", "--out", "built")  # fmt: skip
+    command(
+        "atlas-build",
+        "atlas",
+        "build",
+        "--peaks",
+        "peaks.bed",
+        "--heights",
+        "heights.csv",
+        "--genome",
+        "genome.fa",
+        "--normalise",
+        "log2",
+        "--out",
+        "built",
+    )
     for name in ("atlas", "built"):
         for path in Path(name).rglob("*"):
             if path.suffix in (".parquet", ".safetensors"):
                 shutil.copy(path, _folder(f"atlas-{name}") / path.name)
     on = (subject, "--store", "store")
-    out = {
-        name: _folder(name)
-        for name in ("predict", "predict-regions", "variants", "attribute", "attribute-regions")
-    }
+    out = {name: _folder(name) for name in ("predict", "predict-regions", "variants", "attribute", "attribute-regions")}
     regions = ("--bed", "peaks.bed", "--genome", "genome.fa")
     command(
         "predict",
@@ -430,8 +432,20 @@ def commands(subject: str) -> None:
         f"{out['predict-regions']}/table.parquet",
         form=None,
     )
-    command("variants", "variants", *on, "--vcf", "variants.vcf", "--genome", "genome.fa", "--null", "20", "--out",
-            f"{out['variants']}/table.tsv", form=None)  # fmt: skip
+    command(
+        "variants",
+        "variants",
+        *on,
+        "--vcf",
+        "variants.vcf",
+        "--genome",
+        "genome.fa",
+        "--null",
+        "20",
+        "--out",
+        f"{out['variants']}/table.tsv",
+        form=None,
+    )
     for name, words in (("attribute", ("--fasta", "sequences.fa")), ("attribute-regions", regions)):
         command(
             name,
@@ -493,9 +507,7 @@ def library() -> dict[str, Callable[[], Any]]:
         "match-motifs": lambda: netassay.match_motifs(motifs, permutations=2, generator=seeded(), threads=1),
         "reproducible-filters": lambda: netassay.reproducible_filters([motifs, motifs], generator=seeded()),
         "cluster-motifs": lambda: netassay.cluster_motifs([motifs, motifs]),
-        "recovery": lambda: netassay.recovery(
-            motifs, atlas.truth, least_bits=0.0, least_sites=1, generator=seeded()
-        ),
+        "recovery": lambda: netassay.recovery(motifs, atlas.truth, least_bits=0.0, least_sites=1, generator=seeded()),
         "influence": lambda: netassay.influence(reader, few, heights, layer="0"),
         "interactions": lambda: netassay.interactions(
             reader, few, sets, layer="0", permutations=50, generator=seeded()
@@ -576,9 +588,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, torch.nn.Module):
         return plain(value.state_dict(), depth + 1)
     if dataclasses.is_dataclass(value):
-        return {
-            field.name: plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)
-        }
+        return {field.name: plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return plain(value._asdict(), depth + 1)
     if isinstance(value, Mapping):
@@ -696,9 +706,7 @@ def charts(one: Path, other: Path) -> tuple[int, str]:
 def _numbers(path: Path) -> tuple[list[str], list[list[str]]]:
     header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines()) or [[]]
     columns = list(zip(*rows, strict=True)) if rows else [() for _ in header]
-    chosen = [
-        i for i, column in enumerate(columns) if header[i] not in LEFT_OUT and all(map(_is_number, column))
-    ]
+    chosen = [i for i, column in enumerate(columns) if header[i] not in LEFT_OUT and all(map(_is_number, column))]
     return [header[i] for i in chosen], [list(columns[i]) for i in chosen]
 
 

@@ -48,9 +48,7 @@ class Published(nn.Module):
             block(1, 300, (4, 19), 3), block(300, 200, (1, 11), 4), block(200, 200, (1, 7), 4)
         )
         hidden = [nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.03)]
-        self.rest = nn.Sequential(
-            *hidden, nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.03), nn.Linear(1000, OUTPUTS)
-        )
+        self.rest = nn.Sequential(*hidden, nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.03), nn.Linear(1000, OUTPUTS))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rest(self.convolutions(x[:, None]).flatten(1))
@@ -155,19 +153,24 @@ def scores(seeds: int) -> None:
     from memory import Memory
 
     base = AitacConfig(
-        peaks=8000, loss="cross_entropy", n_filters=100, n_channels=64, n_hidden=128, dropout=0.3, epochs=3,
-        strands="augmented", learning_rate=2e-3, schedule="one_cycle",
-    )  # fmt: skip
+        peaks=8000,
+        loss="cross_entropy",
+        n_filters=100,
+        n_channels=64,
+        n_hidden=128,
+        dropout=0.3,
+        epochs=3,
+        strands="augmented",
+        learning_rate=2e-3,
+        schedule="one_cycle",
+    )
     for precision in ("float32", "bfloat16"):
         found = []
         for seed in range(seeds):
             memory = Memory()
             assay(base.replace(precision=precision, seed=seed), memory)
             found.append(memory.steps[max(memory.steps)][("auroc", "test")])
-        print(
-            f"dhs4, 8,000 peaks, 3 epochs, {precision}: test AUROC "
-            + ", ".join(f"{value:.4f}" for value in found)
-        )
+        print(f"dhs4, 8,000 peaks, 3 epochs, {precision}: test AUROC " + ", ".join(f"{value:.4f}" for value in found))
 
 
 def memory() -> None:
@@ -193,10 +196,7 @@ fit.state()
 print(peak_bytes() / 2**30)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    print(
-        f"peak memory, training on 327,927 x {OUTPUTS} of {LENGTH} bases: {float(done.stdout):.2f} GB "
-        "(target 4)"
-    )
+    print(f"peak memory, training on 327,927 x {OUTPUTS} of {LENGTH} bases: {float(done.stdout):.2f} GB (target 4)")
 
 
 def main() -> None:

@@ -61,9 +61,7 @@ def by_netassay(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, str]:
 
 def traces(model: nn.Module, x: Tensor, y: Tensor, unit: float) -> None:
     truth = netassay.trace(model, half_square, [(x, y)], products=240)
-    print(
-        f"trace, reference {truth.value:.3f} (240 products, standard error {truth.error / truth.value:.1e})"
-    )
+    print(f"trace, reference {truth.value:.3f} (240 products, standard error {truth.error / truth.value:.1e})")
     for name, job in {
         "netassay.trace": by_netassay,
         "curvlinops": by_curvlinops,
@@ -100,9 +98,7 @@ def densities(model: nn.Module, x: Tensor, y: Tensor, unit: float) -> None:
     )
     top = float(reference.nodes.max())
     at, width = torch.linspace(float(reference.nodes.min()) - 0.1, top, 4000, dtype=torch.float64), top / 200
-    print(
-        f"spectral density, reference of 200 products; largest eigenvalue {top:.3f}, drawn at width {width:.3f}"
-    )
+    print(f"spectral density, reference of 200 products; largest eigenvalue {top:.3f}, drawn at width {width:.3f}")
     begin = time.process_time()
     found = netassay.spectral_density(model, half_square, batches, steps=STEPS)
     spent = (time.process_time() - begin) / unit
@@ -131,9 +127,7 @@ def curvlinops_density(
         grid, density = lanczos_approximate_spectrum(curvlinops_operator(model, x, y), STEPS)
         spent = (time.process_time() - begin) / unit
     except (ImportError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        print(
-            f"  {'curvlinops':18s} could not be run: {type(error).__name__}: {str(error).splitlines()[0][:90]}"
-        )
+        print(f"  {'curvlinops':18s} could not be run: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
         return
     grid = HALF_SQUARE_OVER_MSE * torch.as_tensor(grid).double()
     share = torch.as_tensor(density).double()

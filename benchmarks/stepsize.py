@@ -34,17 +34,16 @@ def batching() -> None:
         def seconds(groups: list[list[nn.Module]], data=data) -> float:
             begun = time.process_time()
             for group in groups:
-                descend(group, LOSSES["mse"], data.train, [1e-4] * len(group), goal=0.0, steps=STEPS,
-                        divergence_factor=1e3)  # fmt: skip
+                descend(
+                    group, LOSSES["mse"], data.train, [1e-4] * len(group), goal=0.0, steps=STEPS, divergence_factor=1e3
+                )
             return time.process_time() - begun
 
         alone, together = [[m] for m in models], [models]
         seconds(alone), seconds(together)
         ratios = [seconds(alone) / seconds(together) for _ in range(ROUNDS)]
         shared = "yes" if width * examples <= BATCHED_UP_TO else "no"
-        print(
-            f"{depth:5} {width:5} {examples:8} {width * examples:12,} {statistics.median(ratios):16.2f}  {shared}"
-        )
+        print(f"{depth:5} {width:5} {examples:8} {width * examples:12,} {statistics.median(ratios):16.2f}  {shared}")
 
 
 def tracking(budget: float = 0.2, seconds: float = 10.0) -> None:
@@ -52,9 +51,7 @@ def tracking(budget: float = 0.2, seconds: float = 10.0) -> None:
     data = load(StepSizeConfig(), dtype=torch.float32).train
     for rate, name in ((0.1, "calm"), (0.5, "at the edge")):
         torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Linear(64, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 10)
-        )
+        model = nn.Sequential(nn.Linear(64, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 10))
         loss = nn.CrossEntropyLoss()
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
         with tempfile.TemporaryDirectory() as store:
@@ -71,9 +68,7 @@ def tracking(budget: float = 0.2, seconds: float = 10.0) -> None:
                 looks += tracker.step() is not None
                 step += 1
             tracker.close()
-            print(
-                f"tracker, {name}: {step:,} steps, {looks} looks, share {tracker.share:.3f} of a budget of {budget}"
-            )
+            print(f"tracker, {name}: {step:,} steps, {looks} looks, share {tracker.share:.3f} of a budget of {budget}")
 
 
 if __name__ == "__main__":

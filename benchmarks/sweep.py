@@ -62,9 +62,7 @@ def longer(folder: Path) -> None:
     plan = Plan(study="edge", base=LONGER, repeats=4)
     wall, _ = measured(plan, folder / "longer", 2)
     seconds = sum(run.seconds for run in Store(folder / "longer").runs())
-    print(
-        f"4 runs of {seconds / 4:.1f} s by two workers: {2 * wall - seconds:.1f} s of {2 * wall:.1f} s are no run"
-    )
+    print(f"4 runs of {seconds / 4:.1f} s by two workers: {2 * wall - seconds:.1f} s of {2 * wall:.1f} s are no run")
 
 
 def main() -> None:

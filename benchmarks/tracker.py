@@ -80,9 +80,14 @@ def compare(loop: Loop, budget: float, steps: int) -> None:
     with tempfile.TemporaryDirectory() as store:
         begin = time.process_time()
         tracked.tracker = tracker_class(
-            tracked.model, half_square, [(tracked.x, tracked.y)], tracked.optimizer, store=store, budget=budget,
+            tracked.model,
+            half_square,
+            [(tracked.x, tracked.y)],
+            tracked.optimizer,
+            store=store,
+            budget=budget,
             clock=lambda: time.process_time() - plain.seconds,
-        )  # fmt: skip
+        )
         tracked.seconds += time.process_time() - begin
         for _ in range(steps // TURN):
             tracked.steps(TURN)
@@ -101,9 +106,7 @@ def compare(loop: Loop, budget: float, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.05, 0.2, 0.5])
-    parser.add_argument(
-        "--steps", type=int, default=10_000, help="of the first loop; the second takes a tenth"
-    )
+    parser.add_argument("--steps", type=int, default=10_000, help="of the first loop; the second takes a tenth")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")

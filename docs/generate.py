@@ -40,11 +40,7 @@ def _prose(doc: str) -> str:
 def _arguments(command: object) -> list[str]:
     rows = ["| argument | default | meaning |", "|---|---|---|"]
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        words = [
-            settings.help
-            for settings in get_args(parameter.annotation)[1:]
-            if getattr(settings, "help", None)
-        ]
+        words = [settings.help for settings in get_args(parameter.annotation)[1:] if getattr(settings, "help", None)]
         flag = name.replace("_", "-")
         positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
         default = "" if parameter.default in (inspect.Parameter.empty, None, ()) else f"`{parameter.default}`"
@@ -70,8 +66,10 @@ def api() -> str:
             "| key | allowed | default | meaning |",
             "|---|---|---|---|",
         ]
-        parts += [f"| `{row.key}` | {_cell(row.allowed)} | `{row.default}` | {_cell(row.meaning)} |"
-                  for row in study.find(name).config.explain()]  # fmt: skip
+        parts += [
+            f"| `{row.key}` | {_cell(row.allowed)} | `{row.default}` | {_cell(row.meaning)} |"
+            for row in study.find(name).config.explain()
+        ]
     return "\n".join(parts) + "\n"
 
 
@@ -107,17 +105,9 @@ def _documented(level: str, name: str, thing: Any, shown: set[int]) -> list[str]
     parts.append(doc.sentence)
     parts += [f"\n{doc.text}"] if doc.text else []
     for heading, entries in (("Arguments", doc.arguments), ("Attributes", doc.attributes)):
-        parts += (
-            [f"\n**{heading}**\n", *(f"- `{key}`: {words}" for key, words in entries.items())]
-            if entries
-            else []
-        )
+        parts += [f"\n**{heading}**\n", *(f"- `{key}`: {words}" for key, words in entries.items())] if entries else []
     parts += [f"\n**Returns** {doc.returns}"] if doc.returns else []
-    parts += (
-        ["\n**Errors**\n", *(f"- `{key}`: {words}" for key, words in doc.errors.items())]
-        if doc.errors
-        else []
-    )
+    parts += ["\n**Errors**\n", *(f"- `{key}`: {words}" for key, words in doc.errors.items())] if doc.errors else []
     parts += [f"\n**Source** {doc.source}"] if doc.source else []
     parts += ["\n**Methods**\n", *members] if inspect.isclass(thing) and (members := _members(thing)) else []
     return [*parts, f"\n**Example**\n\n```python\n{doc.example}\n```"] if doc.example else parts
@@ -139,9 +129,7 @@ def _signature(function: object) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}.get(
-        parameter.kind, ""
-    )
+    stars = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
     words = f"{stars}{parameter.name}: {parameter.annotation}"
     if parameter.default is inspect.Parameter.empty:
         return words
@@ -179,8 +167,7 @@ def _stub(path: Path, root: Path, call: ast.Call) -> str:
     homes = dict.fromkeys(ast.literal_eval(call.keywords[0].value) if call.keywords else (), package)
     homes |= ast.literal_eval(call.args[1])
     lines = [
-        f"from {homes[name]} import {name} as {name}"
-        for name in sorted(homes, key=lambda n: (homes[n], _order(n)))
+        f"from {homes[name]} import {name} as {name}" for name in sorted(homes, key=lambda n: (homes[n], _order(n)))
     ]
     version = ["__version__"] if path.parent == root else []
     names = sorted([*version, *homes], key=_order)

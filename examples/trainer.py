@@ -29,10 +29,18 @@ def main(
     data = chunks(path, 4000)
     model = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=256, n_positions=LENGTH, n_embd=width, n_layer=layers, n_head=8, bos_token_id=0,
-            eos_token_id=0, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+            vocab_size=256,
+            n_positions=LENGTH,
+            n_embd=width,
+            n_layer=layers,
+            n_head=8,
+            bos_token_id=0,
+            eos_token_id=0,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            attn_pdrop=0,
         )
-    )  # fmt: skip
+    )
     rows = torch.stack([row["input_ids"] for row in data[:2]])
     callback = sharpness_callback(
         [{"input_ids": rows, "labels": rows}],
@@ -42,10 +50,18 @@ def main(
         every=max(steps // looks, 1),
     )
     arguments = TrainingArguments(
-        f"{store}-trainer", max_steps=steps, per_device_train_batch_size=4, learning_rate=2e-3,
-        warmup_steps=steps // 10, lr_scheduler_type="constant_with_warmup", report_to=[], save_strategy="no",
-        logging_steps=max(steps // looks, 1), use_cpu=not torch.cuda.is_available(), disable_tqdm=True,
-    )  # fmt: skip
+        f"{store}-trainer",
+        max_steps=steps,
+        per_device_train_batch_size=4,
+        learning_rate=2e-3,
+        warmup_steps=steps // 10,
+        lr_scheduler_type="constant_with_warmup",
+        report_to=[],
+        save_strategy="no",
+        logging_steps=max(steps // looks, 1),
+        use_cpu=not torch.cuda.is_available(),
+        disable_tqdm=True,
+    )
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[callback])
     trainer.train()
     return trainer

@@ -126,15 +126,11 @@ def attempted(words, point, fault, wanted):
             return f"ended by signal {first['signal']}"
         again = forked(lambda: command(words, folder))
         done = first.get("code") == 0 or "signal" in first  # then its result may stand already
-        if again.get("code") != 0 and not (
-            done and words[0] in ("delete", "atlas") and again.get("code") == 2
-        ):
+        if again.get("code") != 0 and not (done and words[0] in ("delete", "atlas") and again.get("code") == 2):
             return f"the same command again: {again}, after {first}"
         left = forked(lambda: result(folder))
         return (
-            ""
-            if left == wanted
-            else f"another result: {json.dumps(left)[:1500]}, wanted {json.dumps(wanted)[:1500]}"
+            "" if left == wanted else f"another result: {json.dumps(left)[:1500]}, wanted {json.dumps(wanted)[:1500]}"
         )
 
 

@@ -43,9 +43,7 @@ HOSTILE |= {
         f"DROP TABLE status; CREATE VIEW status AS {ENDLESS} "
         "SELECT 1 AS id, 'finished' AS state, max(i) AS step, '' AS message, 0.5 AS seconds, '' AS updated FROM n"
     ),
-    "endless facts": sql(
-        f"DROP TABLE facts; CREATE VIEW facts AS {ENDLESS} SELECT i AS key, i AS value FROM n"
-    ),
+    "endless facts": sql(f"DROP TABLE facts; CREATE VIEW facts AS {ENDLESS} SELECT i AS key, i AS value FROM n"),
     "trigger": sql("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM metrics; END"),
     "further table": sql("CREATE TABLE more (x)"),
     "other column": sql("ALTER TABLE tables ADD COLUMN more TEXT"),
@@ -75,16 +73,12 @@ HOSTILE |= {
         "UPDATE facts SET value = ? WHERE key = 'config'",
         json.dumps({"study": "edge", "width": "wide", "steps": None}),
     ),
-    "config of nests": sql(
-        "UPDATE facts SET value = ? WHERE key = 'config'", '{"a":' + "[" * 900 + "]" * 900 + "}"
-    ),
+    "config of nests": sql("UPDATE facts SET value = ? WHERE key = 'config'", '{"a":' + "[" * 900 + "]" * 900 + "}"),
     "config of deep nests": sql("UPDATE facts SET value = ? WHERE key = 'config'", "[" * 90_000),
     "config of many keys": sql(
         "UPDATE facts SET value = ? WHERE key = 'config'", json.dumps({f"key{i}": i for i in range(20_000)})
     ),
-    "config of a long number": sql(
-        "UPDATE facts SET value = ? WHERE key = 'config'", '{"a": ' + "9" * 5000 + "}"
-    ),
+    "config of a long number": sql("UPDATE facts SET value = ? WHERE key = 'config'", '{"a": ' + "9" * 5000 + "}"),
     "escapes in the config": sql(
         "UPDATE facts SET value = ? WHERE key = 'config'",
         json.dumps({"study": "edge", "seed": ESCAPE, ESCAPE: 1}),

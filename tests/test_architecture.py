@@ -97,9 +97,7 @@ def test_studies_never_import_each_other():
 
 def test_findings_and_pages_never_import_what_computes():
     """Whatever a page or a finding reaches within the studies is no assay, and nothing that loads torch."""
-    light = [
-        m for m in MODULES if m.startswith("studies.") and re.search(r"pages$|\.findings$|\.sections\.", m)
-    ]
+    light = [m for m in MODULES if m.startswith("studies.") and re.search(r"pages$|\.findings$|\.sections\.", m)]
     assert len(light) > 20
     for start in light:
         reached, ahead = set(), [start]
@@ -119,9 +117,7 @@ def test_no_import_in_circles():
     assert not left, {name: sorted(targets & left.keys()) for name, targets in left.items()}
 
 
-@pytest.mark.parametrize(
-    "kit", sorted(m for m in MODULES if room(m) in KITS and MODULES[m].stem == "__init__")
-)
+@pytest.mark.parametrize("kit", sorted(m for m in MODULES if room(m) in KITS and MODULES[m].stem == "__init__"))
 def test_no_module_hides_what_its_kit_exports(kit):
     package = importlib.import_module(f"netassay.{kit}")
     modules = {path.stem for path in MODULES[kit].parent.glob("*.py")}

@@ -78,9 +78,7 @@ def test_runs_are_listed_shown_and_verified(baseline, capsys, store):
         assert told(capsys, *words, "config") == netassay.Run.open(Path(store, row["id"])).config
         assert told(capsys, *words, "metrics")
         assert told(capsys, *words, "events")[0]["what"] == "started"
-        assert ("metrics" in told(capsys, *words, "tables")) == (
-            store == "finished" and row["study"] != "edge-tracker"
-        )
+        assert ("metrics" in told(capsys, *words, "tables")) == (store == "finished" and row["study"] != "edge-tracker")
     assert told(capsys, "verify", "--store", store) == []
 
 
@@ -126,9 +124,7 @@ def test_an_interrupted_run_goes_on_to_the_numbers_of_the_unbroken_one(baseline,
         alike(own.select(shared), other.select(shared), f"{name} {table}")
     own, other = (without_wrong(of.metrics()) for of in (run, unbroken))
     # what a metric with another meaning is called now, it is called from where the run went on
-    assert rows(own) - rows(other) <= {
-        (step, NOW[key], part) for step, key, part in rows(other) if key in NOW
-    }
+    assert rows(own) - rows(other) <= {(step, NOW[key], part) for step, key, part in rows(other) if key in NOW}
     assert rows(other) - rows(own) <= {row for row in rows(other) if row[1] in NOW}
     # how many rows its chapters have follows from their tables
     for metric in set(own["name"]) - set(NOW) - set(NOW.values()) - {"rows"}:
@@ -148,9 +144,7 @@ def without_wrong(frame: pl.DataFrame) -> pl.DataFrame:
     if "name" not in rest.columns:
         return rest
     return rest.filter(
-        ~pl.col("name").str.contains(
-            "^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$"
-        )
+        ~pl.col("name").str.contains("^flow_|^residual_sharpness|^leading_weight|products$|_residual$|_alignment$")
     )
 
 
@@ -183,15 +177,11 @@ def test_the_model_says_what_it_said(baseline):
     with torch.no_grad():
         logits = netassay.load_model("model")(torch.tensor(output["contexts"]))
     # float64 throughout: sums in another order move the last few of 16 digits
-    torch.testing.assert_close(
-        logits, torch.tensor(output["logits"], dtype=torch.float64), rtol=1e-10, atol=1e-10
-    )
+    torch.testing.assert_close(logits, torch.tensor(output["logits"], dtype=torch.float64), rtol=1e-10, atol=1e-10)
 
 
 def test_nothing_names_a_place_of_the_machine_that_wrote_it(baseline):
-    contents = {
-        str(path.relative_to(baseline)): path.read_bytes() for path in baseline.rglob("*") if path.is_file()
-    }
+    contents = {str(path.relative_to(baseline)): path.read_bytes() for path in baseline.rglob("*") if path.is_file()}
     for store in STORES:
         for run in netassay.Store(store).runs():  # tables are compressed
             contents |= {f"{run.id} {name}": run.table(name).write_csv().encode() for name in run.tables()}

@@ -104,9 +104,7 @@ def test_reads_toml_and_json_alike(tmp_path):
     (tmp_path / "a.toml").write_text('litres = 2\nmetal = "copper"\n')
     (tmp_path / "a.json").write_text('{"litres": 2, "metal": "copper"}')
     (tmp_path / "b.toml").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.toml").read_bytes())
-    one, other, third = (
-        Kettle.from_mapping(read(tmp_path / name)) for name in ("a.toml", "a.json", "b.toml")
-    )
+    one, other, third = (Kettle.from_mapping(read(tmp_path / name)) for name in ("a.toml", "a.json", "b.toml"))
     assert one == other == third == Kettle(litres=2.0, metal="copper")
 
 

@@ -71,9 +71,7 @@ def test_commands_in_the_documents_parse(line, tmp_path):
         build(words[0]).parse_args(words, exit_on_error=False, print_error=False)
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name)
 def test_python_in_the_documents_compiles(page):
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
         if page.name != "api.md":
@@ -248,8 +246,15 @@ def test_python_on_training_loops_runs(monkeypatch):
 
     runs = netassay.Store("runs").select({})
     assert {run.config["name"] for run in runs} == {
-        "plain", "scaled", "compiled", "lightning", "trainer", "accelerate", "replicas", "shards",
-    }  # fmt: skip
+        "plain",
+        "scaled",
+        "compiled",
+        "lightning",
+        "trainer",
+        "accelerate",
+        "replicas",
+        "shards",
+    }
     for run in runs:
         assert str(run.state) == "finished", f"{run.config}: {run.message}"
         metrics = run.metrics().filter(pl.col("part") == "")

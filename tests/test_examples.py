@@ -33,8 +33,7 @@ for name, thing in public(netassay):
     NAMES.setdefault(id(thing), (name, thing))
 # what commands on a store are made of
 METHODS = [
-    (f"netassay.Store.{name}", getattr(netassay.Store, name))
-    for name in ("table", "export", "verify", "delete")
+    (f"netassay.Store.{name}", getattr(netassay.Store, name)) for name in ("table", "export", "verify", "delete")
 ]
 NAMES |= {id(method): (name, method) for name, method in METHODS}
 
@@ -46,9 +45,7 @@ def workshop(tmp_path):
     shutil.copytree(WRITTEN / "finished", tmp_path / "runs")
     toy = make_toy(tmp_path)
     length = netassay.Atlas.open("atlas").length
-    write_fasta(
-        tmp_path / "enhancers.fa", {f"enhancer_{i}": toy.genome["chr1"][i : i + length] for i in range(3)}
-    )
+    write_fasta(tmp_path / "enhancers.fa", {f"enhancer_{i}": toy.genome["chr1"][i : i + length] for i in range(3)})
     write_variant(tmp_path / "gwas.vcf", toy)
     (tmp_path / "plan.toml").write_text(
         'study = "edge"\n[base]\nexamples = 60\nwidth = 4\nsteps = 3\n[axes]\ndepth = [0, 1]\n'
@@ -67,9 +64,7 @@ def with_own_ids(example):
 def run(name, example):
     test = doctest.DocTestParser().get_doctest(example, {}, name, None, 0)
     said = []
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(
-        test, out=said.append
-    )
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test, out=said.append)
     assert not said, "".join(said)
 
 

@@ -79,9 +79,7 @@ def test_a_line_has_a_bound_that_a_user_can_raise(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(b"short\n" + b"A" * 50_000 + b"\n"))
     assert [len(line) for line in text.read_lines(path)] == [5, 50_000]
     monkeypatch.setenv("NETASSAY_LONGEST_LINE", "10000")
-    with pytest.raises(
-        DataError, match=r"bomb.txt.gz:2: begins a line of at least .*raise NETASSAY_LONGEST_LINE"
-    ):
+    with pytest.raises(DataError, match=r"bomb.txt.gz:2: begins a line of at least .*raise NETASSAY_LONGEST_LINE"):
         list(text.read_lines(path))
     monkeypatch.setenv("NETASSAY_LONGEST_LINE", "50001")
     assert len(list(text.read_lines(path))) == 2
@@ -95,9 +93,7 @@ def test_archives_are_asked_for_their_size_before_they_are_unpacked(tmp_path, mo
     np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(20_000))
     with pytest.raises(DataError, match=r"unpacks to .*raise NETASSAY_LARGEST_ARRAY"):
         arrays.read(tmp_path / "bomb.npz", "x")
-    (tmp_path / "bomb.idx").write_bytes(
-        gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 200_000) + bytes(200_000))
-    )
+    (tmp_path / "bomb.idx").write_bytes(gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 200_000) + bytes(200_000)))
     with pytest.raises(DataError, match=r"says that it holds .*raise NETASSAY_LARGEST_ARRAY"):
         images.read_idx(tmp_path / "bomb.idx")
     (tmp_path / "none.idx").write_bytes(b"\0\0\x08\x03" + struct.pack(">III", 5, 0, 28))
@@ -169,11 +165,20 @@ def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path, capsys):
 def test_names_of_files_that_are_odd(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in (
-        ["edge", "--config", f"{name}.toml"], ["sweep", f"{name}.toml"], ["runs", "--store", name],
-        ["show", name], ["verify", name], ["resume", f"./{name}"], ["delete", name],
-        ["report", name], ["export", f"{name}.csv"], ["report", "--out", f"{name}.html"],
-        ["entropy", f"{name}.txt"], ["atlas", "info", name], ["atlas", "export", name, "x.h5ad"],
-    ):  # fmt: skip
+        ["edge", "--config", f"{name}.toml"],
+        ["sweep", f"{name}.toml"],
+        ["runs", "--store", name],
+        ["show", name],
+        ["verify", name],
+        ["resume", f"./{name}"],
+        ["delete", name],
+        ["report", name],
+        ["export", f"{name}.csv"],
+        ["report", "--out", f"{name}.html"],
+        ["entropy", f"{name}.txt"],
+        ["atlas", "info", name],
+        ["atlas", "export", name, "x.h5ad"],
+    ):
         assert main(words) in (0, 2), words
         assert "\x1b" not in capsys.readouterr().err
 
@@ -184,10 +189,19 @@ ATLAS = next((Path(__file__).parent / "baseline").glob("*/atlas"))
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("digest", 5), ("digest", "x"), ("cell_types", "BT"), ("cell_types", [1]), ("lineages", None), ("truth", {}),
-        ("source", ["a"]), ("simulated", "no"), ("dropped", []), ("notes", {"a": "b"}), ("truth", ["../x"]),
+        ("digest", 5),
+        ("digest", "x"),
+        ("cell_types", "BT"),
+        ("cell_types", [1]),
+        ("lineages", None),
+        ("truth", {}),
+        ("source", ["a"]),
+        ("simulated", "no"),
+        ("dropped", []),
+        ("notes", {"a": "b"}),
+        ("truth", ["../x"]),
     ],
-)  # fmt: skip
+)
 def test_types_inside_an_atlas(key, value, tmp_path):
     import shutil
 

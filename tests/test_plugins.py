@@ -114,16 +114,12 @@ def test_a_run_whose_package_is_not_installed_names_it(site, tmp_path, capsys):
         ({"config": "CONFIG = 1"}, "waves.config does not define tiny"),
         ({"config": "CONFIG = tiny = 1"}, "CONFIG of waves.config must be a subclass"),
         (
-            {
-                "config": "from netassay.config import Config as C\nclass CONFIG(C):\n    study = 'x'\ntiny = 1"
-            },
+            {"config": "from netassay.config import Config as C\nclass CONFIG(C):\n    study = 'x'\ntiny = 1"},
             "with study = 'waves'",
         ),
     ],
 )
-def test_a_broken_package_is_one_sentence_and_breaks_nothing_else(
-    package, capsys, monkeypatch, files, reason
-):
+def test_a_broken_package_is_one_sentence_and_breaks_nothing_else(package, capsys, monkeypatch, files, reason):
     for name in ("waves", "waves.config"):
         monkeypatch.delitem(__import__("sys").modules, name, raising=False)
     package("waves", "waves = waves", **files)
@@ -160,9 +156,16 @@ FINDINGS = "def summary(run): return {}"
 
 
 def test_pages_that_fail_leave_those_of_others(package, tmp_path, capsys):
-    package("ripples", "ripples = ripples", config=CONFIG, assay=ASSAY, findings=FINDINGS, pages="""
+    package(
+        "ripples",
+        "ripples = ripples",
+        config=CONFIG,
+        assay=ASSAY,
+        findings=FINDINGS,
+        pages="""
 def sections(runs): raise KeyError("no <such> thing")
-""")  # fmt: skip
+""",
+    )
     run = perform(study.find("ripples").tiny(), tmp_path / "store", threads=1)
     assert run.state is State.FINISHED
     edge = perform(study.find("edge").tiny().replace(steps=2), tmp_path / "store", threads=1)

@@ -74,9 +74,7 @@ print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
 
 
-@pytest.mark.parametrize(
-    ("kind", "told"), [("once", ["left", "1 True", "True"]), ("patient", ["2 True", "True"])]
-)
+@pytest.mark.parametrize(("kind", "told"), [("once", ["left", "1 True", "True"]), ("patient", ["2 True", "True"])])
 def test_a_second_signal_goes_to_the_handler_that_was_there_before(kind, told):
     done = subprocess.run([sys.executable, "-c", SIGNALS, kind], capture_output=True, text=True)
     assert done.stdout.splitlines() == told, done.stderr

@@ -22,9 +22,7 @@ def tracked() -> list[Path]:
     if listed.returncode == 0:
         return [ROOT / name for name in listed.stdout.split("\0") if name]
     folders = ("src", "docs", "tests", "examples", "benchmarks")
-    return [
-        path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts
-    ]
+    return [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
 
 
 def test_no_text_names_a_place_of_the_machine_it_was_written_on():
@@ -96,3 +94,12 @@ def test_the_citation_names_the_three_works():
     assert works == [("Madden", 2024), ("Fox", 2023), ("Maslova", 2020)]
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2405.13718"
     assert citation["references"][2]["doi"] == "10.1073/pnas.2011795117"
+
+
+def test_one_line_length_for_formatter_and_linter():
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert "pycodestyle" not in ruff["lint"] and "format" not in ruff
+    assert f"at most {ruff['line-length']} characters" in (ROOT / "CONTRIBUTING.md").read_text()
+    python = [path for path in tracked() if path.suffix == ".py"]
+    skipped = sum(line.endswith("# fmt: skip") for path in python for line in path.read_text().splitlines())
+    assert len(python) > 500 and skipped <= 40, "# fmt: skip is for tables of data alone"

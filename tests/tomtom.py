@@ -40,9 +40,7 @@ def by_memelite() -> dict[str, object]:
     known = read_database("jaspar-vertebrates")
     queries = blurred(known)
     cut = [
-        held.pwm[i, :, start:stop].numpy()
-        for held in (queries, known)
-        for i, (start, stop) in enumerate(held.spans)
+        held.pwm[i, :, start:stop].numpy() for held in (queries, known) for i, (start, stop) in enumerate(held.spans)
     ]
     p = torch.from_numpy(memelite.tomtom(cut[: len(queries)], cut[len(queries) :])[0])
     best = [[known.names[j] for j in row.argsort()[:3].tolist()] for row in p]

@@ -34,9 +34,17 @@ def train(documents, seed):
     """A GPT of 0.3 million parameters on blocks drawn anywhere in the documents, one after another."""
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=BLOCK, n_embd=80, n_layer=3, n_head=4, embd_pdrop=0.0, attn_pdrop=0.0,
-        resid_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        n_positions=BLOCK,
+        n_embd=80,
+        n_layer=3,
+        n_head=4,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        resid_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = GPT2LMHeadModel(config)
     stream = torch.tensor([token for document in documents for token in document])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)

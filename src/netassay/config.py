@@ -157,16 +157,12 @@ def _kind(annotation: Any, field: FieldInfo) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     if (pattern := _metadata(field, "pattern")) is not None:
-        return (
-            f"text such as {', '.join(field.examples)}" if field.examples else f"text of the form {pattern}"
-        )
+        return f"text such as {', '.join(field.examples)}" if field.examples else f"text of the form {pattern}"
     if annotation is NoneType:
         return "none"
     if annotation is bool:
         return "true | false"
-    bounds = {
-        name: limit for name in ("ge", "gt", "le", "lt") if (limit := _metadata(field, name)) is not None
-    }
+    bounds = {name: limit for name in ("ge", "gt", "le", "lt") if (limit := _metadata(field, name)) is not None}
     low = bounds.get("ge", bounds.get("gt"))
     high = bounds.get("le", bounds.get("lt"))
     kind = "whole number" if annotation is int else "number" if annotation is float else "text"
@@ -197,8 +193,12 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
             lines.append(str(error["msg"]).removeprefix("Value error, "))
         else:
             line = f"{key} = {_shown(error['input'])} is not allowed: {allowed(field)}"
-            choices = [str(value) for part in _parts(field.annotation) if get_origin(part) is Literal
-                     for value in get_args(part)]  # fmt: skip
+            choices = [
+                str(value)
+                for part in _parts(field.annotation)
+                if get_origin(part) is Literal
+                for value in get_args(part)
+            ]
             near = difflib.get_close_matches(str(error["input"])[:_MOST_SHOWN], choices, n=1)
             lines.append(f"{line}; did you mean {near[0]!r}?" if near else line)
     return list(dict.fromkeys(lines))

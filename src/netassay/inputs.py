@@ -38,9 +38,7 @@ def variable(name: str) -> str:
     return f"NETASSAY_{name}"
 
 
-def refuse_odd_file(
-    path: Path | str, most: str = "LARGEST_FILE", *, refusal: type[NetassayError] = DataError
-) -> None:
+def refuse_odd_file(path: Path | str, most: str = "LARGEST_FILE", *, refusal: type[NetassayError] = DataError) -> None:
     """Raises `refusal` for a pipe, device or socket, of which some never end, and for a file beyond the bound `most`.
 
     What is not there, is a folder or cannot be asked for is left to the one who opens it.

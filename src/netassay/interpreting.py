@@ -67,9 +67,10 @@ def interpret(
     if not run:
         if peers or ensemble:
             raise ConfigError(
-                "--ensemble: a network of your own has no repetitions in the store" if ensemble
+                "--ensemble: a network of your own has no repetitions in the store"
+                if ensemble
                 else "peers are repetitions of a run; a network of your own has none"
-            )  # fmt: skip
+            )
         config, where = InterpretConfig(**options), Path(store)
     else:
         opened = find_run(run, store)
@@ -103,18 +104,12 @@ def _checked(run: Run, peers: Sequence[Run]) -> list[str]:
     """Ids of the peers. ConfigError for runs of another study or store, and for one that is given twice."""
     for other in (run, *peers):
         if other.study != "aitac":
-            raise ConfigError(
-                f"run {other.id} is of study {other.study}; runs of study aitac can be interpreted"
-            )
+            raise ConfigError(f"run {other.id} is of study {other.study}; runs of study aitac can be interpreted")
         if other.folder.parent != run.folder.parent:
-            raise ConfigError(
-                f"{other.folder} is not in the store of {run.folder}; peers stand in the same store"
-            )
+            raise ConfigError(f"{other.folder} is not in the store of {run.folder}; peers stand in the same store")
     ids = [other.id for other in peers]
     if twice := [name for name in ids if name == run.id or ids.count(name) > 1]:
-        raise ConfigError(
-            f"run {twice[0]} is given twice; a peer is another run of the same config with another seed"
-        )
+        raise ConfigError(f"run {twice[0]} is given twice; a peer is another run of the same config with another seed")
     return ids
 
 

@@ -37,9 +37,7 @@ class NameList(tuple[str, ...]):
             names.text = given
             return names
         items: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-        if not all(
-            isinstance(name, str) and name.strip() == name != "" and "," not in name for name in items
-        ):
+        if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in items):
             raise ValueError(f"{given!r} is no list of names")
         names = cls(items)
         names.text = ",".join(names)

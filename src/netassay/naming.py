@@ -95,8 +95,7 @@ def _named(runs: Sequence[Run], keys: Sequence[str]) -> tuple[Axis, dict[Run, st
     if len(keys) > 2 and max(map(len, changed.values())) > 1:
         changed = dict.fromkeys(runs, keys)  # no series of single changes: all is said
     return Axis("run"), {
-        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE
-        for run, own in changed.items()
+        run: ", ".join(_said(key, run.config.get(key)) for key in own) or _BASE for run, own in changed.items()
     }
 
 
@@ -107,9 +106,7 @@ def _grid(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Run, tuple[str
     first, second = sorted(keys, key=lambda key: -_distinct(runs, [key]))
     if _distinct(runs, [first]) * _distinct(runs, [second]) != len(runs):
         return {}, ""
-    places: Mapping[Run, tuple[object, object]] = {
-        run: (run.config.get(first), run.config.get(second)) for run in runs
-    }
+    places: Mapping[Run, tuple[object, object]] = {run: (run.config.get(first), run.config.get(second)) for run in runs}
     title = _WORDS.get(second, second.replace("_", " "))
     return {run: (_said(first, a), value(b)) for run, (a, b) in places.items()}, title
 

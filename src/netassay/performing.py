@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
     from netassay.training import Metric
 
-MOST_THREADS = (
-    1024  # many more than any machine has cores; torch dies of a number that the system cannot start
-)
+MOST_THREADS = 1024  # many more than any machine has cores; torch dies of a number that the system cannot start
 
 Watch = Callable[[int, "Mapping[Metric, float]"], None]
 """Told each step and its numbers while a run goes on."""
@@ -82,9 +80,7 @@ def perform(
     store = store_folder(store)
     new = not (store / run_id(config.study, config.digest)).exists()
     study = find(config.study)
-    run = Run.create(
-        store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release
-    )
+    run = Run.create(store, study=study.name, config=config.mapping(), digest=config.digest, package=study.release)
     if run.is_complete and from_step is None:
         sweep(run.folder)
         return run
@@ -165,9 +161,8 @@ def resume(
     opened = find_run(run, store)
     config = study_of(opened).config.from_mapping(opened.config, where=str(opened.folder))
     return perform(
-        config, opened.folder.parent, threads=threads, from_step=from_step, commit_seconds=commit_seconds,
-        watch=watch,
-    )  # fmt: skip
+        config, opened.folder.parent, threads=threads, from_step=from_step, commit_seconds=commit_seconds, watch=watch
+    )
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -243,9 +238,7 @@ def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
         yield
     except Exception as cause:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
-        with suppress(
-            NetassayError
-        ):  # a full disk takes no status either; the cause is reported all the same
+        with suppress(NetassayError):  # a full disk takes no status either; the cause is reported all the same
             writer.finish(State.FAILED, step=run.step, message=message)
         reason = message.removeprefix(f"run {run.id}: ")
         raise RunFailed(f"run {run.id} failed after step {run.step}: {reason}") from cause

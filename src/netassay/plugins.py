@@ -136,7 +136,5 @@ def _refusal(plugin: Plugin, taken: Collection[str], other: Plugin | None) -> st
     if other is not None:
         return f"package {other.distribution} gives that name too; uninstall one of the two"
     if not _PACKAGE.fullmatch(plugin.package):
-        return (
-            f"{plugin.package!r} is no package; its entry point must name one, such as waves or waves.study"
-        )
+        return f"{plugin.package!r} is no package; its entry point must name one, such as waves or waves.study"
     return ""

@@ -84,9 +84,13 @@ def report(
     )
     facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in shown) or "none"}
     page = write_page(
-        Path(out), title=title, subtitle=subtitle, parts=parts, facts=facts,
+        Path(out),
+        title=title,
+        subtitle=subtitle,
+        parts=parts,
+        facts=facts,
         first=_left_out(problems) if problems else None,
-    )  # fmt: skip
+    )
     for problem in problems:
         warn_of(problem)
     asked = [run for run in runs or () if not isinstance(run, Run)]
@@ -135,18 +139,25 @@ def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
     for run in runs:
         with suppress(NetassayError):
             environment = run.environment
-            rows.append({
-                "run": run.id, "command that makes it again": command(run), "state": str(run.state),
-                "created": run.created, "seconds": run.seconds,
-                **{key: str(value) for key, value in environment.items() if isinstance(value, str | int | float)},
-            })  # fmt: skip
+            rows.append(
+                {
+                    "run": run.id,
+                    "command that makes it again": command(run),
+                    "state": str(run.state),
+                    "created": run.created,
+                    "seconds": run.seconds,
+                    **{key: str(value) for key, value in environment.items() if isinstance(value, str | int | float)},
+                }
+            )
     if not rows:
         return ()
     spec = TableSpec(
-        f"{study.name}-methods", "How the runs were made",
+        f"{study.name}-methods",
+        "How the runs were made",
         "The command makes a run again, where its data are; equal config, machine and threads give equal numbers.",
-        {"seconds": ".1f"}, first=("run", "command that makes it again", "seconds"),
-    )  # fmt: skip
+        {"seconds": ".1f"},
+        first=("run", "command that makes it again", "seconds"),
+    )
     return (spec.of(pl.DataFrame(rows, infer_schema_length=None)),)
 
 
@@ -167,9 +178,7 @@ def _opened(
             try:
                 opened.append(find_run(run, store))
             except RunDamaged as cause:
-                problems.append(
-                    Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause))
-                )
+                problems.append(Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause)))
         return opened, problems
     folder = Store(store)
     with warnings.catch_warnings():
@@ -222,9 +231,7 @@ def _sections(study: Study, runs: Sequence[Run]) -> list[Section]:
     except RunDamaged:
         raise
     except Exception as cause:
-        reason = (
-            str(cause) if isinstance(cause, PluginError) else f"{type(cause).__name__}: {one_line(cause)}"
-        )
+        reason = str(cause) if isinstance(cause, PluginError) else f"{type(cause).__name__}: {one_line(cause)}"
         ids = ", ".join(run.id for run in runs) or "none"
         words = f"The pages of study {study.name} (package {study.release}) could not be drawn: {reason}. Runs: {ids}."
         return [Section(f"Study {study.name}", items=(Note(words, "warning"),))]

@@ -45,9 +45,7 @@ class Study:
     def config(self) -> type[Config]:
         config = self._module("config").CONFIG
         if self.plugin is not None and not (
-            isinstance(config, type)
-            and issubclass(config, Config)
-            and getattr(config, "study", "") == self.name
+            isinstance(config, type) and issubclass(config, Config) and getattr(config, "study", "") == self.name
         ):
             wanted = f"a subclass of netassay.config.Config with study = {self.name!r}"
             raise unusable(self.plugin, f"CONFIG of {self.package}.config must be {wanted}")
@@ -79,9 +77,7 @@ class Study:
     @property
     def package(self) -> str:
         """The package of this study: "a-b" is the experiment b within the study a, with the same modules."""
-        return (
-            f"netassay.studies.{self.name.replace('-', '.')}" if self.plugin is None else self.plugin.package
-        )
+        return f"netassay.studies.{self.name.replace('-', '.')}" if self.plugin is None else self.plugin.package
 
     @property
     def folder(self) -> Traversable:
@@ -139,9 +135,7 @@ def find(name: str, *, tracked: bool = False) -> Study:
     if name in builtin() or name in _derived() or (tracked and name in _tracked()):
         return Study(name)
     if name in _tracked():
-        raise ConfigError(
-            f"{name!r} is written by a user's own training loop: run that script again to have a new one"
-        )
+        raise ConfigError(f"{name!r} is written by a user's own training loop: run that script again to have a new one")
     others = plugins()
     if name in others.usable:
         return Study(name, others.usable[name])

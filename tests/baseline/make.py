@@ -163,15 +163,11 @@ def model() -> None:
     contexts %= made.vocabulary
     with torch.no_grad():
         logits = made.model(contexts)
-    Path("model-output.json").write_text(
-        json.dumps({"contexts": contexts.tolist(), "logits": logits.tolist()}) + "\n"
-    )
+    Path("model-output.json").write_text(json.dumps({"contexts": contexts.tolist(), "logits": logits.tolist()}) + "\n")
 
 
 def written() -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True
-    )
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
     return {
         "netassay": netassay.__version__,
         "commit": commit.stdout.strip(),

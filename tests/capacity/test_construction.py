@@ -57,8 +57,10 @@ def test_a_corpus_is_held_by_the_models_own_forward_pass(architecture, method):
     assert made.float64.gap == pytest.approx(made.smoothing_gap, rel=1e-3)
     assert made.float64.deviation < 2e-8
     size = {"embedding": 16, "longest": 5}
-    expected = {"averaging": averaging_parameters(7, made.width, **size),
-                "decoder": decoder_parameters(7, made.width, heads=4, **size)}  # fmt: skip
+    expected = {
+        "averaging": averaging_parameters(7, made.width, **size),
+        "decoder": decoder_parameters(7, made.width, heads=4, **size),
+    }
     assert made.parameters == expected[architecture]
     if method == "solve":
         assert made.rank == len(table)
@@ -79,9 +81,7 @@ def test_interior_distributions_of_two_thousand_contexts(architecture):
     assert made.float64.deviation < 1e-6
     with torch.no_grad():
         for i in range(0, 2000, 97):
-            torch.testing.assert_close(
-                forward(made.model, given[i]), torch.from_numpy(p[i]), rtol=0, atol=1e-6
-            )
+            torch.testing.assert_close(forward(made.model, given[i]), torch.from_numpy(p[i]), rtol=0, atol=1e-6)
 
 
 def test_real_text_within_a_thousandth_of_the_bound(shared_data):
@@ -107,9 +107,7 @@ def test_a_width_below_the_contexts_is_refused_with_what_it_reaches():
     documents = random_documents(3)
     within = [len(wanted(documents[: i + 1])) for i in range(len(documents))]
     reach = sum(count <= 50 for count in within)
-    with pytest.raises(
-        ConfigError, match=f"holds any 50 contexts.*first {reach} documents have {within[reach - 1]};"
-    ):
+    with pytest.raises(ConfigError, match=f"holds any 50 contexts.*first {reach} documents have {within[reach - 1]};"):
         construct(contexts(documents), width=50)
     smaller = construct(contexts(documents[:reach]), width=50)
     assert smaller.float64.deviation < 1e-6

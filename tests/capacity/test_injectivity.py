@@ -42,9 +42,7 @@ def test_the_smallest_gap_is_that_of_all_pairs():
         for place, scalar_map in enumerate(("attention", "averaging")):
             images = [slow(context, z, u)[place] for context in distinct]
             pairs = [abs(a - b) for i, a in enumerate(images) for b in images[:i]]
-            row = next(
-                r for r in rows if (r.documents, r.scalar_map, r.dtype) == (size, scalar_map, "float64")
-            )
+            row = next(r for r in rows if (r.documents, r.scalar_map, r.dtype) == (size, scalar_map, "float64"))
             assert row.contexts == len(distinct)
             assert row.width == pytest.approx(max(pairs), rel=1e-12)
             assert row.smallest * row.width == pytest.approx(min(pairs), rel=1e-6)

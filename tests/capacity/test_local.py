@@ -71,9 +71,13 @@ def rank_by_differences(model, contexts):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: decoder(2), HuggingFaceStyle, lambda: ExperimentDecoder(4, 2, embedding=3, generator=generator(1)),
-     lambda: AveragingNetwork(4, 1, embedding=2, longest=3, generator=generator(1))],
-)  # fmt: skip
+    [
+        lambda: decoder(2),
+        HuggingFaceStyle,
+        lambda: ExperimentDecoder(4, 2, embedding=3, generator=generator(1)),
+        lambda: AveragingNetwork(4, 1, embedding=2, longest=3, generator=generator(1)),
+    ],
+)
 def test_the_dense_rank_is_that_of_finite_differences(make):
     found = local_capacity(make(), CONTEXTS)
     assert found.method == "dense"
@@ -199,12 +203,7 @@ def rank_in_long_arithmetic(model, given):
             [[mpmath.mpf(float(v)) for v in row] for row in p.detach().reshape(-1, p.shape[-1])]
             for p in (model.embedding.weight, model.norm.weight, model.head.weight)
         ]
-        cells = [
-            (k, i, j)
-            for k, table in enumerate(tables)
-            for i, row in enumerate(table)
-            for j in range(len(row))
-        ]
+        cells = [(k, i, j) for k, table in enumerate(tables) for i, row in enumerate(table) for j in range(len(row))]
 
         def logits():
             embedding, (gain,), head = tables
@@ -260,9 +259,7 @@ def test_no_rank_is_certified_where_the_model_computes_in_less_than_float64():
             return self.head(self.norm(x))
 
     for method in ("dense", "sketch"):
-        kept, lost = (
-            local_capacity(Wide(inside), APART, method=method) for inside in (torch.float64, torch.float32)
-        )
+        kept, lost = (local_capacity(Wide(inside), APART, method=method) for inside in (torch.float64, torch.float32))
         assert (kept.rank, kept.contexts_certified, kept.uncertified) == (20, 4, "")
         assert (lost.rank, lost.upper, lost.full, lost.contexts_certified) == (20, 20, True, 0)
         assert "computes in float32 inside (norm)" in lost.uncertified
@@ -439,9 +436,7 @@ def test_a_model_without_a_float64_form_is_assayed_in_its_own_but_not_certified(
 
     found = local_capacity(Single(torch.float32, d=16), APART)
     assert (found.rank, found.contexts_certified) == (20, 0)
-    assert (
-        found.uncertified == "its forward does not run in float64 (RuntimeError: expected Float, got Double)"
-    )
+    assert found.uncertified == "its forward does not run in float64 (RuntimeError: expected Float, got Double)"
     with pytest.raises(DataError, match="vocabulary of 6 tokens"):
         local_capacity(Single(), [(7,)])
 
@@ -450,9 +445,7 @@ def test_sparse_and_frequency_weighted_gradients_do_not_change_the_rank():
     class Bag(Averages):
         def __init__(self, **options):
             super().__init__()
-            self.embedding = nn.Embedding.from_pretrained(
-                self.embedding.weight.detach(), freeze=False, **options
-            )
+            self.embedding = nn.Embedding.from_pretrained(self.embedding.weight.detach(), freeze=False, **options)
 
     plain = local_capacity(Averages(), ALIKE)
     assert local_capacity(Bag(sparse=True), ALIKE) == plain

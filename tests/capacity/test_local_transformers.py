@@ -69,9 +69,7 @@ def explicit_jacobian(name, contexts):
     rows = []
     out = logits()
     for value in out:
-        parts = torch.autograd.grad(
-            value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
+        parts = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
         rows.append(torch.cat([part.flatten() for part in parts]))
     jacobian = torch.stack(rows)
     draws = torch.Generator().manual_seed(0)
@@ -86,9 +84,7 @@ def explicit_jacobian(name, contexts):
             return there
 
         slope = (moved(1e-6) - moved(-1e-6)) / 2e-6
-        torch.testing.assert_close(
-            jacobian @ torch.cat([v.flatten() for v in along]), slope, rtol=1e-5, atol=1e-6
-        )
+        torch.testing.assert_close(jacobian @ torch.cat([v.flatten() for v in along]), slope, rtol=1e-5, atol=1e-6)
     return jacobian
 
 

@@ -74,12 +74,9 @@ def test_loss_bound_and_groups_are_those_of_a_dictionary_and_a_loop(how, at_once
                 )
             )
     bounds = {
-        context: -sum(c * math.log(c / counts.total()) for c in counts.values())
-        for context, counts in follow.items()
+        context: -sum(c * math.log(c / counts.total()) for c in counts.values()) for context, counts in follow.items()
     }
-    right = {
-        context: follow[context][token] == max(follow[context].values()) for context, token in greedy.items()
-    }
+    right = {context: follow[context][token] == max(follow[context].values()) for context, token in greedy.items()}
 
     assert math.isclose(found.loss_nats, math.fsum(losses.values()), rel_tol=1e-9)
     assert math.isclose(found.bound_nats, math.fsum(bounds.values()), rel_tol=1e-9)
@@ -100,9 +97,7 @@ def test_loss_bound_and_groups_are_those_of_a_dictionary_and_a_loop(how, at_once
             assert group.right == sum(right[context] for context in contexts)
             assert group.predictions == sum(follow[context].total() for context in contexts)
             assert math.isclose(group.loss_nats, math.fsum(losses[c] for c in contexts), rel_tol=1e-9)
-            assert math.isclose(
-                group.bound_nats, math.fsum(bounds[c] for c in contexts), rel_tol=1e-9, abs_tol=1e-12
-            )
+            assert math.isclose(group.bound_nats, math.fsum(bounds[c] for c in contexts), rel_tol=1e-9, abs_tol=1e-12)
             assert group.low <= len(contexts[0]) <= group.high or name != "by_length"
         whole = getattr(found, name)
         assert math.isclose(sum(group.loss_nats for group in whole), found.loss_nats, rel_tol=1e-12)
@@ -127,9 +122,7 @@ def test_bits_are_those_of_code_lengths_and_the_interval_that_of_a_bootstrap():
     unigram = -sum(c * math.log2(c / tokens.total()) for c in tokens.values())
     assert math.isclose(by_name["unigram"].bits, unigram - loss, rel_tol=1e-9)
     second = memorisation(other, documents)
-    assert math.isclose(
-        by_name["model"].bits, (second.loss_nats - found.loss_nats) / math.log(2), rel_tol=1e-9
-    )
+    assert math.isclose(by_name["model"].bits, (second.loss_nats - found.loss_nats) / math.log(2), rel_tol=1e-9)
     bits = by_name["uniform"]
     assert bits.low < bits.bits < bits.high
     assert math.isclose(bits.per_parameter, bits.bits / sum(p.numel() for p in model.parameters()))

@@ -79,13 +79,9 @@ def experiment(zeta, m, d):
     ("zeta", "m", "d", "longest", "heads", "key", "value"), [(7, 5, 4, 3, 2, 3, 1), (20, 1, 2, 9, 1, 2, 2)]
 )
 def test_counts_are_those_of_modules(zeta, m, d, longest, heads, key, value):
-    count = theorems.decoder_parameters(
-        zeta, m, embedding=d, longest=longest, heads=heads, key=key, value=value
-    )
+    count = theorems.decoder_parameters(zeta, m, embedding=d, longest=longest, heads=heads, key=key, value=value)
     assert count == theorems.trainable_count(Decoder(zeta, m, d, longest, heads, key, value))
-    assert theorems.experiment_parameters(zeta, m, embedding=d) == theorems.trainable_count(
-        experiment(zeta, m, d)
-    )
+    assert theorems.experiment_parameters(zeta, m, embedding=d) == theorems.trainable_count(experiment(zeta, m, d))
     for trained, count in [
         ("all", theorems.experiment_parameters(zeta, m, embedding=d)),
         ("feed_forward", theorems.experiment_output_parameters(zeta, m, embedding=d)),
@@ -95,9 +91,7 @@ def test_counts_are_those_of_modules(zeta, m, d, longest, heads, key, value):
     output = nn.Sequential(nn.Linear(d, m), nn.Linear(m, zeta))
     assert theorems.experiment_output_parameters(zeta, m, embedding=d) == theorems.trainable_count(output)
     averaging = nn.ParameterList(torch.zeros(s) for s in [(d, zeta), (longest,), (d, m), (m,), (m, zeta)])
-    assert theorems.averaging_parameters(zeta, m, embedding=d, longest=longest) == theorems.trainable_count(
-        averaging
-    )
+    assert theorems.averaging_parameters(zeta, m, embedding=d, longest=longest) == theorems.trainable_count(averaging)
 
 
 def test_equation_5():

@@ -69,9 +69,7 @@ def test_05_immgens_form_with_numbers_for_chromosomes():
 
 
 def test_07_a_region_twice():
-    with pytest.raises(
-        DataError, match=r"twice.bed:25: the region chr1:200-300 .* on line 1 already; .*--drop twice"
-    ):
+    with pytest.raises(DataError, match=r"twice.bed:25: the region chr1:200-300 .* on line 1 already; .*--drop twice"):
         built("07-twice/twice.bed")
     atlas = built("07-twice/twice.bed", drop=["twice"])
     assert (len(atlas), sum(atlas.dropped.values())) == (24, 1)
@@ -98,10 +96,7 @@ def test_13_few_names_in_common():
 def test_16_h5ad():
     pytest.importorskip("anndata", reason="the extra anndata is not installed")
     folder = "16-h5ad"
-    assert (
-        built(f"{folder}/archr_underscore.h5ad", ()).peaks["start"].to_list()
-        == common().peaks["start"].to_list()
-    )
+    assert built(f"{folder}/archr_underscore.h5ad", ()).peaks["start"].to_list() == common().peaks["start"].to_list()
     layer = built(f"{folder}/layers.h5ad", (), layer="cpm")
     np.testing.assert_allclose(layer.heights.numpy(), 10 * built(f"{folder}/layers.h5ad", ()).heights.numpy())
     with pytest.raises(DataError, match="has no layer 'cmp'; did you mean 'cpm'"):
@@ -159,9 +154,7 @@ def test_19_sequences_and_labels():
     assert any("in the order of the sequences" in reason for reason in atlas.notes)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for path in CASES.glob("[0-9]*/*") if path.suffix != ".bw"), ids=str
-)
+@pytest.mark.parametrize("path", sorted(path for path in CASES.glob("[0-9]*/*") if path.suffix != ".bw"), ids=str)
 def test_every_file_as_peaks_ends_in_an_atlas_or_a_message(path, tmp_path, capsys):
     out = tmp_path / "atlas"
     signals = [str(COMMON / name) for name in SIGNALS]

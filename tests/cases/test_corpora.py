@@ -41,9 +41,7 @@ def counted(documents):
     for document in documents:
         for place in range(1, len(document)):
             following.setdefault(tuple(document[:place]), Counter())[document[place]] += 1
-    return sum(
-        count * math.log(counts.total() / count) for counts in following.values() for count in counts.values()
-    )
+    return sum(count * math.log(counts.total() / count) for counts in following.values() for count in counts.values())
 
 
 THREE = [["the", "cat", "sat"], ["the", "cat", "sat"], ["the", "dog", "sat"]]
@@ -132,8 +130,6 @@ def test_a_saved_memorising_model_can_be_fed(inside, capsys):
 
     model, about = netassay.load_model("mem"), netassay.describe_model("mem")["about"]
     assert about["words"] == ["the", "cat", "sat", "dog", "ran", "a"]
-    rows = torch.tensor(
-        [d.tolist() for d in netassay.read_corpus("long.txt", limit=3, words=about["words"]).documents]
-    )
+    rows = torch.tensor([d.tolist() for d in netassay.read_corpus("long.txt", limit=3, words=about["words"]).documents])
     log_q = model(rows[:, :-1]).log_softmax(-1).gather(-1, rows[:, 1:, None])
     assert -log_q.sum().item() == pytest.approx(about["bound_nats"], rel=1e-6)

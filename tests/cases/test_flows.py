@@ -18,9 +18,12 @@ from netassay.numerics import devices
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "edge"
 OTHERS = {
-    "03_ddp_hang": "tracker", "04_lm_padding": "models", "05_attention": "models", "07_memory": "models",
+    "03_ddp_hang": "tracker",
+    "04_lm_padding": "models",
+    "05_attention": "models",
+    "07_memory": "models",
     "10_first_look": "tracker",
-}  # fmt: skip
+}
 
 pytestmark = [
     pytest.mark.skipif(not CASES.is_dir(), reason=f"the shared cases are not at {CASES}"),

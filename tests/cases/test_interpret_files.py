@@ -73,9 +73,20 @@ def effects(name):
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("lowercase", 1), ("nonnormal-gnomad", 2), ("no-chr-prefix", 2), ("M-vs-chrM", 1), ("headerless", 1),
-     ("no-fileformat", 1), ("crlf", 1), ("bom", 1), ("5col-nohdr", 1), ("near-N", 1), ("dup-rows", 2)],
-)  # fmt: skip
+    [
+        ("lowercase", 1),
+        ("nonnormal-gnomad", 2),
+        ("no-chr-prefix", 2),
+        ("M-vs-chrM", 1),
+        ("headerless", 1),
+        ("no-fileformat", 1),
+        ("crlf", 1),
+        ("bom", 1),
+        ("5col-nohdr", 1),
+        ("near-N", 1),
+        ("dup-rows", 2),
+    ],
+)
 def test_variants_that_are_scored(name, count):
     made = effects(name)
     assert (len(made.variants), dict(made.dropped), dict(made.notes)) == (count, {}, {})
@@ -86,11 +97,14 @@ def test_variants_that_are_scored(name, count):
     ("name", "reasons"),
     [
         ("alt-dot", [("chr1:500:A>.", "no alternative allele")]),
-        ("all-symbolic", [
-            ("chr1:500:A><DEL>", "symbolic allele"),
-            ("chr1:501:G><INS:ME:ALU>", "symbolic allele"),
-            ("chr1:502:C>N[CHR2:5[", "breakend"),
-        ]),
+        (
+            "all-symbolic",
+            [
+                ("chr1:500:A><DEL>", "symbolic allele"),
+                ("chr1:501:G><INS:ME:ALU>", "symbolic allele"),
+                ("chr1:502:C>N[CHR2:5[", "breakend"),
+            ],
+        ),
         ("gvcf-nonref", [("chr1:500:A><NON_REF>", "symbolic allele"), ("chr1:501:G><NON_REF>", "symbolic allele")]),
         ("long-del", [(None, "allele longer than half of the window of 200 bases")]),
         ("in-N", [("chr2:1520:N>A", "bases of REF that are not known")]),
@@ -98,7 +112,7 @@ def test_variants_that_are_scored(name, count):
         ("pos0", [("chr1:0:A>C", "position 0, before the first base")]),
         ("accession", [("NC_000001.11:500:A>C", "on a contig that genome.fa does not have")]),
     ],
-)  # fmt: skip
+)
 def test_alleles_that_are_left_out_have_a_row_that_says_why(name, reasons):
     made = effects(name)
     table = made.table()

@@ -26,9 +26,7 @@ def run_case(name, capsys):
 def test_rope_repeat(capsys):
     pytest.importorskip("transformers")
     module, lines = run_case("rope_repeat", capsys)
-    assert ["rank 5 upper 15 full False certified 0" in line for line in lines if "upper 15" in line] == [
-        True
-    ] * 2
+    assert ["rank 5 upper 15 full False certified 0" in line for line in lines if "upper 15" in line] == [True] * 2
     healthy = module.r
     assert (healthy.rank, healthy.upper, healthy.contexts_certified) == (20, 20, 0)
     assert "computes in float32 inside" in healthy.uncertified

@@ -21,9 +21,7 @@ def ratios():
     """p against that of MEME's Tomtom, and the latter."""
     queries, known = read_meme(CASES / "tomtom-queries.meme"), read_database("jaspar-vertebrates")
     pairs = compare(queries, known)
-    mine = {
-        (queries.names[q], known.names[t]): p for q, t, p in pairs.select("query", "target", "p").iter_rows()
-    }
+    mine = {(queries.names[q], known.names[t]): p for q, t, p in pairs.select("query", "target", "p").iter_rows()}
     told = pl.read_csv(CASES / "tomtom-reference.tsv", separator="\t")
     theirs = told["p_tomtom_4.12_pearson"].to_torch()
     own = [mine[key] for key in told.select("query", "target").iter_rows()]
@@ -61,8 +59,6 @@ def test_awkward_modules_are_explained_or_named(monkeypatch, capsys):
         assert f"{module:15s} deepshap     ok" in told
 
 
-@pytest.mark.skip(
-    reason="patterns of contributions need a trained run and the extra modisco: no case of seconds"
-)
+@pytest.mark.skip(reason="patterns of contributions need a trained run and the extra modisco: no case of seconds")
 def test_patterns_of_one_network_recover_what_was_planted():
     runpy.run_path(str(CASES / "patterns_recovery.py"))

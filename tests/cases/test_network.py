@@ -28,9 +28,7 @@ def test_the_activation_is_read_behind_norm_and_relu():
 @pytest.fixture(scope="module")
 def awkward():
     pytest.importorskip("tangermeme")
-    rows = re.findall(
-        r"^(\w+) +(deepshap N|\w+) +(ok|\w*Error:|!!!)(.*)$", printed("deepshap_cases.py"), re.M
-    )
+    rows = re.findall(r"^(\w+) +(deepshap N|\w+) +(ok|\w*Error:|!!!)(.*)$", printed("deepshap_cases.py"), re.M)
     return {(kind, what): (how, rest) for kind, what, how, rest in rows}
 
 

@@ -46,16 +46,12 @@ def test_edge_prints_one_json_object(capsys, tmp_path):
     import polars as pl
 
     metrics = pl.read_parquet(answer["metrics"])
-    assert (
-        metrics.filter((pl.col("name") == "loss") & (pl.col("step") == 6))["value"].item() == answer["loss"]
-    )
+    assert metrics.filter((pl.col("name") == "loss") & (pl.col("step") == 6))["value"].item() == answer["loss"]
     assert Run.open(answer["folder"]).config["width"] == 4
 
 
 def test_flags_override_the_file(capsys, tmp_path):
-    (tmp_path / "c.toml").write_text(
-        'study = "edge"\nexamples = 60\nwidth = 4\nsteps = 2\ndepth = 1\nbias = false\n'
-    )
+    (tmp_path / "c.toml").write_text('study = "edge"\nexamples = 60\nwidth = 4\nsteps = 2\ndepth = 1\nbias = false\n')
     run("edge", "--config", "c.toml", "--depth", "0", "--format", "json")
     config = Run.open(json.loads(capsys.readouterr().out)["folder"]).config
     assert (config["depth"], config["bias"], config["steps"]) == (0, False, 2)
@@ -166,9 +162,7 @@ def test_the_answer_of_a_sound_verify_has_the_columns_of_a_damaged_one(capsys, s
     assert capsys.readouterr().out == "run,file,what\n"
 
 
-@pytest.mark.parametrize(
-    "value", ["1" * 5000, "[" * 100_000, "nan", ""], ids=["digits", "deep", "nan", "none"]
-)
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000, "nan", ""], ids=["digits", "deep", "nan", "none"])
 def test_odd_values_of_where_select_nothing(capsys, store, value):
     run("runs", "--store", str(store), "--where", f"depth={value}", "--format", "json")
     assert json.loads(capsys.readouterr().out) == []
@@ -266,9 +260,7 @@ OF_A_NETWORK = {"predict", "interpret", "variants", "attribute", "transfer", "re
 
 @pytest.mark.parametrize(
     "command",
-    sorted(
-        name for name in set(COMMANDS) - {"demo", *OF_A_NETWORK, *STUDIES} if not name.startswith("atlas ")
-    ),
+    sorted(name for name in set(COMMANDS) - {"demo", *OF_A_NETWORK, *STUDIES} if not name.startswith("atlas ")),
 )
 def test_every_short_example_runs(command, store, tmp_path, capsys):
     import shutil

@@ -35,10 +35,7 @@ SLOW = (
 @pytest.fixture
 def sound(tmp_path):
     """A store, and the ids in it: of a run to be damaged, and of another."""
-    ids = [
-        min(path.name for path in BASELINE.glob(f"{study}-{'[0-9a-f]' * 12}"))
-        for study in ("edge", "capacity")
-    ]
+    ids = [min(path.name for path in BASELINE.glob(f"{study}-{'[0-9a-f]' * 12}")) for study in ("edge", "capacity")]
     for name in ids:
         shutil.copytree(BASELINE / name, tmp_path / "store" / name)
     return tmp_path / "store", *ids

@@ -7,12 +7,8 @@ from rich.console import Console
 from netassay.cli import main, view
 from netassay.sweeps import Standing
 
-RUNNING = Standing(
-    "edge-1", "step_size=0.1", "running", 120, 1000, 25.0, 35.2, "eta lambda/2", 0.8412, (0.1, 0.4, 0.8)
-)
-DONE = Standing(
-    "edge-2", "step_size=0.2", "finished", 1000, 1000, 25.0, None, "eta lambda/2", 1.02, (0.2, 1.0)
-)
+RUNNING = Standing("edge-1", "step_size=0.1", "running", 120, 1000, 25.0, 35.2, "eta lambda/2", 0.8412, (0.1, 0.4, 0.8))
+DONE = Standing("edge-2", "step_size=0.2", "finished", 1000, 1000, 25.0, None, "eta lambda/2", 1.02, (0.2, 1.0))
 PLANNED = Standing("edge-3", "step_size=0.3")
 
 

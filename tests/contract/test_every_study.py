@@ -202,9 +202,7 @@ def test_a_stop_signal_keeps_a_checkpoint_and_says_how_to_go_on(name, kinds, sto
     steps = kinds.finished(name).metrics()["step"].n_unique()
     file, run = kinds.prepare(name, store)
     words = [name, "--config", file, "--store", store]
-    if (
-        name not in STUDIES
-    ):  # what is made from a run has a command that takes the run: it is planned and resumed here
+    if name not in STUDIES:  # what is made from a run has a command that takes the run: it is planned and resumed here
         config = study.configure_from(file)
         planned = Run.create(store, study=name, config=config.mapping(), digest=config.digest)
         words = ["resume", planned.folder]
@@ -226,9 +224,7 @@ def test_a_finished_run_is_left_as_it_is(name, kinds):
 
 
 def contents(run):
-    return {
-        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.folder.rglob("*") if path.is_file()
-    }
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.folder.rglob("*") if path.is_file()}
 
 
 @every_kind
@@ -341,9 +337,7 @@ def damage(path):
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     size = min(4096, middle // 2)
-    content[middle - size : middle + size] = bytes(
-        255 - byte for byte in content[middle - size : middle + size]
-    )
+    content[middle - size : middle + size] = bytes(255 - byte for byte in content[middle - size : middle + size])
     path.write_bytes(content)
 
 
@@ -364,9 +358,7 @@ def test_a_tracked_run_whose_loop_fails_or_is_killed_has_pages(tmp_path):
     (failed,) = Store(tmp_path / "failed").runs()
     assert failed.state is State.INTERRUPTED
     drawn = []
-    tracked(
-        "edge-tracker", tmp_path / "running", lambda run: drawn.append((run.state, page_of([run], tmp_path)))
-    )
+    tracked("edge-tracker", tmp_path / "running", lambda run: drawn.append((run.state, page_of([run], tmp_path))))
     ((state, words),) = drawn
     assert state is State.RUNNING
     assert Store(tmp_path / "running").runs()[0].id in words

@@ -154,9 +154,7 @@ def test_whole_stories_telescope(shared_data):
     assert contexts(whole).bound_nats_with_empty == pytest.approx(17_943.434278, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("stories", "n", "vocabulary"), [(100, 283, 154), (300, 979, 393), (1000, 2932, 761)]
-)
+@pytest.mark.parametrize(("stories", "n", "vocabulary"), [(100, 283, 154), (300, 979, 393), (1000, 2932, 761)])
 def test_first_ten_tokens_of_stories(stories, n, vocabulary, shared_data):
     corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
     documents = [d.tolist() for d in corpus][:stories]
@@ -173,9 +171,7 @@ def test_sums_over_contexts_are_held_against_whole_documents(monkeypatch):
     with pytest.raises(AssertionError, match="add up to"):
         telescope.require_telescoped(ids, lengths, right * (1 + 1e-6))
     # a collision of hashes is no violation: documents are then compared by their tokens
-    monkeypatch.setattr(
-        telescope, "document_hashes", lambda tokens, lengths: np.zeros(len(lengths), np.uint64)
-    )
+    monkeypatch.setattr(telescope, "document_hashes", lambda tokens, lengths: np.zeros(len(lengths), np.uint64))
     telescope.require_telescoped(ids, lengths, right)
 
 

@@ -38,9 +38,12 @@ def rows_by_hand(documents, blocks=None, stride=None, first=None, length=None):
 
 
 @given(
-    DOCUMENTS, st.sampled_from([None, 2, 3, 5, 8]), st.integers(1, 8), st.sampled_from([None, 0, 7]),
+    DOCUMENTS,
+    st.sampled_from([None, 2, 3, 5, 8]),
+    st.integers(1, 8),
+    st.sampled_from([None, 0, 7]),
     st.sampled_from([None, 3]),
-)  # fmt: skip
+)
 def test_rows_and_occurrences_are_those_of_loops(documents, blocks, stride, first, length):
     stride = min(stride, blocks - (first is not None)) if blocks is not None else None
     how = {"blocks": blocks, "stride": stride, "first": first, "length": length}

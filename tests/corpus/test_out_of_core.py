@@ -78,9 +78,7 @@ def test_on_disk_equals_in_memory(documents, size, memory, length, exact):
 
 def test_parts_are_parted_again():
     r = np.random.default_rng(0)
-    documents = [
-        [7] * r.integers(0, 9) + (r.zipf(1.3, r.integers(1, 12)) % 300).tolist() for _ in range(3000)
-    ]
+    documents = [[7] * r.integers(0, 9) + (r.zipf(1.3, r.integers(1, 12)) % 300).tolist() for _ in range(3000)]
     documents += [documents[0]] * 500
     with cramped():
         found = contexts_within(Documents.of(documents).parts(1000), memory=5_000)

@@ -41,9 +41,7 @@ print(json.dumps(steps))
 
 def content(run: Run) -> tuple[bytes, ...]:
     """Metrics as stored, the newest checkpoint's file, and the finished tables, as bytes."""
-    rows = repr(
-        [(step, name, part, value.hex()) for step, name, part, value in run.metrics().iter_rows()]
-    ).encode()
+    rows = repr([(step, name, part, value.hex()) for step, name, part, value in run.metrics().iter_rows()]).encode()
     files = [
         f"tensors/step-{run.checkpoint().step}.safetensors",
         "tables/metrics.parquet",

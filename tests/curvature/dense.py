@@ -29,9 +29,7 @@ def half_square(output: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (output - target).square().sum(1).mean()
 
 
-def network(
-    activation: str = "tanh", bias: bool = True, sizes: tuple[int, ...] = (5, 6, 4, 3), seed: int = 0
-):
+def network(activation: str = "tanh", bias: bool = True, sizes: tuple[int, ...] = (5, 6, 4, 3), seed: int = 0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
@@ -45,9 +43,7 @@ def examples(n: int = 20, inputs: int = 5, classes: int = 3, seed: int = 0) -> t
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, inputs, generator=g, dtype=torch.float64)
     label = torch.randint(0, classes, (n,), generator=g)
-    target = nn.functional.one_hot(label, classes) + 0.1 * torch.randn(
-        n, classes, generator=g, dtype=torch.float64
-    )
+    target = nn.functional.one_hot(label, classes) + 0.1 * torch.randn(n, classes, generator=g, dtype=torch.float64)
     return x, label, target
 
 

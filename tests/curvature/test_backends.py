@@ -252,9 +252,7 @@ def test_a_lazy_module_is_to_be_materialised_first():
     model = nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.Linear(8, 4))
     x, y = torch.randn(20, 6), torch.randint(4, (20,))
     for blocks in (None, "layer", {"one": ["2.bias"]}):
-        with pytest.raises(
-            ModelError, match=r"module '0' is a lazy LazyLinear.*materialise the lazy module first"
-        ):
+        with pytest.raises(ModelError, match=r"module '0' is a lazy LazyLinear.*materialise the lazy module first"):
             netassay.sharpness(model, F.cross_entropy, [(x, y)], blocks=blocks)
     model(x)
     netassay.sharpness(model, F.cross_entropy, [(x, y)])

@@ -22,8 +22,19 @@ from netassay.studies.edge.assay import assay
 from netassay.studies.edge.config import EdgeConfig
 
 NOTHING = [(torch.zeros(1), torch.zeros(1))]
-TOY = EdgeConfig(data="chebyshev", examples=20, degree=4, width=16, step_size=0.5, steps=225, curvature_every=25,
-                 dtype="float64", layers=False, tolerance=1e-5, central_flow=True)  # fmt: skip
+TOY = EdgeConfig(
+    data="chebyshev",
+    examples=20,
+    degree=4,
+    width=16,
+    step_size=0.5,
+    steps=225,
+    curvature_every=25,
+    dtype="float64",
+    layers=False,
+    tolerance=1e-5,
+    central_flow=True,
+)
 
 
 def itself(output, _):
@@ -95,9 +106,7 @@ def test_third_derivatives_are_those_of_the_dense_hessian():
         return half_square(functional_call(model, {n: pieces[n].view_as(flat[n]) for n in flat}, (x,)), y)
 
     third = jacrev(hessian(of))(torch.cat([p.reshape(-1) for p in flat.values()]))
-    u, _ = torch.linalg.qr(
-        torch.randn(sum(sizes), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    )
+    u, _ = torch.linalg.qr(torch.randn(sum(sizes), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     found = curvature_gradients(Objective(model, half_square, [(x[:8], y[:8]), (x[8:], y[8:])]), u)
     row = 0
     for i in range(3):
@@ -136,9 +145,7 @@ def test_time_averages_of_descent_on_a_network_are_those_of_the_central_flow():
     memory = Memory()
     assay(TOY.replace(flow=True), memory)
     losses = np.array([values["loss"] for values in memory.steps.values()])
-    ratios = [
-        values[("edge_ratio", "")] for step, values in memory.steps.items() if step % 25 == 0 and step >= 125
-    ]
+    ratios = [values[("edge_ratio", "")] for step, values in memory.steps.items() if step % 25 == 0 and step >= 125]
     seen = memory.steps[200]
     average = losses[175:226].mean()
     assert seen[("central_loss", "")] == pytest.approx(average, rel=0.05)
@@ -205,9 +212,14 @@ def test_weights_head_and_memory_are_those_of_sharpness():
     x, _, y = examples()
     truth = CentralFlow(network(sizes=(5, 4, 3)), half_square, [(x, y)], step_size=1e-3)
     flow = CentralFlow(
-        Two(), half_square, [(x[:6], y[:6]), (x[6:], y[6:])], step_size=1e-3,
-        weights=(n for n in (6, len(x) - 6)), head="outputs", memory=0,
-    )  # fmt: skip
+        Two(),
+        half_square,
+        [(x[:6], y[:6]), (x[6:], y[6:])],
+        step_size=1e-3,
+        weights=(n for n in (6, len(x) - 6)),
+        head="outputs",
+        memory=0,
+    )
     for one in (truth, flow):
         one.advance(1)
     seen, expected = flow.look(), truth.look()

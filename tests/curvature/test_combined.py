@@ -55,9 +55,7 @@ def test_hessian_less_gauss_newton():
     v = torch.randn(matrix.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(matrix.product(v), dense @ v)
     where = rows(model, ["2.weight", "2.bias"])
-    torch.testing.assert_close(
-        matrix.block_product("2", v[: len(where)]), dense[where][:, where] @ v[: len(where)]
-    )
+    torch.testing.assert_close(matrix.block_product("2", v[: len(where)]), dense[where][:, where] @ v[: len(where)])
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])

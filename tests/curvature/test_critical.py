@@ -151,9 +151,8 @@ def test_the_forward_passes_are_counted_and_few():
             warm.append(found.passes)
         calls.clear()
         saved = critical(
-            model, batches, F.cross_entropy, direction=optimizer, start=found,
-            present_loss=float(sum(losses).detach()),
-        )  # fmt: skip
+            model, batches, F.cross_entropy, direction=optimizer, start=found, present_loss=float(sum(losses).detach())
+        )
         assert saved.passes * len(batches) == len(calls) == 2 * len(batches)
         optimizer.step()
     assert statistics.median(warm) <= 3
@@ -423,9 +422,7 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence():
 
 def test_where_the_loss_leaves_the_finite_numbers_it_has_risen():
     model = Quadratic()
-    found = critical(
-        model, loss=lambda output, target: torch.where(output > 1e3, math.inf, output), start=1e9
-    )
+    found = critical(model, loss=lambda output, target: torch.where(output > 1e3, math.inf, output), start=1e9)
     assert found.value == pytest.approx(critical(model).value, rel=1e-6)
 
 

@@ -31,9 +31,7 @@ def test_products_whole_and_block_are_those_of_the_dense_matrix(activation, bias
         for name, members in curvature.blocks.items():
             at = rows(model, members)
             eye = torch.eye(len(at), dtype=torch.float64)
-            torch.testing.assert_close(
-                curvature.block_product(name, eye), dense[at][:, at], rtol=1e-9, atol=1e-12
-            )
+            torch.testing.assert_close(curvature.block_product(name, eye), dense[at][:, at], rtol=1e-9, atol=1e-12)
         assert curvature.products == {
             None: len(dense),
             **{n: curvature.block_size(n) for n in curvature.blocks},
@@ -73,17 +71,13 @@ def test_gradient_is_that_of_autograd_and_of_its_blocks():
     for kind in ("hessian", "ggn"):
         curvature = Curvature(model, half_square, [(x, y)], kind=kind, blocks={"b": ["4.bias", "0.weight"]})
         torch.testing.assert_close(curvature.gradient, expected)
-        torch.testing.assert_close(
-            curvature.block_gradient("b"), expected[rows(model, ["4.bias", "0.weight"])]
-        )
+        torch.testing.assert_close(curvature.block_gradient("b"), expected[rows(model, ["4.bias", "0.weight"])])
 
 
 def test_hessian_is_gauss_newton_where_the_residual_is_zero():
     model, (x, _, _) = network(), examples()
     y = model(x).detach()
-    v = torch.randn(
-        Curvature(model, half_square, [(x, y)]).size, dtype=torch.float64, generator=torch.Generator()
-    )
+    v = torch.randn(Curvature(model, half_square, [(x, y)]).size, dtype=torch.float64, generator=torch.Generator())
     hessian, ggn = (Curvature(model, half_square, [(x, y)], kind=kind) for kind in ("hessian", "ggn"))
     torch.testing.assert_close(hessian.product(v), ggn.product(v))
 

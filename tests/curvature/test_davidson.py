@@ -24,9 +24,7 @@ def matrix(values: torch.Tensor, n: int = 0) -> torch.Tensor:
     return (q * values) @ q.T
 
 
-VALUES = torch.cat(
-    [torch.tensor([10.0, 9.5, 9.0, 8.5], dtype=torch.float64), torch.linspace(8, -2, 196).double()]
-)
+VALUES = torch.cat([torch.tensor([10.0, 9.5, 9.0, 8.5], dtype=torch.float64), torch.linspace(8, -2, 196).double()])
 A = matrix(VALUES)
 NOISE = matrix(torch.linspace(-0.3, 0.3, 200).double(), 1)
 
@@ -52,8 +50,10 @@ def test_whole_and_every_layer_agree_with_the_dense_matrix(kind, loss_name, sear
     )
     assert result.sampled > 0 and result.share == pytest.approx(0.1)
     blocks = netassay.curvature.blocks.layer_blocks(model)
-    for pairs, part in [(result, dense), *((result.blocks[n], dense[rows(model, m)][:, rows(model, m)]) for n, m in
-                                           blocks.items())]:  # fmt: skip
+    for pairs, part in [
+        (result, dense),
+        *((result.blocks[n], dense[rows(model, m)][:, rows(model, m)]) for n, m in blocks.items()),
+    ]:
         exact = top(part, 2)
         assert pairs.converged and pairs.searched is search
         assert ((pairs.values - exact).abs() <= pairs.errors).all()
@@ -74,9 +74,7 @@ def test_batches_of_several_sizes_and_sums_agree_with_the_dense_matrix():
 def test_a_cheap_matrix_like_the_full_one_saves_products():
     costs, usual = 0.0, 0
     for n in range(5):
-        pairs = davidson(
-            lambda v: A @ v, lambda v: (A + 0.05 * NOISE) @ v, 200, share=0.04, generator=seed(n)
-        )
+        pairs = davidson(lambda v: A @ v, lambda v: (A + 0.05 * NOISE) @ v, 200, share=0.04, generator=seed(n))
         assert pairs.cost == pairs.products + 0.04 * pairs.sampled
         assert abs(float(pairs.values[0]) - 10) <= float(pairs.errors[0]) <= 0.01
         costs, usual = costs + pairs.cost, usual + lanczos(lambda v: A @ v, 200, generator=seed(n)).products
@@ -105,9 +103,7 @@ def test_a_direction_that_the_cheap_matrix_misses_is_seen_by_the_search(i):
 def test_stated_errors_hold_whatever_the_cheap_matrix():
     outcomes = []
     for n in range(40):
-        values = torch.cat(
-            [10 - torch.rand(5, generator=seed(n)).double(), torch.linspace(8, -2, 95).double()]
-        )
+        values = torch.cat([10 - torch.rand(5, generator=seed(n)).double(), torch.linspace(8, -2, 95).double()])
         a = matrix(values, n)
         noise = matrix(torch.randn(100, generator=seed(n)).double(), n + 100)
         b = a + 0.5 * (n % 5) * noise

@@ -53,9 +53,7 @@ def test_without_the_spread_of_the_vector_the_bounds_are_beyond_doubt():
     matrix = torch.diag(values)
     start = torch.randn(400, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     share = start.square() / start.square().sum()
-    found = lanczos_quadrature(
-        lambda v: matrix @ v, 400, steps=12, generator=torch.Generator().manual_seed(5)
-    )
+    found = lanczos_quadrature(lambda v: matrix @ v, 400, steps=12, generator=torch.Generator().manual_seed(5))
     certain = type(found)(found.nodes, found.weights, 10**15, found.products)
     at = torch.linspace(-4, 22, 500, dtype=torch.float64)
     low, high = certain.cumulative(at)
@@ -72,9 +70,7 @@ def test_smoothed_density_is_within_its_error_of_the_dense_one():
         found = lanczos_quadrature(lambda v, m=matrix: m @ v, 400, steps=40, probes=6, generator=g)
         at = torch.linspace(-4, 22, 120, dtype=torch.float64)
         seen, error = found.smoothed(at, 0.5)
-        truth = torch.exp(-0.5 * ((at - values[:, None]) / 0.5).square()).mean(0) / (
-            0.5 * math.sqrt(2 * math.pi)
-        )
+        truth = torch.exp(-0.5 * ((at - values[:, None]) / 0.5).square()).mean(0) / (0.5 * math.sqrt(2 * math.pi))
         covered.append(((seen - truth).abs() <= 2 * error + 1e-6).double().mean())
         assert float(torch.trapezoid(seen, at)) == pytest.approx(1, abs=0.02)
         assert float((seen - truth).abs().max()) < 0.08
@@ -101,9 +97,7 @@ def test_a_small_network_is_solved_exactly_whole_and_per_block():
         block = torch.linalg.eigvalsh(dense[where][:, where])
         torch.testing.assert_close(part.nodes[0], block, rtol=1e-9, atol=1e-11)
     low, high = found.cumulative(torch.tensor([0.0], dtype=torch.float64))
-    assert (
-        float(low) == float(high) == pytest.approx(float((torch.linalg.eigvalsh(dense) <= 0).double().mean()))
-    )
+    assert float(low) == float(high) == pytest.approx(float((torch.linalg.eigvalsh(dense) <= 0).double().mean()))
 
 
 def test_a_krylov_space_that_ends_early_spends_no_more():
@@ -138,9 +132,7 @@ def test_vectors_that_do_not_fit_are_refused_with_how_many_do(monkeypatch):
     from netassay.numerics import devices
 
     monkeypatch.setattr(devices, "free_memory", lambda device: 239_999)
-    with pytest.raises(
-        ModelError, match=r"30 vectors of 1,000 numbers .* 29 vectors fit, as many as `steps`"
-    ):
+    with pytest.raises(ModelError, match=r"30 vectors of 1,000 numbers .* 29 vectors fit, as many as `steps`"):
         lanczos_quadrature(lambda v: v, 1000, steps=30)
     with pytest.raises(ModelError, match=r"29 vectors fit, about as many as `products`"):
         hutchplusplus(lambda v: v, 1000, products=30)

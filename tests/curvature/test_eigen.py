@@ -92,9 +92,7 @@ def test_stated_errors_hold_where_eigenvalues_nearly_coincide(name, k):
     for seed in range(20):
         values = near_ties(name, seed)
         # of a diagonal matrix a random start sees what it sees of any rotation of it
-        found = lanczos(
-            lambda v, values=values: values * v, 300, k=k, generator=torch.Generator().manual_seed(seed)
-        )
+        found = lanczos(lambda v, values=values: values * v, 300, k=k, generator=torch.Generator().manual_seed(seed))
         missed += bool(((found.values - values[:k]).abs() > found.errors).any())
     assert missed <= 1
 
@@ -176,9 +174,7 @@ def test_warm_start_at_a_former_leader_does_not_lock(seed, bulk):
 
 
 def test_warm_start_near_the_truth_is_cheaper_than_a_cold_one():
-    values = torch.cat(
-        [torch.tensor([1.0, 0.9, 0.8, 0.7]), 0.5 * torch.rand(296, generator=torch.Generator())]
-    )
+    values = torch.cat([torch.tensor([1.0, 0.9, 0.8, 0.7]), 0.5 * torch.rand(296, generator=torch.Generator())])
     matrix, vectors = rotated(values)
     start = vectors[:, :3] + 1e-3 * torch.randn(300, 3, generator=torch.Generator(), dtype=torch.float64)
     warm = solve(matrix, k=3, start=start, tolerance=1e-4)

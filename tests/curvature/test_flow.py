@@ -19,8 +19,7 @@ from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.losses import mse
 
-SMALL = EdgeConfig(examples=40, width=4, steps=12, curvature_every=4, step_size=0.3, dtype="float64",
-                   tolerance=1e-8)  # fmt: skip
+SMALL = EdgeConfig(examples=40, width=4, steps=12, curvature_every=4, step_size=0.3, dtype="float64", tolerance=1e-8)
 
 
 class Quadratic(nn.Module):
@@ -117,12 +116,17 @@ SADDLE = (Quadratic(2.0, -1.0), itself, NOTHING[0], [1.0, 3.0])
 @pytest.mark.parametrize("accuracy", [1e-3, 1e-5, 1e-7])
 @pytest.mark.parametrize(
     ("model", "loss", "batch", "times"),
-    [TANH, GELU, STIFF, SADDLE,
-     (Scalar(0.10, 0.11, 0.12), itself, NOTHING[0], [5.0, 10.0, 30.0]),
-     (Scalar(0.2, 0.3, 0.2, 0.3), itself, NOTHING[0], [8.0, 20.0]),
-     (Scalar(3.0, -0.1, 2.0), itself, NOTHING[0], [1.0])],
+    [
+        TANH,
+        GELU,
+        STIFF,
+        SADDLE,
+        (Scalar(0.10, 0.11, 0.12), itself, NOTHING[0], [5.0, 10.0, 30.0]),
+        (Scalar(0.2, 0.3, 0.2, 0.3), itself, NOTHING[0], [8.0, 20.0]),
+        (Scalar(3.0, -0.1, 2.0), itself, NOTHING[0], [1.0]),
+    ],
     ids=["tanh", "gelu", "stiff", "saddle", "chain", "longer chain", "large weights"],
-)  # fmt: skip
+)
 def test_loss_and_weights_are_scipys_within_the_stated_error(model, loss, batch, times, accuracy):
     path = gradient_flow(model, loss, [batch], times=times, accuracy=accuracy, tolerance=1e-6)
     losses, ends = exactly(model, loss, batch, times)
@@ -131,9 +135,7 @@ def test_loss_and_weights_are_scipys_within_the_stated_error(model, loss, batch,
         assert abs(value - truth) <= error
     off = float((flat(path) - ends[-1]).norm())
     assert off <= path.weights_errors[-1] <= 1e4 * accuracy * float(ends[-1].norm())
-    assert all(
-        b <= a + e for a, b, e in zip(path.losses, path.losses[1:], path.loss_errors[1:], strict=False)
-    )
+    assert all(b <= a + e for a, b, e in zip(path.losses, path.losses[1:], path.loss_errors[1:], strict=False))
 
 
 def test_the_stated_error_of_the_sharpness_holds_where_the_path_is_poor():
@@ -146,8 +148,7 @@ def test_the_stated_error_of_the_sharpness_holds_where_the_path_is_poor():
 
 def test_where_it_stops_on_the_way_changes_nothing_beyond_the_stated_error():
     model, loss, batch, times = TANH
-    ends = [gradient_flow(model, loss, [batch], times=[*torch.linspace(0, times[-1], n).tolist()])
-            for n in (2, 11, 60)]  # fmt: skip
+    ends = [gradient_flow(model, loss, [batch], times=[*torch.linspace(0, times[-1], n).tolist()]) for n in (2, 11, 60)]
     for path in ends:
         assert path.losses[-1] == pytest.approx(ends[0].losses[-1], abs=path.loss_errors[-1])
         assert 0 < path.weights_errors[-1] < 1e-3
@@ -239,8 +240,7 @@ def test_descent_with_small_steps_stays_near_and_the_distance_falls_with_the_ste
 
 def test_heavy_ball_with_small_steps_follows_the_flow_at_its_own_pace():
     memory = Memory()
-    config = SMALL.replace(optimiser="polyak", momentum=0.5, step_size=0.005, steps=400, flow=True,
-                           curvature_every=400)  # fmt: skip
+    config = SMALL.replace(optimiser="polyak", momentum=0.5, step_size=0.005, steps=400, flow=True, curvature_every=400)
     assay(config, memory)
     assert memory.steps[400][("flow_loss", "")] == pytest.approx(memory.steps[400]["loss"], rel=0.02)
     gone = memory.steps[400][("distance", "")]
@@ -346,9 +346,14 @@ def test_weights_head_and_memory_are_those_of_sharpness():
 
     truth = gradient_flow(network(), half_square, [(x, y)], times=(0.0, 1.0))
     path = gradient_flow(
-        Two(), half_square, [(x[:6], y[:6]), (x[6:], y[6:])], times=(0.0, 1.0),
-        weights=(n for n in (6, len(x) - 6)), head=1, memory=0,
-    )  # fmt: skip
+        Two(),
+        half_square,
+        [(x[:6], y[:6]), (x[6:], y[6:])],
+        times=(0.0, 1.0),
+        weights=(n for n in (6, len(x) - 6)),
+        head=1,
+        memory=0,
+    )
     assert path.losses == pytest.approx(truth.losses, rel=1e-10)
     assert path.sharpness == pytest.approx(truth.sharpness, rel=1e-6)
     for name, weights in truth.weights.items():

@@ -104,9 +104,7 @@ def test_a_rival_that_passes_within_the_tolerance_is_in_the_error(turn):
     assert sum(covered) >= 57
 
 
-@pytest.mark.parametrize(
-    "values", [[1.0], [-2.0, -1.0, -3.0], [0.0] * 6, [1.0] * 8, [5.0, 5.0, 5.0, 1.0, -9.0]]
-)
+@pytest.mark.parametrize("values", [[1.0], [-2.0, -1.0, -3.0], [0.0] * 6, [1.0] * 8, [5.0, 5.0, 5.0, 1.0, -9.0]])
 @pytest.mark.parametrize("k", [1, 2, 9])
 def test_small_flat_and_negative_spectra(values, k):
     matrix = torch.diag(torch.tensor(values, dtype=torch.float64))
@@ -179,9 +177,7 @@ def test_a_resumed_follower_continues_bit_for_bit(cut):
             for field in ("values", "vectors", "residuals", "errors"):
                 assert torch.equal(getattr(pairs, field), getattr(other, field))
             assert pairs.products == other.products
-    assert all(
-        torch.equal(a, b) for a, b in zip(second.state().values(), whole.state().values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(second.state().values(), whole.state().values(), strict=True))
 
 
 def test_state_is_what_safetensors_can_hold(tmp_path):
@@ -242,8 +238,16 @@ def exact_tops(curvature, starts, step):
         product = curvature.product if name is None else partial(curvature.block_product, name)
         size = curvature.size if name is None else curvature.block_size(name)
         draws = torch.Generator().manual_seed(step)
-        pairs = lanczos(product, size, k=3, tolerance=1e-4, start=starts.get(name), dtype=curvature.dtype,
-                        max_products=400, generator=draws)  # fmt: skip
+        pairs = lanczos(
+            product,
+            size,
+            k=3,
+            tolerance=1e-4,
+            start=starts.get(name),
+            dtype=curvature.dtype,
+            max_products=400,
+            generator=draws,
+        )
         starts[name] = pairs.vectors
         tops.append(float(pairs.values[0]))
     return torch.tensor(tops, dtype=torch.float64)

@@ -111,11 +111,19 @@ SAME = (
     ("its logits", WithLoss, lambda o, t: F.cross_entropy(o["logits"], t), lambda a, b: (X[a:b], LABEL[a:b])),
     ("torch's loss of logits", WithLoss, nn.CrossEntropyLoss(), lambda a, b: of("labels", a, b)),
     ("own loss of logits", InDataclass, lambda o, t: F.cross_entropy(o, t), lambda a, b: (X[a:b], LABEL[a:b])),
-    ("loss of model and batch", network, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
-     lambda a, b: (X[a:b], LABEL[a:b])),
-    ("three parts", network, lambda model, batch: F.cross_entropy(model(batch[0] * batch[1]), batch[2]),
-     lambda a, b: (X[a:b], torch.ones_like(X[a:b]), LABEL[a:b])),
-)  # fmt: skip
+    (
+        "loss of model and batch",
+        network,
+        lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
+        lambda a, b: (X[a:b], LABEL[a:b]),
+    ),
+    (
+        "three parts",
+        network,
+        lambda model, batch: F.cross_entropy(model(batch[0] * batch[1]), batch[2]),
+        lambda a, b: (X[a:b], torch.ones_like(X[a:b]), LABEL[a:b]),
+    ),
+)
 
 
 @pytest.mark.parametrize(("make", "loss", "batch"), [s[1:] for s in SAME], ids=[s[0] for s in SAME])
@@ -161,9 +169,7 @@ def test_gauss_newton_of_an_output_of_several_parts(make, loss, head):
         for memory in (None, 0):
             curvature = Curvature(make(), loss, batches, kind="ggn", head=head, memory=memory)
             torch.testing.assert_close(curvature.product(eye), truth)
-            torch.testing.assert_close(
-                curvature.gradient, Curvature(network(), F.cross_entropy, [(X, LABEL)]).gradient
-            )
+            torch.testing.assert_close(curvature.gradient, Curvature(network(), F.cross_entropy, [(X, LABEL)]).gradient)
 
 
 @pytest.mark.parametrize(
@@ -201,10 +207,15 @@ class TwoWays(Wrapped):
         (WithLoss, returned, of("labels"), lambda o: o["logits"] * 1, "must return a scalar tensor"),
         (WithLoss, returned, of("labels"), "probabilities", "head='probabilities' is not a tensor.*loss, logits"),
         (GptLike, returned, of("targets"), 7, "head=7 is not a tensor"),
-        (network, lambda model, b: F.cross_entropy(model(b[0]) + model(b[0]), b[1]), (X, LABEL), None,
-         "calls the model 2 times"),
+        (
+            network,
+            lambda model, b: F.cross_entropy(model(b[0]) + model(b[0]), b[1]),
+            (X, LABEL),
+            None,
+            "calls the model 2 times",
+        ),
     ],
-)  # fmt: skip
+)
 def test_heads_that_cannot_be(make, loss, batch, head, message):
     with pytest.raises(ModelError, match=message):
         Curvature(make(), loss, [batch], kind="ggn", head=head)

@@ -20,9 +20,7 @@ def total(evaluations):
 def test_full_loss_weights_means_by_their_examples():
     model = network()
     whole = total(evaluate(model, half_square, [(X, Y)]))
-    assert total(evaluate(model, half_square, [(X[:3], Y[:3]), (X[3:], Y[3:])])) == pytest.approx(
-        whole, rel=1e-12
-    )
+    assert total(evaluate(model, half_square, [(X[:3], Y[:3]), (X[3:], Y[3:])])) == pytest.approx(whole, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def test_stated_errors_are_standard_errors():
     dense = matrix(200, 1, 0.5)
     scaled = []
     for seed in range(200):
-        found = hutchplusplus(
-            lambda v: dense @ v, 200, products=60, generator=torch.Generator().manual_seed(seed)
-        )
+        found = hutchplusplus(lambda v: dense @ v, 200, products=60, generator=torch.Generator().manual_seed(seed))
         scaled.append((found.value - float(dense.trace())) / found.error)
     scaled = torch.tensor(scaled)
     assert abs(float(scaled.mean())) < 4 / math.sqrt(200)
@@ -54,9 +52,7 @@ def test_a_decaying_spectrum_needs_fewer_products_than_hutchinson():
     errors, plain = [], []
     for seed in range(40):
         g = torch.Generator().manual_seed(seed)
-        errors.append(
-            hutchplusplus(lambda v: dense @ v, 300, products=30, generator=g).value - float(dense.trace())
-        )
+        errors.append(hutchplusplus(lambda v: dense @ v, 300, products=30, generator=g).value - float(dense.trace()))
         signs = 2.0 * torch.randint(0, 2, (300, 30), generator=g).double() - 1
         plain.append(float((signs * (dense @ signs)).sum()) / 30 - float(dense.trace()))
     assert torch.tensor(errors).square().mean().sqrt() < 0.2 * torch.tensor(plain).square().mean().sqrt()

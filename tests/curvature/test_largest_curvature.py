@@ -33,9 +33,7 @@ def test_whole_and_every_layer_agree_with_the_dense_matrix(activation, bias, los
 
 def test_result_has_the_stated_form():
     model = network()
-    found = netassay.sharpness(
-        model, half_square, [(X, Y)], k=3, blocks={"first": ["0.weight"], "last": ["4.bias"]}
-    )
+    found = netassay.sharpness(model, half_square, [(X, Y)], k=3, blocks={"first": ["0.weight"], "last": ["4.bias"]})
     for pairs, size in ((found, 79), (found.blocks["first"], 30)):
         assert pairs.values.shape == pairs.residuals.shape == pairs.errors.shape == (3,)
         assert pairs.values.dtype == torch.float64 and pairs.vectors.shape == (size, 3)
@@ -116,9 +114,7 @@ def test_earlier_result_and_vectors_as_start():
     model = network()
     first = netassay.sharpness(model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6)
     for start in (first, first.vectors, first.vectors[:, 0]):
-        again = netassay.sharpness(
-            model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6, start=start
-        )
+        again = netassay.sharpness(model, half_square, [(X, Y)], k=2, blocks="layer", tolerance=1e-6, start=start)
         torch.testing.assert_close(again.values, first.values, rtol=1e-6, atol=0)
     for bad in (torch.ones(5), torch.full((79,), torch.nan)):
         with pytest.raises(ModelError, match="start has vectors of shape"):

@@ -44,9 +44,8 @@ def test_descent_shrinks_just_below_and_grows_just_above(momentum, nesterov, dec
         with torch.no_grad():
             model.a.weight.fill_(1.0)
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=factor * found.whole.value, momentum=momentum,
-            nesterov=nesterov, weight_decay=decay,
-        )  # fmt: skip
+            model.parameters(), lr=factor * found.whole.value, momentum=momentum, nesterov=nesterov, weight_decay=decay
+        )
         for _ in range(600):
             optimizer.zero_grad()
             model(DATA[0][0]).backward()

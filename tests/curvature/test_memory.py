@@ -34,9 +34,7 @@ def test_products_do_not_depend_on_what_is_kept(kind):
         assert again.loss == kept.loss
         torch.testing.assert_close(again.gradient, kept.gradient, rtol=1e-13, atol=1e-15)
         torch.testing.assert_close(again.product(v), kept.product(v), rtol=1e-12, atol=1e-14)
-        torch.testing.assert_close(
-            again.block_product("2", w), kept.block_product("2", w), rtol=1e-12, atol=1e-14
-        )
+        torch.testing.assert_close(again.block_product("2", w), kept.block_product("2", w), rtol=1e-12, atol=1e-14)
 
 
 def test_the_estimate_is_the_bytes_that_a_graph_keeps():
@@ -140,9 +138,7 @@ def test_buffers_and_statistics_stay_as_they_are_however_often_they_are_computed
 def test_a_batch_whose_graph_cannot_fit_is_told_before_it_is_made(monkeypatch):
     x = torch.ones(40_000, 5, dtype=torch.float64)
     monkeypatch.setattr(devices, "free_memory", lambda device: 1_000_000)
-    with pytest.raises(
-        ModelError, match=r"batch 0: the graph of its loss takes .* GB.*more and smaller batches"
-    ):
+    with pytest.raises(ModelError, match=r"batch 0: the graph of its loss takes .* GB.*more and smaller batches"):
         Curvature(network(), half_square, [(x, x[:, :3])])
     Curvature(network(), half_square, [(x[:100], x[:100, :3])] * 2)
 

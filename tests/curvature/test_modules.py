@@ -132,9 +132,7 @@ def test_batch_norm_differs_by_its_mode_and_each_is_right():
         buffers = [b.clone() for b in model.buffers()]
         values[training] = float(netassay.sharpness(model, LOSS, [(X, Y)], tolerance=1e-8).values[0])
         assert all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True))
-        assert values[training] == pytest.approx(
-            float(torch.linalg.eigvalsh(dense(made_like(model)))[-1]), rel=1e-6
-        )
+        assert values[training] == pytest.approx(float(torch.linalg.eigvalsh(dense(made_like(model)))[-1]), rel=1e-6)
     # by statistics of the batch itself, or by running ones: two losses, and two curvatures
     assert values[True] != pytest.approx(values[False], rel=1e-2)
 
@@ -176,9 +174,7 @@ class ComplexWeights(nn.Module):
 REFUSED = {
     "complex128": ComplexWeights,
     "use_reentrant=False": lambda: Recomputed(True),
-    "sparse=False": lambda: nn.Sequential(
-        nn.Embedding(5, 3, sparse=True), nn.Flatten(), nn.Linear(6, 2)
-    ).double(),
+    "sparse=False": lambda: nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Flatten(), nn.Linear(6, 2)).double(),
 }
 
 

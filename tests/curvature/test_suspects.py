@@ -242,9 +242,7 @@ def test_third_derivatives_through_every_normalisation_are_those_of_primitives(k
     buffers = copy.deepcopy(dict(net.named_buffers()))
     u = torch.randn(sum(p.numel() for p in net.parameters()), 2, generator=torch.Generator().manual_seed(1))
     found = curvature_gradients(Objective(net, F.mse_loss, [(x, target)]), u.double())
-    torch.testing.assert_close(
-        found, curvature_gradients(Objective(other, F.mse_loss, [(x, target)]), u.double())
-    )
+    torch.testing.assert_close(found, curvature_gradients(Objective(other, F.mse_loss, [(x, target)]), u.double()))
     assert all(torch.equal(b, buffers[n]) for n, b in net.named_buffers())
     with differentiable_thrice():
         assert torch.allclose(net(x), other(x))
@@ -336,11 +334,17 @@ OWN = {
 def generator_states():
     numpy = np.random.get_state()  # noqa: NPY002
     return (
-        random.getstate(), numpy[1].tobytes(), numpy[2], torch.get_rng_state().tolist(),
+        random.getstate(),
+        numpy[1].tobytes(),
+        numpy[2],
+        torch.get_rng_state().tolist(),
         OWN["own of Python"].getstate(),
-        str(OWN["own of NumPy"].bit_generator.state), OWN["own of old NumPy"].get_state()[1].tobytes(),
-        OWN["own of old NumPy"].get_state()[2], FROM_PYTHON.getstate(), str(FROM_NUMPY.bit_generator.state),
-    )  # fmt: skip
+        str(OWN["own of NumPy"].bit_generator.state),
+        OWN["own of old NumPy"].get_state()[1].tobytes(),
+        OWN["own of old NumPy"].get_state()[2],
+        FROM_PYTHON.getstate(),
+        str(FROM_NUMPY.bit_generator.state),
+    )
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -414,7 +418,5 @@ def test_a_look_leaves_everything_as_it_was():
             assert "above 2 / eta" in str(error) or "vector has shape" in str(error)
     after = (model.state_dict(), [p.grad for p in model.parameters()], optimizer.state_dict())
     assert generator_states()[1:] == states[1:] and modes == [m.training for m in model.modules()]
-    for a, b in zip(
-        torch.utils._pytree.tree_leaves(before), torch.utils._pytree.tree_leaves(after), strict=True
-    ):
+    for a, b in zip(torch.utils._pytree.tree_leaves(before), torch.utils._pytree.tree_leaves(after), strict=True):
         assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b

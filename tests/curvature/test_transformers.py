@@ -16,28 +16,43 @@ VOCABULARY = 19
 def gpt2():
     return transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
-            vocab_size=VOCABULARY, n_embd=4, n_layer=1, n_head=2, n_positions=8, bos_token_id=0, eos_token_id=0,
+            vocab_size=VOCABULARY,
+            n_embd=4,
+            n_layer=1,
+            n_head=2,
+            n_positions=8,
+            bos_token_id=0,
+            eos_token_id=0,
             loss_type="ForCausalLM",
         )
-    )  # fmt: skip
+    )
 
 
 def bert():
     return transformers.BertForMaskedLM(
         transformers.BertConfig(
-            vocab_size=VOCABULARY, hidden_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=4,
+            vocab_size=VOCABULARY,
+            hidden_size=4,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=4,
             max_position_embeddings=8,
         )
-    )  # fmt: skip
+    )
 
 
 def classifier():
     return transformers.BertForSequenceClassification(
         transformers.BertConfig(
-            vocab_size=VOCABULARY, hidden_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=4,
-            max_position_embeddings=8, num_labels=3,
+            vocab_size=VOCABULARY,
+            hidden_size=4,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=4,
+            max_position_embeddings=8,
+            num_labels=3,
         )
-    )  # fmt: skip
+    )
 
 
 def t5():
@@ -57,10 +72,15 @@ def t5():
 def llama():
     return transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=4, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-            intermediate_size=4, max_position_embeddings=8,
+            vocab_size=VOCABULARY,
+            hidden_size=4,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=4,
+            max_position_embeddings=8,
         )
-    )  # fmt: skip
+    )
 
 
 MODELS = {"gpt2": gpt2, "bert": bert, "t5": t5, "llama": llama}
@@ -69,9 +89,7 @@ MODELS = {"gpt2": gpt2, "bert": bert, "t5": t5, "llama": llama}
 def made(make):
     torch.manual_seed(0)
     model = make().double().eval()
-    assert (
-        model.config._attn_implementation == "sdpa"
-    )  # the default, which has no second derivative on the CPU
+    assert model.config._attn_implementation == "sdpa"  # the default, which has no second derivative on the CPU
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(2.0)  # away from a loss that is log(words) whatever the words
@@ -104,12 +122,14 @@ def test_products_are_differences_of_the_gradient(name):
     curvature = Curvature(model, loss_inside, [batch])
 
     def gradient():
-        return torch.cat([
-            (torch.zeros_like(p) if g is None else g).reshape(-1)
-            for p, g in zip(
-                weights, torch.autograd.grad(model(**batch).loss, weights, allow_unused=True), strict=True
-            )
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                (torch.zeros_like(p) if g is None else g).reshape(-1)
+                for p, g in zip(
+                    weights, torch.autograd.grad(model(**batch).loss, weights, allow_unused=True), strict=True
+                )
+            ]
+        )
 
     torch.testing.assert_close(curvature.gradient, gradient())
     start = nn.utils.parameters_to_vector(weights).detach().clone()

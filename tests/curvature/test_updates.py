@@ -139,9 +139,7 @@ class Noisy(torch.optim.SGD):
         for group in self.param_groups:
             for p in group["params"]:
                 self.state[p][f"step {len(self.taken)}"] = torch.ones(1)
-                p.grad += torch.randn(p.shape, dtype=p.dtype) + torch.rand(
-                    1, generator=self.draws, dtype=p.dtype
-                )
+                p.grad += torch.randn(p.shape, dtype=p.dtype) + torch.rand(1, generator=self.draws, dtype=p.dtype)
         return super().step()
 
 

@@ -231,9 +231,12 @@ def test_a_mean_over_a_mask():
 
     assert_same(model, loss, [batch(0, 20)], [batch(a, b) for a, b in CUTS])
     whole = mask.bool()
-    assert_same(model, loss, [(x, {"target": y, "mask": whole})], [
-        (x[a:b], {"target": y[a:b], "mask": whole[a:b]}) for a, b in CUTS
-    ])  # fmt: skip
+    assert_same(
+        model,
+        loss,
+        [(x, {"target": y, "mask": whole})],
+        [(x[a:b], {"target": y[a:b], "mask": whole[a:b]}) for a, b in CUTS],
+    )
 
 
 def test_a_mask_that_hides_in_the_loss_is_seen():
@@ -275,9 +278,7 @@ def test_weights_are_given_or_returned():
         found = Curvature(model, loss, cut(X, target), weights=weights)
         torch.testing.assert_close(found.gradient, whole)
         # twice the weights are the same weights
-    torch.testing.assert_close(
-        Curvature(model, own, cut(X, target), weights=[2 * t for t in terms]).gradient, whole
-    )
+    torch.testing.assert_close(Curvature(model, own, cut(X, target), weights=[2 * t for t in terms]).gradient, whole)
 
 
 @pytest.mark.parametrize(
@@ -359,9 +360,9 @@ def test_every_function_takes_weights():
     own = lambda o, t: F.cross_entropy(o, t)  # noqa: E731
     keywords = {"weights": [int((t != -100).sum()) for _, t in cut(X, target)], "memory": 0}
     whole, several = [(X, target)], cut(X, target)
-    assert float(
-        netassay.sharpness(model, own, several, tolerance=1e-9, **keywords).values[0]
-    ) == pytest.approx(float(netassay.sharpness(model, own, whole, tolerance=1e-9).values[0]), rel=1e-8)
+    assert float(netassay.sharpness(model, own, several, tolerance=1e-9, **keywords).values[0]) == pytest.approx(
+        float(netassay.sharpness(model, own, whole, tolerance=1e-9).values[0]), rel=1e-8
+    )
     trace = netassay.trace(model, own, several, products=100, **keywords).value
     assert trace == pytest.approx(netassay.trace(model, own, whole, products=100).value, rel=1e-9)
     density = netassay.spectral_density(model, own, several, steps=100, **keywords)

@@ -49,9 +49,7 @@ def test_weights_are_those_of_least_norm():
 
 
 def test_the_loss_peaks_where_the_images_are_just_fitted(tmp_path):
-    config = study.configure(
-        {"study": "double-descent", "examples": 100, "most_features": 2000, "points": 20}
-    )
+    config = study.configure({"study": "double-descent", "examples": 100, "most_features": 2000, "points": 20})
     run = perform(config, tmp_path, threads=1)
     fits = run.table("fits")
     peak = fits.sort("test_loss").row(-1, named=True)

@@ -26,7 +26,7 @@ def test_records_are_labels_and_colour_planes(tmp_path):
         (b"\x80\x03" + bytes(50), "a pickle, which is never opened"),
         (bytes(3074), "fits CIFAR-100"),
     ],
-)  # fmt: skip
+)
 def test_damage_is_told_with_its_byte(tmp_path, data, words):
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(DataError, match=words):

@@ -130,9 +130,7 @@ def test_json_that_is_refused(content, message, tmp_path):
 
 def test_keys_within_objects(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text(
-        '{"m": {"a": {"text": "x"}}}\n{"m": null}\n{"m": {"a": {"text": "y"}}, "m.a.text": "z"}\n'
-    )
+    path.write_text('{"m": {"a": {"text": "x"}}}\n{"m": null}\n{"m": {"a": {"text": "y"}}, "m.a.text": "z"}\n')
     skipped = Counter()
     assert list(read_json_lines(path, "m.a.text", skipped=skipped)) == ["x", "z"]
     assert skipped == {"m.a.text is null": 1}

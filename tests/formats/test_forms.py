@@ -97,10 +97,7 @@ def arrays():
         ("a.txt", arrays(), r"a zip archive .*write one array with numpy.save"),
         ("a.txt", archive(), "a tar archive; unpack it"),
         ("a.txt", gzip.compress(archive(), mtime=0), "holds a tar archive, packed; unpack it"),
-        *[
-            ("a.txt", pickle.dumps(["a", 1], p), "pickle; .*write its content as JSON")
-            for p in (0, 2, 3, 4, 5)
-        ],
+        *[("a.txt", pickle.dumps(["a", 1], p), "pickle; .*write its content as JSON") for p in (0, 2, 3, 4, 5)],
         ("a.pkl", pickle.dumps(["a", 1], 1), "is a pickle by its ending"),
         ("a.txt", TEXT.encode("utf-32"), "UTF-32; convert it: iconv"),
         ("a.txt", TEXT.encode("utf-16-le"), "byte 0x00 at offset 1, as no text does; .*iconv -f UTF-16LE"),

@@ -87,8 +87,12 @@ def test_lists_of_token_ids_in_json_lines(tmp_path):
     corpus = read_corpus(tmp_path / "a.jsonl.gz", column="data.ids")
     assert lists(corpus) == DOCUMENTS
     assert corpus.skipped == {"data.ids is null": 1}
-    for row, said in (('{"ids": "x"}', "holds 'x'"), ('{"ids": [1, -2]}', "holds -2, which is not a token"),
-                      ('{"ids": [true]}', r"holds \[True\]"), ("{", "is no JSON")):  # fmt: skip
+    for row, said in (
+        ('{"ids": "x"}', "holds 'x'"),
+        ('{"ids": [1, -2]}', "holds -2, which is not a token"),
+        ('{"ids": [true]}', r"holds \[True\]"),
+        ("{", "is no JSON"),
+    ):
         (tmp_path / "b.jsonl").write_text('{"ids": [1]}\n' + row)
         with pytest.raises(DataError, match=f"b.jsonl:2: .*{said}"):
             read_corpus(tmp_path / "b.jsonl", column="ids")

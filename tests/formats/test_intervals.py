@@ -19,9 +19,7 @@ def write(tmp_path):
 
 def test_bed_and_immgen_describe_the_same_bases(tmp_path):
     toy = make_toy(tmp_path)
-    bed, immgen = (
-        read_intervals(toy.path(f), k) for f, k in (("peaks.bed", "bed"), ("immgen.txt", "immgen"))
-    )
+    bed, immgen = (read_intervals(toy.path(f), k) for f, k in (("peaks.bed", "bed"), ("immgen.txt", "immgen")))
     columns = ["name", "chromosome", "start", "end"]
     assert bed.select(columns).equals(immgen.select(columns))
     assert list(bed.select(columns).iter_rows()) == toy.peaks
@@ -41,9 +39,7 @@ def test_comments_names_and_ends_of_lines(write):
 def test_the_summit_of_a_narrow_peak(write):
     rows = ["chr1\t100\t200\ta\t0\t.\t1\t1\t1\t30", "chr1\t100\t200\tb\t0\t.\t1\t1\t1\t-1"]
     assert read_intervals(write("\n".join(rows)), "bed")["summit"].to_list() == [130, None]
-    with pytest.raises(
-        DataError, match=r"p.bed:1: column 10.* is '100'; allowed are -1 \(none\) and 0 to 99"
-    ):
+    with pytest.raises(DataError, match=r"p.bed:1: column 10.* is '100'; allowed are -1 \(none\) and 0 to 99"):
         read_intervals(write(rows[0].replace("\t30", "\t100")), "bed")
 
 
@@ -67,10 +63,7 @@ def test_ten_columns_are_narrow_peak_by_name_or_by_what_they_hold(write, row, su
     assert [said in reason for reason in notes] == [True] * (said is not None)
     if said == "taken from column 10":
         notes.clear()
-        assert (
-            read_intervals(path.rename(path.with_suffix(".narrowPeak")), "bed", notes=notes)["summit"][0]
-            == 107
-        )
+        assert read_intervals(path.rename(path.with_suffix(".narrowPeak")), "bed", notes=notes)["summit"][0] == 107
         assert not notes
 
 
@@ -118,9 +111,7 @@ def test_names_that_stand_for_several_regions(write):
 
 def test_a_region_that_stands_there_twice(write):
     path = write("chr1\t1\t2\nchr1\t5\t9\nchr1\t1\t2\n")
-    with pytest.raises(
-        DataError, match=r"p.bed:3: the region chr1:1-2 .* stands on line 1 already; .*--drop twice"
-    ):
+    with pytest.raises(DataError, match=r"p.bed:3: the region chr1:1-2 .* stands on line 1 already; .*--drop twice"):
         read_intervals(path, "bed", shared_names=True)
     skipped = Counter()
     assert len(read_intervals(path, "bed", skipped=skipped, repeats="drop")) == 2

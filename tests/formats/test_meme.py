@@ -30,9 +30,7 @@ def motifs(n=3, width=6, seed=0):
     g = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, 9, (n, 4, width), generator=g).double()
     counts[0, :, 4:] = 0
-    return Motifs(
-        tuple(f"m{i}" for i in range(n)), counts, counts.sum(1).amax(1).long(), ("", "a b", "x::y")[:n]
-    )
+    return Motifs(tuple(f"m{i}" for i in range(n)), counts, counts.sum(1).amax(1).long(), ("", "a b", "x::y")[:n])
 
 
 @pytest.fixture
@@ -71,9 +69,7 @@ def test_any_names_come_back(tmp_path, names, seed):
 
 def test_a_silent_motif_comes_back_silent(tmp_path):
     counts = torch.zeros(1, 4, 5, dtype=torch.float64)
-    back = read_meme(
-        write_meme(Motifs(("f",), counts, torch.zeros(1, dtype=torch.int64)), tmp_path / "m.meme")
-    )
+    back = read_meme(write_meme(Motifs(("f",), counts, torch.zeros(1, dtype=torch.int64)), tmp_path / "m.meme"))
     assert back.sites.tolist() == [0]
     assert torch.equal(back.counts, counts)
 
@@ -115,7 +111,7 @@ def test_as_universalmotif_reads_it(tmp_path):
         lambda text: text.replace("w= 2 ", ""),
         lambda text: text.replace("E= 0", "E= nan"),
     ],
-)  # fmt: skip
+)
 def test_forms_of_one_file(file, change):
     found = read_meme(file(change(HEAD + ONE)))
     assert (found.names, found.titles, found.sites.tolist()) == (("m1",), ("Spi1 and more",), [20])
@@ -173,7 +169,7 @@ def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file
         (b"MEME version 4\n\xff\n", ":2: byte 0xff"),
         (gzip.compress((HEAD + ONE).encode())[:-9], "gzip stream is damaged or cut"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_told_with_its_line(file, text, says):
     with pytest.raises(DataError, match=says):
         read_meme(file(text))

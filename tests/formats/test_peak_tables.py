@@ -94,9 +94,7 @@ def test_whole_numbers_may_have_a_point(write):
 def test_columns_that_describe_peaks_are_no_cell_types_and_counted(write, text, columns, words):
     table = read_numbers(write(text))
     assert table.columns == columns
-    assert table.notes[f"columns of t.txt that describe peaks, no cell types: {words}"] == len(
-        words.split(", ")
-    )
+    assert table.notes[f"columns of t.txt that describe peaks, no cell types: {words}"] == len(words.split(", "))
     assert table.where(0) == f"{table.path}:{text.count(chr(10)) - (2 if 'q,' in text else 1) + 1}"
 
 
@@ -125,9 +123,7 @@ def test_names_of_places_contigs_and_files():
     assert place_of("KI270742.1:5-9") == ("KI270742.1", 5, 9)
     assert place_of("chr1_KI270706v1_random-5-9") == ("chr1_KI270706v1_random", 5, 9)
     assert [place_of(name) for name in ("peak_1", "ImmGenATAC1219.peak_3", "chr1:200", "")] == [None] * 4
-    assert (
-        known_as("MT", {"chrM"}) == "chrM" and known_as("chr1", {"1"}) == "1" and known_as("2", {"1"}) is None
-    )
+    assert known_as("MT", {"chrM"}) == "chrM" and known_as("chr1", {"1"}) == "1" and known_as("2", {"1"}) is None
     assert all(name in other_names(other) for name in ("chrM", "MT") for other in other_names(name))
     assert {canonical(name) for name in ("chrM", "MT", "M", "chrMT")} == {"MT"}
     assert without_files(["a/B.sorted.bam", "a/T_1.dedup.bam"]) == ["B", "T_1"]
@@ -142,9 +138,7 @@ def test_a_damaged_table_is_refused_or_holds_sound_regions(write, data):
     whole = MACS.encode()
     start = data.draw(st.integers(0, len(whole) - 1))
     stop = data.draw(st.integers(start, min(len(whole), start + 40)))
-    piece = data.draw(
-        st.one_of(st.binary(max_size=12), st.text("\t\n\r,;#01.-\x1achr", max_size=12).map(str.encode))
-    )
+    piece = data.draw(st.one_of(st.binary(max_size=12), st.text("\t\n\r,;#01.-\x1achr", max_size=12).map(str.encode)))
     path = write(whole[:start] + piece + whole[stop:], "x.xls")
     for read in (read_regions, read_peak_table, read_numbers):
         try:

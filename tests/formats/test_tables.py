@@ -91,9 +91,7 @@ def test_bad_tables_are_refused_with_their_line(write, content, message):
         read_numbers(write(content))
 
 
-@pytest.mark.parametrize(
-    "text", ["B.Fo\tB\nNK\tinnate\n", "B.Fo,B\n\n#c\nNK,innate\n", "B.Fo B\nNK innate\n"]
-)
+@pytest.mark.parametrize("text", ["B.Fo\tB\nNK\tinnate\n", "B.Fo,B\n\n#c\nNK,innate\n", "B.Fo B\nNK innate\n"])
 def test_pairs(write, text):
     assert read_pairs(write(text)) == {"B.Fo": "B", "NK": "innate"}
 

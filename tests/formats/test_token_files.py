@@ -40,9 +40,7 @@ def test_another_dtype_is_never_taken(written, stated, write):
 
 def test_an_end_that_never_occurs(write):
     for dtype, end in (("uint16", 999), ("uint16", 70_000), ("uint16", -1)):
-        with pytest.raises(
-            DataError, match=f"the end token does not occur: none of its 12 ids .1 to 9. is {end}"
-        ):
+        with pytest.raises(DataError, match=f"the end token does not occur: none of its 12 ids .1 to 9. is {end}"):
             read_tokens(write(IDS, "uint16"), dtype=dtype, end=end)
 
 

@@ -95,7 +95,7 @@ def test_files_of_tiktoken_ranks(tmp_path):
     for name, content, said in (
         ("own.tiktoken", lines, "does not say how text is split"),
         ("r50k_base.tiktoken", "what", "is no file of tiktoken"),
-    ):  # fmt: skip
+    ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=said):
             encoder(tmp_path / name)

@@ -50,9 +50,7 @@ def test_windows_are_those_of_the_fasta(tmp_path, order):
     path.write_bytes(packed(GENOME, order))
     write_fasta(plain, GENOME)
     width = 6
-    asked = [
-        (name, start) for name, letters in GENOME.items() for start in range(-1, len(letters) - width + 2)
-    ]
+    asked = [(name, start) for name, letters in GENOME.items() for start in range(-1, len(letters) - width + 2)]
     asked += [("2", 3), ("chrX", 0)]
     order_of_asking = np.random.default_rng(0).permutation(len(asked))
     names, starts = zip(*(asked[i] for i in order_of_asking), strict=True)

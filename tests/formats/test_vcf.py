@@ -42,8 +42,16 @@ def test_columns_and_alleles_by_hand(tmp_path):
 
 
 def test_alleles_that_are_no_sequence_are_counted(tmp_path):
-    lines = ["1\t5\t.\tA\t<DEL>,*,C", "1\t6\t.\tA\t.", "1\t7\t.\tA\tA", "1\t8\t.\tG\tG]17:198982]", "1\t8\t.\tG\t.A",
-             "", "1\t9\t.\tG\tR", "1\t0\t.\tN\tA,C"]  # fmt: skip
+    lines = [
+        "1\t5\t.\tA\t<DEL>,*,C",
+        "1\t6\t.\tA\t.",
+        "1\t7\t.\tA\tA",
+        "1\t8\t.\tG\tG]17:198982]",
+        "1\t8\t.\tG\t.A",
+        "",
+        "1\t9\t.\tG\tR",
+        "1\t0\t.\tN\tA,C",
+    ]
     skipped = Counter()
     assert read_vcf(written(tmp_path, *lines), skipped=skipped)["alt"].to_list() == ["C"]
     assert skipped == {

@@ -21,10 +21,13 @@ def same(found):
 @pytest.mark.parametrize(
     "held",
     [
-        STATE, OrderedDict(STATE), {"state_dict": STATE, "epoch": 3}, {"model_state_dict": STATE, "optimizer": {}},
+        STATE,
+        OrderedDict(STATE),
+        {"state_dict": STATE, "epoch": 3},
+        {"model_state_dict": STATE, "optimizer": {}},
         {"model": STATE},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("old", [False, True])
 def test_a_state_dict_that_pytorch_saved(held, old, tmp_path):
     torch.save(held, tmp_path / "w.pth", _use_new_zipfile_serialization=not old)
@@ -53,9 +56,7 @@ def test_code_in_a_file_is_refused_and_never_run(zipped, tmp_path):
         torch.save(held, tmp_path / "w.pth")
     else:
         (tmp_path / "w.pth").write_bytes(pickle.dumps(held))
-    with pytest.raises(
-        DataError, match=r"w\.pth: is neither safetensors nor a state dict .* code, which is never run"
-    ):
+    with pytest.raises(DataError, match=r"w\.pth: is neither safetensors nor a state dict .* code, which is never run"):
         read_weights(tmp_path / "w.pth")
     assert not (tmp_path / "sprung").exists()
 
@@ -80,9 +81,7 @@ def test_what_holds_no_weights_is_refused(content, says, tmp_path):
         read_weights(tmp_path / "w")
 
 
-@pytest.mark.parametrize(
-    ("held", "says"), [([torch.ones(2)], "holds a list"), ({"epoch": 3}, "holds no tensors")]
-)
+@pytest.mark.parametrize(("held", "says"), [([torch.ones(2)], "holds a list"), ({"epoch": 3}, "holds no tensors")])
 def test_other_things_than_tensors_by_name_are_refused(held, says, tmp_path):
     torch.save(held, tmp_path / "w.pth")
     with pytest.raises(DataError, match=says):

@@ -12,9 +12,7 @@ X = torch.randn(5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.fl
 
 
 def mlp(**options):
-    return MLP(
-        6, 2, depth=3, width=4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, **options
-    )
+    return MLP(6, 2, depth=3, width=4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, **options)
 
 
 def test_the_default_is_linear_layers_and_activations():
@@ -57,9 +55,7 @@ def test_normalisation_keeps_no_state_and_draws_nothing():
 
 
 def test_cnn_is_convolutions_with_pooling():
-    model = CNN(
-        (2, 8, 4), 3, depth=3, width=5, generator=torch.Generator().manual_seed(2), dtype=torch.float64
-    )
+    model = CNN((2, 8, 4), 3, depth=3, width=5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     x = torch.randn(2, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     h = x.reshape(2, 2, 8, 4)
     for i, pooled in ((1, True), (2, False), (3, False)):
@@ -74,8 +70,16 @@ def test_cnn_is_convolutions_with_pooling():
 
 @pytest.mark.parametrize("normalisation", ["batch", "layer"])
 def test_cnn_normalisation_has_mean_zero(normalisation):
-    model = CNN((1, 4, 4), 3, depth=1, width=5, normalisation=normalisation, activation="identity",
-                generator=torch.Generator().manual_seed(2), dtype=torch.float64)  # fmt: skip
+    model = CNN(
+        (1, 4, 4),
+        3,
+        depth=1,
+        width=5,
+        normalisation=normalisation,
+        activation="identity",
+        generator=torch.Generator().manual_seed(2),
+        dtype=torch.float64,
+    )
     x = torch.randn(6, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     seen = []
     model.get_submodule("norm1").register_forward_hook(lambda m, i, o: seen.append(o))

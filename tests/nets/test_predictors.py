@@ -17,8 +17,18 @@ DTYPE = torch.float64
 
 
 def decoder(activation="gelu", **sizes):
-    return Decoder(ZETA, M, embedding=D, longest=T, heads=2, key=4, value=2, activation=activation,
-                   generator=generator(1, "init"), **{"dtype": DTYPE, **sizes})  # fmt: skip
+    return Decoder(
+        ZETA,
+        M,
+        embedding=D,
+        longest=T,
+        heads=2,
+        key=4,
+        value=2,
+        activation=activation,
+        generator=generator(1, "init"),
+        **{"dtype": DTYPE, **sizes},
+    )
 
 
 def experiment(activation="gelu", dtype=DTYPE):
@@ -26,8 +36,7 @@ def experiment(activation="gelu", dtype=DTYPE):
 
 
 def averaging(activation="gelu", dtype=DTYPE):
-    return AveragingNetwork(ZETA, M, embedding=D, longest=T, activation=activation, generator=generator(1),
-                            dtype=dtype)  # fmt: skip
+    return AveragingNetwork(ZETA, M, embedding=D, longest=T, activation=activation, generator=generator(1), dtype=dtype)
 
 
 MODELS = [decoder, experiment, averaging]
@@ -79,20 +88,14 @@ def slow_experiment(model, context, psi):
         angle = t / 10_000 ** (2 * (i // 2) / D)
         return math.cos(angle) if i % 2 else math.sin(angle)
 
-    columns = [
-        [float(model.embedding.weight[g][i]) + position(t, i) for i in range(D)]
-        for t, g in enumerate(context)
-    ]
+    columns = [[float(model.embedding.weight[g][i]) + position(t, i) for i in range(D)] for t, g in enumerate(context)]
     query = [q / math.sqrt(D) for q in affine(model.query, columns[-1])]
     mixed = attend(query, [affine(model.key, x) for x in columns], [affine(model.value, x) for x in columns])
     return feed_forward(model, affine(model.attended, mixed), psi)
 
 
 def slow_averaging(model, context, psi):
-    x = [
-        sum(float(model.embedding.weight[g][i] * model.weights[t]) for t, g in enumerate(context))
-        for i in range(D)
-    ]
+    x = [sum(float(model.embedding.weight[g][i] * model.weights[t]) for t, g in enumerate(context)) for i in range(D)]
     return feed_forward(model, x, psi)
 
 
@@ -131,9 +134,7 @@ def test_the_read_out_of_gathered_features_is_the_forward_pass(make):
 
 def test_counts_are_those_of_the_bounds():
     size = {"embedding": D, "longest": T}
-    assert theorems.trainable_count(decoder()) == theorems.decoder_parameters(
-        ZETA, M, heads=2, key=4, value=2, **size
-    )
+    assert theorems.trainable_count(decoder()) == theorems.decoder_parameters(ZETA, M, heads=2, key=4, value=2, **size)
     default = Decoder(ZETA, M, generator=generator(1), **size)
     assert theorems.trainable_count(default) == theorems.decoder_parameters(ZETA, M, **size)
     assert theorems.trainable_count(averaging()) == theorems.averaging_parameters(ZETA, M, **size)
@@ -146,8 +147,7 @@ def test_counts_are_those_of_the_bounds():
 @pytest.mark.parametrize("make", MODELS)
 def test_derivatives_of_first_and_second_order(make):
     model = make("tanh")
-    names, held = zip(*((name, p.detach().requires_grad_()) for name, p in model.named_parameters()),
-                      strict=True)  # fmt: skip
+    names, held = zip(*((name, p.detach().requires_grad_()) for name, p in model.named_parameters()), strict=True)
 
     def logits(*parameters):
         return functional_call(model, dict(zip(names, parameters, strict=True)), (TOKENS[:1, :3],))

@@ -107,9 +107,7 @@ def test_training_goes_the_published_way():
 
 
 def test_a_second_derivative_goes_through():
-    mine = AITAC(
-        2, length=40, n_filters=3, n_channels=4, n_hidden=5, generator=torch.Generator().manual_seed(0)
-    )
+    mine = AITAC(2, length=40, n_filters=3, n_channels=4, n_hidden=5, generator=torch.Generator().manual_seed(0))
     mine = mine.double().eval()
     x, v = dna(3, 40).double(), torch.randn(3, 4, 19, dtype=torch.float64)
     weight = mine.convolution1.weight
@@ -152,9 +150,7 @@ def test_both_strands_are_averaged():
 
 @pytest.mark.parametrize("first", ["relu", "exponential"])
 def test_first_layer_activations(first):
-    mine = AITAC(
-        3, length=60, n_filters=8, first_activation=first, generator=torch.Generator().manual_seed(0)
-    ).eval()
+    mine = AITAC(3, length=60, n_filters=8, first_activation=first, generator=torch.Generator().manual_seed(0)).eval()
     x = dna(4, 60)
     with torch.no_grad():
         seen = mine.first_layer(x)
@@ -218,9 +214,7 @@ def test_sequences_of_another_length_and_too_short_ones_are_refused():
         AITAC(3, length=10)
 
 
-@pytest.mark.parametrize(
-    ("length", "width", "padding"), [(84, 11, 5), (21, 7, 3), (5, 11, 5), (30, 1, 0), (9, 4, 2)]
-)
+@pytest.mark.parametrize(("length", "width", "padding"), [(84, 11, 5), (21, 7, 3), (5, 11, 5), (30, 1, 0), (9, 4, 2)])
 def test_correlation_by_frequencies_is_the_convolution(length, width, padding):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(length, 3, 5, generator=g, dtype=torch.float64, requires_grad=True)

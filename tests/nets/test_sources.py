@@ -22,10 +22,17 @@ def files(folder, **texts):
 def test_they_are_those_that_python_imports_from_the_folder(tmp_path):
     """Against what an interpreter of its own has in memory after the import."""
     nets = files(
-        tmp_path, nets="import json\nimport blocks\nfrom parts.deep import x\n\ndef make():\n    import late\n",
-        blocks="from circle import y\n", circle="y = 2\nimport blocks\n", late="z = 3\n", unused="w = 4\n",
-        parts__init="", parts__deep="from .other import x\n", parts__other="x = 1\n", parts__unused="",
-    )  # fmt: skip
+        tmp_path,
+        nets="import json\nimport blocks\nfrom parts.deep import x\n\ndef make():\n    import late\n",
+        blocks="from circle import y\n",
+        circle="y = 2\nimport blocks\n",
+        late="z = 3\n",
+        unused="w = 4\n",
+        parts__init="",
+        parts__deep="from .other import x\n",
+        parts__other="x = 1\n",
+        parts__unused="",
+    )
     (tmp_path / "parts" / "init.py").rename(tmp_path / "parts" / "__init__.py")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import nets; nets.make(); print(*("

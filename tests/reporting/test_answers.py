@@ -19,9 +19,7 @@ WORK = Reference(
 
 def part(name="study", findings=("One.", "Two."), **words):
     figure = Figure(f"{name}-loss", "Loss", "Caption.", lines(DATA, Axis("x"), Axis("y")), DATA)
-    sentences = tuple(
-        Finding(text, f"{name}-loss", f"netassay {name}", f"Why {HOSTILE}?") for text in findings
-    )
+    sentences = tuple(Finding(text, f"{name}-loss", f"netassay {name}", f"Why {HOSTILE}?") for text in findings)
     table = Table(f"{name}-methods", "Runs", "Caption.", DATA)
     return Part(
         name,
@@ -41,10 +39,7 @@ def page(tmp_path, *parts, **words):
 
 def test_findings_come_before_contents_and_figures(tmp_path):
     html = page(tmp_path, part(), part("other", ("Three.",)))
-    order = [
-        html.index(words)
-        for words in ("One.", "Three.", "Also found", "Two.", "<nav", '<figure id="study-loss"')
-    ]
+    order = [html.index(words) for words in ("One.", "Three.", "Also found", "Two.", "<nav", '<figure id="study-loss"')]
     assert order == sorted(order)
     assert html.count('data-of="study-loss"') == 1 and html.count('id="study-loss.chart"') == 1
 

@@ -76,9 +76,7 @@ def test_columns_unfold_and_headings_are_reached_by_keyboard(browser, page_path)
     assert hidden and button.get_attribute("aria-expanded") == "false"
     button.click()
     assert table.locator("th.folded").count() == 0 and button.get_attribute("aria-expanded") == "true"
-    targets = page.evaluate(
-        "[...document.querySelectorAll('nav a')].map((link) => link.getAttribute('href').slice(1))"
-    )
+    targets = page.evaluate("[...document.querySelectorAll('nav a')].map((link) => link.getAttribute('href').slice(1))")
     anchors = page.evaluate("[...document.querySelectorAll('main section')].map((section) => section.id)")
     assert set(targets) == {anchor for anchor in anchors if anchor}
     page.reload()

@@ -34,9 +34,7 @@ def encodings(spec: Any, channel: str) -> list[dict[str, Any]]:
     if not isinstance(spec, dict):
         return []
     own = [spec["encoding"][channel]] if channel in spec.get("encoding", {}) else []
-    return own + [
-        found for key, part in spec.items() if key != "datasets" for found in encodings(part, channel)
-    ]
+    return own + [found for key, part in spec.items() if key != "datasets" for found in encodings(part, channel)]
 
 
 def test_the_points_of_the_chart_are_those_of_the_data() -> None:
@@ -54,9 +52,7 @@ def test_axes_carry_title_unit_and_scale() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 6])
 def test_up_to_six_series_differ_by_colour_dash_and_shape(number: int) -> None:
-    data = pl.DataFrame(
-        {"k": [*range(number)] * 2, "x": [0] * number + [1] * number, "y": [1.0] * 2 * number}
-    )
+    data = pl.DataFrame({"k": [*range(number)] * 2, "x": [0] * number + [1] * number, "y": [1.0] * 2 * number})
     spec = spec_of(lines(data, "x", "y", "k"))
     for channel in ("color", "strokeDash", "shape"):
         scale = encodings(spec, channel)[0]["scale"]
@@ -83,11 +79,7 @@ def test_many_series_still_look_different_from_each_other() -> None:
         )
         assert len(set(looks)) == 20
         colours = encodings(spec, "color")[0]["scale"]["range"]
-        assert (
-            (colours[0], colours[-1]) == (ORDERED[0], ORDERED[-1])
-            if ordered
-            else set(colours) == set(PALETTE)
-        )
+        assert (colours[0], colours[-1]) == (ORDERED[0], ORDERED[-1]) if ordered else set(colours) == set(PALETTE)
 
 
 def test_numeric_series_are_sorted_and_two_that_agree_in_six_digits_stay_two() -> None:
@@ -114,9 +106,7 @@ def test_a_long_line_keeps_its_peaks_and_its_ends_and_says_that_it_was_thinned()
 
 
 def test_a_constant_line_is_thinned_too() -> None:
-    assert (
-        len(rows_of(lines(pl.DataFrame({"x": range(9999), "y": [1.0] * 9999}), "x", "y"))) <= LINE_POINTS + 2
-    )
+    assert len(rows_of(lines(pl.DataFrame({"x": range(9999), "y": [1.0] * 9999}), "x", "y"))) <= LINE_POINTS + 2
 
 
 def test_what_cannot_be_drawn_is_a_gap_and_is_counted() -> None:
@@ -129,9 +119,7 @@ def test_what_cannot_be_drawn_is_a_gap_and_is_counted() -> None:
         (3, None),
         (5, None),
     ]
-    assert spec_of(chart)["usermeta"]["notes"][0].startswith(
-        "5 of 6 points cannot be drawn (not finite, or not"
-    )
+    assert spec_of(chart)["usermeta"]["notes"][0].startswith("5 of 6 points cannot be drawn (not finite, or not")
     plain = lines(data, "x", "y")
     assert spec_of(plain)["usermeta"]["notes"][0].startswith("4 of 6 points cannot be drawn (not finite);")
 
@@ -185,9 +173,7 @@ def test_a_series_and_a_panel_without_points_still_have_their_rule_and_their_pla
 
 def test_labels_of_rules_are_moved_apart_no_further_than_needed() -> None:
     values = [1.0, 1.01, 1.02, 2.4]
-    chart = lines(
-        WAVE, "step", Axis("loss", domain=(0.5, 2.5)), rules=[Rule(v, str(v)) for v in values], height=200
-    )
+    chart = lines(WAVE, "step", Axis("loss", domain=(0.5, 2.5)), rules=[Rule(v, str(v)) for v in values], height=200)
     shifts = [row["shift"] for row in rows_of(chart) if row["kind"] == "rule"]
     places = [(2.5 - value) * 100 + shift for value, shift in zip(values, shifts, strict=True)]
     assert [round(before - after, 6) for before, after in pairwise(places[:3])] == [13.0, 13.0]
@@ -245,9 +231,9 @@ def test_the_theme_is_on_only_while_a_chart_is_written() -> None:
 
 
 def test_a_line_of_one_point_is_seen_among_many_series() -> None:
-    data = pl.DataFrame({
-        "x": [0, 1] * 7 + [0], "y": [float(i) for i in range(15)], "s": [f"s{i // 2}" for i in range(15)]
-    })  # fmt: skip
+    data = pl.DataFrame(
+        {"x": [0, 1] * 7 + [0], "y": [float(i) for i in range(15)], "s": [f"s{i // 2}" for i in range(15)]}
+    )
     rows = rows_of(lines(data, "x", "y", "s"))
     assert [row["series"] for row in rows if row["marked"]] == ["s7"]
 

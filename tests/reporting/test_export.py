@@ -17,17 +17,11 @@ from netassay.files import write_file
 from netassay.reporting import Axis, Figure, Rule, lines, save_figure
 from netassay.reporting.export import CHART_ROWS, vega_lite
 
-DATA = pl.DataFrame(
-    {"run": ["<a>&\x01"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [0.1 * i for i in range(10)]}
-)
+DATA = pl.DataFrame({"run": ["<a>&\x01"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [0.1 * i for i in range(10)]})
 
 
 def figure(chart: Any = None, data: pl.DataFrame = DATA) -> Figure:
-    drawn = (
-        lines(data, "x", Axis("y", "sharpness λ₁"), "run", rules=[Rule(0.3, "2/η")])
-        if chart is None
-        else chart
-    )
+    drawn = lines(data, "x", Axis("y", "sharpness λ₁"), "run", rules=[Rule(0.3, "2/η")]) if chart is None else chart
     return Figure("sharpness", "Title", "Caption", drawn, data)
 
 
@@ -108,9 +102,7 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 def test_numbers_that_are_not_finite_are_null_in_any_chart() -> None:
     data = pl.DataFrame({"x": [1.0, math.nan, math.inf, -math.inf, None]})
-    spec = vega_lite(
-        figure(alt.Chart(data, title="t", usermeta={"n": math.nan}).mark_point().encode(x="x:Q"), data)
-    )
+    spec = vega_lite(figure(alt.Chart(data, title="t", usermeta={"n": math.nan}).mark_point().encode(x="x:Q"), data))
     assert [row["x"] for row in next(iter(spec["datasets"].values()))] == [1.0, None, None, None, None]
     json.dumps(spec, allow_nan=False)
 
@@ -119,9 +111,7 @@ def test_any_word_can_be_drawn_to_a_file(tmp_path: Path) -> None:
     words = ["\x00", "\x1b[31m", "\u2028", "\ufffe", "\udc80", "\u202e", "n" * 300, "]]>&amp;<", "'\"\\"]
     names = [word.encode("utf-8", "replace").decode() for word in words]
     data = pl.DataFrame({"k": names, "x": range(9), "y": range(9)})
-    chart = lines(
-        data, "x", Axis("y", *words[:2]), "k", rules=[Rule(i, word) for i, word in enumerate(words)]
-    )
+    chart = lines(data, "x", Axis("y", *words[:2]), "k", rules=[Rule(i, word) for i, word in enumerate(words)])
     shown = Figure("f", "".join(words), "".join(words), chart.properties(title=words), data)
     (path,) = save_figure(shown, tmp_path, ("svg",))
     ElementTree.fromstring(path.read_bytes())

@@ -43,9 +43,7 @@ def test_the_reference_is_drawn_only_where_given():
 
 
 def test_a_chart_of_nothing_and_of_odd_names_can_be_saved(tmp_path):
-    odd = pl.DataFrame(
-        {"what": ["a.b[0]'\\", "</script>"], "area": [1.0, 2], "low": [0.5, 1], "high": [2.0, 3]}
-    )
+    odd = pl.DataFrame({"what": ["a.b[0]'\\", "</script>"], "area": [1.0, 2], "low": [0.5, 1], "high": [2.0, 3]})
     figure = Figure("odd", "t", "c", forest(odd, Axis("area", log=True), "what"), odd)
     save_figure(figure, tmp_path, formats=("svg",))
     json.dumps(forest(odd.clear(), Axis("area", log=True), "what").to_dict())
@@ -68,9 +66,7 @@ def test_columns_that_cannot_be_drawn_are_refused(change, message):
 
 
 def test_more_series_than_can_be_told_apart_are_refused():
-    many = pl.DataFrame(
-        {"what": [f"r{i}" for i in range(7)], "area": [1.0] * 7, "low": [0.5] * 7, "high": [2.0] * 7}
-    )
+    many = pl.DataFrame({"what": [f"r{i}" for i in range(7)], "area": [1.0] * 7, "low": [0.5] * 7, "high": [2.0] * 7})
     with pytest.raises(DataError, match="7 series of points; at most 6"):
         forest(many, "area", "what", "what")
     json.dumps(forest(many, "area", "what").to_dict())

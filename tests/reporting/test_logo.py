@@ -16,9 +16,7 @@ def rows_of(chart):
     while not hasattr(spec, "layer"):
         spec = spec.spec
     return (
-        spec.layer[1].data
-        if spec.layer[1].data is not None and hasattr(spec.layer[1].data, "columns")
-        else chart.data
+        spec.layer[1].data if spec.layer[1].data is not None and hasattr(spec.layer[1].data, "columns") else chart.data
     )
 
 

@@ -104,12 +104,10 @@ def test_hostile_words_are_words_and_no_element_came_with_them(page: Reader) -> 
     executable = [body for attrs, body in page.scripts if "type" not in attrs]
     blocks = {attrs["id"] for attrs, _ in page.scripts if attrs.get("type") == "application/json"}
     assert len(executable) == 2 and len(page.scripts) == 2 + len(blocks)
-    assert blocks == {
-        f"{name}.{kind}" for name in ("lines", "panels", "heat") for kind in ("chart", "csv")
-    } | {"names.csv"}
-    assert not [
-        tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "link", "base", "form", "b")
-    ]
+    assert blocks == {f"{name}.{kind}" for name in ("lines", "panels", "heat") for kind in ("chart", "csv")} | {
+        "names.csv"
+    }
+    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "link", "base", "form", "b")]
     assert not [key for _, attrs in page.tags for key in attrs if key.startswith("on")]
     assert HOSTILE[0] in page.words and HOSTILE[1] in page.words and HOSTILE[6] in page.words
     assert ("h1", {}) in page.tags
@@ -125,9 +123,7 @@ def test_the_strings_of_the_data_come_through_the_charts_unchanged(page: Reader)
 
 
 def test_blocks_hold_nothing_that_could_end_them_and_no_bare_nan(page_path: Path) -> None:
-    for body in re.findall(
-        r'<script type="application/json"[^>]*>(.*?)</script>', page_path.read_text(), re.S
-    ):
+    for body in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page_path.read_text(), re.S):
         assert body.isascii() and "<" not in body and "&" not in body
         json.loads(body, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
@@ -141,9 +137,7 @@ def test_the_policy_names_exactly_the_scripts_and_the_style_there_are(page: Read
         return [f"'sha256-{digest}'" for digest in digests]
 
     assert policy["default-src"] == "'none'"
-    assert policy["script-src"].split() == hashes(
-        [body for attrs, body in page.scripts if "type" not in attrs]
-    )
+    assert policy["script-src"].split() == hashes([body for attrs, body in page.scripts if "type" not in attrs])
     assert policy["style-src"].split() == hashes(page.styles)
     assert "unsafe-eval" not in str(policy) and "http" not in str(policy)
 
@@ -168,9 +162,7 @@ def test_headings_are_in_order_and_every_link_and_label_has_its_target(page: Rea
 
 def test_the_same_content_gives_the_same_bytes(page_path: Path, tmp_path: Path) -> None:
     facts = {HOSTILE[0]: HOSTILE[1], "version": "0.1.0"}
-    again = write_page(
-        tmp_path / "again.html", title=HOSTILE[0], subtitle=HOSTILE[1], sections=sections(), facts=facts
-    )
+    again = write_page(tmp_path / "again.html", title=HOSTILE[0], subtitle=HOSTILE[1], sections=sections(), facts=facts)
     assert again.read_bytes() == page_path.read_bytes()
 
 

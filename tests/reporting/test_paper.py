@@ -9,9 +9,7 @@ from netassay.errors import ConfigError, DataError
 from netassay.reporting import Axis, Figure, heat_map, lines, small_multiples
 from netassay.reporting.paper import pixels, save_sized
 
-ROWS = [
-    (panel, name, x, 1.0 + x * (1 + len(name))) for panel in "pq" for name in ("a", "bb") for x in range(5)
-]
+ROWS = [(panel, name, x, 1.0 + x * (1 + len(name))) for panel in "pq" for name in ("a", "bb") for x in range(5)]
 DATA = pl.DataFrame(ROWS, schema=["panel", "name", "x", "y"], orient="row")
 CHARTS = {
     "lines": lines(DATA.filter(panel="p"), Axis("x"), Axis("y"), Axis("name")),
@@ -49,10 +47,14 @@ def test_csv_is_the_data(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words", "message"),
-    [("f.gif", {}, "'.gif' is not one of"), ("f.pdf", {"width": "85"}, "a number and a unit"),
-     ("f.pdf", {"width": "5mm"}, "give another width"), ("f.pdf", {"width": "9999in"}, "give another width"),
-     ("f.pdf", {"theme": "poster"}, "not one of screen, print")],
-)  # fmt: skip
+    [
+        ("f.gif", {}, "'.gif' is not one of"),
+        ("f.pdf", {"width": "85"}, "a number and a unit"),
+        ("f.pdf", {"width": "5mm"}, "give another width"),
+        ("f.pdf", {"width": "9999in"}, "give another width"),
+        ("f.pdf", {"theme": "poster"}, "not one of screen, print"),
+    ],
+)
 def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path, name, words, message):
     with pytest.raises(ConfigError, match=message):
         save_sized(figure(), tmp_path / name, **words)
@@ -60,9 +62,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path, name, words,
 
 
 def test_a_width_that_its_letters_do_not_fit_into_is_refused(tmp_path):
-    wide = DATA.with_columns(
-        pl.lit("a name of a row that is far too long to stand beside a map").alias("name")
-    )
+    wide = DATA.with_columns(pl.lit("a name of a row that is far too long to stand beside a map").alias("name"))
     chart = heat_map(wide.unique("x"), Axis("x"), Axis("name"), Axis("y"))
     with pytest.raises(ConfigError, match="give a larger width"):
         save_sized(Figure("f", "t", "c", chart, wide), tmp_path / "f.svg", width="30mm")

@@ -54,9 +54,7 @@ def test_a_nested_column_is_refused_by_name() -> None:
 
 
 def test_cells_are_written_to_be_read() -> None:
-    frame = pl.DataFrame(
-        {"x": [-0.123456, math.nan, math.inf, None], "n": [12345, 1, 2, 3], "w": ["<b>", *"abc"]}
-    )
+    frame = pl.DataFrame({"x": [-0.123456, math.nan, math.inf, None], "n": [12345, 1, 2, 3], "w": ["<b>", *"abc"]})
     shown = table_rows(frame, {"x": ".2f"}, {"x": "1/step<"})
     assert '<td class="number" data-value="-0.123456">−0.12</td>' in shown
     assert '<td class="number" data-value="nan">NaN</td>' in shown

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from netassay.runs.facts import fact_table, fact_words, facts_of
 
 VALUES = st.one_of(
-    st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text(),
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
     st.lists(st.text(), max_size=3),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=50)
@@ -28,9 +31,7 @@ def test_text_that_looks_like_another_value_stays_text():
     assert facts_of(fact_table(facts), lists=["d"]) == facts
 
 
-@pytest.mark.parametrize(
-    ("word", "meaning"), [("yes", True), ("True", True), ("no", False), ("False", False)]
-)
+@pytest.mark.parametrize(("word", "meaning"), [("yes", True), ("True", True), ("no", False), ("False", False)])
 def test_truth_in_old_tables(word, meaning):
     assert facts_of(old(simulated=word))["simulated"] is meaning
 

@@ -39,9 +39,7 @@ def check(run: Run) -> int:
     if found is not None:
         assert found.facts == {"step": step}
         assert torch.equal(found.tensors["w"], torch.full((500,), float(step)))
-    expected = [
-        (s, *(k if isinstance(k, tuple) else (k, "")), v) for s in range(step) for k, v in numbers(s).items()
-    ]
+    expected = [(s, *(k if isinstance(k, tuple) else (k, "")), v) for s in range(step) for k, v in numbers(s).items()]
     assert run.metrics().rows() == expected
     return step
 

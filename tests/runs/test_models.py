@@ -11,11 +11,12 @@ from netassay.numerics.seeds import generator
 from netassay.runs.models import describe_model, load_model, save_model
 
 MODELS = [
-    lambda dtype: Decoder(5, 4, embedding=3, longest=6, heads=2, key=1, value=2, activation="tanh",
-                          generator=generator(1), dtype=dtype),
+    lambda dtype: Decoder(
+        5, 4, embedding=3, longest=6, heads=2, key=1, value=2, activation="tanh", generator=generator(1), dtype=dtype
+    ),
     lambda dtype: AveragingNetwork(5, 4, embedding=3, longest=6, generator=generator(1), dtype=dtype),
     lambda dtype: ExperimentDecoder(5, 4, embedding=3, generator=generator(1), dtype=dtype),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("make", MODELS)

@@ -28,9 +28,7 @@ def windows():
     return SimpleNamespace(locking=locking, LK_NBLCK="take", LK_UNLCK="free")
 
 
-@pytest.mark.parametrize(
-    "mutex", [Flock(fcntl), ByteLock(windows()), HolderFile()], ids=lambda m: type(m).__name__
-)
+@pytest.mark.parametrize("mutex", [Flock(fcntl), ByteLock(windows()), HolderFile()], ids=lambda m: type(m).__name__)
 def test_one_holds_it_until_it_lets_go(tmp_path, mutex):
     path = tmp_path / "run" / "lock"
     path.parent.mkdir()

@@ -144,9 +144,7 @@ def test_a_read_only_run_is_read_and_not_written(new_run, state_at, child, open_
     assert said.startswith("StoreError: store")
     assert "cannot be written" in said
     assert child(as_nobody(lambda: new_run(store=open_folder / "store").id)).said() == run.id
-    assert (
-        "cannot be written" in child(as_nobody(lambda: Store(open_folder / "store").delete([run.id]))).said()
-    )
+    assert "cannot be written" in child(as_nobody(lambda: Store(open_folder / "store").delete([run.id]))).said()
     (open_folder / "store").chmod(0o755)
 
 

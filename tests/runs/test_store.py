@@ -99,10 +99,22 @@ def test_delete_stays_in_the_store(store, new_run, tmp_path):
     (store.folder / "edge-cccccccccccc").write_text("")
     (store.folder / "notes").mkdir()
     attacks = [
-        f"../other/{outside.id}", str(outside.folder), "..", ".", "", "notes", "edge-aaaaaaaaaaaa",
-        "edge-bbbbbbbbbbbb", "edge-cccccccccccc", "edge-dddddddddddd", f"{kept.id}/tensors", f"{kept.id}/",
-        f"{kept.id}\0", f"./{kept.id}", 3,
-    ]  # fmt: skip
+        f"../other/{outside.id}",
+        str(outside.folder),
+        "..",
+        ".",
+        "",
+        "notes",
+        "edge-aaaaaaaaaaaa",
+        "edge-bbbbbbbbbbbb",
+        "edge-cccccccccccc",
+        "edge-dddddddddddd",
+        f"{kept.id}/tensors",
+        f"{kept.id}/",
+        f"{kept.id}\0",
+        f"./{kept.id}",
+        3,
+    ]
     before = sorted(tmp_path.rglob("*"))
     for attack in attacks:
         with pytest.raises(StoreError):

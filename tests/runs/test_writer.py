@@ -36,9 +36,7 @@ def test_metrics_come_back_bit_for_bit_and_sorted(new_run, state_at, steps):
             writer.record(step, values)
         writer.commit(state_at(len(steps)))
         writer.finish("finished", step=len(steps))
-    given_rows = sorted(
-        (step, *key, value) for step, values in enumerate(steps) for key, value in values.items()
-    )
+    given_rows = sorted((step, *key, value) for step, values in enumerate(steps) for key, value in values.items())
     rows = run.metrics().rows()
     assert [row[:3] for row in rows] == [row[:3] for row in given_rows]
     assert all(same_bits(a[3], b[3]) for a, b in zip(rows, given_rows, strict=True))
@@ -274,9 +272,7 @@ def test_going_on_from_an_older_checkpoint(new_run, state_at):
         assert writer.latest().step == 2
         assert run.state is State.RUNNING
     assert run.metrics()["step"].to_list() == [0, 1]
-    assert run.events().filter(pl.col("what") == "rewound")["text"].to_list() == [
-        "on request, from step 4 to 2"
-    ]
+    assert run.events().filter(pl.col("what") == "rewound")["text"].to_list() == ["on request, from step 4 to 2"]
     assert run.verify() == []
 
 

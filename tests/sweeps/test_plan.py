@@ -17,9 +17,7 @@ def test_a_grid_is_every_combination_in_order():
 
 
 def test_cases_override_axes_and_axes_override_base():
-    plan = Plan(
-        study="edge", base={"width": 9, "depth": 9}, axes={"depth": [1]}, cases=[{"width": 3}, {"depth": 4}]
-    )
+    plan = Plan(study="edge", base={"width": 9, "depth": 9}, axes={"depth": [1]}, cases=[{"width": 3}, {"depth": 4}])
     assert [(config.depth, config.width) for config in plan.configs()] == [(1, 3), (4, 9)]
 
 

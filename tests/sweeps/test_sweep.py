@@ -108,9 +108,7 @@ def test_a_run_killed_before_its_tables_is_not_finished(tmp_path, monkeypatch):
     chosen = plan(depth=[1])
     (config,) = chosen.configs()
     if not (victim := os.fork()):
-        monkeypatch.setattr(
-            performing, "_keep_tables", lambda run, writer: os.kill(os.getpid(), signal.SIGKILL)
-        )
+        monkeypatch.setattr(performing, "_keep_tables", lambda run, writer: os.kill(os.getpid(), signal.SIGKILL))
         performing.perform(config, tmp_path, threads=1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -signal.SIGKILL

@@ -84,15 +84,42 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
             Row(f"{name}, a neuron a context", source, "sufficient", "any corpus", count, width=n)
             for name, source, count in sure
         ),
-        Row("any distributions", "Lemma 9", "necessary", "any distributions",
-            fewest_parameters_any_distribution(n, zeta)),
+        Row(
+            "any distributions",
+            "Lemma 9",
+            "necessary",
+            "any distributions",
+            fewest_parameters_any_distribution(n, zeta),
+        ),
         Row("worst corpus", "Theorem 13", "necessary", "any corpus", fewest_parameters(n, zeta)),
-        Row(f"bits, {BITS_PER_PARAMETER} a parameter", "Morris et al. 2025", "expected", "this corpus",
-            predicted_parameters(found), leaves_out="the fixed cost of embedding and attention"),
-        Row("degrees of freedom", "dimension of the frequencies", "necessary", "almost all frequencies",
-            found.degrees_of_freedom),
-        Row("degrees of freedom of unequal branches", "dimension of the frequencies", "necessary",
-            "almost all frequencies, equal ones kept equal", found.degrees_of_freedom_unequal),
-        Row("rank of the logits", "moment curve", "sufficient", "this corpus", None,
-            rank=logit_rank(found.largest_support, zeta)),
-    )  # fmt: skip
+        Row(
+            f"bits, {BITS_PER_PARAMETER} a parameter",
+            "Morris et al. 2025",
+            "expected",
+            "this corpus",
+            predicted_parameters(found),
+            leaves_out="the fixed cost of embedding and attention",
+        ),
+        Row(
+            "degrees of freedom",
+            "dimension of the frequencies",
+            "necessary",
+            "almost all frequencies",
+            found.degrees_of_freedom,
+        ),
+        Row(
+            "degrees of freedom of unequal branches",
+            "dimension of the frequencies",
+            "necessary",
+            "almost all frequencies, equal ones kept equal",
+            found.degrees_of_freedom_unequal,
+        ),
+        Row(
+            "rank of the logits",
+            "moment curve",
+            "sufficient",
+            "this corpus",
+            None,
+            rank=logit_rank(found.largest_support, zeta),
+        ),
+    )

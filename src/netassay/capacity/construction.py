@@ -252,14 +252,29 @@ def _drawn(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNe
     zeta, d, longest = goal.vocabulary, options.embedding, goal.sequences.shape[1]
     model: AveragingNetwork | Decoder
     if options.architecture == "averaging":
-        model = AveragingNetwork(zeta, options.width, embedding=d, longest=longest, generator=draws,
-                                 activation=options.activation, dtype=torch.float64)  # fmt: skip
+        model = AveragingNetwork(
+            zeta,
+            options.width,
+            embedding=d,
+            longest=longest,
+            generator=draws,
+            activation=options.activation,
+            dtype=torch.float64,
+        )
         # no position may count for little, and no two alike: of T weights in [1/2, 3/2] the nearest are 1/T apart
         order = torch.randperm(longest, generator=draws)
         model.weights.copy_(0.5 + (order + torch.rand(longest, generator=draws) / 4) / longest)
     else:
-        model = Decoder(zeta, options.width, embedding=d, longest=longest, heads=HEADS, generator=draws,
-                        activation=options.activation, dtype=torch.float64)  # fmt: skip
+        model = Decoder(
+            zeta,
+            options.width,
+            embedding=d,
+            longest=longest,
+            heads=HEADS,
+            generator=draws,
+            activation=options.activation,
+            dtype=torch.float64,
+        )
         # scores x' W1 W2' x of standard deviation 1: a sharper softmax would forget all but one token
         for layer in (model.key, model.query):
             layer.weight.normal_(std=(2 * d) ** -0.5, generator=draws)
@@ -282,9 +297,7 @@ def _neurons(features: Tensor, width: int, draws: torch.Generator) -> tuple[Tens
 
 
 @torch.no_grad()
-def _fill(
-    model: AveragingNetwork | Decoder, weight: Tensor, bias: Tensor, output: Tensor | None = None
-) -> None:
+def _fill(model: AveragingNetwork | Decoder, weight: Tensor, bias: Tensor, output: Tensor | None = None) -> None:
     hidden = model.feed_forward.get_submodule("hidden")
     hidden.get_parameter("weight").copy_(weight)
     hidden.get_parameter("bias").copy_(bias)

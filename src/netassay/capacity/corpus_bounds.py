@@ -108,9 +108,7 @@ class Verdict:
         return self.answer == NOT_GENERIC
 
 
-def verdict(
-    found: Contexts, parameters: int, *, width: int | None = None, vocabulary: int | None = None
-) -> Verdict:
+def verdict(found: Contexts, parameters: int, *, width: int | None = None, vocabulary: int | None = None) -> Verdict:
     """Holds a model of k `parameters`, a decoder with `width` neurons if given, against a corpus.
 
     `vocabulary`: tokens the model tells apart, by default those that occur in the corpus; fewer raise
@@ -137,9 +135,7 @@ def verdict(
         f"Training is expected to begin to succeed near {predicted:,.0f} parameters (an empirical rate of "
         f"{BITS_PER_PARAMETER} bits each, which leaves out the fixed cost of embedding and attention).",
     ]
-    return Verdict(
-        answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n, unequal
-    )
+    return Verdict(answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n, unequal)
 
 
 def answers(

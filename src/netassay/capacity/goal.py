@@ -96,9 +96,7 @@ def goal_of_contexts(contexts: Sequence[Sequence[int]], probabilities: Float64[n
     seen: dict[tuple[int, ...], int] = {}
     for i, context in enumerate(given):
         if not context or min(context) < 0 or max(context) >= p.shape[1]:
-            raise DataError(
-                f"context {i} is {context!r:.60}; its tokens, one at least, are 0..{p.shape[1] - 1}"
-            )
+            raise DataError(f"context {i} is {context!r:.60}; its tokens, one at least, are 0..{p.shape[1] - 1}")
         if seen.setdefault(context, i) != i:
             raise DataError(f"contexts {seen[context]} and {i} are both {context!r:.60}; give each once")
     wrong = (~((p >= 0).all(1) & ((p.sum(1) - 1).abs() < 1e-9))).nonzero()[:, 0]

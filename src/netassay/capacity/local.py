@@ -123,9 +123,7 @@ def local_capacity(
         4
     """
     if method not in (None, "dense", "sketch") or rows < 1:
-        raise ConfigError(
-            f"method is {method!r}, rows {rows}; allowed are dense, sketch or None, and 1 or more rows"
-        )
+        raise ConfigError(f"method is {method!r}, rows {rows}; allowed are dense, sketch or None, and 1 or more rows")
     draws = generator if generator is not None else torch.Generator().manual_seed(0)
     found = predictor(model, contexts)
     parameters = found.parameters
@@ -152,9 +150,18 @@ def local_capacity(
     counted = _counted(matrix, upper, noise)
     at_least = counted.rank < upper and not (whole and counted.rank < some)
     return LocalCapacity(
-        counted.rank, upper, method, at_least, counted.tolerance, counted.gap, n, zeta, count,
-        noise=counted.noise, uncertified=trusted.reason,
-    )  # fmt: skip
+        counted.rank,
+        upper,
+        method,
+        at_least,
+        counted.tolerance,
+        counted.gap,
+        n,
+        zeta,
+        count,
+        noise=counted.noise,
+        uncertified=trusted.reason,
+    )
 
 
 def _jacobian(found: Predictor, parameters: Mapping[str, Tensor]) -> Float64[Tensor, "rows k"]:

@@ -36,9 +36,7 @@ class LowRankHead:
         return float(self.gaps_nats.sum() if counts is None else self.gaps_nats @ counts)
 
 
-def low_rank_head(
-    supports: Sequence[np.ndarray], probabilities: Sequence[np.ndarray], vocabulary: int
-) -> LowRankHead:
+def low_rank_head(supports: Sequence[np.ndarray], probabilities: Sequence[np.ndarray], vocabulary: int) -> LowRankHead:
     """Logits of rank 2 s for distributions on at most s of `vocabulary` tokens each (docs/capacity-bounds.md).
 
     `supports` hold distinct tokens 0..vocabulary - 1, `probabilities` their positive weights, summing to one.
@@ -55,10 +53,7 @@ def low_rank_head(
     degree = max(map(len, supports), default=0)
     angles = 2 * np.pi * np.arange(vocabulary) / vocabulary
     curve = moment_curve(angles, degree)
-    rows = [
-        _row(np.asarray(g), np.asarray(p), angles, curve)
-        for g, p in zip(supports, probabilities, strict=True)
-    ]
+    rows = [_row(np.asarray(g), np.asarray(p), angles, curve) for g, p in zip(supports, probabilities, strict=True)]
     factors = np.array([row for row, _ in rows]).reshape(len(rows), 2 * degree)
     return LowRankHead(curve, factors, np.array([gap for _, gap in rows]))
 
@@ -85,9 +80,7 @@ def vanishing(angles: Float64[np.ndarray, " s"]) -> Complex128[np.ndarray, " 2*s
     return product
 
 
-def _row(
-    support: np.ndarray, weights: np.ndarray, angles: np.ndarray, curve: np.ndarray
-) -> tuple[np.ndarray, float]:
+def _row(support: np.ndarray, weights: np.ndarray, angles: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, float]:
     """The context factors of one distribution and the gap they leave."""
     degree = curve.shape[1] // 2
     with_constant = np.concatenate([np.ones((len(support), 1)), curve[support]], axis=1)
@@ -115,9 +108,7 @@ def _gap(logits: np.ndarray, support: np.ndarray, weights: np.ndarray) -> float:
 
 def _require_distribution(number: int, support: np.ndarray, weights: np.ndarray, vocabulary: int) -> None:
     if support.dtype.kind not in "iu" or support.shape != weights.shape or not len(support):
-        raise DataError(
-            f"distribution {number}: give as many positive weights as distinct tokens, at least one"
-        )
+        raise DataError(f"distribution {number}: give as many positive weights as distinct tokens, at least one")
     if support.min() < 0 or support.max() >= vocabulary or len(np.unique(support)) < len(support):
         raise DataError(f"distribution {number}: its tokens are distinct and in 0..{vocabulary - 1}")
     if not (weights > 0).all() or abs(weights.sum() - 1) > 1e-9:

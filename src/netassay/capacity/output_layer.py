@@ -109,9 +109,7 @@ def _lanczos(product: Callable[[Tensor], Tensor], n: int) -> float:
     start = np.cos(np.arange(n))  # fixed, so that numbers repeat, and orthogonal to nothing in particular
     try:
         operator = LinearOperator((n, n), matvec=multiply, dtype=np.float64)
-        return float(
-            eigsh(operator, k=1, ncv=8, which="LA", tol=1e-2, v0=start, return_eigenvectors=False)[0]
-        )
+        return float(eigsh(operator, k=1, ncv=8, which="LA", tol=1e-2, v0=start, return_eigenvectors=False)[0])
     except (ArpackError, OverflowError):
         return math.inf
 

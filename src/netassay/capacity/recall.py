@@ -261,9 +261,16 @@ def memorisation(
         other = likelihoods(reference, feed, tokens_at_once=tokens_at_once)
     evaluation = likelihoods(model, feed, tokens_at_once=tokens_at_once, watch=watch)
     return judged(
-        model, evaluation, feed, reference=other, prefix=prefix, suffix=suffix, listed=listed, resamples=resamples,
+        model,
+        evaluation,
+        feed,
+        reference=other,
+        prefix=prefix,
+        suffix=suffix,
+        listed=listed,
+        resamples=resamples,
         seed=seed,
-    )  # fmt: skip
+    )
 
 
 def judged(
@@ -349,12 +356,17 @@ class _View:
         loss = np.bincount(where, weights=self.nats).tolist()
         bound = np.bincount(where, weights=self.bounds).tolist()
         rows = zip(
-            present.tolist(), np.bincount(where).tolist(), count(heads), count(heads & (self.found.supports == 1)),
-            count(heads & correct), loss, bound, strict=True,
-        )  # fmt: skip
+            present.tolist(),
+            np.bincount(where).tolist(),
+            count(heads),
+            count(heads & (self.found.supports == 1)),
+            count(heads & correct),
+            loss,
+            bound,
+            strict=True,
+        )
         return tuple(
-            Group(*((1 << (key - 1), (1 << key) - 1) if doubling else (key, key)), *numbers)
-            for key, *numbers in rows
+            Group(*((1 << (key - 1), (1 << key) - 1) if doubling else (key, key)), *numbers) for key, *numbers in rows
         )
 
     def largest(self, count: int, feed: Feed) -> tuple[Gap, ...]:

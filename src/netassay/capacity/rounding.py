@@ -150,8 +150,7 @@ class Pull:
         shape = cotangents.shape[:1] if batched else ()
         # a parameter that no logit depends on has no gradient at all
         return [
-            p.new_zeros(*shape, *p.shape) if part is None else part
-            for p, part in zip(self._inputs, parts, strict=True)
+            p.new_zeros(*shape, *p.shape) if part is None else part for p, part in zip(self._inputs, parts, strict=True)
         ]
 
 

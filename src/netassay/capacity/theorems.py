@@ -320,11 +320,7 @@ def experiment_parameters(vocabulary: int, width: int, *, embedding: int = 16) -
     """
     _require(vocabulary=(vocabulary, 1), width=(width, 0), embedding=(embedding, 1))
     attention = 4 * embedding * (embedding + 1)
-    return (
-        vocabulary * embedding
-        + attention
-        + experiment_output_parameters(vocabulary, width, embedding=embedding)
-    )
+    return vocabulary * embedding + attention + experiment_output_parameters(vocabulary, width, embedding=embedding)
 
 
 def experiment_output_parameters(vocabulary: int, width: int, *, embedding: int = 16) -> int:

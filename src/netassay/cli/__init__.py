@@ -97,7 +97,5 @@ def _complain(message: str, code: int, error: Exception | None = None) -> int:
 
 def _shortened(message: str) -> str:
     """A message that quotes no more than a few lines of what it refuses, whatever that is."""
-    lines = [
-        line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()
-    ]
+    lines = [line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()]
     return "\n".join(lines if len(lines) <= 20 else [*lines[:20], f"and {len(lines) - 20:,} lines more"])

@@ -44,9 +44,8 @@ def build(word: str | None = None) -> App:
         for command in commands:
             chosen = word in (None, command.name)
             app.command(
-                command.build() if chosen else _unbuilt(command.name, command.sentence),
-                name=command.name, group=group,
-            )  # fmt: skip
+                command.build() if chosen else _unbuilt(command.name, command.sentence), name=command.name, group=group
+            )
     app.command(atlas.atlas_app())
     if word is not None and (word in _HELP or word not in app.resolved_commands()):
         _add_plugins(app, word)

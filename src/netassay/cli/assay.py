@@ -58,11 +58,7 @@ def assay_command(study: Study) -> Callable[..., int]:
 
 def _by_position(parameter: inspect.Parameter, names: tuple[str, ...]) -> inspect.Parameter:
     """A flag that may also be given by position, where its name is among `names`."""
-    return (
-        parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        if parameter.name in names
-        else parameter
-    )
+    return parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) if parameter.name in names else parameter
 
 
 def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
@@ -70,7 +66,5 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
         return {}
     values = read(path)
     if values.get("study", study.name) != study.name:
-        raise ConfigError(
-            f"{path}: is a config of study {values['study']!r}; use netassay {values['study']} --config"
-        )
+        raise ConfigError(f"{path}: is a config of study {values['study']!r}; use netassay {values['study']} --config")
     return values

@@ -38,9 +38,7 @@ def reads(ask: Ask) -> None:
 
 def ceiling(ask: Ask, *, format: Format = "table") -> None:
     found = ask()
-    given = {
-        name: list(value) for name, value in (("ceiling", found.whole), ("r_of_halves", found.reliability))
-    }
+    given = {name: list(value) for name, value in (("ceiling", found.whole), ("r_of_halves", found.reliability))}
     of_types = found.cell_types.to_dicts()
     answer({**given, "interval_over": found.resampled, "note": found.note, "cell_types": of_types}, format)
 

@@ -198,9 +198,7 @@ _KEYS = {"window", "length", "out", "genome", "weights", "what"}
 def _as_flags(words: str) -> str:
     """A docstring's words for the command line: without what is for Python alone, and `a_key` as --a-key."""
     words = re.sub(r"; in Python [^.]*(?=\.)| In Python [^.]*\.", "", words)
-    return re.sub(
-        r"`(\w+)`", lambda key: f"--{key[1].replace('_', '-')}" if key[1] in _KEYS else key[0], words
-    )
+    return re.sub(r"`(\w+)`", lambda key: f"--{key[1].replace('_', '-')}" if key[1] in _KEYS else key[0], words)
 
 
 _SEVERAL = (Sequence, Iterable)

@@ -34,9 +34,7 @@ def _judged(judged: Bounds) -> dict[str, Any]:
     if judged.verdict is None:
         return values
     corpus_values = {"bound_nats": judged.bound_nats, "skipped": judged.skipped}
-    return (
-        values | _verdict(judged.verdict) | corpus_values | {"beside": [vars(row) for row in judged.beside]}
-    )
+    return values | _verdict(judged.verdict) | corpus_values | {"beside": [vars(row) for row in judged.beside]}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

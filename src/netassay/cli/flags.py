@@ -91,9 +91,7 @@ def folder(kind: Any, words: Sequence[Token]) -> Path:
 Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,
-    Parameter(
-        converter=whole_number, help="Threads; by default those that the run began with, or all cores."
-    ),
+    Parameter(converter=whole_number, help="Threads; by default those that the run began with, or all cores."),
 ]
 Quiet = Annotated[bool, Parameter(help="Say nothing of progress.", negative="")]
 _THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
@@ -141,9 +139,7 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
         whole = field.annotation in (int, int | None)
         parameter = Parameter(help=words, converter=whole_number if whole else None)
         # a list of names is one word with commas at the command line
-        kind, default = (
-            (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
-        )
+        kind, default = (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
         flags.append(flag(name, Annotated[kind, parameter], default, CONFIG_KEYS))
     return flags
 

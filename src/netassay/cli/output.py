@@ -47,16 +47,12 @@ def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
     if form == "table" and rows.height > MOST_ROWS:
         half = MOST_ROWS // 2
         table(rows.head(half).to_dicts(), form, columns=rows.columns)
-        print(
-            f"... {rows.height - MOST_ROWS:,} rows left out; --format csv or json gives all {rows.height:,} ..."
-        )
+        print(f"... {rows.height - MOST_ROWS:,} rows left out; --format csv or json gives all {rows.height:,} ...")
         rows = rows.tail(half)
     table(rows.to_dicts(), form, columns=rows.columns, empty=empty)
 
 
-def table(
-    rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing"
-) -> None:
+def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing") -> None:
     """Prints rows; `empty` is said where there are none (JSON and CSV then hold no row)."""
     names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     if form == "json":
@@ -77,9 +73,7 @@ def _is_rows(value: Any) -> bool:
 
 
 def _is_sentences(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(row, str) and " " in row for row in value)
-    )
+    return isinstance(value, list) and bool(value) and all(isinstance(row, str) and " " in row for row in value)
 
 
 def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -93,9 +87,7 @@ def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
         # the first column is what a row is called by, to be copied whole however narrow the terminal
         whole = name == names[0]
-        drawn.add_column(
-            Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole
-        )
+        drawn.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         drawn.add_row(*(Text(visible(_rounded(row.get(name)))) for name in names))
     console = Console(highlight=False)

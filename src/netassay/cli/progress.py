@@ -92,9 +92,12 @@ def _say_on(words: Callable[[], str], over: threading.Event) -> None:
     from rich.text import Text
 
     live = Live(
-        get_renderable=lambda: Text(words()), console=console, refresh_per_second=2, transient=True,
+        get_renderable=lambda: Text(words()),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
         redirect_stdout=False,  # the answer may go to a file
-    )  # fmt: skip
+    )
     with live:
         over.wait()
 

@@ -146,9 +146,7 @@ COMMANDS = (
         "netassay resume edge-1a2b3c --store runs",
         progress="own",
     ),
-    Command(
-        Store.table, runs, "netassay runs --where activation=tanh --where state=finished", named=("where",)
-    ),
+    Command(Store.table, runs, "netassay runs --where activation=tanh --where state=finished", named=("where",)),
     Command(questions.show, show, "netassay show edge-1a2b3c --what metrics --name sharpness --format csv"),
     Command(
         Store.export,

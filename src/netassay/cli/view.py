@@ -49,9 +49,7 @@ def chosen(standings: Sequence[Standing], room: int) -> list[Standing]:
 
     def rank(place: int) -> tuple[int, int]:
         state = standings[place].state
-        urgency = (
-            0 if state == "running" else 3 if state == "planned" else 2 if standings[place].is_done else 1
-        )
+        urgency = 0 if state == "running" else 3 if state == "planned" else 2 if standings[place].is_done else 1
         return urgency, -place if standings[place].is_done else place
 
     places = sorted(sorted(range(len(standings)), key=rank)[:room])

@@ -111,18 +111,36 @@ def build_atlas(
             refuse_existing(Path(folder), refusal=DataError)
     files = [fragments] if isinstance(fragments, str | Path) else fragments
     if profiles is not None and not files:
-        raise DataError(
-            "profiles are counted from fragments; add --fragments (fragments=), or leave --profiles out"
-        )
+        raise DataError("profiles are counted from fragments; add --fragments (fragments=), or leave --profiles out")
     reads = Reads(
-        tuple(map(Path, files)), group_by, count, duplicates, tag, quality,
-        None if profiles is None else Path(profiles), seed,
-    )  # fmt: skip
+        tuple(map(Path, files)),
+        group_by,
+        count,
+        duplicates,
+        tag,
+        quality,
+        None if profiles is None else Path(profiles),
+        seed,
+    )
     atlas = build(
-        peaks, heights, genome=genome, form=form, lineages=lineages, normalisation=normalisation,
-        pseudocount=pseudocount, width=width, statistic=statistic, drop=drop, order=order, layer=layer,
-        common=common, scale=scale, chromosomes=chromosomes, blacklist=blacklist, reads=reads,
-    )  # fmt: skip
+        peaks,
+        heights,
+        genome=genome,
+        form=form,
+        lineages=lineages,
+        normalisation=normalisation,
+        pseudocount=pseudocount,
+        width=width,
+        statistic=statistic,
+        drop=drop,
+        order=order,
+        layer=layer,
+        common=common,
+        scale=scale,
+        chromosomes=chromosomes,
+        blacklist=blacklist,
+        reads=reads,
+    )
     if out is not None:
         atlas.save(out)
     return atlas

@@ -67,18 +67,14 @@ def bounds(
     counted: Contexts | None = None
     if config is not None:
         if corpus or (model, vocabulary, width) != (None,) * 3 or reading:
-            raise ConfigError(
-                f"--config {config} states corpus, model and reading; leave the other words out"
-            )
+            raise ConfigError(f"--config {config} states corpus, model and reading; leave the other words out")
         counted, model, width = _configured(Path(config))
     elif model is None:
         raise ConfigError("give --parameters, the number of the model's trainable parameters, or --config")
     elif corpus:
         counted = contexts_of(corpus, **reading)
     elif vocabulary is None:
-        raise ConfigError(
-            "give a vocabulary (--vocabulary), the tokens that the model distinguishes, or a corpus"
-        )
+        raise ConfigError("give a vocabulary (--vocabulary), the tokens that the model distinguishes, or a corpus")
     judged = bounds_of(model, vocabulary, width=width, corpus=counted)
     if counted is None:
         return judged

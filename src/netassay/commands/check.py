@@ -96,9 +96,7 @@ def _store(path: Path) -> Check:
 
     store = Store(path)
     states = Counter(f"{run.study}, {run.state}" for run in store.runs())
-    commands = tuple(
-        f"netassay {name} --store {shlex.quote(str(path))}" for name in ("runs", "report", "verify")
-    )
+    commands = tuple(f"netassay {name} --store {shlex.quote(str(path))}" for name in ("runs", "report", "verify"))
     return Check("store of runs", dict(sorted(states.items())), {}, commands)
 
 
@@ -112,9 +110,7 @@ def _atlas(path: Path) -> Check:
         "cell types": len(atlas.cell_types),
         "source": atlas.source,
     }
-    return Check(
-        "atlas", facts, {}, (_line("atlas info", path), f"netassay aitac --atlas {shlex.quote(str(path))}")
-    )
+    return Check("atlas", facts, {}, (_line("atlas info", path), f"netassay aitac --atlas {shlex.quote(str(path))}"))
 
 
 def _model(path: Path) -> Check:
@@ -231,10 +227,16 @@ def _corpus(path: Path) -> Check:
     except NetassayError as cause:
         raise DataError(f"{path}: was taken for a corpus, and then: {cause}") from None
     facts = {
-        "form": form, "documents": contexts.documents, "tokens": contexts.tokens, "vocabulary": contexts.vocabulary,
-    }  # fmt: skip
-    commands = (f"netassay entropy {quoted}", f"netassay bounds {quoted} --parameters 1000000",
-                f"netassay capacity --corpus {quoted}")  # fmt: skip
+        "form": form,
+        "documents": contexts.documents,
+        "tokens": contexts.tokens,
+        "vocabulary": contexts.vocabulary,
+    }
+    commands = (
+        f"netassay entropy {quoted}",
+        f"netassay bounds {quoted} --parameters 1000000",
+        f"netassay capacity --corpus {quoted}",
+    )
     what = "corpus of token ids" if form in ("npy", "raw") else "corpus"
     return Check(what, facts, dict(contexts.skipped), commands)
 

@@ -123,9 +123,7 @@ def contexts_of(
 
     if isinstance(files, Contexts):
         if corpus or window is not None:
-            raise ConfigError(
-                f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out"
-            )
+            raise ConfigError(f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out")
         return files
     arguments = _complete(corpus)
     files = (files,) if isinstance(files, str | Path) else tuple(files)
@@ -160,13 +158,15 @@ def contexts_of(
         parts = packed(parts, arguments["blocks"], arguments["stride"])
     scratch = arguments["scratch"]
     counted = contexts_within(
-        _observed(parts, observe, length, exact), memory=memory, length=length, exact_length=exact, window=window,
+        _observed(parts, observe, length, exact),
+        memory=memory,
+        length=length,
+        exact_length=exact,
+        window=window,
         folder=None if scratch is None else Path(scratch),
-    )  # fmt: skip
+    )
     if counted.dropped and not counted.documents:
-        raise DataError(
-            f"{formats.named(files)}: all {counted.dropped:,} documents are shorter than {length} tokens"
-        )
+        raise DataError(f"{formats.named(files)}: all {counted.dropped:,} documents are shorter than {length} tokens")
     formats.require_tokens(files, counted.tokens, skipped)
     return replace(counted, skipped=dict(skipped))
 
@@ -272,9 +272,7 @@ def entropy(
     from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 
     if page is not None and lengths is None:
-        raise ConfigError(
-            "the page shows the bound at lengths of context; give --lengths, such as 1,2,4,...,1024"
-        )
+        raise ConfigError("the page shows the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
     counted, rows = _counted(files, window, lengths, corpus)
     if page is not None:
         _write(Path(page), files, rows)
@@ -337,11 +335,12 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
     table = pl.DataFrame(rows).with_columns(
         once_share=pl.col("once") / pl.col("predictions"), once_bits=pl.col("once_nats") / math.log(2)
     )
-    names = {"bits_per_token": "bound, bits a token", "share_certain": "contexts with one continuation (share)",
-             "once_share": "tokens after a context that occurs once (share)"}  # fmt: skip
-    drawn = table.unpivot([*names], index="length", variable_name="of").with_columns(
-        pl.col("of").replace(names)
-    )
+    names = {
+        "bits_per_token": "bound, bits a token",
+        "share_certain": "contexts with one continuation (share)",
+        "once_share": "tokens after a context that occurs once (share)",
+    }
+    drawn = table.unpivot([*names], index="length", variable_name="of").with_columns(pl.col("of").replace(names))
     shown = table.select(
         "length", "contexts", "predictions", "bits_per_token", "share_certain", "once_share", "once_bits"
     )
@@ -354,19 +353,24 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
         "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
     )
     figure = Figure(
-        "entropy-lengths", "Entropy bound by length of context", caption,
+        "entropy-lengths",
+        "Entropy bound by length of context",
+        caption,
         lines(drawn, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
         drawn,
-    )  # fmt: skip
+    )
     formats = {"bits_per_token": ".4f", "share_certain": ".2%", "once_share": ".2%", "once_bits": ",.0f"}
     section = Section(
         "Entropy bound", "", (figure, Table("entropy-table", "By length of context", told, shown, formats))
     )
     of = files if isinstance(files, str | Path) else [*files]
     write_page(
-        path, title="Entropy of a corpus", subtitle=named(of), sections=[section],
+        path,
+        title="Entropy of a corpus",
+        subtitle=named(of),
+        sections=[section],
         facts={"netassay": netassay.__version__},
-    )  # fmt: skip
+    )
 
 
 def _by_length(counted: Contexts) -> list[dict[str, Any]]:

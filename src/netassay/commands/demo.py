@@ -76,7 +76,5 @@ def demo(
                 except RunFailed as cause:
                     # the page covers whatever was finished
                     failed["aitac-interpret"] = str(cause)
-    page = report(
-        runs, Path(out) / "report.html", figures=Path(out) / "figures", title="netassay demo", store=store
-    )
+    page = report(runs, Path(out) / "report.html", figures=Path(out) / "figures", title="netassay demo", store=store)
     return Demo(page, failed)

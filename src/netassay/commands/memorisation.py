@@ -79,6 +79,14 @@ def memorisation(
         other = likelihoods(read.reference, read.feed, tokens_at_once=config.tokens_at_once)
     evaluation = likelihoods(read.model, read.feed, tokens_at_once=config.tokens_at_once, watch=watch)
     return judged(
-        read.model, evaluation, read.feed, reference=other, prefix=config.prefix, suffix=config.suffix,
-        listed=config.listed, resamples=config.resamples, seed=config.seed, skipped=read.skipped,
-    )  # fmt: skip
+        read.model,
+        evaluation,
+        read.feed,
+        reference=other,
+        prefix=config.prefix,
+        suffix=config.suffix,
+        listed=config.listed,
+        resamples=config.resamples,
+        seed=config.seed,
+        skipped=read.skipped,
+    )

@@ -35,7 +35,5 @@ def size_in_bytes(size: str) -> int:
     number, prefix, binary = match.groups()
     amount = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
     if amount > LARGEST:
-        raise ConfigError(
-            f"memory {size!r:.60} is more than any machine has; write it as 500MB, 2GB or 1.5GiB"
-        )
+        raise ConfigError(f"memory {size!r:.60} is more than any machine has; write it as 500MB, 2GB or 1.5GiB")
     return int(amount)

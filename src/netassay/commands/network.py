@@ -52,9 +52,7 @@ def asked(run: Run | Network | str, store: Path | str, **own: Unpack[NetworkArgu
             raise ConfigError(f"argument {name!r} is not known; {did_you_mean(name, NETWORK_DEFAULTS)}")
     arguments: dict[str, Any] = {**NETWORK_DEFAULTS, **own}
     if bool(arguments["module"] or arguments["weights"]) == bool(run):
-        raise ConfigError(
-            "give RUN, or a network of your own: --module FILE.py:NAME, --weights FILE and --atlas A"
-        )
+        raise ConfigError("give RUN, or a network of your own: --module FILE.py:NAME, --weights FILE and --atlas A")
     if run:
         return find_run(run, store) if isinstance(run, str | Path) else run
     if not arguments["atlas"]:
@@ -64,8 +62,11 @@ def asked(run: Run | Network | str, store: Path | str, **own: Unpack[NetworkArgu
 
     atlas = find_atlas(arguments["atlas"])
     return network_of_files(
-        arguments["module"], str(arguments["weights"]), length=atlas.length, names=atlas.cell_types,
+        arguments["module"],
+        str(arguments["weights"]),
+        length=atlas.length,
+        names=atlas.cell_types,
         readout=arguments["readout"],
         layout=None if arguments["layout"] == "channels_first" else arguments["layout"],
         both_strands=arguments["strands"] == "both" or None,
-    )  # fmt: skip
+    )

@@ -54,9 +54,12 @@ def consensus_peaks(
     if out is not None:
         refuse_existing(out, refusal=DataError)
     found = consensus_of(
-        [Path(path) for path in peaks], width, genome=None if genome is None else Path(genome), chromosomes=chromosomes,
+        [Path(path) for path in peaks],
+        width,
+        genome=None if genome is None else Path(genome),
+        chromosomes=chromosomes,
         blacklist=None if blacklist is None else Path(blacklist),
-    )  # fmt: skip
+    )
     if out is not None:
         found.write(out)
     return found
@@ -105,9 +108,13 @@ def background_regions(
     if out is not None:
         refuse_existing(out, refusal=DataError)
     found = background_of(
-        Path(peaks), Path(genome), number=number, chromosomes=chromosomes,
-        blacklist=None if blacklist is None else Path(blacklist), seed=seed,
-    )  # fmt: skip
+        Path(peaks),
+        Path(genome),
+        number=number,
+        chromosomes=chromosomes,
+        blacklist=None if blacklist is None else Path(blacklist),
+        seed=seed,
+    )
     if out is not None:
         found.write(out)
     return found

@@ -206,9 +206,7 @@ def attribute_run(
     from netassay.studies.aitac.answers import attribute_run as attribute
 
     model = asked(run, store, **network)
-    attributions = attribute(
-        model, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against
-    )
+    attributions = attribute(model, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against)
     if out is None:
         return attributions
     shared = _write_attributions(attributions, Path(out), regions=bed is not None, patterns=patterns)

@@ -80,11 +80,17 @@ def construct(
     counted = contexts_of(files, **corpus)
     construction = replace(
         construct_model(
-            counted, width=width, architecture=architecture, method=method, embedding=embedding,
-            activation=activation, smoothing=smoothing, seed=seed,
+            counted,
+            width=width,
+            architecture=architecture,
+            method=method,
+            embedding=embedding,
+            activation=activation,
+            smoothing=smoothing,
+            seed=seed,
         ),
         skipped=counted.skipped,
-    )  # fmt: skip
+    )
     if save is not None:
         import torch
 
@@ -103,8 +109,16 @@ def numbers_of(construction: Construction) -> dict[str, Any]:
     words = {key: getattr(construction, key) for key in ("architecture", "method")}
     sizes = {key: getattr(construction, key) for key in ("contexts", "vocabulary", "width", "parameters")}
     of_method = (
-        "smoothing", "smoothing_gap", "rank", "condition", "residual", "spacing", "lower", "certified_norm", "steps",
-    )  # fmt: skip
+        "smoothing",
+        "smoothing_gap",
+        "rank",
+        "condition",
+        "residual",
+        "spacing",
+        "lower",
+        "certified_norm",
+        "steps",
+    )
     quality = {key: value for key in of_method if (value := getattr(construction, key)) is not None}
     fits = {
         f"{name}_{kind}": value
@@ -204,9 +218,7 @@ def rank(
     return rows
 
 
-def _write(
-    page: Path, title: str, subtitle: str, rows: Sequence[Separation], ranks: Sequence[MeasuredRank]
-) -> None:
+def _write(page: Path, title: str, subtitle: str, rows: Sequence[Separation], ranks: Sequence[MeasuredRank]) -> None:
     from netassay import __version__
     from netassay.reporting import write_page
     from netassay.studies.capacity.theory_pages import sections_of_theory

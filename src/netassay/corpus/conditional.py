@@ -146,9 +146,15 @@ class _Sums:
 
     def numbers(self) -> tuple[int, int, int, int, int, float, int, float]:
         return (
-            self.contexts, self.certain, self.branches, self.unequal, self.widest, math.fsum(self.nats), self.once,
+            self.contexts,
+            self.certain,
+            self.branches,
+            self.unequal,
+            self.widest,
+            math.fsum(self.nats),
+            self.once,
             math.fsum(self.once_nats),
-        )  # fmt: skip
+        )
 
 
 def _count(
@@ -266,9 +272,7 @@ class Backwards:
         wanted = require_lengths(lengths)
         self._end()
         if not self.predictions:
-            raise DataError(
-                "no document has two tokens, so there is nothing to predict; give longer documents"
-            )
+            raise DataError("no document has two tokens, so there is nothing to predict; give longer documents")
         sums = [_Sums() for _ in wanted]
         predictions = 0
         for at, before in self.by_last_token(self._memory // BYTES):
@@ -277,9 +281,7 @@ class Backwards:
             predictions += len(at)
             if len(at):
                 _count(self, at, before, wanted, sums)
-        return tuple(
-            Conditional(length, predictions, *one.numbers()) for length, one in zip(wanted, sums, strict=True)
-        )
+        return tuple(Conditional(length, predictions, *one.numbers()) for length, one in zip(wanted, sums, strict=True))
 
     def _end(self) -> None:
         """Names tokens 0, 1, 2, ..., the mark being the largest."""

@@ -196,9 +196,7 @@ def contexts(
     # so that ids tell nothing of how far beyond the length a corpus was read
     corpus = ready.renumbered()
     ids, vocabulary, distinct = named(corpus.tokens)
-    found = (
-        _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
-    )
+    found = _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
     return Contexts(
         documents=len(corpus),
         empty=int((corpus.lengths == 0).sum()),

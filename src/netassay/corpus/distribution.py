@@ -71,9 +71,7 @@ class Distributions:
             self._corpus.words(self.tokens[here].tolist()),
         )
         if context is None or following is None:
-            raise DataError(
-                "the corpus was given as token ids, whose words are not known; read it from its texts"
-            )
+            raise DataError("the corpus was given as token ids, whose words are not known; read it from its texts")
         return context, dict(zip(following, self.counts[here].tolist(), strict=True))
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], dict[int, int]]]:
@@ -175,6 +173,4 @@ def _ordered(found: _Entries, corpus: Documents, least: int) -> Distributions:
     first = (np.cumsum(found.supports) - found.supports)[order]
     entry = np.arange(edges[-1]) + np.repeat(first - edges[:-1], supports)
     tokens = corpus.tokens[found.places[entry]]
-    return Distributions(
-        found.lengths[order], edges, tokens, found.counts[entry], found.starts[order], corpus
-    )
+    return Distributions(found.lengths[order], edges, tokens, found.counts[entry], found.starts[order], corpus)

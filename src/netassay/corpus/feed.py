@@ -109,9 +109,19 @@ class Feed:
         if not rows.any():
             raise DataError("no row has two tokens, so there is nothing to predict; give longer documents")
         return cls(
-            tokens, starts[rows], lengths[rows], skips[rows], owners, len(given), len(given.tokens), shortened, first,
-            blocks, stride, given,
-        )  # fmt: skip
+            tokens,
+            starts[rows],
+            lengths[rows],
+            skips[rows],
+            owners,
+            len(given),
+            len(given.tokens),
+            shortened,
+            first,
+            blocks,
+            stride,
+            given,
+        )
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -63,9 +63,7 @@ def occurrences(feed: Feed) -> Occurrences:
     """
     ids, vocabulary, _ = named(feed.tokens)
     ones = np.ones(feed.predictions, np.int64)
-    answer = Occurrences(
-        np.arange(feed.predictions), ones, ones.copy(), ones.copy(), np.ones(len(ones), bool)
-    )
+    answer = Occurrences(np.arange(feed.predictions), ones, ones.copy(), ones.copy(), np.ones(len(ones), bool))
     before = feed.edges[:-1] - feed.skips
     for level in levels(ids, feed.starts, feed.lengths, vocabulary):
         if len(level.counts):
@@ -91,9 +89,7 @@ def _note(level: Level, skips: np.ndarray, before: np.ndarray, answer: Occurrenc
         by_entry = np.repeat(np.arange(len(forks)), level.widths)
         entry = np.repeat(np.arange(len(heads)), level.counts)[scored]
         context = by_entry[entry]
-        values = (
-            first[context], totals[context], counts[entry], supports[context], counts[entry] == most[context]
-        )  # fmt: skip
+        values = (first[context], totals[context], counts[entry], supports[context], counts[entry] == most[context])
         lengths = np.arange(last - length + 1 if alike else 1)
         where = np.add.outer(lengths, places[scored])
         answer.contexts[where] = np.add.outer(lengths, values[0])

@@ -221,9 +221,7 @@ class _Sums:
 
     def __init__(self, longest: int) -> None:
         numbers = np.zeros((6, longest), np.int64)
-        self._tally = Tally(
-            numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], np.zeros(longest)
-        )
+        self._tally = Tally(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], np.zeros(longest))
         self._closing: list[float] = []
         self._documents: list[float] = []
 
@@ -297,9 +295,7 @@ def _count(part: _Part, sums: _Sums) -> None:
     sums.add(part.depth, found, closing, documents)
 
 
-def _parted(
-    part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, names: Iterator[str]
-) -> list[_Part]:
+def _parted(part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, names: Iterator[str]) -> list[_Part]:
     """Parts of a part by next token, after counting the context that its documents share."""
     at_once = memory // PARTING_BYTES
     next_tokens, documents, sizes = _next_tokens(part.spill, at_once, memory)

@@ -84,9 +84,7 @@ def levels(
         group = np.arange(len(sizes)).repeat(sizes)
         more = 0
         if len(sizes) == len(counts) == len(forks) - 1 and 0 < len(active) <= FEW:
-            more = _agreeing(
-                tokens, starts[active] + length + 1, int(lengths[active].min()) - length - 1, sizes
-            )
+            more = _agreeing(tokens, starts[active] + length + 1, int(lengths[active].min()) - length - 1, sizes)
         yield Level(length, more, members, edges, forks, counts, closed)
         length += 1 + more
 

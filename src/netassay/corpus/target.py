@@ -132,11 +132,7 @@ def exact_loss(model: ReadOut, to: Targets) -> float:
         last = min(first + rows, len(to))
         entries = slice(to.edges[first], to.edges[last])
         log_q = model.read_out(features[first:last]).double().log_softmax(-1)
-        loss -= (
-            (to.counts[entries].double() * log_q[to.contexts[entries] - first, to.tokens[entries]])
-            .sum()
-            .item()
-        )
+        loss -= (to.counts[entries].double() * log_q[to.contexts[entries] - first, to.tokens[entries]]).sum().item()
     require_above_bound(loss, to.bound)
     return loss
 
@@ -161,9 +157,7 @@ def _maximal(
     padded: Int64[np.ndarray, "n T"], lengths: Int64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, " n"]]:
     """The contexts that begin no other, and where in them each context ends."""
-    order = np.lexsort(
-        padded.T[::-1]
-    )  # a context comes right before what it begins, -1 being the least token
+    order = np.lexsort(padded.T[::-1])  # a context comes right before what it begins, -1 being the least token
     rows, sizes = padded[order], lengths[order]
     following = np.roll(rows, -1, axis=0)
     inside = np.arange(padded.shape[1]) < sizes[:, None]

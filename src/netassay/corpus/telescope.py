@@ -44,9 +44,7 @@ def closing_nats(closed: Int64[np.ndarray, "e 2"]) -> float:
     return sum_x_ln_x(ended + on) - sum_x_ln_x(on) - sum_x_ln_x(ended)
 
 
-def require_telescoped(
-    tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"], nats_with_ends: float
-) -> float:
+def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"], nats_with_ends: float) -> float:
     """Asserts that a bound found context by context equals the telescoped one, of whole documents compared.
 
     Returns the sum over distinct documents of c ln c, which the telescoped bound takes away.
@@ -71,9 +69,7 @@ def require_telescoped(
     return sum_x_ln_x(counts)
 
 
-def document_hashes(
-    tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"]
-) -> UInt64[np.ndarray, " N"]:
+def document_hashes(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
     """A 64-bit number for each document, none of them empty, equal for equal documents."""
     edges = np.concatenate([[0], np.cumsum(lengths)])
     odd = _mixed(np.arange(1, int(lengths.max(initial=0)) + 1, dtype=np.uint64)) | np.uint64(1)

@@ -88,23 +88,18 @@ def resolve_blocks(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -
         return {}
     if isinstance(blocks, str):
         if blocks != "layer":
-            raise ModelError(
-                f'blocks={blocks!r}: allowed are None, "layer" or a mapping of block name to parameters'
-            )
+            raise ModelError(f'blocks={blocks!r}: allowed are None, "layer" or a mapping of block name to parameters')
         return layer_blocks(model)
     if not isinstance(blocks, Mapping):
         raise ModelError(
-            f'blocks is a {type(blocks).__name__}: allowed are None, "layer" or a mapping of block name to '
-            "parameters"
+            f'blocks is a {type(blocks).__name__}: allowed are None, "layer" or a mapping of block name to parameters'
         )
     return {str(name): _checked(model, str(name), members) for name, members in blocks.items()}
 
 
 def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str, ...]:
     if isinstance(members, str):
-        raise ModelError(
-            f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]"
-        )
+        raise ModelError(f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]")
     trainable, model = trainable_parameters(model), original(model)
     members = [str(name).removeprefix("_orig_mod.") for name in members]
     every = dict(model.named_parameters(remove_duplicate=False))
@@ -114,9 +109,7 @@ def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str,
         if name not in every:
             close = get_close_matches(str(name), every, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(trainable)}"
-            raise ModelError(
-                f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}"
-            )
+            raise ModelError(f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}")
         if name not in trainable:
             first = next((known for known, p in trainable.items() if p is every[name]), None)
             cure = f"shared with {first!r}; use that name" if first else "frozen; unfreeze it or leave it out"

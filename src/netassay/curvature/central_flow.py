@@ -135,16 +135,12 @@ class CentralFlow:
         ) as curvature:
             self.weights = curvature.weights
             seen = self.follower.follow(curvature)
-            while float(seen.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(
-                MOST + 1, curvature.size
-            ):
+            while float(seen.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(MOST + 1, curvature.size):
                 # the next eigenvalue may be at the edge as well: its vector is among the remembered rivals
                 self.follower.k += 1
                 seen = self.follower.follow(curvature)
         if self._objective is None:
-            self._objective = Objective(
-                self.model, self.loss, self.batches, weights=self.weights, head=self.head
-            )
+            self._objective = Objective(self.model, self.loss, self.batches, weights=self.weights, head=self.head)
         if self._unchecked:
             require_third_derivatives(self._objective)
             self._unchecked = False
@@ -155,9 +151,7 @@ class CentralFlow:
             )
         near = int((seen.values > (1 - NEAR) * edge).sum())
         if near > MOST:
-            raise ModelError(
-                f"more than {MOST} eigenvalues are at the edge at step {self.time:g}; not followed"
-            )
+            raise ModelError(f"more than {MOST} eigenvalues are at the edge at step {self.time:g}; not followed")
         self.follower.k = max(1, min(self.follower.k, near + 1))
         count = max(near, 1)
         values, vectors = seen.values[:count], seen.vectors[:, :count]
@@ -248,10 +242,12 @@ def _form_slopes(
                 yield None, 0.0
                 continue
             parts = torch.autograd.grad(form, parameters, retain_graph=True, allow_unused=True)
-            flat = torch.cat([
-                (torch.zeros_like(p) if part is None else part).reshape(-1)
-                for part, p in zip(parts, parameters, strict=True)
-            ])  # fmt: skip
+            flat = torch.cat(
+                [
+                    (torch.zeros_like(p) if part is None else part).reshape(-1)
+                    for part, p in zip(parts, parameters, strict=True)
+                ]
+            )
             yield flat.detach(), 1.0 if i == j else 2**0.5
 
 
@@ -312,16 +308,12 @@ def _inner(a: list[Tensor | None], b: list[Tensor]) -> Tensor | None:
     return torch.stack(parts).sum() if parts else None
 
 
-def _along(
-    slopes: tuple[Tensor | None, ...], u: list[Tensor], parameters: list[nn.Parameter]
-) -> list[Tensor | None]:
+def _along(slopes: tuple[Tensor | None, ...], u: list[Tensor], parameters: list[nn.Parameter]) -> list[Tensor | None]:
     """H u as a graph of the parameters."""
     live = [(s, part) for s, part in zip(slopes, u, strict=True) if s is not None and s.requires_grad]
     if not live:
         return [None] * len(u)
     outputs, weights = zip(*live, strict=True)
     return list(
-        torch.autograd.grad(
-            outputs, parameters, weights, create_graph=True, retain_graph=True, allow_unused=True
-        )
+        torch.autograd.grad(outputs, parameters, weights, create_graph=True, retain_graph=True, allow_unused=True)
     )

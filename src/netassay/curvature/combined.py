@@ -35,8 +35,7 @@ class Preconditioned:
         self.scale = diagonal.to(curvature.gradient).rsqrt()
         pieces = dict(zip(curvature.names, self.scale.split([*curvature.sizes.values()]), strict=True))
         self._block_scales = {
-            name: torch.cat([pieces[member] for member in members])
-            for name, members in curvature.blocks.items()
+            name: torch.cat([pieces[member] for member in members]) for name, members in curvature.blocks.items()
         }
 
     @property

@@ -15,9 +15,7 @@ def copied(model: nn.Module) -> nn.Module:
     What a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm` keeps the
     weight, has a graph, which `copy.deepcopy` refuses: its value is copied without.
     """
-    computed = [
-        t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf
-    ]
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
     return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
 
 

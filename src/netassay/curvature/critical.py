@@ -185,9 +185,15 @@ def critical_sharpness(
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
     search = Rises(passes, line, _base(passes, line, present_loss, warm), sample)
     bracket = bracketed(
-        search.rise, _begin(search, size, start), slope=line.slope, hint=line.hint, warm=warm,
-        small=SMALL * abs(search.loss), tolerance=tolerance, most=max_passes,
-    )  # fmt: skip
+        search.rise,
+        _begin(search, size, start),
+        slope=line.slope,
+        hint=line.hint,
+        warm=warm,
+        small=SMALL * abs(search.loss),
+        tolerance=tolerance,
+        most=max_passes,
+    )
     noise = search.noise(bracket, start.noise if isinstance(start, CriticalSharpness) else 0.0)
     value, lower, upper, status = search.interval(bracket, noise)
     beside = None
@@ -195,28 +201,31 @@ def critical_sharpness(
         beside = _directional(search, value, noise, directional, (model, loss, batches, given))
     width = (1 + tolerance) / (1 - tolerance) * (1 + 1e-6)
     return CriticalSharpness(
-        value, lower, upper, status, status == line_search.MEASURED and 0 < upper <= lower * width, passes.spent,
-        search.loss, noise, line.step, max(line.memory, passes.displaced.memory) + _bytes(line.direction), beside,
-    )  # fmt: skip
+        value,
+        lower,
+        upper,
+        status,
+        status == line_search.MEASURED and 0 < upper <= lower * width,
+        passes.spent,
+        search.loss,
+        noise,
+        line.step,
+        max(line.memory, passes.displaced.memory) + _bytes(line.direction),
+        beside,
+    )
 
 
 def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, by: Any) -> None:
     if not 0 < tolerance < 0.5:
-        raise ModelError(
-            f"tolerance={tolerance}: half the relative width of the interval lies between 0 and 0.5"
-        )
+        raise ModelError(f"tolerance={tolerance}: half the relative width of the interval lies between 0 and 0.5")
     if type(max_passes) is not int or max_passes < 2:
-        raise ModelError(
-            f"max_passes={max_passes!r}: the number of forward passes is a whole number, at least 2"
-        )
+        raise ModelError(f"max_passes={max_passes!r}: the number of forward passes is a whole number, at least 2")
     if not (start is None or isinstance(start, CriticalSharpness)) and not (
         isinstance(start, int | float) and start > 0 and math.isfinite(start)
     ):
         raise ModelError(f"start={start!r}: give an earlier result or a learning rate, finite and above 0")
     if present_loss is not None and not math.isfinite(present_loss):
-        raise ModelError(
-            f"present_loss is {present_loss}; the weights or the loss have left the finite numbers"
-        )
+        raise ModelError(f"present_loss is {present_loss}; the weights or the loss have left the finite numbers")
     if by not in (None, "product", "differences"):
         raise ModelError(f'directional={by!r}: allowed are "product", "differences" and None')
 
@@ -240,9 +249,7 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> Line:
             hint = -passes.inner_product(present, {name: update.direction[name] for name in present})
         return Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
     if along is not None:
-        raise ModelError(
-            "along= gives the data of a gradient or update, and the direction is given; leave one out"
-        )
+        raise ModelError("along= gives the data of a gradient or update, and the direction is given; leave one out")
     return Line(given_direction(passes.parameters, given))
 
 
@@ -296,9 +303,7 @@ def _directional(
             slope = -float(curvature.gradient.double() @ d.double())
             rounding = 1e3 * torch.finfo(curvature.dtype).eps
         return DirectionalSharpness(bent / -slope, abs(rounding * bent / slope), bent, slope)
-    rate = (
-        2 / value if value > 0 else _begin(search, math.sqrt(inner_product(direction, direction)), None)
-    ) / 4
+    rate = (2 / value if value > 0 else _begin(search, math.sqrt(inner_product(direction, direction)), None)) / 4
     wide, narrow = ([search.rise(sign * h) for sign in (1, -1)] for h in (rate, rate / 2))
     coarse, fine = (sum(wide) / rate**2, sum(narrow) / (rate / 2) ** 2)
     bent = (4 * fine - coarse) / 3

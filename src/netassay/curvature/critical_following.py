@@ -42,8 +42,14 @@ class CriticalFollower:
         """At the present weights; `present_loss` is the loss over the batches there, where the training knows it."""
         begin, self.last = self.last, None
         now = critical_sharpness(
-            model, loss, batches, direction=self.direction, tolerance=self.tolerance, start=begin,
-            present_loss=present_loss, **self.keywords,
-        )  # fmt: skip
+            model,
+            loss,
+            batches,
+            direction=self.direction,
+            tolerance=self.tolerance,
+            start=begin,
+            present_loss=present_loss,
+            **self.keywords,
+        )
         self.last = now if now.status == MEASURED else begin
         return now

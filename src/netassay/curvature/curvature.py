@@ -79,10 +79,7 @@ class Symmetric(Protocol):
 def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
     """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
     whole = of(curvature.product, curvature.size)
-    blocks = {
-        name: of(partial(curvature.block_product, name), curvature.block_size(name))
-        for name in curvature.blocks
-    }
+    blocks = {name: of(partial(curvature.block_product, name), curvature.block_size(name)) for name in curvature.blocks}
     return whole, blocks
 
 
@@ -313,9 +310,7 @@ class Curvature:
 
     def block_gradient(self, name: str) -> Float[Tensor, " p"]:
         """The entries of the gradient that belong to a block, in the block's order."""
-        parts = dict(
-            zip(self.names, self.gradient.split([p.numel() for p in self._parameters.values()]), strict=True)
-        )
+        parts = dict(zip(self.names, self.gradient.split([p.numel() for p in self._parameters.values()]), strict=True))
         return torch.cat([parts[member] for member in self._block(name)])
 
     def product(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
@@ -360,15 +355,11 @@ class Curvature:
         size = self._size(names)
         if not isinstance(v, Tensor) or v.is_complex():
             kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
-            raise ModelError(
-                f"the vector is {kind}; give a real tensor (for NumPy: torch.from_numpy, or to_scipy())"
-            )
+            raise ModelError(f"the vector is {kind}; give a real tensor (for NumPy: torch.from_numpy, or to_scipy())")
         if v.ndim not in (1, 2) or v.shape[0] != size:
             raise ModelError(f"the vector has shape {tuple(v.shape)}; allowed are ({size},) and ({size}, k)")
         if self._released:
-            raise ModelError(
-                "the graph of this curvature was released; build a new Curvature for further products"
-            )
+            raise ModelError("the graph of this curvature was released; build a new Curvature for further products")
         self._require_same_weights()
         self.products[block] += 1 if v.ndim == 1 else v.shape[1]
         v = v.to(self.gradient)
@@ -466,9 +457,7 @@ class Curvature:
 
             self._objective.visit(add_again, only=missing)
             if len(visited) != len(missing):
-                raise DataError(
-                    f"there are {len(visited)} of {len(missing)} batches left; give data that repeat"
-                )
+                raise DataError(f"there are {len(visited)} of {len(missing)} batches left; give data that repeat")
         return [total for total in sums if total is not None]
 
     def _product(self, tape: HessianTape | GaussNewtonTape, v: dict[str, Tensor]) -> Sequence[Tensor | None]:
@@ -508,9 +497,7 @@ class Curvature:
 
     def _require_same_weights(self) -> None:
         if changed := self._changed():
-            raise ModelError(
-                f"the weights changed ({changed!r}) while the curvature was in use; build it anew"
-            )
+            raise ModelError(f"the weights changed ({changed!r}) while the curvature was in use; build it anew")
 
     def _explained(self, error: RuntimeError | str) -> ModelError:
         module = not_twice_differentiable(self._model, self._objective.run_model)
@@ -518,9 +505,7 @@ class Curvature:
         culprit = None if module is None else names.get(module, f"{type(module).__name__} itself")
         if "inplace operation" in str(error):
             marked = [
-                f"{n!r} ({type(m).__name__})"
-                for n, m in self._model.named_modules()
-                if getattr(m, "inplace", False)
+                f"{n!r} ({type(m).__name__})" for n, m in self._model.named_modules() if getattr(m, "inplace", False)
             ]
             if marked and (module is None or any(module.children())):
                 culprit = f"one of the modules {', '.join(marked)}"
@@ -553,9 +538,7 @@ class HessianOperator:
         self.dtype = curvature.dtype
 
     def __matmul__(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
-        return (
-            self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
-        )
+        return self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
 
     def to_scipy(self) -> LinearOperator:
         """The same matrix as a `scipy.sparse.linalg.LinearOperator` on NumPy arrays of the weights' dtype."""
@@ -563,15 +546,11 @@ class HessianOperator:
         from scipy.sparse.linalg import LinearOperator
 
         def apply(v: np.ndarray) -> np.ndarray:
-            return (
-                (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
-            )
+            return (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
 
         dtype = np.dtype(str(self.dtype).removeprefix("torch."))
         # of a symmetric real matrix the adjoint is the matrix itself
-        return LinearOperator(
-            self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype
-        )
+        return LinearOperator(self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype)
 
 
 def hessian_operator(
@@ -621,9 +600,16 @@ def hessian_operator(
 
     def curvature(blocks: Blocks | None) -> Curvature:
         return Curvature(
-            model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
+            model,
+            loss,
+            batches,
+            kind=kind,
+            blocks=blocks,
+            reduction=reduction,
+            weights=weights,
+            head=head,
             memory=memory,
-        )  # fmt: skip
+        )
 
     if block is None:
         return HessianOperator(curvature(None))
@@ -631,9 +617,7 @@ def hessian_operator(
     if isinstance(block, str):
         layers = layer_blocks(model)
         if block not in layers:
-            raise ModelError(
-                f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}"
-            )
+            raise ModelError(f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}")
         members: Sequence[str] = layers[block]
     else:
         members = block

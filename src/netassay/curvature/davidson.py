@@ -237,9 +237,16 @@ class Preconditioner:
 
     def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
         return Eigenpairs(
-            pairs.values, pairs.vectors, pairs.residuals, pairs.errors, pairs.products, pairs.converged,
-            sampled=self.products, share=self.share, searched=searched,
-        )  # fmt: skip
+            pairs.values,
+            pairs.vectors,
+            pairs.residuals,
+            pairs.errors,
+            pairs.products,
+            pairs.converged,
+            sampled=self.products,
+            share=self.share,
+            searched=searched,
+        )
 
 
 def contraction(values: Float[Tensor, " m"], i: int) -> float:

@@ -75,9 +75,7 @@ class Density:
         high = (share + padded.gather(1, count + 1)).mean(0)
         return self._widened(low, -1), self._widened(high, 1)
 
-    def smoothed(
-        self, at: Float[Tensor, " x"], width: float
-    ) -> tuple[Float[Tensor, " x"], Float[Tensor, " x"]]:
+    def smoothed(self, at: Float[Tensor, " x"], width: float) -> tuple[Float[Tensor, " x"], Float[Tensor, " x"]]:
         """Density per unit of eigenvalue, every eigenvalue drawn as a Gaussian of deviation `width`, and its
         estimated error.
 
@@ -157,20 +155,21 @@ def spectral_density(
     """
     generator = given(generator)
     with Curvature(
-        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
-        memory=memory,
-    ) as curvature:  # fmt: skip
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head, memory=memory
+    ) as curvature:
         return curvature_density(curvature, steps=steps, probes=probes, generator=generator)
 
 
-def curvature_density(
-    curvature: Symmetric, *, steps: int, probes: int = 1, generator: torch.Generator
-) -> Density:
+def curvature_density(curvature: Symmetric, *, steps: int, probes: int = 1, generator: torch.Generator) -> Density:
     """`lanczos_quadrature` of a curvature and of each of its blocks."""
     of = partial(
-        lanczos_quadrature, steps=steps, probes=probes, generator=generator, dtype=curvature.dtype,
+        lanczos_quadrature,
+        steps=steps,
+        probes=probes,
+        generator=generator,
+        dtype=curvature.dtype,
         device=curvature.device,
-    )  # fmt: skip
+    )
     whole, parts = whole_and_blocks(curvature, of)
     return replace(whole, blocks=parts)
 

@@ -37,9 +37,7 @@ def movable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         )
     for name, p in parameters.items():
         if is_lazy(p):
-            raise ModelError(
-                f"parameter {name!r} is lazy and has no shape yet; call the model once on an input"
-            )
+            raise ModelError(f"parameter {name!r} is lazy and has no shape yet; call the model once on an input")
         if not p.is_floating_point():
             raise ModelError(f"parameter {name!r} is {p.dtype}; real floating-point parameters can be moved")
         if hasattr(p, "device_mesh") and not is_sharded(model):
@@ -81,9 +79,7 @@ def given_direction(parameters: Mapping[str, nn.Parameter], given: Any) -> dict[
         raise ModelError(f"direction has {len(given)} tensors for {len(parameters)} trainable parameters")
     for (name, p), part in zip(parameters.items(), given, strict=True):
         if part.shape != p.shape:
-            raise ModelError(
-                f"direction has shape {tuple(part.shape)} for {name!r}, which is {tuple(p.shape)}"
-            )
+            raise ModelError(f"direction has shape {tuple(part.shape)} for {name!r}, which is {tuple(p.shape)}")
     return {name: part.detach() for name, part in zip(parameters, given, strict=True)}
 
 
@@ -116,12 +112,8 @@ class Displaced:
             return
         saved = [(p, p.data) for p in self.model.parameters()]
         moving = {id(p): name for name, p in self.parameters.items()}
-        buffers = [
-            (m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None
-        ]
-        held = [
-            (m, name, p) for m in self.model.modules() for name, p in m._parameters.items() if p is not None
-        ]
+        buffers = [(m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None]
+        held = [(m, name, p) for m in self.model.modules() for name, p in m._parameters.items() if p is not None]
         twins: dict[int, nn.Parameter] = {}
         try:
             for p, data in saved:

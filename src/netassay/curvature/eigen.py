@@ -298,9 +298,7 @@ def lanczos(
     capacity = min(max(24, 2 * k + 12, given + 12), size)
     capacity, cramped = room(capacity, k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
-    return run_lanczos(
-        space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products
-    )
+    return run_lanczos(space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products)
 
 
 def run_lanczos(
@@ -402,9 +400,7 @@ def _risen(space: Subspace, before: Tensor, k: int, tolerance: float) -> bool:
 def random_direction(space: Subspace, generator: torch.Generator) -> Float[Tensor, " n"]:
     """A standard normal vector, drawn on the generator's device."""
     device = generator.device
-    return torch.randn(space.size, generator=generator, dtype=space._basis.dtype, device=device).to(
-        space._basis.device
-    )
+    return torch.randn(space.size, generator=generator, dtype=space._basis.dtype, device=device).to(space._basis.device)
 
 
 def eigenpairs(ritz: Ritz, errors: Tensor, k: int, products: int, converged: bool) -> Eigenpairs:

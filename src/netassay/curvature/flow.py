@@ -31,9 +31,7 @@ _STAGES = (
     (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
-_FOURTH = (
-    -71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40,
-)  # fmt: skip
+_FOURTH = (-71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40)
 STABLE = 3.3
 """Largest step times curvature at which the method is stable."""
 
@@ -329,9 +327,14 @@ class GradientFlow:
 
     def _curvature(self) -> Curvature:
         curvature = Curvature(
-            self.model, self.loss, self.batches, blocks=self.blocks, weights=self.weights, head=self.head,
+            self.model,
+            self.loss,
+            self.batches,
+            blocks=self.blocks,
+            weights=self.weights,
+            head=self.head,
             memory=self.memory,
-        )  # fmt: skip
+        )
         self.weights = curvature.weights
         return curvature
 
@@ -348,9 +351,7 @@ class GradientFlow:
         try:
             # how the batches weigh is found once, not at every step
             if self._objective is None:
-                self._objective = Objective(
-                    self.model, self.loss, self.batches, weights=self.weights, head=self.head
-                )
+                self._objective = Objective(self.model, self.loss, self.batches, weights=self.weights, head=self.head)
                 self.weights = self._objective.weights.later
             value, slopes = gradient(self._objective, list(self.parameters.values()))
         except NotFinite:
@@ -464,9 +465,17 @@ def gradient_flow(
     if not times or not all(b >= a and math.isfinite(b) for a, b in zip([0.0, *times], times, strict=False)):
         raise ModelError(f"times={list(times)[:5]}: give at least one, finite, ascending, from 0 on")
     flow = GradientFlow(
-        model, loss, batches, accuracy=accuracy, alpha=alpha, blocks=blocks,
-        follower=Follower(tolerance=tolerance, seed=seed), weights=weights, head=head, memory=memory,
-    )  # fmt: skip
+        model,
+        loss,
+        batches,
+        accuracy=accuracy,
+        alpha=alpha,
+        blocks=blocks,
+        follower=Follower(tolerance=tolerance, seed=seed),
+        weights=weights,
+        head=head,
+        memory=memory,
+    )
     seen: list[FlowLook] = []
     for time in times:
         if not flow.advance(time, None if most_steps is None else max(0, most_steps - flow.steps)):

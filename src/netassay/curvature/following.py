@@ -122,9 +122,7 @@ class Follower:
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
         self.remember, self.max_products = remember, max_products
         if search_products is not None and search_products < max(k, block_k):
-            raise ModelError(
-                f"search_products={search_products}: at least one product for each of {k} eigenvalues"
-            )
+            raise ModelError(f"search_products={search_products}: at least one product for each of {k} eigenvalues")
         self.search_products = search_products
         self.step = 0
         self._generator = torch.Generator().manual_seed(seed)
@@ -137,8 +135,7 @@ class Follower:
             curvature.trust()
         whole = self._matrix(None, curvature.product, curvature)
         blocks = {
-            name: self._matrix(name, partial(curvature.block_product, name), curvature)
-            for name in curvature.blocks
+            name: self._matrix(name, partial(curvature.block_product, name), curvature) for name in curvature.blocks
         }
         self.step += 1
         return Sharpness.of(whole, blocks, curvature.loss)
@@ -304,9 +301,7 @@ class Follower:
             track.vectors[:k] = fresh.vectors
             vectors = track.vectors
         else:
-            vectors = torch.stack([
-                fresh.vectors[i] if i < found else rivals.vectors[i - found] for i in order
-            ])  # fmt: skip
+            vectors = torch.stack([fresh.vectors[i] if i < found else rivals.vectors[i - found] for i in order])
         return Track(
             vectors,
             both[order],

@@ -72,9 +72,7 @@ def draw(generator: Generator) -> None:
 def state_of(generator: Generator) -> Any:
     if isinstance(generator, random.Random):
         return generator.getstate()
-    return (
-        generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
-    )
+    return generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
 
 
 def put_back(generator: Generator, state: Any) -> None:

@@ -100,9 +100,8 @@ def trace(
     """
     generator = given(generator)
     with Curvature(
-        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head,
-        memory=memory,
-    ) as curvature:  # fmt: skip
+        model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head, memory=memory
+    ) as curvature:
         return curvature_trace(curvature, products=products, tolerance=tolerance, generator=generator)
 
 
@@ -111,9 +110,13 @@ def curvature_trace(
 ) -> Trace:
     """`hutchplusplus` of a curvature and of each of its blocks."""
     of = partial(
-        hutchplusplus, products=products, tolerance=tolerance, generator=generator, dtype=curvature.dtype,
+        hutchplusplus,
+        products=products,
+        tolerance=tolerance,
+        generator=generator,
+        dtype=curvature.dtype,
         device=curvature.device,
-    )  # fmt: skip
+    )
     whole, parts = whole_and_blocks(curvature, of)
     return replace(whole, blocks=parts)
 
@@ -150,9 +153,7 @@ def hutchplusplus(
     )
 
     def signs(count: int) -> Tensor:
-        drawn = torch.randint(
-            0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8
-        )
+        drawn = torch.randint(0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8)
         return (2 * drawn - 1).to(device=device, dtype=dtype)
 
     images = torch.stack([product(v) for v in signs(third)])  # (third, n)

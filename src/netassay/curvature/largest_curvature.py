@@ -160,28 +160,42 @@ def sharpness(
     if method not in ("lanczos", "davidson"):
         raise ModelError(f'method={method!r}: allowed are "lanczos" and "davidson"')
     if not search and (method == "lanczos" or start is not None):
-        raise ModelError(
-            'search=False goes with method="davidson" and no start; Lanczos\'s method always searches'
-        )
+        raise ModelError('search=False goes with method="davidson" and no start; Lanczos\'s method always searches')
     generator = given(generator)
     sampling = method == "davidson" and start is None
     output = OutputCurvature()
     with ExitStack() as stack:
         curvature = stack.enter_context(
             Curvature(
-                model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights,
-                head=head, memory=memory, each=output.add if sampling else None,
+                model,
+                loss,
+                batches,
+                kind=kind,
+                blocks=blocks,
+                reduction=reduction,
+                weights=weights,
+                head=head,
+                memory=memory,
+                each=output.add if sampling else None,
             )
-        )  # fmt: skip
+        )
         whole_start, block_starts = _starts(curvature, start)
         sample: Subsample | None = None
         if sampling:
             sample = stack.enter_context(
                 subsample(
-                    model, loss, batches, curvature, output, _copy(generator), kind=kind, blocks=curvature.blocks,
-                    reduction=reduction, head=head,
+                    model,
+                    loss,
+                    batches,
+                    curvature,
+                    output,
+                    _copy(generator),
+                    kind=kind,
+                    blocks=curvature.blocks,
+                    reduction=reduction,
+                    head=head,
                 )
-            )  # fmt: skip
+            )
         if sample is not None:
             curvature.check_lightly()
 
@@ -189,9 +203,13 @@ def sharpness(
             product = curvature.product if name is None else partial(curvature.block_product, name)
             size = curvature.size if name is None else curvature.block_size(name)
             options: dict[str, Any] = {
-                "k": k, "tolerance": tolerance, "generator": generator, "max_products": max_products,
-                "dtype": curvature.dtype, "device": curvature.device,
-            }  # fmt: skip
+                "k": k,
+                "tolerance": tolerance,
+                "generator": generator,
+                "max_products": max_products,
+                "dtype": curvature.dtype,
+                "device": curvature.device,
+            }
             if sample is None:
                 return lanczos(product, size, start=begin, **options)
             return davidson(product, sample.of(name), size, share=sample.share, search=search, **options)
@@ -208,9 +226,7 @@ def _copy(generator: torch.Generator) -> torch.Generator:
     return copy
 
 
-def _starts(
-    curvature: Curvature, start: Sharpness | Tensor | None
-) -> tuple[Tensor | None, dict[str, Tensor]]:
+def _starts(curvature: Curvature, start: Sharpness | Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
     if start is None:
         return None, {}
     whole = start.vectors if isinstance(start, Sharpness) else start
@@ -224,6 +240,4 @@ def _starts(
                 f"start has vectors of shape {tuple(vectors.shape)} for {what}, which has {size} parameters; "
                 f"give finite vectors ({size},) or ({size}, s)"
             )
-    return whole.to(curvature.gradient), {
-        name: vectors.to(curvature.gradient) for name, vectors in blocks.items()
-    }
+    return whole.to(curvature.gradient), {name: vectors.to(curvature.gradient) for name, vectors in blocks.items()}

@@ -128,9 +128,18 @@ def step_size(
     if not (weight_decay >= 0 and math.isfinite(weight_decay)):
         raise ModelError(f"weight_decay={weight_decay}: weight decay is a finite number from 0 on")
     found = sharpness(
-        model, loss, batches, blocks=blocks, tolerance=tolerance, generator=generator, reduction=reduction,
-        max_products=max_products, weights=weights, head=head, memory=memory,
-    )  # fmt: skip
+        model,
+        loss,
+        batches,
+        blocks=blocks,
+        tolerance=tolerance,
+        generator=generator,
+        reduction=reduction,
+        max_products=max_products,
+        weights=weights,
+        head=head,
+        memory=memory,
+    )
     # the threshold falls as one over the step size, so the largest step is the threshold at 1 over the curvature
     limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=momentum)
     layers = {name: _largest(pairs, limit, weight_decay) for name, pairs in found.blocks.items()}

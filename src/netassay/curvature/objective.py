@@ -71,9 +71,7 @@ class Objective:
         self._surveyed: int | None = None  # number of batches, where they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
         self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
-        self._sample: tuple[int, Any] | None = (
-            None  # number of the first batch with a term, and some examples of it
-        )
+        self._sample: tuple[int, Any] | None = None  # number of the first batch with a term, and some examples of it
         self._repeats = False  # whether a second pass over all batches gave the same loss
         require_batches(batches)
         if order > 1:
@@ -239,8 +237,7 @@ class Objective:
         after = random_state(self.model, self._generators)
         changed = [a != b for a, b in zip(before, after, strict=True)]
         if any(changed) and (
-            changed != [False, *(one is PYTHON for one in self._generators)]
-            or self._varies(i, batch, name, value)
+            changed != [False, *(one is PYTHON for one in self._generators)] or self._varies(i, batch, name, value)
         ):
             raise ModelError(
                 f"{name}: {type(self.model).__name__} or the loss drew random numbers (of torch, Python or NumPy), so "
@@ -255,9 +252,7 @@ class Objective:
         if number == 0:
             return None
         require_scalar(i, name, value, batch)
-        return Evaluation(
-            output, head, value, number, returned is not None, tuple(t.shape for t in tensors(batch))
-        )
+        return Evaluation(output, head, value, number, returned is not None, tuple(t.shape for t in tensors(batch)))
 
     def _varies(self, i: int, batch: Any, name: str, value: Tensor) -> bool:
         """Whether any of some further passes gives another loss."""
@@ -279,9 +274,7 @@ class Objective:
                 count += 1
                 value, number, before = self._seen[i] if i < len(self._seen) else (0.0, 0.0, [])
                 now = tensors(batch)
-                if not len(now) == len(before) > 0 or any(
-                    a() is not b for a, b in zip(before, now, strict=True)
-                ):
+                if not len(now) == len(before) > 0 or any(a() is not b for a, b in zip(before, now, strict=True)):
                     evaluation = self._evaluation(i, batch)
                     evaluated += 1
                     value, number = 0.0, 0.0

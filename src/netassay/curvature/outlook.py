@@ -203,6 +203,4 @@ def _slope(steps: Sequence[int], ratios: Sequence[float], horizon: int) -> float
         return None
     x, y = steps[first:], ratios[first:]
     middle, level = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / sum(
-        (a - middle) ** 2 for a in x
-    )
+    return sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)

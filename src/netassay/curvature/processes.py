@@ -28,9 +28,7 @@ class Summed:
         self.curvature, self.processes = curvature, processes
         everywhere = processes.gathered((curvature.names, curvature.size, curvature.is_mean))
         if any(one != everywhere[0] for one in everywhere):
-            raise ModelError(
-                "the processes have different parameters or losses; train one model in all of them"
-            )
+            raise ModelError("the processes have different parameters or losses; train one model in all of them")
         whole = processes.summed(curvature.terms)
         self._share = curvature.terms / whole if curvature.is_mean else 1.0
         self.loss: float = processes.summed(curvature.loss * self._share)

@@ -20,12 +20,8 @@ def require_batches(batches: Any) -> None:
             f"batches is a {type(batches).__name__}, an iterator that can be gone over only once; "
             "give a list of (x, y) pairs or a DataLoader"
         )
-    if isinstance(batches, Mapping) or (
-        not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__")
-    ):
-        raise DataError(
-            f"batches is of type {type(batches).__name__}; give a list of (x, y) pairs or a DataLoader"
-        )
+    if isinstance(batches, Mapping) or (not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__")):
+        raise DataError(f"batches is of type {type(batches).__name__}; give a list of (x, y) pairs or a DataLoader")
 
 
 def refuse_random(model: nn.Module, batches: int) -> None:
@@ -53,14 +49,8 @@ def refuse_random(model: nn.Module, batches: int) -> None:
 
 def require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
     if not isinstance(value, Tensor) or value.ndim != 0:
-        got = (
-            f"a tensor of shape {tuple(value.shape)}"
-            if isinstance(value, Tensor)
-            else f"a {type(value).__name__}"
-        )
-        raise ModelError(
-            f"{name}: the loss returned {got}; it must return a scalar tensor: take its mean or sum"
-        )
+        got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ModelError(f"{name}: the loss returned {got}; it must return a scalar tensor: take its mean or sum")
     if torch.is_grad_enabled() and not value.requires_grad:
         raise ModelError(
             f"{name}: the loss does not depend on any trainable parameter; look for detach(), .data, no_grad() "
@@ -70,9 +60,7 @@ def require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
         raise ModelError(f"{name}: the loss is a complex number; return its real part or its modulus")
     if not bool(value.isfinite()):
         _refuse_not_finite(name, batch)
-        raise NoNumber(
-            f"{name}: the loss is {value.item()}; the weights or the loss have left the finite numbers", i
-        )
+        raise NoNumber(f"{name}: the loss is {value.item()}; the weights or the loss have left the finite numbers", i)
 
 
 def refuse_data_not_finite(batches: Batches) -> None:

@@ -77,10 +77,7 @@ class Rises:
             return 0.0, 0.0, 2 / bracket.lower, bracket.status
         lower, upper = bracket.lower, bracket.upper
         rate = bracket.crossing
-        if (
-            bracket.status == line_search.MEASURED
-            and min(-bracket.points[lower], bracket.points[upper]) < noise
-        ):
+        if bracket.status == line_search.MEASURED and min(-bracket.points[lower], bracket.points[upper]) < noise:
             # the quadratic that falls by `depth` half-way to the crossing passes +-noise here
             depth = -self.rise(rate / 2)
             if depth <= noise:

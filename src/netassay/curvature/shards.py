@@ -14,9 +14,17 @@ from torch import Tensor, nn
 from netassay.errors import ModelError
 
 ELEMENTWISE = (
-    torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad,
-    torch.optim.Adadelta, torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.ASGD,
-)  # fmt: skip
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.ASGD,
+)
 """Optimisers that move each number by its own gradient and state alone, and so each shard by itself."""
 
 REMEDY = "fully_shard(..., reshard_after_forward=False), or model.set_reshard_after_forward(False)"
@@ -188,7 +196,5 @@ def _reshard(model: nn.Module) -> None:
 
 
 def _without_sharding(hooks: Mapping[int, Any]) -> Any:
-    kept = [
-        (key, hook) for key, hook in hooks.items() if "fsdp" not in (getattr(hook, "__module__", None) or "")
-    ]
+    kept = [(key, hook) for key, hook in hooks.items() if "fsdp" not in (getattr(hook, "__module__", None) or "")]
     return OrderedDict(kept)

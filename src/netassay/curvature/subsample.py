@@ -115,9 +115,14 @@ def subsample(
             parts: list[tuple[float, Curvature]] = []
             for rows, share in strata:
                 curvature = Curvature(
-                    model, loss, [_rows(batches, sizes, rows)], kind=kind, blocks=blocks,
-                    reduction=reduction, head=head,  # type: ignore[arg-type]
-                )  # fmt: skip
+                    model,
+                    loss,
+                    [_rows(batches, sizes, rows)],
+                    kind=kind,
+                    blocks=blocks,
+                    reduction=reduction,  # type: ignore[arg-type]
+                    head=head,
+                )
                 stack.enter_context(curvature)
                 parts.append((share * (1 if full.is_mean else sum(sizes) / len(rows)), curvature))
         # whatever keeps some of the examples from being a batch of their own, Lanczos's method needs none
@@ -141,9 +146,7 @@ def _count(n: int) -> int:
     return max(n // SHARE, min(FEW, n // TENTH))
 
 
-def strata_of(
-    curvature: Float[Tensor, " n"], generator: torch.Generator
-) -> list[tuple[Int[Tensor, " m"], float]]:
+def strata_of(curvature: Float[Tensor, " n"], generator: torch.Generator) -> list[tuple[Int[Tensor, " m"], float]]:
     """Rows and weight of the certain examples, and of those drawn from the rest; the weights sum to 1.
 
     Certain are those that drawing in proportion to `curvature` would take for sure, the largest first, at most half of

@@ -86,8 +86,7 @@ def _third_off(form: Form, draw: int) -> float:
     step = _SHIFT * max(1.0, sum(float(t.square().sum()) for t in form.at) ** 0.5)
     try:
         ahead, behind = (
-            _times(form, [t + sign * step * part for t, part in zip(form.at, u, strict=True)], u)
-            for sign in (1, -1)
+            _times(form, [t + sign * step * part for t, part in zip(form.at, u, strict=True)], u) for sign in (1, -1)
         )
         third = _form_gradient(form, u)
         here = _norm(_times(form, form.at, u))
@@ -126,9 +125,7 @@ def _pulled(form: Form, leaves: Sequence[Tensor], u: Sequence[Tensor], *, graph:
         if not live:
             return [torch.zeros_like(t) for t in leaves]
         outputs, weights = zip(*live, strict=True)
-        return _filled(
-            torch.autograd.grad(outputs, leaves, weights, create_graph=graph, allow_unused=True), leaves
-        )
+        return _filled(torch.autograd.grad(outputs, leaves, weights, create_graph=graph, allow_unused=True), leaves)
 
 
 def _filled(parts: Iterable[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
@@ -237,8 +234,8 @@ def _form_of(name: str, module: nn.Module, args: Any, kwargs: Any) -> Form:
         found = functional_call(module, held, positional, named)
         outputs = [t for t in tree_flatten(found)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         draws = torch.Generator().manual_seed(1)
-        return torch.stack([
-            (t * torch.randn(t.shape, generator=draws, dtype=torch.float64).to(t)).sum() for t in outputs
-        ]).sum()  # fmt: skip
+        return torch.stack(
+            [(t * torch.randn(t.shape, generator=draws, dtype=torch.float64).to(t)).sum() for t in outputs]
+        ).sum()
 
     return Form(name, value, [*(leaves[i] for i in places), *live.values()])

@@ -12,8 +12,6 @@ def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
     """
     u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
     lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
-    size = max(
-        float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1])
-    )
+    size = max(float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1]))
     apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
     return len(u) ** 0.5 * apart / size if size > 0 else 0.0

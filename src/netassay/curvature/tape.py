@@ -39,18 +39,14 @@ class GaussNewtonTape:
     output.
     """
 
-    def __init__(
-        self, evaluation: Evaluation, parameters: dict[str, nn.Parameter], *, again: bool = False
-    ) -> None:
+    def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter], *, again: bool = False) -> None:
         """`again`: the batch was seen before, so the gradient is not computed, nor anything checked."""
         self.parameters = parameters
         self.output, self.head = evaluation.output, evaluation.head
         weights = list(parameters.values())
         self.seed = torch.zeros_like(self.output, requires_grad=True)
         # J'seed, to be differentiated in seed: the double-backward form of J v
-        self.pulled = torch.autograd.grad(
-            self.output, weights, self.seed, create_graph=True, allow_unused=True
-        )
+        self.pulled = torch.autograd.grad(self.output, weights, self.seed, create_graph=True, allow_unused=True)
         (self.slope,) = torch.autograd.grad(
             evaluation.loss, [self.head], create_graph=True, allow_unused=not evaluation.is_cut
         )
@@ -88,9 +84,7 @@ class GaussNewtonTape:
         return _pull([self.output], [self.parameters[n] for n in v], [bent])
 
 
-def _pull(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor]
-) -> Sequence[Tensor | None]:
+def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor]) -> Sequence[Tensor | None]:
     if not outputs:
         return [None] * len(inputs)
     return torch.autograd.grad(outputs, inputs, v, retain_graph=True, allow_unused=True)
@@ -174,9 +168,7 @@ def not_twice_differentiable(model: nn.Module, run: Callable[[], None]) -> nn.Mo
     culprits: list[nn.Module] = []
     busy = False
 
-    def try_twice(
-        module: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any
-    ) -> None:
+    def try_twice(module: nn.Module, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> None:
         nonlocal busy
         if busy or culprits:
             return
@@ -212,13 +204,13 @@ def _differentiates_twice(module: nn.Module, inputs: tuple[Any, ...], keywords: 
         return leaf.clone() if value.requires_grad else leaf.detach().clone()
 
     try:
-        output = module.forward(
-            *map(copied, inputs), **{name: copied(value) for name, value in keywords.items()}
-        )
+        output = module.forward(*map(copied, inputs), **{name: copied(value) for name, value in keywords.items()})
         outputs = [t for t in _flat(output) if t.requires_grad]
-        slopes = torch.autograd.grad(
-            [t.square().sum() for t in outputs], leaves, create_graph=True, allow_unused=True
-        ) if outputs else []  # fmt: skip
+        slopes = (
+            torch.autograd.grad([t.square().sum() for t in outputs], leaves, create_graph=True, allow_unused=True)
+            if outputs
+            else []
+        )
         live = [s.square().sum() for s in slopes if s is not None and s.requires_grad]
         if differentiable_once(live):
             return False

@@ -110,8 +110,11 @@ def terms_of(loss: Any) -> Terms | None:
         count = next((c for k, c in _BY_MODULE.items() if type(loss).forward is k.forward), None)
         if count is None:
             return None
-        said = {name: value for name in ("weight", "ignore_index", "reduction")
-                if (value := getattr(loss, name, None)) is not None}  # fmt: skip
+        said = {
+            name: value
+            for name in ("weight", "ignore_index", "reduction")
+            if (value := getattr(loss, name, None)) is not None
+        }
         return functools.partial(_count, count, said)
     keywords: dict[str, Any] = {}
     while isinstance(loss, functools.partial):

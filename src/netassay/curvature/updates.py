@@ -53,9 +53,7 @@ def next_update(
         )
     rate = max(float(group.get("lr", 1.0)) for group in optimizer.param_groups)
     if not rate > 0:
-        raise ModelError(
-            f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero"
-        )
+        raise ModelError(f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero")
     failure: Exception | None = None
     if any(hasattr(p, "device_mesh") for p in parameters.values()):
         return Update(stepped(optimizer, parameters, rate), rate, 0)
@@ -102,9 +100,7 @@ def _stepped(
         sizes = [stack.enter_context(_state_copied(one, kind, twins)) for one in _nested(optimizer)]
         sizes.append(stack.enter_context(_weights_copied(members)))
         # an optimiser may know a weight by other ways than its groups, state and attributes; then that itself moves
-        moving = {
-            name: [p.data, *([twins[id(p)].data] if id(p) in twins else [])] for name, p in parameters.items()
-        }
+        moving = {name: [p.data, *([twins[id(p)].data] if id(p) in twins else [])] for name, p in parameters.items()}
         before = {name: [part.clone() for part in parts] for name, parts in moving.items()}
         with torch.no_grad():
             type(optimizer).step(optimizer)
@@ -161,9 +157,7 @@ def _twin(p: Tensor, kind: torch.dtype | None) -> nn.Parameter:
 
 
 @contextmanager
-def _gradients_given(
-    parameters: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]
-) -> Iterator[None]:
+def _gradients_given(parameters: Mapping[str, nn.Parameter], gradients: Mapping[str, Tensor]) -> Iterator[None]:
     saved = {name: p.grad for name, p in parameters.items()}
     try:
         for name, p in parameters.items():
@@ -175,9 +169,7 @@ def _gradients_given(
 
 
 @contextmanager
-def _state_copied(
-    optimizer: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter]
-) -> Iterator[int]:
+def _state_copied(optimizer: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter]) -> Iterator[int]:
     """Copies stand in for state, settings and attributes, and twins for weights; the originals come back as the objects
     that they were.
 
@@ -189,9 +181,7 @@ def _state_copied(
     state = getattr(optimizer, "state", {})
     entries = [(key, entry, dict(entry)) for key, entry in state.items() if isinstance(entry, dict)]
     loose = {key: entry for key, entry in state.items() if not isinstance(entry, dict)}
-    generators = [
-        (g, g.get_state()) for g in tree_leaves([*attributes.values()]) if isinstance(g, torch.Generator)
-    ]
+    generators = [(g, g.get_state()) for g in tree_leaves([*attributes.values()]) if isinstance(g, torch.Generator)]
     try:
         for name, value in attributes.items():
             if name in _HOOKS:

@@ -57,9 +57,7 @@ class BatchWeights:
 
     def require_number(self, batches: int) -> None:
         if isinstance(self.given, list) and len(self.given) != batches:
-            raise DataError(
-                f"weights holds {len(self.given)} numbers for {batches} batches; give one a batch"
-            )
+            raise DataError(f"weights holds {len(self.given)} numbers for {batches} batches; give one a batch")
 
     def settle(self, counts: Sequence[dict[str, float]], trial: Trial, *, listed: bool) -> None:
         """Decides by trial which of the numbers of terms weighs the batches, unless the loss says it itself."""
@@ -114,9 +112,9 @@ def tried(
         return one.loss.detach().reshape(1)
     parameters = [p for p in slopes_of.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(one.loss, parameters, allow_unused=True)
-    return torch.cat([
-        (torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)
-    ])  # fmt: skip
+    return torch.cat(
+        [(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)]
+    )
 
 
 def _fetched(batches: Batches, numbers: Sequence[int]) -> list[Any]:
@@ -163,13 +161,10 @@ def reduction_of(loss: Loss, given: str | None) -> str:
     if reduction not in ("mean", "sum"):
         origin = "reduction" if given else f"the reduction of {name_of(loss)}"
         raise ModelError(
-            f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over '
-            "its examples"
+            f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over its examples'
         )
     if said in ("mean", "sum") and reduction != said:
-        raise ModelError(
-            f"{name_of(loss)} takes the {said} and reduction is {reduction!r}; leave reduction out"
-        )
+        raise ModelError(f"{name_of(loss)} takes the {said} and reduction is {reduction!r}; leave reduction out")
     return str(reduction)
 
 

@@ -89,9 +89,7 @@ def _reads(path: Path) -> Iterator[Any]:
             yield from opened.fetch(until_eof=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"{path}: cannot be read as BAM: {reason}; if it is truncated, copy it again"
-        ) from error
+        raise DataError(f"{path}: cannot be read as BAM: {reason}; if it is truncated, copy it again") from error
     finally:
         pysam.set_verbosity(before)
 

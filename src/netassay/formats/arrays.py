@@ -41,9 +41,7 @@ def read(path: Path, name: str) -> np.ndarray:
         try:
             data = Path(where).read_bytes()
         except OSError as cause:
-            raise DataError(
-                f"{where}: cannot be read ({cause.strerror}); it must hold the array {name!r}"
-            ) from None
+            raise DataError(f"{where}: cannot be read ({cause.strerror}); it must hold the array {name!r}") from None
         return _parse(where, data)
     refuse_odd_file(path)
     try:
@@ -55,9 +53,7 @@ def read(path: Path, name: str) -> np.ndarray:
             refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
             data = file.read(f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
-        raise DataError(
-            f"{path}: is no sound .npz file ({first_line(cause)}); write it with numpy.savez"
-        ) from None
+        raise DataError(f"{path}: is no sound .npz file ({first_line(cause)}); write it with numpy.savez") from None
     except OSError as cause:
         raise DataError(
             f"{path}: cannot be read ({cause.strerror or cause}); give an .npz file or a folder of .npy files"
@@ -75,13 +71,9 @@ def _parse(where: str, data: bytes) -> np.ndarray:
         if min(shape, default=0) < 0 or math.prod(shape) > 1 << 62:
             raise ValueError(f"the shape {shape!r:.80}")
     except Exception as cause:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(
-            f"{where}: byte 0: expected the header of a .npy array, found: {first_line(cause)}"
-        ) from None
+        raise DataError(f"{where}: byte 0: expected the header of a .npy array, found: {first_line(cause)}") from None
     if dtype.hasobject:
-        raise DataError(
-            f"{where}: holds Python objects ({dtype}), which only a pickle keeps; save numbers instead"
-        )
+        raise DataError(f"{where}: holds Python objects ({dtype}), which only a pickle keeps; save numbers instead")
     start, size = stream.tell(), math.prod(shape) * dtype.itemsize
     if len(data) - start != size:
         raise DataError(

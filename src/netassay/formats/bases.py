@@ -56,9 +56,7 @@ def reverse_complement(codes: Any) -> Any:
     return torch.from_numpy(table)[codes.flip(-1).int()]
 
 
-def one_hot(
-    codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None
-) -> Float[Tensor, "*n 4 length"]:
+def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None) -> Float[Tensor, "*n 4 length"]:
     """One row a base in the order A, C, G, T; a column of zeros where the base is not known.
 
     `dtype` is float32 unless given. Memory runs along the length, as a convolution takes it.
@@ -72,9 +70,7 @@ def one_hot(
     return rows
 
 
-def from_one_hot(
-    planes: np.ndarray, order: str = ALPHABET, *, what: str = "array"
-) -> UInt8[np.ndarray, "n length"]:
+def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, what: str = "array") -> UInt8[np.ndarray, "n length"]:
     """Codes of a one-hot array (n, 4, length) whose four rows stand for the letters of `order`.
 
     Raises DataError, naming `what` and the first place, for values other than 0 and 1, more than one base at a

@@ -55,9 +55,7 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
     try:
         value = json.loads("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{error.lineno}: is no JSON ({error.msg}, column {error.colno}); {advice}"
-        ) from error
+        raise DataError(f"{path}:{error.lineno}: is no JSON ({error.msg}, column {error.colno}); {advice}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON ({error}); {advice}") from error
     if not isinstance(value, list):
@@ -83,18 +81,14 @@ def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = No
     if not first.strip():
         if next(lines, None) is None:
             return
-        raise DataError(
-            f"{path}:1: is blank where the names of the columns should stand; give the table a header"
-        )
+        raise DataError(f"{path}:1: is blank where the names of the columns should stand; give the table a header")
     separator = max(",;\t", key=first.count)
     rows = csv.reader((f"{line}\n" for line in chain([first], lines)), delimiter=separator, strict=True)
     header = [name.strip() for name in _row(rows, path) or []]
     if header.count(column) != 1:
         where = f"{path}:1"
         if column in header:
-            raise DataError(
-                f"{where}: {header.count(column)} columns are named {column!r}; give each its own name"
-            )
+            raise DataError(f"{where}: {header.count(column)} columns are named {column!r}; give each its own name")
         raise DataError(f"{where}: {_missing(column, header)}; the first line must name the columns")
     place, line = header.index(column), rows.line_num + 1
     while (row := _row(rows, path)) is not None:
@@ -165,9 +159,7 @@ def read_token_lines(
             skipped[f"{column} is null"] += 1
             continue
         if not isinstance(value, list) or not all(type(token) is int for token in value):
-            raise DataError(
-                f"{where}: {column!r} holds {value!r:.40}; the lines before hold lists of token ids"
-            )
+            raise DataError(f"{where}: {column!r} holds {value!r:.40}; the lines before hold lists of token ids")
         least = min((token for token in value[:limit] if token != ignore), default=0)
         if least < 0 or max(value[:limit], default=0) >= 1 << 63:
             raise DataError(
@@ -246,9 +238,7 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
     import polars as pl
 
     head = first_bytes(path)
-    parquet = head.startswith(PARQUET) or not (
-        head[:8].startswith((ARROW, ARROW_STREAM)) or _named_arrow(path)
-    )
+    parquet = head.startswith(PARQUET) or not (head[:8].startswith((ARROW, ARROW_STREAM)) or _named_arrow(path))
     form = "Parquet" if parquet else "Arrow"
     try:
         if parquet:
@@ -399,9 +389,7 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
             inner = f"; its keys are {', '.join(map(repr, _all_keys(value, f'{column}.')[:20]))}"
         elif isinstance(value, list):
             inner = "; lists of token ids are read from JSON lines, Parquet, Arrow and .npy"
-        raise DataError(
-            f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text{inner}"
-        )
+        raise DataError(f"{where}: {column!r} holds {type(value).__name__} {value!r:.40}; documents are text{inner}")
     elif not value.strip():
         skipped[f"blank {column}"] += 1
     else:

@@ -213,9 +213,7 @@ def read_in_parts(
     if words is not None and encodes is None:
         raise DataError(f"{named(source)}: holds token ids, which have no words; leave words out")
     given = None if words is None else Words(words, closed=True)
-    return _all_parts(
-        files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once
-    )
+    return _all_parts(files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
 
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
@@ -373,9 +371,7 @@ def _all_parts(
             yield part if given is None else part.named_by(given, where=str(file.path), before=before)
             before += len(part)
         if file.stamp is not None and _stamp(file.path) != file.stamp:
-            raise DataError(
-                f"{file.path}: changed while it was read; read it when nothing writes to it any more"
-            )
+            raise DataError(f"{file.path}: changed while it was read; read it when nothing writes to it any more")
         if not before and len(files) > 1:
             raise DataError(
                 f"{file.path}: is an empty shard, without a document, as of a writer that failed; leave it out, or "

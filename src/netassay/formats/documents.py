@@ -131,11 +131,7 @@ class Documents:
             return self
         if isinstance(own, Codes) and isinstance(vocabulary, Codes) and own.name == vocabulary.name:
             return Documents(self.tokens, self.offsets, vocabulary)
-        if (
-            own is None
-            or not isinstance(vocabulary, Words)
-            or not (vocabulary.closed or isinstance(own, Words))
-        ):
+        if own is None or not isinstance(vocabulary, Words) or not (vocabulary.closed or isinstance(own, Words)):
             raise DataError(
                 f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: "
                 "read all of it with one tokenizer, or take all of it as token ids"

@@ -296,6 +296,4 @@ def _refuse_prelude(path: Path, body: list[bytes]) -> None:
     if text.strip():
         line = text[: len(text) - len(text.lstrip())].count(b"\n")
         begin = text.strip()[:30].decode("utf-8", "replace")
-        raise DataError(
-            f"{path}:{max(line, 1)}: begins with {begin!r}; a FASTA file begins with '>' and a name"
-        )
+        raise DataError(f"{path}:{max(line, 1)}: begins with {begin!r}; a FASTA file begins with '>' and a name")

@@ -87,9 +87,7 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
 
 def _raw(path: Path, end: str, form: str | None, dtype: str | None) -> Form:
     if form not in (None, "raw"):
-        raise DataError(
-            f"{path}: dtype {dtype} is of raw token ids, not of form {form}; leave one of the two out"
-        )
+        raise DataError(f"{path}: dtype {dtype} is of raw token ids, not of form {form}; leave one of the two out")
     if dtype is None:
         raise DataError(f"{path}: raw token ids need their dtype, such as uint16")
     if form is None and (end in _BY_ENDING or end == ".txt"):
@@ -106,18 +104,12 @@ def _refuse_no_prose(path: Path) -> None:
     """Raises DataError for text of no name of its own that is binary, or looks like JSON."""
     content = content_head(path, HEAD)
     if (inner := signature_of(content)) and inner.begin not in UTF_16:
-        raise DataError(
-            f"{path}: holds {inner.name}, packed; {inner.advice or 'unpack it and give what it holds'}"
-        )
+        raise DataError(f"{path}: holds {inner.name}, packed; {inner.advice or 'unpack it and give what it holds'}")
     if inner:
         content = content.decode("utf-16", errors="ignore").encode(errors="ignore")
-    odd = len(content) - len(
-        content.translate(None, bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b"))
-    )
+    odd = len(content) - len(content.translate(None, bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b")))
     if b"\x00" in content or 10 * odd > len(content):
-        what = (
-            f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
-        )
+        what = f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
         raise DataError(
             f"{path}: holds {what}, as no text does; if it holds token ids, state their dtype, such as uint16; if it "
             "is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"

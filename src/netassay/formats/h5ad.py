@@ -144,9 +144,7 @@ def _matrix(held: Any, where: str, layer: str | None, notes: Counter[str]) -> An
         values, what = held.layers[layer], f"layer {layer}"
     elif _is_empty(held.X):
         if len(layers) != 1:
-            has = (
-                f"layers {', '.join(layers)}: name one with --layer (layer=)" if layers else "no layer either"
-            )
+            has = f"layers {', '.join(layers)}: name one with --layer (layer=)" if layers else "no layer either"
             raise DataError(f"{where}: has no matrix X; heights are X, cell types x regions. It has {has}")
         values, what = held.layers[layers[0]], f"layer {layers[0]}"
         notes[f"no matrix X, heights of its only layer {layers[0]}"] = 1
@@ -165,9 +163,7 @@ def _facts(where: str, text: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict) or type(facts.get("simulated", False)) is not bool:
-        raise DataError(
-            f"{where}: uns[{FACTS!r}] is {str(text)!r:.80}, not what netassay writes there; delete it"
-        )
+        raise DataError(f"{where}: uns[{FACTS!r}] is {str(text)!r:.80}, not what netassay writes there; delete it")
     return facts
 
 
@@ -255,9 +251,7 @@ def _anndata(path: Path) -> ModuleType:
     return anndata
 
 
-def _regions(
-    where: str, var: Any, names: Sequence[str], notes: Counter[str], *, own: bool = False
-) -> pl.DataFrame:
+def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str], *, own: bool = False) -> pl.DataFrame:
     """Regions by the columns of `var` and by their names; of a file of our `own` the columns say where they are."""
     headings = [str(name) for name in var.columns]
     columns = [column_of(kind, headings) for kind in (CHROMOSOME, START, END)]

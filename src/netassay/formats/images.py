@@ -56,15 +56,11 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
             f"dimensions, found {magic.hex(' ') or 'nothing'}; this is no IDX file"
         )
     if dimensions is not None and magic[3] != dimensions:
-        raise DataError(
-            f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the file meant?"
-        )
+        raise DataError(f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the file meant?")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         found = 4 + len(header)
-        raise DataError(
-            f"{path}: byte {found}: expected {magic[3]} sizes up to byte {4 + 4 * magic[3]}, found the end"
-        )
+        raise DataError(f"{path}: byte {found}: expected {magic[3]} sizes up to byte {4 + 4 * magic[3]}, found the end")
     shape = struct.unpack(f">{magic[3]}I", header)
     dtype = np.dtype(TYPES[magic[2]])
     start, size = 4 + len(header), math.prod(shape) * dtype.itemsize

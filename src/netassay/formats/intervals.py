@@ -69,13 +69,9 @@ def read_intervals(
     notes = Counter() if notes is None else notes
     regions = list(_bed(path, skipped, notes) if form == "bed" else _immgen(path, skipped))
     if not regions:
-        raise DataError(
-            f"{path}: holds no region{_reasons(skipped)}; give at least one line {_COLUMNS[form]}"
-        )
+        raise DataError(f"{path}: holds no region{_reasons(skipped)}; give at least one line {_COLUMNS[form]}")
     frame = pl.DataFrame(regions, schema=SCHEMA, orient="row")
-    return named_once(path, frame, notes, repeats, shared_names=shared_names, needed=needed, skipped=skipped)[
-        0
-    ]
+    return named_once(path, frame, notes, repeats, shared_names=shared_names, needed=needed, skipped=skipped)[0]
 
 
 def guess_form(path: Path) -> Form:
@@ -142,9 +138,7 @@ def _numbers_guessed(path: Path, bed: list[list[str]], immgen: list[list[str]]) 
 def _is_chromosome(word: str) -> bool:
     """Whether a word is the name of a chromosome of an animal: 1 to 40, X, Y, Z, W, MT, with or without chr."""
     bare = word.removeprefix("chr")
-    return bare in ("X", "Y", "Z", "W", "M", "MT") or (
-        bare.isascii() and bare.isdigit() and 0 < int(bare) <= 40
-    )
+    return bare in ("X", "Y", "Z", "W", "M", "MT") or (bare.isascii() and bare.isdigit() and 0 < int(bare) <= 40)
 
 
 def _is_header(line: str) -> bool:
@@ -247,9 +241,7 @@ def _immgen(path: Path, skipped: Counter[str]) -> Iterator[Region]:
             first = False
             where = f"{path}:{number}"
             if len(words) < 4:
-                raise DataError(
-                    f"{where}: has {len(words)} of the columns {_COLUMNS['immgen']}: {line!r:.80}"
-                )
+                raise DataError(f"{where}: has {len(words)} of the columns {_COLUMNS['immgen']}: {line!r:.80}")
             start, stop = _coordinates(words[2], words[3], where)
             refuse_order(start - 1, stop, where, "1-based start, stop inclusive")
             yield Region(words[0], words[1], start - 1, stop, None, number)
@@ -265,9 +257,7 @@ def _coordinates(start: str, end: str, where: str) -> tuple[int, int]:
 def refuse_order(start: int, end: int, where: str, convention: str) -> None:
     """DataError for a region (0-based, end exclusive) that begins before the first base or holds none."""
     if start < 0:
-        raise DataError(
-            f"{where}: begins before the first base ({convention}); correct or leave out the line"
-        )
+        raise DataError(f"{where}: begins before the first base ({convention}); correct or leave out the line")
     if end <= start:
         raise DataError(
             f"{where}: ends at or before its start ({convention}), so it holds no base; correct or leave out the line"
@@ -317,9 +307,7 @@ def named_once(
     if len(again) and shared_names and not again.select("name", *place).is_duplicated().any():
         called = pl.format("{}:{}-{}", *place)
         count = again["name"].n_unique()
-        notes[
-            f"names of {path.name} that stand for several regions: all regions called chromosome:start-end"
-        ] = count
+        notes[f"names of {path.name} that stand for several regions: all regions called chromosome:start-end"] = count
         frame = frame.with_columns(name=called)
         again = frame.filter(pl.col("name").is_duplicated())
     if len(again):

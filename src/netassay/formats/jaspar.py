@@ -106,9 +106,7 @@ def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
 
 def _shipped() -> pl.DataFrame:
     """Columns id, name, and A, C, G, T with the counts column by column, of the newest vertebrate motifs of RELEASE."""
-    with resources.as_file(
-        resources.files("netassay") / "shipped" / "jaspar2024-vertebrates.parquet"
-    ) as file:
+    with resources.as_file(resources.files("netassay") / "shipped" / "jaspar2024-vertebrates.parquet") as file:
         return pl.read_parquet(file)
 
 

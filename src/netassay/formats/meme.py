@@ -97,9 +97,7 @@ def _head(motifs: Motifs) -> list[str]:
 def _written(motifs: Motifs, i: int) -> Iterator[str]:
     name, title = motifs.names[i], " ".join(motifs.titles[i].split())
     if not name or any(letter.isspace() for letter in name):
-        raise DataError(
-            f"motif name {name!r}: the names of a MEME file are not empty and have no white space"
-        )
+        raise DataError(f"motif name {name!r}: the names of a MEME file are not empty and have no white space")
     width, sites = motifs.widths[i], int(motifs.sites[i])
     law = torch.tensor(motifs.background, dtype=torch.float64)
     rows = torch.where(motifs.seen[i, :, None], motifs.pwm[i].T, law)[:width]
@@ -230,9 +228,7 @@ class _Reading:
 
     def _matrix(self, line: str) -> None:
         if self.open is None:
-            raise self._refuse(
-                "a letter-probability matrix that belongs to no motif; a MOTIF line comes before it"
-            )
+            raise self._refuse("a letter-probability matrix that belongs to no motif; a MOTIF line comes before it")
         (name, title, _), self.open = self.open, None
         keys = {key: self._number(value) for key, value in _FIELD.findall(line) if key in _KEYS}
         if keys.get("alength", 4) != 4:
@@ -242,9 +238,7 @@ class _Reading:
             raise self._refuse(f"motif {name!r} has w= {width:g}; give the number of its rows")
         sites = round(keys.get("nsites", _SITES))
         if sites < 0:
-            raise self._refuse(
-                f"motif {name!r} has nsites= {sites}; give how many sequences it was made from"
-            )
+            raise self._refuse(f"motif {name!r} has nsites= {sites}; give how many sequences it was made from")
         rows = self._rows(name, None if width is None else int(width))
         if not rows:
             self.notes["motifs without a letter-probability matrix, left out"] += 1
@@ -296,9 +290,7 @@ class _Reading:
         shares = [self._number(word) for word in words]
         if len(shares) != 4 or min(shares) < 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
             counted = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
-            hint = (
-                " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
-            )
+            hint = " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
             raise self._refuse(
                 f"row {i + 1} of motif {name!r} is {' '.join(words)[:60]!r}; a row is four shares from 0 to 1 that sum "
                 f"to 1, of A, C, G and T{hint}"

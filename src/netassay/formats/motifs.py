@@ -159,13 +159,9 @@ def _check(motifs: Motifs) -> None:
     if twice := [name for name, count in Counter(motifs.names).items() if count > 1]:
         raise DataError(f"motif {twice[0]!r} is there twice; give each its own name")
     if not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
-        raise DataError(
-            "the counts of motifs hold values below 0 or not finite; give how often each base was seen"
-        )
+        raise DataError("the counts of motifs hold values below 0 or not finite; give how often each base was seen")
     if min(motifs.background) <= 0 or abs(sum(motifs.background) - 1) > 1e-6:
-        raise DataError(
-            f"background {motifs.background}: give the shares of A, C, G and T, above 0, that sum to 1"
-        )
+        raise DataError(f"background {motifs.background}: give the shares of A, C, G and T, above 0, that sum to 1")
     if not 0 <= motifs.pseudocount < float("inf"):
         raise DataError(f"pseudocount {motifs.pseudocount}: give 0 or more sequences")
 

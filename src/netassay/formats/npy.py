@@ -48,9 +48,7 @@ def read_array(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(
-            f"{path}: is not an array of numbers in NumPy's .npy format ({first_line(error)})"
-        ) from error
+        raise DataError(f"{path}: is not an array of numbers in NumPy's .npy format ({first_line(error)})") from error
 
 
 def read_words(path: Path) -> np.ndarray:
@@ -83,9 +81,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
-        raise DataError(
-            f"{file.name}: is not an array in NumPy's .npy format ({first_line(error)})"
-        ) from error
+        raise DataError(f"{file.name}: is not an array in NumPy's .npy format ({first_line(error)})") from error
     return shape, dtype
 
 
@@ -125,18 +121,14 @@ def _follow(path: Path, file: BinaryIO) -> Any:
                 return stack.pop()
             act = _ACTS.get(opcode.name)
             if act is None:
-                raise DataError(
-                    f"{path}: opcode {opcode.name} at byte {place} is no part of an array; {_ADVICE}"
-                )
+                raise DataError(f"{path}: opcode {opcode.name} at byte {place} is no part of an array; {_ADVICE}")
             act(stack, memo, argument)
     except DataError:
         raise
     except _Refused as refused:
         raise DataError(f"{path}: names {refused}, which could run code; {_ADVICE}") from None
     except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise DataError(
-            f"{path}: the objects of the array are damaged or cut ({error}); {_ADVICE}"
-        ) from error
+        raise DataError(f"{path}: the objects of the array are damaged or cut ({error}); {_ADVICE}") from error
     raise DataError(f"{path}: the objects of the array are cut; {_ADVICE}")
 
 

@@ -69,9 +69,7 @@ def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repea
         starts, ends = [m - SUMMIT_HALF for m in middles], [m + SUMMIT_HALF + 1 for m in middles]
         summits: Sequence[int | None] = middles
         width = 2 * SUMMIT_HALF + 1
-        notes[f"summits of {path.name} counted from {base}, regions of {width} bases around them"] = len(
-            starts
-        )
+        notes[f"summits of {path.name} counted from {base}, regions of {width} bases around them"] = len(starts)
     else:
         base, why = _counted_from(headings, table, numbers[start], numbers[end], first_base)
         starts, ends = [value - base for value in numbers[start]], numbers[end]
@@ -101,9 +99,7 @@ def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repea
     return PeakTable(frame, _rows_of(table, kept), notes)
 
 
-def read_regions(
-    path: Path, *, skipped: Counter[str] | None = None, notes: Counter[str] | None = None
-) -> pl.DataFrame:
+def read_regions(path: Path, *, skipped: Counter[str] | None = None, notes: Counter[str] | None = None) -> pl.DataFrame:
     """Regions of a file of any form that `guess_form` knows, those that are there twice and their names too."""
     skipped = Counter() if skipped is None else skipped
     notes = Counter() if notes is None else notes

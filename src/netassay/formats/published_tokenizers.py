@@ -52,9 +52,7 @@ def tiktoken_file_encoder(path: Path) -> Encoder:
     try:
         text = path.read_bytes()
         ranks = load_tiktoken_bpe(str(path))
-        encoding = tiktoken.Encoding(
-            path.stem, pat_str=_PATTERNS[path.stem], mergeable_ranks=ranks, special_tokens={}
-        )
+        encoding = tiktoken.Encoding(path.stem, pat_str=_PATTERNS[path.stem], mergeable_ranks=ranks, special_tokens={})
     except Exception as error:  # whatever a file of unknown kind makes of its reader
         raise DataError(f"tokenizer {path}: is no file of tiktoken's ranks ({error})") from error
     return _of_encoding(encoding, f"tiktoken {hashlib.sha256(text).hexdigest()[:12]}")

@@ -107,9 +107,7 @@ def _over(
             for place in odd.tolist():
                 row = places[place]
                 found[place] = _without_nan(
-                    np.asarray(
-                        opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None)
-                    )
+                    np.asarray(opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None))
                 )
     covered, total, largest = found.T
     widths = (np.asarray(ends) - np.asarray(starts))[places]

@@ -70,9 +70,7 @@ SIGNATURES = (
     Signature(b"ORC", "ORC", "write it as Parquet"),
     Signature(b"%PDF-", "a PDF", "take its text out first: pdftotext FILE NEW"),
     Signature(b"{\\rtf", "rich text (RTF)", "save it as plain text"),
-    Signature(
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of old Office", "save it as plain text or CSV"
-    ),
+    Signature(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a document of old Office", "save it as plain text or CSV"),
     Signature(b"GGUF", "weights in GGUF", "give the corpus, not a model"),
     Signature(
         b"MMIDIDX\x00\x00",

@@ -76,9 +76,7 @@ def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
     numbers = frame.drop(words)
     if left := words[1:]:
         more = ", ..." if len(left) > 8 else ""
-        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = (
-            len(left)
-        )
+        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = len(left)
     if needed and not numbers.width:
         raise DataError(
             f"{path}: has no column of heights: {', '.join(frame.columns[:8])} describe peaks; add a column a cell type"
@@ -280,9 +278,7 @@ def _parsed(
 
 def _separator(where: str, header: str) -> str:
     if not header.strip():
-        raise DataError(
-            f"{where}: is empty, where the header should be; give a column of names and one a cell type"
-        )
+        raise DataError(f"{where}: is empty, where the header should be; give a column of names and one a cell type")
     counts = {mark: header.count(mark) for mark in SEPARATORS}
     separator = max(counts, key=lambda mark: counts[mark])
     if not counts[separator]:
@@ -295,11 +291,7 @@ def _separator(where: str, header: str) -> str:
 
 def _refuse_numbers(names: Sequence[str], where: str) -> None:
     """A table without a header would lose its first peak; whole numbers may be the names of clusters."""
-    if (
-        names[1:]
-        and all(is_number(name) for name in names[1:])
-        and not all(name.isdecimal() for name in names[1:])
-    ):
+    if names[1:] and all(is_number(name) for name in names[1:]) and not all(name.isdecimal() for name in names[1:]):
         raise DataError(
             f"{where}: reads as a row of heights ({', '.join(names[:3])}, ...), and the first line names the "
             "columns; give the table a header with the cell types"
@@ -388,9 +380,7 @@ def _parquet(path: Path) -> pl.DataFrame:
     except OSError as error:
         raise DataError(f"{path}: cannot be read as Parquet: {first_line(error)}") from error
     if frame.width < 2 or frame.dtypes[0] != pl.String:
-        raise DataError(
-            f"{path}: has the columns {dict(frame.schema)}; give a column of names, then one a cell type"
-        )
+        raise DataError(f"{path}: has the columns {dict(frame.schema)}; give a column of names, then one a cell type")
     words = [frame.columns[0]]
     for name, kind in list(frame.schema.items())[1:]:
         if describes_peaks(name) or (kind == pl.String and _in_words(frame[name])):
@@ -398,9 +388,7 @@ def _parquet(path: Path) -> pl.DataFrame:
         elif not kind.is_numeric():
             raise DataError(f"{path}: column {name!r} holds {kind}; heights are numbers")
     numbers = [name for name in frame.columns if name not in words]
-    return frame.with_columns(
-        pl.col(words).cast(pl.String), pl.col(numbers).cast(pl.Float32).fill_null(math.nan)
-    )
+    return frame.with_columns(pl.col(words).cast(pl.String), pl.col(numbers).cast(pl.Float32).fill_null(math.nan))
 
 
 def _first_line(error: Exception) -> str:

@@ -247,7 +247,5 @@ def unpacked(path: Path) -> Iterator[Any]:
         ) from error
     except OSError as error:
         if opener is bz2.open and error.errno is None:
-            raise DataError(
-                f"{path}: the bzip2 stream is damaged or cut ({error}); fetch the file again"
-            ) from error
+            raise DataError(f"{path}: the bzip2 stream is damaged or cut ({error}); fetch the file again") from error
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -101,9 +101,7 @@ class TokenFile:
             every_second = paired
         misread = self._misread(fewest, most, every_second) if array.size >= 4 or most >= MOST_IDS else ""
         if self.end is not None and not ends and array.size:
-            advice = (
-                misread or "give the id that closes its documents, and the dtype that it was written with"
-            )
+            advice = misread or "give the id that closes its documents, and the dtype that it was written with"
             raise DataError(
                 f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to {most:,}) "
                 f"is {self.end}, so that all would be one document; {advice}"
@@ -156,9 +154,7 @@ class TokenFile:
 
     def _npy(self) -> np.ndarray:
         if self.skip:
-            raise DataError(
-                f"{self.path}: skip={self.skip} is of raw ids, with a dtype; a .npy has no such header"
-            )
+            raise DataError(f"{self.path}: skip={self.skip} is of raw ids, with a dtype; a .npy has no such header")
         head = first_bytes(self.path)
         refuse_unreadable(self.path, head)
         try:
@@ -208,9 +204,7 @@ class TokenFile:
         # two bytes of ids may spell a mark or a pickle by chance
         if known is not None and len(known.begin) > 3:
             advice = known.advice or "leave dtype out, or unpack it first"
-            raise DataError(
-                f"{self.path}: is {known.name} by its first bytes, not raw {self.dtype}; {advice}"
-            )
+            raise DataError(f"{self.path}: is {known.name} by its first bytes, not raw {self.dtype}; {advice}")
         if head.startswith(b"\x1f\x8b\x08"):
             raise DataError(f"{self.path}: is gzip by its first bytes; unpack it: gunzip FILE")
         if len(head) >= 4 and (magic := int.from_bytes(head[:4], "little")) in LLM_C:

@@ -103,9 +103,7 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
         raise DataError(f"{where}: POS is {place!r:.40}; give a whole number, counted from 1")
     ref = ref.upper()
     if ref in ("-", "."):
-        raise DataError(
-            f"{where}: REF is {ref!r}; {_UNANCHORED.format(what='an insertion', ref='A', alt='ACG')}"
-        )
+        raise DataError(f"{where}: REF is {ref!r}; {_UNANCHORED.format(what='an insertion', ref='A', alt='ACG')}")
     if not ref or not _LETTERS.issuperset(ref):
         raise DataError(f"{where}: REF is {ref!r:.40}; give the bases of the reference (A, C, G, T, N)")
     found = []
@@ -115,9 +113,7 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
             words = _UNANCHORED.format(what="a deletion", ref="GA", alt="G")
             raise DataError(f"{where}: ALT is '-'; {words}")
         if reason is None and (not alt or not _LETTERS.issuperset(alt)):
-            hint = (
-                f"; {_SCORER}" if alt and _LETTERS.issuperset(name.upper()) and name not in ("", ".") else ""
-            )
+            hint = f"; {_SCORER}" if alt and _LETTERS.issuperset(name.upper()) and name not in ("", ".") else ""
             raise DataError(
                 f"{where}: ALT is {alts!r:.40}; give bases, <...>, * or ., with commas between several{hint}"
             )

@@ -38,9 +38,7 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, A
         with path.open("rb") as file:
             begin = file.read(9)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); give a file that is there"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a file that is there") from None
     # eight bytes of length, then JSON
     held = _safetensors(path) if begin[8:] == b"{" else _pytorch(path)
     inner = _weights_in(held)

@@ -80,9 +80,7 @@ class Decoder(nn.Module):
         """x of equation (4) at every position t, for the context tokens[:, : t + 1]."""
         require_length(tokens, self.longest)
         x = self.embedding(tokens) + self.positions.weight[: tokens.shape[1]]  # (B, T, d)
-        mixed = causal_attention(
-            *(_by_head(layer(x), self.heads) for layer in (self.query, self.key, self.value))
-        )
+        mixed = causal_attention(*(_by_head(layer(x), self.heads) for layer in (self.query, self.key, self.value)))
         return self.attended(mixed.transpose(1, 2).flatten(2))
 
     def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
@@ -172,9 +170,7 @@ def sinusoids(length: int, size: int, *, like: Tensor) -> Float[Tensor, "length 
 @lru_cache(maxsize=16)
 def _sinusoids(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     pairs = torch.arange((size + 1) // 2, dtype=torch.float64, device=device)
-    angles = torch.outer(
-        torch.arange(length, dtype=torch.float64, device=device), 10_000.0 ** (-2 * pairs / size)
-    )
+    angles = torch.outer(torch.arange(length, dtype=torch.float64, device=device), 10_000.0 ** (-2 * pairs / size))
     both = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
     return both[:, :size].to(dtype)
 

@@ -51,9 +51,7 @@ def module_of(spec: str, kinds: tuple[type, ...] = (nn.Module,), *, or_else: str
         make = getattr(code, name, None)
         if make is None:
             held = [key for key, value in vars(code).items() if callable(value) and not key.startswith("_")]
-            raise ConfigError(
-                f"module = {spec!r}: {file} has no {name!r}; it has {', '.join(held) or 'no function'}"
-            )
+            raise ConfigError(f"module = {spec!r}: {file} has no {name!r}; it has {', '.join(held) or 'no function'}")
         answer = make() if callable(make) and not isinstance(make, kinds) else make
     except NetassayError:
         raise
@@ -65,9 +63,7 @@ def module_of(spec: str, kinds: tuple[type, ...] = (nn.Module,), *, or_else: str
     finally:
         sys.path.remove(str(path.parent.resolve()))
     if not isinstance(answer, kinds):
-        raise ConfigError(
-            f"module = {spec!r}: {name} gives a {type(answer).__name__}, no torch.nn.Module{or_else}"
-        )
+        raise ConfigError(f"module = {spec!r}: {name} gives a {type(answer).__name__}, no torch.nn.Module{or_else}")
     return answer
 
 

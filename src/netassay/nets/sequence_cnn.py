@@ -107,9 +107,7 @@ class AITAC(nn.Module):
         """The first layer after pooling and batch norm, length first."""
         dtype = _arithmetic(x)
         windows = _windows(x.to(dtype), STAGES[0].width, pooling_positions(self.length, STAGES[0].pool))
-        weight = (
-            self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)
-        )  # (filters, width * 4)
+        weight = self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)  # (filters, width * 4)
         found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], len(weight))
         return self._finish(1, found)
 
@@ -178,9 +176,7 @@ def pooled_lengths(length: int) -> tuple[int, ...]:
         length = (length + 2 - stage.pool) // stage.pool + 1 if length else 0
         lengths.append(length)
     if lengths[-1] < 1:
-        raise ModelError(
-            f"sequences are too short: {lengths} positions are left after pooling; give 23 bases or more"
-        )
+        raise ModelError(f"sequences are too short: {lengths} positions are left after pooling; give 23 bases or more")
     return tuple(lengths)
 
 
@@ -196,9 +192,7 @@ def pooling_positions(length: int, pool: int) -> tuple[int, ...]:
 
 def _windows(x: Tensor, width: int, positions: tuple[int, ...]) -> Tensor:
     """(positions, batch, width * 4): the bases around each position, zeros beyond the ends."""
-    padded = (
-        F.pad(x, (width // 2, width // 2)).permute(2, 0, 1).contiguous()
-    )  # (length + width - 1, batch, 4)
+    padded = F.pad(x, (width // 2, width // 2)).permute(2, 0, 1).contiguous()  # (length + width - 1, batch, 4)
     slides = padded.unfold(0, width, 1).transpose(2, 3)  # (length, batch, width, 4), no copy
     first = slides[: positions.count(0) - 1]
     last = slides[len(slides) - positions.count(len(slides) - 1) + 1 :]
@@ -238,9 +232,7 @@ def _translated(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
     for key, tensor in state.items():
         layer, _, part = key.removeprefix("module.").rpartition(".")
         if layer not in _PUBLISHED:
-            raise ModelError(
-                f"{key!r} is not a tensor of the published network; its layers: {', '.join(_PUBLISHED)}"
-            )
+            raise ModelError(f"{key!r} is not a tensor of the published network; its layers: {', '.join(_PUBLISHED)}")
         name = f"{_PUBLISHED[layer]}.{part}"
         if name not in wanted:
             raise ModelError(f"{key!r}: layer {layer} has no {part!r}")

@@ -44,9 +44,7 @@ def line(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Line
     """
     a, b = np.asarray(x, float), np.asarray(y, float)
     if len(a) != len(b) or len(a) < 3 or np.ptp(a) == 0:
-        raise DataError(
-            f"a line with an interval needs three points at two x or more; {len(a)} points are given"
-        )
+        raise DataError(f"a line with an interval needs three points at two x or more; {len(a)} points are given")
     from scipy.stats import t
 
     centred = a - a.mean()

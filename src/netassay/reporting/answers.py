@@ -30,11 +30,7 @@ def _card(part: Part) -> str:
     first = part.findings[0]
     figure = next((item for item in figures(part) if item.name == first.figure and item.data.height), None)
     # the data are those of the figure below, so that the page holds them once
-    chart = (
-        f'<div class="chart small" data-of="{figure.name}" role="img"{_label(figure)}></div>'
-        if figure
-        else ""
-    )
+    chart = f'<div class="chart small" data-of="{figure.name}" role="img"{_label(figure)}></div>' if figure else ""
     reading = f'<p class="how">{text(part.reading)}</p>' if part.reading else ""
     command = f"<code>{text(first.command)}</code>" if first.command else ""
     return (

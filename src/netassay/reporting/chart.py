@@ -158,9 +158,7 @@ def _layers(drawn: Trace, x: Axis, y: Axis, by: Axis | None, width: int, full_wi
     if drawn.rules:
         layers += _rules(base.transform_filter("datum.kind === 'rule'"), vertical, drawn, by)
     tips = [alt.Tooltip("series:N", title=by.label)] if by else []
-    tips += [
-        alt.Tooltip(f"{field}:Q", title=axis.label, format=".6~g") for field, axis in (("x", x), ("y", y))
-    ]
+    tips += [alt.Tooltip(f"{field}:Q", title=axis.label, format=".6~g") for field, axis in (("x", x), ("y", y))]
     hover = base.transform_filter("datum.near").mark_point(opacity=0, size=120, clip=True, aria=False)
     targets = hover.encode(horizontal, vertical, tooltip=tips).properties(name="hover")
     return alt.layer(*layers, targets).resolve_legend(strokeDash="independent" if drawn.shaped else "shared")

@@ -56,9 +56,7 @@ def drawing_notes(spec: dict[str, Any]) -> list[str]:
     return list(spec.get("usermeta", {}).get("notes", []))
 
 
-def save_figure(
-    figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")
-) -> list[Path]:
+def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")) -> list[Path]:
     """Writes `folder/<figure.name>.<format>` for each format and returns the paths in that order.
 
     PNG is 300 dpi on white; SVG and PDF are vector. A figure without data has only its CSV, a line of column
@@ -93,9 +91,7 @@ def _drawing(figure: Figure) -> str:
         return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart"
-        ) from error
+        raise DataError(f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart") from error
 
 
 def lowered(svg: str) -> str:

@@ -83,13 +83,9 @@ def _cells(data: pl.DataFrame, x: Axis, y: Axis, colour: Axis, scheme: str, cent
     if colour.column not in data.columns:
         raise DataError(f"no column {colour.column!r} to draw; the data has: {', '.join(data.columns)}")
     if not (data[colour.column].dtype.is_numeric() or data[colour.column].dtype == pl.Null):
-        raise DataError(
-            f"column {colour.column!r} is of type {data[colour.column].dtype}; colours stand for numbers"
-        )
+        raise DataError(f"column {colour.column!r} is of type {data[colour.column].dtype}; colours stand for numbers")
     if colour.log and scheme == "diverging":
-        raise DataError(
-            "a diverging scheme has a neutral value in its middle; give the logarithm itself as the data"
-        )
+        raise DataError("a diverging scheme has a neutral value in its middle; give the logarithm itself as the data")
     names_x, names_y = shown_names(data, x), shown_names(data, y)
     value = data[colour.column].cast(pl.Float64)
     cells = pl.DataFrame(

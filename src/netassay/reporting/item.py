@@ -43,9 +43,7 @@ def _table(table: Table, level: int) -> str:
     return _frame(table, level, block, [], [cut] if height > SHOWN_ROWS else [])
 
 
-def _frame(
-    item: Figure | Table, level: int, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()
-) -> str:
+def _frame(item: Figure | Table, level: int, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
     """The common shape of figures and tables: title, downloads, the thing itself, caption and notes."""
     cells = item.data.height * item.data.width
     if 0 < cells <= CSV_CELLS:

@@ -88,9 +88,7 @@ def _bounds(heights: Sequence[Heights]) -> tuple[float, float]:
     return (low, high) if high > low else (0.0, 1.0)
 
 
-def _letters(
-    panel: int, name: str, heights: Heights, first: int, domain: tuple[float, float]
-) -> pl.DataFrame:
+def _letters(panel: int, name: str, heights: Heights, first: int, domain: tuple[float, float]) -> pl.DataFrame:
     """A row for every letter that can be seen: its left and lower edge, its height, and what it stands for.
 
     The highest letter of a column is farthest from the axis.
@@ -105,23 +103,29 @@ def _letters(
                 if size >= least:
                     bottom, at = level if sign > 0 else -level - size, first + column
                     left = at - 0.5 + _GAP / 2
-                    rows.append(
-                        (left, round(bottom, 5), round(size, 5), BASES[base], at, round(values[base], 4))
-                    )
+                    rows.append((left, round(bottom, 5), round(size, 5), BASES[base], at, round(values[base], 4)))
                 level += size
     schema = {
-        "left": pl.Float64, "bottom": pl.Float64, "size": pl.Float64, "base": pl.String, "at": pl.Int64,
+        "left": pl.Float64,
+        "bottom": pl.Float64,
+        "size": pl.Float64,
+        "base": pl.String,
+        "at": pl.Int64,
         "value": pl.Float64,
-    }  # fmt: skip
+    }
     # a panel without a letter that can be seen is there all the same
     letters = pl.DataFrame(rows or [(None, None, None, None, first, None)], schema=schema, orient="row")
     return letters.with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
 
 
 def _drawn(
-    rows: pl.DataFrame, title: str, domain: tuple[float, float], shown: tuple[int, int], columns: int,
+    rows: pl.DataFrame,
+    title: str,
+    domain: tuple[float, float],
+    shown: tuple[int, int],
+    columns: int,
     size: tuple[int, int],
-) -> alt.FacetChart:  # fmt: skip
+) -> alt.FacetChart:
     order = alt.EncodingSortField("rank", op="min", order="ascending")
     header = alt.Header(labelPadding=3, labelFontSize=11, labelFontWeight="normal", labelLimit=size[0])
     facet = alt.Facet("panel:N", title=None, sort=order, header=header)
@@ -129,15 +133,21 @@ def _drawn(
     return panels.facet(facet=facet, columns=columns).properties(spacing={"column": 26, "row": 14})
 
 
-def _layers(
-    rows: pl.DataFrame, title: str, domain: tuple[float, float], shown: tuple[int, int]
-) -> alt.LayerChart:
+def _layers(rows: pl.DataFrame, title: str, domain: tuple[float, float], shown: tuple[int, int]) -> alt.LayerChart:
     low, high = domain
     ticks = [0, high / 2, high] if low >= 0 else [low, 0, high]
-    x = alt.X("x:Q", title=None, scale=alt.Scale(domain=[shown[0] - 0.5, shown[1] + 0.5], nice=False),
-              axis=alt.Axis(values=_marks(*shown), format="d", grid=False, domain=low >= 0, tickSize=3))  # fmt: skip
-    y = alt.Y("y:Q", title=title, scale=alt.Scale(domain=[low, high], nice=False),
-              axis=alt.Axis(values=ticks, format=".2~g", grid=False, titlePadding=6))  # fmt: skip
+    x = alt.X(
+        "x:Q",
+        title=None,
+        scale=alt.Scale(domain=[shown[0] - 0.5, shown[1] + 0.5], nice=False),
+        axis=alt.Axis(values=_marks(*shown), format="d", grid=False, domain=low >= 0, tickSize=3),
+    )
+    y = alt.Y(
+        "y:Q",
+        title=title,
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(values=ticks, format=".2~g", grid=False, titlePadding=6),
+    )
     colours = alt.Scale(domain=list(BASES), range=list(BASE_COLOURS))
     letters = (
         alt.Chart(rows)
@@ -145,16 +155,24 @@ def _layers(
         .transform_calculate(corner=_CORNERS)
         .transform_flatten(["corner"])
         .transform_calculate(
-            x=f"datum.left + {1 - _GAP} * datum.corner[0]", y="datum.bottom + datum.size * datum.corner[1]",
+            x=f"datum.left + {1 - _GAP} * datum.corner[0]",
+            y="datum.bottom + datum.size * datum.corner[1]",
             turn="datum.corner[2]",
         )
         .mark_line(filled=True, strokeWidth=0, clip=True)
         .encode(
-            x, y, fill=alt.Fill("base:N", scale=colours, legend=None), order="turn:Q", detail="at:O",
-            tooltip=[alt.Tooltip("at:Q", title="position"), alt.Tooltip("base:N"),
-                     alt.Tooltip("value:Q", title=title, format=".3~g")],
+            x,
+            y,
+            fill=alt.Fill("base:N", scale=colours, legend=None),
+            order="turn:Q",
+            detail="at:O",
+            tooltip=[
+                alt.Tooltip("at:Q", title="position"),
+                alt.Tooltip("base:N"),
+                alt.Tooltip("value:Q", title=title, format=".3~g"),
+            ],
         )
-    )  # fmt: skip
+    )
     line = alt.Chart(rows).mark_rule(strokeWidth=0.7, color=SOFT).encode(y=alt.datum(0))
     return cast(alt.LayerChart, alt.layer(line, letters))
 
@@ -197,7 +215,6 @@ _GLYPHS = {
 }  # fmt: skip
 
 _CORNERS = (
-    json.dumps({base: [[*c, i] for i, c in enumerate(corners)] for base, corners in _GLYPHS.items()})
-    + "[datum.base]"
+    json.dumps({base: [[*c, i] for i, c in enumerate(corners)] for base, corners in _GLYPHS.items()}) + "[datum.base]"
 )
 """The corners of a letter, numbered, as a Vega expression: a row of data for each letter is all that a page carries."""

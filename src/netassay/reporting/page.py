@@ -116,11 +116,7 @@ def _methods(part: Part) -> str:
     works = "".join(_work(reference) for reference in part.references)
     listed = f'<h4>References</h4>\n<ul class="works">\n{works}</ul>\n' if works else ""
     bibtex = "\n\n".join(reference.bibtex for reference in part.references)
-    entries = (
-        f'<details><summary>BibTeX</summary><pre tabindex="0">{text(bibtex)}</pre></details>\n'
-        if works
-        else ""
-    )
+    entries = f'<details><summary>BibTeX</summary><pre tabindex="0">{text(bibtex)}</pre></details>\n' if works else ""
     return (
         f'<section class="methods" aria-labelledby="part.{part.name}.methods">\n'
         f'<h3 id="part.{part.name}.methods">Methods and references: {text(part.name)}</h3>\n'
@@ -157,9 +153,7 @@ def _subtitle(subtitle: str) -> str:
 def _facts(facts: Mapping[str, object]) -> str:
     pairs = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
     listed = f'<dl class="facts">{pairs}</dl>'
-    return (
-        f"<footer><details><summary>About this page</summary>{listed}</details></footer>\n" if pairs else ""
-    )
+    return f"<footer><details><summary>About this page</summary>{listed}</details></footer>\n" if pairs else ""
 
 
 def _contents(parts: Sequence[Part], sections: Sequence[Section], numbers: Mapping[int, int]) -> str:

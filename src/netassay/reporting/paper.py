@@ -25,14 +25,28 @@ _WIDTH = re.compile(r"(\d+(?:\.\d+)?)(mm|cm|in|pt|px)")
 _DPI = 300
 _POINT = 96 / 72
 _PRINT: dict[str, Any] = {
-    "axis": {"labelFontSize": 7 * _POINT, "titleFontSize": 8 * _POINT, "labelColor": "black", "titleColor": "black",
-             "domainColor": "black", "tickColor": "black", "grid": False, "titlePadding": 4},
-    "legend": {"labelFontSize": 7 * _POINT, "titleFontSize": 8 * _POINT, "labelColor": "black", "titleColor": "black",
-               "symbolSize": 50, "columnPadding": 8},
+    "axis": {
+        "labelFontSize": 7 * _POINT,
+        "titleFontSize": 8 * _POINT,
+        "labelColor": "black",
+        "titleColor": "black",
+        "domainColor": "black",
+        "tickColor": "black",
+        "grid": False,
+        "titlePadding": 4,
+    },
+    "legend": {
+        "labelFontSize": 7 * _POINT,
+        "titleFontSize": 8 * _POINT,
+        "labelColor": "black",
+        "titleColor": "black",
+        "symbolSize": 50,
+        "columnPadding": 8,
+    },
     "header": {"labelFontSize": 8 * _POINT, "labelColor": "black"},
     "line": {"strokeWidth": 1.2},
     "point": {"size": 18},
-}  # fmt: skip
+}
 
 
 def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "screen") -> Path:
@@ -90,9 +104,7 @@ def _drawing(figure: Figure, width: float | None, theme: Theme) -> str:
         beside = _width(drawn) - width
         if abs(beside) <= _POINT:
             return drawn
-        scale *= (
-            width / _width(drawn) if beside > 0 and scale == 1.0 else max(0.2, 1 - beside / _width(drawn))
-        )
+        scale *= width / _width(drawn) if beside > 0 and scale == 1.0 else max(0.2, 1 - beside / _width(drawn))
         drawn = _svg(figure, _scaled(spec, scale))
     if _width(drawn) > width + _POINT:
         raise ConfigError(
@@ -124,9 +136,7 @@ def _scaled(spec: dict[str, Any], scale: float) -> dict[str, Any]:
             for part in node:
                 walk(part)
         elif isinstance(node, dict):
-            if isinstance(node.get("width"), int | float) and (
-                "mark" in node or "layer" in node or "height" in node
-            ):
+            if isinstance(node.get("width"), int | float) and ("mark" in node or "layer" in node or "height" in node):
                 node["width"] = max(20.0, node["width"] * scale)
             for key, part in node.items():
                 if key not in ("datasets", "data", "config", "encoding", "mark"):
@@ -141,8 +151,5 @@ def _scaled(spec: dict[str, Any], scale: float) -> dict[str, Any]:
 def _merged(config: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {
         **config,
-        **{
-            key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
-            for key, value in other.items()
-        },
+        **{key: {**config.get(key, {}), **value} if isinstance(value, dict) else value for key, value in other.items()},
     }

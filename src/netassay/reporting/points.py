@@ -36,33 +36,29 @@ def scatter(
             raise DataError(f"no column {axis.column!r} to draw; the data has: {', '.join(data.columns)}")
     for axis in (x, y):
         if not data[axis.column].dtype.is_numeric():
-            raise DataError(
-                f"column {axis.column!r} is of type {data[axis.column].dtype}; an axis shows numbers"
-            )
+            raise DataError(f"column {axis.column!r} is of type {data[axis.column].dtype}; an axis shows numbers")
     rows = data.select(
-        pl.col(x.column).cast(pl.Float64).alias("x"), pl.col(y.column).cast(pl.Float64).alias("y"),
+        pl.col(x.column).cast(pl.Float64).alias("x"),
+        pl.col(y.column).cast(pl.Float64).alias("y"),
         pl.col(by.column).cast(pl.String).alias("series"),
-    )  # fmt: skip
+    )
     names = rows["series"].unique(maintain_order=True).to_list()
     if len(names) > len(SHAPES):
         raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be told apart")
     legend = alt.Legend(title=by.label)
-    colour = alt.Color(
-        "series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend
-    )
-    shape = alt.Shape(
-        "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
-    )
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
+    shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
     ends = _ends(rows, lines or {})
     channels = (_channel(alt.X, "x", x, rows["x"], ends["x"]), _channel(alt.Y, "y", y, rows["y"], ends["y"]))
     points = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, stroke="white", strokeWidth=0.9)
-    tips = [alt.Tooltip("series:N", title=by.label), alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
-            alt.Tooltip("y:Q", title=y.label, format=",.6~g")]  # fmt: skip
+    tips = [
+        alt.Tooltip("series:N", title=by.label),
+        alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
+        alt.Tooltip("y:Q", title=y.label, format=",.6~g"),
+    ]
     drawn = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
     fitted = alt.Chart(ends).mark_line(clip=True).encode(*channels, color=colour)
-    return alt.LayerChart(layer=[fitted, drawn] if ends.height else [drawn]).properties(
-        width=width, height=height
-    )
+    return alt.LayerChart(layer=[fitted, drawn] if ends.height else [drawn]).properties(width=width, height=height)
 
 
 def _channel(
@@ -132,17 +128,14 @@ def forest(
             "row": [rows[held] for held in data[row.column].to_list()],
             "series": [kinds[held] for held in data[by.column].to_list()] if by else [""] * len(data),
             "panel": [panels[held] for held in data[group.column].to_list()] if group else [""] * len(data),
-            "value": data[value.column].cast(pl.Float64), "low": data[low].cast(pl.Float64),
+            "value": data[value.column].cast(pl.Float64),
+            "low": data[low].cast(pl.Float64),
             "high": data[high].cast(pl.Float64),
         },
         schema_overrides={"row": pl.String, "series": pl.String, "panel": pl.String},
-    ).filter(pl.col("value").is_finite())  # fmt: skip
-    rank = pl.col("panel").replace_strict(
-        list(panels.values()) or [""], range(max(1, len(panels))), default=0
-    )
-    layers = _layers(
-        drawn.with_columns(rank=rank, reference=pl.lit(reference)), value, by, list(rows.values()), kinds
-    )
+    ).filter(pl.col("value").is_finite())
+    rank = pl.col("panel").replace_strict(list(panels.values()) or [""], range(max(1, len(panels))), default=0)
+    layers = _layers(drawn.with_columns(rank=rank, reference=pl.lit(reference)), value, by, list(rows.values()), kinds)
     sized = layers.properties(width=width, height=max(50, _HIGH * len(rows)))
     if group is None:
         return sized
@@ -169,12 +162,8 @@ def _layers(
     if by is not None:
         names = list(kinds.values())
         legend = alt.Legend(title=by.label, columns=3) if len(names) > 1 else None
-        colour = alt.Color(
-            "series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend
-        )
-        shape = alt.Shape(
-            "series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend
-        )
+        colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
+        shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
     base = alt.Chart(drawn)
     numbers = {"value": value.label, "low": "from", "high": "to"}
     tips = [alt.Tooltip(f"{field}:Q", title=title, format=".4g") for field, title in numbers.items()]

@@ -82,8 +82,7 @@ class Section:
         """The same beside others of its kind: `of` in its title, and names of figures and tables, which are unique on a
         page, with the number (from 1)."""
         items = tuple(
-            item if isinstance(item, Note) else replace(item, name=f"{item.name}-{number}")
-            for item in self.items
+            item if isinstance(item, Note) else replace(item, name=f"{item.name}-{number}") for item in self.items
         )
         return replace(self, title=f"{self.title} ({of})", items=items)
 
@@ -126,9 +125,7 @@ def refuse_twins(sections: Sequence[Section]) -> None:
             if isinstance(item, Note):
                 continue
             if item.name in names:
-                raise DataError(
-                    f"two figures or tables of the page are named {item.name!r}; give each its own name"
-                )
+                raise DataError(f"two figures or tables of the page are named {item.name!r}; give each its own name")
             names.add(item.name)
 
 

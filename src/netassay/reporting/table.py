@@ -36,9 +36,7 @@ def csv_text(data: pl.DataFrame) -> str:
 
     for name, kind in data.schema.items():
         if kind.is_nested() or kind in (pl.Object, pl.Binary):
-            raise DataError(
-                f"column {name!r} is of type {kind}, which CSV cannot hold; give a column of plain values"
-            )
+            raise DataError(f"column {name!r} is of type {kind}, which CSV cannot hold; give a column of plain values")
     texts = [name for name, kind in data.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
     disarmed = data.with_columns(
         pl.when(pl.col(name).cast(pl.String).str.contains(r"^[=+\-@\t\r]"))
@@ -66,8 +64,7 @@ def table_rows(
     )
     writers = [_writer(name, formats.get(name)) for name in data.columns]
     rows = "\n".join(
-        "<tr>" + "".join(map(_cell, row, numeric, writers)) + "</tr>"
-        for row in data.head(SHOWN_ROWS).iter_rows()
+        "<tr>" + "".join(map(_cell, row, numeric, writers)) + "</tr>" for row in data.head(SHOWN_ROWS).iter_rows()
     )
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
@@ -110,8 +107,7 @@ def _writer(name: str, spec: str | None) -> Callable[[Any], str]:
             return format(value, spec if spec is not None else _default_spec(value)).replace("-", "−")
         except (ValueError, TypeError) as error:
             raise DataError(
-                f"column {name!r}: {spec!r} is not a format for {value!r} ({error}); "
-                "give one such as '.3f', '.2e', 'd'"
+                f"column {name!r}: {spec!r} is not a format for {value!r} ({error}); give one such as '.3f', '.2e', 'd'"
             ) from error
 
     return write

@@ -29,18 +29,37 @@ def theme() -> dict[str, Any]:
     label = {"labelFont": FONT, "labelFontSize": 11, "labelColor": SOFT}
     title = {"titleFont": FONT, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": INK}
     axis = {
-        **label, **title,
-        "domainColor": "#8C8C8C", "tickColor": "#8C8C8C", "tickSize": 4,
-        "gridColor": HAIR, "gridOpacity": 0.7, "gridWidth": 0.6,
-        "labelFlush": True, "labelOverlap": "greedy", "labelSeparation": 6, "labelLimit": 160,
+        **label,
+        **title,
+        "domainColor": "#8C8C8C",
+        "tickColor": "#8C8C8C",
+        "tickSize": 4,
+        "gridColor": HAIR,
+        "gridOpacity": 0.7,
+        "gridWidth": 0.6,
+        "labelFlush": True,
+        "labelOverlap": "greedy",
+        "labelSeparation": 6,
+        "labelLimit": 160,
         "titlePadding": 8,
-    }  # fmt: skip
+    }
     legend = {
-        **label, **title,
-        "orient": "top", "direction": "horizontal", "titleOrient": "left", "titlePadding": 10, "offset": 10,
-        "labelLimit": 250, "titleLimit": 200, "columnPadding": 16, "rowPadding": 4,
-        "symbolSize": 110, "symbolStrokeWidth": 2, "gradientThickness": 10, "gradientLength": 180,
-    }  # fmt: skip
+        **label,
+        **title,
+        "orient": "top",
+        "direction": "horizontal",
+        "titleOrient": "left",
+        "titlePadding": 10,
+        "offset": 10,
+        "labelLimit": 250,
+        "titleLimit": 200,
+        "columnPadding": 16,
+        "rowPadding": 4,
+        "symbolSize": 110,
+        "symbolStrokeWidth": 2,
+        "gradientThickness": 10,
+        "gradientLength": 180,
+    }
     return {
         "config": {
             "background": "transparent",
@@ -51,16 +70,24 @@ def theme() -> dict[str, Any]:
             "axisX": {"grid": False},
             "legend": legend,
             "header": {
-                "labelFont": FONT, "labelFontSize": 12, "labelColor": INK, "labelFontWeight": "bold",
-                "labelAnchor": "start", "labelLimit": 260, "titleFont": FONT, "titleColor": INK,
+                "labelFont": FONT,
+                "labelFontSize": 12,
+                "labelColor": INK,
+                "labelFontWeight": "bold",
+                "labelAnchor": "start",
+                "labelLimit": 260,
+                "titleFont": FONT,
+                "titleColor": INK,
             },
             "title": {"font": FONT, "fontSize": 13, "color": INK, "anchor": "start", "fontWeight": "normal"},
             "facet": {"spacing": 28},
             "line": {"strokeWidth": 1.6, "strokeCap": "round", "strokeJoin": "round"},
             "point": {"filled": True, "size": 36},
             "range": {
-                "category": list(PALETTE), "heatmap": {"scheme": SEQUENTIAL}, "ramp": {"scheme": SEQUENTIAL},
+                "category": list(PALETTE),
+                "heatmap": {"scheme": SEQUENTIAL},
+                "ramp": {"scheme": SEQUENTIAL},
                 "diverging": {"scheme": DIVERGING},
             },
         }
-    }  # fmt: skip
+    }

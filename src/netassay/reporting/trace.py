@@ -213,9 +213,7 @@ def _with_marks(points: pl.DataFrame, series: Sequence[str], shaped: bool) -> pl
     )
 
 
-def _rule_rows(
-    rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis
-) -> pl.DataFrame:
+def _rule_rows(rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
     for rule in _told_apart(rules):
         if not math.isfinite(rule.value) or (y.log and rule.value <= 0):

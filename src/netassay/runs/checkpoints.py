@@ -40,9 +40,7 @@ def load(connection: sqlite3.Connection, folder: Path, step: int | None = None) 
         if _row(connection, folder, step) == row:
             raise
         return load(connection, folder, step)
-    with reraised(
-        lambda cause: RunDamaged(f"{folder / file}: is damaged ({cause}); {_way_on(connection, at)}")
-    ):
+    with reraised(lambda cause: RunDamaged(f"{folder / file}: is damaged ({cause}); {_way_on(connection, at)}")):
         return Checkpoint(at, unpack(data), _facts(text))
 
 
@@ -88,8 +86,7 @@ def pack(tensors: Mapping[str, Tensor]) -> bytes:
 
     # clones, because the format refuses views and shared memory
     apart = {
-        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     try:
         return save(apart)

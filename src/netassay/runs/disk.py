@@ -58,13 +58,9 @@ def read_checked(
         with _opened(folder, file) as handle:
             actual_size = os.fstat(handle.fileno()).st_size
             if size is not None and actual_size != size:
-                raise RunDamaged(
-                    f"{path}: is damaged: {size} bytes expected, {actual_size} are there; {hint}"
-                )
+                raise RunDamaged(f"{path}: is damaged: {size} bytes expected, {actual_size} are there; {hint}")
             if actual_size > LARGEST:
-                raise RunDamaged(
-                    f"{path}: is damaged: it has {actual_size} bytes, more than any file of a run; {hint}"
-                )
+                raise RunDamaged(f"{path}: is damaged: it has {actual_size} bytes, more than any file of a run; {hint}")
             actual = _digest(handle)
             if actual == expected:
                 handle.seek(0)

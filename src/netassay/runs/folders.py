@@ -90,9 +90,7 @@ def checked(folder: Path) -> Path:
     except FileNotFoundError:
         raise StoreError(f"{folder}: there is no such run") from None
     if stat.S_ISLNK(status.st_mode):
-        raise StoreError(
-            f"{folder}: is a symbolic link, and links are not followed; act on the folder it points to"
-        )
+        raise StoreError(f"{folder}: is a symbolic link, and links are not followed; act on the folder it points to")
     ledger_file = folder / ledger.NAME
     if not stat.S_ISDIR(status.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
         raise StoreError(f"{folder}: is not a run (it has no file {ledger.NAME})")

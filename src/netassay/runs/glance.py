@@ -37,9 +37,7 @@ def glance(folder: Path, name: str, part: str, above: tuple[str, str] | None = N
         steps = (checkpoints.facts(connection) or {}).get("steps")
         floor = _values(connection, *above)[-1:] if above else ()
         moment = datetime.fromisoformat(updated).timestamp()
-        return Glance(
-            state, step, seconds, moment, steps, _values(connection, name, part), next(iter(floor), None)
-        )
+        return Glance(state, step, seconds, moment, steps, _values(connection, name, part), next(iter(floor), None))
 
     return ledger.read(folder, ask)
 

@@ -33,9 +33,7 @@ class Lock:
         try:
             self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644)
         except OSError as cause:
-            raise StoreError(
-                f"{folder}: cannot be written ({cause.strerror}); is it on a read-only path?"
-            ) from None
+            raise StoreError(f"{folder}: cannot be written ({cause.strerror}); is it on a read-only path?") from None
         try:
             self._take(folder, path)
         except BaseException:

@@ -55,9 +55,7 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
     }
     with whole_folder(folder) as part:
         (part / WEIGHTS).write_bytes(weights)
-        (part / DESCRIPTION).write_text(
-            json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        (part / DESCRIPTION).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def require_new(folder: Path | str) -> None:
@@ -98,13 +96,9 @@ def load_model(folder: Path | str) -> nn.Module:
     except OSError as cause:
         raise StoreError(f"{folder / WEIGHTS}: cannot be read ({cause})") from None
     if disk.sha256(weights) != description.get("sha256"):
-        raise RunDamaged(
-            f"{folder / WEIGHTS}: is not what was saved (its SHA-256 differs); write the model again"
-        )
+        raise RunDamaged(f"{folder / WEIGHTS}: is not what was saved (its SHA-256 differs); write the model again")
     try:
-        model = _kinds()[kind](
-            **sizes, generator=torch.Generator().manual_seed(0), dtype=getattr(torch, dtype)
-        )
+        model = _kinds()[kind](**sizes, generator=torch.Generator().manual_seed(0), dtype=getattr(torch, dtype))
         model.load_state_dict(unpack(weights))
     except (TypeError, ValueError, RuntimeError, KeyError) as cause:
         raise StoreError(f"{folder}: sizes and weights do not belong together ({cause})") from None

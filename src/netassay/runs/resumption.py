@@ -23,9 +23,7 @@ def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int |
         return max(steps, default=0)
     if from_step not in {0, *steps}:
         allowed = ", ".join(map(str, sorted({0, *steps})))
-        raise StoreError(
-            f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}"
-        )
+        raise StoreError(f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}")
     return from_step
 
 

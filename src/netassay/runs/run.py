@@ -70,9 +70,7 @@ class Run:
     """Name and version of the package that brought the study, where that is not netassay itself."""
 
     @classmethod
-    def create(
-        cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str, package: str = ""
-    ) -> Run:
+    def create(cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str, package: str = "") -> Run:
         """The run of this config in `store`, made (state planned) if it is not there yet.
 
         `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits; `package` what brings the study, where
@@ -82,9 +80,7 @@ class Run:
         store = Path(store).absolute()
         text = ledger.canonical(config)
         if digest != hashlib.sha256(text.encode()).hexdigest():
-            raise StoreError(
-                f"digest {digest!r} is not the SHA-256 of the config's canonical JSON; give Config.digest"
-            )
+            raise StoreError(f"digest {digest!r} is not the SHA-256 of the config's canonical JSON; give Config.digest")
         folder = store / run_id(study, digest)
         if not os.path.lexists(folder):
             facts = {
@@ -99,8 +95,7 @@ class Run:
         run = cls.open(folders.checked(folder))
         if (run.digest, run.study) != (digest, study):
             raise StoreError(
-                f"{folder}: holds the run of another config (digest {run.digest}, not {digest}); "
-                "use another store"
+                f"{folder}: holds the run of another config (digest {run.digest}, not {digest}); use another store"
             )
         return run
 
@@ -128,9 +123,7 @@ class Run:
             if type(value) is not _KINDS[key] or (_FORMS.get(key) and not _FORMS[key].fullmatch(value)):
                 raise _odd_facts(folder, f"{key} is {value!r:.80}")
         if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
-            raise _odd_facts(
-                folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists"
-            )
+            raise _odd_facts(folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists")
         return cls(folder=folder, **values)
 
     @property
@@ -230,9 +223,7 @@ class Run:
 
         file, digest = self._table_file(name)
         data = disk.read_checked(self.folder, file, digest)
-        with reraised(
-            lambda cause: RunDamaged(f"{self.folder / file}: is no table ({cause}); restore it from a copy")
-        ):
+        with reraised(lambda cause: RunDamaged(f"{self.folder / file}: is no table ({cause}); restore it from a copy")):
             return pl.read_parquet(data)
 
     def table_path(self, name: str) -> Path:
@@ -269,9 +260,7 @@ class Run:
         """The newest checkpoint. StoreError where there is none yet."""
         checkpoint = self.checkpoint()
         if checkpoint is None:
-            raise StoreError(
-                f"run {self.id} is {self.state} and has no checkpoint yet: netassay resume {self.folder}"
-            )
+            raise StoreError(f"run {self.id} is {self.state} and has no checkpoint yet: netassay resume {self.folder}")
         return checkpoint
 
     def model(self) -> nn.Module:
@@ -313,9 +302,7 @@ class Run:
 
         return verify_run(self.folder)
 
-    def writer(
-        self, environment: Mapping[str, Any], *, from_step: int | None = None, keep: int = 2
-    ) -> RunWriter:
+    def writer(self, environment: Mapping[str, Any], *, from_step: int | None = None, keep: int = 2) -> RunWriter:
         """The one writer of this run, which goes on from its newest checkpoint or from `from_step`.
 
         `keep` checkpoints stay on disk (at least 1). Raises RunLocked while another process writes.
@@ -331,9 +318,7 @@ class Run:
     def _table_file(self, name: str) -> tuple[str, str]:
         rows = self._rows((str, str), "SELECT file, sha256 FROM tables WHERE name = ?", name)
         if not rows:
-            raise StoreError(
-                f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}"
-            )
+            raise StoreError(f"run {self.id} has no table {name!r}; it has: {', '.join(self.tables()) or 'none'}")
         file, digest = rows[0]
         try:
             return disk.checked_file(file), digest
@@ -341,9 +326,7 @@ class Run:
             raise ledger.explained(self.folder, cause) from None
 
     def _rows(self, kinds: tuple[type, ...], select: str, *values: Any) -> list[tuple[Any, ...]]:
-        return ledger.read(
-            self.folder, lambda connection: list(schema.rows(connection, kinds, select, *values))
-        )
+        return ledger.read(self.folder, lambda connection: list(schema.rows(connection, kinds, select, *values)))
 
 
 @dataclass(frozen=True)
@@ -391,6 +374,4 @@ def guarded(run: Run) -> Iterator[None]:
 
 
 def _odd_facts(folder: Path, what: str) -> RunDamaged:
-    return RunDamaged(
-        f"{folder / ledger.NAME}: its facts are damaged ({what}); restore the folder from a copy"
-    )
+    return RunDamaged(f"{folder / ledger.NAME}: its facts are damaged ({what}); restore the folder from a copy")

@@ -48,9 +48,7 @@ def refuse_odd_files(path: Path) -> None:
         except OSError as cause:
             raise StoreError(f"{file}: cannot be read ({cause.strerror})") from None
         if not stat.S_ISREG(mode):
-            raise StoreError(
-                f"{file}: is a link or no plain file, and is not opened; restore the run from a copy"
-            )
+            raise StoreError(f"{file}: is a link or no plain file, and is not opened; restore the run from a copy")
 
 
 def restrict(connection: sqlite3.Connection, size: int) -> None:
@@ -76,9 +74,7 @@ def check(connection: sqlite3.Connection) -> None:
         return
     for row, other in zip(declared, _expected(), strict=False):
         if row != other:
-            raise sqlite3.DataError(
-                f"its schema has {row[0]} {row[1]!r:.80} where {other[0]} {other[1]} is expected"
-            )
+            raise sqlite3.DataError(f"its schema has {row[0]} {row[1]!r:.80} where {other[0]} {other[1]} is expected")
     raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(_expected())}")
 
 
@@ -103,7 +99,5 @@ def rows(
     """Rows of a query, each value of the type of its column; sqlite3.DataError for another, as any may be stored."""
     for row in connection.execute(select, values):
         if tuple(map(type, row)) != kinds:
-            raise sqlite3.DataError(
-                f"it holds {row!r:.100} where {', '.join(kind.__name__ for kind in kinds)} belong"
-            )
+            raise sqlite3.DataError(f"it holds {row!r:.100} where {', '.join(kind.__name__ for kind in kinds)} belong")
         yield row

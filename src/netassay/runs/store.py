@@ -93,8 +93,7 @@ class Store:
         }
         columns["state"] = [str(state) for _, _, state in entries]
         columns |= {
-            name: [getattr(status, name) for _, status, _ in entries]
-            for name in ("step", "seconds", "message")
+            name: [getattr(status, name) for _, status, _ in entries] for name in ("step", "seconds", "message")
         }
         columns = {name: columns[name] for name in fixed}
         asked = [key for key in where or () if any(key in values for values in flat) and key not in columns]
@@ -118,8 +117,7 @@ class Store:
     def _matching(self, entries: list[_Entry], where: Mapping[str, Any]) -> list[_Entry]:
         runs = [run for run, _, _ in entries]
         flat = [
-            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(state)}
-            for run, _, state in entries
+            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(state)} for run, _, state in entries
         ]
         keys = {key for values in flat for key in values}
         for key in where:
@@ -144,9 +142,7 @@ class Store:
         if not matches:
             raise StoreError(f"no run {prefix!r} in {self.folder}; {_did_you_mean(prefix, ids)}")
         if len(matches) > 1:
-            raise StoreError(
-                f"{prefix!r} begins {len(matches)} runs: {', '.join(matches)}; give more of the id"
-            )
+            raise StoreError(f"{prefix!r} begins {len(matches)} runs: {', '.join(matches)}; give more of the id")
         return Run.open(folders.checked(self.folder / matches[0]))
 
     def verify(self, runs: Sequence[Run | Path | str] = ()) -> list[Problem]:
@@ -204,9 +200,7 @@ class Store:
                 raise ConfigError("give either runs by id or --where, not both")
             names = [run.id for run in self.select(where)]
         if not names and not where:
-            raise StoreError(
-                "no run is named; give the full ids of the runs to delete (netassay runs lists them)"
-            )
+            raise StoreError("no run is named; give the full ids of the runs to delete (netassay runs lists them)")
         begun = folders.begun_removals(self.folder)
         for name in names:
             if name not in begun or os.path.lexists(self._inside(name)):
@@ -374,9 +368,7 @@ def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
     for values, study in zip(flat, studies, strict=True):
         for key in keys:
             values_of[key].setdefault(study, set()).add(_hashed(values.get(key)))
-    return [
-        key for key, kinds in values_of.items() if any(len(different) > 1 for different in kinds.values())
-    ]
+    return [key for key, kinds in values_of.items() if any(len(different) > 1 for different in kinds.values())]
 
 
 def _hashed(value: Any) -> Any:

@@ -281,12 +281,8 @@ class RunWriter:
         intact: list[int] = []
         with suppress(sqlite3.DatabaseError):
             intact = checkpoints.steps(self._connection)
-        what = (
-            f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
-        )
-        return (
-            f"{what}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
-        )
+        what = f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
+        return f"{what}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
 
     def _set_status(self, state: State, step: int, message: str) -> None:
         ledger.set_status(self._connection, state, step, message, self._seconds())

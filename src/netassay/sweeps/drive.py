@@ -230,9 +230,7 @@ def sweep_all(
     failed = drive(runs, left, execute or local, local.workers, watch, damaged)
     # another sweep of the same store may have held a run when its turn came here, and have ended it since
     failed = {run: cause for run, cause in failed.items() if not is_complete(Path(store) / run)}
-    return [
-        replace(laid, failed={run: failed[run] for run in laid.ids() if run in failed}) for laid in sweeps
-    ]
+    return [replace(laid, failed={run: failed[run] for run in laid.ids() if run in failed}) for laid in sweeps]
 
 
 def drive(

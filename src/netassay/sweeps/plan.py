@@ -86,9 +86,7 @@ class Plan(BaseModel):
         study, colon, name = str(word).partition(":")
         if not colon or study not in performed() or Path(word).exists():
             return cls.from_file(word)
-        plans = {
-            home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")
-        }
+        plans = {home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")}
         if name not in plans:
             raise ConfigError(f"study {study!r} ships no plan {name!r}; {did_you_mean(name, plans)}")
         return cls(**tomllib.loads(plans[name].read_text(encoding="utf-8")))

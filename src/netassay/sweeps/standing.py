@@ -156,9 +156,15 @@ class _Look(NamedTuple):
         values = [value for number in seen.numbers if (value := course.value(number, seen.floor)) is not None]
         values = [value for value in values if math.isfinite(value)]
         return planned._replace(
-            state=str(state), step=seen.step, steps=steps, rate=self.rate, seconds_left=left, number=course.label,
-            value=values[-1] if values else None, trend=_trend(values),
-        )  # fmt: skip
+            state=str(state),
+            step=seen.step,
+            steps=steps,
+            rate=self.rate,
+            seconds_left=left,
+            number=course.label,
+            value=values[-1] if values else None,
+            trend=_trend(values),
+        )
 
 
 def _course(run: Run) -> Course:

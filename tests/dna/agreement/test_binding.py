@@ -67,8 +67,9 @@ def test_enrichment_counts_tied_peaks_as_their_mean_over_orders():
     for peaks, found in frame.select("peaks", "marked").rows():
         orders = [
             sum(marked[i] for i in (0, *middle, *last)[:peaks])
-            for middle in itertools.permutations((1, 2, 3)) for last in itertools.permutations((4, 5))
-        ]  # fmt: skip
+            for middle in itertools.permutations((1, 2, 3))
+            for last in itertools.permutations((4, 5))
+        ]
         assert found == pytest.approx(np.mean(orders))
     assert frame["fold"].to_list()[0] == 2.0
     assert frame["fold"].to_list()[-1] == 1.0
@@ -115,9 +116,7 @@ def test_a_factor_is_found_by_id_or_by_title_in_either_case():
         found = binding.factor_motif(database, factor)
         assert found.names == (name,)
         assert int(found.seen.sum()) == matrices[int(name[1]) - 1].shape[1]
-    with pytest.raises(
-        DataError, match=r"none of the 3 motifs of the database is called 'ctfc'; did you mean 'CTCF'"
-    ):
+    with pytest.raises(DataError, match=r"none of the 3 motifs of the database is called 'ctfc'; did you mean 'CTCF'"):
         binding.factor_motif(database, "ctfc")
     with pytest.raises(DataError, match="'@'; give the name or id of one of them"):
         binding.factor_motif(database, "@")

@@ -31,8 +31,13 @@ letters = st.text("ACGTN", min_size=1, max_size=40)
 
 
 @settings(max_examples=60)
-@given(st.lists(st.text("ACGTN", min_size=30, max_size=30), min_size=1, max_size=4), st.lists(letters, max_size=4),
-       st.integers(8, 14), st.integers(0, 20), st.booleans())  # fmt: skip
+@given(
+    st.lists(st.text("ACGTN", min_size=30, max_size=30), min_size=1, max_size=4),
+    st.lists(letters, max_size=4),
+    st.integers(8, 14),
+    st.integers(0, 20),
+    st.booleans(),
+)
 def test_shared_words_are_those_of_the_letters(peaks, sequences, k, start, reverse):
     piece = peaks[0][start : start + 15]
     sequences = [*sequences, "ACGTACGTACGTACGT", piece.translate(OTHER)[::-1] if reverse else piece]
@@ -104,11 +109,11 @@ def test_bases_in_common_are_those_counted_one_by_one():
     found = by_coordinates(table(ours), table(theirs), least=5)
     name = {"1": "chr1", "chr3": "3"}
     want = [
-        max(
-            (len(set(range(s, e)) & set(range(a, b))) for d, a, b in theirs if name.get(d, d) == c and c), default=0
-        ) if c else 0
+        max((len(set(range(s, e)) & set(range(a, b))) for d, a, b in theirs if name.get(d, d) == c and c), default=0)
+        if c
+        else 0
         for c, s, e in ours
-    ]  # fmt: skip
+    ]
     assert found.extent.tolist() == want
     assert found.marked.tolist() == [bases >= 5 for bases in want]
     assert found.left_out == {
@@ -131,9 +136,7 @@ def test_chance_is_what_moved_regions_mark():
 
 
 def test_tables_without_a_chromosome_in_common_are_refused():
-    with pytest.raises(
-        DataError, match=r"no chromosome in common.*peaks: chr1; regions: scaffold_7.*assembly"
-    ):
+    with pytest.raises(DataError, match=r"no chromosome in common.*peaks: chr1; regions: scaffold_7.*assembly"):
         by_coordinates(table([("chr1", 0, 9)]), table([("scaffold_7", 0, 9)]))
     with pytest.raises(DataError, match="no chromosome in common"):
         by_coordinates(table([(None, None, None)]), table([("chr1", 0, 9)]))

@@ -81,8 +81,10 @@ def test_strata_compare_only_their_own_peaks():
     strata = [kind == i for i in range(3)]
     pairs = [
         beats(scores[i, 0], scores[j, 0])
-        for i in np.flatnonzero(marked) for j in np.flatnonzero(~marked) if kind[i] == kind[j]
-    ]  # fmt: skip
+        for i in np.flatnonzero(marked)
+        for j in np.flatnonzero(~marked)
+        if kind[i] == kind[j]
+    ]
     found = ranking.stratified(scores, marked, strata)
     assert found.auroc[0] == pytest.approx(np.mean(pairs))
     assert found.marked == marked.sum()

@@ -39,7 +39,7 @@ def test_several_that_stand_for_one_are_averaged_in_the_order_of_the_atlas():
         ([("b1", "B"), ("t", "T")], "gives 2 of the atlas's 4 cell types.*needs 3"),
         ([], "gives 0 of"),
     ],
-)  # fmt: skip
+)
 def test_maps_that_fit_neither_side_are_refused(pairs, message):
     places = [f"map.csv:{line}" for line in range(2, 2 + len(pairs))]
     with pytest.raises(DataError, match=message):

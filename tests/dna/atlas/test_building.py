@@ -54,16 +54,12 @@ def test_heights_of_bigwigs_named_after_their_files(toy):
     lengths = {name: len(letters) for name, letters in toy.genome.items()}
     (toy.folder / "signal").mkdir()
     for k, cell_type in enumerate(("B.Fo", "NK")):
-        records = sorted(
-            (c, s, e, toy.heights[n][k] + 0.5) for n, c, s, e in toy.peaks if c != "chr3" or k == 0
-        )
+        records = sorted((c, s, e, toy.heights[n][k] + 0.5) for n, c, s, e in toy.peaks if c != "chr3" or k == 0)
         kept = lengths if k == 0 else {name: lengths[name] for name in ("chr1", "chr2")}
         pybigtools.open(str(toy.folder / "signal" / f"{cell_type}.bw"), "w").write(kept, records)
     made = build(toy, heights="signal")
     assert made.cell_types == ("B.Fo", "NK")
-    expected = [
-        [toy.heights[n][0] + 0.5, toy.heights[n][1] + 0.5 if c != "chr3" else 0] for n, c, _, _ in toy.peaks
-    ]
+    expected = [[toy.heights[n][0] + 0.5, toy.heights[n][1] + 0.5 if c != "chr3" else 0] for n, c, _, _ in toy.peaks]
     assert made.heights.tolist() == expected
     assert made.notes["on a chromosome without signal in NK.bw, height 0"] == 13
     files = [toy.folder / "signal" / "B.Fo.bw", toy.folder / "signal" / "NK.bw"]
@@ -227,7 +223,5 @@ def test_a_peak_as_wide_as_a_chromosome_is_refused_before_it_fills_the_memory(to
     with pytest.raises(DataError, match=r"peaks.bed:1: peak 'peak_0'.* has 4,000,000,000 bases"):
         build(toy)
     for width in (0, 2_000_000):
-        with pytest.raises(
-            DataError, match=rf"width = {width} is not allowed: windows of 1 to 1,000,000 bases"
-        ):
+        with pytest.raises(DataError, match=rf"width = {width} is not allowed: windows of 1 to 1,000,000 bases"):
             build(toy, width=width)

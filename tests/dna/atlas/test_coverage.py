@@ -40,18 +40,19 @@ def test_an_atlas_from_fragments_in_one_command(toy, capsys):
     # the second cuts lie in the peak 100 bases further on, which is on another chromosome
     np.testing.assert_array_equal(atlas.heights, toy.cuts)
     np.testing.assert_array_equal(atlas.halves.sum(2) / 2, atlas.heights)
-    tracks = build_atlas(
-        toy.path("peaks.bed"), toy.path("tracks"), genome=toy.path("genome.fa"), statistic="sum"
-    )
+    tracks = build_atlas(toy.path("peaks.bed"), toy.path("tracks"), genome=toy.path("genome.fa"), statistic="sum")
     np.testing.assert_allclose(tracks.heights, atlas.heights)
 
 
 def test_scaled_and_normalised_halves(toy):
     def built(**words):
         return build_atlas(
-            toy.path("peaks.bed"), genome=toy.path("genome.fa"), fragments=[toy.path("f.tsv")],
-            group_by=str(toy.path("cells.csv")), **words,
-        )  # fmt: skip
+            toy.path("peaks.bed"),
+            genome=toy.path("genome.fa"),
+            fragments=[toy.path("f.tsv")],
+            group_by=str(toy.path("cells.csv")),
+            **words,
+        )
 
     plain, scaled = built(), built(scale="cpm", normalisation="log2")
     factors = 1e6 / plain.heights.numpy().sum(0)
@@ -63,15 +64,14 @@ def test_scaled_and_normalised_halves(toy):
 def test_blacklist_and_chromosomes(toy):
     (toy.folder / "black.bed").write_text("1\t0\t350\n2\t90\t130\n")  # another naming of the chromosomes
     atlas = build_atlas(
-        toy.path("peaks.bed"), toy.path("heights.csv"), genome=toy.path("genome.fa"),
-        blacklist=toy.path("black.bed"), chromosomes=["chr1", "2"],
-    )  # fmt: skip
+        toy.path("peaks.bed"),
+        toy.path("heights.csv"),
+        genome=toy.path("genome.fa"),
+        blacklist=toy.path("black.bed"),
+        chromosomes=["chr1", "2"],
+    )
     here = [(c, s, e) for _, c, s, e in toy.peaks if c in ("chr1", "chr2")]
-    kept = [
-        r
-        for r in here
-        if not ((r[0] == "chr1" and r[1] < 350) or (r[0] == "chr2" and r[1] < 130 and r[2] > 90))
-    ]
+    kept = [r for r in here if not ((r[0] == "chr1" and r[1] < 350) or (r[0] == "chr2" and r[1] < 130 and r[2] > 90))]
     assert [*zip(*(atlas.peaks[name] for name in ("chromosome", "start", "end")), strict=True)] == kept
     assert atlas.dropped == {
         "on other chromosomes than asked for": 40 - len(here),
@@ -80,13 +80,13 @@ def test_blacklist_and_chromosomes(toy):
     with pytest.raises(DataError, match=r"black.bed: peaks and regions have no chromosome in common"):
         (toy.folder / "black.bed").write_text("NC_000001.11\t0\t350\n")
         build_atlas(
-            toy.path("peaks.bed"), toy.path("heights.csv"), genome=toy.path("genome.fa"),
+            toy.path("peaks.bed"),
+            toy.path("heights.csv"),
+            genome=toy.path("genome.fa"),
             blacklist=toy.path("black.bed"),
-        )  # fmt: skip
-    with pytest.raises(DataError, match=r"chromosome 'chr9': .* has no peak there; it has chr1, chr2, chr3"):
-        build_atlas(
-            toy.path("peaks.bed"), toy.path("heights.csv"), genome=toy.path("genome.fa"), chromosomes=["chr9"]
         )
+    with pytest.raises(DataError, match=r"chromosome 'chr9': .* has no peak there; it has chr1, chr2, chr3"):
+        build_atlas(toy.path("peaks.bed"), toy.path("heights.csv"), genome=toy.path("genome.fa"), chromosomes=["chr9"])
 
 
 def test_cells_of_h5ad_by_a_table_with_a_group_of_one(toy):
@@ -113,9 +113,11 @@ def test_cells_of_h5ad_by_a_table_with_a_group_of_one(toy):
     table = build_atlas(cells, genome=toy.path("genome.fa"), group_by=str(toy.path("cells.csv")))
     np.testing.assert_array_equal(table.heights[:, 2], counts[2::3].sum(0))
     fragments = build_atlas(
-        toy.path("peaks.bed"), genome=toy.path("genome.fa"), fragments=[toy.path("f.tsv")],
+        toy.path("peaks.bed"),
+        genome=toy.path("genome.fa"),
+        fragments=[toy.path("f.tsv")],
         group_by=f"{toy.path('cells.h5ad')}:type",
-    )  # fmt: skip
+    )
     assert fragments.cell_types == ("B", "NK", "T")
 
 

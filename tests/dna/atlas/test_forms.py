@@ -103,8 +103,7 @@ def test_tables_that_hold_peaks_and_heights(toy, form, comma):
     text = wide(toy, row, head)
     if comma:
         text = "\n".join(
-            ",".join(f'"{word}"' if "," in word else word for word in line.split("\t"))
-            for line in text.splitlines()
+            ",".join(f'"{word}"' if "," in word else word for word in line.split("\t")) for line in text.splitlines()
         )
     toy.path("table.txt").write_text(before + text)
     made = build(toy, "table.txt", None)
@@ -158,9 +157,7 @@ def test_rows_named_by_places(toy, name, said):
 
 
 def test_an_interval_column_names_the_rows(toy):
-    text = wide(
-        toy, lambda n, c, s, e: (f"row{s}", f"{c}:{s}-{e}", "GATA1"), ["", "interval", "nearest_gene"]
-    )
+    text = wide(toy, lambda n, c, s, e: (f"row{s}", f"{c}:{s}-{e}", "GATA1"), ["", "interval", "nearest_gene"])
     toy.path("h.tsv").write_text(text)
     made = build(toy, heights="h.tsv")
     assert alike(made, toy)
@@ -298,9 +295,7 @@ def test_layers_stand_in_for_a_matrix_that_is_not_there(toy):
     held.X = None
     assert torch.equal(build(toy, held, None).heights, 2 * build(toy).heights)
     held.layers["counts"] = heights
-    with pytest.raises(
-        DataError, match=r"AnnData: has no matrix X.* layers cpm, counts: name one with --layer"
-    ):
+    with pytest.raises(DataError, match=r"AnnData: has no matrix X.* layers cpm, counts: name one with --layer"):
         build(toy, held, None)
     assert alike(build(toy, held, None, layer="counts"), toy)
     with pytest.raises(DataError, match=r"layer 'x' is for .h5ad"):
@@ -341,9 +336,7 @@ def test_rows_that_look_like_cells(toy, names):
 def test_a_shift_that_does_not_fit_all_rows_is_told_and_not_made(toy):
     rows = [(f"{c}:{s + (i < 30)}-{e}", toy.heights[n]) for i, (n, c, s, e) in enumerate(toy.peaks)]
     write_heights(toy.path("h.csv"), rows)
-    with pytest.raises(
-        DataError, match=r"only 10 of its 40 names .* 30 would match if their places count from 1"
-    ):
+    with pytest.raises(DataError, match=r"only 10 of its 40 names .* 30 would match if their places count from 1"):
         build(toy, heights="h.csv")
 
 

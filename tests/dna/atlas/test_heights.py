@@ -37,9 +37,7 @@ def test_without_ties_all_columns_have_one_distribution():
 def test_logarithm_first_then_quantiles():
     counts = np.array([[0, 7], [3, 0], [1, 1]], np.float32)
     np.testing.assert_allclose(normalise(counts, "log2"), np.log2(counts + 1))
-    np.testing.assert_allclose(
-        normalise(counts, "log2-quantile"), slow(np.log2(counts + 1).tolist()), rtol=1e-6
-    )
+    np.testing.assert_allclose(normalise(counts, "log2-quantile"), slow(np.log2(counts + 1).tolist()), rtol=1e-6)
     assert normalise(counts, "none") is counts
 
 

@@ -60,9 +60,7 @@ def test_labels_that_do_not_fit(folder, text, words):
 def test_a_set_of_regions_for_each_class(tmp_path):
     toy = make_toy(tmp_path)
     (tmp_path / "B.bed").write_text("1\t0\t151\n")  # peaks of chr1 begin at 0, 300, ...; the first is covered
-    (tmp_path / "T.narrowPeak").write_text(
-        "chr2\t90\t120\tx\t0\t.\t1\t1\t1\t5\nchr1\t310\t400\ty\t0\t.\t1\t1\t1\t5\n"
-    )
+    (tmp_path / "T.narrowPeak").write_text("chr2\t90\t120\tx\t0\t.\t1\t1\t1\t5\nchr1\t310\t400\ty\t0\t.\t1\t1\t1\t5\n")
     atlas = build_atlas(
         toy.path("peaks.bed"), [tmp_path / "B.bed", tmp_path / "T.narrowPeak"], genome=toy.path("genome.fa")
     )
@@ -72,6 +70,4 @@ def test_a_set_of_regions_for_each_class(tmp_path):
     assert marked == {"peak_3"}  # of peak_1 (100-151) 20 of 51 bases are covered, of peak_3 (300-351) 41
     assert atlas.notes["of no class, all labels 0"] == 38
     with pytest.raises(DataError, match=r"give one table, or bigWigs .* or sets of regions"):
-        build_atlas(
-            toy.path("peaks.bed"), [tmp_path / "B.bed", toy.path("heights.csv")], genome=toy.path("genome.fa")
-        )
+        build_atlas(toy.path("peaks.bed"), [tmp_path / "B.bed", toy.path("heights.csv")], genome=toy.path("genome.fa"))

@@ -58,9 +58,7 @@ def test_dinucleotides_are_kept_exactly():
         assert before[-1] == after[-1]
     assert (found != given_codes).any(1).sum() >= len(given_codes) - 1
     # what they do not keep: triplets
-    triplets = [
-        Counter(zip(r, r[1:], r[2:], strict=False)) for r in (given_codes[1].tolist(), found[1].tolist())
-    ]
+    triplets = [Counter(zip(r, r[1:], r[2:], strict=False)) for r in (given_codes[1].tolist(), found[1].tolist())]
     assert triplets[0] != triplets[1]
 
 

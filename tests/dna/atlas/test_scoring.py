@@ -41,8 +41,6 @@ def test_sites_against_a_loop_over_words():
     scorers = [scorer(draw.dirichlet(np.ones(4) * 0.3, size=w).T, 0.01) for w in (4, 7, 5)]
     codes = draw.integers(0, 5, (6, 40)).astype(np.uint8)
     sites = scan(torch.from_numpy(codes), scorers)
-    found = list(
-        zip(*(getattr(sites, n).tolist() for n in ("peak", "motif", "start", "strand", "score")), strict=True)
-    )
+    found = list(zip(*(getattr(sites, n).tolist() for n in ("peak", "motif", "start", "strand", "score")), strict=True))
     assert found == slow(codes, scorers)
     assert len(found) > 10

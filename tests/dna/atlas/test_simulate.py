@@ -31,9 +31,7 @@ def test_it_says_that_it_is_simulated_and_keeps_the_truth(atlas, tmp_path):
 
 def test_heights_follow_from_the_truth_tables(atlas):
     """Sums taken by hand from sites, effects and pairs give the signal, up to one level a peak."""
-    effects = {
-        (f, c): e for f, c, e in atlas.truth["effects"].select("factor", "cell_type", "effect").iter_rows()
-    }
+    effects = {(f, c): e for f, c, e in atlas.truth["effects"].select("factor", "cell_type", "effect").iter_rows()}
     of_pairs = {(f, c): e for f, c, e in atlas.truth["pair_effects"].iter_rows()}
     expected = np.zeros((PEAKS, len(atlas.cell_types)))
     for column, cell_type in enumerate(atlas.cell_types):

@@ -18,9 +18,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "aitac-reads.md"
 def test_files_give_the_simulated_atlas_back(tmp_path):
     folder = simulate_reads(tmp_path / "made", peaks=60, length=100, cells=3, depth=400, seed=2)
     atlas = build_atlas(
-        folder / "peaks.bed", genome=folder / "genome.fa", fragments=[folder / "fragments.tsv.gz"],
-        group_by=str(folder / "cells.csv"), lineages=folder / "lineages.csv",
-    )  # fmt: skip
+        folder / "peaks.bed",
+        genome=folder / "genome.fa",
+        fragments=[folder / "fragments.tsv.gz"],
+        group_by=str(folder / "cells.csv"),
+        lineages=folder / "lineages.csv",
+    )
     made = simulate_atlas(60, length=100, noise=0, seed=2)
     assert (atlas.codes == made.codes).all()
     order = [atlas.cell_types.index(name) for name in made.cell_types]

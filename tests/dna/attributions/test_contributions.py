@@ -79,9 +79,7 @@ def test_deepshap_agrees_with_captum():
 
     # no pooling: there captum's rule is not complete (it misses a padded pool by as much as is explained)
     torch.manual_seed(4)
-    model = nn.Sequential(
-        nn.Conv1d(4, 6, 5), nn.ReLU(), nn.Flatten(), nn.Linear(156, 9), nn.ReLU(), nn.Linear(9, 2)
-    )
+    model = nn.Sequential(nn.Conv1d(4, 6, 5), nn.ReLU(), nn.Flatten(), nn.Linear(156, 9), nn.ReLU(), nn.Linear(9, 2))
     codes = sequences(2, 30)
     found = attribute(model, codes, "deepshap", output=1, references=3)
     draws = generator(0, "attribute")
@@ -155,14 +153,13 @@ def test_what_cannot_be_done_is_told(monkeypatch):
 def test_modules_that_write_over_their_input_are_explained_and_left_as_found():
     def made(inplace):
         torch.manual_seed(3)
-        return nn.Sequential(nn.Conv1d(4, 8, 5), nn.ReLU(inplace=inplace), nn.AdaptiveMaxPool1d(1), nn.Flatten(),
-                             nn.Linear(8, 1))  # fmt: skip
+        return nn.Sequential(
+            nn.Conv1d(4, 8, 5), nn.ReLU(inplace=inplace), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(8, 1)
+        )
 
     codes, model = sequences(3, 40), made(True)
     found = attribute(model, codes, "deepshap", references=3)
-    torch.testing.assert_close(
-        found.hypothetical, attribute(made(False), codes, "deepshap", references=3).hypothetical
-    )
+    torch.testing.assert_close(found.hypothetical, attribute(made(False), codes, "deepshap", references=3).hypothetical)
     assert model[1].inplace
 
 

@@ -76,9 +76,7 @@ def test_the_command_writes_tracks_of_regions(run, tmp_path, capsys):
     assert torch.allclose(track[20:60], made.actual[0, :40], atol=1e-6)
     assert torch.allclose(track[60:80], (made.actual[0, 40:] + made.actual[1, :20]) / 2, atol=1e-6)
     assert (track[:20] == 0).all()
-    assert len((out / "contributions.bedgraph").read_text().splitlines()) == 99, (
-        "an unknown base leaves a gap"
-    )
+    assert len((out / "contributions.bedgraph").read_text().splitlines()) == 99, "an unknown base leaves a gap"
     table = pl.read_csv(out / "sequences.tsv", separator="\t")
     assert table.columns == ["name", "chromosome", "start", "end", "predicted", "sum"]
     assert table["sum"].to_list() == pytest.approx(made.actual.sum(1).tolist(), abs=1e-5)

@@ -92,7 +92,7 @@ def test_what_is_left_out_is_counted(files):
         ),
         length=7,
         null=0,
-    )  # fmt: skip
+    )
     assert made.variants["id"].to_list() == ["kept", "edge", "end", "moves beyond the end"]
     reasons = {
         "symbolic allele": "kept",
@@ -130,9 +130,7 @@ def test_windows_over_the_end_of_a_contig_are_filled_with_unknown_bases(files):
 
 
 def test_alleles_that_are_all_left_out_are_told_all_the_same(files):
-    made = variant_effects(
-        Spelled(), *files(("chr1", 10, "a", "G", "<DEL>"), ("NC_1.1", 1, "b", "G", "T")), length=7
-    )
+    made = variant_effects(Spelled(), *files(("chr1", 10, "a", "G", "<DEL>"), ("NC_1.1", 1, "b", "G", "T")), length=7)
     assert made.effects.shape == (0, 7)
     assert made.table().select("id", "left out").rows() == [
         ("a", "symbolic allele"),
@@ -186,9 +184,18 @@ def test_the_command_writes_a_row_an_allele(tmp_path, capsys):
     assert "1 left out: allele *" in capsys.readouterr().err
     table = pl.read_csv(tmp_path / "t.tsv", separator="\t")
     assert table.columns == [
-        "chromosome", "position", "id", "ref", "alt", "largest effect less mean", "in", "p",
-        *(f"effect less mean {c}" for c in "abcd"), *(f"reference less mean {c}" for c in "abcd"), "left out",
-    ]  # fmt: skip
+        "chromosome",
+        "position",
+        "id",
+        "ref",
+        "alt",
+        "largest effect less mean",
+        "in",
+        "p",
+        *(f"effect less mean {c}" for c in "abcd"),
+        *(f"reference less mean {c}" for c in "abcd"),
+        "left out",
+    ]
     row = table.row(0, named=True)
     assert row["largest effect less mean"] == row[f"effect less mean {row['in']}"] != 0
     # the loss (pearson) leaves an offset free: outputs are less their mean over the cell types

@@ -37,8 +37,6 @@ def test_the_floor_lies_below_a_perfect_model():
     blocks = blocks_of(pl.DataFrame({"chromosome": ["chr1"] * 1000, "start": range(1000)}))
     for column, floor in enumerate(area_floor(halves, 0.0, blocks)):
         perfect = np.mean([roc_auc_score(halves[:, column, half] > 0, truth[:, column]) for half in (0, 1)])
-        by_hand = np.mean(
-            [roc_auc_score(halves[:, column, half] > 0, halves[:, column, 1 - half]) for half in (0, 1)]
-        )
+        by_hand = np.mean([roc_auc_score(halves[:, column, half] > 0, halves[:, column, 1 - half]) for half in (0, 1)])
         assert floor.auroc.value == pytest.approx(by_hand)
         assert 0.6 < floor.auroc.value < perfect

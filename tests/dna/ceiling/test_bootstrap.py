@@ -9,9 +9,7 @@ from netassay.dna.ceiling.bootstrap import Blocks, blocks_of, mean_interval
 
 
 def test_blocks_by_hand():
-    five = pl.DataFrame(
-        {"chromosome": ["chr1"] * 12 + ["chr2"], "start": [5_000_000 * i for i in range(12)] + [1]}
-    )
+    five = pl.DataFrame({"chromosome": ["chr1"] * 12 + ["chr2"], "start": [5_000_000 * i for i in range(12)] + [1]})
     blocks = blocks_of(five)
     assert (blocks.words, blocks.total) == ("blocks of 5 Mb", 13)
     near = five.with_columns(pl.col("start") // 10)
@@ -25,9 +23,7 @@ def test_blocks_by_hand():
 def test_equal_to_scipy_on_single_peaks():
     values = np.random.default_rng(0).exponential(size=300)
     ours = mean_interval(values, Blocks(np.arange(300), "single peaks"))
-    theirs = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=2000, rng=np.random.default_rng(1)
-    )
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=2000, rng=np.random.default_rng(1))
     assert ours.value == pytest.approx(values.mean())
     np.testing.assert_allclose(ours[1:], theirs.confidence_interval, atol=0.02)
 

@@ -25,16 +25,12 @@ def peaks(n=400, seed=0):
 def test_table_and_sentence():
     given = peaks()
     null = given.select("name", r=pl.col("r") - 0.05)[::-1]  # in another order
-    found = verdict_of(
-        given, {"rows": null.with_columns(r=0.0), "dinucleotide": null}, ceiling=Interval(0.8, 0.7, 0.9)
-    )
+    found = verdict_of(given, {"rows": null.with_columns(r=0.0), "dinucleotide": null}, ceiling=Interval(0.8, 0.7, 0.9))
     rows = {row["what"]: row for row in found.table.iter_rows(named=True)}
     assert [*rows] == ["model", "baseline: column means", "null: dinucleotide", "null: rows", "ceiling"]
     assert rows["model"]["r"] == pytest.approx(given["r"].mean())
     assert rows["null: dinucleotide"]["above"] == pytest.approx(0.05)
-    assert rows["null: dinucleotide"]["above_low"] == pytest.approx(
-        0.05
-    )  # peak by peak, it is the same everywhere
+    assert rows["null: dinucleotide"]["above_low"] == pytest.approx(0.05)  # peak by peak, it is the same everywhere
     assert rows["model"]["high"] - rows["model"]["low"] > 0.03
     assert rows["model"]["share"] == pytest.approx(given["r"].mean() / 0.8)
     assert found.resampled == "chromosomes"

@@ -48,9 +48,7 @@ WAYS = {
     ),
     "gradient": lambda model, x: attribute(model, x, output=1).hypothetical,
     "deepshap": lambda model, x: attribute(model, x, "deepshap", output=1, references=2).hypothetical,
-    "integrated": lambda model, x: (
-        attribute(model, x, "integrated_gradients", output=1, references=2).hypothetical
-    ),
+    "integrated": lambda model, x: attribute(model, x, "integrated_gradients", output=1, references=2).hypothetical,
     "mutagenesis": lambda model, x: mutagenesis(model, x).effects,
     "motifs": lambda model, x: filter_motifs(model, x, "conv").pwm,
 }
@@ -72,9 +70,7 @@ def test_one_hot_of_any_type_is_taken(way, dtype):
     if way == "deepshap":
         pytest.importorskip("tangermeme")
     x = sequences(6, 40, letters=5)
-    torch.testing.assert_close(
-        WAYS[way](small(), one_hot(x).to(dtype)), WAYS[way](small(), x), equal_nan=True
-    )
+    torch.testing.assert_close(WAYS[way](small(), one_hot(x).to(dtype)), WAYS[way](small(), x), equal_nan=True)
 
 
 HOT = one_hot(sequences(3, 40))

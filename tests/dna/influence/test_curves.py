@@ -22,9 +22,7 @@ def ablated(curve, n=400, together=0.0):
         kept[:, list(lost)] = 0.2
         return kept.sum(1) + together * kept[:, 0] * kept[:, 1]
 
-    sums = torch.stack(
-        [without(), *(without(i) for i in range(5)), *(without(*pair) for pair in PAIRS.tolist())]
-    )
+    sums = torch.stack([without(), *(without(i) for i in range(5)), *(without(*pair) for pair in PAIRS.tolist())])
     outputs = curve(sums)[:, :, None]
     return outputs[0], outputs[1:6], outputs[6:], sums
 
@@ -37,9 +35,7 @@ def shares(held, curves):
     return mixed.square().mean((1, 2)).sqrt() / torch.minimum(effect[PAIRS[:, 0]], effect[PAIRS[:, 1]])
 
 
-@pytest.mark.parametrize(
-    "curve", [torch.exp, torch.tanh, lambda z: torch.sigmoid(4 * z - 4), torch.sqrt, torch.square]
-)
+@pytest.mark.parametrize("curve", [torch.exp, torch.tanh, lambda z: torch.sigmoid(4 * z - 4), torch.sqrt, torch.square])
 def test_the_sum_behind_a_curve_is_found_again(curve):
     held = ablated(curve)
     curves = fit_curves(*held[:3], PAIRS)

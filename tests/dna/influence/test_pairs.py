@@ -82,21 +82,21 @@ class Rows(Grammar):
     def forward(self, x):
         answers = self.relu(self.conv(x)).amax(2)
         total = answers @ self.by_output
-        total = total + self.together * (answers[:, 0] * answers[:, 1])[:, None] * torch.tensor(
-            [1.0, 1, 0, 0]
-        )
+        total = total + self.together * (answers[:, 0] * answers[:, 1])[:, None] * torch.tensor([1.0, 1, 0, 0])
         return self.curve(total) + 3 * self.offset(x).relu().mean((1, 2))[:, None]
 
 
 def significant(curve, seed, n=800, *, rows=False, **words):
     model = (Rows if rows else Grammar)(BENDS[curve], seed, **words)
     found = interactions(
-        Network(model, less_mean=rows), model.sequences(n, seed), [(i,) for i in range(WORDS)], layer="relu",
-        generator=draws(seed), permutations=1000,
-    )  # fmt: skip
-    return [
-        tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q, strict=True) if (q < 0.05).any()
-    ], found
+        Network(model, less_mean=rows),
+        model.sequences(n, seed),
+        [(i,) for i in range(WORDS)],
+        layer="relu",
+        generator=draws(seed),
+        permutations=1000,
+    )
+    return [tuple(pair) for pair, q in zip(found.pairs.tolist(), found.q, strict=True) if (q < 0.05).any()], found
 
 
 @pytest.mark.parametrize("curve", BENDS)
@@ -149,9 +149,7 @@ def counts_of(codes):
 
 def test_an_additive_head_has_no_interactions_at_all():
     codes = random_codes(200, 40)
-    found = interactions(
-        Sites(additive), one_hot(codes), [(0,), (1,), (2,)], layer="found", generator=draws()
-    )
+    found = interactions(Sites(additive), one_hot(codes), [(0,), (1,), (2,)], layer="found", generator=draws())
     assert found.by_peak.abs().max() < 1e-3  # squares and exponentials of up to thousands
     assert (found.p == 1).all()
     assert found.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
@@ -180,23 +178,25 @@ def test_a_product_head_gives_the_product_itself():
 def test_a_pair_that_acts_together_is_found_and_others_are_not():
     codes = random_codes(600, 40)
     found = interactions(
-        Sites(product), one_hot(codes), [(0,), (1,), (2,)], layer="found", generator=draws(), permutations=2000,
-        lineages=("up", "down"), names=("AA", "CC", "GG"),
-    )  # fmt: skip
+        Sites(product),
+        one_hot(codes),
+        [(0,), (1,), (2,)],
+        layer="found",
+        generator=draws(),
+        permutations=2000,
+        lineages=("up", "down"),
+        names=("AA", "CC", "GG"),
+    )
     assert found.groups == ("up", "down")
     assert found.q[0].lt(0.01).all()
     assert found.difference[0, 0] > 0 > found.difference[0, 1]
     assert found.difference[0, 1] == pytest.approx(-2 * float(found.difference[0, 0]), rel=1e-3)
     assert found.difference[1:].abs().max() < 1e-5
     a, b, _ = counts_of(codes).T
-    strengths = torch.stack(
-        [(a > 0).double(), (b > 0).double()], 1
-    )  # the filter's answer is 1 where it answers
+    strengths = torch.stack([(a > 0).double(), (b > 0).double()], 1)  # the filter's answer is 1 where it answers
     both = sites_of(strengths, 0.2).all(1)
     assert int(found.both[0]) == int(both.sum())
-    assert found.by_output[0, 0] == pytest.approx(
-        float(((a - a.mean()) * (b - b.mean()))[both].mean()), rel=1e-4
-    )
+    assert found.by_output[0, 0] == pytest.approx(float(((a - a.mean()) * (b - b.mean()))[both].mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("activation", ["relu", "exponential"])
@@ -229,9 +229,16 @@ def test_sites_too_far_from_each_other_are_not_a_pair(both_strands):
         at = 25 + 4 * (row % 4)  # CC at 25, 29, 33 or 37
         codes[row, at : at + 2] = 1
     found = interactions(
-        Sites(product), codes, [(0,), (1,)], layer="found", generator=draws(), site_share=0.999, within=25,
-        permutations=20, both_strands=both_strands,
-    )  # fmt: skip
+        Sites(product),
+        codes,
+        [(0,), (1,)],
+        layer="found",
+        generator=draws(),
+        site_share=0.999,
+        within=25,
+        permutations=20,
+        both_strands=both_strands,
+    )
     assert (int(found.both[0]), int(found.apart[0]), int(found.one[0])) == (10, 10, 40)
 
 
@@ -254,9 +261,7 @@ def test_peaks_are_matched_within_fifths_of_strength():
     # the value is the strength: in all, the rows with both lie higher; within fifths they hardly do
     strength = torch.arange(400).double() / 400
     both = torch.rand(400, generator=draws(), dtype=torch.float64) < strength
-    effect, matched, p = stratified_test(
-        strength[:, None], both, ~both, strength, permutations=500, generator=draws()
-    )
+    effect, matched, p = stratified_test(strength[:, None], both, ~both, strength, permutations=500, generator=draws())
     crude = float(strength[both].mean() - strength[~both].mean())
     assert crude > 0.3
     assert abs(float(effect - matched)) < crude / 4
@@ -267,18 +272,14 @@ def test_p_values_are_uniform_where_nothing_is_there():
     draw = draws(5)
     values = torch.randn(60, 100, generator=draw, dtype=torch.float64).exp()
     both = torch.arange(60) < 20
-    p = stratified_test(
-        values, both, ~both, torch.rand(60, generator=draw), permutations=400, generator=draw
-    )[2]
+    p = stratified_test(values, both, ~both, torch.rand(60, generator=draw), permutations=400, generator=draw)[2]
     assert 0.35 < float(p.mean()) < 0.65
     assert float((p < 0.1).double().mean()) < 0.25
 
 
 def test_too_few_peaks_are_not_tested():
     values, few = torch.randn(40, 2, generator=draws(), dtype=torch.float64), torch.arange(40) < 9
-    effect, matched, p = stratified_test(
-        values, few, ~few, torch.zeros(40), permutations=10, generator=draws()
-    )
+    effect, matched, p = stratified_test(values, few, ~few, torch.zeros(40), permutations=10, generator=draws())
     assert p.isnan().all()
     assert torch.allclose(effect, values[:9].mean(0))
     assert torch.allclose(matched, values[9:].mean(0))

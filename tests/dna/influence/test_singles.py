@@ -74,9 +74,7 @@ def test_any_module_gives_what_the_fast_way_gives(activation):
             assert torch.allclose(getattr(fast, name), getattr(slow, name), atol=1e-5), name
         assert torch.allclose(fast.agreement, slow.agreement, atol=1e-3)
         if activation == "relu":
-            turned = torch.where(model.norm1.weight < 0, -1, 1)[
-                :, None
-            ]  # the fast way knows what an activation is
+            turned = torch.where(model.norm1.weight < 0, -1, 1)[:, None]  # the fast way knows what an activation is
             assert torch.allclose(fast.direction, slow.direction * turned, atol=1e-3)
 
 
@@ -132,9 +130,7 @@ def test_influence_of_an_additive_network_is_weight_squared_times_variance():
     assert torch.allclose(found.direction.nan_to_num(0), w.T.sign().double(), atol=1e-4)
     assert found.direction.isnan().equal(w.T == 0)
     filled_with_nought = influence(model, x, layer="letters", fill="zero")
-    assert torch.allclose(
-        filled_with_nought.by_output_signed, (w.T * counts.mean(0)[:, None]).double(), atol=1e-4
-    )
+    assert torch.allclose(filled_with_nought.by_output_signed, (w.T * counts.mean(0)[:, None]).double(), atol=1e-4)
 
 
 def test_the_null_is_the_mean_over_all_orders_of_the_peaks():
@@ -211,9 +207,7 @@ class Gate(nn.Module):
 def test_a_correlation_that_ends_with_a_filter_is_counted():
     codes = random_codes(20, 30)
     codes[:, 0] = 0
-    found = influence(
-        Gate(), one_hot(codes), torch.rand(20, 3, generator=draws()), layer="letters", fill="zero"
-    )
+    found = influence(Gate(), one_hot(codes), torch.rand(20, 3, generator=draws()), layer="letters", fill="zero")
     assert found.undefined_without.tolist() == [20, 0, 0, 0]
     assert found.overall[0].isnan()
     assert found.overall[1] == 0

@@ -21,9 +21,7 @@ BACKGROUND = torch.full((6, 60), 3, dtype=torch.uint8)
 
 
 def test_instances_are_written_where_they_are_said_to_start():
-    found = planted(
-        BACKGROUND[:2], torch.tensor([[0, 1, 2], [2, 2, 0]], dtype=torch.uint8), torch.tensor([5, 57])
-    )
+    found = planted(BACKGROUND[:2], torch.tensor([[0, 1, 2], [2, 2, 0]], dtype=torch.uint8), torch.tensor([5, 57]))
     assert found[0, 5:8].tolist() == [0, 1, 2]
     assert found[1, 57:].tolist() == [2, 2, 0]
     assert found.eq(3).sum() == 120 - 6
@@ -57,9 +55,7 @@ class Ruler(nn.Module):
 
 
 def test_a_preferred_distance_and_orientation_is_found():
-    found = spacing(
-        Ruler(), motif("GAT"), motif("CCA"), BACKGROUND, generator=draws(), distances=range(4, 30)
-    )
+    found = spacing(Ruler(), motif("GAT"), motif("CCA"), BACKGROUND, generator=draws(), distances=range(4, 30))
     best = found.synergy[:, :, 0]
     assert best[0].argmax() == 8
     assert float(best[0, 8]) == 1

@@ -14,9 +14,7 @@ from netassay.nets import AITAC
 
 
 def random_codes(n, length, letters=5, seed=1):
-    return torch.randint(
-        0, letters, (n, length), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
-    )
+    return torch.randint(0, letters, (n, length), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
 def network(length=60, **changes):
@@ -88,9 +86,7 @@ class Hand(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv1d(4, 3, 4), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(3, 2)
-        )
+        self.body = nn.Sequential(nn.Conv1d(4, 3, 4), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(3, 2))
         with torch.no_grad():
             weight, bias = torch.zeros(3, 4, 4), torch.tensor([-2.0, -1.0, -9.0])
             for place, base in enumerate((0, 1, 2, 3)):
@@ -163,13 +159,14 @@ def test_pseudocounts_and_background():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ({"threshold": 1.0}, "threshold 1.0"), ({"quantile": 0.0}, "quantile 0.0"),
+        ({"threshold": 1.0}, "threshold 1.0"),
+        ({"quantile": 0.0}, "quantile 0.0"),
         ({"heights": torch.zeros(2, 3)}, "3 sequences"),
         ({"sequences": torch.zeros(0, 60, dtype=torch.uint8)}, "no sequences"),
         ({"sequences": torch.full((2, 60), 7, dtype=torch.uint8)}, "has code 7"),
         ({"sequences": torch.full((2, 4, 60), 0.5)}, "single 1"),
     ],
-)  # fmt: skip
+)
 def test_numbers_and_sequences_that_mean_nothing(words, says):
     given = {"sequences": random_codes(3, 60)} | words
     with pytest.raises(DataError, match=says):

@@ -26,9 +26,7 @@ def vertebrates():
 TOLD = Path(tomtom.__file__).with_suffix(".json")
 
 
-@pytest.mark.skipif(
-    not TOLD.is_file(), reason="tests/tomtom.json is not there: tests/tomtom.py makes it in a minute"
-)
+@pytest.mark.skipif(not TOLD.is_file(), reason="tests/tomtom.json is not there: tests/tomtom.py makes it in a minute")
 def test_like_another_librarys_tomtom():
     """Other nulls and other scores of columns: p-values of like order over mostly unlike targets (found: Spearman
     0.59 to 0.86, 0.75 in the mean), the same motifs first."""
@@ -84,9 +82,7 @@ def test_where_and_which_way_round_a_known_motif_lies():
         (matrix.flip(0, 1), "-", 8),
         (matrix, "+", 0),
     ]
-    queries = Motifs.of_matrices(
-        [f"q{k}" for k in range(5)], [100 * placed(m, at) for m, _, at in ways], [100] * 5
-    )
+    queries = Motifs.of_matrices([f"q{k}" for k in range(5)], [100 * placed(m, at) for m, _, at in ways], [100] * 5)
     pairs = compare(queries, known).filter(target=i)
     assert pairs.select("query", "orientation", "offset").rows() == [
         (k, orientation, at) for k, (_, orientation, at) in enumerate(ways)
@@ -110,9 +106,7 @@ def test_long_targets_are_cut_and_their_offsets_are_those_of_the_whole():
 def test_flat_and_short_queries_are_not_compared():
     spi1 = vertebrates().select([vertebrates().names.index("MA0080.7")])
     flat, short = torch.full((4, 12), 0.25), torch.eye(4)[:, :3]
-    some = Motifs.of_matrices(
-        ["flat", "short", "good"], [flat.double(), short.double(), spi1.counts[0]], [1, 1, 1]
-    )
+    some = Motifs.of_matrices(["flat", "short", "good"], [flat.double(), short.double(), spi1.counts[0]], [1, 1, 1])
     found = match_motifs(some, vertebrates())
     assert found.table["query"].unique().to_list() == ["good"]
     assert found.best_q.isfinite().tolist() == found.null_q[0].isfinite().tolist() == [False, False, True]

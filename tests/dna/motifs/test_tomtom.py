@@ -60,8 +60,9 @@ def test_p_values_and_places_are_those_of_draws_of_columns():
         )
         assert (made.offset[number], made.reverse[number]) == (offset, strand == "-")
         held = matrix if strand == "+" else turned(matrix)
-        met = [pearson(query[:, offset + j], held[:, j]) for j in range(held.shape[1])
-               if 0 <= offset + j < query.shape[1]]  # fmt: skip
+        met = [
+            pearson(query[:, offset + j], held[:, j]) for j in range(held.shape[1]) if 0 <= offset + j < query.shape[1]
+        ]
         assert made.overlap[number] == len(met)
         assert made.similarity[number] == pytest.approx(np.mean(met), abs=1e-5)
         # the scores are rounded, and the draws number 4,000

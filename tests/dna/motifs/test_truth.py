@@ -50,9 +50,14 @@ def found():
     """AP-1 twice, RUNX turned, something else, a motif of few sites and one of little information."""
     turned = WORDS["RUNX"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
     matrices = [
-        motif(WORDS["AP1"], 3), motif(WORDS["AP1"], 1, sharp=0.85), motif(turned, 2), motif("CCCATTGGGCA", 1),
-        motif(WORDS["ETS"], 2), motif(WORDS["ETS"], 2, sharp=0.5), motif(""),
-    ]  # fmt: skip
+        motif(WORDS["AP1"], 3),
+        motif(WORDS["AP1"], 1, sharp=0.85),
+        motif(turned, 2),
+        motif("CCCATTGGGCA", 1),
+        motif(WORDS["ETS"], 2),
+        motif(WORDS["ETS"], 2, sharp=0.5),
+        motif(""),
+    ]
     return Motifs.of_matrices([f"f{i}" for i in range(7)], matrices, [100, 100, 100, 100, 19, 100, 100])
 
 
@@ -66,15 +71,16 @@ def test_recall_and_precision_are_those_counted_by_hand(found):
         ("AP1", True, True, "f0"), ("ETS", False, False, None), ("RUNX", True, True, "f2"),
     ]  # fmt: skip
     assert told.findings.select("finding", "factor").rows() == [
-        ("f0", "AP1"), ("f1", "AP1"), ("f2", "RUNX"), ("f3", None),
-    ]  # fmt: skip
+        ("f0", "AP1"),
+        ("f1", "AP1"),
+        ("f2", "RUNX"),
+        ("f3", None),
+    ]
     assert told.recall == pytest.approx(2 / 3)
     assert told.recall_of_visible == 1
     assert told.precision == 3 / 4
     assert told.permuted < 0.5
-    assert told.findings["information"][0] == pytest.approx(
-        9 * (2 + 0.94 * math.log2(0.94) + 0.06 * math.log2(0.02))
-    )
+    assert told.findings["information"][0] == pytest.approx(9 * (2 + 0.94 * math.log2(0.94) + 0.06 * math.log2(0.02)))
 
 
 def test_what_counts_as_a_finding_can_be_chosen(found):
@@ -94,11 +100,15 @@ def test_filters_of_each_factor(found):
 def test_pairs_are_counted_once_with_the_sign_of_their_strongest_lineage():
     grammar = truth([("AP1", "ETS", 1.5), ("ETS", "RUNX", -1.0), ("AP1", "RUNX", -1.0)])
     rows = [
-        ("ETS", "AP1", 0.4, 0.001), ("ETS", "AP1", -0.9, 0.2),  # right: the stronger one is not sure
-        ("ETS", "RUNX", 0.3, 0.01), ("ETS", "RUNX", -0.2, 0.04),  # the wrong sign is the stronger one
-        ("AP1", "RUNX", -0.3, None), ("AP1", "RUNX", -0.3, float("nan")),  # not tested
-        ("AP1", "SOX", 0.35, 0.03), ("AP1", "GATA", 0.2, 0.06),  # false; not found
-    ]  # fmt: skip
+        ("ETS", "AP1", 0.4, 0.001),
+        ("ETS", "AP1", -0.9, 0.2),  # right: the stronger one is not sure
+        ("ETS", "RUNX", 0.3, 0.01),
+        ("ETS", "RUNX", -0.2, 0.04),  # the wrong sign is the stronger one
+        ("AP1", "RUNX", -0.3, None),
+        ("AP1", "RUNX", -0.3, float("nan")),  # not tested
+        ("AP1", "SOX", 0.35, 0.03),
+        ("AP1", "GATA", 0.2, 0.06),  # false; not found
+    ]
     tested = pl.DataFrame(rows, schema=["first", "second", "effect", "q"], orient="row")
     told = pair_recovery(tested, grammar)
     assert told.pairs.select("pair", "recovered", "q", "rank").rows() == [

@@ -129,9 +129,7 @@ def test_a_convolution_is_left_out_where_its_filters_answer(kind):
             without = active.clone()
             without[:, f] = active[:, f].mean(0)
             loss = whole - model.head(model.pool(without).mean(2))
-            torch.testing.assert_close(
-                found.by_output[f].float(), loss.square().mean(0), rtol=1e-3, atol=1e-8
-            )
+            torch.testing.assert_close(found.by_output[f].float(), loss.square().mean(0), rtol=1e-3, atol=1e-8)
             removed = (active[:, f] - active[:, f].mean(0)).sum(1)
             r = torch.corrcoef(torch.stack([removed, *loss.T]))[0, 1:]
             torch.testing.assert_close(found.direction[f].float(), r, rtol=1e-3, atol=1e-4)

@@ -19,11 +19,7 @@ def test_scores_are_those_of_loops():
     prediction = observed + torch.randn(40, 6, generator=g)
     observed[3] = 1.5
     found = scores(prediction, observed, one_of_k=False)
-    r = [
-        stats.pearsonr(p, o).statistic
-        for i, (p, o) in enumerate(zip(prediction, observed, strict=True))
-        if i != 3
-    ]
+    r = [stats.pearsonr(p, o).statistic for i, (p, o) in enumerate(zip(prediction, observed, strict=True)) if i != 3]
     variance = [o.var(correction=0).item() for i, o in enumerate(observed) if i != 3]
     assert found["r_mean"] == pytest.approx(sum(r) / len(r), abs=1e-6)
     assert found["r_median"] == pytest.approx(sorted(r)[19], abs=1e-6)
@@ -45,12 +41,8 @@ def test_ranks_by_counting_pairs():
     wins = sum((p > negative).sum().item() for p in positive)
     assert rank_scores(prediction, observed, 1).auroc == pytest.approx(wins / (len(positive) * len(negative)))
     found = scores(prediction, observed, one_of_k=True)
-    assert found["accuracy"] == pytest.approx(
-        (prediction.argmax(1) == observed.argmax(1)).double().mean().item()
-    )
-    assert found["auroc"] == pytest.approx(
-        sum(rank_scores(prediction, observed, i).auroc for i in range(3)) / 3
-    )
+    assert found["accuracy"] == pytest.approx((prediction.argmax(1) == observed.argmax(1)).double().mean().item())
+    assert found["auroc"] == pytest.approx(sum(rank_scores(prediction, observed, i).auroc for i in range(3)) / 3)
     assert scores(torch.zeros(60, 3), observed, one_of_k=True)["auroc"] == 0.5
 
 
@@ -70,18 +62,27 @@ def test_no_peak_with_a_defined_r():
 def test_borders_of_the_classes():
     r = torch.tensor([1.0, 0.76, 0.75, 0.5, 0.25, 0.1, 0.0, -0.1, -1.0, math.nan], dtype=torch.float64)
     assert class_of(r) == [
-        "r > 0.75", "r > 0.75", "0.5 to 0.75", "0.25 to 0.5", "0 to 0.25", "0 to 0.25", "0 to 0.25",
-        "r < 0", "r < 0", None,
-    ]  # fmt: skip
+        "r > 0.75",
+        "r > 0.75",
+        "0.5 to 0.75",
+        "0.25 to 0.5",
+        "0 to 0.25",
+        "0 to 0.25",
+        "0 to 0.25",
+        "r < 0",
+        "r < 0",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("values", [[], [0.9], [None], [0.8, 0.9, -0.5, None, -0.1, 0.3]])
 def test_the_table_of_classes_with_empty_ones(values):
     r = torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
     spreads = [10.0 * i for i in range(len(values))]
-    peaks = pl.DataFrame({"r": values, "class": class_of(r), "height SD": spreads, "height IQR": [-s for s in spreads]},
-                         schema={"r": pl.Float64, "class": pl.String, "height SD": pl.Float64,
-                                 "height IQR": pl.Float64})  # fmt: skip
+    peaks = pl.DataFrame(
+        {"r": values, "class": class_of(r), "height SD": spreads, "height IQR": [-s for s in spreads]},
+        schema={"r": pl.Float64, "class": pl.String, "height SD": pl.Float64, "height IQR": pl.Float64},
+    )
     table = class_table(peaks)
     assert table["class"].to_list() == list(CLASSES)
     known = [v for v in values if v is not None]
@@ -94,8 +95,10 @@ def test_the_table_of_classes_with_empty_ones(values):
         well = table.row(0, named=True)
         assert well["r mean"] == pytest.approx(0.85)
         assert [well[name] for name in ("height SD", "height SD lower quartile", "height SD upper quartile")] == [
-            5.0, 2.5, 7.5,
-        ]  # fmt: skip
+            5.0,
+            2.5,
+            7.5,
+        ]
         assert well["height IQR"] == -5.0
 
 

@@ -93,11 +93,16 @@ class Discarded(InPlace):
 
 
 FORMS = {
-    "tuple": (Pair, {"readout": 1}), "last of a tuple": (Pair, {"readout": -1}), "dict": (Named, {"readout": "counts"}),
-    "attributes": (Attributes, {"readout": "counts"}), "tracks": (Tracks, {"readout": lambda y: y.mean(2)}),
-    "axes of one place": (Trailing, {}), "channels last": (Last, {"layout": "channels_last"}),
-    "in place": (InPlace, {}), "in place, discarded": (Discarded, {}),
-}  # fmt: skip
+    "tuple": (Pair, {"readout": 1}),
+    "last of a tuple": (Pair, {"readout": -1}),
+    "dict": (Named, {"readout": "counts"}),
+    "attributes": (Attributes, {"readout": "counts"}),
+    "tracks": (Tracks, {"readout": lambda y: y.mean(2)}),
+    "axes of one place": (Trailing, {}),
+    "channels last": (Last, {"layout": "channels_last"}),
+    "in place": (InPlace, {}),
+    "in place, discarded": (Discarded, {}),
+}
 ACGT = torch.eye(4)
 
 WAYS = {
@@ -112,9 +117,7 @@ WAYS = {
     "deepshap": lambda m, x, **k: attribute(m, x, "deepshap", output=1, references=2, **k).hypothetical,
     "mutagenesis": lambda m, x, **k: mutagenesis(m, x, **k).effects,
     "spacing": lambda m, x, **k: spacing(m, ACGT, ACGT, x, generator=draws(), distances=[9], **k).synergy,
-    "motifs": lambda m, x, **k: (
-        filter_motifs(m, x, "conv", **{n: v for n, v in k.items() if n == "layout"}).counts
-    ),
+    "motifs": lambda m, x, **k: filter_motifs(m, x, "conv", **{n: v for n, v in k.items() if n == "layout"}).counts,
 }
 
 
@@ -130,9 +133,7 @@ def test_a_module_of_another_form_gives_what_the_plain_one_does(form, way):
             WAYS[way](kind().eval(), x)
         return
     want = WAYS[way](Plain().eval(), x)
-    torch.testing.assert_close(
-        WAYS[way](kind().eval(), x, **words), want, rtol=1e-4, atol=1e-6, equal_nan=True
-    )
+    torch.testing.assert_close(WAYS[way](kind().eval(), x, **words), want, rtol=1e-4, atol=1e-6, equal_nan=True)
     network = Network(kind().eval(), **words)
     torch.testing.assert_close(WAYS[way](network, x), want, rtol=1e-4, atol=1e-6, equal_nan=True)
 
@@ -206,8 +207,10 @@ def test_a_convolution_run_on_both_strands_is_read_on_both(together):
     torch.testing.assert_close(mine.by_output, want.by_output, rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(mine.direction, want.direction, rtol=1e-3, atol=1e-5)
     assert torch.equal(filter_motifs(model, x, "conv").counts, filter_motifs(plain, x, "conv").counts)
-    two = [interactions(m, x, [[0], [1]], layer="conv", within=5, permutations=2, generator=draws(), **words)
-           for m, words in ((model, {}), (plain, {"both_strands": True}))]  # fmt: skip
+    two = [
+        interactions(m, x, [[0], [1]], layer="conv", within=5, permutations=2, generator=draws(), **words)
+        for m, words in ((model, {}), (plain, {"both_strands": True}))
+    ]
     assert torch.equal(two[0].both, two[1].both) and torch.equal(two[0].apart, two[1].apart)
 
 

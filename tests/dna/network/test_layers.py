@@ -20,9 +20,7 @@ class Image(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convolution = nn.Sequential(
-            nn.Conv2d(1, 6, (4, 7), padding=(0, 3)), nn.ReLU(), nn.MaxPool2d((1, 2))
-        )
+        self.convolution = nn.Sequential(nn.Conv2d(1, 6, (4, 7), padding=(0, 3)), nn.ReLU(), nn.MaxPool2d((1, 2)))
         self.second = nn.Conv2d(6, 5, (1, 5))
         self.unused = nn.Conv1d(4, 4, 3)
         self.output = nn.Linear(5, 3)
@@ -45,9 +43,7 @@ class Whole(nn.Module):
 
 @pytest.mark.parametrize(("i", "want"), [(1, (-9, 1, 19)), (2, (-25, 3, 51)), (3, (-64, 12, 132))])
 def test_bases_seen_by_calculation_are_those_that_matter(i, want):
-    model = AITAC(
-        2, n_filters=24, n_channels=16, n_hidden=8, generator=torch.Generator().manual_seed(0)
-    ).eval()
+    model = AITAC(2, n_filters=24, n_channels=16, n_hidden=8, generator=torch.Generator().manual_seed(0)).eval()
     layer = find_layer(model, f"convolution{i}", 251)
     with torch.inference_mode():
         found = seen_when_changed(lambda codes: torch.cat([part for _, part in layer.sums(codes)]), 251, "it")

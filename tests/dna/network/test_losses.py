@@ -11,9 +11,7 @@ from netassay.dna.network.losses import is_one_of_k, loss_named, pearson_loss, p
 
 def rows(n=20, k=7, seed=0):
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(n, k, generator=g, dtype=torch.float64), torch.randn(
-        n, k, generator=g, dtype=torch.float64
-    )
+    return torch.randn(n, k, generator=g, dtype=torch.float64), torch.randn(n, k, generator=g, dtype=torch.float64)
 
 
 def test_rows_are_those_of_scipy_and_undefined_where_constant():
@@ -59,9 +57,7 @@ def test_the_loss_sees_neither_scale_nor_offset_and_a_constant_row_moves_nothing
 
 def test_the_other_losses():
     a = rows()[0]
-    heights = torch.eye(4, dtype=torch.float64)[
-        torch.randint(0, 4, (20,), generator=torch.Generator().manual_seed(1))
-    ]
+    heights = torch.eye(4, dtype=torch.float64)[torch.randint(0, 4, (20,), generator=torch.Generator().manual_seed(1))]
     a = a[:, :4]
     probability = torch.softmax(a, 1)[heights.bool()]
     assert loss_named("cross_entropy")(a, heights).item() == pytest.approx(-probability.log().mean().item())

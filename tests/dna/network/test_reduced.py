@@ -142,8 +142,10 @@ def interpretation(store, run, rows):
     config = InterpretConfig(run=run, seed=len(Store(store).runs()))
     made = Run.create(store, study="aitac-interpret", config=config.mapping(), digest=config.digest)
     with made.writer({}) as writer:
-        writer.write_table("reproducible_filters", pl.DataFrame(rows, orient="row", schema={
-            "run": pl.String, "filter": pl.Int64, "reproducible": pl.Boolean}))  # fmt: skip
+        writer.write_table(
+            "reproducible_filters",
+            pl.DataFrame(rows, orient="row", schema={"run": pl.String, "filter": pl.Int64, "reproducible": pl.Boolean}),
+        )
     return made
 
 

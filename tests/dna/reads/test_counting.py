@@ -59,9 +59,7 @@ def test_ten_lines_by_hand(tmp_path, name):
 
 
 def test_fragments_that_share_a_base(tmp_path):
-    counts = count_fragments(
-        write(tmp_path / "f.tsv"), REGIONS, groups=read_groups(GROUPS), count="fragments"
-    )
+    counts = count_fragments(write(tmp_path / "f.tsv"), REGIONS, groups=read_groups(GROUPS), count="fragments")
     assert counts.values.tolist() == [[2, 2], [2, 3], [1, 1], [0, 0]]
 
 
@@ -79,9 +77,7 @@ def test_profiles_of_planted_insertions(tmp_path):
 
 def test_halves_are_of_cells_and_sum_to_the_whole(tmp_path):
     cells = [f"CELL{i}" for i in range(12)]
-    lines = "".join(
-        f"chr1\t{100 + i}\t{101 + i}\t{cell}\t1\n" for i, cell in enumerate(cells) for _ in range(i + 1)
-    )
+    lines = "".join(f"chr1\t{100 + i}\t{101 + i}\t{cell}\t1\n" for i, cell in enumerate(cells) for _ in range(i + 1))
     path = write(tmp_path / "f.tsv", lines)
     table = {cell: "even" if i % 2 == 0 else "odd" for i, cell in enumerate(cells)}
     counts = count_fragments(path, REGIONS[:1], groups=read_groups(table))
@@ -115,18 +111,13 @@ def test_order_and_batches_change_nothing(tmp_path, monkeypatch):
 
 
 def random_regions(draw, n):
-    rows = [
-        (f"chr{draw.randint(1, 3)}", (a := draw.randint(0, 2000)), a + draw.randint(1, 250)) for _ in range(n)
-    ]
+    rows = [(f"chr{draw.randint(1, 3)}", (a := draw.randint(0, 2000)), a + draw.randint(1, 250)) for _ in range(n)]
     return pl.DataFrame(rows, schema=["chromosome", "start", "end"], orient="row")
 
 
 def test_random_files_against_a_slow_loop(tmp_path):
     draw = random.Random(5)
-    rows = [
-        (f"chr{draw.randint(1, 4)}", (a := draw.randint(0, 2000)), a + draw.randint(1, 300))
-        for _ in range(800)
-    ]
+    rows = [(f"chr{draw.randint(1, 4)}", (a := draw.randint(0, 2000)), a + draw.randint(1, 300)) for _ in range(800)]
     path = write(tmp_path / "f.tsv", "".join(f"{c}\t{a}\t{b}\n" for c, a, b in rows))
     regions = random_regions(draw, 60)
     cuts = count_fragments(path, regions).values[:, 0]
@@ -140,10 +131,7 @@ def test_random_files_against_a_slow_loop(tmp_path):
 @pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
 def test_equal_to_bedtools_coverage(tmp_path):
     draw = random.Random(9)
-    rows = [
-        (f"chr{draw.randint(1, 4)}", (a := draw.randint(0, 9000)), a + draw.randint(1, 500))
-        for _ in range(4000)
-    ]
+    rows = [(f"chr{draw.randint(1, 4)}", (a := draw.randint(0, 9000)), a + draw.randint(1, 500)) for _ in range(4000)]
     path = write(tmp_path / "f.tsv", "".join(f"{c}\t{a}\t{b}\n" for c, a, b in rows))
     regions = random_regions(draw, 300)
     bed = tmp_path / "regions.bed"
@@ -188,9 +176,7 @@ def test_equal_to_the_fragments_of_snapatac2():
 def test_bam_is_shifted_and_its_duplicates_are_dropped():
     pytest.importorskip("pysam", reason="the extra reads is not installed")
     theirs = pl.concat(read_fragments(READS / "fragments_of_reads.tsv.gz"))
-    shifted = theirs.with_columns(pl.col("start") + 4, pl.col("end") - 5).filter(
-        pl.col("end") > pl.col("start")
-    )
+    shifted = theirs.with_columns(pl.col("start") + 4, pl.col("end") - 5).filter(pl.col("end") > pl.col("start"))
     regions = shifted.select("chromosome", "start", "end")[::50]
     counts = count_fragments(READS / "reads.bam", regions, count="fragments")
     kept = count_fragments(READS / "reads.bam", regions, count="fragments", duplicates="keep")

@@ -37,9 +37,7 @@ def test_consensus_by_a_slow_second_way(tmp_path):
     draw = random.Random(0)
     files = []
     for name in "abc":
-        rows = [
-            ("chr1", (a := draw.randint(200, 5000)), a + 80, "n", draw.randint(1, 10**6)) for _ in range(60)
-        ]
+        rows = [("chr1", (a := draw.randint(200, 5000)), a + 80, "n", draw.randint(1, 10**6)) for _ in range(60)]
         files.append(bed(tmp_path / f"{name}.bed", sorted(set(rows))))
     found = consensus_peaks(files, width=120).regions
     pool = []
@@ -67,10 +65,7 @@ def test_blacklist_genome_and_chromosomes(tmp_path):
     )
     assert set(found.regions["chromosome"]) == {"chr1", "chr3"}
     assert sum(found.left_out.values()) + len(found.regions) == 40
-    assert (
-        found.left_out["in a region of black.bed"] == 1
-        and found.left_out["beyond the end of the chromosome"] == 1
-    )
+    assert found.left_out["in a region of black.bed"] == 1 and found.left_out["beyond the end of the chromosome"] == 1
 
 
 def test_background_has_the_composition_of_the_peaks(tmp_path):
@@ -78,9 +73,7 @@ def test_background_has_the_composition_of_the_peaks(tmp_path):
     weights = [(3, 1, 1, 3), (1, 3, 3, 1)]
     letters = "".join("".join(draw.choices("ACGT", weights[i % 2], k=500)) for i in range(200))
     write_fasta(tmp_path / "genome.fa", {"chr1": letters, "chr2": "ACGT" * 500})
-    peaks = bed(
-        tmp_path / "peaks.bed", [("1", 1000 * i + 550, 1000 * i + 650, f"p{i}") for i in range(0, 60, 2)]
-    )
+    peaks = bed(tmp_path / "peaks.bed", [("1", 1000 * i + 550, 1000 * i + 650, f"p{i}") for i in range(0, 60, 2)])
     found = background_regions(peaks, genome=tmp_path / "genome.fa", seed=1)
     regions = found.regions
     assert set(regions["chromosome"]) == {"chr1"} and set(regions["end"] - regions["start"]) == {100}

@@ -121,20 +121,14 @@ def test_any_module_predicts_in_evaluation_mode_and_is_left_as_it_was():
 def test_the_epoch_is_chosen_on_validation_and_told_on_test(atlas):
     config = AitacConfig(atlas=atlas, **{**SMALL, "epochs": 4, "learning_rate": 0.02})
     memory, data = run_in_memory(config), material(config)
-    losses = [
-        values[("validation_loss", "")]
-        for values in memory.steps.values()
-        if ("validation_loss", "") in values
-    ]
+    losses = [values[("validation_loss", "")] for values in memory.steps.values() if ("validation_loss", "") in values]
     assert len(losses) == 4
     last = memory.steps[max(memory.steps)]
     best = losses.index(min(losses)) + 1
     assert last[("best_epoch", "")] == best
     model = AITAC(4, length=60, n_filters=12, n_channels=8, n_hidden=16)
     tensors = memory.checkpoint.tensors
-    model.load_state_dict(
-        {key.removeprefix("best/"): t for key, t in tensors.items() if key.startswith("best/")}
-    )
+    model.load_state_dict({key.removeprefix("best/"): t for key, t in tensors.items() if key.startswith("best/")})
     rows = data.split.validation
     assert pearson_loss(predict(model, data.codes[rows]), data.heights[rows]).item() == pytest.approx(
         min(losses), rel=1e-5
@@ -150,11 +144,7 @@ def test_the_epoch_is_chosen_on_validation_and_told_on_test(atlas):
 def test_patience_ends_training_early(atlas):
     config = AitacConfig(atlas=atlas, **{**SMALL, "epochs": 60, "patience": 2, "learning_rate": 0.05})
     memory = run_in_memory(config)
-    losses = [
-        values[("validation_loss", "")]
-        for values in memory.steps.values()
-        if ("validation_loss", "") in values
-    ]
+    losses = [values[("validation_loss", "")] for values in memory.steps.values() if ("validation_loss", "") in values]
     assert len(losses) < 60
     assert losses.index(min(losses)) == len(losses) - 3
     assert ("r_mean", "test") in memory.steps[max(memory.steps)]
@@ -172,9 +162,7 @@ def test_augmentation_turns_and_moves_whole_sequences(atlas):
             (strand, shift)
             for strand, source in enumerate((before, turned))
             for shift in range(-4, 5)
-            if torch.equal(
-                now[max(shift, 0) : 60 + min(shift, 0)], source[max(-shift, 0) : 60 - max(shift, 0)]
-            )
+            if torch.equal(now[max(shift, 0) : 60 + min(shift, 0)], source[max(-shift, 0) : 60 - max(shift, 0)])
             and (now == 4).sum() == abs(shift)
         ]
         assert len(fits) == 1
@@ -199,9 +187,7 @@ def test_a_model_beats_its_nulls_and_the_page_says_so(atlas, tmp_path):
         atlas=atlas, **{**SMALL, "n_filters": 24, "n_channels": 16, "epochs": 14, "learning_rate": 5e-3}
     )
     assert summarise(perform(config, tmp_path, threads=1))["null"] is None
-    nulls = {
-        null: perform(config.replace(null=null), tmp_path, threads=1) for null in ("rows", "dinucleotide")
-    }
+    nulls = {null: perform(config.replace(null=null), tmp_path, threads=1) for null in ("rows", "dinucleotide")}
     told = summarise(perform(config, tmp_path))
     json.dumps(told)
     assert told["test"]["r_mean"] > 0.6
@@ -231,9 +217,7 @@ def test_a_cross_validation_is_a_plan_and_read_as_one(atlas, tmp_path):
 
     base = {**SMALL, "atlas": atlas, "split": "folds", "folds": 3, "epochs": 1, "batch_size": 200}
     plan = Plan(study="aitac", base=base, axes={"repeat": [0, 1], "fold": [0, 1, 2]})
-    laid = sweep(
-        plan, tmp_path, execute=lambda folders, begun, ended: [_alone(f, begun, ended) for f in folders]
-    )
+    laid = sweep(plan, tmp_path, execute=lambda folders, begun, ended: [_alone(f, begun, ended) for f in folders])
     runs = list(laid.runs)
     means = peak_means(runs)
     assert len(means) == 600

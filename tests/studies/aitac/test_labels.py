@@ -20,11 +20,7 @@ def test_binary_cross_entropy_by_hand():
     logits, labels = draw.standard_normal((6, 3)), (draw.random((6, 3)) < 0.4).astype(float)
     by_hand = -(labels * np.log(expit(logits)) + (1 - labels) * np.log(expit(-logits))).mean()
     assert binary_cross_entropy(torch.tensor(logits), torch.tensor(labels)).item() == pytest.approx(by_hand)
-    assert (
-        is_labels(torch.tensor(labels))
-        and not is_labels(torch.ones(2, 2))
-        and not is_labels(torch.rand(2, 2))
-    )
+    assert is_labels(torch.tensor(labels)) and not is_labels(torch.ones(2, 2)) and not is_labels(torch.rand(2, 2))
 
 
 def test_areas_rank_the_outputs_themselves():
@@ -48,12 +44,17 @@ def config(tmp_path):
                 letters[20 * place : 20 * place + 8] = word
         sequences[f"chr{i % 4 + 1}:{100 * i}-{100 * i + 60}"] = "".join(letters)
     write_fasta(tmp_path / "s.fa", sequences)
-    (tmp_path / "l.csv").write_text("name,x,y,z\n" + "".join(f"{n},{a},{b},{c}\n" for n, (a, b, c) in zip(
-        sequences, labels, strict=True)))  # fmt: skip
+    (tmp_path / "l.csv").write_text(
+        "name,x,y,z\n" + "".join(f"{n},{a},{b},{c}\n" for n, (a, b, c) in zip(sequences, labels, strict=True))
+    )
     build_atlas(tmp_path / "s.fa", tmp_path / "l.csv", out=tmp_path / "atlas")
     return {
-        **tiny().mapping(), "atlas": str(tmp_path / "atlas"), "peaks": 0, "loss": "binary_cross_entropy", "epochs": 1,
-    }  # fmt: skip
+        **tiny().mapping(),
+        "atlas": str(tmp_path / "atlas"),
+        "peaks": 0,
+        "loss": "binary_cross_entropy",
+        "epochs": 1,
+    }
 
 
 def test_a_run_on_labels(config, tmp_path):
@@ -65,9 +66,7 @@ def test_a_run_on_labels(config, tmp_path):
     assert (types["AUROC low"] <= types["AUROC"]).all() and (types["AUPRC"] <= types["AUPRC high"]).all()
     assert any(section.title == "Cell types" for section in sections([run]))
     with pytest.raises(DataError, match="not 1 in one cell type"):
-        perform(
-            AitacConfig.from_mapping({**config, "loss": "cross_entropy"}, where="test"), tmp_path / "runs"
-        )
+        perform(AitacConfig.from_mapping({**config, "loss": "cross_entropy"}, where="test"), tmp_path / "runs")
 
 
 def test_heights_are_no_labels(tmp_path):

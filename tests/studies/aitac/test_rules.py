@@ -27,8 +27,7 @@ def test_a_score_is_said_beside_that_of_its_null(tmp_path):
     aitac(tmp_path, NOISE, null="rows")
     (finding,) = findings([run])
     assert (
-        "mean r = 0.600 [0.580, 0.620]" in finding.text
-        and "shuffled peaks gives 0.000 [−0.020, 0.020]" in finding.text
+        "mean r = 0.600 [0.580, 0.620]" in finding.text and "shuffled peaks gives 0.000 [−0.020, 0.020]" in finding.text
     )
     assert "the means of the cell types give 0.100" in finding.text and "SIMULATED" not in finding.text
 

@@ -38,23 +38,15 @@ def two_processes():
 
 def others():
     """Ids of the other processes of a training."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
-    )
-    return [
-        int(line.split()[0])
-        for line in found.stdout.splitlines()
-        if "netassay.studies.aitac.devices.rank" in line
-    ]
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "netassay.studies.aitac.devices.rank" in line]
 
 
 @pytest.fixture(scope="module")
 def config(atlas):
     """Every epoch is a large batch and one of a single peak, of which one process has none."""
     peaks = len(material(AitacConfig(atlas=atlas)).split.train)
-    return AitacConfig(
-        atlas=atlas, **{**TWO, "batch_size": peaks - 1, "epochs": 4}, strands="averaged", shift=2
-    )
+    return AitacConfig(atlas=atlas, **{**TWO, "batch_size": peaks - 1, "epochs": 4}, strands="averaged", shift=2)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +64,7 @@ def in_one_context(config, two_processes):
             losses = [fit.measure(step)["loss"] for fit in (alone, shared)]
             for fit in (alone, shared):
                 fit.advance()
-            slopes = [
-                torch.cat([p.grad.flatten() for p in fit.model.parameters()]) for fit in (alone, shared)
-            ]
+            slopes = [torch.cat([p.grad.flatten() for p in fit.model.parameters()]) for fit in (alone, shared)]
             buffers = [[t.clone() for t in fit.model.buffers()] for fit in (alone, shared)]
             weights = [torch.cat([p.flatten() for p in fit.model.parameters()]) for fit in (alone, shared)]
             steps.append((losses, slopes, buffers, weights))

@@ -18,8 +18,10 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verdict")
     simulate_atlas(200, length=80, cells=30, depth=2000, out=folder / "atlas")
     plain = {**tiny().mapping(), "atlas": str(folder / "atlas"), "peaks": 0, "epochs": 1}
-    return [perform(AitacConfig.from_mapping({**plain, "null": null}, where="test"), folder / "runs")
-            for null in ("none", "rows", "dinucleotide")]  # fmt: skip
+    return [
+        perform(AitacConfig.from_mapping({**plain, "null": null}, where="test"), folder / "runs")
+        for null in ("none", "rows", "dinucleotide")
+    ]
 
 
 def test_tables_and_summary(runs):
@@ -29,15 +31,10 @@ def test_tables_and_summary(runs):
     assert ceiling["what"].to_list() == ["ceiling", "r of halves"] and 0.5 < ceiling["value"][0] < 1
     assert model.table("cell_types")["ceiling"].null_count() == 0
     told = findings.summary(model)
-    assert (
-        "above what dinucleotide composition explains" in told["verdict"]
-        and "% of the ceiling" in told["verdict"]
-    )
+    assert "above what dinucleotide composition explains" in told["verdict"] and "% of the ceiling" in told["verdict"]
     assert told["ceiling"]["value"] == ceiling["value"][0]
     worth = findings.verdict(model)
-    assert worth.table["what"].to_list()[:4] == [
-        "model", "baseline: column means", "null: dinucleotide", "null: rows",
-    ]  # fmt: skip
+    assert worth.table["what"].to_list()[:4] == ["model", "baseline: column means", "null: dinucleotide", "null: rows"]
     score = model.last_values()[("r_mean", "test")]
     assert worth.table["r"][0] == pytest.approx(score, abs=1e-6)
     assert findings.verdict(runs[1]) is None
@@ -60,9 +57,7 @@ def test_a_perfect_model_scores_the_ceiling(runs):
     low, high = (tables["ceiling"][name][0] for name in ("low", "high"))
     assert low <= tables["peaks"]["r"].mean() <= high
     types = tables["cell_types"]
-    within = (types["ceiling low"] <= types["r, rows centred"]) & (
-        types["r, rows centred"] <= types["ceiling high"]
-    )
+    within = (types["ceiling low"] <= types["r, rows centred"]) & (types["r, rows centred"] <= types["ceiling high"])
     assert within.mean() > 0.6
     observed = data.heights[data.split.test].numpy()
     means = data.heights[data.split.train].mean(0).numpy()

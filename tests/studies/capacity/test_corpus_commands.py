@@ -62,18 +62,14 @@ def test_short_documents_are_kept_or_dropped(command, stories):
 def test_every_form_says_the_same(command, stories):
     words = ("entropy", stories, "--tokenizer", "characters", "--window", "2")
     held = json.loads(command(*words, "--by-length", "--format", "json"))
-    rows = {
-        row["key"]: row["value"] for row in csv.DictReader(io.StringIO(command(*words, "--format", "csv")))
-    }
+    rows = {row["key"]: row["value"] for row in csv.DictReader(io.StringIO(command(*words, "--format", "csv")))}
     assert float(rows["bound_nats"]) == held["bound_nats"]
     assert sum(row["nats"] for row in held["by_length"]) == pytest.approx(held["bound_nats_with_empty"])
     assert "bound_nats" in command(*words)
 
 
 def test_bounds(command, stories):
-    found = json.loads(
-        command("bounds", "--parameters", 35442, "--vocabulary", 690, "--width", 32, "--format", "json")
-    )
+    found = json.loads(command("bounds", "--parameters", 35442, "--vocabulary", 690, "--width", 32, "--format", "json"))
     assert found["upper_general"] == pytest.approx(35442 / 689)
     assert found["upper_empirical"] == pytest.approx((2 + 1 / 689) * 35442 / 689 + 2)
     assert found["upper_empirical_tight"] == pytest.approx(found["upper_empirical"] - 1)
@@ -103,9 +99,7 @@ def test_what_holds_for_almost_all_frequencies_has_a_key_in_every_form(command, 
     table = command(*words)
     assert "not_for_almost_all_frequencies" in table
     assert "degrees_of_freedom_unequal" in table
-    more = json.loads(
-        command("bounds", path, "--tokenizer", "whitespace", "--parameters", 2, "--format", "json")
-    )
+    more = json.loads(command("bounds", path, "--tokenizer", "whitespace", "--parameters", 2, "--format", "json"))
     assert (more["verdict"], more["not_for_almost_all_frequencies"]) == ("may", False)
 
 
@@ -141,9 +135,7 @@ def test_bad_input_is_named(command, stories, tmp_path):
 
 
 def test_topics_need_no_file(command):
-    found = json.loads(
-        command("entropy", "topics", "--document", "paragraph", "--length", 5, "--format", "json")
-    )
+    found = json.loads(command("entropy", "topics", "--document", "paragraph", "--length", 5, "--format", "json"))
     assert found["documents"] > 2000
     assert found["counted_on_disk"] is False
 
@@ -171,9 +163,7 @@ def test_sizes(size, expected):
 
 
 def test_bounds_of_a_config(command, tmp_path):
-    (tmp_path / "c.toml").write_text(
-        'corpus = "topics"\ndocument = "paragraph"\ndocuments = 200\nwidth = 8\n'
-    )
+    (tmp_path / "c.toml").write_text('corpus = "topics"\ndocument = "paragraph"\ndocuments = 200\nwidth = 8\n')
     found = json.loads(command("bounds", "--config", "c.toml", "--format", "json"))
     zeta = found["vocabulary"]
     assert found["parameters"] == 8 * zeta + 17 * (zeta + 8) + 1088
@@ -239,9 +229,7 @@ def test_several_files_are_one_corpus(command, stories, tmp_path):
     (tmp_path / "1.txt").write_text("".join(lines[:2]))
     (tmp_path / "2.txt").write_text("".join(lines[2:]))
     words = ("--length", 3, "--format", "json")
-    whole, parts = (
-        json.loads(command("entropy", *files, *words)) for files in ([stories], ["1.txt", "2.txt"])
-    )
+    whole, parts = (json.loads(command("entropy", *files, *words)) for files in ([stories], ["1.txt", "2.txt"]))
     assert {**parts, "seconds": 0, "peak_bytes": 0} == {**whole, "seconds": 0, "peak_bytes": 0}
     assert json.loads(command("bounds", "1.txt", "2.txt", "--parameters", 100, *words))["contexts"] == 3
 

@@ -200,9 +200,7 @@ def test_attention_stays_as_drawn_and_the_model_is_the_one_trained(trained):
         if not torch.allclose(model.state_dict()[name].double(), before.double(), rtol=0, atol=1e-6)
     }
     assert "feed_forward.output.weight" in moved
-    assert all(
-        name.startswith("feed_forward.output" if trained == "output" else "feed_forward") for name in moved
-    )
+    assert all(name.startswith("feed_forward.output" if trained == "output" else "feed_forward") for name in moved)
 
 
 def test_the_fast_solver_memorises_in_its_budget():

@@ -13,18 +13,22 @@ def trials(widths, *, contexts=100.0):
     """Rows of a run that tried each width -> gap."""
     rows = [(0, "corpus", part, value) for part, value in {**CORPUS, "contexts": contexts}.items()]
     for i, (width, gap) in enumerate(widths.items()):
-        rows += [(10 * i + 1, "width", "", width), (10 * i + 1, "try", "", 0.0), (10 * i + 1, "loss", "", 60.0),
-                 (10 * i + 9, "exact_loss", "", 50 * (1 + gap)), (10 * i + 9, "gap", "", gap),
-                 (10 * i + 9, "steps", "", 9.0), (10 * i + 9, "met", "", float(gap <= 0.01)),
-                 (10 * i + 9, "proved", "", 0.0)]  # fmt: skip
+        rows += [
+            (10 * i + 1, "width", "", width),
+            (10 * i + 1, "try", "", 0.0),
+            (10 * i + 1, "loss", "", 60.0),
+            (10 * i + 9, "exact_loss", "", 50 * (1 + gap)),
+            (10 * i + 9, "gap", "", gap),
+            (10 * i + 9, "steps", "", 9.0),
+            (10 * i + 9, "met", "", float(gap <= 0.01)),
+            (10 * i + 9, "proved", "", 0.0),
+        ]
     return rows
 
 
 def capacity(tmp_path, widths, **words):
     contexts = words.pop("contexts", 100.0)
-    return hand_made(
-        tmp_path, "capacity", trials(widths, contexts=contexts), gap=0.01, widths="bisection", **words
-    )
+    return hand_made(tmp_path, "capacity", trials(widths, contexts=contexts), gap=0.01, widths="bisection", **words)
 
 
 def test_the_narrowest_network_that_memorised_is_named_with_the_next_narrower_that_did_not(tmp_path):
@@ -48,10 +52,7 @@ def test_corpora_of_one_kind_share_a_sentence(tmp_path):
 
 def test_a_criterion_that_was_never_met_is_said_with_the_least_gap(tmp_path):
     (finding,) = findings([capacity(tmp_path, {4: 0.3, 8: 0.02})])
-    assert (
-        "No network of up to 8 neurons came within 1 %" in finding.text
-        and "the least gap is 2 %" in finding.text
-    )
+    assert "No network of up to 8 neurons came within 1 %" in finding.text and "the least gap is 2 %" in finding.text
 
 
 @pytest.mark.parametrize("outcome", ["failed", "diverged"])

@@ -72,8 +72,16 @@ def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
 
 def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
     drawn = {item.name: item for section in sections(runs) for item in section.items if hasattr(item, "name")}
-    assert {"capacity-nats-1", "capacity-gap-1", "capacity-losses", "capacity-fewest-contexts", "capacity-fits",
-            "capacity-bounds", "capacity-verdicts", "capacity-runs"} <= drawn.keys()  # fmt: skip
+    assert {
+        "capacity-nats-1",
+        "capacity-gap-1",
+        "capacity-losses",
+        "capacity-fewest-contexts",
+        "capacity-fits",
+        "capacity-bounds",
+        "capacity-verdicts",
+        "capacity-runs",
+    } <= drawn.keys()
     cells = drawn["capacity-gap-1"].data
     assert cells.height == 4
     assert set(cells["width"]) == {8, 16}
@@ -82,18 +90,14 @@ def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
     assert (curves["ratio"] > 0.999).all()
     # two widths of each grid, and every first try of the search that has no grid beside it
     first = curves.filter(pl.col("step") == 0)
-    by_panel = {
-        name: held["width"].to_list() for (name,), held in first.group_by("panel", maintain_order=True)
-    }
+    by_panel = {name: held["width"].to_list() for (name,), held in first.group_by("panel", maintain_order=True)}
     searched = attempt_table(runs[1]).filter(pl.col("try") == 0)["width"].sort().to_list()
     assert list(by_panel.values()) == [[8, 16], searched, [8, 16]]
     fewest = drawn["capacity-fewest"].data
     assert fewest["contexts"].to_list() == sorted(corpus_of(run.metrics())["contexts"] for run in runs[:3])
     for row in fewest.to_dicts():
         assert row["fixed"] == 16 * row["vocabulary"] + 1088
-        assert (
-            row["parameters"] == row["fixed"] + row["vocabulary"] * (row["neurons"] + 1) + 17 * row["neurons"]
-        )
+        assert row["parameters"] == row["fixed"] + row["vocabulary"] * (row["neurons"] + 1) + 17 * row["neurons"]
 
 
 def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
@@ -144,11 +148,17 @@ def test_a_gap_beside_its_criterion_shows_on_which_side_it_is(gap):
 
 def test_slope_ratios_come_with_both_kinds_of_training():
     rows = [
-        {"trained": trained, "contexts": n, "degrees_of_freedom": n, "information_bits": float(n),
-         "vocabulary": n, "parameters": slope * n + 7 + n % 3}
+        {
+            "trained": trained,
+            "contexts": n,
+            "degrees_of_freedom": n,
+            "information_bits": float(n),
+            "vocabulary": n,
+            "parameters": slope * n + 7 + n % 3,
+        }
         for trained, slope in (("all parameters", 10), ("feed-forward part", 50))
         for n in (100, 200, 300, 400)
-    ]  # fmt: skip
+    ]
     ratios = fit_table(pl.DataFrame(rows)).filter(pl.col("trained") == "ratio of slopes")
     assert ratios.height == 4
     assert ratios["slope"].to_list() == pytest.approx([5.0] * 4, rel=1e-2)
@@ -266,9 +276,7 @@ def test_a_run_may_be_over_before_its_steps_are_done():
 
 
 def test_a_width_too_narrow_for_its_output_layer_is_proved_unable(tmp_path):
-    run = perform(
-        SMALL.replace(trained="output", documents=30, width=3, gap=0.05, try_steps=None), tmp_path, threads=1
-    )
+    run = perform(SMALL.replace(trained="output", documents=30, width=3, gap=0.05, try_steps=None), tmp_path, threads=1)
     (attempt,) = attempt_table(run).to_dicts()
     assert attempt["proved"]
     assert not attempt["met"]

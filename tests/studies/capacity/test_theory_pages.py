@@ -28,10 +28,7 @@ def test_sections_say_what_was_measured():
 
 def test_commands_write_tables_and_pages(tmp_path, capsys):
     np.save(tmp_path / "c.npy", DOCUMENTS)
-    assert (
-        main(["injectivity", str(tmp_path / "c.npy"), "--seeds", "1", "--page", "i.html", "--format", "json"])
-        == 0
-    )
+    assert main(["injectivity", str(tmp_path / "c.npy"), "--seeds", "1", "--page", "i.html", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["dtype"] for row in rows} == {"float32", "float64"}
     assert "Theorem 17" in (tmp_path / "i.html").read_text()

@@ -46,9 +46,7 @@ def test_idx_files_are_the_first_examples_scaled(fashion):
     assert data.train.labels.tolist() == y[:20].tolist()
     assert data.test.inputs.shape == (5, 30)
     assert (data.classes, data.image) == (10, (1, 6, 5))
-    with pytest.raises(
-        DataError, match="holds 30 examples for training, 31 are asked for; set examples = 30"
-    ):
+    with pytest.raises(DataError, match="holds 30 examples for training, 31 are asked for; set examples = 30"):
         load(Setting(data="idx", path=str(path), examples=31), dtype=F64)
 
 
@@ -156,9 +154,7 @@ def test_networks_that_need_images_say_so(tmp_path):
 def test_cross_entropy_of_constant_output_is_the_entropy():
     labels = torch.tensor([0, 0, 0, 1])
     logits = torch.log(torch.tensor([[0.75, 0.25]], dtype=F64)).expand(4, 2)
-    assert constant_loss("cross_entropy", labels) == pytest.approx(
-        LOSSES["cross_entropy"](logits, labels).item()
-    )
+    assert constant_loss("cross_entropy", labels) == pytest.approx(LOSSES["cross_entropy"](logits, labels).item())
 
 
 @pytest.mark.parametrize(
@@ -173,9 +169,7 @@ def test_a_run_of_every_kind_of_setting(tmp_path, values):
     run = perform(EdgeConfig(steps=2, curvature_every=1, **values), tmp_path, threads=1)
     metrics = run.metrics()
     assert str(run.state) == "finished"
-    assert metrics.filter(metrics["name"] == "accuracy").height == (
-        0 if values.get("data") == "chebyshev" else 6
-    )
+    assert metrics.filter(metrics["name"] == "accuracy").height == (0 if values.get("data") == "chebyshev" else 6)
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path):

@@ -13,8 +13,9 @@ from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import digits
 from netassay.studies.edge.losses import LOSSES
 
-SMALL = EdgeConfig(examples=40, width=3, depth=2, steps=12, curvature_every=4, step_size=0.3, top=3, dtype="float64",
-                   tolerance=1e-9)  # fmt: skip
+SMALL = EdgeConfig(
+    examples=40, width=3, depth=2, steps=12, curvature_every=4, step_size=0.3, top=3, dtype="float64", tolerance=1e-9
+)
 
 
 def dense_hessian(model, loss, x, y):
@@ -57,11 +58,12 @@ def test_recorded_curvature_is_that_of_the_dense_hessian(loss, bias):
     for name, where in layers.items():
         block = torch.linalg.eigvalsh(matrix[where, where])[-1].item()
         assert seen[("sharpness", name)] == pytest.approx(block, rel=1e-6)
-        assert seen[("leading_weight", name)] == pytest.approx(
-            vectors[where, -1].square().sum().item(), abs=1e-4
-        )
-    assert sum(value for (key, _), value in ((k, v) for k, v in seen.items() if isinstance(k, tuple))
-               if key == "leading_weight") == pytest.approx(1)  # fmt: skip
+        assert seen[("leading_weight", name)] == pytest.approx(vectors[where, -1].square().sum().item(), abs=1e-4)
+    assert sum(
+        value
+        for (key, _), value in ((k, v) for k, v in seen.items() if isinstance(k, tuple))
+        if key == "leading_weight"
+    ) == pytest.approx(1)
 
 
 def test_descent_is_sgd_on_the_whole_set():
@@ -110,17 +112,13 @@ def test_curvature_is_measured_when_due_and_at_the_end():
 def test_without_layers_no_layer_is_measured():
     memory = Memory()
     assay(SMALL.replace(layers=False, steps=0), memory)
-    assert {
-        part for name, part in (k for k in memory.steps[0] if isinstance(k, tuple)) if name == "sharpness"
-    } == {""}
+    assert {part for name, part in (k for k in memory.steps[0] if isinstance(k, tuple)) if name == "sharpness"} == {""}
 
 
 def test_a_linear_network_has_one_layer():
     memory = Memory()
     assay(SMALL.replace(depth=0, steps=0), memory)
-    assert memory.steps[0][("sharpness", "output")] == pytest.approx(
-        memory.steps[0][("sharpness", "")], rel=1e-9
-    )
+    assert memory.steps[0][("sharpness", "output")] == pytest.approx(memory.steps[0][("sharpness", "")], rel=1e-9)
 
 
 @pytest.mark.parametrize("offset", [-0.05, 0.05])
@@ -184,21 +182,12 @@ def test_the_field_s_network_climbs_to_the_edge_and_hovers_there():
 
     from netassay.studies.edge.phases import phases
 
-    config = EdgeConfig(
-        examples=600, step_size=0.2, steps=700, curvature_every=10, layers=False, tolerance=3e-3
-    )
+    config = EdgeConfig(examples=600, step_size=0.2, steps=700, curvature_every=10, layers=False, tolerance=3e-3)
     memory = Memory()
     assert assay(config, memory).outcome is training.Outcome.FINISHED
-    ratios = {
-        step: values[("edge_ratio", "")]
-        for step, values in memory.steps.items()
-        if ("edge_ratio", "") in values
-    }
+    ratios = {step: values[("edge_ratio", "")] for step, values in memory.steps.items() if ("edge_ratio", "") in values}
     losses = np.array([values["loss"] for values in memory.steps.values()])
-    found = {
-        phase.phase: phase
-        for phase in phases(np.array(list(ratios)), np.array(list(ratios.values())), losses)
-    }
+    found = {phase.phase: phase for phase in phases(np.array(list(ratios)), np.array(list(ratios.values())), losses)}
     assert ratios[0] < 0.8
     assert found["sharpening"].first_step < found["crossing"].first_step
     assert 0.95 <= found["edge"].ratio_median <= 1.10
@@ -221,9 +210,7 @@ def test_the_identities_of_the_layers_hold_at_every_recorded_step():
             assert max(own) <= seen[(name, "")] + slack
         assert seen[("ggn_sharpness", "")] <= sum(seen[("ggn_sharpness", layer)] for layer in layers) + slack
         # Weyl: lambda(H) <= lambda(G) + lambda(H - G)
-        assert (
-            seen[("sharpness", "")] <= seen[("ggn_sharpness", "")] + seen[("residual_sharpness", "")] + slack
-        )
+        assert seen[("sharpness", "")] <= seen[("ggn_sharpness", "")] + seen[("residual_sharpness", "")] + slack
         assert sum(seen[("leading_weight", layer)] for layer in layers) == pytest.approx(1)
         assert seen[("directional_sharpness", "")] <= seen[("sharpness", "")] + slack
         norms = [seen[("gradient_norm", layer)] ** 2 for layer in layers]

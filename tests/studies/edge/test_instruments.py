@@ -13,8 +13,7 @@ from netassay.studies.edge.instruments import INSTRUMENTS
 from netassay.studies.edge.losses import mse
 from netassay.studies.edge.optimisers import OPTIMISERS
 
-SMALL = EdgeConfig(examples=30, width=3, steps=4, curvature_every=4, step_size=0.3, dtype="float64",
-                   tolerance=1e-8)  # fmt: skip
+SMALL = EdgeConfig(examples=30, width=3, steps=4, curvature_every=4, step_size=0.3, dtype="float64", tolerance=1e-8)
 ASKED = {"gauss_newton": True, "alignment": True, "trace_products": 260, "density_steps": 260, "top": 3}
 
 
@@ -42,9 +41,7 @@ def test_gauss_newton_and_what_is_left_of_the_hessian(seen, truth):
     h, ggn, _, where = truth
     found = seen[4]
     assert found[("ggn_sharpness", "")] == pytest.approx(float(torch.linalg.eigvalsh(ggn)[-1]), rel=1e-7)
-    assert found[("residual_sharpness", "")] == pytest.approx(
-        float(torch.linalg.eigvalsh(h - ggn)[-1]), rel=1e-6
-    )
+    assert found[("residual_sharpness", "")] == pytest.approx(float(torch.linalg.eigvalsh(h - ggn)[-1]), rel=1e-6)
     blocks = 0.0
     for name, at in where.items():
         block = float(torch.linalg.eigvalsh(ggn[at][:, at])[-1])
@@ -105,9 +102,7 @@ def test_batch_sharpness_of_the_whole_set_is_the_directional_one():
     assay(config, memory)
     for step in (0, 4):
         values = memory.steps[step]
-        assert values[("batch_sharpness", "")] == pytest.approx(
-            values[("directional_sharpness", "")], rel=1e-9
-        )
+        assert values[("batch_sharpness", "")] == pytest.approx(values[("directional_sharpness", "")], rel=1e-9)
         assert values[("batch_sharpness_error", "")] < 1e-9
         assert values[("batch_edge_ratio", "")] == pytest.approx(0.15 * values[("batch_sharpness", "")])
     assert ("gradient_norm", "") not in memory.steps[1]
@@ -145,9 +140,14 @@ def test_sam_s_ratio_is_to_the_edge_of_its_gradient():
 
 def test_every_instrument_together_is_resumed_bit_for_bit():
     config = SMALL.replace(
-        **{**ASKED, "trace_products": 9, "density_steps": 6}, projections=5, flow=True, dtype="float32",
-        tolerance=1e-3, steps=9, curvature_every=3,
-    )  # fmt: skip
+        **{**ASKED, "trace_products": 9, "density_steps": 6},
+        projections=5,
+        flow=True,
+        dtype="float32",
+        tolerance=1e-3,
+        steps=9,
+        curvature_every=3,
+    )
     whole, first = Memory(), Memory()
     assay(config, whole)
     first.stop = lambda: len(first.steps) == 5

@@ -17,8 +17,7 @@ from netassay.studies.edge.losses import mse
 from netassay.studies.edge.optimisers import OPTIMISERS
 from netassay.studies.edge.stepping import optimiser
 
-SMALL = EdgeConfig(examples=40, width=3, steps=12, curvature_every=4, step_size=0.05, dtype="float64",
-                   tolerance=1e-8)  # fmt: skip
+SMALL = EdgeConfig(examples=40, width=3, steps=12, curvature_every=4, step_size=0.05, dtype="float64", tolerance=1e-8)
 SPECTRUM = torch.tensor([3.0, 1.0, 0.2], dtype=torch.float64)
 
 
@@ -40,17 +39,13 @@ def quadratic(config, steps, start=1e-3, frozen=None):
         torch.testing.assert_close(seen, frozen, rtol=1e-5, atol=0)
     for _ in range(steps):
         way.advance(gradient(), gradient)
-        if (
-            float(x.detach().abs().max()) > 1e4 * start
-        ):  # it diverges; an adaptive method would adapt in the end
+        if float(x.detach().abs().max()) > 1e4 * start:  # it diverges; an adaptive method would adapt in the end
             break
     return float(x.detach().abs().max()), way
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-@pytest.mark.parametrize(
-    "method", [name for name, own in OPTIMISERS.items() if own.edge and not own.preconditioned]
-)
+@pytest.mark.parametrize("method", [name for name, own in OPTIMISERS.items() if own.edge and not own.preconditioned])
 def test_just_below_the_threshold_it_converges_just_above_it_diverges(method, momentum):
     own = {"momentum": momentum} if "momentum" in OPTIMISERS[method].usual else {}
     limit = threshold(method, 1.0, momentum=momentum if own else 0.0) / float(SPECTRUM[0])
@@ -247,8 +242,13 @@ def test_the_recorded_ratio_is_that_of_the_preconditioned_hessian():
 @pytest.mark.parametrize("method", [*OPTIMISERS])
 @pytest.mark.parametrize("cut", [1, 7])
 def test_stopped_and_resumed_it_goes_on_bit_for_bit(method, cut):
-    config = SMALL.replace(optimiser=method, step_size=0.02, dtype="float32", tolerance=1e-3,
-                           **({"batch_size": 16} if method == "sgd" else {}))  # fmt: skip
+    config = SMALL.replace(
+        optimiser=method,
+        step_size=0.02,
+        dtype="float32",
+        tolerance=1e-3,
+        **({"batch_size": 16} if method == "sgd" else {}),
+    )
     whole, first = Memory(), Memory()
     assay(config, whole)
     first.stop = lambda: len(first.steps) == cut
@@ -295,11 +295,7 @@ def test_on_digits_each_climbs_to_its_own_edge_and_hovers_there(method, own, low
     )
     memory = Memory()
     assay(config, memory)
-    ratios = {
-        step: values[("edge_ratio", "")]
-        for step, values in memory.steps.items()
-        if ("edge_ratio", "") in values
-    }
+    ratios = {step: values[("edge_ratio", "")] for step, values in memory.steps.items() if ("edge_ratio", "") in values}
     early = [ratio for step, ratio in ratios.items() if 10 <= step <= 50]
     late = torch.tensor([ratio for step, ratio in ratios.items() if step >= 150])
     assert min(early) < 0.9

@@ -59,9 +59,7 @@ def test_a_series_of_single_changes_is_named_by_the_change(tmp_path):
 def test_a_full_table_of_two_keys_is_drawn_in_panels(tmp_path):
     cases = [{"seed": seed, "activation": name} for seed in range(4) for name in ("relu", "tanh")]
     runs, names = named(tmp_path, cases)
-    assert set(names.grid.values()) == {
-        (f"seed {seed}", name) for seed in range(4) for name in ("relu", "tanh")
-    }
+    assert set(names.grid.values()) == {(f"seed {seed}", name) for seed in range(4) for name in ("relu", "tanh")}
     chart = sections(runs)[0].items[0].chart.to_dict()
     assert "facet" in chart
     assert "facet" not in sections(runs[:3])[0].items[0].chart.to_dict()

@@ -130,9 +130,9 @@ def test_a_layer_has_sharpening_crossing_and_edge_of_its_own():
 def test_nothing_measured_gives_no_phases():
     nothing = np.array([])
     assert phases(nothing.astype(int), nothing, nothing) == []
-    assert [
-        phase.phase for phase in phases(nothing.astype(int), nothing, np.array([np.nan]), diverged_at=0)
-    ] == ["divergence"]
+    assert [phase.phase for phase in phases(nothing.astype(int), nothing, np.array([np.nan]), diverged_at=0)] == [
+        "divergence"
+    ]
 
 
 def test_a_ratio_below_zero_is_no_sharpening():

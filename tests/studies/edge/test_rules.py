@@ -14,8 +14,12 @@ def trajectory(ratios, *, error=1e-3, every=10, layers=None):
     rows = []
     for i, ratio in enumerate(ratios):
         step = i * every
-        rows += [(step, "edge_ratio", "", ratio), (step, "sharpness", "", 20 * ratio),
-                 (step, "sharpness_error", "", 20 * ratio * error), (step, "loss", "", 1 / (1 + i))]  # fmt: skip
+        rows += [
+            (step, "edge_ratio", "", ratio),
+            (step, "sharpness", "", 20 * ratio),
+            (step, "sharpness_error", "", 20 * ratio * error),
+            (step, "loss", "", 1 / (1 + i)),
+        ]
         for layer, share in (layers or {}).items():
             value = share[i] if isinstance(share, list) else share
             rows += [(step, "sharpness", layer, value), (step, "sharpness_error", layer, value * error)]
@@ -50,9 +54,7 @@ def test_runs_that_differ_in_their_step_size_share_a_sentence(tmp_path):
 
 def test_a_run_below_its_edge_says_so_with_its_error(tmp_path):
     (finding,) = findings([edge(tmp_path, trajectory(BELOW))])
-    assert (
-        "stays below 2/η for all 140 steps" in finding.text and "0.580 ± 0.0006, at step 140" in finding.text
-    )
+    assert "stays below 2/η for all 140 steps" in finding.text and "0.580 ± 0.0006, at step 140" in finding.text
 
 
 @pytest.mark.parametrize("ratios", [RISING, BELOW])
@@ -78,12 +80,15 @@ def test_divergence_is_said_with_its_step(tmp_path):
 
 @pytest.mark.parametrize(
     ("first", "second", "leader"),
-    [(4.0, 2.0, "Layer 1"), (2.0, 4.0, "Layer 2"), (4.0, 4.0001, None),
-     ([4.0] * 8 + [1.0] * 7, 2.0, None), ([4.0] * 13 + [1.0] * 2, 2.0, "Layer 1")],
-)  # fmt: skip
-def test_a_layer_leads_where_it_has_the_largest_sharpness_by_more_than_the_errors(
-    tmp_path, first, second, leader
-):
+    [
+        (4.0, 2.0, "Layer 1"),
+        (2.0, 4.0, "Layer 2"),
+        (4.0, 4.0001, None),
+        ([4.0] * 8 + [1.0] * 7, 2.0, None),
+        ([4.0] * 13 + [1.0] * 2, 2.0, "Layer 1"),
+    ],
+)
+def test_a_layer_leads_where_it_has_the_largest_sharpness_by_more_than_the_errors(tmp_path, first, second, leader):
     layers = {"layer1": first, "layer2": second}
     sentences = [finding.text for finding in findings([edge(tmp_path, trajectory(BELOW, layers=layers))])]
     leading = [text for text in sentences if "largest sharpness of all layers" in text]
@@ -98,8 +103,12 @@ def networks(sizes, sharpness=10.0):
         rows.append((step, "sharpness", part, sharpness))
         for size, outcome in ((trained, Outcome.TRAINED), (failing, Outcome.DIVERGED)):
             step += 1
-            rows += [(step, "step_size", part, size), (step, "outcome", part, CODES[outcome]),
-                     (step, "trial_steps", part, 10.0), (step, "trial_loss", part, 0.1)]  # fmt: skip
+            rows += [
+                (step, "step_size", part, size),
+                (step, "outcome", part, CODES[outcome]),
+                (step, "trial_steps", part, 10.0),
+                (step, "trial_loss", part, 0.1),
+            ]
         step += 1
     return rows
 

@@ -198,11 +198,17 @@ def test_a_decoder_goes_through_every_part_of_a_run(tmp_path, corpus, optimiser)
 
 def test_aitac_on_arrays_stops_and_goes_on_bit_for_bit(tmp_path):
     data = bases(12, 40)
-    np.savez(
-        tmp_path / "a.npz", x=data.train.inputs.unflatten(1, (4, 40)).numpy(), y=data.train.labels.numpy()
+    np.savez(tmp_path / "a.npz", x=data.train.inputs.unflatten(1, (4, 40)).numpy(), y=data.train.labels.numpy())
+    config = EdgeConfig(
+        **AITAC,
+        data="arrays",
+        path=str(tmp_path / "a.npz"),
+        normalisation="batch",
+        examples=12,
+        width=6,
+        steps=6,
+        curvature_every=2,
     )
-    config = EdgeConfig(**AITAC, data="arrays", path=str(tmp_path / "a.npz"), normalisation="batch", examples=12,
-                        width=6, steps=6, curvature_every=2)  # fmt: skip
     whole, first = Memory(), Memory()
     assay(config, whole)
     first.stop = lambda: len(first.steps) == 3
@@ -214,8 +220,9 @@ def test_aitac_on_arrays_stops_and_goes_on_bit_for_bit(tmp_path):
 
 
 def test_the_largest_step_of_a_decoder_is_searched_for(tmp_path, corpus):
-    config = tiny().replace(**DECODER, path=corpus, examples=3, test_examples=0, depth=2, width=4, goal=0.95,
-                            flow_steps=20)  # fmt: skip
+    config = tiny().replace(
+        **DECODER, path=corpus, examples=3, test_examples=0, depth=2, width=4, goal=0.95, flow_steps=20
+    )
     run = perform(config, tmp_path, threads=1)
     assert run.metrics().filter(run.metrics()["name"] == "step_size").height > 2
 

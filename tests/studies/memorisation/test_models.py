@@ -90,9 +90,13 @@ def nano_gpt(model, bias):
         "dropout": 0.0,
     }
     return {
-        "model": state, "model_args": sizes, "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}}, "iter_num": 5,
-        "best_val_loss": torch.tensor(3.2), "config": {"dataset": "tiny"},
-    }  # fmt: skip
+        "model": state,
+        "model_args": sizes,
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}},
+        "iter_num": 5,
+        "best_val_loss": torch.tensor(3.2),
+        "config": {"dataset": "tiny"},
+    }
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -137,12 +141,8 @@ def test_modules_of_a_file_are_read_with_their_weights(tmp_path):
     assert math.isclose(found.loss_nats, loss, rel_tol=1e-6)
     module = netassay.memorisation("untrained", DOCUMENTS, module=spec)
     assert module.loss_nats != found.loss_nats
-    reference = netassay.memorisation(
-        spec, DOCUMENTS, reference=spec, weights=str(tmp_path / "x.safetensors")
-    )
-    assert math.isclose(
-        reference.bits[2].bits, (module.loss_nats - found.loss_nats) / math.log(2), rel_tol=1e-6
-    )
+    reference = netassay.memorisation(spec, DOCUMENTS, reference=spec, weights=str(tmp_path / "x.safetensors"))
+    assert math.isclose(reference.bits[2].bits, (module.loss_nats - found.loss_nats) / math.log(2), rel_tol=1e-6)
 
 
 def test_a_constructed_model_is_read_with_its_words(tmp_path):

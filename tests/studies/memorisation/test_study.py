@@ -40,8 +40,17 @@ def test_a_run_finds_what_the_function_gives(run):
 
 def test_its_page_has_gap_occurrences_bits_texts_methods_and_references(run, tmp_path):
     page = netassay.report([run], tmp_path / "page.html", store=run.folder.parent).read_text()
-    for words in ("Loss and bound by length", "against occurrences", "Bits a parameter", "3.6", "Methods", "2505.24832",
-                  "largest gaps", "most likely to be given back", run.id):  # fmt: skip
+    for words in (
+        "Loss and bound by length",
+        "against occurrences",
+        "Bits a parameter",
+        "3.6",
+        "Methods",
+        "2505.24832",
+        "largest gaps",
+        "most likely to be given back",
+        run.id,
+    ):
         assert words in page, words
 
 
@@ -82,9 +91,7 @@ def test_a_corpus_that_changed_is_refused(tmp_path):
 
 
 def test_ids_are_shown_in_the_words_of_a_tokenizer(tmp_path, capsys):
-    np.save(
-        tmp_path / "ids.npy", np.frombuffer(b"once upon a time", np.uint8).astype(np.int64)[None].repeat(2, 0)
-    )
+    np.save(tmp_path / "ids.npy", np.frombuffer(b"once upon a time", np.uint8).astype(np.int64)[None].repeat(2, 0))
     words = [
         "memorisation",
         "untrained",

@@ -115,9 +115,15 @@ def enrichment(
     low, high = law.ppf((1 - ranking.LEVEL) / 2), law.ppf((1 + ranking.LEVEL) / 2)
     expected = taken * m / n
     return pl.DataFrame(
-        {"share": taken / n, "peaks": taken, "marked": among, "fold": among / expected, "low": low / expected,
-         "high": high / expected}
-    )  # fmt: skip
+        {
+            "share": taken / n,
+            "peaks": taken,
+            "marked": among,
+            "fold": among / expected,
+            "low": low / expected,
+            "high": high / expected,
+        }
+    )
 
 
 def best_site(
@@ -134,9 +140,7 @@ def best_site(
         )
     odds = torch.from_numpy(np.log2(4 * probabilities))
     kernels = torch.stack([odds, odds.flip(0, 1)]).float()  # A C G T reversed is T G C A
-    best = [
-        torch.nn.functional.conv1d(one_hot(part), kernels).amax(dim=(1, 2)) for part in codes.split(_AT_ONCE)
-    ]
+    best = [torch.nn.functional.conv1d(one_hot(part), kernels).amax(dim=(1, 2)) for part in codes.split(_AT_ONCE)]
     return torch.cat(best).double().numpy()
 
 

@@ -69,9 +69,7 @@ def by_sequence(
         [True, False, False]
     """
     if not 8 <= k <= LONGEST_WORD or least < 1:
-        raise DataError(
-            f"k = {k}, least = {least}: allowed are words of 8 to {LONGEST_WORD} bases, at least one"
-        )
+        raise DataError(f"k = {k}, least = {least}: allowed are words of 8 to {LONGEST_WORD} bases, at least one")
     if codes.shape[1] < k + least - 1:
         raise DataError(
             f"peaks of {codes.shape[1]} bases have no {least} words of {k} bases; ask for fewer or shorter ones"
@@ -148,8 +146,7 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
     extent = np.zeros(len(peaks), np.int64)
     extent[placed["peak"].to_numpy()] = _bases_shared(placed, shared)
     moved = [
-        (_bases_shared(placed, shared.with_columns(pl.col("start", "end") + shift)) >= least).mean()
-        for shift in SHIFTS
+        (_bases_shared(placed, shared.with_columns(pl.col("start", "end") + shift)) >= least).mean() for shift in SHIFTS
     ]
     counts = {
         "peaks without a place": len(peaks) - len(placed),

@@ -108,9 +108,7 @@ def stratified(
     )
 
 
-def average_precision(
-    scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"]
-) -> Float64[np.ndarray, " s"]:
+def average_precision(scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"]) -> Float64[np.ndarray, " s"]:
     """Area under the precision-recall curve as a mean of precisions; a guess has the share of marked peaks."""
     from sklearn.metrics import average_precision_score
 

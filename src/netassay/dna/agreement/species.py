@@ -87,9 +87,7 @@ def cell_type_map(
                 hint = "; if this line is a header, write it as source,target" if header else ""
                 raise DataError(f"{place}: {whose} has no cell type {name!r}; {_allowed(name, known)}{hint}")
     if twice := next((i for i, pair in enumerate(pairs) if pair in pairs[:i]), None):
-        raise DataError(
-            f"{places[twice]}: the pair {', '.join(pairs[twice])} is there a second time; give it once"
-        )
+        raise DataError(f"{places[twice]}: the pair {', '.join(pairs[twice])} is there a second time; give it once")
     targets = [name for name in atlas if any(name == target for _, target in pairs)]
     if len(targets) < LEAST_TYPES:
         raise DataError(
@@ -135,9 +133,7 @@ def mapped_network(model: AITAC, types: CellTypeMap) -> AITAC:
     found = copy.deepcopy(model)
     weights = types.weights.T.to(model.output.weight)
     # made without first weights, which would be drawn from the global generator
-    found.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(
-        model.output.weight
-    )
+    found.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(model.output.weight)
     with torch.no_grad():
         found.output.weight.copy_(weights @ model.output.weight)
         found.output.bias.copy_(weights @ model.output.bias)

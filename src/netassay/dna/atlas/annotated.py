@@ -60,11 +60,7 @@ def read_annotated(
     else:
         held = annotated_of(source, IN_MEMORY, layer=layer, twice=twice)
     # peaks x cell types, sparse as long as the matrix is
-    matrix = (
-        held.matrix.T.tocsr()
-        if hasattr(held.matrix, "tocsr")
-        else np.ascontiguousarray(held.matrix.T, np.float32)
-    )
+    matrix = held.matrix.T.tocsr() if hasattr(held.matrix, "tocsr") else np.ascontiguousarray(held.matrix.T, np.float32)
     draft = Draft(
         held.regions,
         matrix,

@@ -186,9 +186,7 @@ def _check(atlas: Atlas) -> None:
             f"the heights are {atlas.heights.dtype} of shape {tuple(atlas.heights.shape)}; {n} sequences and {types} "
             f"cell types need float32 of shape {(n, types)}"
         )
-    if atlas.halves is not None and (
-        atlas.halves.shape != (n, types, 2) or atlas.halves.dtype != torch.float32
-    ):
+    if atlas.halves is not None and (atlas.halves.shape != (n, types, 2) or atlas.halves.dtype != torch.float32):
         raise DataError(
             f"the halves are {atlas.halves.dtype} of shape {tuple(atlas.halves.shape)}; needed is float32 of shape "
             f"{(n, types, 2)}"

@@ -126,9 +126,7 @@ def build_atlas(
     if chosen in ("arrays", "h5ad") and (signals or reads.files):
         raise DataError(f"{source}: holds its own heights; leave {(*signals, *reads.files)[0]} out")
     if reads.group_by is not None and chosen != "h5ad" and not reads.files:
-        raise DataError(
-            f"group_by {reads.group_by!r}: is for fragments and for single cells of .h5ad; leave it out"
-        )
+        raise DataError(f"group_by {reads.group_by!r}: is for fragments and for single cells of .h5ad; leave it out")
     if chosen in ("arrays", "h5ad") and draft.codes is not None and (width is not None or genome is not None):
         raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     if draft.codes is None:
@@ -176,13 +174,9 @@ def _from_fasta(
     source: Path, signals: Sequence[Path], genome: Path | str | None, width: int | None, reads: Reads
 ) -> Draft:
     if reads.files or genome is not None:
-        raise DataError(
-            f"{source}: holds its own sequences; leave {reads.files[0] if reads.files else 'genome'} out"
-        )
+        raise DataError(f"{source}: holds its own sequences; leave {reads.files[0] if reads.files else 'genome'} out")
     if len(signals) != 1:
-        raise DataError(
-            f"{source}: is FASTA, and {len(signals)} files of labels are given; give one table (--heights)"
-        )
+        raise DataError(f"{source}: is FASTA, and {len(signals)} files of labels are given; give one table (--heights)")
     return read_labelled(source, signals[0], width)
 
 
@@ -197,9 +191,7 @@ def _from_fragments(
     reads: Reads,
 ) -> Draft:
     if signals:
-        raise DataError(
-            f"heights are counted from {reads.files[0].name}; leave {signals[0]} out, or the fragments"
-        )
+        raise DataError(f"heights are counted from {reads.files[0].name}; leave {signals[0]} out, or the fragments")
     draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", ())
     if own is not None and own.columns:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
@@ -252,9 +244,7 @@ def _from_regions(
     return _windows_of(draft, width)
 
 
-def _regions(
-    source: Path, form: Form, repeats: Repeats, needed: Sequence[str]
-) -> tuple[Draft, NumberTable | None]:
+def _regions(source: Path, form: Form, repeats: Repeats, needed: Sequence[str]) -> tuple[Draft, NumberTable | None]:
     """Peaks without heights, and the table that gave them where there is one."""
     skipped: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -287,9 +277,7 @@ def _signal_files(signals: Sequence[Path]) -> list[Path]:
     if len(signals) == 1 and signals[0].is_dir():
         found = sorted(p for p in signals[0].iterdir() if p.suffix.lower() in SIGNAL_ENDINGS)
         if not found:
-            raise DataError(
-                f"{signals[0]}: holds no bigWig (.bw, .bigWig); give a file of heights, or their folder"
-            )
+            raise DataError(f"{signals[0]}: holds no bigWig (.bw, .bigWig); give a file of heights, or their folder")
         return found
     return list(signals) if all(p.suffix.lower() in SIGNAL_ENDINGS for p in signals) else []
 
@@ -297,9 +285,7 @@ def _signal_files(signals: Sequence[Path]) -> list[Path]:
 def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> Draft:
     names = tuple(path.stem for path in files)
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(
-            f"two bigWigs are called {twice[0]!r}; cell types are named after the files: rename one"
-        )
+        raise DataError(f"two bigWigs are called {twice[0]!r}; cell types are named after the files: rename one")
     chromosomes = draft.peaks["chromosome"].to_list()
     starts, ends = draft.peaks["start"].to_numpy(), draft.peaks["end"].to_numpy()
     heights = np.empty((len(draft.peaks), len(files)), np.float32)
@@ -360,9 +346,7 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
 
 def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -> Draft:
     if genome is None:
-        raise DataError(
-            f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on"
-        )
+        raise DataError(f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on")
     width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
     path = Path(genome)
     found = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)

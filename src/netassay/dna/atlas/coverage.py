@@ -41,10 +41,17 @@ def counted(draft: Draft, reads: Reads) -> Draft:
     """The peaks with heights counted from fragments; those left out and groups without a fragment are noted."""
     groups = None if reads.group_by is None else read_groups(reads.group_by, seed=reads.seed)
     counts = count_fragments(
-        reads.files, draft.peaks, groups=groups,
-        lengths=draft.lengths, count=reads.count, duplicates=reads.duplicates, tag=reads.tag, quality=reads.quality,
-        profiles=reads.profiles is not None, seed=reads.seed,
-    )  # fmt: skip
+        reads.files,
+        draft.peaks,
+        groups=groups,
+        lengths=draft.lengths,
+        count=reads.count,
+        duplicates=reads.duplicates,
+        tag=reads.tag,
+        quality=reads.quality,
+        profiles=reads.profiles is not None,
+        seed=reads.seed,
+    )
     some = np.asarray(counts.halves.any(axis=(0, 2)))
     if not some.any():
         raise DataError(
@@ -56,9 +63,7 @@ def counted(draft: Draft, reads: Reads) -> Draft:
         draft = draft.note(reason, number)
     empty = [name for name, any_here in zip(counts.groups, some, strict=True) if not any_here]
     if empty:
-        draft = draft.note(
-            f"groups without a fragment in a peak, left out: {', '.join(empty[:8])}", len(empty)
-        )
+        draft = draft.note(f"groups without a fragment in a peak, left out: {', '.join(empty[:8])}", len(empty))
     names = tuple(name for name, any_here in zip(counts.groups, some, strict=True) if any_here)
     if counts.profiles is not None and reads.profiles is not None:
         with whole_folder(reads.profiles, refusal=DataError) as part:
@@ -67,9 +72,7 @@ def counted(draft: Draft, reads: Reads) -> Draft:
     return replace(draft, heights=halves.sum(axis=2), cell_types=names, halves=halves)
 
 
-def summed(
-    cells: Any, column: str, layer: str | None, where: str, *, seed: int = 0
-) -> tuple[Any, Counter[str]]:
+def summed(cells: Any, column: str, layer: str | None, where: str, *, seed: int = 0) -> tuple[Any, Counter[str]]:
     """An AnnData object of groups in place of cells, with their halves as layers half_0 and half_1, and notes.
 
     `column` is one of `obs`, or a table of barcodes as `read_groups` takes it. A group of one cell is halved by drawing
@@ -103,9 +106,9 @@ def summed(
             halves[number] = _thinned(total[number], draws)
         layers = {"half_0": halves[:, 0], "half_1": halves[:, 1]}
     else:
-        notes[
-            "groups with one cell, whose values are no counts: nothing is halved, and no ceiling follows"
-        ] = len(alone)
+        notes["groups with one cell, whose values are no counts: nothing is halved, and no ceiling follows"] = len(
+            alone
+        )
     obs = pandas.DataFrame(index=list(groups.names))
     return anndata.AnnData(X=total, obs=obs, var=cells.var, layers=layers), +notes
 

@@ -65,8 +65,7 @@ def _lineages(atlas: Atlas) -> list[dict[str, Any]]:
     for name, lineage in zip(atlas.cell_types, atlas.lineages, strict=True):
         members.setdefault(lineage, []).append(name)
     return [
-        {"lineage": lineage, "cell_types": len(names), "names": ", ".join(names)}
-        for lineage, names in members.items()
+        {"lineage": lineage, "cell_types": len(names), "names": ", ".join(names)} for lineage, names in members.items()
     ]
 
 

@@ -23,11 +23,7 @@ def dhs4() -> Atlas:
     sites = read_sites()
     start, end, summit, half = pl.col("start"), pl.col("end"), pl.col("summit"), LENGTH // 2
     begin = (
-        pl.when(summit - start < half)
-        .then(start)
-        .when(end - summit < half)
-        .then(end - LENGTH)
-        .otherwise(summit - half)
+        pl.when(summit - start < half).then(start).when(end - summit < half).then(end - LENGTH).otherwise(summit - half)
     )
     peaks = sites.table.select(
         pl.col("dhs_id").alias("name"),

@@ -99,9 +99,7 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
     if not isinstance(facts, dict) or not {"format", *_FORMS} <= facts.keys():
         raise DataError(f"{file}: describes no atlas; {advice}")
     if facts["format"] != FORMAT:
-        raise DataError(
-            f"{file}: is of format {facts['format']!r}; this netassay reads {FORMAT}: build it again"
-        )
+        raise DataError(f"{file}: is of format {facts['format']!r}; this netassay reads {FORMAT}: build it again")
     for name, is_right in _FORMS.items():
         if not is_right(facts[name]):
             raise DataError(f"{file}: is damaged: {name} is {facts[name]!r:.80}; build the atlas again")

@@ -53,8 +53,6 @@ def _beside(atlas: Atlas, replicate: Atlas) -> np.ndarray:
         order = [*range(len(atlas))]
     columns = {name: column for column, name in enumerate(replicate.cell_types)}
     if absent := [name for name in atlas.cell_types if name not in columns]:
-        raise DataError(
-            f"the replicate has no cell type {absent[0]!r}; it has {', '.join(replicate.cell_types[:8])}"
-        )
+        raise DataError(f"the replicate has no cell type {absent[0]!r}; it has {', '.join(replicate.cell_types[:8])}")
     theirs = replicate.heights.numpy()[order][:, [columns[name] for name in atlas.cell_types]]
     return np.stack([atlas.heights.numpy(), theirs], axis=2)

@@ -51,9 +51,7 @@ def normalise(
     if kind not in get_args(Normalisation):
         raise DataError(f"normalisation {kind!r}: allowed are {', '.join(get_args(Normalisation))}")
     if not 0 < pseudocount < np.inf:
-        raise DataError(
-            f"pseudocount = {pseudocount} is not allowed: a number above 0 (--pseudocount, pseudocount=)"
-        )
+        raise DataError(f"pseudocount = {pseudocount} is not allowed: a number above 0 (--pseudocount, pseudocount=)")
     if kind in LOGARITHMS:
         low = float(heights.min(initial=0.0))
         if low < 0:

@@ -59,9 +59,7 @@ def join(peaks: pl.DataFrame, table: NumberTable, path: Path, *, common: float =
             if best.matched >= max(1, wanted / 2):
                 break
             moved = frame.with_columns(pl.col("start") + shift[0], pl.col("end") + shift[1])
-            candidate = Join(
-                _matched(_placed(peaks), moved), f"matched by place, {what}; their places {words}"
-            )
+            candidate = Join(_matched(_placed(peaks), moved), f"matched by place, {what}; their places {words}")
             if candidate.matched == wanted:
                 best = candidate
             elif candidate.matched > best.matched:
@@ -106,11 +104,7 @@ def _places(table: NumberTable) -> Iterator[tuple[str, pl.DataFrame]]:
             _canonical(places.cast({"start": pl.Int64, "end": pl.Int64})),
         )
     named = [("as the names of rows tell", table.rows)]
-    named += [
-        (f"as column {name} tells", table.described[name])
-        for name in headings[1:]
-        if column_of(NAMES, [name])
-    ]
+    named += [(f"as column {name} tells", table.described[name]) for name in headings[1:] if column_of(NAMES, [name])]
     for what, names in named:
         found = [None if name is None else place_of(name) for name in names.to_list()]
         if any(found):

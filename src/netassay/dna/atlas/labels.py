@@ -43,12 +43,8 @@ def read_labelled(fasta: Path, table: Path, width: int | None = None) -> Draft:
     values, classes, notes = _labels(table, names)
     known = ~np.isnan(values).all(axis=1)
     if not known.any():
-        raise DataError(
-            f"{table}: names none of the sequences of {fasta} (such as {names[0]!r}); name them alike"
-        )
-    draft = Draft(
-        _places(names, lengths, length), values.astype(np.float32), classes, fasta, codes=given.codes.numpy()
-    )
+        raise DataError(f"{table}: names none of the sequences of {fasta} (such as {names[0]!r}); name them alike")
+    draft = Draft(_places(names, lengths, length), values.astype(np.float32), classes, fasta, codes=given.codes.numpy())
     for reason, count in (Counter(given.notes) + notes).items():
         draft = draft.note(reason.replace("than the network", f"than {length} bases"), count)
     return draft.keep(known, "without labels")
@@ -58,9 +54,7 @@ def marked(draft: Draft, files: Sequence[Path]) -> Draft:
     """Peaks with a 1 for each set of regions that covers half of their bases, else 0; classes are the files."""
     names = tuple(_class_name(path) for path in files)
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(
-            f"two sets of regions are called {twice[0]!r}; classes are named after the files: rename one"
-        )
+        raise DataError(f"two sets of regions are called {twice[0]!r}; classes are named after the files: rename one")
     half = max(1, int(np.ceil(np.median((draft.peaks["end"] - draft.peaks["start"]).to_numpy()) / 2)))
     labels = np.empty((len(draft.peaks), len(files)), np.float32)
     for column, path in enumerate(files):
@@ -125,9 +119,7 @@ def _labels(table: Path, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, .
     return values, numbers.columns, +notes
 
 
-def _in_order(
-    table: Path, separator: str, names: Sequence[str]
-) -> tuple[np.ndarray, tuple[str, ...], Counter[str]]:
+def _in_order(table: Path, separator: str, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], Counter[str]]:
     lines = [line for line in content(table).decode("utf-8", "replace").splitlines() if line.strip()]
     try:
         values = np.array([[float(word) for word in line.split(separator)] for line in lines])

@@ -68,11 +68,7 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
             )
         spare = len(codes) - length
         if spare:
-            notes[
-                "longer than the network, cut about the middle"
-                if spare > 0
-                else "shorter, unknown bases added"
-            ] += 1
+            notes["longer than the network, cut about the middle" if spare > 0 else "shorter, unknown bases added"] += 1
         names.append(record.name)
         rows.append(_fitted(codes, length))
     return NewSequences(pl.DataFrame({"name": names}), torch.from_numpy(np.stack(rows)), {}, notes)
@@ -115,17 +111,13 @@ def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSeque
         "window beyond the end of its contig": int(found.beyond.sum()),
     }
     if not kept.any():
-        raise DataError(
-            f"{regions}: no region is left ({told(dropped)}); take the genome they were called on"
-        )
+        raise DataError(f"{regions}: no region is left ({told(dropped)}); take the genome they were called on")
     where = windows.filter(pl.Series(kept)).select(
         "name", "chromosome", pl.col("begin").alias("start"), (pl.col("begin") + length).alias("end")
     )
     moved = int(((frame["end"] - frame["start"]) != length).sum())
     notes = taken + Counter({f"of another width, {length} bases about summit or middle taken": moved})
-    contigs = {
-        name: found.lengths[known_as(name, found.lengths) or name] for name in set(where["chromosome"])
-    }
+    contigs = {name: found.lengths[known_as(name, found.lengths) or name] for name in set(where["chromosome"])}
     return NewSequences(where, torch.from_numpy(found.codes[kept]), dropped, notes, contigs)
 
 

@@ -23,17 +23,13 @@ def permute_cells(heights: Float[Tensor, "peaks cell_types"], generator: torch.G
     return heights.gather(1, order)
 
 
-def shuffle_mononucleotides(
-    codes: UInt8[Tensor, "n length"], generator: torch.Generator
-) -> UInt8[Tensor, "n length"]:
+def shuffle_mononucleotides(codes: UInt8[Tensor, "n length"], generator: torch.Generator) -> UInt8[Tensor, "n length"]:
     """Every sequence in a random order of its own bases."""
     order = torch.rand(codes.shape, generator=generator, dtype=torch.float64).argsort(dim=1)
     return codes.gather(1, order)
 
 
-def shuffle_dinucleotides(
-    codes: UInt8[Tensor, "n length"], generator: torch.Generator
-) -> UInt8[Tensor, "n length"]:
+def shuffle_dinucleotides(codes: UInt8[Tensor, "n length"], generator: torch.Generator) -> UInt8[Tensor, "n length"]:
     """Every sequence drawn uniformly from those with the same count of each dinucleotide (and the same ends).
 
     A sequence is a path through its letters along one edge a dinucleotide; another path takes the edges of each letter
@@ -63,9 +59,7 @@ def shuffle_dinucleotides(
     return torch.from_numpy(found)
 
 
-def _last_edges(
-    given: np.ndarray, source: np.ndarray, end: np.ndarray, draw: np.random.Generator
-) -> np.ndarray:
+def _last_edges(given: np.ndarray, source: np.ndarray, end: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """(n, letters): the place of each letter's last edge, -1 where none is needed; all lead to `end`."""
     n = len(source)
     last = np.full((n, _LETTERS), -1)

@@ -45,18 +45,12 @@ def read_sample(folder: Path, order: str) -> Draft:
         raise DataError(f"{folder / PEAKS}: peak {twice!r} is there twice; give each a name of its own")
     none = pl.Series([None] * len(names), dtype=pl.Int64)
     peaks = pl.DataFrame({"name": names, "chromosome": none.cast(pl.String), "start": none, "end": none})
-    return Draft(
-        peaks, np.array(heights, dtype=np.float32), cell_types, folder, codes=codes, lineages=lineages
-    )
+    return Draft(peaks, np.array(heights, dtype=np.float32), cell_types, folder, codes=codes, lineages=lineages)
 
 
 def _columns(file: Path, types: np.ndarray) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if types.ndim == 1:
         return tuple(map(str, types)), ("",) * len(types)
     if types.ndim != 2 or types.shape[1] != 3:
-        raise DataError(
-            f"{file}: has shape {types.shape}; give names, or three columns: number, name and lineage"
-        )
-    return tuple(map(str, types[:, 1])), tuple(
-        value if isinstance(value, str) else "" for value in types[:, 2]
-    )
+        raise DataError(f"{file}: has shape {types.shape}; give names, or three columns: number, name and lineage")
+    return tuple(map(str, types[:, 1])), tuple(value if isinstance(value, str) else "" for value in types[:, 2])

@@ -89,8 +89,6 @@ def scan(codes: UInt8[Tensor, "n length"], scorers: Sequence[Scorer]) -> Sites:
         better, strand = scores.max(dim=1)
         peak, motif, start = ((better >= thresholds) & fits).nonzero(as_tuple=True)
         chosen = (peak, motif, start)
-        found.append(
-            torch.stack([peak + first, motif, start, 1 - 2 * strand[chosen], better[chosen].round().long()])
-        )
+        found.append(torch.stack([peak + first, motif, start, 1 - 2 * strand[chosen], better[chosen].round().long()]))
     peak, motif, start, strand, score = torch.cat(found, dim=1).numpy()
     return Sites(peak, motif, start, strand, score)

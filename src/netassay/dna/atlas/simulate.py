@@ -105,10 +105,7 @@ def _effects(grammar: Grammar, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Effects (factors, cell types) and (pairs, cell types): those of the nodes above, a little different in each."""
     above = [grammar.nodes(cell_type) for cell_type in grammar.cell_types]
     single = np.array(
-        [
-            [sum(factor.effects.get(node, 0.0) for node in nodes) for nodes in above]
-            for factor in grammar.factors
-        ]
+        [[sum(factor.effects.get(node, 0.0) for node in nodes) for nodes in above] for factor in grammar.factors]
     )
     paired = np.array([[pair.effect * (pair.node in nodes) for nodes in above] for pair in grammar.pairs])
     paired = paired.reshape(-1, len(above))
@@ -129,9 +126,7 @@ def _site_table(sites: Sites, scorers: Sequence[Scorer], planted: Instances) -> 
             "strength": sites.score / best[sites.motif],
         }
     )
-    written = pl.DataFrame(
-        {"peak": planted.peak, "motif": planted.motif, "start": planted.start, "planted": True}
-    )
+    written = pl.DataFrame({"peak": planted.peak, "motif": planted.motif, "start": planted.start, "planted": True})
     joined = frame.join(written, on=["peak", "motif", "start"], how="left", maintain_order="left")
     return joined.with_columns(pl.col("planted").fill_null(False))
 
@@ -158,12 +153,8 @@ def _pair_table(sites: pl.DataFrame, grammar: Grammar, scorers: Sequence[Scorer]
             )
             .select("peak", "pair", "start", "start_other", "distance", "weight")
         )
-        found.append(
-            both.sort("peak", "weight", "start", "start_other", descending=[False, True, False, False])
-        )
-    return (
-        pl.concat(found).unique(["peak", "pair"], keep="first", maintain_order=True) if found else EMPTY_PAIRS
-    )
+        found.append(both.sort("peak", "weight", "start", "start_other", descending=[False, True, False, False]))
+    return pl.concat(found).unique(["peak", "pair"], keep="first", maintain_order=True) if found else EMPTY_PAIRS
 
 
 EMPTY_PAIRS = pl.DataFrame(

@@ -98,9 +98,7 @@ def simulate_reads(
 def _barcodes(count: int) -> list[str]:
     """Different words of sixteen bases."""
     letters = "ACGT"
-    return [
-        "".join(letters[number >> 2 * place & 3] for place in range(16)) + "-1" for number in range(count)
-    ]
+    return ["".join(letters[number >> 2 * place & 3] for place in range(16)) + "-1" for number in range(count)]
 
 
 def _fragments(
@@ -118,9 +116,7 @@ def _fragments(
     anywhere = draws.random(depth) < OFF_PEAKS
     where = np.where(anywhere, draws.integers(0, CHROMOSOMES, depth), contig[peak])
     widths = draws.integers(SHORTEST, length + 1, depth)
-    first = np.where(
-        anywhere, draws.integers(0, size - length, depth), start[peak] + draws.integers(0, length, depth)
-    )
+    first = np.where(anywhere, draws.integers(0, size - length, depth), start[peak] + draws.integers(0, length, depth))
     return pl.DataFrame(
         {
             "chromosome": [f"chr{number + 1}" for number in where.tolist()],

@@ -48,9 +48,7 @@ def by_chromosome(chromosomes: pl.Series, *, test: Sequence[str], validation: Se
     for role, names in (("test", test), ("validation", validation)):
         groups[role] = {_known_chromosome(name, known, role) for name in names}
     if both := groups["test"] & groups["validation"]:
-        raise DataError(
-            f"chromosome {', '.join(sorted(both))} is named for test and for validation; give it once"
-        )
+        raise DataError(f"chromosome {', '.join(sorted(both))} is named for test and for validation; give it once")
     tested, validated = (chromosomes.is_in(list(groups[role])).to_numpy() for role in ("test", "validation"))
     return _checked(~(tested | validated), validated, tested)
 
@@ -144,7 +142,5 @@ def _from_parts(n: int, test: np.ndarray, validation: np.ndarray) -> Split:
 
 def _checked(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Split:
     if not train.any():
-        raise DataError(
-            "the split leaves no peak for training; keep fewer chromosomes or a smaller share out"
-        )
+        raise DataError("the split leaves no peak for training; keep fewer chromosomes or a smaller share out")
     return Split(*(torch.from_numpy(np.flatnonzero(part)) for part in (train, validation, test)))

@@ -282,15 +282,20 @@ def _refuse_without_rule(model: nn.Module) -> None:
 
 # besides those that the library has rules for
 _PLACE_BY_PLACE = (
-    Exponential, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink, nn.Softsign, nn.Tanhshrink, nn.Threshold,
-)  # fmt: skip
+    Exponential,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Hardshrink,
+    nn.Softsign,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
 _WIDEST = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 
 
 @torch.no_grad()
-def _widest_rule(
-    module: Any, grad_input: tuple[Tensor, ...], grad_output: tuple[Tensor, ...]
-) -> tuple[Tensor]:
+def _widest_rule(module: Any, grad_input: tuple[Tensor, ...], grad_output: tuple[Tensor, ...]) -> tuple[Tensor]:
     """DeepLIFT's rule of max-pooling for one whose windows follow from the length of its input.
 
     Each output's change goes to the places that attain the maximum in the sequence and in the reference; where an input
@@ -323,9 +328,19 @@ def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: 
 
 
 _RULELESS = (
-    nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.GroupNorm, nn.LocalResponseNorm, nn.LogSoftmax, nn.Softmin,
-    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LPPool1d, nn.LPPool2d, nn.Bilinear,
-)  # fmt: skip
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.LogSoftmax,
+    nn.Softmin,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.LPPool1d,
+    nn.LPPool2d,
+    nn.Bilinear,
+)
 
 
 def _advice(method: str, network: Network) -> str:
@@ -347,9 +362,7 @@ def _advice(method: str, network: Network) -> str:
     )
 
 
-def _refuse_incomplete(
-    method: str, network: Network, difference: Tensor, error: Tensor, tolerance: float
-) -> None:
+def _refuse_incomplete(method: str, network: Network, difference: Tensor, error: Tensor, tolerance: float) -> None:
     size, missed = float(difference.abs().mean()), float(error.abs().mean())
     if not missed <= tolerance * size + 1e-6:
         raise ModelError(

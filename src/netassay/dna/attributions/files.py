@@ -87,9 +87,7 @@ def load_attributions(path: Path | str) -> Attributions:
     return Attributions(method, **given, difference=tensors.get("difference"), error=tensors.get("error"))
 
 
-def write_tracks(
-    folder: Path, attributions: Attributions, where: pl.DataFrame, contigs: Mapping[str, int]
-) -> int:
+def write_tracks(folder: Path, attributions: Attributions, where: pl.DataFrame, contigs: Mapping[str, int]) -> int:
     """Write contributions of the bases of the sequences as contributions.bw and contributions.bedgraph.
 
     Bases under several windows have the mean. Unknown bases leave gaps.

@@ -93,16 +93,10 @@ def find_patterns(
 
 def _patterns(positive: Sequence[Any], negative: Sequence[Any]) -> Patterns:
     found = [*positive, *negative]
-    names = [
-        f"{word}_{i}"
-        for word, held in (("positive", positive), ("negative", negative))
-        for i in range(len(held))
-    ]
+    names = [f"{word}_{i}" for word, held in (("positive", positive), ("negative", negative)) for i in range(len(held))]
     sites = [len(pattern.seqlets) for pattern in found]
     # rows of a pattern are places, its values shares of the bases
-    counts = [
-        torch.from_numpy(np.asarray(p.sequence, np.float64).T) * n for p, n in zip(found, sites, strict=True)
-    ]
+    counts = [torch.from_numpy(np.asarray(p.sequence, np.float64).T) * n for p, n in zip(found, sites, strict=True)]
     shown = [torch.from_numpy(np.asarray(p.contrib_scores, np.float64).T) for p in found]
     motifs = Motifs.of_matrices(names, counts, sites)
     contributions = torch.zeros_like(motifs.counts)

@@ -100,9 +100,7 @@ def mutagenesis(
     """
     check_batch(batch)
     codes = as_codes(sequences)
-    network = Network.of(
-        model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
-    )
+    network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
     found: list[tuple[Tensor, Tensor]] = []
     with network.asked():
         effects: _Effects

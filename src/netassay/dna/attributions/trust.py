@@ -46,9 +46,7 @@ def shuffled_weights(model: Module, generator: torch.Generator) -> Module:
     return copy
 
 
-def site_auroc(
-    contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n length"]
-) -> Float[Tensor, " n"]:
+def site_auroc(contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n length"]) -> Float[Tensor, " n"]:
     """How well the size of contributions separates bases in a site from the others of a sequence, 0.5 by chance.
 
     Args:

@@ -59,9 +59,7 @@ class VariantEffects:
     alternative: Float[Tensor, "n outputs"]
     null: Float[Tensor, " m"]
     dropped: Mapping[str, int]
-    left_out: pl.DataFrame = field(
-        default_factory=lambda: pl.DataFrame(schema={**SCHEMA, LEFT_OUT: pl.String})
-    )
+    left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={**SCHEMA, LEFT_OUT: pl.String}))
     notes: Mapping[str, int] = field(default_factory=dict)
     less_mean: bool = False
 
@@ -98,15 +96,11 @@ class VariantEffects:
         if len(self.null):
             columns.append(pl.Series("p", self.p.numpy()))
         for words, values in (("effect", self.effects), ("reference", self.reference)):
-            columns += [
-                pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)
-            ]
+            columns += [pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)]
         scored = self.variants.hstack([*columns, pl.Series(LEFT_OUT, [None] * n, dtype=pl.String)])
         both = pl.concat([scored, self.left_out], how="diagonal")
         # alleles of one line keep their order
-        return (
-            both.sort("line", maintain_order=True).drop("line") if len(self.left_out) else both.drop("line")
-        )
+        return both.sort("line", maintain_order=True).drop("line") if len(self.left_out) else both.drop("line")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +170,7 @@ def variant_effects(
     """
     if both_strands is None and not isinstance(model, Network):
         both_strands = True
-    network = Network.of(
-        model, both_strands=both_strands, names=names, length=length, readout=readout, layout=layout
-    )
+    network = Network.of(model, both_strands=both_strands, names=names, length=length, readout=readout, layout=layout)
     if network.length is None or network.length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()
@@ -229,9 +221,7 @@ def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, misma
     # a deletion brings bases from behind the window in
     deleted = np.array([max(len(ref) - len(alt), 0) for ref, alt in zip(refs, alts, strict=True)], np.int64)
     behind = _behind(names, places - half + length, deleted, genome)
-    ends = np.array(
-        [windows.lengths.get(known_as(name, windows.lengths) or name, 0) for name in names], np.int64
-    )
+    ends = np.array([windows.lengths.get(known_as(name, windows.lengths) or name, 0) for name in names], np.int64)
     for at, row in enumerate(rows):
         if windows.missing[at]:
             why[row] = f"on a contig that {genome.name} does not have"
@@ -275,9 +265,7 @@ def _behind(chromosomes: list[str], starts: np.ndarray, counts: np.ndarray, geno
         found = read_windows(genome, [chromosomes[row] for row in rows], starts[rows], most, padded=True)
         codes[rows] = found.codes
         # of the longest deletion; a shorter one may need fewer
-        ends = np.array(
-            [found.lengths.get(known_as(chromosomes[row], found.lengths) or "", 0) for row in rows]
-        )
+        ends = np.array([found.lengths.get(known_as(chromosomes[row], found.lengths) or "", 0) for row in rows])
         beyond[rows] = starts[rows] + counts[rows] > ends
     nothing = np.zeros(n, bool)
     return Windows(codes, nothing, beyond, nothing, {})

@@ -66,9 +66,7 @@ def area_intervals(
         hits, misses = (np.cumsum(held * kind)[last] for kind in (truth[order], ~truth[order]))
         auroc.append(_roc(hits, misses))
         auprc.append(_precision(hits, misses))
-    return Areas(
-        Interval(auroc[0], *bounds(np.array(auroc[1:]))), Interval(auprc[0], *bounds(np.array(auprc[1:])))
-    )
+    return Areas(Interval(auroc[0], *bounds(np.array(auroc[1:]))), Interval(auprc[0], *bounds(np.array(auprc[1:]))))
 
 
 def _roc(hits: np.ndarray, misses: np.ndarray) -> float:
@@ -121,9 +119,7 @@ def area_floor(
     found = []
     for column in range(halves.shape[1]):
         ways = [
-            area_intervals(
-                halves[:, column, 1 - half], halves[:, column, half] > threshold, blocks, seed=seed
-            )
+            area_intervals(halves[:, column, 1 - half], halves[:, column, half] > threshold, blocks, seed=seed)
             for half in (0, 1)
         ]
         found.append(Areas(*(_mean(*pair) for pair in zip(*ways, strict=True))))

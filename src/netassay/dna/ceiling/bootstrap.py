@@ -70,14 +70,10 @@ def _codes(keys: pl.DataFrame) -> np.ndarray:
     return keys.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy().astype(np.int64) - 1
 
 
-def draws_of(
-    blocks: Blocks, *, repeats: int = REPEATS, seed: int = 0
-) -> Float64[np.ndarray, "repeats blocks"]:
+def draws_of(blocks: Blocks, *, repeats: int = REPEATS, seed: int = 0) -> Float64[np.ndarray, "repeats blocks"]:
     """How often each block is drawn in each repeat."""
     draws = np.random.default_rng([seed, 0x626C])
-    return draws.multinomial(blocks.total, np.full(blocks.total, 1 / blocks.total), repeats).astype(
-        np.float64
-    )
+    return draws.multinomial(blocks.total, np.full(blocks.total, 1 / blocks.total), repeats).astype(np.float64)
 
 
 def block_sums(

@@ -105,9 +105,7 @@ def ceiling_of(
         0.8
     """
     if halves.ndim != 3 or halves.shape[2] != 2 or len(peaks) != len(halves):
-        raise DataError(
-            f"halves of shape {halves.shape} for {len(peaks)} peaks; needed is (peaks, cell types, 2)"
-        )
+        raise DataError(f"halves of shape {halves.shape} for {len(peaks)} peaks; needed is (peaks, cell types, 2)")
     count = halves.shape[1]
     first, second = (np.asarray(halves[..., i], np.float64) for i in (0, 1))
     blocks = blocks_of(peaks)
@@ -116,9 +114,7 @@ def ceiling_of(
     if count < FEWEST:
         missing = Interval(math.nan, math.nan, math.nan)
         note = f"{NONE} across {count} cell types; a correlation needs {FEWEST}"
-        return Ceiling(
-            missing, missing, _peaks(np.full(len(peaks), math.nan), None), by_type, blocks.words, note
-        )
+        return Ceiling(missing, missing, _peaks(np.full(len(peaks), math.nan), None), by_type, blocks.words, note)
     r = model.correlations(first, second)
     mean = mean_interval(r, blocks, seed=seed)
     if not mean.low > 0:
@@ -126,9 +122,7 @@ def ceiling_of(
             f"{NONE}: the halves correlate by {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}], so that noise "
             "cannot be told from signal; more cells or reads are needed"
         )
-        return Ceiling(
-            Interval(math.nan, math.nan, math.nan), mean, _peaks(r, None), by_type, blocks.words, note
-        )
+        return Ceiling(Interval(math.nan, math.nan, math.nan), mean, _peaks(r, None), by_type, blocks.words, note)
     law = model.kernel(count, 2 if target == "both" else 1)
     whole, shares = _whole(r, blocks, law, seed)
     return Ceiling(whole, mean, _peaks(r, _expected(r, law, shares)), by_type, blocks.words)
@@ -140,9 +134,7 @@ def _whole(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -> tuple
     one_hot = np.zeros((blocks.total, len(model.EDGES) - 1))
     known = bins >= 0
     np.add.at(one_hot, (blocks.codes[known], bins[known]), 1.0)
-    counts = np.vstack(
-        [one_hot.sum(axis=0, keepdims=True), draws_of(blocks, repeats=LAW_REPEATS, seed=seed) @ one_hot]
-    )
+    counts = np.vstack([one_hot.sum(axis=0, keepdims=True), draws_of(blocks, repeats=LAW_REPEATS, seed=seed) @ one_hot])
     shares = model.laws(counts, law.chances)
     scores = shares @ law.scores
     # the score of a perfect model on these very peaks, which scatters about its expectation
@@ -161,9 +153,7 @@ def _expected(r: np.ndarray, law: model.Kernel, shares: np.ndarray) -> Float64[n
 
 def _peaks(r: np.ndarray, ceiling: np.ndarray | None) -> pl.DataFrame:
     columns = {"r_halves": r, "ceiling": np.full(len(r), math.nan) if ceiling is None else ceiling}
-    return pl.DataFrame(
-        {name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()}
-    ).fill_nan(None)
+    return pl.DataFrame({name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()}).fill_nan(None)
 
 
 def _of_cell_types(

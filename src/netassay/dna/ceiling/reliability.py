@@ -61,9 +61,7 @@ def kernel(cell_types: int, halves: int = 2) -> Kernel:
     return Kernel(np.array(chances).T, np.array(scores), np.array(spreads))
 
 
-def correlations(
-    first: Float[np.ndarray, "n m"], second: Float[np.ndarray, "n m"]
-) -> Float64[np.ndarray, " n"]:
+def correlations(first: Float[np.ndarray, "n m"], second: Float[np.ndarray, "n m"]) -> Float64[np.ndarray, " n"]:
     """Pearson correlation of each row of one with that of the other; NaN where a row is constant."""
     first, second = (np.asarray(rows, np.float64) for rows in (first, second))
     first, second = (rows - rows.mean(axis=1, keepdims=True) for rows in (first, second))
@@ -79,9 +77,7 @@ def spearman_brown(reliability: Float[np.ndarray, " n"]) -> Float64[np.ndarray, 
 
 def bins_of(correlation: Float[np.ndarray, " n"]) -> np.ndarray:
     """The bin of each correlation; -1 for NaN."""
-    return np.where(
-        np.isnan(correlation), -1, np.searchsorted(EDGES, np.nan_to_num(correlation), side="right") - 1
-    )
+    return np.where(np.isnan(correlation), -1, np.searchsorted(EDGES, np.nan_to_num(correlation), side="right") - 1)
 
 
 def laws(

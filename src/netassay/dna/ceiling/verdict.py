@@ -92,8 +92,9 @@ def verdict_of(
         rows.append((what, *found, *above, found.value / top, int(np.isfinite(values).sum())))
     if "r_beyond" in peaks.columns:
         values = _numbers(peaks["r_beyond"])
-        rows.append((BEYOND, *mean_interval(values, blocks, seed=seed), None, None, None, None,
-                     int(np.isfinite(values).sum())))  # fmt: skip
+        rows.append(
+            (BEYOND, *mean_interval(values, blocks, seed=seed), None, None, None, None, int(np.isfinite(values).sum()))
+        )
     if ceiling is not None and ceiling.value > 0:
         rows.append((CEILING, *ceiling, None, None, None, 1.0, int(np.isfinite(r).sum())))
     numbers = ("r", "low", "high", "above", "above_low", "above_high", "share")

@@ -153,9 +153,7 @@ class Ablation:
         # clones made outside inference mode are ordinary tensors
         values, places = (torch.cat(part).clone() for part in zip(*highest, strict=True))
         low, high = torch.stack(bounds).unbind(1)
-        return Survey(
-            (sums[0] / count).float().clone(), low.amin(0).clone(), high.amax(0).clone(), values, places
-        )
+        return Survey((sums[0] / count).float().clone(), low.amin(0).clone(), high.amax(0).clone(), values, places)
 
     def _highest(self, rising: Float[Tensor, "positions rows channels"]) -> tuple[Tensor, Tensor]:
         """The greatest value of each channel in each sequence, and its position on the strand that was given."""
@@ -201,12 +199,7 @@ class Ablation:
         if not sets:
             raise DataError("no set of channels is given to leave out; give one or more")
         for chosen in sets:
-            if (
-                not chosen
-                or min(chosen) < 0
-                or max(chosen) >= self.n_channels
-                or len(set(chosen)) < len(chosen)
-            ):
+            if not chosen or min(chosen) < 0 or max(chosen) >= self.n_channels or len(set(chosen)) < len(chosen):
                 raise DataError(
                     f"channels {list(chosen)}: give one or more different numbers from 0 to {self.n_channels - 1} to "
                     "leave out"

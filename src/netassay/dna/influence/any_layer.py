@@ -30,9 +30,7 @@ class AnyLayer:
         modules = {name: module for name, module in network.model.named_modules() if name}
         self.of = type(network.model).__name__
         if layer not in modules:
-            raise ModelError(
-                f"layer = {layer!r}: {self.of} has no module of that name; {did_you_mean(layer, modules)}"
-            )
+            raise ModelError(f"layer = {layer!r}: {self.of} has no module of that name; {did_you_mean(layer, modules)}")
         self.network, self.layer, self.name = network, modules[layer], layer
         self.place: Place | None = None
         self.turned: list[bool] = []
@@ -59,9 +57,7 @@ class AnyLayer:
                 f"layer {self.name!r} runs {len(parts)} times in one pass of {self.of}, with "
                 f"{' and '.join(map(str, sorted(shapes)))} channels; an ablation needs the same ones in every run"
             )
-        return torch.cat(
-            [part.flip(0) if turned else part for part, turned in zip(parts, self.turned, strict=True)]
-        )
+        return torch.cat([part.flip(0) if turned else part for part, turned in zip(parts, self.turned, strict=True)])
 
     def published_fill(self, codes: Tensor) -> Float[Tensor, " channels"]:
         raise ModelError(
@@ -97,9 +93,7 @@ class AnyLayer:
             for part in new.split(n):
                 places = part[0, 0].numel()
                 here, rest = rest[:places], rest[places:]
-                values = (here.flip(0) if next(turned) else here)[:, chosen].T.to(
-                    new.dtype
-                )  # (chosen, positions)
+                values = (here.flip(0) if next(turned) else here)[:, chosen].T.to(new.dtype)  # (chosen, positions)
                 part[:, chosen] = values.reshape(len(chosen), *new.shape[2:])
             return new
 
@@ -111,10 +105,7 @@ class AnyLayer:
         with place.taking(lambda output: runs.append(self._checked(output, len(sequences)).clone())):
             self.network.shaped.run(self.network.one_hot(sequences))
         parts = [part for output in runs for part in output.split(len(sequences))]
-        return [
-            (part.flatten(2) if part.ndim > 2 else part[:, :, None]).permute(2, 0, 1).float()
-            for part in parts
-        ]
+        return [(part.flatten(2) if part.ndim > 2 else part[:, :, None]).permute(2, 0, 1).float() for part in parts]
 
     def _find_strands(self, place: Place, one: Tensor) -> None:
         """Which runs read the other strand: they give what the first gives for the reverse complement."""

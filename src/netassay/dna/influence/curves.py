@@ -146,9 +146,7 @@ def _slopes(
     second: Int64[np.ndarray, " pairs"],
 ) -> Float64[np.ndarray, " knots"]:
     widths = np.diff(edges)
-    hats = (np.append(widths, 0) + np.insert(widths, 0, 0)) / (
-        2 * widths.sum()
-    )  # what each slope adds to the whole
+    hats = (np.append(widths, 0) + np.insert(widths, 0, 0)) / (2 * widths.sum())  # what each slope adds to the whole
     line = np.ones(len(edges))
     lost = np.abs(whole - single)
     strength = np.sqrt((lost**2).mean(1))
@@ -160,10 +158,12 @@ def _slopes(
     own, one = _integrals(edges, whole), _integrals(edges, single)
     effects = own - one  # (sets, n, knots)
     squares = np.einsum("snk,snl->skl", effects, effects) / len(whole)
-    mixed = np.stack([
-        _squares(own - one[a] - one[b] + _integrals(edges, both)) for a, b, both in
-        zip(first, second, double, strict=True)
-    ])  # fmt: skip
+    mixed = np.stack(
+        [
+            _squares(own - one[a] - one[b] + _integrals(edges, both))
+            for a, b, both in zip(first, second, double, strict=True)
+        ]
+    )
     total = (np.sign(whole - single)[:, :, None] * effects).sum((0, 1))
     total /= total.sum()
     slopes = line

@@ -107,9 +107,7 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
     """
     needed = {"cluster", "run", "filter"}
     if not needed <= set(matching.columns):
-        raise DataError(
-            f"the matching has the columns {matching.columns}; needed are cluster, run and filter"
-        )
+        raise DataError(f"the matching has the columns {matching.columns}; needed are cluster, run and filter")
     for run, chosen in matching.group_by("run", maintain_order=True).agg("filter").iter_rows():
         if not 0 <= run < len(influences) or not all(0 <= i < len(influences[run].names) for i in chosen):
             raise DataError(
@@ -127,19 +125,34 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
             for i, chosen in by_run
         ]
         overall, signed, outputs = (torch.stack([held[i] for held in sums]) for i in range(3))
-        (mean, spread), (mean_signed, spread_signed), (means, spreads) = map(
-            _over_runs, (overall, signed, outputs)
-        )
+        (mean, spread), (mean_signed, spread_signed), (means, spreads) = map(_over_runs, (overall, signed, outputs))
         rows += [
-            (cluster[0], len(sums), part.height, float(mean), _told(spread), float(mean_signed), _told(spread_signed),
-             i, float(means[i]), _told(spreads[i]))
+            (
+                cluster[0],
+                len(sums),
+                part.height,
+                float(mean),
+                _told(spread),
+                float(mean_signed),
+                _told(spread_signed),
+                i,
+                float(means[i]),
+                _told(spreads[i]),
+            )
             for i in range(len(means))
-        ]  # fmt: skip
+        ]
     schema: dict[str, Any] = {
-        "cluster": matching.schema["cluster"], "runs": pl.Int64, "filters": pl.Int64, "influence": pl.Float64,
-        "spread": pl.Float64, "influence_signed": pl.Float64, "spread_signed": pl.Float64, "output": pl.Int64,
-        "by_output": pl.Float64, "by_output_spread": pl.Float64,
-    }  # fmt: skip
+        "cluster": matching.schema["cluster"],
+        "runs": pl.Int64,
+        "filters": pl.Int64,
+        "influence": pl.Float64,
+        "spread": pl.Float64,
+        "influence_signed": pl.Float64,
+        "spread_signed": pl.Float64,
+        "output": pl.Int64,
+        "by_output": pl.Float64,
+        "by_output_spread": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -35,9 +35,7 @@ class FirstLayer:
     @torch.no_grad()
     def __init__(self, model: AITAC, precision: torch.dtype) -> None:
         self.model, self.folded = model, Folded(model, precision)
-        self.taps = (
-            self.folded.convolutions[0].taps.permute(1, 2, 0).contiguous()
-        )  # (filters, width, outputs)
+        self.taps = self.folded.convolutions[0].taps.permute(1, 2, 0).contiguous()  # (filters, width, outputs)
         self.places = torch.tensor(self.folded.convolutions[0].positions, device=self.taps.device)
         scale = self.folded.finishes[0].scale
         self.rising = torch.ones(len(self.taps), device=self.taps.device)
@@ -78,9 +76,7 @@ class FirstLayer:
             row.copy_(self._changed(sums, change, index) if change.any() else whole)
         return whole, found
 
-    def _changed(
-        self, sums: Tensor, change: Float[Tensor, "chosen positions n"], chosen: list[int]
-    ) -> Tensor:
+    def _changed(self, sums: Tensor, change: Float[Tensor, "chosen positions n"], chosen: list[int]) -> Tensor:
         taps = self.taps[chosen].flatten(0, 1)  # (chosen * width, outputs)
         width = self.taps.shape[1]
         around = F.pad(change, (0, 0, width // 2, width // 2)).unfold(1, width, 1)

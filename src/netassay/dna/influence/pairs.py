@@ -178,13 +178,28 @@ def interactions(
         [[0, 1]]
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
-        layout=layout, batch=batch,
-    )  # fmt: skip
+        model,
+        sequences,
+        layer=layer,
+        fill=fill,
+        both_strands=both_strands,
+        precision=precision,
+        readout=readout,
+        layout=layout,
+        batch=batch,
+    )
     return interactions_of(
-        ablation, sets, generator=generator, names=names, pairs=pairs, lineages=lineages, site_share=site_share,
-        within=within, permutations=permutations, curve=curve,
-    )  # fmt: skip
+        ablation,
+        sets,
+        generator=generator,
+        names=names,
+        pairs=pairs,
+        lineages=lineages,
+        site_share=site_share,
+        within=within,
+        permutations=permutations,
+        curve=curve,
+    )
 
 
 def interactions_of(
@@ -228,9 +243,7 @@ def interactions_of(
     ]
     effect, matched, p = (torch.stack([test[i] for test in tests]) for i in range(3))
     return Interactions(
-        names=tuple(names)
-        if names is not None
-        else tuple("+".join(f"filter_{i}" for i in part) for part in chosen),
+        names=tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen),
         sets=chosen,
         groups=tuple(held),
         pairs=index,
@@ -254,10 +267,7 @@ def set_strengths(
     where."""
     strength, place = ablation.survey.strength, ablation.survey.place
     best = [strength[:, list(part)].max(1) for part in sets]
-    where = [
-        place[:, list(part)].gather(1, held.indices[:, None])[:, 0]
-        for part, held in zip(sets, best, strict=True)
-    ]
+    where = [place[:, list(part)].gather(1, held.indices[:, None])[:, 0] for part, held in zip(sets, best, strict=True)]
     return torch.stack([held.values for held in best], dim=1), torch.stack(where, dim=1)
 
 
@@ -288,9 +298,7 @@ def stratified_test(
         return effect, values[rows_one].mean(0), nothing
     rows = torch.cat([rows_both, rows_one])
     labels = torch.arange(len(rows)) < len(rows_both)
-    edges = torch.quantile(
-        strength[rows].double(), torch.linspace(0, 1, STRATA + 1, dtype=torch.float64)[1:-1]
-    )
+    edges = torch.quantile(strength[rows].double(), torch.linspace(0, 1, STRATA + 1, dtype=torch.float64)[1:-1])
     stratum = torch.bucketize(strength[rows].double(), edges)
     observed, means, counted = torch.zeros_like(nothing), torch.zeros_like(nothing), 0
     permuted = torch.zeros(permutations, len(nothing), dtype=torch.float64)
@@ -345,9 +353,7 @@ def _among_others(
     return torch.where(small & ~p.isnan(), 1.0, combined)
 
 
-def _curves(
-    ablation: Ablation, sets: tuple[tuple[int, ...], ...], generator: torch.Generator
-) -> Curves | None:
+def _curves(ablation: Ablation, sets: tuple[tuple[int, ...], ...], generator: torch.Generator) -> Curves | None:
     """Curves behind the outputs, from all pairs of sets in some of the peaks; None where the pairs are too few."""
     pairs = [(a, b) for a, b in combinations(range(len(sets)), 2) if not set(sets[a]) & set(sets[b])]
     if len(pairs) < LEAST_PAIRS:
@@ -424,9 +430,7 @@ def _check(
         if not (0 <= a < len(sets) and 0 <= b < len(sets)) or a == b:
             raise DataError(f"pair {(a, b)}: give two different numbers from 0 to {len(sets) - 1}")
         if shared := sorted(set(sets[a]) & set(sets[b])):
-            raise DataError(
-                f"pair {(a, b)}: both sets hold channel {shared[0]}; the sets of a pair share none"
-            )
+            raise DataError(f"pair {(a, b)}: both sets hold channel {shared[0]}; the sets of a pair share none")
     if not 0 < site_share < 1 or permutations < 1:
         raise DataError(
             f"site_share = {site_share:g}, permutations = {permutations}: allowed are a share between 0 and 1 and at "

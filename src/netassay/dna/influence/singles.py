@@ -146,9 +146,16 @@ def influence(
         torch.Size([4])
     """
     ablation = Ablation(
-        model, sequences, layer=layer, fill=fill, both_strands=both_strands, precision=precision, readout=readout,
-        layout=layout, batch=batch,
-    )  # fmt: skip
+        model,
+        sequences,
+        layer=layer,
+        fill=fill,
+        both_strands=both_strands,
+        precision=precision,
+        readout=readout,
+        layout=layout,
+        batch=batch,
+    )
     return influence_of(ablation, heights, sets=sets, names=names)
 
 
@@ -162,12 +169,10 @@ def influence_of(
     """`influence` where the ablation is there already."""
     if sets is not None and any(isinstance(part, int) for part in sets):
         raise DataError(f"sets = {sets!r}: each set is a list of channels; for single ones give [[0], [1]]")
-    chosen = tuple(tuple(part) for part in sets) if sets is not None else tuple(
-        (i,) for i in range(ablation.n_channels)
-    )  # fmt: skip
-    words = (
-        tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen)
+    chosen = (
+        tuple(tuple(part) for part in sets) if sets is not None else tuple((i,) for i in range(ablation.n_channels))
     )
+    words = tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen)
     if len(words) != len(chosen):
         raise DataError(f"{len(words)} names for {len(chosen)} sets of filters; give one each")
     n = len(ablation.sequences)

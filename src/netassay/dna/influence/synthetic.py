@@ -123,9 +123,7 @@ def spacing(
         >>> found.synergy.shape
         torch.Size([4, 2, 3])
     """
-    network = Network.of(
-        model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
-    )
+    network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
     widths = first.shape[1], second.shape[1]
     near = (widths[0] + widths[1] + 1) // 2
     asked = list(distances) if distances is not None else list(range(near, 61))

@@ -41,9 +41,7 @@ def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
         >>> len(factor_names(netassay.match_motifs(known.select([0]), known)))
         1
     """
-    best = {
-        row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)
-    }
+    best = {row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)}
     sure = dict(zip(matches.queries, (matches.fdr < q).tolist(), strict=True))
     named = {query: target for query, target in best.items() if sure[query]}
     families = _families(matches.known, set(named.values()))
@@ -62,9 +60,7 @@ def _families(known: Motifs, targets: set[str]) -> dict[str, int]:
     if len(targets) < 2:
         return dict.fromkeys(targets, 0)
     numbers = _clustered(_Held(known))
-    return {
-        name: number for name, number in zip(known.names, numbers.tolist(), strict=True) if name in targets
-    }
+    return {name: number for name, number in zip(known.names, numbers.tolist(), strict=True) if name in targets}
 
 
 class _Held:

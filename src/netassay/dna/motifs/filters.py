@@ -148,9 +148,7 @@ def filter_motifs(
         counted = _Counts(held, sequences.shape[-1], 0 if heights is None else heights.shape[1])
         for first in range(0, len(sequences), batch):
             some = slice(first, first + batch)
-            counted.add(
-                as_codes(sequences[some]), threshold * references, None if heights is None else heights[some]
-            )
+            counted.add(as_codes(sequences[some]), threshold * references, None if heights is None else heights[some])
     peaks = torch.from_numpy(counted.peaks)
     return FilterMotifs(
         names=tuple(f"filter_{i}" for i in range(held.channels)),
@@ -169,9 +167,7 @@ def filter_motifs(
     )
 
 
-def well_predicted(
-    r: Float[Tensor, " n"], above: float = WELL, *, best: int | None = None
-) -> Int64[Tensor, " k"]:
+def well_predicted(r: Float[Tensor, " n"], above: float = WELL, *, best: int | None = None) -> Int64[Tensor, " k"]:
     """Rows with r above `above`, or the `best` rows of greatest r, ascending; rows without an r are never among them.
 
     Raises DataError where there are none, saying how far the best ones come.
@@ -179,22 +175,12 @@ def well_predicted(
     known = r.isfinite()
     if best is not None:
         if not 1 <= best <= int(known.sum()):
-            raise DataError(
-                f"best {best}: give 1 to {int(known.sum())}, the number of peaks with a correlation"
-            )
+            raise DataError(f"best {best}: give 1 to {int(known.sum())}, the number of peaks with a correlation")
         return r.masked_fill(~known, -math.inf).topk(best).indices.sort().values
     rows = (r > above).nonzero().flatten()
     if not len(rows):
-        most = (
-            f"the best of {len(r):,} has {float(r[known].max()):.2f}"
-            if known.any()
-            else "none has a correlation"
-        )
-        advice = (
-            f"; take the best ones instead, such as best = {min(500, int(known.sum()))}"
-            if known.any()
-            else ""
-        )
+        most = f"the best of {len(r):,} has {float(r[known].max()):.2f}" if known.any() else "none has a correlation"
+        advice = f"; take the best ones instead, such as best = {min(500, int(known.sum()))}" if known.any() else ""
         raise DataError(f"no peak is predicted with r above {above:g} ({most}){advice}")
     return rows
 
@@ -280,9 +266,7 @@ class _Counts:
         """Counts of the four bases in every column."""
         by_letter = self.words.reshape(*self.words.shape[:2], *[LETTERS] * WORD)
         axes = range(2, 2 + WORD)
-        columns = [
-            by_letter.sum(axis=tuple(set(axes) - {axis})) for axis in axes
-        ]  # (filters, words, letters) each
+        columns = [by_letter.sum(axis=tuple(set(axes) - {axis})) for axis in axes]  # (filters, words, letters) each
         counts = np.stack(columns, axis=2).reshape(len(self.words), -1, LETTERS)
         return torch.from_numpy(counts[:, : self.layer.field.width, :4].transpose(0, 2, 1).astype(np.float64))
 

@@ -37,9 +37,14 @@ LEAST_TARGETS = 50
 """Fewer targets do not tell what columns are like by chance."""
 
 PAIRS = {
-    "query": pl.Int64, "target": pl.Int64, "p": pl.Float64, "offset": pl.Int64, "orientation": pl.String,
-    "overlap": pl.Int64, "similarity": pl.Float64,
-}  # fmt: skip
+    "query": pl.Int64,
+    "target": pl.Int64,
+    "p": pl.Float64,
+    "offset": pl.Int64,
+    "orientation": pl.String,
+    "overlap": pl.Int64,
+    "similarity": pl.Float64,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +110,10 @@ class Matches:
 
         Where q alone is, "filter 12 (unsure)".
         """
-        like = {
-            row["query"]: row["name"] or row["target"]
-            for row in self.best().iter_rows(named=True)
-            if row["q"] < q
-        }
+        like = {row["query"]: row["name"] or row["target"] for row in self.best().iter_rows(named=True) if row["q"] < q}
         sure = dict(zip(self.queries, (self.fdr < q).tolist(), strict=True))
         words = {key: like[key] if sure[key] else UNSURE for key in like}
-        return {
-            key: key.replace("_", " ") + (f" ({words[key]})" if key in words else "") for key in self.queries
-        }
+        return {key: key.replace("_", " ") + (f" ({words[key]})" if key in words else "") for key in self.queries}
 
 
 def match_motifs(
@@ -157,21 +156,15 @@ def match_motifs(
     """
     known = database if isinstance(database, Motifs) else read_database(database)
     if permutations < 0 or most < 1 or (threads is not None and threads < 1):
-        raise DataError(
-            f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more"
-        )
+        raise DataError(f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more")
     targets, skipped = _targets(known)
     if not targets:
-        raise DataError(
-            f"no motif of the {len(known)} in the database has {LEAST_COLUMNS} columns with information"
-        )
+        raise DataError(f"no motif of the {len(known)} in the database has {LEAST_COLUMNS} columns with information")
     draws = generator or torch.Generator().manual_seed(0)
     pairs = compare(motifs, known, threads=threads)
     kept = _told(motifs)
     if left := len(motifs) - len(kept):
-        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = (
-            left
-        )
+        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = left
     ranked = _ranked(pairs, len(targets))
     null_q = _null_q(motifs, known, _repeats(permutations, len(kept)), draws, threads)
     return Matches(
@@ -196,10 +189,20 @@ def compare(queries: Motifs, targets: Motifs, *, threads: int | None = None) -> 
     parts = []
     for row, made in zip(rows, alignments(**_words(queries, rows, targets, kept, threads)), strict=True):
         offset = queries.spans[row][0] + made.offset - np.where(made.reverse, behind, before)
-        parts.append(pl.DataFrame({
-            "query": np.full(len(numbers), row), "target": numbers, "p": made.p, "offset": offset,
-            "orientation": np.where(made.reverse, "-", "+"), "overlap": made.overlap, "similarity": made.similarity,
-        }, schema=PAIRS))  # fmt: skip
+        parts.append(
+            pl.DataFrame(
+                {
+                    "query": np.full(len(numbers), row),
+                    "target": numbers,
+                    "p": made.p,
+                    "offset": offset,
+                    "orientation": np.where(made.reverse, "-", "+"),
+                    "overlap": made.overlap,
+                    "similarity": made.similarity,
+                },
+                schema=PAIRS,
+            )
+        )
     return pl.concat(parts).sort("query", "p", "target")
 
 
@@ -213,10 +216,12 @@ def _words(
     """What is aligned, flanks cut off, and how."""
     held = _stretches(targets, kept)
     return {
-        "queries": _stretches(queries, {i: queries.spans[i] for i in rows}), "targets": held,
-        "more": _vertebrates() if len(held) < LEAST_TARGETS else [], "least": LEAST_COLUMNS,
+        "queries": _stretches(queries, {i: queries.spans[i] for i in rows}),
+        "targets": held,
+        "more": _vertebrates() if len(held) < LEAST_TARGETS else [],
+        "least": LEAST_COLUMNS,
         "threads": threads or torch.get_num_threads(),
-    }  # fmt: skip
+    }
 
 
 def _null_q(
@@ -275,11 +280,14 @@ def _least(ranked: pl.DataFrame, queries: int) -> Tensor:
 def _named(ranked: pl.DataFrame, motifs: Motifs, known: Motifs, most: int) -> pl.DataFrame:
     kept = ranked.group_by("query", maintain_order=True).head(most)
     target = kept["target"].to_list()
-    return pl.DataFrame({
-        "query": [motifs.names[i] for i in kept["query"]], "target": [known.names[i] for i in target],
-        "name": [known.titles[i] for i in target],
-    }, schema=dict.fromkeys(("query", "target", "name"), pl.String)).hstack(
-        kept.select("p", "q", "offset", "orientation", "overlap", "similarity"))  # fmt: skip
+    return pl.DataFrame(
+        {
+            "query": [motifs.names[i] for i in kept["query"]],
+            "target": [known.names[i] for i in target],
+            "name": [known.titles[i] for i in target],
+        },
+        schema=dict.fromkeys(("query", "target", "name"), pl.String),
+    ).hstack(kept.select("p", "q", "offset", "orientation", "overlap", "similarity"))
 
 
 def _told(motifs: Motifs) -> list[int]:
@@ -300,9 +308,7 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
             counts[f"targets with fewer than {LEAST_COLUMNS} columns with information, left out"] += 1
             continue
         if stop - start > MOST_COLUMNS:
-            counts[
-                f"targets longer than {MOST_COLUMNS} columns, cut to the most informative {MOST_COLUMNS}"
-            ] += 1
+            counts[f"targets longer than {MOST_COLUMNS} columns, cut to the most informative {MOST_COLUMNS}"] += 1
             sums = motifs.information[i, start:stop].unfold(0, MOST_COLUMNS, 1).sum(1)
             start += int(sums.argmax())
             stop = start + MOST_COLUMNS

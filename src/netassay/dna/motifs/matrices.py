@@ -26,11 +26,16 @@ def matrix_table(motifs: Motifs) -> pl.DataFrame:
     index = motifs.seen.nonzero()
     counts = motifs.counts.transpose(1, 2)[motifs.seen]
     rows = index[:, 0].tolist()
-    return pl.DataFrame({
-        "motif": [motifs.names[i] for i in rows], "title": [motifs.titles[i] for i in rows],
-        "sites": column(motifs.sites[index[:, 0]]), "position": column(index[:, 1]),
-        **{base: column(counts[:, i]) for i, base in enumerate("ACGT")},
-    }, schema_overrides={"motif": pl.String, "title": pl.String})  # fmt: skip
+    return pl.DataFrame(
+        {
+            "motif": [motifs.names[i] for i in rows],
+            "title": [motifs.titles[i] for i in rows],
+            "sites": column(motifs.sites[index[:, 0]]),
+            "position": column(index[:, 1]),
+            **{base: column(counts[:, i]) for i, base in enumerate("ACGT")},
+        },
+        schema_overrides={"motif": pl.String, "title": pl.String},
+    )
 
 
 def matrices_of_table(table: pl.DataFrame) -> dict[str, Matrix]:
@@ -67,9 +72,7 @@ def cluster_motifs_of(clusters: pl.DataFrame, table: pl.DataFrame) -> Motifs:
     from netassay.formats.motifs import Motifs
 
     matrices, names = matrices_of_table(table), clusters["cluster"].to_list()
-    return Motifs.of_matrices(
-        names, [torch.from_numpy(matrices[name]) for name in names], clusters["sites"].to_list()
-    )
+    return Motifs.of_matrices(names, [torch.from_numpy(matrices[name]) for name in names], clusters["sites"].to_list())
 
 
 def column(values: Tensor) -> pl.Series:

@@ -177,8 +177,14 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
             (number, int(at[i]), places[i], chosen.names[i].split("/", 1)[1], offset - first, strand)
             for i, (offset, strand) in zip(group, turned, strict=True)
         ]
-    schema = {"cluster": pl.Int64, "run": pl.Int64, "filter": pl.Int64, "name": pl.String, "offset": pl.Int64,
-              "strand": pl.String}  # fmt: skip
+    schema = {
+        "cluster": pl.Int64,
+        "run": pl.Int64,
+        "filter": pl.Int64,
+        "name": pl.String,
+        "offset": pl.Int64,
+        "strand": pl.String,
+    }
     motifs = Motifs.of_matrices(
         [f"cluster_{i}" for i in range(len(groups))],
         merged,
@@ -231,8 +237,10 @@ def aligned(anchor: Float64[Tensor, "4 width"], other: Float64[Tensor, "4 other_
 
 def _merged(counts: Sequence[Tensor], places: Sequence[tuple[int, str]]) -> tuple[Tensor, int]:
     """Mean shares times all sites of the aligned matrices, and the place of its first column."""
-    shares = [_shares(matrix if strand == "+" else matrix.flip(0, 1)) for matrix, (_, strand) in
-              zip(counts, places, strict=True)]  # fmt: skip
+    shares = [
+        _shares(matrix if strand == "+" else matrix.flip(0, 1))
+        for matrix, (_, strand) in zip(counts, places, strict=True)
+    ]
     low = min(offset for offset, _ in places)
     high = max(offset + matrix.shape[1] for matrix, (offset, _) in zip(shares, places, strict=True))
     total, reached = torch.zeros(4, high - low, dtype=torch.float64), torch.zeros(high - low)

@@ -104,9 +104,12 @@ class _Targets:
 
     def alignments(self, query: _Query) -> Alignments:
         made = Alignments(
-            np.ones(self.size), np.zeros(self.size, np.int64), np.zeros(self.size, bool),
-            np.zeros(self.size, np.int64), np.zeros(self.size),
-        )  # fmt: skip
+            np.ones(self.size),
+            np.zeros(self.size, np.int64),
+            np.zeros(self.size, bool),
+            np.zeros(self.size, np.int64),
+            np.zeros(self.size),
+        )
         sums = _Sums(query.laws, query.low)
         for group in self.groups:
             self._place(made, group, query, sums)

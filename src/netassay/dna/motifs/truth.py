@@ -85,9 +85,7 @@ def planted_motifs(truth: Mapping[str, pl.DataFrame]) -> Motifs:
     """The motifs that were written into a simulated atlas. Raises DataError for an atlas without truth."""
     table = _table(truth, "motifs")
     parts = {str(name[0]): part for name, part in table.group_by("factor", maintain_order=True)}
-    matrices = [
-        torch.from_numpy(part.sort("position").select(*"ACGT").to_numpy().T.copy()) for part in parts.values()
-    ]
+    matrices = [torch.from_numpy(part.sort("position").select(*"ACGT").to_numpy().T.copy()) for part in parts.values()]
     return Motifs.of_matrices(list(parts), [100 * matrix for matrix in matrices], [100] * len(parts))
 
 
@@ -135,32 +133,51 @@ def recovery(
     held = found.select(counted)
     values = q_values_by_row(likeness(held, planted))
     nulls = [
-        q_values_by_row(likeness(permuted(held, generator), planted))
-        for _ in range(permutations if counted else 0)
+        q_values_by_row(likeness(permuted(held, generator), planted)) for _ in range(permutations if counted else 0)
     ]
     visible = _visible(truth)
     recovered = []
     for i, name in enumerate(planted.names):
         least = values[:, i].min(0) if len(held) else None
         good = least is not None and float(least.values) < q
-        recovered.append({
-            "factor": name, "visible": visible[name], "recovered": good,
-            "q": None if least is None else float(least.values),
-            "finding": held.names[int(least.indices)] if least is not None and good else None,
-        })  # fmt: skip
+        recovered.append(
+            {
+                "factor": name,
+                "visible": visible[name],
+                "recovered": good,
+                "q": None if least is None else float(least.values),
+                "finding": held.names[int(least.indices)] if least is not None and good else None,
+            }
+        )
     findings = []
     for i, name in enumerate(held.names):
         least = values[i].min(0)
         good = float(least.values) < q
-        findings.append({
-            "finding": name, "information": float(_bits(held)[i]), "sites": int(held.sites[i]),
-            "consensus": held.consensus[i], "factor": planted.names[int(least.indices)] if good else None,
-            "q": float(least.values),
-        })  # fmt: skip
-    schema = {"finding": pl.String, "information": pl.Float64, "sites": pl.Int64, "consensus": pl.String,
-              "factor": pl.String, "q": pl.Float64}  # fmt: skip
-    factors = {"factor": pl.String, "visible": pl.Boolean, "recovered": pl.Boolean, "q": pl.Float64,
-               "finding": pl.String}  # fmt: skip
+        findings.append(
+            {
+                "finding": name,
+                "information": float(_bits(held)[i]),
+                "sites": int(held.sites[i]),
+                "consensus": held.consensus[i],
+                "factor": planted.names[int(least.indices)] if good else None,
+                "q": float(least.values),
+            }
+        )
+    schema = {
+        "finding": pl.String,
+        "information": pl.Float64,
+        "sites": pl.Int64,
+        "consensus": pl.String,
+        "factor": pl.String,
+        "q": pl.Float64,
+    }
+    factors = {
+        "factor": pl.String,
+        "visible": pl.Boolean,
+        "recovered": pl.Boolean,
+        "q": pl.Float64,
+        "finding": pl.String,
+    }
     by_chance = [float((null < q).any(1).double().mean()) for null in nulls]
     share = sum(by_chance) / len(by_chance) if by_chance else float("nan")
     return Recovery(pl.DataFrame(recovered, schema=factors), pl.DataFrame(findings, schema=schema), share)
@@ -184,9 +201,7 @@ def matched_filters(
     return {name: sets[name] for name in planted.names if name in sets}
 
 
-def pair_recovery(
-    tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q: float = 0.05
-) -> PairRecovery:
+def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q: float = 0.05) -> PairRecovery:
     """Recall and precision of pairs of factors against those planted.
 
     A pair is found where a lineage has q below `q`; its effect is that of the greatest size among such lineages. It is
@@ -222,20 +237,34 @@ def pair_recovery(
     rows = []
     for key, effect in planted.items():
         seen, value = best.get(key, (None, None))
-        rows.append({
-            "pair": "+".join(_ordered(key, truth)), "effect": effect, "found_effect": seen, "q": value,
-            "recovered": seen is not None and (seen > 0) == (effect > 0),
-            "rank": strongest.index(key) + 1 if key in best else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "pair": "+".join(_ordered(key, truth)),
+                "effect": effect,
+                "found_effect": seen,
+                "q": value,
+                "recovered": seen is not None and (seen > 0) == (effect > 0),
+                "rank": strongest.index(key) + 1 if key in best else None,
+            }
+        )
     findings = [
         {
-            "first": min(key), "second": max(key), "effect": best[key][0], "q": best[key][1],
+            "first": min(key),
+            "second": max(key),
+            "effect": best[key][0],
+            "q": best[key][1],
             "planted": key in planted and (planted[key] > 0) == (best[key][0] > 0),
         }
         for key in strongest
-    ]  # fmt: skip
-    schema = {"pair": pl.String, "effect": pl.Float64, "recovered": pl.Boolean, "found_effect": pl.Float64,
-              "q": pl.Float64, "rank": pl.Int64}  # fmt: skip
+    ]
+    schema = {
+        "pair": pl.String,
+        "effect": pl.Float64,
+        "recovered": pl.Boolean,
+        "found_effect": pl.Float64,
+        "q": pl.Float64,
+        "rank": pl.Int64,
+    }
     found = {
         "first": pl.String,
         "second": pl.String,

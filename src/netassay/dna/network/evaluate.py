@@ -104,9 +104,7 @@ def height_spread(observed: Float[Tensor, "peaks cell_types"]) -> dict[str, Floa
     return {"height SD": exact.std(1, correction=0), "height IQR": high - low}
 
 
-def accuracy(
-    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
-) -> float:
+def accuracy(prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]) -> float:
     """Share of peaks whose largest prediction is at the cell type they are open in, 0 to 1."""
     return _mean((prediction.argmax(dim=1) == observed.argmax(dim=1)).double())
 

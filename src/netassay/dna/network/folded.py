@@ -83,9 +83,7 @@ class Folded:
         self.length, self.both_strands = model.length, model.reverse_complement
         lengths = (model.length, *pooled_lengths(model.length))
         exponential = model.first_activation == "exponential"
-        scales, shifts = zip(
-            *(_scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True
-        )
+        scales, shifts = zip(*(_scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True)
         convolutions: list[nn.Conv1d] = [getattr(model, f"convolution{i}") for i in (1, 2, 3)]
         # the sign of each channel that the weights before have not taken in
         sign = torch.ones(4, device=scales[0].device, dtype=torch.float64)
@@ -164,8 +162,7 @@ def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch
         taps = weight.to(dtype)
         return _Convolution(taps, taps, bias.to(dtype), positions, None, pool)
     exact, rounded = (
-        transforms(length, width, width // 2, positions, kind, weight.device)
-        for kind in (weight.dtype, dtype)
+        transforms(length, width, width // 2, positions, kind, weight.device) for kind in (weight.dtype, dtype)
     )
     by_frequency = transformed_taps(weight, exact).to(dtype)
     return _Convolution(weight.to(dtype), by_frequency, bias.to(dtype), positions, rounded, pool)

@@ -212,9 +212,7 @@ def _of_aitac(model: AITAC, name: str, length: int) -> Layer:
     exponential = i == 1 and model.first_activation == "exponential"
     sums = _first_sums(model) if i == 1 else _later_sums(model, i, positions)
     weight: Tensor = getattr(model, name).weight
-    return Layer(
-        name, len(weight), positions, seen_by_aitac(i), torch.exp if exponential else torch.relu, sums
-    )
+    return Layer(name, len(weight), positions, seen_by_aitac(i), torch.exp if exponential else torch.relu, sums)
 
 
 def _first_sums(model: AITAC) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]]:
@@ -264,9 +262,8 @@ def _of_module(network: Network, name: str, length: int, activation: Activation 
         field = seen_when_changed(partial(_outputs, network, bare, name), length, name)
     after = torch.nn.Identity() if place.active else activation or torch.relu
     return Layer(
-        name, some.shape[2], len(some), field, after,
-        lambda codes: iter([(0, _outputs(network, place, name, codes))]),
-    )  # fmt: skip
+        name, some.shape[2], len(some), field, after, lambda codes: iter([(0, _outputs(network, place, name, codes))])
+    )
 
 
 def _check_runs(network: Network, place: Place, name: str, probe: Tensor) -> None:
@@ -282,9 +279,7 @@ def _check_runs(network: Network, place: Place, name: str, probe: Tensor) -> Non
         network.shaped.run(network.one_hot(reverse_complement(probe)))
     strands = (first, in_parts(turned[0], len(probe))[0])
     for part in others:
-        if not any(
-            part.shape == strand.shape and torch.allclose(part, strand, atol=1e-5) for strand in strands
-        ):
+        if not any(part.shape == strand.shape and torch.allclose(part, strand, atol=1e-5) for strand in strands):
             raise ModelError(
                 f"layer {name!r} runs {1 + len(others)} times in a pass of {type(network.model).__name__}, on other "
                 "things than the sequence and its reverse complement; give each place a module of its own"
@@ -298,9 +293,7 @@ def in_parts(output: Tensor, n: int) -> tuple[Tensor, ...]:
     return output.split(n) if output.ndim and len(output) > n and len(output) % n == 0 else (output,)
 
 
-def _outputs(
-    network: Network, place: Place, name: str, codes: Tensor
-) -> Float[Tensor, "positions batch channels"]:
+def _outputs(network: Network, place: Place, name: str, codes: Tensor) -> Float[Tensor, "positions batch channels"]:
     held: list[Tensor] = []
 
     def keep(output: Tensor) -> None:
@@ -322,6 +315,4 @@ def _outputs(
 
 
 def _never(model: nn.Module, name: str) -> str:
-    return (
-        f"the forward pass of {type(model).__name__} does not call layer {name!r}; choose one that it calls"
-    )
+    return f"the forward pass of {type(model).__name__} does not call layer {name!r}; choose one that it calls"

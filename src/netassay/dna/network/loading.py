@@ -53,9 +53,7 @@ def network_of_files(
         ('B', 'T')
     """
     if not module and not weights:
-        raise ConfigError(
-            "neither a module nor weights are given; give --module FILE.py:make, --weights FILE, or both"
-        )
+        raise ConfigError("neither a module nor weights are given; give --module FILE.py:make, --weights FILE, or both")
     held = read_weights(weights) if weights else {}
     if module:
         model = made_by(module)
@@ -84,9 +82,10 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     published = "layer1_conv.0.weight" in state
     names = (
-        ("layer1_conv.0.weight", "layer2.0.weight", "layer4.0.weight", "layer6.0.weight") if published
+        ("layer1_conv.0.weight", "layer2.0.weight", "layer4.0.weight", "layer6.0.weight")
+        if published
         else ("convolution1.weight", "convolution2.weight", "hidden1.weight", "output.weight")
-    )  # fmt: skip
+    )
     if missing := [name for name in names if name not in state]:
         raise ModelError(
             f"{where}: no tensor {missing[0]!r}, so these are not the weights of AI-TAC; its file holds "
@@ -101,9 +100,13 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
             f"{pooled_lengths(length)[-1]}; give an atlas of the length that they were trained on (251 as published)"
         )
     model = AITAC(
-        output.shape[0], length=length, n_filters=first.shape[0], n_channels=channels, n_hidden=hidden.shape[0],
+        output.shape[0],
+        length=length,
+        n_filters=first.shape[0],
+        n_channels=channels,
+        n_hidden=hidden.shape[0],
         generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    )
     if published:
         model.load_published(state)
     else:
@@ -114,9 +117,7 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
 def _check_outputs(network: Network, length: int, wanted: int) -> None:
     with network.asked():
         try:
-            outputs = network.forward()(
-                torch.zeros(2, length, dtype=torch.uint8, device=network.device)
-            ).shape[1]
+            outputs = network.forward()(torch.zeros(2, length, dtype=torch.uint8, device=network.device)).shape[1]
         except NetassayError:
             raise
         except Exception as error:  # of code that is not ours

@@ -83,9 +83,7 @@ def mse(prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "
     return F.mse_loss(prediction, observed)
 
 
-def poisson(
-    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
-) -> Tensor:
+def poisson(prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]) -> Tensor:
     """Poisson negative log likelihood without its constant, exp(prediction) the rate; heights from 0 up."""
     return F.poisson_nll_loss(prediction, observed, log_input=True)
 
@@ -120,9 +118,7 @@ def loss_named(name: str, smoothing: float = 0.0) -> Loss:
 
 def is_one_of_k(heights: Float[Tensor, "peaks cell_types"]) -> bool:
     """Whether every peak is open (1) in exactly one of several cell types and closed (0) in the others."""
-    return heights.shape[1] > 1 and bool(
-        ((heights == 0) | (heights == 1)).all() and (heights.sum(dim=1) == 1).all()
-    )
+    return heights.shape[1] > 1 and bool(((heights == 0) | (heights == 1)).all() and (heights.sum(dim=1) == 1).all())
 
 
 def is_labels(heights: Float[Tensor, "peaks cell_types"]) -> bool:

@@ -72,9 +72,13 @@ class Network:
         """The network itself, or a module as one, with what is given (not None) in place of what it says."""
         known = model if isinstance(model, Network) else cls(model)
         given: dict[str, Any] = {
-            "both_strands": both_strands, "precision": precision, "length": length, "readout": readout,
-            "layout": layout, "names": None if names is None else tuple(names),
-        }  # fmt: skip
+            "both_strands": both_strands,
+            "precision": precision,
+            "length": length,
+            "readout": readout,
+            "layout": layout,
+            "names": None if names is None else tuple(names),
+        }
         given = {key: value for key, value in given.items() if value is not None}
         found = replace(known, **given) if given else known
         if found.length is None and found.aitac:

@@ -55,9 +55,7 @@ def predict(
         >>> netassay.dna.network.predict(model, codes, both_strands=True).shape
         torch.Size([20, 3])
     """
-    network = Network.of(
-        model, both_strands=both_strands, precision=precision, readout=readout, layout=layout
-    )
+    network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
     found = []
     with network.asked():
         forward = network.forward()

@@ -182,9 +182,7 @@ class Reach:
     ) -> Float[Tensor, "m k"]:
         first, phase = self.geometry[0].first(place)
         change = self._first(codes[row, place].long(), row, first, phase, base, bases[0])
-        for i, (convolution, geometry) in enumerate(
-            zip(self.convolutions, self.geometry[1:], strict=True), 2
-        ):
+        for i, (convolution, geometry) in enumerate(zip(self.convolutions, self.geometry[1:], strict=True), 2):
             start = first
             first, phase = geometry.first(start)
             layer = bases[i - 1]
@@ -226,9 +224,7 @@ class Reach:
 class _Change:
     """A convolution of changes: of `run` neighbouring inputs, added to the sums of all windows that they reach."""
 
-    def __init__(
-        self, weight: Float[Tensor, "outputs inputs width"], geometry: _Geometry, precision: torch.dtype
-    ):
+    def __init__(self, weight: Float[Tensor, "outputs inputs width"], geometry: _Geometry, precision: torch.dtype):
         positions = tuple(range(geometry.touched))
         exact: Transforms = transforms(
             geometry.run, geometry.width, geometry.width - 1, positions, torch.float64, weight.device
@@ -251,9 +247,7 @@ class _Change:
         return sums
 
 
-def _table(
-    weight: Float[Tensor, "filters 4 width"], geometry: _Geometry
-) -> Float[Tensor, "kinds positions filters"]:
+def _table(weight: Float[Tensor, "filters 4 width"], geometry: _Geometry) -> Float[Tensor, "kinds positions filters"]:
     """What the sums of all windows change by, for each phase, base before (unknown too) and base after."""
     filters, _, width = weight.shape
     taps = F.pad(weight.double().flip(2).permute(1, 2, 0), (0, 0, 0, 0, 0, 1))  # (letters, width, filters)

@@ -49,9 +49,7 @@ def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
         if not 0 <= i < n_outputs:
             raise ModelError(f"output {i}: the network has {n_outputs}, counted from 0 to {n_outputs - 1}")
     weights = torch.zeros(n_outputs, 1, dtype=torch.float64)
-    weights.index_put_(
-        (torch.tensor(chosen),), torch.tensor(1 / len(chosen), dtype=torch.float64), accumulate=True
-    )
+    weights.index_put_((torch.tensor(chosen),), torch.tensor(1 / len(chosen), dtype=torch.float64), accumulate=True)
     return weights
 
 

@@ -40,9 +40,7 @@ class Lookup:
     def joined(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Fragments with their group and half; null for a barcode that has none. Without groups, those of the file."""
         if self.rows is None:
-            frame = frame.with_columns(
-                group=pl.lit(self.number, pl.Int64), half=pl.lit(BY_FRAGMENT, pl.Int64)
-            )
+            frame = frame.with_columns(group=pl.lit(self.number, pl.Int64), half=pl.lit(BY_FRAGMENT, pl.Int64))
             if frame["barcode"].null_count() == len(frame):
                 return frame.with_columns(cell=pl.lit(0, pl.Int64))
             return frame.with_columns(cell=pl.col("barcode").hash(0).reinterpret(signed=True).fill_null(0))

@@ -120,9 +120,7 @@ def count_fragments(
         if value not in get_args(kind):
             raise DataError(f"{value!r}: allowed are {', '.join(get_args(kind))}")
     names = groups.names if groups else file_names(paths)
-    pieces = segments_of(
-        regions["chromosome"].to_list(), regions["start"].to_numpy(), regions["end"].to_numpy()
-    )
+    pieces = segments_of(regions["chromosome"].to_list(), regions["start"].to_numpy(), regions["end"].to_numpy())
     state = _Pass(pieces, len(names), lengths, count, profiles, seed, paths[0] if len(paths) == 1 else None)
     matched = None if groups is None else np.zeros((len(paths), len(groups.table)), bool)
     for number, path in enumerate(paths):
@@ -180,8 +178,10 @@ class _Pass:
         if not self.barcodes:
             self.barcodes = frame["barcode"].drop_nulls().head(1).to_list()
         frame = self._without(frame, frame["group"].is_not_null(), "of barcodes without a group")
-        names = {name: self.pieces.numbers.get(known_as(name, self.pieces.numbers) or "") for name in
-                 frame["chromosome"].unique()}  # fmt: skip
+        names = {
+            name: self.pieces.numbers.get(known_as(name, self.pieces.numbers) or "")
+            for name in frame["chromosome"].unique()
+        }
         frame = frame.with_columns(
             number=pl.col("chromosome").replace_strict(names, default=None, return_dtype=pl.Int64)
         )
@@ -221,9 +221,7 @@ class _Pass:
             length=pl.col("chromosome").replace_strict(longest, default=None, return_dtype=pl.Int64)
         )
         before = len(frame)
-        frame = self._without(
-            frame, frame["length"].is_not_null(), "on contigs that the genome does not have"
-        )
+        frame = self._without(frame, frame["length"].is_not_null(), "on contigs that the genome does not have")
         self.missing += before - len(frame)
         before = len(frame)
         frame = self._without(frame, frame["end"] <= frame["length"], "beyond the end of their contig")
@@ -257,9 +255,7 @@ class _Pass:
         halves = np.empty((len(self.pieces.first), self.groups, 2), np.float32)
         begun, ended = (_columns(tally, width) for tally in (self.starts, self.lasts))
         for column in range(width):
-            starts, lasts = (
-                np.bincount(keys, weights, size) for keys, weights in (begun(column), ended(column))
-            )
+            starts, lasts = (np.bincount(keys, weights, size) for keys, weights in (begun(column), ended(column)))
             (starts_before, starts_within), (lasts_before, lasts_within) = (
                 self.pieces.over_regions(values) for values in (starts, lasts)
             )
@@ -301,9 +297,7 @@ def file_names(paths: Sequence[Path]) -> tuple[str, ...]:
     """Names of groups after their files, without folder and ending; DataError if two are alike."""
     names = tuple(stem(path) for path in paths)
     if twice := [name for name, number in Counter(names).items() if number > 1]:
-        raise DataError(
-            f"two files of fragments are called {twice[0]!r}; groups are named after files: rename one"
-        )
+        raise DataError(f"two files of fragments are called {twice[0]!r}; groups are named after files: rename one")
     return names
 
 
@@ -327,9 +321,7 @@ def _tell_barcodes(groups: Groups, matched: np.ndarray, paths: Sequence[Path], s
         )
     state.notes += groups.notes
     state.notes["barcodes of the groups without a fragment"] += int((~matched.any(axis=0)).sum())
-    state.notes["barcodes that are in several files, each taken for one cell"] += int(
-        (matched.sum(axis=0) > 1).sum()
-    )
+    state.notes["barcodes that are in several files, each taken for one cell"] += int((matched.sum(axis=0) > 1).sum())
 
 
 def _refuse_assembly(state: _Pass, paths: Sequence[Path]) -> None:

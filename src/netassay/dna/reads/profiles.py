@@ -69,8 +69,7 @@ class Profiles:
         segments = np.searchsorted(self.offsets, base, side="right") - 1
         places = self.pieces.cuts[segments - 1] + base - self.offsets[segments]
         for name, number in self.pieces.numbers.items():
-            low, high = np.searchsorted(places, (self.pieces.places(number, 0),
-                                                 self.pieces.places(number + 1, 0)))  # fmt: skip
+            low, high = np.searchsorted(places, (self.pieces.places(number, 0), self.pieces.places(number + 1, 0)))
             if high > low:
                 yield (
                     name,
@@ -79,9 +78,7 @@ class Profiles:
                 )
 
 
-def write_profiles(
-    profiles: Profiles, names: Sequence[str], lengths: dict[str, int], folder: Path
-) -> list[Path]:
+def write_profiles(profiles: Profiles, names: Sequence[str], lengths: dict[str, int], folder: Path) -> list[Path]:
     """Insertions at single bases as a bigWig for each group, named after it, in a folder that is there."""
     from netassay.formats.contigs import known_as
     from netassay.formats.tracks import Stretch, Track, write_bigwig

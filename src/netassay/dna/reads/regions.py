@@ -81,9 +81,7 @@ def consensus_of(
         raise DataError(f"no peak is left of {', '.join(path.name for path in files)} ({dict(left_out)})")
     named = regions.with_columns(
         name=pl.format("{}:{}-{}", "chromosome", "start", "end"),
-        file=pl.col("file").replace_strict(
-            dict(enumerate(path.name for path in files)), return_dtype=pl.String
-        ),
+        file=pl.col("file").replace_strict(dict(enumerate(path.name for path in files)), return_dtype=pl.String),
     )
     return RegionSet(named.select("chromosome", "start", "end", "name", "score", "file"), +left_out)
 
@@ -112,16 +110,12 @@ def background_of(
     sound = ~read.missing & ~read.beyond
     left_out["peak that is not on the genome, not matched"] += int((~sound).sum())
     if not sound.any():
-        raise DataError(
-            f"{peaks}: no peak lies on a contig of {genome}; take the genome that they were called on"
-        )
+        raise DataError(f"{peaks}: no peak lies on a contig of {genome}; take the genome that they were called on")
     bins = _gc_bins(read.codes[sound])
     wanted = np.bincount(bins[bins >= 0], minlength=GC_BINS + 1)
     if number is not None:
         wanted = _in_proportion(wanted, number)
-    names = sorted(
-        {known_as(name, read.lengths) or name for name in given["chromosome"].unique()} & {*read.lengths}
-    )
+    names = sorted({known_as(name, read.lengths) or name for name in given["chromosome"].unique()} & {*read.lengths})
     sizes = np.array([max(read.lengths[name] - width, 0) for name in names], np.float64)
     off = [given, *([] if blacklist is None else [read_regions(blacklist)])]
     avoided = pl.concat(frame.select("chromosome", "start", "end") for frame in off)
@@ -134,9 +128,7 @@ def background_of(
             break
         count = DRAWS_A_PEAK * int(wanted.sum())
         where = [names[i] for i in draws.choice(len(names), count, p=sizes / sizes.sum())]
-        starts = (draws.random(count) * np.array([read.lengths[name] - width for name in where])).astype(
-            np.int64
-        )
+        starts = (draws.random(count) * np.array([read.lengths[name] - width for name in where])).astype(np.int64)
         frame = pl.DataFrame({"chromosome": where, "start": starts, "end": starts + width})
         free = ~by_coordinates(frame, avoided).marked
         where, starts = [name for name, kept in zip(where, free, strict=True) if kept], starts[free]

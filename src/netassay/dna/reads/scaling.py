@@ -15,9 +15,7 @@ TOP_SHARE, DEVIATIONS = 0.01, 1.0
 """CREsted's: share of the highest peaks of a cell type, and standard deviations below the mean Gini index."""
 
 
-def scale_factors(
-    counts: Float[np.ndarray, "n cell_types"], kind: Scale
-) -> Float64[np.ndarray, " cell_types"]:
+def scale_factors(counts: Float[np.ndarray, "n cell_types"], kind: Scale) -> Float64[np.ndarray, " cell_types"]:
     """Factors by which the counts of each cell type are multiplied.
 
     Args:

@@ -47,8 +47,7 @@ def predictor(run: Run) -> Network:
     """
     if "cell_types" not in run.tables():
         raise DataError(
-            f"run {run.id} is {run.state} and has no scored model; finish it first: netassay resume "
-            f"{run.folder}"
+            f"run {run.id} is {run.state} and has no scored model; finish it first: netassay resume {run.folder}"
             if run.study == "aitac"
             else f"run {run.id} is of study {run.study}; predictions are made by runs of study aitac"
         )
@@ -123,12 +122,8 @@ def _length(network: Network) -> int:
 def _predicted(network: Network, given: NewSequences) -> Predictions:
     output = predict(network, given.codes)
     names = network.words(output.shape[1])
-    table = given.where.hstack(
-        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(names)]
-    )
-    return Predictions(
-        table, *({why: n for why, n in counts.items() if n} for counts in (given.dropped, given.notes))
-    )
+    table = given.where.hstack([pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(names)])
+    return Predictions(table, *({why: n for why, n in counts.items() if n} for counts in (given.dropped, given.notes)))
 
 
 def variant_effects(
@@ -179,14 +174,29 @@ def variant_effects(
         >>> netassay.variant_effects(run, "gwas.vcf", "genome.fa", null=10).variants["id"].to_list()
         ['rs1']
     """
-    network: nn.Module | Network = model if not isinstance(model, Run) else replace(
-        predictor(model), both_strands=both_strands is not False, precision=torch.float32,
-        less_mean=offset_is_free(config_of(model).loss),
-    )  # fmt: skip
+    network: nn.Module | Network = (
+        model
+        if not isinstance(model, Run)
+        else replace(
+            predictor(model),
+            both_strands=both_strands is not False,
+            precision=torch.float32,
+            less_mean=offset_is_free(config_of(model).loss),
+        )
+    )
     return variants.variant_effects(
-        network, vcf, genome, length=length, names=tuple(names) or None, both_strands=both_strands,
-        readout=readout, layout=layout, mismatches=mismatches, null=null, generator=generator,
-    )  # fmt: skip
+        network,
+        vcf,
+        genome,
+        length=length,
+        names=tuple(names) or None,
+        both_strands=both_strands,
+        readout=readout,
+        layout=layout,
+        mismatches=mismatches,
+        null=null,
+        generator=generator,
+    )
 
 
 Against = Literal["mean", "nothing"]

@@ -49,9 +49,7 @@ def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> 
     data = material(config)
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
     begun = (start.reduced(), start.digest) if start else ()
-    with (
-        leading(config, data, *begun) if config.devices > 1 else nullcontext(Fit(config, data, *begun)) as fit
-    ):
+    with leading(config, data, *begun) if config.devices > 1 else nullcontext(Fit(config, data, *begun)) as fit:
         return training.train(
             fit,
             recorder,
@@ -112,10 +110,7 @@ def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) ->
         "classes": class_table(peaks),
         "profiles": _profiles(data, output, observed, peaks),
         "predictions": where.select("name").hstack(
-            [
-                pl.Series(f"predicted {name}", output[:, i].numpy())
-                for i, name in enumerate(data.atlas.cell_types)
-            ]
+            [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(data.atlas.cell_types)]
         ),
     }
 
@@ -133,9 +128,11 @@ def _ceilings(
     )
     rows = [("ceiling", *found.whole), ("r of halves", *found.reliability)]
     schema = {"what": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
-    table = pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None).with_columns(
-        resampled=pl.lit(found.resampled), note=pl.lit(found.note)
-    )  # fmt: skip
+    table = (
+        pl.DataFrame(rows, schema=schema, orient="row")
+        .fill_nan(None)
+        .with_columns(resampled=pl.lit(found.resampled), note=pl.lit(found.note))
+    )
     of_types = found.cell_types.select(
         "ceiling", pl.col("low").alias("ceiling low"), pl.col("high").alias("ceiling high")
     )
@@ -153,9 +150,11 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
     for name in CLASSES:
         held = known.filter(pl.col("class") == name)
         row: dict[str, Any] = {
-            "class": name, "peaks": len(held), "share": len(held) / len(known) if len(known) else None,
+            "class": name,
+            "peaks": len(held),
+            "share": len(held) / len(known) if len(known) else None,
             "r mean": held["r"].mean(),
-        }  # fmt: skip
+        }
         for kind in SPREADS:
             low, middle, high = (held[kind].quantile(q, "linear") for q in (0.25, 0.5, 0.75))
             row |= {kind: middle, f"{kind} lower quartile": low, f"{kind} upper quartile": high}
@@ -172,9 +171,7 @@ def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offs
     held: dict[str, Any] = {
         "cell type": list(data.atlas.cell_types),
         "lineage": list(data.atlas.lineages),
-        CENTRED if free_offset else "r": _column(
-            evaluate.pearson_columns(output, observed, free_offset=free_offset)
-        ),
+        CENTRED if free_offset else "r": _column(evaluate.pearson_columns(output, observed, free_offset=free_offset)),
     }
     if data.one_of_k or data.labels:
         guess = evaluate.evidence(output, one_of_k=data.one_of_k, free_offset=free_offset)
@@ -203,14 +200,19 @@ def _profiles(data: Material, output: Tensor, observed: Tensor, peaks: pl.DataFr
         chosen = here[torch.randperm(len(here), generator=draws)[:PROFILES]].tolist()
         frames += [_profile(data, name, peaks.row(i, named=True), observed[i], scaled[i]) for i in chosen]
     words, number = pl.String, pl.Float64
-    schema = {"class": words, "peak": words, "r": number, "cell type": words, "lineage": words,
-              "observed": number, "predicted": number}  # fmt: skip
+    schema = {
+        "class": words,
+        "peak": words,
+        "r": number,
+        "cell type": words,
+        "lineage": words,
+        "observed": number,
+        "predicted": number,
+    }
     return pl.concat([pl.DataFrame(schema=schema), *frames])
 
 
-def _profile(
-    data: Material, name: str, peak: dict[str, Any], observed: Tensor, predicted: Tensor
-) -> pl.DataFrame:
+def _profile(data: Material, name: str, peak: dict[str, Any], observed: Tensor, predicted: Tensor) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "class": name,
@@ -241,6 +243,4 @@ def _atlas_table(data: Material) -> pl.DataFrame:
 def _dropped_table(data: Material) -> pl.DataFrame:
     rows = [("left out", reason, count) for reason, count in data.atlas.dropped.items()]
     rows += [("kept", reason, count) for reason, count in data.atlas.notes.items()]
-    return pl.DataFrame(
-        rows, schema={"what": pl.String, "reason": pl.String, "peaks": pl.Int64}, orient="row"
-    )
+    return pl.DataFrame(rows, schema={"what": pl.String, "reason": pl.String, "peaks": pl.Int64}, orient="row")

@@ -29,14 +29,10 @@ class AitacConfig(Config):
     """
 
     study: ClassVar[str] = "aitac"
-    example: ClassVar[str] = (
-        "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
-    )
+    example: ClassVar[str] = "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
     later: ClassVar[tuple[str, ...]] = ("start_from", "filters", "devices")
 
-    atlas: str = Field(
-        "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
-    )
+    atlas: str = Field("dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"])
     """Atlas of peaks and heights: dhs4 (47,872 human sites, four cell types), simulated, or an atlas folder."""
 
     peaks: int = Field(0, ge=0)
@@ -158,9 +154,20 @@ class AitacConfig(Config):
 def tiny() -> AitacConfig:
     """A config of seconds that passes through every part of the study, on a small simulated atlas."""
     return AitacConfig(
-        atlas="simulated", peaks=240, n_filters=12, n_channels=8, n_hidden=16, epochs=2, batch_size=25, dropout=0.1,
-        strands="augmented", shift=2, weight_average=0.9, schedule="one_cycle", weight_decay=0.01,
-    )  # fmt: skip
+        atlas="simulated",
+        peaks=240,
+        n_filters=12,
+        n_channels=8,
+        n_hidden=16,
+        epochs=2,
+        batch_size=25,
+        dropout=0.1,
+        strands="augmented",
+        shift=2,
+        weight_average=0.9,
+        schedule="one_cycle",
+        weight_decay=0.01,
+    )
 
 
 CONFIG = AitacConfig

@@ -36,11 +36,17 @@ def _section(null: str, runs: Sequence[Run]) -> Section:
     rows = []
     for run in sorted(runs, key=lambda run: (run.config["repeat"], run.config["fold"])):
         last = run.last_values()
-        rows.append({
-            "repeat": run.config["repeat"], "fold": run.config["fold"], "run": run.id,
-            "r mean": last.get(("r_mean", "test")), "r median": last.get(("r_median", "test")),
-            "baseline r": last.get(("r_mean", "baseline")), "AUROC": last.get(("auroc", "test")),
-        })  # fmt: skip
+        rows.append(
+            {
+                "repeat": run.config["repeat"],
+                "fold": run.config["fold"],
+                "run": run.id,
+                "r mean": last.get(("r_mean", "test")),
+                "r median": last.get(("r_median", "test")),
+                "baseline r": last.get(("r_mean", "baseline")),
+                "AUROC": last.get(("auroc", "test")),
+            }
+        )
     table = pl.DataFrame(rows, infer_schema_length=None)
     table = table.select(name for name in table.columns if table[name].null_count() < len(table))
     means = peak_means(runs)
@@ -62,10 +68,13 @@ def _section(null: str, runs: Sequence[Run]) -> Section:
     )
     items = (
         Figure(
-            f"aitac-folds-r{suffix}", "Mean correlation of each peak",
-            "Over the repetitions in which it was tested.", chart, means,
+            f"aitac-folds-r{suffix}",
+            "Mean correlation of each peak",
+            "Over the repetitions in which it was tested.",
+            chart,
+            means,
         ),
         Table(f"aitac-folds{suffix}", "Folds", "Each fold is the test set of one run.", table, formats=formats),
-    )  # fmt: skip
+    )
     title = "Cross-validation" if null == "none" else f"Cross-validation, null {null}"
     return Section(title, text, items)

@@ -24,9 +24,7 @@ def r_histogram(samples: dict[str, pl.Series]) -> pl.DataFrame:
         known = values.drop_nulls().to_numpy()
         counts, _ = np.histogram(known, edges)
         share = counts / max(1, len(known))
-        frames.append(
-            pl.DataFrame({"sample": [name] * _BINS, "r": (edges[1:] + edges[:-1]) / 2, "share": share})
-        )
+        frames.append(pl.DataFrame({"sample": [name] * _BINS, "r": (edges[1:] + edges[:-1]) / 2, "share": share}))
     return pl.concat(frames)
 
 
@@ -40,10 +38,13 @@ def variance_histogram(peaks: pl.DataFrame) -> pl.DataFrame:
     x, y = np.nonzero(counts)
     return pl.DataFrame(
         {
-            "variance_low": edges[x], "variance_high": edges[x + 1], "r_low": r_edges[y], "r_high": r_edges[y + 1],
+            "variance_low": edges[x],
+            "variance_high": edges[x + 1],
+            "r_low": r_edges[y],
+            "r_high": r_edges[y + 1],
             "peaks": counts[x, y].astype(int),
         }
-    )  # fmt: skip
+    )
 
 
 def variance_map(counts: pl.DataFrame) -> alt.Chart:
@@ -76,24 +77,18 @@ def variance_map(counts: pl.DataFrame) -> alt.Chart:
 def dots(data: pl.DataFrame, *, value: str, title: str, row: str, colour: str | None = None) -> alt.Chart:
     """One dot a row on a common scale, rows as they come, coloured by `colour`."""
     names = data[row].unique(maintain_order=True).to_list()
-    shown = data.select(
-        pl.col(row).alias("row"), pl.col(value).alias("value"), pl.col(colour or row).alias("kind")
-    )
+    shown = data.select(pl.col(row).alias("row"), pl.col(value).alias("value"), pl.col(colour or row).alias("kind"))
     kinds = shown["kind"].unique(maintain_order=True).to_list()
     paint: Any = alt.value(PALETTE[0])
     if colour is not None:
         scale = alt.Scale(domain=kinds, range=[PALETTE[i % len(PALETTE)] for i in range(len(kinds))])
-        paint = alt.Color(
-            "kind:N", title=colour, scale=scale, legend=alt.Legend(columns=6) if len(kinds) > 1 else None
-        )
+        paint = alt.Color("kind:N", title=colour, scale=scale, legend=alt.Legend(columns=6) if len(kinds) > 1 else None)
     return (
         alt.Chart(shown)
         .mark_point(filled=True, size=90, opacity=1)
         .encode(
             alt.X("value:Q", title=title, scale=alt.Scale(zero=False, padding=12)),
-            alt.Y(
-                "row:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(grid=True, labelLimit=260)
-            ),
+            alt.Y("row:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(grid=True, labelLimit=260)),
             color=paint,
             tooltip=[alt.Tooltip("row:N", title=row), alt.Tooltip("value:Q", title=title, format=".4f")],
         )
@@ -113,20 +108,33 @@ def profiles(data: pl.DataFrame, classes: Sequence[str]) -> alt.FacetChart:
     few = len(types) <= 12
     base = alt.Chart(shown).encode(
         alt.X(
-            "type:N", title=None if few else "cell types, in the order of the atlas", scale=alt.Scale(domain=types),
+            "type:N",
+            title=None if few else "cell types, in the order of the atlas",
+            scale=alt.Scale(domain=types),
             axis=alt.Axis(labelAngle=-40, labels=few, ticks=few, labelOverlap=False),
         )
-    )  # fmt: skip
+    )
     keys = alt.Scale(domain=["observed", "predicted"], range=[_GREY, PALETTE[0]])
     height = alt.Axis(title="height", tickCount=3)
-    bars = base.transform_calculate(what="'observed'").mark_bar(opacity=0.75).encode(
-        alt.Y("observed:Q", axis=height), alt.Color("what:N", title=None, scale=keys),
-        tooltip=["type:N", "lineage:N", "observed:Q", "predicted:Q"],
-    )  # fmt: skip
-    points = base.transform_calculate(what="'predicted'").mark_point(filled=True, size=34, opacity=1).encode(
-        alt.Y("predicted:Q"), alt.Color("what:N", title=None, scale=keys)
-    )  # fmt: skip
-    facet = alt.Facet("panel:N", title=None, sort=alt.EncodingSortField("rank", op="min"),
-                      header=alt.Header(labelFontSize=10, labelColor=SOFT, labelFontWeight="normal"))  # fmt: skip
+    bars = (
+        base.transform_calculate(what="'observed'")
+        .mark_bar(opacity=0.75)
+        .encode(
+            alt.Y("observed:Q", axis=height),
+            alt.Color("what:N", title=None, scale=keys),
+            tooltip=["type:N", "lineage:N", "observed:Q", "predicted:Q"],
+        )
+    )
+    points = (
+        base.transform_calculate(what="'predicted'")
+        .mark_point(filled=True, size=34, opacity=1)
+        .encode(alt.Y("predicted:Q"), alt.Color("what:N", title=None, scale=keys))
+    )
+    facet = alt.Facet(
+        "panel:N",
+        title=None,
+        sort=alt.EncodingSortField("rank", op="min"),
+        header=alt.Header(labelFontSize=10, labelColor=SOFT, labelFontWeight="normal"),
+    )
     layers = alt.layer(bars, points).properties(width=185, height=80).facet(facet=facet, columns=3)
     return layers.resolve_scale(y="independent").resolve_axis(x="independent")

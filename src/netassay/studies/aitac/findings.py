@@ -31,22 +31,37 @@ _SETS = "validation, test, baseline"
 METRICS = (
     Quantity(("loss",), '""', "every step", "of the step's batch; at the last step the mean of the last epoch"),
     Quantity(("peaks",), '""', "every step", "peaks trained on before the step"),
-    Quantity(("epoch_loss", "validation_loss"), '""', "after each epoch",
-             "mean training loss of the epoch; loss on the validation set after it"),
+    Quantity(
+        ("epoch_loss", "validation_loss"),
+        '""',
+        "after each epoch",
+        "mean training loss of the epoch; loss on the validation set after it",
+    ),
     Quantity(("r_mean", "r_median"), _SETS, "epoch, end", "over peaks"),
     Quantity(("r_weighted",), _SETS, "epoch, end", "mean of r weighted by the variance of the observed row"),
     Quantity(("share_above_075",), _SETS, "epoch, end", 'share of peaks with r above 0.75, "well predicted"'),
     Quantity(("r_undefined",), _SETS, "epoch, end", "peaks whose r is not defined"),
-    Quantity(("cell_r_mean",), _SETS, "epoch, end",
-             "mean over cell types of r over peaks (losses mse and poisson)"),
-    Quantity(("cell_r_mean_centred",), _SETS, "epoch, end",
-             "the same of rows less their mean over the cell types, heights and predictions both (losses pearson and "
-             "cross_entropy, which leave an offset of each row free: it would be noise in every column)"),
-    Quantity(("accuracy", "auroc", "auprc"), _SETS, "epoch, end",
-             "where each peak is open in one cell type; areas are means over cell types"),
-    Quantity(("best_epoch", "test_loss"), '""', "end",
-             "epoch of the least validation loss, whose weights are kept and tested"),
-)  # fmt: skip
+    Quantity(("cell_r_mean",), _SETS, "epoch, end", "mean over cell types of r over peaks (losses mse and poisson)"),
+    Quantity(
+        ("cell_r_mean_centred",),
+        _SETS,
+        "epoch, end",
+        "the same of rows less their mean over the cell types, heights and predictions both (losses pearson and "
+        "cross_entropy, which leave an offset of each row free: it would be noise in every column)",
+    ),
+    Quantity(
+        ("accuracy", "auroc", "auprc"),
+        _SETS,
+        "epoch, end",
+        "where each peak is open in one cell type; areas are means over cell types",
+    ),
+    Quantity(
+        ("best_epoch", "test_loss"),
+        '""',
+        "end",
+        "epoch of the least validation loss, whose weights are kept and tested",
+    ),
+)
 """What a run records."""
 COURSE = Course("validation r", "r_mean", "validation")
 """What runs are followed by."""
@@ -63,12 +78,16 @@ def summary(run: Run) -> dict[str, Any]:
     last = run.last_values()
     config = run.config
     values: dict[str, Any] = {
-        "atlas": config["atlas"], "null_model": config["null"],
-        "best_epoch": _whole(last.get(("best_epoch", ""))), "epochs": config["epochs"],
-        "loss": finite(last.get(("loss", ""))), "validation_loss": _least(run),
+        "atlas": config["atlas"],
+        "null_model": config["null"],
+        "best_epoch": _whole(last.get(("best_epoch", ""))),
+        "epochs": config["epochs"],
+        "loss": finite(last.get(("loss", ""))),
+        "validation_loss": _least(run),
         "test_loss": finite(last.get(("test_loss", ""))),
-        "test": _marks(last, "test"), "baseline": _marks(last, "baseline"),
-    }  # fmt: skip
+        "test": _marks(last, "test"),
+        "baseline": _marks(last, "baseline"),
+    }
     if (worth := verdict(run)) is not None:
         values["verdict"] = worth.sentence
         values["ceiling"] = ceiling_facts(run)
@@ -103,11 +122,7 @@ def ceiling_facts(run: Run) -> dict[str, Any] | None:
 
 def _ceiling(run: Run) -> Interval | None:
     facts = ceiling_facts(run)
-    return (
-        None
-        if facts is None or facts["value"] is None
-        else Interval(facts["value"], facts["low"], facts["high"])
-    )
+    return None if facts is None or facts["value"] is None else Interval(facts["value"], facts["low"], facts["high"])
 
 
 def cell_types_of(run: Run) -> int | None:
@@ -139,9 +154,7 @@ def _against_nulls(run: Run) -> dict[str, Any]:
     found = {kind: summary(other)["test"] for kind, other in null_runs(run).items()}
     if found:
         return {"null": found}
-    words = (
-        f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
-    )
+    words = f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
     return {"null": None, "null_note": words}
 
 

@@ -40,9 +40,7 @@ class Fit:
     set; at the last step those of `best` on the test set, those of the column means, and as loss the epoch's mean.
     """
 
-    def __init__(
-        self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
-    ) -> None:
+    def __init__(self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = "") -> None:
         self.config, self.data, self.origin = config, data, origin
         self.device = devices.device(config.device)
         begun = start or network(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
@@ -90,15 +88,11 @@ class Fit:
         """Whether training ends here: the last epoch is over, or none of the last `patience` ones was better."""
         epoch, rest = divmod(step, self.per_epoch)
         waited = epoch - self.best_epoch
-        return step >= self.steps or bool(
-            self.config.patience and not rest and waited >= self.config.patience
-        )
+        return step >= self.steps or bool(self.config.patience and not rest and waited >= self.config.patience)
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups = {"model": self.model.state_dict(), "average": self.average, "best": self.best}
-        tensors = {
-            f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()
-        }
+        tensors = {f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{i}/{name}": t for name, t in moments.items()}
         facts = {
@@ -107,10 +101,7 @@ class Fit:
             "best_loss": self.best_loss if self.best else None,
             "epoch_loss": self.epoch_loss,
             "step": self.step,
-            "seen": [
-                [name, part, None if math.isnan(value) else value]
-                for (name, part), value in self.seen.items()
-            ],
+            "seen": [[name, part, None if math.isnan(value) else value] for (name, part), value in self.seen.items()],
         }
         # runs from random weights say nothing here, as those of before there were others
         return tensors, facts | ({"start": self.origin} if self.origin else {})
@@ -137,9 +128,7 @@ class Fit:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.best_epoch, self.step, self.epoch_loss = facts["best_epoch"], facts["step"], facts["epoch_loss"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
-        self.seen = {
-            (name, part): math.nan if value is None else value for name, part, value in facts["seen"]
-        }
+        self.seen = {(name, part): math.nan if value is None else value for name, part, value in facts["seen"]}
 
     def _forward(self, batch: Tensor, step: int) -> float:
         """The mean loss of the batch; `_backward` takes its slopes."""
@@ -167,9 +156,7 @@ class Fit:
             output = self._predicted(weights, rows)
             loss = self.loss(output, self.data.heights[rows]).item()
             marks = self._marks(output, self.data.heights[rows])
-            found = {("validation_loss", ""): loss} | {
-                (name, "validation"): mark for name, mark in marks.items()
-            }
+            found = {("validation_loss", ""): loss} | {(name, "validation"): mark for name, mark in marks.items()}
             if not loss < self.best_loss and self.best:
                 return found
             self.best_loss = loss
@@ -192,9 +179,7 @@ class Fit:
 
     def _marks(self, output: Tensor, observed: Tensor) -> dict[str, float]:
         free = offset_is_free(self.config.loss)
-        return scores(
-            output, observed, one_of_k=self.data.one_of_k, free_offset=free, labels=self.data.labels
-        )
+        return scores(output, observed, one_of_k=self.data.one_of_k, free_offset=free, labels=self.data.labels)
 
     def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         own = _copied(self.model.state_dict())

@@ -62,75 +62,96 @@ _R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share
 
 
 SCORE = FigureSpec(
-    "aitac-score-{slug}", "Score: {title}",
+    "aitac-score-{slug}",
+    "Score: {title}",
     "{first} of the test set, on which nothing was chosen. " + _NULLS,
-    figures.dots, options={"value": "value", "row": "row", "colour": "kind"},
-)  # fmt: skip
+    figures.dots,
+    options={"value": "value", "row": "row", "colour": "kind"},
+)
 VERDICT = FigureSpec(
-    "aitac-verdict", "What the score is worth",
+    "aitac-verdict",
+    "What the score is worth",
     "Mean r over the test peaks across cell types, {name}, with 95 % intervals ({resampled} drawn anew). Ceiling: the "
     "mean r that a perfect model could be expected to reach, from the two halves of the cells or reads of the atlas.",
-    forest, (Axis("r", title="mean r over peaks"), Axis("what")), {"width": 420},
-)  # fmt: skip
+    forest,
+    (Axis("r", title="mean r over peaks"), Axis("what")),
+    {"width": 420},
+)
 VERDICT_TABLE = TableSpec(
-    "aitac-verdict-table", "Above baseline and nulls",
+    "aitac-verdict-table",
+    "Above baseline and nulls",
     "above: mean over peaks of the model's r less this one's, with its 95 % interval. r beyond column means: partial "
     "correlation of heights and predictions, given the training mean of each cell type.",
-)  # fmt: skip
+)
 LEARNING = FigureSpec(
-    "aitac-learning", "Learning",
+    "aitac-learning",
+    "Learning",
     "Mean training loss of each epoch, and loss on the validation set after it, of {kept} ({losses}). The epoch of the "
     "least validation loss is the one that is kept.",
-    small_multiples, (Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("set"), Axis("model", title=" ")),
+    small_multiples,
+    (Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("set"), Axis("model", title=" ")),
     {"height": 220},
-)  # fmt: skip
+)
 RUNS = TableSpec(
-    "aitac-runs", "Runs",
+    "aitac-runs",
+    "Runs",
     "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson correlation across cell "
     "types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
     "and predictions less their mean over the cell types of the peak, which the losses pearson and "
     "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
     "mean of each cell type.",
     first=("model", "state", "r mean", "baseline r", "r of cell types, rows centred", "AUROC", "AUPRC", "accuracy"),
-)  # fmt: skip
+)
 R = FigureSpec(
-    "aitac-r", "Correlation of each peak",
+    "aitac-r",
+    "Correlation of each peak",
     "Share of the test peaks in each of 40 bins of r across cell types, for every model and for the baseline.",
-    lines, (_R, _SHARE, Axis("sample", title=" ")), {"height": 280},
-)  # fmt: skip
+    lines,
+    (_R, _SHARE, Axis("sample", title=" ")),
+    {"height": 280},
+)
 CLASS_TABLE = TableSpec(
-    "aitac-classes", "How many peaks are predicted how well",
+    "aitac-classes",
+    "How many peaks are predicted how well",
     "Classes of r of the test peaks ({name}). Height SD and IQR: standard deviation and interquartile range of the "
     "observed heights of a peak over the cell types, the median over the peaks of the class, and the quartiles.",
-)  # fmt: skip
+)
 PROFILES = FigureSpec(
-    "aitac-profiles", "Profiles of random peaks",
+    "aitac-profiles",
+    "Profiles of random peaks",
     "Observed heights and predictions of up to three test peaks of each class, drawn at random. Predictions are "
     "rescaled to the mean and standard deviation of the observed heights, which r does not see.",
     figures.profiles,
-)  # fmt: skip
+)
 SPREAD = FigureSpec(
-    "aitac-classes-spread", "Spread of heights by class of r",
+    "aitac-classes-spread",
+    "Spread of heights by class of r",
     "How much the observed heights of a peak vary over the cell types, by how well it is predicted: median and "
     "quartiles over the test peaks of each class. A class without peaks stays empty.",
-    forest, (Axis("value", title="of the observed heights over cell types"), Axis("class")),
+    forest,
+    (Axis("value", title="of the observed heights over cell types"), Axis("class")),
     {"panel": Axis("spread"), "width": 260},
-)  # fmt: skip
+)
 VARIANCE = FigureSpec(
-    "aitac-r-variance", "Correlation against variance",
+    "aitac-r-variance",
+    "Correlation against variance",
     "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and by the variance "
     "of the observed row ({name}).",
     figures.variance_map,
-)  # fmt: skip
+)
 CELL_TYPES = FigureSpec(
-    "aitac-cell-types", "Score of each cell type: {title}", "{what} ({name}).", figures.dots,
+    "aitac-cell-types",
+    "Score of each cell type: {title}",
+    "{what} ({name}).",
+    figures.dots,
     options={"row": "cell type", "colour": "lineage"},
-)  # fmt: skip
+)
 CELL_TYPE_TABLE = TableSpec(
-    "aitac-cell-type-scores", "Scores",
+    "aitac-cell-type-scores",
+    "Scores",
     "r: over the test peaks{centred}. The column means predict the same for every peak: their r is not defined, their "
     "AUROC is 0.5.",
-)  # fmt: skip
+)
 ATLAS = TableSpec("aitac-atlas-{number}", "Atlas {name}", "As run {run} read it.")
 DROPPED = TableSpec("aitac-dropped-{number}", "Peaks left out or changed", "By reason.")
 
@@ -165,16 +186,12 @@ def _names(runs: Sequence[Run]) -> dict[Run, str]:
 
 def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> Section:
     notes = [
-        Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")
-        for run in runs
-        if run.state is not State.FINISHED
+        Note(f"{run.id}: {run.state}. {run.message}".strip(), "info") for run in runs if run.state is not State.FINISHED
     ]
     if any(_simulated(run) for run in runs):
         notes.insert(
             0,
-            Note(
-                "SIMULATED DATA: sequences and heights of at least one run were made by a program.", "warning"
-            ),
+            Note("SIMULATED DATA: sequences and heights of at least one run were made by a program.", "warning"),
         )
     if not any(run.config["null"] != "none" for run in runs):
         notes.append(
@@ -231,15 +248,11 @@ def _verdict(runs: Sequence[Run], names: dict[Run, str]) -> list[Section]:
         return []
     notes = [Note(worth.sentence, "info")]
     if "dinucleotide" not in nulls:
-        notes.append(
-            Note("How much composition explains is not known: there is no run with --null dinucleotide.")
-        )
+        notes.append(Note("How much composition explains is not known: there is no run with --null dinucleotide."))
     ceiling = ceiling_facts(main)
     if ceiling is None:
         notes.append(
-            Note(
-                "No ceiling: the atlas holds no halves of its cells or reads; one that is built from them does."
-            )
+            Note("No ceiling: the atlas holds no halves of its cells or reads; one that is built from them does.")
         )
     elif ceiling["note"]:
         notes.append(Note(ceiling["note"][0].upper() + ceiling["note"][1:] + ".", "warning"))
@@ -284,9 +297,7 @@ def _marks(name: str, run: Run, last: dict[tuple[str, str], float]) -> list[dict
     for score in ("r_mean", "auroc"):
         for part, row, what in (("test", name, kind), ("baseline", BASELINE, "baseline")):
             if (score, part) in last:
-                found.append(
-                    {"row": row, "kind": what, "score": score, "value": last[(score, part)], "run": run.id}
-                )
+                found.append({"row": row, "kind": what, "score": score, "value": last[(score, part)], "run": run.id})
     return found
 
 
@@ -325,12 +336,7 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     shown = main.table("profiles")
     undefined = peaks["r"].null_count()
     items: list[Any] = (
-        [
-            Note(
-                f"{undefined:,} of {len(peaks):,} test peaks have no defined r (a constant row) and are "
-                "left out here."
-            )
-        ]
+        [Note(f"{undefined:,} of {len(peaks):,} test peaks have no defined r (a constant row) and are left out here.")]
         if undefined
         else []
     )
@@ -355,11 +361,15 @@ def _spreads(classes: pl.DataFrame) -> list[Figure]:
         return []
     shown = pl.concat(
         classes.select(
-            "class", "peaks", pl.lit(name.removeprefix("height ")).alias("spread"), pl.col(name).alias("value"),
-            pl.col(f"{name} lower quartile").alias("low"), pl.col(f"{name} upper quartile").alias("high"),
+            "class",
+            "peaks",
+            pl.lit(name.removeprefix("height ")).alias("spread"),
+            pl.col(name).alias("value"),
+            pl.col(f"{name} lower quartile").alias("low"),
+            pl.col(f"{name} upper quartile").alias("high"),
         )
         for name in SPREADS
-    )  # fmt: skip
+    )
     return [SPREAD.of(shown)]
 
 
@@ -377,13 +387,13 @@ def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     title = {"r": "r over peaks", CENTRED: "r over peaks, rows centred"}.get(value, value)
     shown = table.filter(pl.col(value).is_not_null())
     words = {
-        "title": title, "what": _CELL_TYPE_WORDS[value], "name": names[main],
+        "title": title,
+        "what": _CELL_TYPE_WORDS[value],
+        "name": names[main],
         "centred": _CENTRED_WORDS if CENTRED in table.columns else "",
-    }  # fmt: skip
+    }
     figure = CELL_TYPES.of(shown, value=value, title=title, words=words)
-    return Section(
-        "Cell types", "", (figure, CELL_TYPE_TABLE.of(table, words=words, formats=_decimals(table)))
-    )
+    return Section("Cell types", "", (figure, CELL_TYPE_TABLE.of(table, words=words, formats=_decimals(table))))
 
 
 def _decimals(table: pl.DataFrame) -> dict[str, str]:

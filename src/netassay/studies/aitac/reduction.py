@@ -24,9 +24,7 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
     Columns network, run, filters, and a column a score; the run is named where it is another's.
     """
     rows = data.split.test
-    whole, cut = (
-        predict(network_of(config, model), data.codes[rows]) for model in (start.model, start.reduced())
-    )
+    whole, cut = (predict(network_of(config, model), data.codes[rows]) for model in (start.model, start.reduced()))
     all_filters, few = start.model.n_filters, len(start.filters)
     found = []
     for name, run, filters, guess in (
@@ -35,9 +33,7 @@ def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor)
         (TUNED, None, few, output),
     ):
         free = offset_is_free(config.loss)
-        marks = scores(
-            guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free, labels=data.labels
-        )
+        marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free, labels=data.labels)
         told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
         found.append({"network": name, "run": run, "filters": filters, **told})
     return pl.DataFrame(found, infer_schema_length=None)

@@ -41,14 +41,20 @@ def reductions(runs: Sequence[Run], names: Mapping[Run, str]) -> list[Section]:
         "the other filters held; as many filters drawn at random (random:N) tell how much any choice would lose."
     )
     figure = Figure(
-        "aitac-reduction", "Reduced networks", "Test score of the whole network, of the reduced one as it was cut out, "
+        "aitac-reduction",
+        "Reduced networks",
+        "Test score of the whole network, of the reduced one as it was cut out, "
         "and after the layers behind the first were trained on.",
-        figures.dots(shown, value=value, title=title, row="model", colour="network"), shown,
-    )  # fmt: skip
+        figures.dots(shown, value=value, title=title, row="model", colour="network"),
+        shown,
+    )
     formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
     words = {key: word for key, word in _SHOWN.items() if key in table.columns}
     scores_table = Table(
-        "aitac-reduction-scores", "Scores", "Of the test set.", table.rename(words),
+        "aitac-reduction-scores",
+        "Scores",
+        "Of the test set.",
+        table.rename(words),
         formats={words[key]: form for key, form in formats.items()},
-    )  # fmt: skip
+    )
     return [Section("Reduced networks", text, (figure, scores_table))]

@@ -56,8 +56,7 @@ def trained(run: Run, *, length: int | None = None) -> AITAC:
     best = group_of(checkpoint.tensors, "best") if checkpoint else {}
     if not best:
         raise DataError(
-            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume "
-            f"{run.folder}"
+            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume {run.folder}"
         )
     if length is None:
         length = atlas_facts(run)["length"]
@@ -81,9 +80,7 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
         return None
     run = _opened(config.start_from)
     if run.study != config.study:
-        raise DataError(
-            f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}"
-        )
+        raise DataError(f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}")
     model = trained(run, length=length)
     _check(config, config_of(run), model, outputs)
     filters = _chosen(config, run, model.n_filters)
@@ -121,9 +118,13 @@ def reduced_config(
     if run.study != "aitac":
         raise ConfigError(f"run {run.id} is of study {run.study}; networks of study aitac can be reduced")
     return config_of(run).replace(
-        start_from=str(run.folder), filters=filters, epochs=epochs, learning_rate=learning_rate, seed=seed,
+        start_from=str(run.folder),
+        filters=filters,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
         schedule="constant",
-    )  # fmt: skip
+    )
 
 
 def _opened(folder: str) -> Run:
@@ -137,9 +138,7 @@ def _opened(folder: str) -> Run:
 
 def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) -> None:
     own = {key: (getattr(config, key), getattr(other, key)) for key in _SIZES}
-    if wrong := [
-        f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there
-    ]:
+    if wrong := [f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there]:
         raise ModelError(
             f"start_from = {config.start_from!r} holds another network: {'; '.join(wrong)}; give its sizes, or let "
             f"netassay reduce {config.start_from} take them over"

@@ -43,9 +43,7 @@ def model(run: Run) -> nn.Module:
         if name.startswith("best/")
     }
     if not best:
-        raise StoreError(
-            f"run {run.id}: none of its trials had ended at its last checkpoint, so it has no network yet"
-        )
+        raise StoreError(f"run {run.id}: none of its trials had ended at its last checkpoint, so it has no network yet")
     weights = best["embedding.weight"]
     decoder = ExperimentDecoder(
         weights.shape[0],
@@ -100,8 +98,15 @@ def corpus_facts(read: Material) -> dict[training.Metric, float]:
     """What is known of the corpus, as metrics ("corpus", name) of the first step."""
     contexts = read.found
     values = (
-        contexts.documents, contexts.n, read.to.vocabulary, contexts.degrees_of_freedom, information_bits(contexts),
-        predicted_parameters(contexts), contexts.predictions, contexts.bound_nats, contexts.degrees_of_freedom_unequal,
+        contexts.documents,
+        contexts.n,
+        read.to.vocabulary,
+        contexts.degrees_of_freedom,
+        information_bits(contexts),
+        predicted_parameters(contexts),
+        contexts.predictions,
+        contexts.bound_nats,
+        contexts.degrees_of_freedom_unequal,
         contexts.share_certain,
-    )  # fmt: skip
+    )
     return {("corpus", name): float(value) for name, value in zip(CORPUS, values, strict=True)}

@@ -55,9 +55,7 @@ class Convex:
         self.to, self.totals = to, to.totals.double().unsqueeze(1)
         ones = torch.ones(len(features), 1, dtype=torch.float64)
         root = self.totals.sqrt()
-        left, values, right = torch.linalg.svd(
-            root * torch.cat([features.double(), ones], 1), full_matrices=False
-        )
+        left, values, right = torch.linalg.svd(root * torch.cat([features.double(), ones], 1), full_matrices=False)
         informative = values > FLATTEST * values[0]
         self.features = left[:, informative] / root  # (n, r)
         self.back = right[informative] / values[informative, None]  # (r, m + 1)
@@ -130,9 +128,7 @@ class Newton:
     def __init__(self, problem: Convex) -> None:
         self.problem = problem
         self.stalled = False
-        self.go_to(
-            torch.zeros(problem.to.vocabulary, problem.features.shape[1], dtype=torch.float64), FIRST_DAMPING
-        )
+        self.go_to(torch.zeros(problem.to.vocabulary, problem.features.shape[1], dtype=torch.float64), FIRST_DAMPING)
 
     def go_to(self, weights: Float64[Tensor, "zeta r"], damping: float) -> None:
         """Goes on from other weights."""

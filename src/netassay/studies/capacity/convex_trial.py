@@ -19,9 +19,7 @@ class OutputOnly:
     The hidden layer is drawn for whitened features from `generator`, as in `trial.Fast`.
     """
 
-    def __init__(
-        self, model: ExperimentDecoder, to: Targets, *, generator: torch.Generator, steps: int
-    ) -> None:
+    def __init__(self, model: ExperimentDecoder, to: Targets, *, generator: torch.Generator, steps: int) -> None:
         self.model, self.to, self.steps = model.requires_grad_(False), to, steps
         self.step = 0
         hidden, activation, _ = layers(model)

@@ -30,21 +30,29 @@ def fewest(attempts: pl.DataFrame) -> Section:
     figures = [_figure(table, fits, quantity) for quantity in QUANTITIES]
     tables = [
         Table(
-            "capacity-fewest", "Narrowest decoders that memorise",
+            "capacity-fewest",
+            "Narrowest decoders that memorise",
             "By bisection on the neurons m of the hidden layer, several first weights a width; parameters are all of "
             "the model's, trained or not, and fixed of them are those of embedding and attention, whatever m is. "
             "predicted is the information over 3.6 bits a parameter (empirical), which leaves that fixed cost out.",
-            table, formats={"criterion": ".3g", "information_bits": ",.0f", "predicted": ",.0f",
-                            "gap": told_apart(table, "gap", "criterion")},
+            table,
+            formats={
+                "criterion": ".3g",
+                "information_bits": ",.0f",
+                "predicted": ",.0f",
+                "gap": told_apart(table, "gap", "criterion"),
+            },
             first=("criterion", "corpus", "contexts", "information_bits", "neurons", "parameters", "gap"),
         ),
         Table(
-            "capacity-fits", "Fitted lines",
+            "capacity-fits",
+            "Fitted lines",
             "Least squares, fewest parameters against each quantity; intervals at 95 % by Student's t, ratios by "
             "Fieller. They hold for independent deviations, which nested corpora do not quite have.",
-            fits, formats=dict.fromkeys(("slope", "low", "high"), ".3g") | {"R²": ".3f", "intercept": ",.0f"},
+            fits,
+            formats=dict.fromkeys(("slope", "low", "high"), ".3g") | {"R²": ".3f", "intercept": ",.0f"},
         ),
-    ]  # fmt: skip
+    ]
     text = (
         "Read with care. Each point is an upper bound: these weights were found, narrower ones may exist that this "
         "solver missed, so the line is the model's and the optimiser's together. And the count grows with the "
@@ -59,25 +67,26 @@ def fewest(attempts: pl.DataFrame) -> Section:
 def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
     """The narrowest width that met the criterion, for each corpus and part trained, of runs by bisection."""
     met = attempts.filter(pl.col("met") & (pl.col("widths") == "bisection"))
-    least = (
-        met.sort("width").group_by("corpus", "contexts", "trained", "criterion", maintain_order=True).first()
-    )
+    least = met.sort("width").group_by("corpus", "contexts", "trained", "criterion", maintain_order=True).first()
     return least.sort("trained", "contexts").select(
-        "trained", "criterion", "corpus", *(pl.col(name).cast(pl.Int64) for name in ("documents", "contexts",
-        "vocabulary", "degrees_of_freedom")), "information_bits", pl.col("predicted_parameters").alias("predicted"),
-        pl.col("width").alias("neurons"), "parameters",
+        "trained",
+        "criterion",
+        "corpus",
+        *(pl.col(name).cast(pl.Int64) for name in ("documents", "contexts", "vocabulary", "degrees_of_freedom")),
+        "information_bits",
+        pl.col("predicted_parameters").alias("predicted"),
+        pl.col("width").alias("neurons"),
+        "parameters",
         (pl.col("vocabulary") * EMBEDDING + 4 * EMBEDDING * (EMBEDDING + 1)).cast(pl.Int64).alias("fixed"),
-        "trained_parameters", "steps", "gap",
-    )  # fmt: skip
+        "trained_parameters",
+        "steps",
+        "gap",
+    )
 
 
 def told_apart(table: pl.DataFrame, column: str, beside: str) -> str:
     """A format of three significant digits, or as many as distinguish each number from its neighbour."""
-    pairs = [
-        (a, b)
-        for a, b in table.select(column, beside).iter_rows()
-        if a is not None and b is not None and a != b
-    ]
+    pairs = [(a, b) for a, b in table.select(column, beside).iter_rows() if a is not None and b is not None and a != b]
     digits = next((d for d in range(3, 17) if all(f"{a:.{d}g}" != f"{b:.{d}g}" for a, b in pairs)), 17)
     return f".{digits}g"
 
@@ -92,14 +101,20 @@ def fit_table(table: pl.DataFrame) -> pl.DataFrame:
                 continue
             fit = line(rows_of_part[quantity].to_list(), rows_of_part["parameters"].to_list())
             fitted[str(trained)] = fit
-            rows.append(
-                (words, str(trained), fit.slope, fit.low, fit.high, fit.intercept, fit.r_squared, fit.points)
-            )
+            rows.append((words, str(trained), fit.slope, fit.low, fit.high, fit.intercept, fit.r_squared, fit.points))
         if {"all parameters", "feed-forward part"} <= fitted.keys():
             ratio = slope_ratio(fitted["feed-forward part"], fitted["all parameters"])
             rows.append((words, "ratio of slopes", ratio.value, ratio.low, ratio.high, None, None, None))
-    schema = {"against": pl.String, "trained": pl.String, "slope": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-              "intercept": pl.Float64, "R²": pl.Float64, "points": pl.Int64}  # fmt: skip
+    schema = {
+        "against": pl.String,
+        "trained": pl.String,
+        "slope": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "intercept": pl.Float64,
+        "R²": pl.Float64,
+        "points": pl.Int64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

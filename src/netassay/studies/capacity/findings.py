@@ -14,30 +14,52 @@ from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 
-CORPUS = ("documents", "contexts", "vocabulary", "degrees_of_freedom", "information_bits", "predicted_parameters",
-          "predictions", "bound", "degrees_of_freedom_unequal", "share_certain")  # fmt: skip
+CORPUS = (
+    "documents",
+    "contexts",
+    "vocabulary",
+    "degrees_of_freedom",
+    "information_bits",
+    "predicted_parameters",
+    "predictions",
+    "bound",
+    "degrees_of_freedom_unequal",
+    "share_certain",
+)
 REAL = ("information_bits", "predicted_parameters", "bound", "share_certain")
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
 METRICS = (
     Quantity(("loss",), '""', "every step", "summed cross-entropy in nats, as training sees it"),
     Quantity(("width", "try"), '""', "first step of a trial", "neurons, and which first weights"),
     Quantity(
-        ("exact_loss", "gap", "steps", "met", "proved"), '""', "last step of a trial",
+        ("exact_loss", "gap", "steps", "met", "proved"),
+        '""',
+        "last step of a trial",
         "loss in float64; (loss − bound) / bound; steps to the criterion; whether it was met, or proved out of reach",
     ),
     Quantity(("corpus",), ", ".join(CORPUS), "step 0", "the facts of the corpus, its bound among them"),
-)  # fmt: skip
+)
 """What a run records."""
 COURSE = Course("gap to the bound", "loss", above=("corpus", "bound"), ends_early=True)
 """What runs are followed by."""
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
-    "parameters": pl.Float64, "width": pl.Int64, "rank": pl.Int64,
-}  # fmt: skip
+    "parameters": pl.Float64,
+    "width": pl.Int64,
+    "rank": pl.Int64,
+}
 ATTEMPTS = {
-    "width": pl.Int64, "try": pl.Int64, "parameters": pl.Int64, "trained_parameters": pl.Int64, "first_step": pl.Int64,
-    "steps": pl.Int64, "loss": pl.Float64, "nats_above": pl.Float64, "gap": pl.Float64, "met": pl.Boolean,
+    "width": pl.Int64,
+    "try": pl.Int64,
+    "parameters": pl.Int64,
+    "trained_parameters": pl.Int64,
+    "first_step": pl.Int64,
+    "steps": pl.Int64,
+    "loss": pl.Float64,
+    "nats_above": pl.Float64,
+    "gap": pl.Float64,
+    "met": pl.Boolean,
     "proved": pl.Boolean,
-}  # fmt: skip
+}
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
@@ -88,11 +110,18 @@ def _row(numbers: dict[str, Any], corpus: dict[str, float], trained: str) -> dic
         "output": vocabulary * (width + 1),
     }
     return {
-        "width": width, "try": int(numbers["try"]), "parameters": total, "trained_parameters": free[trained],
-        "first_step": numbers["first_step"], "steps": int(numbers["steps"]), "loss": numbers["exact_loss"],
-        "nats_above": numbers["exact_loss"] - corpus["bound"], "gap": numbers["gap"], "met": numbers["met"] == 1.0,
+        "width": width,
+        "try": int(numbers["try"]),
+        "parameters": total,
+        "trained_parameters": free[trained],
+        "first_step": numbers["first_step"],
+        "steps": int(numbers["steps"]),
+        "loss": numbers["exact_loss"],
+        "nats_above": numbers["exact_loss"] - corpus["bound"],
+        "gap": numbers["gap"],
+        "met": numbers["met"] == 1.0,
         "proved": numbers["proved"] == 1.0,
-    }  # fmt: skip
+    }
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -116,9 +145,11 @@ def summary(run: Run) -> dict[str, Any]:
         "fewest_parameters_fixed": _fixed(corpus, met[0]["width"]) if met else None,
         "steps_to_criterion": met[0]["steps"] if met else None,
         "attempts": attempts.height,
-        "best": [{key: row[key] for key in ("width", "parameters", "steps", "nats_above", "gap", "met", "proved")}
-                 for row in best.to_dicts()],
-    }  # fmt: skip
+        "best": [
+            {key: row[key] for key in ("width", "parameters", "steps", "nats_above", "gap", "met", "proved")}
+            for row in best.to_dicts()
+        ],
+    }
 
 
 def _fixed(corpus: dict[str, float], width: int) -> int:

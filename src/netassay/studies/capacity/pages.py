@@ -28,49 +28,63 @@ MOST_PANELS = 6
 
 _CELLS = (Axis("contexts", title="unique contexts n"), Axis("width", title="neurons m"))
 NATS = FigureSpec(
-    "capacity-nats-{number}", "Loss above the entropy bound",
+    "capacity-nats-{number}",
+    "Loss above the entropy bound",
     "Least summed loss minus the entropy lower bound, in nats, measured in float64. {corpus}; {trained} trained; "
     "{solver}; a trial ends when its gap is {criterion} of the bound.",
-    heat_map, (*_CELLS, Axis("nats_above", title="loss − bound", unit="nats", log=True)),
-)  # fmt: skip
+    heat_map,
+    (*_CELLS, Axis("nats_above", title="loss − bound", unit="nats", log=True)),
+)
 GAP = FigureSpec(
-    "capacity-gap-{number}", "Gap to the entropy bound",
+    "capacity-gap-{number}",
+    "Gap to the entropy bound",
     "The same in per cent of the bound; 1 is the criterion of the paper where all is trained. {corpus}; {trained} "
     "trained; {solver}; a trial ends when its gap is {criterion} of the bound.",
-    heat_map, (*_CELLS, Axis("gap", title="gap", unit="% of the bound", log=True)),
-)  # fmt: skip
+    heat_map,
+    (*_CELLS, Axis("gap", title="gap", unit="% of the bound", log=True)),
+)
 LOSSES = FigureSpec(
-    "capacity-losses", "Loss on the way to the bound",
+    "capacity-losses",
+    "Loss on the way to the bound",
     "Training loss over the entropy bound, at every step of each width's first try; 1 is the bound.{searches}{panels}",
     small_multiples,
-    (Axis("step", title="step"), Axis("ratio", title="loss / bound", log=True), Axis("panel"),
-     Axis("width", title="neurons m")),
+    (
+        Axis("step", title="step"),
+        Axis("ratio", title="loss / bound", log=True),
+        Axis("panel"),
+        Axis("width", title="neurons m"),
+    ),
     {"rules": [Rule(1.0, "bound")]},
-)  # fmt: skip
+)
 BOUND_TABLE = TableSpec(
-    "capacity-bounds", "What the bounds say of each corpus",
+    "capacity-bounds",
+    "What the bounds say of each corpus",
     "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
     "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
     "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
     "frequent above all; sufficient: that many are enough; expected: where training is expected to succeed, an "
     "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
-    {"parameters": ",.0f"}, first=("corpus", "contexts", "bound", "says", "of", "parameters", "width"),
-)  # fmt: skip
+    {"parameters": ",.0f"},
+    first=("corpus", "contexts", "bound", "says", "of", "parameters", "width"),
+)
 VERDICTS = TableSpec(
-    "capacity-verdicts", "What the bounds say of the models that were trained",
+    "capacity-verdicts",
+    "What the bounds say of the models that were trained",
     "verdict on the corpus by the parameters that were trained: can, may, or not for almost all frequencies; the "
     "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
     "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
     "has some corpus of as many contexts that none of its settings fits.",
-    {"gap": ".3g"}, first=("corpus", "contexts", "neurons", "trained parameters", "verdict", "worst case", "gap"),
-)  # fmt: skip
+    {"gap": ".3g"},
+    first=("corpus", "contexts", "neurons", "trained parameters", "verdict", "worst case", "gap"),
+)
 RUNS = TableSpec(
-    "capacity-runs", "Runs",
+    "capacity-runs",
+    "Runs",
     "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
     "criterion at any output weights of reasonable size.",
     {"criterion": ".3g"},
     first=("run", "state", "contexts", "trained", "criterion", "fewest neurons", "least gap", "message"),
-)  # fmt: skip
+)
 
 _ATTEMPT_FORMATS = {"bound": ".2f", "nats above": ".3g", "gap": ".3g", "criterion": ".3g"}
 
@@ -108,9 +122,16 @@ def _attempts(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
 
 
 _FACTS = (
-    "documents", "contexts", "vocabulary", "degrees_of_freedom", "degrees_of_freedom_unequal", "information_bits",
-    "predicted_parameters", "share_certain", "bound",
-)  # fmt: skip
+    "documents",
+    "contexts",
+    "vocabulary",
+    "degrees_of_freedom",
+    "degrees_of_freedom_unequal",
+    "information_bits",
+    "predicted_parameters",
+    "share_certain",
+    "bound",
+)
 
 
 def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
@@ -123,18 +144,19 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
         best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
     ):
         if cells_of_map.height < 2:
-            figures.append(
-                Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells.")
-            )
+            figures.append(Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells."))
             continue
         shown = cells_of_map.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
         ).with_columns(pl.col("gap") * 100)
         criterion = max(cells_of_map["criterion"].to_list())
         words = {
-            "number": number, "corpus": corpus, "trained": trained, "criterion": f"{criterion:.3g}",
+            "number": number,
+            "corpus": corpus,
+            "trained": trained,
+            "criterion": f"{criterion:.3g}",
             "solver": "our solver" if solver == "fast" else "the paper’s solver",
-        }  # fmt: skip
+        }
         figures += [NATS.of(shown, words=words), GAP.of(shown, words=words)]
     if not attempts.height:
         figures.append(Note("No trial has ended yet."))
@@ -182,9 +204,7 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     if bound is None or contexts is None:
         return pl.DataFrame(schema=_CURVE)
     named = metrics.filter(pl.col("part") == "")
-    losses = named.filter(pl.col("name") == "loss").select(
-        pl.col("step").alias("at"), pl.col("value") / bound
-    )
+    losses = named.filter(pl.col("name") == "loss").select(pl.col("step").alias("at"), pl.col("value") / bound)
     starts = named.filter(pl.col("name").is_in(["width", "try"])).pivot(
         "name", index="step", values="value", sort_columns=True
     )
@@ -226,15 +246,22 @@ def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         return Section(title, items=(Note("No run has kept its bounds yet."),))
     rows = pl.concat(
         pl.concat([pl.DataFrame(schema=BOUNDS), bounds], how="diagonal").select(
-            pl.lit(corpus).alias("corpus"), pl.lit(documents).alias("documents"), pl.lit(contexts).alias("contexts"),
-            "bound", "says", "of", "source", "parameters", "width", "rank", "leaves_out",
+            pl.lit(corpus).alias("corpus"),
+            pl.lit(documents).alias("documents"),
+            pl.lit(contexts).alias("contexts"),
+            "bound",
+            "says",
+            "of",
+            "source",
+            "parameters",
+            "width",
+            "rank",
+            "leaves_out",
         )
         for (corpus, documents, contexts), bounds in sorted(tables.items())
-    )  # fmt: skip
-    judged = _verdicts(attempts)
-    text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(
-        attempts
     )
+    judged = _verdicts(attempts)
+    text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(attempts)
     verdicts = [VERDICTS.of(judged)] if judged.height else []
     return Section(title, text, (BOUND_TABLE.of(rows), *verdicts))
 
@@ -260,26 +287,42 @@ def _certain(attempts: pl.DataFrame) -> str:
 
 def _verdicts(attempts: pl.DataFrame) -> pl.DataFrame:
     """A row for each width tried on a corpus: the answers, and the least gap that training reached."""
-    best = (
-        attempts.sort("gap").group_by("corpus", "contexts", "trained", "width", maintain_order=True).first()
-    )
+    best = attempts.sort("gap").group_by("corpus", "contexts", "trained", "width", maintain_order=True).first()
     rows = []
     for row in best.sort("corpus", "contexts", "trained", "width").to_dicts():
         if row["contexts"] is None:
             continue
         contexts, freedom = int(row["contexts"]), int(row["degrees_of_freedom"])
-        this, worst = answers(
-            contexts, int(row["vocabulary"]), freedom, row["trained_parameters"], width=row["width"]
-        )
+        this, worst = answers(contexts, int(row["vocabulary"]), freedom, row["trained_parameters"], width=row["width"])
         unequal = row["degrees_of_freedom_unequal"]
         rows.append(
-            (row["corpus"], contexts, row["trained"], row["width"], row["trained_parameters"], this,
-             this == NOT_GENERIC, freedom, None if unequal is None else int(unequal), worst, row["gap"])
-        )  # fmt: skip
-    schema = {"corpus": pl.String, "contexts": pl.Int64, "trained": pl.String, "neurons": pl.Int64,
-              "trained parameters": pl.Int64, "verdict": pl.String, NOT_GENERIC: pl.Boolean,
-              "degrees of freedom": pl.Int64, "unequal": pl.Int64, "worst case": pl.String,
-              "gap": pl.Float64}  # fmt: skip
+            (
+                row["corpus"],
+                contexts,
+                row["trained"],
+                row["width"],
+                row["trained_parameters"],
+                this,
+                this == NOT_GENERIC,
+                freedom,
+                None if unequal is None else int(unequal),
+                worst,
+                row["gap"],
+            )
+        )
+    schema = {
+        "corpus": pl.String,
+        "contexts": pl.Int64,
+        "trained": pl.String,
+        "neurons": pl.Int64,
+        "trained parameters": pl.Int64,
+        "verdict": pl.String,
+        NOT_GENERIC: pl.Boolean,
+        "degrees of freedom": pl.Int64,
+        "unequal": pl.Int64,
+        "worst case": pl.String,
+        "gap": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -288,14 +331,26 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     best = attempts.sort("met", "gap", descending=[True, False]).group_by("run", "width").first()
     fewest_met = best.filter("met").group_by("run").agg(pl.col("width").min().alias("fewest neurons"))
     tried = attempts.group_by("run").agg(
-        pl.len().alias("tries"), pl.col("proved").sum().alias("proved unable"), pl.col("gap").min().alias("least gap"),
+        pl.len().alias("tries"),
+        pl.col("proved").sum().alias("proved unable"),
+        pl.col("gap").min().alias("least gap"),
         *(pl.col(name).first() for name in ("trained", "solver", "criterion", "documents", "contexts")),
-    )  # fmt: skip
+    )
     table = states.join(tried, on="run", how="left").join(fewest_met, on="run", how="left")
     table = table.with_columns(pl.col("documents", "contexts").cast(pl.Int64)).select(
-        "run", "state", "documents", "contexts", "trained", "solver", "criterion", "tries", "fewest neurons",
-        "least gap", "proved unable", "message",
-    )  # fmt: skip
+        "run",
+        "state",
+        "documents",
+        "contexts",
+        "trained",
+        "solver",
+        "criterion",
+        "tries",
+        "fewest neurons",
+        "least gap",
+        "proved unable",
+        "message",
+    )
     columns = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
     shown = table.select(columns).sort("trained", "contexts", nulls_last=True)
     least = {"least gap": told_apart(table, "least gap", "criterion")}

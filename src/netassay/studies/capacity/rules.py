@@ -62,9 +62,14 @@ def _fewest(run: Run) -> Fewest | None:
     best = met.row(0, named=True)
     narrower: Any = attempts.filter(pl.col("width") < best["width"])["width"].max()
     return Fewest(
-        run, int(corpus["contexts"]), best["width"], None if narrower is None else int(narrower),
-        best["gap"], CapacityConfig.from_mapping(run.config).criterion, corpus.get("share_certain", float("nan")),
-    )  # fmt: skip
+        run,
+        int(corpus["contexts"]),
+        best["width"],
+        None if narrower is None else int(narrower),
+        best["gap"],
+        CapacityConfig.from_mapping(run.config).criterion,
+        corpus.get("share_certain", float("nan")),
+    )
 
 
 def _suffice(group: Sequence[Fewest], corpus: str) -> list[Finding]:

@@ -38,9 +38,7 @@ class Soap:
             for side in turned
             if 1 < (size := p.shape[side]) <= WIDEST
         }
-        self.bases = {
-            key: torch.eye(len(product), dtype=product.dtype) for key, product in self.products.items()
-        }
+        self.bases = {key: torch.eye(len(product), dtype=product.dtype) for key, product in self.products.items()}
 
     @torch.no_grad()
     def step(self, step_size: float) -> None:
@@ -48,9 +46,7 @@ class Soap:
         self.steps += 1
         fast, slow = BETAS
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        assert len(gradients) == len(self.parameters), (
-            "a parameter without a gradient was given to the optimiser"
-        )
+        assert len(gradients) == len(self.parameters), "a parameter without a gradient was given to the optimiser"
         for (i, side), product in self.products.items():
             self._learn(product, self.bases[i, side], gradients[i], side)
         turned = [self._turned(i, gradient) for i, gradient in enumerate(gradients)]

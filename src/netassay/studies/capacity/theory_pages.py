@@ -14,9 +14,7 @@ from netassay.reporting import Axis, Figure, Note, Section, Table, small_multipl
 _MAPS = {"attention": "self-attention (Theorem 17)", "averaging": "averaging (Theorem 22)"}
 
 
-def sections_of_theory(
-    separations: Sequence[Separation] = (), ranks: Sequence[MeasuredRank] = ()
-) -> list[Section]:
+def sections_of_theory(separations: Sequence[Separation] = (), ranks: Sequence[MeasuredRank] = ()) -> list[Section]:
     """A section for each of the two that is given."""
     return [
         *([injectivity_section(separations)] if separations else []),
@@ -33,9 +31,7 @@ def injectivity_section(separations: Sequence[Separation]) -> Section:
         .with_columns(pl.col("scalar_map").replace_strict(_MAPS).alias("map"))
         .sort("scalar_map", "dtype", "contexts")
     )
-    drawn = pl.concat(
-        [medians.select("map", "contexts", series="dtype", smallest="smallest"), _generic(medians)]
-    )
+    drawn = pl.concat([medians.select("map", "contexts", series="dtype", smallest="smallest"), _generic(medians)])
     gaps = small_multiples(
         drawn,
         Axis("contexts", "Unique contexts n", log=True),
@@ -76,9 +72,7 @@ def _generic(medians: pl.DataFrame) -> pl.DataFrame:
     exact = medians.filter(pl.col("dtype") == "float64").sort("map", "contexts")
     n = pl.col("contexts").cast(pl.Float64)
     constant = (pl.col("smallest") * n**2).filter(pl.col("smallest") > 0).log().mean().exp().over("map")
-    return exact.select(
-        "map", "contexts", pl.lit("1/n²").alias("series"), (constant / n**2).alias("smallest")
-    )
+    return exact.select("map", "contexts", pl.lit("1/n²").alias("series"), (constant / n**2).alias("smallest"))
 
 
 def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
@@ -90,9 +84,7 @@ def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
         maintain_order=True
     )
     measured = shown.select("activation", "n", pl.col("arithmetic").alias("series"), rank="measured")
-    drawn = pl.concat([measured, theorem]).with_columns(
-        ("\u03c8(z) = " + pl.col("activation")).alias("activation")
-    )
+    drawn = pl.concat([measured, theorem]).with_columns(("\u03c8(z) = " + pl.col("activation")).alias("activation"))
     chart = small_multiples(
         drawn,
         Axis("n", "n = m" if square.height else "n"),
@@ -101,9 +93,7 @@ def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
         Axis("series", "Arithmetic"),
         height=170,
     )
-    wrong = table.filter(
-        pl.col("arithmetic").str.ends_with("digits") & (pl.col("measured") != pl.col("theorem"))
-    )
+    wrong = table.filter(pl.col("arithmetic").str.ends_with("digits") & (pl.col("measured") != pl.col("theorem")))
     note = Note("In long arithmetic every measured rank is the theorem's.")
     if wrong.height:
         note = Note(f"{wrong.height} ranks in long arithmetic differ from the theorem's.", "warning")

@@ -30,9 +30,7 @@ class Next(NamedTuple):
     number: int
 
 
-def next_attempt(
-    done: Sequence[Attempt], order: Order, *, narrowest: int, widest: int, tries: int
-) -> Next | None:
+def next_attempt(done: Sequence[Attempt], order: Order, *, narrowest: int, widest: int, tries: int) -> Next | None:
     """The trial to make after those that are done; None when all is said.
 
     "one": the width `widest`. "doubling": `narrowest`, twice that, and so on up to `widest`. "bisection": doubling

@@ -24,9 +24,7 @@ from netassay.studies.edge.stepping import optimiser
 def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
     """Trains the network of `config` and records its curvature; keywords go to `training.train`."""
     descent = build(config)
-    return training.train(
-        descent, recorder, steps=config.steps, divergence_factor=config.divergence_factor, **keywords
-    )
+    return training.train(descent, recorder, steps=config.steps, divergence_factor=config.divergence_factor, **keywords)
 
 
 def model(run: Run) -> nn.Module:

@@ -116,13 +116,10 @@ def refusals(config: EdgeConfig) -> list[str]:
         value = getattr(config, key)
         if value is not None and key not in method.usual:
             reasons.append(
-                f"{key} = {value} means nothing to optimiser {name!r}: leave it out, or choose "
-                f"{', '.join(owners(key))}"
+                f"{key} = {value} means nothing to optimiser {name!r}: leave it out, or choose {', '.join(owners(key))}"
             )
     if 0 < config.trace_products < 6:
-        reasons.append(
-            f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6"
-        )
+        reasons.append(f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6")
     if 0 < config.density_steps < 4:
         reasons.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
     if config.batch_probes and not method.batches:

@@ -102,8 +102,7 @@ def chebyshev(points: int, degree: int, *, dtype: torch.dtype) -> Data:
     x = torch.linspace(-1, 1, points, dtype=torch.float64)
     sets = [x, (x[1:] + x[:-1]) / 2]
     train, test = (
-        Examples(s[:, None].to(dtype), torch.special.chebyshev_polynomial_t(s, degree)[:, None].to(dtype))
-        for s in sets
+        Examples(s[:, None].to(dtype), torch.special.chebyshev_polynomial_t(s, degree)[:, None].to(dtype)) for s in sets
     )
     return Data(train, test, classes=1)
 

@@ -39,9 +39,7 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
     assert setting.path is not None  # the setting's own check
     data = read(Path(setting.path), examples, tested, dtype=dtype)
     if setting.loss == "cross_entropy" and data.train.labels.is_floating_point():
-        raise DataError(
-            f"{setting.path}: y holds numbers, a regression; use loss = 'mse', or whole numbers as classes"
-        )
+        raise DataError(f"{setting.path}: y holds numbers, a regression; use loss = 'mse', or whole numbers as classes")
     return data.to(device)
 
 
@@ -104,9 +102,7 @@ def cifar_folder(folder: Path, examples: int, test_examples: int, *, dtype: torc
     tested, truths = images.read_cifar(folder / "test_batch.bin")
     mean, spread = x.mean(axis=(0, 2, 3), keepdims=True), x.std(axis=(0, 2, 3), keepdims=True)
     if not spread.all():
-        raise DataError(
-            f"{folder}: a colour is the same in every pixel of the training set; is this CIFAR-10?"
-        )
+        raise DataError(f"{folder}: a colour is the same in every pixel of the training set; is this CIFAR-10?")
     train, test = (
         Examples(
             torch.as_tensor((pixels - mean) / spread).flatten(1).to(dtype),
@@ -132,13 +128,13 @@ def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.d
         return split(rows[order], targets[order], examples, test_examples)._replace(image=image)
     tested, truths = (torch.as_tensor(part) for part in _pair(path, "_test"))
     if tested.shape[1:] != x.shape[1:]:
-        raise DataError(
-            f"{path}: x_test has examples of shape {tuple(tested.shape[1:])}, x of {tuple(x.shape[1:])}"
-        )
+        raise DataError(f"{path}: x_test has examples of shape {tuple(tested.shape[1:])}, x of {tuple(x.shape[1:])}")
     truths = _targets(path, "y_test", truths, dtype)
     if truths.shape[1:] != targets.shape[1:] or truths.is_floating_point() != targets.is_floating_point():
-        raise DataError(f"{path}: y_test is {truths.dtype} {tuple(truths.shape)}, y is {targets.dtype} "
-                        f"{tuple(targets.shape)}; both must be classes or both targets of one width")  # fmt: skip
+        raise DataError(
+            f"{path}: y_test is {truths.dtype} {tuple(truths.shape)}, y is {targets.dtype} "
+            f"{tuple(targets.shape)}; both must be classes or both targets of one width"
+        )
     data = split(rows, targets, examples, 0)
     test = Examples(tested.flatten(1).to(dtype)[:test_examples], truths[:test_examples])
     classes = data.classes if truths.is_floating_point() else max(data.classes, int(truths.max()) + 1)
@@ -149,9 +145,7 @@ def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     x = images.read_idx(images.find_idx(folder, f"{part}-images-idx3-ubyte"), dimensions=3)
     y = images.read_idx(images.find_idx(folder, f"{part}-labels-idx1-ubyte"), dimensions=1)
     if len(x) != len(y) or not len(x):
-        raise DataError(
-            f"{folder}: {part} has {len(x)} images and {len(y)} labels; the numbers must be equal, not 0"
-        )
+        raise DataError(f"{folder}: {part} has {len(x)} images and {len(y)} labels; the numbers must be equal, not 0")
     return x, y
 
 
@@ -182,9 +176,7 @@ def _targets(path: Path, name: str, y: Tensor, dtype: torch.dtype) -> Tensor:
     y = y.long()
     if y.ndim != 1 or int(y.min()) < 0:
         least = int(y.min())
-        raise DataError(
-            f"{path}: {name} has shape {tuple(y.shape)} and least value {least}; classes are (n,), from 0"
-        )
+        raise DataError(f"{path}: {name} has shape {tuple(y.shape)} and least value {least}; classes are (n,), from 0")
     return y
 
 

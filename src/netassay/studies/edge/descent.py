@@ -91,9 +91,7 @@ class Descent:
             further: dict[Metric, float] = {}
             if self.readers:
                 way = torch.cat([m.reshape(-1) for m in moved.values()])
-                look = Look(
-                    step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers
-                )
+                look = Look(step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers)
                 for reader in self.readers:
                     further |= reader.read(look)
         return (
@@ -107,9 +105,7 @@ class Descent:
 
     def _keep_gradient(self, curvature: Curvature) -> None:
         pieces = curvature.gradient.split([p.numel() for p in self.parameters.values()])
-        self.gradient = {
-            name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)
-        }
+        self.gradient = {name: g.view_as(p) for (name, p), g in zip(self.parameters.items(), pieces, strict=True)}
 
     def _preconditioned(self, curvature: Curvature) -> Sharpness | None:
         diagonal = self.optimiser.preconditioner(self.gradient)
@@ -134,15 +130,17 @@ class Descent:
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups: dict[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(), "start": self.start, "follower": self.follower.state(),
+            "model": self.model.state_dict(),
+            "start": self.start,
+            "follower": self.follower.state(),
             "optimiser": self.optimiser.state(),
-        }  # fmt: skip
+        }
         if self.preconditioned is not None:
             groups["preconditioned"] = self.preconditioned.state()
         groups |= {reader.name: reader.state() for reader in self.readers}
-        return {
-            f"{group}/{name}": t.detach() for group, tensors in groups.items() for name, t in tensors.items()
-        }, {"data": self.data.digest()}
+        return {f"{group}/{name}": t.detach() for group, tensors in groups.items() for name, t in tensors.items()}, {
+            "data": self.data.digest()
+        }
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self.data.require(facts["data"])

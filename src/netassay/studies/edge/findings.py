@@ -21,21 +21,37 @@ METRICS = (
     _metrics("gradient_norm", '"", layer', "every step", "Euclidean norm of the gradient"),
     _metrics("sharpness", '""', "curvature", "λ, largest eigenvalue of H"),
     _metrics("sharpness", "layer", "curvature", "largest eigenvalue of H_ll; never above λ (Cauchy interlacing)"),
-    _metrics("sharpness_error sharpness_residual", '"", layer', "curvature",
-             "estimated absolute error of the value; norm of Hv − λv"),
+    _metrics(
+        "sharpness_error sharpness_residual",
+        '"", layer',
+        "curvature",
+        "estimated absolute error of the value; norm of Hv − λv",
+    ),
     _metrics("products", '"", layer', "curvature", "Hessian products spent on it"),
-    _metrics("edge_ratio", '"", layer', "curvature",
-             "λ over the optimiser's threshold, for gradient descent ηλ/2: 1 is the edge"),
+    _metrics(
+        "edge_ratio",
+        '"", layer',
+        "curvature",
+        "λ over the optimiser's threshold, for gradient descent ηλ/2: 1 is the edge",
+    ),
     _metrics("eigenvalue", "rank", "curvature", "the `top` largest eigenvalues of H"),
-    _metrics("leading_weight", "layer", "curvature",
-             "squared length of the layer's part of the leading eigenvector; they sum to 1"),
-    _metrics("preconditioned_sharpness preconditioned_sharpness_error preconditioned_products", '"", layer',
-             "curvature", "largest eigenvalue of P⁻¹H, its estimated error, products spent on it (adam, rmsprop)"),
+    _metrics(
+        "leading_weight",
+        "layer",
+        "curvature",
+        "squared length of the layer's part of the leading eigenvector; they sum to 1",
+    ),
+    _metrics(
+        "preconditioned_sharpness preconditioned_sharpness_error preconditioned_products",
+        '"", layer',
+        "curvature",
+        "largest eigenvalue of P⁻¹H, its estimated error, products spent on it (adam, rmsprop)",
+    ),
     _metrics("accuracy", "train, test", "curvature", "share of right classes"),
     _metrics("test_loss", '""', "curvature", "loss on the examples left over"),
     _metrics("parameter_norm distance", '"", layer', "curvature", "norm of θ, of θ minus its start"),
     _metrics("left_out", "reason", "step 0", "what the data hold and a network could not take, counted by reason"),
-)  # fmt: skip
+)
 """What every run records; what a config can ask for besides is in `instruments`."""
 COURSE = Course("eta lambda/2", "edge_ratio")
 """What runs are followed by: 1 is the edge."""

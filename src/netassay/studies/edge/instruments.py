@@ -60,155 +60,251 @@ def _tails(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument(
-        "flow", "FlowBeside",
+        "flow",
+        "FlowBeside",
         (
             _measured("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
             _measured("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
-            _measured("flow", "flow_distance", '"", layer', "distance of the descent's weights from it",
-                      "`flow_distance_error`, of the whole"),
-            _measured("flow", "flow_steps flow_reached", '""',
-                      "steps of the integrator; 0 where the flow could not be followed to this time"),
+            _measured(
+                "flow",
+                "flow_distance",
+                '"", layer',
+                "distance of the descent's weights from it",
+                "`flow_distance_error`, of the whole",
+            ),
+            _measured(
+                "flow",
+                "flow_steps flow_reached",
+                '""',
+                "steps of the integrator; 0 where the flow could not be followed to this time",
+            ),
         ),
         (
             Picture(
-                "edge-flow-loss", "Descent and gradient flow: loss",
+                "edge-flow-loss",
+                "Descent and gradient flow: loss",
                 "Training loss of the optimiser and of gradient flow at the same time, η times the step (with momentum "
                 "β, η/(1−β) times).",
-                {"loss": "descent", "flow_loss": "gradient flow"}, "training loss", log=True, needs=("flow_loss",),
+                {"loss": "descent", "flow_loss": "gradient flow"},
+                "training loss",
+                log=True,
+                needs=("flow_loss",),
             ),
             Picture(
-                "edge-flow-sharpness", "Descent and gradient flow: sharpness",
+                "edge-flow-sharpness",
+                "Descent and gradient flow: sharpness",
                 "Sharpness along the two. The flow knows of no edge: it goes on sharpening where the descent must "
                 "stop.",
-                {"sharpness": "descent", "flow_sharpness": "gradient flow"}, "sharpness λ", needs=("flow_sharpness",),
+                {"sharpness": "descent", "flow_sharpness": "gradient flow"},
+                "sharpness λ",
+                needs=("flow_sharpness",),
                 edge="hessian",
             ),
             Picture(
-                "edge-flow-distance", "Distances of the weights",
+                "edge-flow-distance",
+                "Distances of the weights",
                 "Euclidean distance of the descent's weights from their start, from gradient flow and from the central "
                 "flow.",
-                {"distance": "from the start", "flow_distance": "from gradient flow",
-                 "central_distance": "from the central flow"}, "distance",
+                {
+                    "distance": "from the start",
+                    "flow_distance": "from gradient flow",
+                    "central_distance": "from the central flow",
+                },
+                "distance",
                 needs=("flow_distance", "central_distance"),
             ),
         ),
     ),
     Instrument(
-        "central_flow", "CentralBeside",
+        "central_flow",
+        "CentralBeside",
         (
             _measured("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the time average that is predicted"),
-            _measured("central_flow", "central_point_loss central_distance", '""',
-                      "L(w); distance of the descent from w"),
+            _measured(
+                "central_flow", "central_point_loss central_distance", '""', "L(w); distance of the descent from w"
+            ),
             _measured("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
-            _measured("central_flow", "central_unstable central_deviation", '""',
-                      "directions that oscillate; √trace Σ, the root mean square of the distance that is predicted"),
+            _measured(
+                "central_flow",
+                "central_unstable central_deviation",
+                '""',
+                "directions that oscillate; √trace Σ, the root mean square of the distance that is predicted",
+            ),
         ),
         (
             Picture(
-                "edge-central-loss", "Descent and central flow: loss",
+                "edge-central-loss",
+                "Descent and central flow: loss",
                 f"Training loss of the descent averaged over {2 * WINDOW + 1} steps, and the time average that the "
                 "central flow predicts, L + ⟨H, Σ⟩/2; below both the loss at the central flow itself (Cohen et al. "
                 "2025).",
-                {"loss_average": "descent, averaged", "central_loss": "central flow, predicted",
-                 "central_point_loss": "at the central flow"}, "training loss", log=True, needs=("central_loss",),
+                {
+                    "loss_average": "descent, averaged",
+                    "central_loss": "central flow, predicted",
+                    "central_point_loss": "at the central flow",
+                },
+                "training loss",
+                log=True,
+                needs=("central_loss",),
             ),
             Picture(
-                "edge-central-sharpness", "Descent and central flow: sharpness",
+                "edge-central-sharpness",
+                "Descent and central flow: sharpness",
                 "Sharpness of the descent, which oscillates, and of the central flow, which is held at 2/η.",
-                {"sharpness": "descent", "central_sharpness": "central flow"}, "sharpness λ",
-                needs=("central_sharpness",), edge="hessian",
+                {"sharpness": "descent", "central_sharpness": "central flow"},
+                "sharpness λ",
+                needs=("central_sharpness",),
+                edge="hessian",
             ),
         ),
     ),
     Instrument(
-        "gauss_newton", "GaussNewton",
+        "gauss_newton",
+        "GaussNewton",
         (
-            _measured("gauss_newton", "ggn_sharpness residual_sharpness", '"", layer',
-                      "largest eigenvalue of the Gauss–Newton matrix G, of H − G", "`…_error`, as of the sharpness",
-                      "Schraudolph 2002"),
+            _measured(
+                "gauss_newton",
+                "ggn_sharpness residual_sharpness",
+                '"", layer',
+                "largest eigenvalue of the Gauss–Newton matrix G, of H − G",
+                "`…_error`, as of the sharpness",
+                "Schraudolph 2002",
+            ),
         ),
         (
             Picture(
-                "edge-gauss-newton", "Gauss–Newton part of the curvature",
+                "edge-gauss-newton",
+                "Gauss–Newton part of the curvature",
                 "Largest eigenvalues of the Hessian H, of the Gauss–Newton matrix G, and of what is left, H − G.",
-                {"sharpness": "H", "ggn_sharpness": "G", "residual_sharpness": "H − G"}, "largest eigenvalue",
-                needs=("ggn_sharpness",), edge="hessian",
+                {"sharpness": "H", "ggn_sharpness": "G", "residual_sharpness": "H − G"},
+                "largest eigenvalue",
+                needs=("ggn_sharpness",),
+                edge="hessian",
             ),
         ),
     ),
     Instrument(
-        "alignment", "Alignment",
+        "alignment",
+        "Alignment",
         (
-            _measured("alignment", "gradient_alignment", "rank",
-                      "squared cosine of the gradient with each followed eigenvector", "that of the vectors",
-                      "Gur-Ari, Roberts, Dyer 2018"),
-            _measured("alignment", "directional_sharpness", '"", layer',
-                      "g'Hg/g'g; the layer's with its own block and part of g", "rounding", "Pan and Li 2022"),
+            _measured(
+                "alignment",
+                "gradient_alignment",
+                "rank",
+                "squared cosine of the gradient with each followed eigenvector",
+                "that of the vectors",
+                "Gur-Ari, Roberts, Dyer 2018",
+            ),
+            _measured(
+                "alignment",
+                "directional_sharpness",
+                '"", layer',
+                "g'Hg/g'g; the layer's with its own block and part of g",
+                "rounding",
+                "Pan and Li 2022",
+            ),
         ),
         (
             Picture(
-                "edge-directional", "Curvature along the gradient",
+                "edge-directional",
+                "Curvature along the gradient",
                 "g'Hg/g'g beside the sharpness, which it cannot exceed. Under mini-batches also the batch sharpness, "
                 "the mean of the same over batches with their own gradient and Hessian (Andreyev and Beneventano "
                 "2024).",
-                {"sharpness": "sharpness", "directional_sharpness": "along the gradient",
-                 "batch_sharpness": "batch sharpness"}, "curvature",
-                needs=("directional_sharpness", "batch_sharpness"), edge="hessian",
+                {
+                    "sharpness": "sharpness",
+                    "directional_sharpness": "along the gradient",
+                    "batch_sharpness": "batch sharpness",
+                },
+                "curvature",
+                needs=("directional_sharpness", "batch_sharpness"),
+                edge="hessian",
             ),
             Derived(
-                "edge-alignment", "Gradient within the leading eigenvectors",
+                "edge-alignment",
+                "Gradient within the leading eigenvectors",
                 "Share of the gradient's squared length that lies in the `top` followed eigenvectors of the Hessian.",
-                _gradient_shares, Axis("step", title="step"), Axis("share", title="share of ‖g‖²", domain=(0, 1)),
+                _gradient_shares,
+                Axis("step", title="step"),
+                Axis("share", title="share of ‖g‖²", domain=(0, 1)),
             ),
         ),
     ),
     Instrument(
-        "trace_products", "TraceOf",
+        "trace_products",
+        "TraceOf",
         (
-            _measured("trace_products", "trace", '"", layer', "sum of the eigenvalues, by Hutch++ (`netassay.trace`)",
-                      "`trace_error`, standard error", "Meyer, Musco, Musco, Woodruff 2021"),
+            _measured(
+                "trace_products",
+                "trace",
+                '"", layer',
+                "sum of the eigenvalues, by Hutch++ (`netassay.trace`)",
+                "`trace_error`, standard error",
+                "Meyer, Musco, Musco, Woodruff 2021",
+            ),
         ),
         (
             Picture(
-                "edge-trace", "Trace of the Hessian",
+                "edge-trace",
+                "Trace of the Hessian",
                 "Sum of all eigenvalues, estimated by Hutch++; its standard error is kept beside it.",
-                {"trace": "trace"}, "trace",
+                {"trace": "trace"},
+                "trace",
             ),
         ),
     ),
     Instrument(
-        "density_steps", "Spectrum",
+        "density_steps",
+        "Spectrum",
         (
-            _measured("density_steps", "spectrum_node spectrum_weight", ":rank, layer:rank",
-                      "Gauss rule of the spectral density, by stochastic Lanczos (`netassay.spectral_density`)",
-                      "bounds of `Density.cumulative`", "Golub and Welsch 1969; Ubaru, Chen, Saad 2017"),
+            _measured(
+                "density_steps",
+                "spectrum_node spectrum_weight",
+                ":rank, layer:rank",
+                "Gauss rule of the spectral density, by stochastic Lanczos (`netassay.spectral_density`)",
+                "bounds of `Density.cumulative`",
+                "Golub and Welsch 1969; Ubaru, Chen, Saad 2017",
+            ),
         ),
         (
             Derived(
-                "edge-spectrum", "Spectrum",
+                "edge-spectrum",
+                "Spectrum",
                 "Share of the eigenvalues at or above λ, from a Lanczos quadrature at the last measurement: the bulk "
                 "at zero, the negative tail on the left, single outliers on the right.",
-                _tails, Axis("eigenvalue", title="eigenvalue λ"),
-                Axis("share", title="share of eigenvalues ≥ λ", log=True), Axis("layer"),
+                _tails,
+                Axis("eigenvalue", title="eigenvalue λ"),
+                Axis("share", title="share of eigenvalues ≥ λ", log=True),
+                Axis("layer"),
             ),
         ),
     ),
     Instrument(
-        "batch_probes", "BatchSharpnessOf",
+        "batch_probes",
+        "BatchSharpnessOf",
         (
-            _measured("batch_probes", "batch_sharpness batch_edge_ratio", '""',
-                      "mean over mini-batches of the ratio g_B'H_B g_B/‖g_B‖² (not the ratio of the means), η/2 times "
-                      "it", "`batch_sharpness_error`, standard error",
-                      "Andreyev and Beneventano 2024 (versions of 2025)"),
+            _measured(
+                "batch_probes",
+                "batch_sharpness batch_edge_ratio",
+                '""',
+                "mean over mini-batches of the ratio g_B'H_B g_B/‖g_B‖² (not the ratio of the means), η/2 times it",
+                "`batch_sharpness_error`, standard error",
+                "Andreyev and Beneventano 2024 (versions of 2025)",
+            ),
         ),
     ),
     Instrument(
-        "projections", "Projections",
+        "projections",
+        "Projections",
         (
-            _measured("projections", "projection", "rank",
-                      "θ minus its start in fixed random directions, the same for all runs of a network; the distance "
-                      "of two runs' projections is that of their weights to 1/√(2·count)",
-                      source="Johnson and Lindenstrauss 1984"),
+            _measured(
+                "projections",
+                "projection",
+                "rank",
+                "θ minus its start in fixed random directions, the same for all runs of a network; the distance "
+                "of two runs' projections is that of their weights to 1/√(2·count)",
+                source="Johnson and Lindenstrauss 1984",
+            ),
         ),
     ),
-)  # fmt: skip
+)

@@ -38,9 +38,7 @@ def _layers(setting: Setting, weights: torch.Generator, dtype: torch.dtype) -> d
 
 
 def _decoder(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.dtype) -> nn.Module:
-    return ExperimentDecoder(
-        data.classes, setting.width, activation=setting.activation, generator=weights, dtype=dtype
-    )
+    return ExperimentDecoder(data.classes, setting.width, activation=setting.activation, generator=weights, dtype=dtype)
 
 
 class RowsAITAC(AITAC):

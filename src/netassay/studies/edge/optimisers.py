@@ -61,16 +61,24 @@ OPTIMISERS: Mapping[str, Method] = {
     "polyak": Method("HeavyBall", partial(_theorem, "polyak"), "2(1+β)/η", {"momentum": 0.9}),
     "nesterov": Method("Nesterov", partial(_theorem, "nesterov"), "2(1+β)/(η(1+2β))", {"momentum": 0.9}),
     "adam": Method(
-        "Adam", partial(_theorem, "adam"), "2(1+β₁)/(η(1−β₁))",
-        {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-8}, preconditioned=True, is_flow=False,
+        "Adam",
+        partial(_theorem, "adam"),
+        "2(1+β₁)/(η(1−β₁))",
+        {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+        preconditioned=True,
+        is_flow=False,
     ),
     "rmsprop": Method(
-        "RMSprop", partial(_theorem, "rmsprop"), "2/η", {"beta2": 0.99, "epsilon": 1e-8}, preconditioned=True,
+        "RMSprop",
+        partial(_theorem, "rmsprop"),
+        "2/η",
+        {"beta2": 0.99, "epsilon": 1e-8},
+        preconditioned=True,
         is_flow=False,
     ),
     "sgd": Method("StochasticDescent", partial(_theorem, "sgd"), "2/η", {"batch_size": 32.0}, batches=True),
     "sam": Method("SharpnessAware", partial(_theorem, "sam"), "", {"rho": 0.05}, is_flow=False),
-}  # fmt: skip
+}
 
 KEYS: tuple[str, ...] = tuple(dict.fromkeys(key for method in OPTIMISERS.values() for key in method.usual))
 """Keys of the config that mean something to some optimiser."""

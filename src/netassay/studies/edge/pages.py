@@ -23,14 +23,23 @@ _GRID_FROM = 7  # runs that one pair of axes no longer shows apart
 # keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
 # what belongs to a network and its data, then the step size
 FOLLOWING = (
-    "batch_probes", *KEYS, "path", "data",
-    "degree", "test_examples", "examples", "activation", "width", "steps", "curvature_every", "tolerance", "step_size",
-)  # fmt: skip
+    "batch_probes",
+    *KEYS,
+    "path",
+    "data",
+    "degree",
+    "test_examples",
+    "examples",
+    "activation",
+    "width",
+    "steps",
+    "curvature_every",
+    "tolerance",
+    "step_size",
+)
 
 
-def _drawn(
-    data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any
-) -> alt.TopLevelMixin:
+def _drawn(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any) -> alt.TopLevelMixin:
     """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
 
     `shown` are fields of the axis that depend on the numbers.
@@ -40,13 +49,19 @@ def _drawn(
         return lines(data, step, y, names.axis, rules=rules)
     places = {names.of[run]: place for run, place in names.grid.items()}
     panel, series = (
-        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()})
-        for i in (0, 1)
+        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()}) for i in (0, 1)
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
-        step, y, Axis("panel"), Axis("series", title=names.series), rules=rules, columns=3, width=200, height=150,
-    )  # fmt: skip
+        step,
+        y,
+        Axis("panel"),
+        Axis("series", title=names.series),
+        rules=rules,
+        columns=3,
+        width=200,
+        height=150,
+    )
 
 
 def _in_panels(names: Names) -> bool:
@@ -57,48 +72,65 @@ _PANELS: dict[str, Any] = {"columns": 3, "width": 168, "height": 140}
 _STEP, _LAYER = Axis("step", title="step"), Axis("part")
 
 LOSS = FigureSpec(
-    "edge-loss", "Training loss",
+    "edge-loss",
+    "Training loss",
     "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
-    _drawn, (Axis("loss", title="training loss", log=True),),
-)  # fmt: skip
+    _drawn,
+    (Axis("loss", title="training loss", log=True),),
+)
 SHARPNESS = FigureSpec(
-    "edge-sharpness", "Sharpness",
+    "edge-sharpness",
+    "Sharpness",
     "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which a "
     "quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
-    _drawn, (Axis("sharpness", title="sharpness λ"),),
-)  # fmt: skip
+    _drawn,
+    (Axis("sharpness", title="sharpness λ"),),
+)
 RATIO = FigureSpec(
-    "edge-ratio", "Distance from the edge",
+    "edge-ratio",
+    "Distance from the edge",
     "Sharpness over the optimiser's threshold{of_descent}; 1 is the edge of stability.",
-    _drawn, (Axis("edge_ratio"),),
-)  # fmt: skip
+    _drawn,
+    (Axis("edge_ratio"),),
+)
 LAYER_SHARPNESS = FigureSpec(
-    "edge-layer-sharpness", "Sharpness of each layer",
+    "edge-layer-sharpness",
+    "Sharpness of each layer",
     "Largest eigenvalue λ of each layer's own block of the Hessian (weights and biases of the layer together), on one "
     "scale. No block's can exceed the sharpness of the whole network.",
-    small_multiples, (_STEP, Axis("sharpness", title="layer sharpness λ"), _LAYER), _PANELS,
-)  # fmt: skip
+    small_multiples,
+    (_STEP, Axis("sharpness", title="layer sharpness λ"), _LAYER),
+    _PANELS,
+)
 LAYER_RATIO = FigureSpec(
-    "edge-layer-ratio", "Distance of each layer from the edge",
+    "edge-layer-ratio",
+    "Distance of each layer from the edge",
     "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
-    small_multiples, (_STEP, Axis("edge_ratio", title="layer ηλ/2"), _LAYER), _PANELS,
-)  # fmt: skip
+    small_multiples,
+    (_STEP, Axis("edge_ratio", title="layer ηλ/2"), _LAYER),
+    _PANELS,
+)
 LEADING_WEIGHT = FigureSpec(
-    "edge-leading-weight", "Share of each layer in the leading direction",
+    "edge-leading-weight",
+    "Share of each layer in the leading direction",
     "Squared length of each layer's part of the whole Hessian's leading eigenvector; the shares sum to one.",
-    small_multiples, (_STEP, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), _LAYER), _PANELS,
-)  # fmt: skip
+    small_multiples,
+    (_STEP, Axis("leading_weight", title="share of ‖v‖²", domain=(0, 1)), _LAYER),
+    _PANELS,
+)
 PHASES = TableSpec(
-    "edge-phases", "Phases",
+    "edge-phases",
+    "Phases",
     "Found in the recorded numbers by the rules in docs/edge.md; steps inclusive, ηλ/2 within each phase.",
     dict.fromkeys(("ηλ/2 first", "ηλ/2 last", "median", "lower quartile", "upper quartile"), ".3f"),
-)  # fmt: skip
+)
 RUNS = TableSpec(
-    "edge-runs", "Runs",
+    "edge-runs",
+    "Runs",
     "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
     "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
     {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"},
-)  # fmt: skip
+)
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -123,9 +155,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     ]
 
 
-def _edge(
-    runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]
-) -> Section:
+def _edge(runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
     network = numbers.filter(pl.col("part") == "")
     loss, sharpness, ratio = (
         network.filter(pl.col("name") == name).select(names.axis.column, "step", pl.col("value").alias(name))
@@ -137,9 +167,7 @@ def _edge(
     figures = [
         LOSS.of(loss, names),
         SHARPNESS.of(sharpness, names, _edges(runs, names), log=_wide(sharpness, runs)),
-        RATIO.of(
-            ratio, names, [Rule(1.0, "edge")], title=ratio_title, log=_far(ratio), words={"of_descent": words}
-        ),
+        RATIO.of(ratio, names, [Rule(1.0, "edge")], title=ratio_title, log=_far(ratio), words={"of_descent": words}),
     ]
     text = (
         "Full-batch gradient descent raises the sharpness (progressive sharpening) until it reaches 2/η, and then "
@@ -160,9 +188,7 @@ def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:
     return bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
 
 
-def _layers(
-    runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis
-) -> Section:
+def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
     title = "Layer by layer"
     parts = _in_order(numbers.filter(pl.col("part") != ""), axis)
     sharpness, ratio, weight = (
@@ -176,9 +202,7 @@ def _layers(
         LAYER_RATIO.of(ratio, axis, rules=[Rule(1.0, "edge")]),
         LEADING_WEIGHT.of(weight, axis),
     )
-    text = (
-        "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
-    )
+    text = "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
     return Section(title, text, figures)
 
 
@@ -192,9 +216,7 @@ def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
-    phases = pl.concat(
-        phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs
-    )
+    phases = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
     shown = phases.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
@@ -213,13 +235,20 @@ def _runs(runs: dict[Run, pl.DataFrame], names: Names) -> Section:
             "name", index=["step", "part"], values="value"
         )
         last = run.last_values()
-        rows.append({
-            names.axis.label: names.of[run], **{key: value(run.config.get(key)) for key in names.following},
-            "run": run.id, "state": str(run.state), "steps": metrics["step"].max(),
-            "loss": last.get(("loss", "")), "training accuracy": last.get(("accuracy", "train")),
-            "test accuracy": last.get(("accuracy", "test")), "message": run.message,
-            **_quality(sharpness),
-        })  # fmt: skip
+        rows.append(
+            {
+                names.axis.label: names.of[run],
+                **{key: value(run.config.get(key)) for key in names.following},
+                "run": run.id,
+                "state": str(run.state),
+                "steps": metrics["step"].max(),
+                "loss": last.get(("loss", "")),
+                "training accuracy": last.get(("accuracy", "train")),
+                "test accuracy": last.get(("accuracy", "test")),
+                "message": run.message,
+                **_quality(sharpness),
+            }
+        )
     if not any(row["message"] for row in rows):
         rows = [{key: cell for key, cell in row.items() if key != "message"} for row in rows]
     return Section("Runs of the edge study", "", (RUNS.of(pl.DataFrame(rows, infer_schema_length=None)),))
@@ -263,16 +292,12 @@ def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tup
         words = ", ".join(f"{int(count):,} {reason}" for reason, count in counts)
         if words:
             reasons.setdefault(words, []).append(names[run])
-    return tuple(
-        Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in reasons.items()
-    )
+    return tuple(Note(f"Left out of the data ({'; '.join(of)}): {words}.", "info") for words, of in reasons.items())
 
 
 def _too_many(names: Mapping[Run, str]) -> tuple[Note, ...]:
     if len(names) <= _MOST_SERIES:
         return ()
     return (
-        Note(
-            f"{len(names)} runs are drawn; beyond {_MOST_SERIES} some lines look alike. Select fewer for a figure."
-        ),
+        Note(f"{len(names)} runs are drawn; beyond {_MOST_SERIES} some lines look alike. Select fewer for a figure."),
     )

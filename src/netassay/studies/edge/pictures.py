@@ -41,10 +41,17 @@ class Picture(NamedTuple):
         if not shown.height:
             return None
         order = {name: i for i, name in enumerate(self.metrics)}
-        data = shown.select(
-            axis.column, "step", pl.col("name").replace_strict(self.metrics).alias("quantity"), "value",
-            pl.col("name").replace_strict(order).alias("rank"),
-        ).sort("rank", "step", maintain_order=True).drop("rank")  # fmt: skip
+        data = (
+            shown.select(
+                axis.column,
+                "step",
+                pl.col("name").replace_strict(self.metrics).alias("quantity"),
+                "value",
+                pl.col("name").replace_strict(order).alias("rank"),
+            )
+            .sort("rank", "step", maintain_order=True)
+            .drop("rank")
+        )
         rules = self._rules({run: name for run, name in runs.items() if name in set(have)})
         return Figure(self.name, self.title, self.caption, self._chart(data, axis, rules), data)
 
@@ -75,10 +82,7 @@ class Picture(NamedTuple):
             return lines(data, step, value, series, rules=rules)
         if axis.title:  # a bare number over a panel does not say what it is of
             data = data.with_columns(pl.concat_str(pl.lit(f"{axis.title} "), pl.col(axis.column)))
-            rules = [
-                Rule(rule.value, rule.label, panel=rule.panel and f"{axis.title} {rule.panel}")
-                for rule in rules
-            ]
+            rules = [Rule(rule.value, rule.label, panel=rule.panel and f"{axis.title} {rule.panel}") for rule in rules]
         return small_multiples(data, step, value, axis, series, rules=rules, **PANELS)
 
 

@@ -69,9 +69,7 @@ def curvature(
         values[("eigenvalue", str(rank))] = value
     pieces = sharpness.vectors[:, 0].double().square().split([tensor.numel() for tensor in tensors.values()])
     weights = {key: piece.sum().item() for key, piece in zip(tensors, pieces, strict=True)}
-    return values | {
-        ("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()
-    }
+    return values | {("leading_weight", layer): sum(weights[key] for key in keys) for layer, keys in layers.items()}
 
 
 def preconditioned(sharpness: Sharpness, edge_ratio: Callable[[float], float]) -> dict[Metric, float]:

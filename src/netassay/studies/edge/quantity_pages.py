@@ -15,9 +15,11 @@ from netassay.studies.edge.pictures import Derived, Picture
 def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
     """lambda(H) over the sum of the layers' own, from numbers that are recorded anyway."""
     sharpness = numbers.filter(pl.col("name") == "sharpness")
-    layers = sharpness.filter(pl.col("part") != "").group_by(run, "step", maintain_order=True).agg(
-        pl.col("value").sum().alias("layers"), pl.len().alias("count")
-    )  # fmt: skip
+    layers = (
+        sharpness.filter(pl.col("part") != "")
+        .group_by(run, "step", maintain_order=True)
+        .agg(pl.col("value").sum().alias("layers"), pl.len().alias("count"))
+    )
     both = sharpness.filter(pl.col("part") == "").join(layers.filter(pl.col("count") > 1), on=[run, "step"])
     if not both.height:
         return None
@@ -25,26 +27,30 @@ def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
 
 
 PRECONDITIONED = Picture(
-    "edge-preconditioned", "Preconditioned sharpness",
+    "edge-preconditioned",
+    "Preconditioned sharpness",
     "Largest eigenvalue of P⁻¹H, P the optimiser's preconditioner in the step to come. Dashed: its threshold, "
     "2(1+β₁)/(η(1−β₁)) for Adam, 2/η for RMSprop (Cohen et al. 2022).",
-    {"preconditioned_sharpness": "P⁻¹H"}, "preconditioned sharpness", log=True, edge="preconditioned",
-)  # fmt: skip
+    {"preconditioned_sharpness": "P⁻¹H"},
+    "preconditioned sharpness",
+    log=True,
+    edge="preconditioned",
+)
 LAYERS_TOGETHER = Derived(
-    "edge-layer-alignment", "How far the layers' sharp directions act together",
+    "edge-layer-alignment",
+    "How far the layers' sharp directions act together",
     "Sharpness of the whole network over the sum of the layers' own. For a positive semidefinite matrix it is "
     "between 1 over the number of layers and 1: at 1 the leading directions of all layers add up to one.",
-    _share_of_layers, Axis("step", title="step"), Axis("alignment", title="λ(H) / Σ λ(H_ll)"),
-)  # fmt: skip
+    _share_of_layers,
+    Axis("step", title="step"),
+    Axis("alignment", title="λ(H) / Σ λ(H_ll)"),
+)
 
 
 def quantities(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str], axis: Axis) -> list[Section]:
     """A section of all pictures that have numbers, or none."""
     numbers = pl.concat(
-        [
-            _averaged(metrics).with_columns(pl.lit(names[run]).alias(axis.column))
-            for run, metrics in runs.items()
-        ]
+        [_averaged(metrics).with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in runs.items()]
     )
     measured = [picture for instrument in INSTRUMENTS for picture in instrument.pictures]
     drawn = (picture.figure(numbers, names, axis) for picture in (PRECONDITIONED, *measured, LAYERS_TOGETHER))

@@ -85,9 +85,7 @@ def follower(config: EdgeConfig, k: int = 1) -> Follower:
 def readers(config: EdgeConfig, model: nn.Module, data: Data) -> list[Reader]:
     """What measures all that a config asks for beside loss and sharpness."""
     asked = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
-    classes: list[type[Reader]] = [
-        globals()[name] for name in asked
-    ]  # of this file, named where no torch is loaded
+    classes: list[type[Reader]] = [globals()[name] for name in asked]  # of this file, named where no torch is loaded
     return [reader.of(config, model, data) for reader in classes]
 
 
@@ -154,9 +152,7 @@ class Alignment(Stateless):
         curvature = look.curvature
         values: dict[Metric, float] = {
             ("gradient_alignment", str(rank)): share
-            for rank, share in enumerate(
-                alignment(look.sharpness.vectors, curvature.gradient).tolist(), start=1
-            )
+            for rank, share in enumerate(alignment(look.sharpness.vectors, curvature.gradient).tolist(), start=1)
         }
         values[("directional_sharpness", "")] = directional_sharpness(curvature, curvature.gradient)
         for name in curvature.blocks:
@@ -260,20 +256,14 @@ class Projections(Stateless):
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         # the run's seed has no part in it: runs are compared with each other
-        return {
-            ("projection", str(i)): value
-            for i, value in enumerate(project(look.distance, self.count), start=1)
-        }
+        return {("projection", str(i)): value for i, value in enumerate(project(look.distance, self.count), start=1)}
 
 
 def project(vector: Tensor, count: int) -> list[float]:
     """`count` fixed random projections of a flat vector, drawn one row at a time to hold one row in memory."""
     draws = generator(0, "projections")
     v = vector.double().cpu()
-    return [
-        float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5
-        for _ in range(count)
-    ]
+    return [float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5 for _ in range(count)]
 
 
 class FlowBeside:
@@ -291,9 +281,7 @@ class FlowBeside:
     @classmethod
     def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> FlowBeside:
         batches = [(data.train.inputs, data.train.labels)]
-        flow = GradientFlow(
-            model, LOSSES[config.loss], batches, follower=follower(config), blocks=_blocks(config)
-        )
+        flow = GradientFlow(model, LOSSES[config.loss], batches, follower=follower(config), blocks=_blocks(config))
         return cls(flow, config.step_size / (1 - config.optimiser_settings().get("momentum", 0.0)))
 
     def read(self, look: Look) -> Mapping[Metric, float]:
@@ -341,9 +329,7 @@ class CentralBeside:
     @classmethod
     def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> CentralBeside:
         batches = [(data.train.inputs, data.train.labels)]
-        return cls(
-            CentralFlow(model, LOSSES[config.loss], batches, step_size=config.step_size, seed=config.seed)
-        )
+        return cls(CentralFlow(model, LOSSES[config.loss], batches, step_size=config.step_size, seed=config.seed))
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         self.flow.advance(look.step)

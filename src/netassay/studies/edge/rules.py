@@ -78,9 +78,7 @@ def _reached(runs: Sequence[Run]) -> list[Finding]:
             f"At η = {sizes} the sharpness reaches {threshold} at step {starts} and stays near it until step "
             f"{edges[0].last:,}: {ratio} has median {quartiles} (quartiles in brackets; 1 is the edge)."
         )
-    return [
-        Finding(text, "edge-sharpness", command(edges[-1].run), "Does training reach the edge of stability?")
-    ]
+    return [Finding(text, "edge-sharpness", command(edges[-1].run), "Does training reach the edge of stability?")]
 
 
 def _edge(run: Run) -> Edge | None:
@@ -88,9 +86,7 @@ def _edge(run: Run) -> Edge | None:
     if not rows:
         return None
     row = rows[0]
-    return Edge(
-        run, row["first_step"], row["last_step"], row["ratio_low"], row["ratio_median"], row["ratio_high"]
-    )
+    return Edge(run, row["first_step"], row["last_step"], row["ratio_low"], row["ratio_median"], row["ratio_high"])
 
 
 def _below(runs: Sequence[Run]) -> list[Finding]:
@@ -110,9 +106,7 @@ def _below(runs: Sequence[Run]) -> list[Finding]:
                 f"{ratio} is at most {largest['value']:.3f} ± {largest['value'] * error:.1g}, at step "
                 f"{largest['step']:,} (1 is the edge)."
             )
-            sentences.append(
-                Finding(text, "edge-ratio", command(run), "Does training reach the edge of stability?")
-            )
+            sentences.append(Finding(text, "edge-ratio", command(run), "Does training reach the edge of stability?"))
     return sentences
 
 
@@ -124,11 +118,7 @@ def _diverged(runs: Sequence[Run]) -> list[Finding]:
         rows = run.metrics("edge_ratio").filter((pl.col("part") == "") & pl.col("value").is_finite())
         ratio, _ = _words(run)
         last = rows.sort("step").tail(1).to_dicts()
-        then = (
-            f"; {ratio} was {last[0]['value']:.2f} when last measured, at step {last[0]['step']:,}"
-            if last
-            else ""
-        )
+        then = f"; {ratio} was {last[0]['value']:.2f} when last measured, at step {last[0]['step']:,}" if last else ""
         text = f"At η = {_step_size(run):g} training diverges at step {run.step:,}{then} (1 is the edge)."
         sentences.append(Finding(text, "edge-loss", command(run), "Does training stay stable?"))
     return sentences
@@ -159,11 +149,7 @@ def _leading(runs: Sequence[Run]) -> list[Finding]:
 
 
 def _lead(run: Run) -> _Lead | None:
-    rows = (
-        run.metrics()
-        .filter(pl.col("part") != "")
-        .filter(pl.col("name").is_in(["sharpness", "sharpness_error"]))
-    )
+    rows = run.metrics().filter(pl.col("part") != "").filter(pl.col("name").is_in(["sharpness", "sharpness_error"]))
     if not rows.height:
         return None
     wide = rows.pivot("name", index=["step", "part"], values="value").drop_nulls()
@@ -175,9 +161,7 @@ def _lead(run: Run) -> _Lead | None:
         if block.height < 2:
             continue
         first, second = block.sort("sharpness", descending=True).head(2).to_dicts()
-        clear = (
-            first["sharpness"] - second["sharpness"] > first["sharpness_error"] + second["sharpness_error"]
-        )
+        clear = first["sharpness"] - second["sharpness"] > first["sharpness_error"] + second["sharpness_error"]
         winners.append(first["part"] if clear else "")
         steps.append(int(step))
     if not winners:
@@ -197,9 +181,7 @@ def _layer_words(layer: str) -> str:
 
 def _error(run: Run) -> float:
     """Median stated error of the sharpness of the whole network, relative to it; infinite where none was measured."""
-    rows = run.metrics().filter(
-        (pl.col("part") == "") & pl.col("name").is_in(["sharpness", "sharpness_error"])
-    )
+    rows = run.metrics().filter((pl.col("part") == "") & pl.col("name").is_in(["sharpness", "sharpness_error"]))
     if not rows.height:
         return float("inf")
     wide = rows.pivot("name", index="step", values="value")

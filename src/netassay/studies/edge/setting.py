@@ -90,23 +90,25 @@ class Setting(Config):
         if self.data in _FROM_FILES and self.path is None:
             raise ValueError(f"data = {self.data!r} comes from the disk: give path = its file or folder")
         if self.data not in (*_FROM_FILES, "text") and self.path is not None:
-            raise ValueError(f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}, text), not "
-                             f"{self.data!r}")  # fmt: skip
+            raise ValueError(
+                f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}, text), not {self.data!r}"
+            )
         most = _EXAMPLES.get(self.data, self.examples)
         if self.examples > most:
             raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {most}")
         if self.data == "chebyshev" and self.loss != "mse":
-            raise ValueError(
-                f"loss = {self.loss!r} is for classes; chebyshev is a regression: use loss = 'mse'"
-            )
+            raise ValueError(f"loss = {self.loss!r} is for classes; chebyshev is a regression: use loss = 'mse'")
         if self.network == "cnn" and (self.residual or self.data == "chebyshev"):
             what = "residual = true is" if self.residual else "data = 'chebyshev' is"
             raise ValueError(f"{what} for network = 'mlp' only")
         if (self.data == "text") != (self.network == "decoder"):
-            raise ValueError(f"network = {self.network!r} does not go with data = {self.data!r}: the decoder takes "
-                             "text, and text takes the decoder")  # fmt: skip
+            raise ValueError(
+                f"network = {self.network!r} does not go with data = {self.data!r}: the decoder takes "
+                "text, and text takes the decoder"
+            )
         for key, only in _MADE_ONE_WAY.get(self.network, {}).items():
             if (given := getattr(self, key)) != only:
-                raise ValueError(f"{key} = {given!r} is not allowed: network = {self.network!r} has {key} = {only!r} "
-                                 "only")  # fmt: skip
+                raise ValueError(
+                    f"{key} = {given!r} is not allowed: network = {self.network!r} has {key} = {only!r} only"
+                )
         return self

@@ -121,9 +121,16 @@ class MemorisationConfig(Config):
 def tiny() -> MemorisationConfig:
     """A config of a second that passes through every part of the study."""
     return MemorisationConfig(
-        tokenizer="bytes", document="line", documents=80, length=40, prefix=4, suffix=4, listed=5, resamples=50,
+        tokenizer="bytes",
+        document="line",
+        documents=80,
+        length=40,
+        prefix=4,
+        suffix=4,
+        listed=5,
+        resamples=50,
         tokens_at_once=300,
-    )  # fmt: skip
+    )
 
 
 CONFIG = MemorisationConfig

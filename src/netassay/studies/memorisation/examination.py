@@ -27,9 +27,7 @@ class Examination:
     def __init__(self, config: MemorisationConfig, read: Material) -> None:
         self._config, self._read = config, read
         models = [read.model] if read.reference is None else [read.reference, read.model]
-        self._evaluations = [
-            Evaluation(model, read.feed, tokens_at_once=config.tokens_at_once) for model in models
-        ]
+        self._evaluations = [Evaluation(model, read.feed, tokens_at_once=config.tokens_at_once) for model in models]
         self._digests = {"corpus": read.feed.digest(), "model": [digest(model) for model in models]}
         self._judged: dict[str, Any] | None = None
 
@@ -48,8 +46,7 @@ class Examination:
             return {"loss": loss, "tokens": float(done), "share": share}
         whole = self.answer()["whole"]
         numbers: dict[Metric, float] = {
-            ("corpus", name): float(whole[name])
-            for name in ("documents", "predictions", "contexts", "bound_nats")
+            ("corpus", name): float(whole[name]) for name in ("documents", "predictions", "contexts", "bound_nats")
         }
         bits: dict[Metric, float] = {("bits", row["reference"]): row["bits"] for row in self.answer()["bits"]}
         return {"loss": whole["loss_nats"] / whole["predictions"], **numbers, **bits}
@@ -85,10 +82,16 @@ class Examination:
             config = self._config
             *others, evaluation = self._evaluations
             found = judged(
-                self._read.model, evaluation, self._read.feed, reference=others[0] if others else None,
-                prefix=config.prefix, suffix=config.suffix, listed=config.listed, resamples=config.resamples,
+                self._read.model,
+                evaluation,
+                self._read.feed,
+                reference=others[0] if others else None,
+                prefix=config.prefix,
+                suffix=config.suffix,
+                listed=config.listed,
+                resamples=config.resamples,
                 seed=config.seed,
-            )  # fmt: skip
+            )
             self._judged = plain(found, config.listed) | {"skipped": dict(self._read.skipped)}
         return self._judged
 
@@ -117,21 +120,29 @@ def plain(found: Memorisation, listed: int) -> dict[str, Any]:
             }
         )
     tries = [
-        {"tries": n, **{f"p{p}": extraction.share_extractable(n, p) for p in LIKELY},
-         "expected": float(extraction.probabilities(n).mean()) if extraction.sequences else math.nan}
+        {
+            "tries": n,
+            **{f"p{p}": extraction.share_extractable(n, p) for p in LIKELY},
+            "expected": float(extraction.probabilities(n).mean()) if extraction.sequences else math.nan,
+        }
         for n in TRIES
-    ]  # fmt: skip
+    ]
     values = {
         "whole": whole,
         "by_length": [asdict(group) for group in found.by_length],
         "by_occurrences": [asdict(group) for group in found.by_occurrences],
         "by_continuations": [asdict(group) for group in found.by_continuations],
         "bits": [asdict(bits) for bits in found.bits],
-        "extraction": {"prefix": extraction.prefix, "suffix": extraction.suffix, "sequences": extraction.sequences,
-                       "greedy": int(extraction.greedy.sum()), "tries": tries},
+        "extraction": {
+            "prefix": extraction.prefix,
+            "suffix": extraction.suffix,
+            "sequences": extraction.sequences,
+            "greedy": int(extraction.greedy.sum()),
+            "tries": tries,
+        },
         "sequences": sequences,
         "largest": [{**asdict(gap), "context": list(gap.context[-64:])} for gap in found.largest],
-    }  # fmt: skip
+    }
     return _finite(values)
 
 

@@ -15,21 +15,38 @@ METRICS = (
     Quantity(("tokens", "share"), '""', "every step but the last", "predictions done, and their share (0 to 1)"),
     Quantity(("corpus",), "documents, predictions, contexts, bound_nats", "last step", "the facts of the corpus"),
     Quantity(("bits",), "uniform, unigram, model", "last step", "bits that the model saves against each reference"),
-)  # fmt: skip
+)
 """What a run records."""
 
 GROUP = {
-    "low": pl.Int64, "high": pl.Int64, "predictions": pl.Int64, "contexts": pl.Int64, "certain": pl.Int64,
-    "right": pl.Int64, "loss_nats": pl.Float64, "bound_nats": pl.Float64,
-}  # fmt: skip
+    "low": pl.Int64,
+    "high": pl.Int64,
+    "predictions": pl.Int64,
+    "contexts": pl.Int64,
+    "certain": pl.Int64,
+    "right": pl.Int64,
+    "loss_nats": pl.Float64,
+    "bound_nats": pl.Float64,
+}
 BITS = {
-    "reference": pl.String, "bits": pl.Float64, "low": pl.Float64, "high": pl.Float64, "units": pl.Int64,
-    "parameters": pl.Int64, "bits_by_the_better": pl.Float64,
-}  # fmt: skip
+    "reference": pl.String,
+    "bits": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "units": pl.Int64,
+    "parameters": pl.Int64,
+    "bits_by_the_better": pl.Float64,
+}
 GAPS = {
-    "text": pl.String, "next_text": pl.String, "occurrences": pl.Int64, "continuations": pl.Int64,
-    "next_count": pl.Int64, "probability": pl.Float64, "loss_nats": pl.Float64, "bound_nats": pl.Float64,
-}  # fmt: skip
+    "text": pl.String,
+    "next_text": pl.String,
+    "occurrences": pl.Int64,
+    "continuations": pl.Int64,
+    "next_count": pl.Int64,
+    "probability": pl.Float64,
+    "loss_nats": pl.Float64,
+    "bound_nats": pl.Float64,
+}
 SEQUENCES = {"prefix": pl.String, "suffix": pl.String, "log_probability": pl.Float64, "greedy": pl.Boolean}
 TRIES = {
     "tries": pl.Int64,
@@ -56,7 +73,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
         "largest": _frame(found.get("largest"), GAPS),
         "sequences": _frame(found.get("sequences"), SEQUENCES),
         "tries": _frame(extraction.get("tries"), TRIES),
-    }  # fmt: skip
+    }
 
 
 def answer_of(run: Run) -> dict[str, Any]:
@@ -115,9 +132,12 @@ def binned(lengths: pl.DataFrame) -> pl.DataFrame:
     place = (pl.col("low") / SHORT).log(STEP).floor().cast(pl.Int64)
     key = pl.when(pl.col("low") <= SHORT).then(pl.col("low")).otherwise(SHORT + 1 + place)
     sums = [pl.col(name).sum() for name in GROUP if name not in ("low", "high")]
-    return lengths.group_by(key.alias("bin"), maintain_order=True).agg(
-        pl.col("low").min(), pl.col("high").max(), *sums
-    ).drop("bin").sort("low")  # fmt: skip
+    return (
+        lengths.group_by(key.alias("bin"), maintain_order=True)
+        .agg(pl.col("low").min(), pl.col("high").max(), *sums)
+        .drop("bin")
+        .sort("low")
+    )
 
 
 def _frame(rows: list[dict[str, Any]] | None, schema: dict[str, Any]) -> pl.DataFrame:

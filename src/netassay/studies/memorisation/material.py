@@ -47,9 +47,8 @@ def material(
     if documents is None:
         documents, skipped = corpus_of(config, loaded)
     feed = Feed.of(
-        _first(documents, config), length=config.length, blocks=config.blocks, stride=config.stride,
-        first=config.first,
-    )  # fmt: skip
+        _first(documents, config), length=config.length, blocks=config.blocks, stride=config.stride, first=config.first
+    )
     if model is None:
         made = untrained(max(int(feed.tokens.max()) + 1, 2), config.seed) if loaded is None else loaded.model
         model = _placed(made, config, device)

@@ -52,9 +52,7 @@ def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | Non
             load_weights(made, read_weights(weights), Path(weights))
         return Loaded(made)
     if weights:
-        raise ConfigError(
-            f"weights = {weights!r}: they are of a module that a file makes; give module FILE.py:make"
-        )
+        raise ConfigError(f"weights = {weights!r}: they are of a module that a file makes; give module FILE.py:make")
     if model == UNTRAINED:
         return None
     path = Path(model)
@@ -78,9 +76,7 @@ def digest(model: nn.Module) -> str:
     """A checksum (CRC-32) of a model's parameters and buffers."""
     check = 0
     for name, tensor in sorted(model.state_dict().items()):
-        raw = (
-            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if tensor.numel() else b""
-        )
+        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy() if tensor.numel() else b""
         check = zlib.crc32(raw, zlib.crc32(name.encode(), check))
     return f"{check:08x}"
 
@@ -129,10 +125,15 @@ def _nano_gpt(path: Path) -> nn.Module:
         )
     transformers = _transformers(path)
     config = transformers.GPT2Config(
-        vocab_size=sizes["vocab_size"], n_positions=sizes["block_size"], n_embd=sizes["n_embd"],
-        n_layer=sizes["n_layer"], n_head=sizes["n_head"], activation_function="gelu", bos_token_id=None,
+        vocab_size=sizes["vocab_size"],
+        n_positions=sizes["block_size"],
+        n_embd=sizes["n_embd"],
+        n_layer=sizes["n_layer"],
+        n_head=sizes["n_head"],
+        activation_function="gelu",
+        bos_token_id=None,
         eos_token_id=None,
-    )  # fmt: skip
+    )
     model = transformers.GPT2LMHeadModel(config)
     state = {name.removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}
     linear = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
@@ -151,8 +152,6 @@ def _nano_gpt(path: Path) -> nn.Module:
         own[name] = tensor.contiguous()
     # a mask that older versions kept among the weights
     if left := [name for name in state if not name.endswith("attn.bias")]:
-        raise ModelError(
-            f"{path}: holds {left[0]} besides the weights of nanoGPT's GPT; give --module FILE.py:make"
-        )
+        raise ModelError(f"{path}: holds {left[0]} besides the weights of nanoGPT's GPT; give --module FILE.py:make")
     model.load_state_dict(own)
     return model.eval()

@@ -27,25 +27,32 @@ from netassay.studies.memorisation.findings import answer_of, binned, per_token,
 _BITS = Axis("bits", title="bits a token")
 _CURVE = Axis("curve", title=" ")
 BY_LENGTH = FigureSpec(
-    "memorisation-lengths", "Loss and bound by length of context",
+    "memorisation-lengths",
+    "Loss and bound by length of context",
     "Mean over predicted tokens. No predictor of these contexts has a loss below the bound; what lies between is the "
     "gap. From 17 tokens on, lengths are taken together with those of about a fifth more.",
-    lines, (Axis("length", title="tokens of context", log=True), _BITS, _CURVE),
-)  # fmt: skip
+    lines,
+    (Axis("length", title="tokens of context", log=True), _BITS, _CURVE),
+)
 BY_OCCURRENCES = FigureSpec(
-    "memorisation-occurrences", "Loss against occurrences of the context",
+    "memorisation-occurrences",
+    "Loss against occurrences of the context",
     "Contexts that occur once, 2 to 3 times, 4 to 7 times and so on, at the smallest number of each; mean over "
     "predicted tokens. Frequent contexts are short ones, of which several tokens may follow: read how near the loss is "
     "to the bound. A model that memorised only what it met often comes near it to the right alone.",
-    lines, (Axis("occurrences", title="occurrences of the context", log=True), _BITS, _CURVE),
-)  # fmt: skip
+    lines,
+    (Axis("occurrences", title="occurrences of the context", log=True), _BITS, _CURVE),
+)
 PER_PARAMETER = FigureSpec(
-    "memorisation-bits", "Bits a parameter",
+    "memorisation-bits",
+    "Bits a parameter",
     "Code length of the corpus under each reference less that under the model, over the model's parameters; bars are "
     "95 % intervals from a bootstrap over documents. The dashed line is {rate}, what Morris et al. (2025) measured "
     "GPT-style decoders to hold of random data at most. Values below zero: the reference codes the corpus better.",
-    forest, (Axis("per_parameter", title="bits a parameter"), Axis("of")), {"reference": BITS_PER_PARAMETER},
-)  # fmt: skip
+    forest,
+    (Axis("per_parameter", title="bits a parameter"), Axis("of")),
+    {"reference": BITS_PER_PARAMETER},
+)
 RUNS = TableSpec(
     "memorisation-runs", "Models and corpora",
     "Loss, bound and gap in bits a predicted token. right: contexts whose likeliest token under the model is a most "
@@ -54,33 +61,38 @@ RUNS = TableSpec(
      "tokens": ",d", "contexts": ",d"},
 )  # fmt: skip
 GROUPS = TableSpec(
-    "memorisation-{kind}-table-{number}", "{title}",
+    "memorisation-{kind}-table-{number}",
+    "{title}",
     "Bits a predicted token, and shares of the contexts. {of}",
     {"loss": ".3f", "bound": ".3f", "gap": ".3f", "right": ".1%", "certain": ".1%", "tokens": ",d", "contexts": ",d"},
-)  # fmt: skip
+)
 BIT_TABLE = TableSpec(
-    "memorisation-bit-table", "Bits held",
+    "memorisation-bit-table",
+    "Bits held",
     "by the better: the sum over documents of differences above zero, as Morris et al. code a document with the "
     "better of two models. units: documents of the bootstrap, or rows where all is one document.",
     {"bits": ",.0f", "low": ",.0f", "high": ",.0f", "by the better": ",.0f", "a parameter": ".4g"},
-)  # fmt: skip
+)
 TRIES = TableSpec(
-    "memorisation-tries-{number}", "Extraction by sampling",
+    "memorisation-tries-{number}",
+    "Extraction by sampling",
     "Share of the {sequences:,} sequences of which one of so many samples gives all {suffix} tokens after the first "
     "{prefix} with probability p or more, and the mean probability. {greedy:,} come by greedy decoding. {of}",
     dict.fromkeys(("p ≥ 0.1", "p ≥ 0.5", "p ≥ 0.9", "mean"), ".3%") | {"tries": ",d"},
-)  # fmt: skip
+)
 SEQUENCES = TableSpec(
-    "memorisation-sequences-{number}", "Sequences most likely to be given back",
+    "memorisation-sequences-{number}",
+    "Sequences most likely to be given back",
     "p: probability that one sample gives all of the suffix. greedy: whether greedy decoding does. {of}",
     {"p": ".3g"},
-)  # fmt: skip
+)
 LARGEST = TableSpec(
-    "memorisation-largest-{number}", "Contexts with the largest gaps",
+    "memorisation-largest-{number}",
+    "Contexts with the largest gaps",
     "The last 64 tokens of each context, its most frequent next token, how often context and both occur, and what the "
     "model gives that token. gap: summed over occurrences, in bits. {of}",
     {"model": ".3g", "gap": ".4g"},
-)  # fmt: skip
+)
 
 TEXT = (
     "The bound is the entropy of the next tokens that follow each context in this corpus, on exactly the contexts "
@@ -115,18 +127,13 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     silent = [run.id for run in runs if run not in answers]
     notes = (Note(f"Not evaluated to the end yet: {', '.join(silent)}."),) if silent else ()
     if not answers:
-        return [
-            Section("Memorisation", items=notes or (Note("There are no runs of the memorisation study."),))
-        ]
+        return [Section("Memorisation", items=notes or (Note("There are no runs of the memorisation study."),))]
     names = _names(list(answers))
     frames = {run: tables(run) for run in answers}
     return [
         _gaps(answers, frames, names, notes),
         _bits(frames, names),
-        *(
-            _texts(run, answers[run], frames[run], names[run], number)
-            for number, run in enumerate(answers, 1)
-        ),
+        *(_texts(run, answers[run], frames[run], names[run], number) for number, run in enumerate(answers, 1)),
         Section("Methods", METHODS),
     ]
 
@@ -168,11 +175,15 @@ def _row(whole: dict[str, Any]) -> dict[str, Any]:
     scale = whole["predictions"] * math.log(2)
     loss = whole["loss_nats"]
     return {
-        "parameters": whole["parameters"], "tokens": whole["predictions"], "contexts": whole["contexts"],
-        "loss": None if loss is None else loss / scale, "bound": whole["bound_nats"] / scale,
+        "parameters": whole["parameters"],
+        "tokens": whole["predictions"],
+        "contexts": whole["contexts"],
+        "loss": None if loss is None else loss / scale,
+        "bound": whole["bound_nats"] / scale,
         "gap": None if loss is None else (loss - whole["bound_nats"]) / scale,
-        "right": whole["right"] / whole["contexts"], "certain": whole["certain"] / whole["contexts"],
-    }  # fmt: skip
+        "right": whole["right"] / whole["contexts"],
+        "certain": whole["certain"] / whole["contexts"],
+    }
 
 
 def _figure(
@@ -181,12 +192,14 @@ def _figure(
     """Curves of one run, or a panel a run."""
     rows = pl.concat(
         per_token(frame).select(
-            pl.lit(names[run]).alias("run"), pl.col("low").cast(pl.Float64).alias(x), pl.lit(curve).alias("curve"),
+            pl.lit(names[run]).alias("run"),
+            pl.col("low").cast(pl.Float64).alias(x),
+            pl.lit(curve).alias("curve"),
             pl.col(curve).alias("bits"),
         )
         for run, frame in groups.items()
         for curve in curves
-    )  # fmt: skip
+    )
     if len(groups) == 1:
         return spec.of(rows.drop("run"))
     several = FigureSpec(
@@ -198,39 +211,40 @@ def _figure(
 def _bits(frames: dict[Run, dict[str, pl.DataFrame]], names: dict[Run, str]) -> Section:
     rows = pl.concat(
         frame["bits"].select(
-            pl.lit(names[run]).alias("model on corpus"), "reference", "bits", "low", "high", "units",
-            pl.col("bits_by_the_better").alias("by the better"), "parameters",
+            pl.lit(names[run]).alias("model on corpus"),
+            "reference",
+            "bits",
+            "low",
+            "high",
+            "units",
+            pl.col("bits_by_the_better").alias("by the better"),
+            "parameters",
         )
         for run, frame in frames.items()
-    )  # fmt: skip
+    )
     rate = pl.col("parameters").cast(pl.Float64)
     several = len(frames) > 1
     of = pl.col("reference") + pl.lit(": ") + pl.col("model on corpus") if several else pl.col("reference")
     drawn = rows.filter(rate > 0).select(
         of.alias("of"),
-        (pl.col("bits") / rate).alias("per_parameter"), (pl.col("low") / rate).alias("low"),
+        (pl.col("bits") / rate).alias("per_parameter"),
+        (pl.col("low") / rate).alias("low"),
         (pl.col("high") / rate).alias("high"),
-    )  # fmt: skip
+    )
     table = rows.with_columns((pl.col("bits") / rate).alias("a parameter")).drop("parameters")
     figure = [PER_PARAMETER.of(drawn, words={"rate": BITS_PER_PARAMETER})] if drawn.height else []
     return Section("Bits held", "", (*figure, BIT_TABLE.of(table)))
 
 
-def _texts(
-    run: Run, answer: dict[str, Any], frame: dict[str, pl.DataFrame], name: str, number: int
-) -> Section:
+def _texts(run: Run, answer: dict[str, Any], frame: dict[str, pl.DataFrame], name: str, number: int) -> Section:
     """Contexts and sequences of one run as text, and its numbers by group."""
     words: dict[str, object] = {"of": name[0].upper() + name[1:] + ".", "number": number}
     extraction = answer["extraction"]
     items: list[Any] = []
     if extraction["sequences"]:
-        tries = frame["tries"].rename(
-            {"p0.1": "p ≥ 0.1", "p0.5": "p ≥ 0.5", "p0.9": "p ≥ 0.9", "expected": "mean"}
-        )
+        tries = frame["tries"].rename({"p0.1": "p ≥ 0.1", "p0.5": "p ≥ 0.5", "p0.9": "p ≥ 0.9", "expected": "mean"})
         items.append(TRIES.of(tries, words=words | extraction))
-        sequences = frame["sequences"].select(
-            "prefix", "suffix", pl.col("log_probability").exp().alias("p"), "greedy"
-        )
+        sequences = frame["sequences"].select("prefix", "suffix", pl.col("log_probability").exp().alias("p"), "greedy")
         items.append(SEQUENCES.of(sequences, words=words))
     else:
         items.append(
@@ -240,10 +254,13 @@ def _texts(
             )
         )
     largest = frame["largest"].select(
-        pl.col("text").alias("context"), pl.col("next_text").alias("next token"), "occurrences",
-        pl.col("next_count").alias("both"), pl.col("probability").alias("model"),
+        pl.col("text").alias("context"),
+        pl.col("next_text").alias("next token"),
+        "occurrences",
+        pl.col("next_count").alias("both"),
+        pl.col("probability").alias("model"),
         ((pl.col("loss_nats") - pl.col("bound_nats")) / math.log(2)).alias("gap"),
-    )  # fmt: skip
+    )
     if largest.height:
         items.append(LARGEST.of(largest, words=words))
     titles = {"lengths": "By length", "occurrences": "By occurrences", "continuations": "By continuations"}
@@ -257,6 +274,11 @@ def _shown(groups: pl.DataFrame) -> pl.DataFrame:
     low, high = pl.col("low").cast(pl.String), pl.col("high").cast(pl.String)
     return per_token(groups).select(
         pl.when(pl.col("low") == pl.col("high")).then(low).otherwise(low + "–" + high).alias("group"),
-        pl.col("predictions").alias("tokens"), "contexts", "loss", "bound", "gap",
-        pl.col("right_share").alias("right"), pl.col("certain_share").alias("certain"),
-    )  # fmt: skip
+        pl.col("predictions").alias("tokens"),
+        "contexts",
+        "loss",
+        "bound",
+        "gap",
+        pl.col("right_share").alias("right"),
+        pl.col("certain_share").alias("certain"),
+    )

@@ -31,9 +31,7 @@ def planted():
         for motif in MOTIFS
         if motif in decode(row.numpy())
     ]
-    effects = [
-        (motif, cell, 2.0 * (m == c)) for m, motif in enumerate(MOTIFS) for c, cell in enumerate("abcd")
-    ]
+    effects = [(motif, cell, 2.0 * (m == c)) for m, motif in enumerate(MOTIFS) for c, cell in enumerate("abcd")]
     truth = {
         "factors": pl.DataFrame({"factor": MOTIFS, "width": [len(motif) for motif in MOTIFS]}),
         "effects": pl.DataFrame(effects, schema=["factor", "cell_type", "effect"], orient="row"),
@@ -51,10 +49,7 @@ def folder(tmp_path_factory):
 def subject(folder):
     atlas = planted().save(folder / "atlas")
     words = {**SMALL, "n_filters": 20, "n_channels": 12, "n_hidden": 24, "epochs": 12, "learning_rate": 5e-3}
-    runs = [
-        perform(AitacConfig(atlas=str(atlas), seed=seed, **words), folder / "runs", threads=1)
-        for seed in (0, 1)
-    ]
+    runs = [perform(AitacConfig(atlas=str(atlas), seed=seed, **words), folder / "runs", threads=1) for seed in (0, 1)]
     config = InterpretConfig(
         run=runs[0].id,
         peers=runs[1].id,
@@ -72,9 +67,7 @@ def tables(subject):
 
 
 def test_contributions_lie_on_planted_sites(tables):
-    auroc = {
-        (row["network"], row["method"]): row["AUROC mean"] for row in tables["sites"].iter_rows(named=True)
-    }
+    auroc = {(row["network"], row["method"]): row["AUROC mean"] for row in tables["sites"].iter_rows(named=True)}
     assert auroc["trained", "mutagenesis"] > 0.8, auroc
     # a base that a reference shares contributes nothing, so that few references blur sites
     for method in science.METHODS:
@@ -110,8 +103,10 @@ def test_the_section_is_drawn_from_the_tables(tables, subject, tmp_path):
     for figure in figures:
         assert save_figure(figure, tmp_path, ("svg",))[0].stat().st_size > 5_000
     assert {item.name for item in section.items if isinstance(item, Table)} == {
-        "attribution-numbers", "attribution-sites", "attribution-peaks",
-    }  # fmt: skip
+        "attribution-numbers",
+        "attribution-sites",
+        "attribution-peaks",
+    }
 
 
 def test_without_the_extra_the_others_are_made_and_it_is_told(subject, monkeypatch):

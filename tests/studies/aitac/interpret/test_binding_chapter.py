@@ -34,9 +34,7 @@ def store(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def database(monkeypatch):
     """The four motifs of the atlas, a hundred sequences each."""
-    matrices = [
-        100 * torch.eye(4, dtype=torch.float64)[[list("ACGT").index(x) for x in word]].T for word in MOTIFS
-    ]
+    matrices = [100 * torch.eye(4, dtype=torch.float64)[[list("ACGT").index(x) for x in word]].T for word in MOTIFS]
     names = [f"T{i}" for i in range(4)]
     found = Motifs.of_matrices(names, matrices, [100] * 4, ["JUN", "Sp1", "SRF", "RUNX1"])
     monkeypatch.setattr(Subject, "database", found)
@@ -59,9 +57,7 @@ def fasta(tmp_path):
     """Pieces of the first half of the peaks with the last motif, as an experiment would give them."""
     rows, letters = holding(MOTIFS[3])
     path = tmp_path / "chip.fa.gz"
-    path.write_bytes(
-        gzip.compress("".join(f">s{i}\n{letters[i][2:58].lower()}\n" for i in rows[::2]).encode())
-    )
+    path.write_bytes(gzip.compress("".join(f">s{i}\n{letters[i][2:58].lower()}\n" for i in rows[::2]).encode()))
     return path
 
 
@@ -86,9 +82,7 @@ def test_what_tells_cell_types_apart_tells_nothing_within_them(store, fasta, tmp
     assert set(made["predictors"]["group"]) >= {"within cell types", "all peaks", "d"}
     assert len(made["filters"]) == 12
     section = drawing("binding").section(made, config)
-    page = write_page(
-        tmp_path / "page.html", title="t", subtitle="", sections=[section], facts={}
-    ).read_text()
+    page = write_page(tmp_path / "page.html", title="t", subtitle="", sections=[section], facts={}).read_text()
     assert "SIMULATED" in page
     assert sum(isinstance(item, Figure) for item in section.items) == 3
 
@@ -106,14 +100,18 @@ def test_where_filters_are_like_the_factor_their_influence_is_compared(store, fa
     monkeypatch.setattr(binding, "_like", lambda subject, config, facts: np.arange(12) < 3)
     made, _ = tables(store, chip=str(fasta), chip_factor="T3")
     names = made["predictors"]["predictor"].unique(maintain_order=True).to_list()
-    assert names == ["influence on predictions", "influence on r, squared", "influence on r, signed", "activation",
-                     "motif score", "GC content"]  # fmt: skip
+    assert names == [
+        "influence on predictions",
+        "influence on r, squared",
+        "influence on r, signed",
+        "activation",
+        "motif score",
+        "GC content",
+    ]
     assert len(made["nulls"]) == 20
     assert made["nulls"]["AUROC"].is_between(0, 1).all()
     differences = made["differences"].filter(pl.col("group") == "all peaks")
-    areas = dict(
-        made["predictors"].filter(pl.col("group") == "all peaks").select("predictor", "AUROC").iter_rows()
-    )
+    areas = dict(made["predictors"].filter(pl.col("group") == "all peaks").select("predictor", "AUROC").iter_rows())
     for name, value in differences.select("predictor", "difference").rows():
         assert value == pytest.approx(areas[name] - areas["motif score"])
 
@@ -152,7 +150,7 @@ def test_regions_that_mark_no_more_than_moved_ones_are_doubted(store, tmp_path):
         ("empty.bed", "", "no line reads as a region"),
         ("binary.bed", "\x00\x01\x02", "no line reads as a region"),
     ],
-)  # fmt: skip
+)
 def test_files_that_say_nothing_are_refused(store, tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):

@@ -31,21 +31,36 @@ def stub(**changes):
     """What the chapters take of a subject, with seven filters of which two are called GATA1."""
     draws = torch.Generator().manual_seed(2)
     codes = torch.randint(0, 4, (80, 101), generator=draws, dtype=torch.uint8)
-    best = pl.DataFrame({"query": [f"filter_{i}" for i in range(7)],
-                         "name": ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", "x", "x", "x"],
-                         "target": list("abcdefg"), "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0]})  # fmt: skip
+    best = pl.DataFrame(
+        {
+            "query": [f"filter_{i}" for i in range(7)],
+            "name": ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", "x", "x", "x"],
+            "target": list("abcdefg"),
+            "q": [0.01, 0.02, 0.03, 0.04, 1.0, 1.0, 1.0],
+        }
+    )
     counts = torch.rand(7, 4, 8, generator=draws, dtype=torch.float64) ** 6
     given = {
-        "network": Network(network(0), both_strands=True), "peers": (), "runs": ("aitac-0",), "codes": codes,
-        "heights": torch.rand(80, 3, generator=draws), "cell_types": TYPES, "lineages": LINEAGES, "truth": {},
-        "found": {}, "ablated_layer": None,
-        "atlas": SimpleNamespace(simulated=False), "generator": lambda purpose: generator(0, purpose),
+        "network": Network(network(0), both_strands=True),
+        "peers": (),
+        "runs": ("aitac-0",),
+        "codes": codes,
+        "heights": torch.rand(80, 3, generator=draws),
+        "cell_types": TYPES,
+        "lineages": LINEAGES,
+        "truth": {},
+        "found": {},
+        "ablated_layer": None,
+        "atlas": SimpleNamespace(simulated=False),
+        "generator": lambda purpose: generator(0, purpose),
         "motifs": Motifs(tuple(best["query"]), 100 * counts, torch.full((7,), 100)),
         "matches": SimpleNamespace(
-            best=lambda: best, queries=tuple(best["query"]), fdr=torch.zeros(7),
+            best=lambda: best,
+            queries=tuple(best["query"]),
+            fdr=torch.zeros(7),
             known=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
         ),
-    }  # fmt: skip
+    }
     subject = SimpleNamespace(**given | changes)
     subject.earlier = lambda chapter, table: subject.found[(chapter, table)]
     return subject
@@ -142,8 +157,6 @@ def test_a_network_that_hears_one_factor_has_no_pairs():
     with torch.no_grad():
         subject.network.model.convolution2.weight[:, 1:] = 0
     with_influence(subject)
-    subject.found[("influence", "factors")] = subject.found[("influence", "factors")].filter(
-        pl.col("set") == "SPI1"
-    )
+    subject.found[("influence", "factors")] = subject.found[("influence", "factors")].filter(pl.col("set") == "SPI1")
     with pytest.raises(DataError, match="pairs need two or more"):
         pairs_chapter.tables(subject, CONFIG)

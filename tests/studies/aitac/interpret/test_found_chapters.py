@@ -37,9 +37,7 @@ def atlas():
 def network(atlas, factors, seed):
     """A network whose first filters answer to the motifs of these factors, the last two to nothing in particular."""
     g = torch.Generator().manual_seed(seed)
-    model = AITAC(
-        len(atlas.cell_types), n_filters=len(factors) + 2, n_channels=6, n_hidden=8, generator=g
-    ).eval()
+    model = AITAC(len(atlas.cell_types), n_filters=len(factors) + 2, n_channels=6, n_hidden=8, generator=g).eval()
     planted = planted_motifs(atlas.truth)
     with torch.no_grad():
         model.convolution1.weight[: len(factors)] = 0
@@ -55,24 +53,29 @@ def network(atlas, factors, seed):
 
 @pytest.fixture(scope="module")
 def subject(atlas):
-    return made_subject(
-        atlas, ["Spi1", "IRF8", "EBF1"], [["IRF8", "Spi1", "GATA3"], ["Spi1", "IRF8", "CTCF"]]
-    )
+    return made_subject(atlas, ["Spi1", "IRF8", "EBF1"], [["IRF8", "Spi1", "GATA3"], ["Spi1", "IRF8", "CTCF"]])
 
 
 def made_subject(atlas, own, others):
     models = [network(atlas, factors, seed) for seed, factors in enumerate((own, *others))]
     found = {}
     return SimpleNamespace(
-        network=Network(models[0]), peers=tuple(map(Network, models[1:])),
+        network=Network(models[0]),
+        peers=tuple(map(Network, models[1:])),
         runs=tuple(f"aitac-{i:012x}" for i in range(len(models))),
-        atlas=atlas, codes=atlas.codes, motif_peaks=torch.arange(PEAKS), config=InterpretConfig(),
-        lineages=atlas.lineages, truth=atlas.truth,
-        motifs=filter_motifs(models[0], atlas.codes), found=found,
-        generator=lambda what: generator(0, what), ablated_layer=None,
+        atlas=atlas,
+        codes=atlas.codes,
+        motif_peaks=torch.arange(PEAKS),
+        config=InterpretConfig(),
+        lineages=atlas.lineages,
+        truth=atlas.truth,
+        motifs=filter_motifs(models[0], atlas.codes),
+        found=found,
+        generator=lambda what: generator(0, what),
+        ablated_layer=None,
         earlier=lambda chapter, table: found[(chapter, table)],
         matches_of=lambda motifs: match_motifs(motifs, planted_motifs(atlas.truth)),
-    )  # fmt: skip
+    )
 
 
 def test_reproducible_filters_are_those_the_other_networks_have(subject):
@@ -109,8 +112,10 @@ def test_recovery_by_one_run_and_by_several(subject):
     assert scores[("motifs", "clusters of several runs")]["precision"] == 1
     assert scores[("pairs", "one run")]["planted"] == 6
     assert set(made["tested"].select("first", "second").unique().rows()) == {
-        ("Spi1", "IRF8"), ("Spi1", "EBF1"), ("IRF8", "EBF1"),
-    }  # fmt: skip
+        ("Spi1", "IRF8"),
+        ("Spi1", "EBF1"),
+        ("IRF8", "EBF1"),
+    }
     page = drawing("recovery").section(made, config)
     assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in page.items)
     assert "2 of 16 planted motifs" in page.text
@@ -135,9 +140,7 @@ def test_an_atlas_without_truth_leaves_a_sentence():
 def test_an_interpretation_of_two_runs_tells_which_filters_to_keep(tmp_path):
     config = tiny().replace(peaks=200, epochs=1, first_activation="relu")
     runs = [perform(config.replace(seed=seed), tmp_path, threads=1) for seed in (0, 1)]
-    made = interpret(
-        runs[0], runs[1:], only="recovery", peaks="all", motif_best=50, reproducible_q=0.9, threads=1
-    )
+    made = interpret(runs[0], runs[1:], only="recovery", peaks="all", motif_best=50, reproducible_q=0.9, threads=1)
     assert made.state is State.FINISHED
     told = summarise(made)["chapters"]
     assert set(told) == {"reproducible", "recovery"}

@@ -42,9 +42,10 @@ class Made(Subject):
         known = vertebrates().select([vertebrates().names.index(name) for name in KNOWN])
         self.database = type(known)(
             known.names + tuple(f"X{i}" for i in range(len(database))),
-            torch.cat([known.counts, database.counts]), torch.cat([known.sites, database.sites]),
+            torch.cat([known.counts, database.counts]),
+            torch.cat([known.sites, database.sites]),
             known.titles + database.titles,
-        )  # fmt: skip
+        )
         self.codes = torch.randint(0, 4, (150, 60), generator=draws).to(torch.uint8)
         model = AITAC(3, length=60, n_filters=6, n_channels=5, n_hidden=4, generator=draws).eval()
         with torch.no_grad():
@@ -61,9 +62,7 @@ class Made(Subject):
         self.heights = torch.randn(150, 3, generator=draws)
         self.predicted = self.heights if well else -self.heights
         self.material = SimpleNamespace(one_of_k=one_of_k)
-        self.atlas = SimpleNamespace(
-            cell_types=("a", "b", "c"), simulated=True, lineages=("", "", ""), truth={}
-        )
+        self.atlas = SimpleNamespace(cell_types=("a", "b", "c"), simulated=True, lineages=("", "", ""), truth={})
 
     def generator(self, purpose):
         return generator(0, purpose)

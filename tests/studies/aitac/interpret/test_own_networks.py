@@ -148,9 +148,14 @@ def folder(tmp_path_factory):
     (folder / "nets.py").write_text(NETS)
     atlas = easy_atlas()
     two = with_values(
-        atlas, codes=atlas.codes, heights=atlas.heights[:, :2], peaks=atlas.peaks, truth={},
-        cell_types=atlas.cell_types[:2], lineages=atlas.lineages[:2],
-    )  # fmt: skip
+        atlas,
+        codes=atlas.codes,
+        heights=atlas.heights[:, :2],
+        peaks=atlas.peaks,
+        truth={},
+        cell_types=atlas.cell_types[:2],
+        lineages=atlas.lineages[:2],
+    )
     for kind in KINDS:
         held = two if kind == "deepstarr" else atlas
         held.save(folder / f"{kind}_atlas")
@@ -162,9 +167,11 @@ def folder(tmp_path_factory):
 
 def options(folder, kind):
     return {
-        "module": f"{folder / 'nets.py'}:{kind}", "weights": str(folder / f"{kind}.safetensors"),
-        "atlas": str(folder / f"{kind}_atlas"), **KINDS[kind],
-    }  # fmt: skip
+        "module": f"{folder / 'nets.py'}:{kind}",
+        "weights": str(folder / f"{kind}.safetensors"),
+        "atlas": str(folder / f"{kind}_atlas"),
+        **KINDS[kind],
+    }
 
 
 def flags(words):
@@ -179,9 +186,7 @@ def loaded(folder, kind):
 
 @pytest.fixture(scope="module")
 def made(folder):
-    return {
-        kind: interpret(store=folder / "runs", threads=1, **options(folder, kind), **QUICK) for kind in KINDS
-    }
+    return {kind: interpret(store=folder / "runs", threads=1, **options(folder, kind), **QUICK) for kind in KINDS}
 
 
 CHAPTERS = ("motifs", "second_layer", "influence", "pairs", "attributions")
@@ -208,9 +213,11 @@ def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
     atlas = easy_atlas()
     heights = atlas.heights[:, :2] if kind == "deepstarr" else atlas.heights
     network = Network.of(
-        loaded(folder, kind), both_strands=kind == "deepstarr", readout=1 if kind == "bpnet" else None,
+        loaded(folder, kind),
+        both_strands=kind == "deepstarr",
+        readout=1 if kind == "bpnet" else None,
         layout=KINDS[kind].get("layout"),
-    )  # fmt: skip
+    )
     network = Network(**{**vars(network), "less_mean": kind == "basset"})
     want = influence(network, atlas.codes, heights, layer=layer)
     filters = chapter_tables(made[kind], "influence")["filters"]
@@ -222,8 +229,10 @@ def test_influence_of_the_page_is_that_of_the_module(made, folder, kind):
 def test_layers_are_those_that_a_pass_calls(made):
     layers = {kind: facts_of(run.table("subject")) for kind, run in made.items()}
     assert [(layers[k]["layer"], layers[k]["next layer"]) for k in KINDS] == [
-        ("features.0", "features.4"), ("first", "dilated.0"), ("features.0", "features.4"),
-    ]  # fmt: skip
+        ("features.0", "features.4"),
+        ("first", "dilated.0"),
+        ("features.0", "features.4"),
+    ]
     assert [layers[k]["strands"] for k in KINDS] == ["one", "one", "both"]
     assert layers["basset"]["outputs"].startswith("outputs less their mean")
     assert layers["bpnet"]["outputs"] == "outputs as the network gives them"
@@ -242,9 +251,7 @@ def test_the_page_shows_the_network_and_its_figures(made, kind, tmp_path):
         assert "what the same ablation would do to r" not in page
 
 
-def test_the_file_is_imported_when_the_run_is_made_and_never_when_it_is_read(
-    made, folder, tmp_path, monkeypatch
-):
+def test_the_file_is_imported_when_the_run_is_made_and_never_when_it_is_read(made, folder, tmp_path, monkeypatch):
     (folder / "nets.py").rename(folder / "gone.py")
     try:
         again = Run.open(made["basset"].folder)
@@ -310,10 +317,7 @@ def test_predict_attribute_and_variants_take_a_module(folder, tmp_path, capsys):
     assert torch.allclose(torch.from_numpy(table.select("^predicted.*$").to_numpy()).float(), want, atol=1e-5)
 
     out = tmp_path / "contributions"
-    assert (
-        main(["attribute", *words, *fasta, "--cell-type", "b", "--against", "nothing", "--out", str(out)])
-        == 0
-    )
+    assert main(["attribute", *words, *fasta, "--cell-type", "b", "--against", "nothing", "--out", str(out)]) == 0
     sums = pl.read_csv(out / "sequences.tsv", separator="\t")["sum"].to_list()
     by_hand = attribute(model, codes, output=1, readout=1, layout="channels_last").actual.sum(1)
     assert sums == pytest.approx(by_hand.tolist(), abs=1e-5)
@@ -341,9 +345,14 @@ def test_predict_attribute_and_variants_take_a_module(folder, tmp_path, capsys):
 def test_what_needs_a_function_is_said_by_a_network_that_make_gives(folder, tmp_path):
     atlas = easy_atlas()
     one = with_values(
-        atlas, codes=atlas.codes, heights=atlas.heights[:, :1], peaks=atlas.peaks, truth={},
-        cell_types=("profile",), lineages=("",),
-    )  # fmt: skip
+        atlas,
+        codes=atlas.codes,
+        heights=atlas.heights[:, :1],
+        peaks=atlas.peaks,
+        truth={},
+        cell_types=("profile",),
+        lineages=("",),
+    )
     one.save(tmp_path / "atlas")
     (tmp_path / "s.fa").write_text(f">s\n{decode(atlas.codes[0].numpy())}\n")
     words = {
@@ -366,9 +375,11 @@ class Authors(nn.Module):
 
         def stage(inputs, width, pool):
             return (
-                nn.Conv2d(inputs, 200, (1, width), padding=(0, width // 2)), nn.ReLU(),
-                nn.MaxPool2d((1, pool), (1, pool), (0, 1)), nn.BatchNorm2d(200),
-            )  # fmt: skip
+                nn.Conv2d(inputs, 200, (1, width), padding=(0, width // 2)),
+                nn.ReLU(),
+                nn.MaxPool2d((1, pool), (1, pool), (0, 1)),
+                nn.BatchNorm2d(200),
+            )
 
         self.layer1_conv = nn.Sequential(nn.Conv2d(1, 300, (4, 19), padding=(0, 9)), nn.ReLU())
         self.layer1_process = nn.Sequential(nn.MaxPool2d((1, 3), (1, 3), (0, 1)), nn.BatchNorm2d(300))
@@ -400,8 +411,13 @@ def test_the_authors_checkpoint_is_read_without_a_module(folder, tmp_path, capsy
     found = torch.from_numpy(pl.read_csv(tmp_path / "p.csv").select("^predicted.*$").to_numpy()).float()
     with torch.no_grad():
         assert torch.allclose(found, model(one_hot(codes)[:, [0, 3, 2, 1]]), atol=1e-5)
-    run = interpret(store=tmp_path / "runs", threads=1, weights=str(tmp_path / "aitac.pth"),
-                    atlas=str(folder / "basset_atlas"), **{**QUICK, "only": "influence", "motif_best": 50})  # fmt: skip
+    run = interpret(
+        store=tmp_path / "runs",
+        threads=1,
+        weights=str(tmp_path / "aitac.pth"),
+        atlas=str(folder / "basset_atlas"),
+        **{**QUICK, "only": "influence", "motif_best": 50},
+    )
     about = facts_of(run.table("subject"))
     assert about["module"] == "AI-TAC" and about["loss"] == "pearson" and about["layer"] == "convolution1"
     assert NOTE not in chapter_tables(run, "influence")
@@ -428,9 +444,7 @@ def test_what_does_not_fit_is_refused_with_exit_code_two(folder, tmp_path, capsy
     words["module"] = words["module"].replace("NETS", str(folder / "nets.py"))
     words["atlas"] = words["atlas"].replace("TWO", str(folder / "deepstarr_atlas"))
     (tmp_path / "s.fa").write_text(f">s\n{'ACGT' * 15}\n")
-    code = main(
-        ["predict", *flags(words), "--fasta", str(tmp_path / "s.fa"), "--out", str(tmp_path / "p.csv")]
-    )
+    code = main(["predict", *flags(words), "--fasta", str(tmp_path / "s.fa"), "--out", str(tmp_path / "p.csv")])
     assert code == (0 if error is None else 2)
     told = capsys.readouterr().err
     assert "Traceback" not in told

@@ -92,9 +92,7 @@ def test_the_same_grammar_is_read_and_the_nulls_are_not(done):
 
 
 def test_a_wrong_map_gives_nothing(run, folder):
-    wrong = transfer(
-        run, folder / "atlas_1", list(zip("abcd", "bcda", strict=True)), influence_peaks=0, threads=1
-    )
+    wrong = transfer(run, folder / "atlas_1", list(zip("abcd", "bcda", strict=True)), influence_peaks=0, threads=1)
     assert r_means(wrong)[TRANSFER]["value"] < 0.1
     assert "agreement" not in wrong.tables()
     assert "null" not in str(wrong.table("map")["source"].to_list())
@@ -252,9 +250,7 @@ def test_sequences_that_were_trained_on_are_left_out_and_counted(run, folder, tm
     kept = transfer(run, folder / "mixed", SAME, influence_peaks=0, trained_on="keep", threads=1)
     assert len(kept.table("peaks")) == 600
     assert summarise(kept)["trained_on"]["they_are"] == "kept"
-    words = (
-        f"on the sequences of {sum(want)} of 600 peaks ({sum(want) / 600:.1%}) of the other atlas: they are"
-    )
+    words = f"on the sequences of {sum(want)} of 600 peaks ({sum(want) / 600:.1%}) of the other atlas: they are"
     pages = [report([one], tmp_path / "page.html").read_text() for one in (made, kept)]
     assert f"{words} left out." in pages[0] and f"{words} kept. The scores hold them." in pages[1]
     assert r_means(kept)[TRANSFER]["value"] > r_means(made)[TRANSFER]["value"]
@@ -263,9 +259,7 @@ def test_sequences_that_were_trained_on_are_left_out_and_counted(run, folder, tm
 def test_an_atlas_of_nothing_but_what_was_trained_on_is_refused(run, folder):
     own = easy_atlas(seed=0)
     rows = material(config_of(run)).split.train
-    chosen = with_values(
-        own, codes=own.codes[rows], heights=own.heights[rows], peaks=own.peaks[rows.numpy()], truth={}
-    )
+    chosen = with_values(own, codes=own.codes[rows], heights=own.heights[rows], peaks=own.peaks[rows.numpy()], truth={})
     chosen.save(folder / "trained")
     with pytest.raises(DataError, match=r"trained on the sequences of all .* peaks .*--trained-on keep"):
         transfer(run, folder / "trained", SAME)

@@ -20,9 +20,12 @@ def searched(start, resolution, outcome):
 
 @settings(max_examples=100)
 @given(
-    threshold=st.floats(1e-2, 1e3), start=st.floats(1e-1, 1e2), resolution=st.sampled_from([1.02, 1.1, 1.5, 4.0]),
-    slow=st.floats(0.0, 0.2), above=st.sampled_from([Outcome.DIVERGED, Outcome.UNFINISHED]),
-)  # fmt: skip
+    threshold=st.floats(1e-2, 1e3),
+    start=st.floats(1e-1, 1e2),
+    resolution=st.sampled_from([1.02, 1.1, 1.5, 4.0]),
+    slow=st.floats(0.0, 0.2),
+    above=st.sampled_from([Outcome.DIVERGED, Outcome.UNFINISHED]),
+)
 def test_the_threshold_is_bracketed_within_the_resolution(threshold, start, resolution, slow, above):
     """Trains between slow * threshold and threshold, unfinished below, `above` up to twice it, then divergence."""
 

@@ -53,16 +53,18 @@ def test_networks_descended_together_are_those_descended_alone():
         assert trial.steps == len(losses) - 1
         assert trial.loss == pytest.approx(losses[-1], rel=1e-6)
     assert [trial.outcome for trial in found] == [Outcome.TRAINED, Outcome.DIVERGED, Outcome.UNFINISHED]
-    assert all(
-        torch.equal(a, p) for a, p in zip(before, (p for m in MODELS for p in m.parameters()), strict=True)
-    )
+    assert all(torch.equal(a, p) for a, p in zip(before, (p for m in MODELS for p in m.parameters()), strict=True))
 
 
 def test_on_a_linear_network_the_largest_step_is_two_over_lambda(tmp_path):
     """One linear layer under squared loss is a quadratic: it trains exactly below 2 / lambda."""
     run = perform(
-        StepSizeConfig(examples=60, depth=0, seeds=2, goal=0.6, steps=20000, resolution=1.02, dtype="float64",
-                       flow_steps=60), tmp_path, threads=1)  # fmt: skip
+        StepSizeConfig(
+            examples=60, depth=0, seeds=2, goal=0.6, steps=20000, resolution=1.02, dtype="float64", flow_steps=60
+        ),
+        tmp_path,
+        threads=1,
+    )
     for row in largest(run).to_dicts():
         assert row["largest"] <= row["by_start"] * 1.02
         assert row["failing"] >= row["by_start"] * 0.98
@@ -82,15 +84,16 @@ def test_sharpest_on_flow_is_the_top_of_its_path():
     path = gradient_flow(MODELS[0], LOSSES["mse"], batches, times=times)
     assert found.sharpness == pytest.approx(max(path.sharpness), rel=2e-2)
     assert sharpest_on_flow(MODELS[0], LOSSES["mse"], batches, goal=goal, most_steps=20).reached is False
-    assert (
-        sharpest_on_flow(MODELS[0], LOSSES["mse"], batches, goal=goal, most_steps=20, stop=lambda: True)
-        is None
-    )
+    assert sharpest_on_flow(MODELS[0], LOSSES["mse"], batches, goal=goal, most_steps=20, stop=lambda: True) is None
 
 
 def test_stopped_trials_give_nothing():
-    assert descend(MODELS, LOSSES["mse"], DATA.train, [0.1] * 3, goal=0.0, steps=50, divergence_factor=1e3,
-                   stop=lambda: True) is None  # fmt: skip
+    assert (
+        descend(
+            MODELS, LOSSES["mse"], DATA.train, [0.1] * 3, goal=0.0, steps=50, divergence_factor=1e3, stop=lambda: True
+        )
+        is None
+    )
 
 
 def test_together_only_while_small():

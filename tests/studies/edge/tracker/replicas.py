@@ -24,9 +24,7 @@ def train(rank: int, folder: str, only_first: bool) -> None:
         timeout=datetime.timedelta(seconds=10),
     )
     x, y = torch.randn(64, 6), torch.randint(4, (64,))
-    net = torch.nn.Sequential(
-        torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 4)
-    )
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 4))
     model = torch.nn.parallel.DistributedDataParallel(net)
     loss = torch.nn.functional.cross_entropy
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -34,9 +32,15 @@ def train(rank: int, folder: str, only_first: bool) -> None:
     if rank == 0 or not only_first:
         # the clocks differ, so that each by itself would look at steps of its own
         tracker = netassay.SharpnessTracker(
-            model, loss, [(x, y)], optimizer, store=f"{folder}/runs", budget=(0.3, 5.0)[rank], name=str(rank),
+            model,
+            loss,
+            [(x, y)],
+            optimizer,
+            store=f"{folder}/runs",
+            budget=(0.3, 5.0)[rank],
+            name=str(rank),
             blocks={"first": ["module.0.weight"]},
-        )  # fmt: skip
+        )
     looks = []
     for step in range(STEPS):
         optimizer.zero_grad()

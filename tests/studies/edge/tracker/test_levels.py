@@ -53,9 +53,7 @@ def test_numbers_before_a_step_are_the_critical_sharpness_along_it(tmp_path, mak
     def measure():
         truth.append(netassay.critical_sharpness(model, LOSS, [(X, Y)], direction=optimizer))
 
-    with SharpnessTracker(
-        model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=2, level="forward"
-    ) as tracker:
+    with SharpnessTracker(model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=2, level="forward") as tracker:
         take_steps(model, optimizer, tracker, 5, measure)
     values, ratios = by_name(tracker, "critical_sharpness"), by_name(tracker, "critical_ratio")
     assert list(values) == [0, 2, 4]
@@ -73,9 +71,7 @@ def test_exact_values_are_those_without_a_level(tmp_path, level, layers):
     for chosen in (None, level):
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        with SharpnessTracker(
-            model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level=chosen
-        ) as tracker:
+        with SharpnessTracker(model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level=chosen) as tracker:
             take_steps(model, optimizer, tracker, 3)
         metrics = tracker.run.metrics()
         parts = metrics.filter(metrics["name"] == "sharpness").select("step", "part", "value")
@@ -219,9 +215,7 @@ def test_a_step_size_in_place_of_an_optimiser_and_an_optimiser_without_hooks(tmp
     values = []
     for make in (lambda model: 0.1, lambda model: Bare(model.parameters())):
         model = network()
-        with SharpnessTracker(
-            model, LOSS, [(X, Y)], make(model), store=tmp_path, every=1, level="forward"
-        ) as tracker:
+        with SharpnessTracker(model, LOSS, [(X, Y)], make(model), store=tmp_path, every=1, level="forward") as tracker:
             LOSS(model(X), Y).backward()
             critical = tracker.before_step()
             assert tracker.before_step() is None
@@ -234,9 +228,7 @@ def test_a_step_size_in_place_of_an_optimiser_and_an_optimiser_without_hooks(tmp
 def test_steps_that_do_not_move_are_no_looks_and_no_warning(tmp_path):
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
-    with SharpnessTracker(
-        model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level="forward"
-    ) as tracker:
+    with SharpnessTracker(model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level="forward") as tracker:
         take_steps(model, optimizer, tracker, 1)
         optimizer.param_groups[0]["lr"] = 0.01
         take_steps(model, optimizer, tracker, 1)

@@ -24,9 +24,15 @@ def quadratic(optimizer, steps):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.6, "dampening": 0.5},
-     {"weight_decay": 2.0}, {"momentum": 0.9, "nesterov": True, "weight_decay": 2.0}],
-)  # fmt: skip
+    [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True},
+        {"momentum": 0.6, "dampening": 0.5},
+        {"weight_decay": 2.0},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 2.0},
+    ],
+)
 def test_ratio_one_is_where_sgd_turns_unstable(options):
     for factor, grows in ((0.98, False), (1.02, True)):
         p = nn.Parameter(torch.ones(2, dtype=torch.float64))
@@ -201,10 +207,7 @@ def test_decay_apart_from_the_gradient_lowers_the_edge(decays):
     low, high = 1e-3, 100.0
     for _ in range(60):
         low, high = (low, (low + high) / 2) if ratio((low + high) / 2) > 1 else ((low + high) / 2, high)
-    grown = [
-        still(torch.ones(2).double(), lambda x: hessian @ x, f * low, torch.tensor(decays))
-        for f in (0.98, 1.02)
-    ]
+    grown = [still(torch.ones(2).double(), lambda x: hessian @ x, f * low, torch.tensor(decays)) for f in (0.98, 1.02)]
     assert grown[0] < 1 < grown[1]
 
 

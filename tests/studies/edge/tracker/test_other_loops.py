@@ -31,9 +31,7 @@ def test_accumulated_gradients_are_those_of_one_batch(tmp_path):
     for pieces in (1, 4):
         model = network()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-        with SharpnessTracker(
-            model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level="leading"
-        ) as tracker:
+        with SharpnessTracker(model, LOSS, [(X, Y)], optimizer, store=tmp_path, every=1, level="leading") as tracker:
             for _ in range(3):
                 optimizer.zero_grad()
                 for x, y in zip(X.chunk(pieces), Y.chunk(pieces), strict=True):
@@ -95,9 +93,17 @@ def trained(folder, callback, **options):
     pytest.importorskip("accelerate")
     data = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
     arguments = transformers.TrainingArguments(
-        folder / "out", max_steps=4, per_device_train_batch_size=8, learning_rate=0.01, report_to=[],
-        disable_tqdm=True, use_cpu=True, save_strategy="no", logging_strategy="no", **options,
-    )  # fmt: skip
+        folder / "out",
+        max_steps=4,
+        per_device_train_batch_size=8,
+        learning_rate=0.01,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        save_strategy="no",
+        logging_strategy="no",
+        **options,
+    )
     model = Model()
     trainer = transformers.Trainer(
         model, arguments, train_dataset=data, callbacks=[] if callback is None else [callback]
@@ -108,9 +114,7 @@ def trained(folder, callback, **options):
     return model
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"gradient_accumulation_steps": 2}, {"bf16": True}, {"warmup_steps": 2}]
-)
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}, {"bf16": True}, {"warmup_steps": 2}])
 def test_trainer_callback(tmp_path, options):
     pytest.importorskip("transformers")
     from netassay.studies.edge.tracker.hugging_face import sharpness_callback
@@ -147,9 +151,7 @@ def test_accelerate_counts_the_steps_of_the_optimiser(tmp_path, precision, accum
     from netassay.studies.edge.tracker.accelerate import sharpness_tracker
 
     accelerate.state.AcceleratorState._reset_state(True)
-    accelerator = accelerate.Accelerator(
-        cpu=True, mixed_precision=precision, gradient_accumulation_steps=accumulated
-    )
+    accelerator = accelerate.Accelerator(cpu=True, mixed_precision=precision, gradient_accumulation_steps=accumulated)
     raw = network()
     raw_optimizer = torch.optim.AdamW(raw.parameters(), lr=0.01)
     model, optimizer = accelerator.prepare(raw, raw_optimizer)

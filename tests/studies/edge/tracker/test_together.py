@@ -36,9 +36,7 @@ def measured(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return {
-        kind: [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in (0, 1)] for kind in KINDS
-    }
+    return {kind: [json.loads((folder / f"{kind}-{rank}.json").read_text()) for rank in (0, 1)] for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +46,8 @@ def truth(tmp_path_factory):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     looks = []
     with SharpnessTracker(
-        model, LOSS, [(x, y)], optimizer, store=tmp_path_factory.mktemp("one"), every=1, level="layers",
-        tolerance=1e-5,
-    ) as tracker:  # fmt: skip
+        model, LOSS, [(x, y)], optimizer, store=tmp_path_factory.mktemp("one"), every=1, level="layers", tolerance=1e-5
+    ) as tracker:
         for _ in range(STEPS):
             optimizer.zero_grad()
             LOSS(model(x), y).backward()
@@ -80,9 +77,7 @@ def test_two_processes_measure_what_one_with_all_the_data_does(measured, kind, t
         assert said["sharpness"] == pytest.approx(float(seen.values[0]), rel=1e-4)
         assert said["loss"] == pytest.approx(seen.loss, rel=1e-5)
         assert said["ratio"] == pytest.approx(ratio, rel=1e-3)
-        assert said["layers"] == pytest.approx(
-            {n: float(b.values[0]) for n, b in seen.blocks.items()}, rel=1e-3
-        )
+        assert said["layers"] == pytest.approx({n: float(b.values[0]) for n, b in seen.blocks.items()}, rel=1e-3)
     refusals = [words for words in first["warnings"] if "reshard_after_forward=False" in words]
     assert len(refusals) == (1 if kind == "resharded" else 0)
     assert len(first["warnings"]) == len(refusals)

@@ -60,9 +60,7 @@ def loop(model, optimizer, tracker, steps, clock=None):
 def test_tracked_numbers_are_the_sharpness_at_those_weights(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5, weight_decay=0.01)
-    with SharpnessTracker(
-        model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-8
-    ) as t:
+    with SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-8) as t:
         loop(model, optimizer, t, 3)
         truth = netassay.sharpness(model, nn.MSELoss(), [(X, Y)], blocks="layer", tolerance=1e-8)
     metrics = {(n, p): v for s, n, p, v in t.run.metrics().iter_rows() if s == 2}
@@ -100,9 +98,7 @@ def test_the_training_is_left_as_it_was(tmp_path, mode, method, fails):
 
     drop = nn.Dropout(0.5) if mode == "eval" else nn.Identity()
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), drop, nn.Linear(4, 1)).double()
-    optimizer = method(
-        model.parameters(), lr=0.01, **({"momentum": 0.5} if method is torch.optim.SGD else {})
-    )
+    optimizer = method(model.parameters(), lr=0.01, **({"momentum": 0.5} if method is torch.optim.SGD else {}))
     for _ in range(2):
         optimizer.zero_grad()
         nn.functional.mse_loss(model(X), Y).backward()
@@ -143,9 +139,7 @@ def test_pythons_generator_is_put_back():
 def test_time_spent_stays_within_the_budget_after_the_first_look(tmp_path, monkeypatch, budget):
     clock, model = Clock(), network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    tracker = SharpnessTracker(
-        model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=budget, clock=clock
-    )
+    tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=budget, clock=clock)
     enter = tracker._enter
 
     def costly(stack):
@@ -169,9 +163,7 @@ def test_most_steps_ask_nothing_keep_their_loss_and_no_look_is_late(tmp_path, mo
         readings.append(clock.now)
         return clock.now
 
-    tracker = SharpnessTracker(
-        model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.1, blocks=None, clock=read
-    )
+    tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.1, blocks=None, clock=read)
     enter = tracker._enter
 
     def costly(stack):
@@ -202,9 +194,7 @@ def test_nearing_the_edge_is_told_once(tmp_path):
         group["lr"] = 0.95 * 2 / sharp
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9)
     assert tracker.forecast() is None
-    with pytest.warns(
-        EdgeWarning, match="SGD at 0.95 of its edge since step 0: warm up longer or lower the rate"
-    ):
+    with pytest.warns(EdgeWarning, match="SGD at 0.95 of its edge since step 0: warm up longer or lower the rate"):
         tracker.step()
     assert tracker.forecast().largest == pytest.approx(2 / sharp, rel=0.02)
     with warnings.catch_warnings():
@@ -255,9 +245,7 @@ def test_arguments_that_cannot_be_right_are_refused_before_the_loop(tmp_path):
 
 def test_tracking_starts_anew_after_a_step_that_is_not_finite(tmp_path):
     model = network()
-    tracker = SharpnessTracker(
-        model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=1e9, tolerance=1e-6
-    )
+    tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=1e9, tolerance=1e-6)
     tracker.step(1.0)
     weight = model[0].weight.detach().clone()
     with torch.no_grad():
@@ -290,9 +278,7 @@ def test_tracking_starts_anew_with_other_parameters(tmp_path):
     model = network()
     model[0].requires_grad_(False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    tracker = SharpnessTracker(
-        model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-6
-    )
+    tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=1e9, tolerance=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert set(tracker.step().blocks) == {"2"}
@@ -420,9 +406,7 @@ def test_an_error_of_the_loop_leaves_an_interrupted_run(tmp_path):
 def test_tracked_runs_are_drawn_and_cannot_be_performed(tmp_path):
     trackers = []
     for optimizer in (0.1, None):
-        with SharpnessTracker(
-            network(), nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, name="<b>"
-        ) as tracker:
+        with SharpnessTracker(network(), nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, name="<b>") as tracker:
             tracker.step(1.0)
         trackers.append(tracker)
     runs = Store(tmp_path).select({})
@@ -473,9 +457,15 @@ def test_lightning_callback(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = lightning.Trainer(
-            max_epochs=2, callbacks=[callback], logger=False, enable_checkpointing=False, accelerator="cpu",
-            enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
-        )  # fmt: skip
+            max_epochs=2,
+            callbacks=[callback],
+            logger=False,
+            enable_checkpointing=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
         trainer.fit(Module(), loader)
     metrics = callback.tracker.run.metrics()
     assert metrics["step"].max() == 3
@@ -579,10 +569,16 @@ def test_lightning_counts_the_steps_of_the_optimiser(tmp_path, batches, accumula
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = lightning.Trainer(
-            max_epochs=4, callbacks=[callback], logger=False, enable_checkpointing=False, accelerator="cpu",
-            enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+            max_epochs=4,
+            callbacks=[callback],
+            logger=False,
+            enable_checkpointing=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
             accumulate_grad_batches=accumulated,
-        )  # fmt: skip
+        )
         trainer.fit(Module(), loader)
     assert trainer.global_step == steps
     metrics = callback.tracker.run.metrics()
@@ -634,9 +630,16 @@ def test_weights_head_and_memory_are_those_of_sharpness(tmp_path):
 
     truth = netassay.sharpness(network(), loss, [(X, Y)], tolerance=1e-6)
     tracker = SharpnessTracker(
-        Two(), loss, [(X[:3], Y[:3]), (X[3:], Y[3:])], every=1, tolerance=1e-6, store=tmp_path,
-        weights=(n for n in (3, 5)), head="outputs", memory=0,
-    )  # fmt: skip
+        Two(),
+        loss,
+        [(X[:3], Y[:3]), (X[3:], Y[3:])],
+        every=1,
+        tolerance=1e-6,
+        store=tmp_path,
+        weights=(n for n in (3, 5)),
+        head="outputs",
+        memory=0,
+    )
     for _ in range(2):
         seen = tracker.step()
         assert seen.values[0].item() == pytest.approx(truth.values[0].item(), rel=1e-6)
@@ -664,6 +667,4 @@ def test_how_batches_weigh_is_tried_once(tmp_path):
     tracker.close()
     assert spent[0] > 2
     assert spent[1:] == [2, 2]
-    assert tracker.sharpness.loss == pytest.approx(
-        netassay.sharpness(network(), loss, [(X, Y)]).loss, rel=1e-12
-    )
+    assert tracker.sharpness.loss == pytest.approx(netassay.sharpness(network(), loss, [(X, Y)]).loss, rel=1e-12)

@@ -56,9 +56,8 @@ def wrapped(kind):
 def train_each(rank, folder, kinds):
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", rank=rank, world_size=2, init_method=f"file://{folder}/meeting",
-        timeout=datetime.timedelta(seconds=40),
-    )  # fmt: skip
+        "gloo", rank=rank, world_size=2, init_method=f"file://{folder}/meeting", timeout=datetime.timedelta(seconds=40)
+    )
     for kind in kinds:
         train(rank, folder, kind)
     dist.destroy_process_group()
@@ -70,9 +69,17 @@ def train(rank, folder, kind):
     model = wrapped(kind)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     tracker = netassay.SharpnessTracker(
-        model, LOSS, [mine], optimizer, store=f"{folder}/{kind}-{rank}", every=1, level="layers", processes="all",
-        tolerance=1e-5, name=kind,
-    )  # fmt: skip
+        model,
+        LOSS,
+        [mine],
+        optimizer,
+        store=f"{folder}/{kind}-{rank}",
+        every=1,
+        level="layers",
+        processes="all",
+        tolerance=1e-5,
+        name=kind,
+    )
     said, same = [], True
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -90,11 +97,15 @@ def train(rank, folder, kind):
             along = None
             if critical is not None:
                 along = [critical.value, critical.lower, critical.upper, critical.edge_ratio]
-            said.append({
-                "critical": along,
-                "sharpness": None if seen is None else float(seen.values[0]), "layers": layers,
-                "ratio": tracker.edge_ratio, "loss": None if seen is None else seen.loss,
-            })  # fmt: skip
+            said.append(
+                {
+                    "critical": along,
+                    "sharpness": None if seen is None else float(seen.values[0]),
+                    "layers": layers,
+                    "ratio": tracker.edge_ratio,
+                    "loss": None if seen is None else seen.loss,
+                }
+            )
         tracker.close()
     words = [str(w.message) for w in caught if issubclass(w.category, netassay.TrackerWarning)]
     weights = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]

@@ -76,9 +76,12 @@ def joined(rank: int, config: AitacConfig, port: int, *, patience: timedelta) ->
     environment = fabric.plugins.environments.LightningEnvironment()
     strategy = fabric.strategies.DDPStrategy(cluster_environment=environment, timeout=patience)
     meeting = {
-        "MASTER_ADDR": HOST, "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
+        "MASTER_ADDR": HOST,
+        "MASTER_PORT": str(port),
+        "LOCAL_RANK": str(rank),
+        "NODE_RANK": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the leader opened the port before anybody was started
-    }  # fmt: skip
+    }
     if Path("/sys/class/net/lo").exists():
         meeting["GLOO_SOCKET_IFNAME"] = "lo"  # nothing listens to other machines
     with _variables(meeting), _quiet():
@@ -96,9 +99,7 @@ def _fabric() -> ModuleType:
         import lightning_fabric.plugins.environments
         import lightning_fabric.strategies
     except ImportError as error:
-        raise ExtraMissing(
-            "devices above 1 needs the extra [devices]: pip install 'netassay[devices]'"
-        ) from error
+        raise ExtraMissing("devices above 1 needs the extra [devices]: pip install 'netassay[devices]'") from error
     return lightning_fabric
 
 

@@ -38,9 +38,7 @@ class LeadingFit(SharedFit):
 
 
 @contextmanager
-def leading(
-    config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = ""
-) -> Iterator[LeadingFit]:
+def leading(config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = "") -> Iterator[LeadingFit]:
     """The trainee of a run on `config.devices` devices; the other processes live as long as the context.
 
     It begins with the network `start`, if given, whose weights the digest `origin` names.
@@ -79,9 +77,7 @@ class Process(Child):
     """One of the other processes, as rank 0 sees it."""
 
     def __init__(self, config: AitacConfig, rank: int, port: int, threads: int) -> None:
-        super().__init__(
-            "netassay.studies.aitac.devices.rank", [str(n) for n in (rank, port, threads)], heard=True
-        )
+        super().__init__("netassay.studies.aitac.devices.rank", [str(n) for n in (rank, port, threads)], heard=True)
         self.name = f"process {rank + 1} of {config.devices} ({device_of(config, rank)})"
         self.tell(config.canonical)
 
@@ -118,6 +114,4 @@ def _explained(processes: list[Process]) -> Iterator[None]:
         lost = [process.cause() for process in processes if process.ended() and process.cause()]
         if not lost:
             raise
-        raise RunFailed(
-            f"{'; '.join(lost)}; the checkpoint is kept, resume the run to go on from it"
-        ) from error
+        raise RunFailed(f"{'; '.join(lost)}; the checkpoint is kept, resume the run to go on from it") from error

@@ -13,9 +13,7 @@ from datetime import timedelta
 
 from netassay.processes import when_parent_ends
 
-_PATIENCE = timedelta(
-    days=30
-)  # for the leader, who may validate or wait for a disk; its end is seen by other means
+_PATIENCE = timedelta(days=30)  # for the leader, who may validate or wait for a disk; its end is seen by other means
 
 
 def main() -> int:

@@ -65,11 +65,7 @@ def assay(
 
     def settled() -> bool:
         """Whether the newest chapter was made, or any that was asked for."""
-        return (
-            not reasons
-            or [*reasons.values()][-1] is None
-            or any(reasons.get(name, 0) is None for name in asked)
-        )
+        return not reasons or [*reasons.values()][-1] is None or any(reasons.get(name, 0) is None for name in asked)
 
     def make(step: int) -> dict[Metric, float]:
         name = names[step]
@@ -81,9 +77,7 @@ def assay(
         _remember(subject, name, made)
         reasons[name] = made.get(NOTE)
         if step + 1 == len(names) and not any(reasons[name] is None for name in asked):
-            told = "; ".join(
-                f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None
-            )
+            told = "; ".join(f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None)
             raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
         return {("rows", name): float(sum(frame.height for frame in made.values()))}
 

@@ -37,18 +37,20 @@ def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[st
         .encode(
             alt.X("type:N", title=None, sort=None, axis=alt.Axis(labelAngle=-50, labelOverlap=False)),
             alt.Y("set:N", title=None, scale=alt.Scale(domain=list(rows)), axis=_names(grid=False)),
-            alt.Color("influence:Q", title="mean squared change of the prediction", scale=alt.Scale(**shades),
-                      legend=legend),
+            alt.Color(
+                "influence:Q", title="mean squared change of the prediction", scale=alt.Scale(**shades), legend=legend
+            ),
             tooltip=["set:N", "type:N", "lineage:N", alt.Tooltip("influence:Q", format=".3g")],
         )
         .properties(width=alt.Step(wide), height=alt.Step(15))
         .facet(
-            column=alt.Column("lineage:N", title=None, sort=list(lineages),
-                              header=alt.Header(labelAnchor="middle", labelFontSize=11)),
+            column=alt.Column(
+                "lineage:N", title=None, sort=list(lineages), header=alt.Header(labelAnchor="middle", labelFontSize=11)
+            ),
             spacing=6,
         )
         .resolve_scale(x="independent")
-    )  # fmt: skip
+    )
 
 
 def against_null(data: pl.DataFrame) -> alt.HConcatChart:
@@ -59,15 +61,16 @@ def against_null(data: pl.DataFrame) -> alt.HConcatChart:
     names = data["set"].to_list()
     kinds = ["observed heights", "null: heights of other peaks"]
     shown = data.with_columns(
-        low=pl.col("signed_null") - 2 * pl.col("spread"), high=pl.col("signed_null") + 2 * pl.col("spread"),
-        observed=pl.lit(kinds[0]), other=pl.lit(kinds[1]),
-    )  # fmt: skip
-    scale = alt.Scale(domain=kinds, range=[PALETTE[0], _GREY])
-    base = alt.Chart(shown).encode(
-        alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True))
+        low=pl.col("signed_null") - 2 * pl.col("spread"),
+        high=pl.col("signed_null") + 2 * pl.col("spread"),
+        observed=pl.lit(kinds[0]),
+        other=pl.lit(kinds[1]),
     )
-    bare = base.encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names),
-                             axis=alt.Axis(labels=False, ticks=False, grid=True)))  # fmt: skip
+    scale = alt.Scale(domain=kinds, range=[PALETTE[0], _GREY])
+    base = alt.Chart(shown).encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True)))
+    bare = base.encode(
+        alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labels=False, ticks=False, grid=True))
+    )
 
     def dots(chart: alt.Chart, x: alt.X) -> alt.Chart:
         return chart.mark_point(filled=True, size=60, opacity=1).encode(
@@ -143,23 +146,33 @@ def network(pairs: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]
     sizes = alt.Legend(
         format=".2g", values=[greatest / 4, greatest / 2, greatest], symbolStrokeColor=SOFT, titlePadding=14
     )
-    edges = base.transform_filter("datum.what == 'pair'").mark_rule(opacity=0.85).encode(
-        alt.X2("x2:Q"), alt.Y2("y2:Q"), alt.Color("sign:N", title=None, scale=signs),
-        alt.StrokeWidth("size:Q", title="strength", legend=sizes, scale=widths),
-        tooltip=["pair:N", "sign:N", alt.Tooltip("difference:Q", format=".3g"), alt.Tooltip("q:Q", format=".2g")],
-    )  # fmt: skip
-    points = base.transform_filter("datum.what == 'factor'").mark_point(filled=True, size=45, opacity=1).encode(
-        color=alt.condition("datum.held", alt.value(INK), alt.value("#BDBDBD")), tooltip=["factor:N"]
-    )  # fmt: skip
+    edges = (
+        base.transform_filter("datum.what == 'pair'")
+        .mark_rule(opacity=0.85)
+        .encode(
+            alt.X2("x2:Q"),
+            alt.Y2("y2:Q"),
+            alt.Color("sign:N", title=None, scale=signs),
+            alt.StrokeWidth("size:Q", title="strength", legend=sizes, scale=widths),
+            tooltip=["pair:N", "sign:N", alt.Tooltip("difference:Q", format=".3g"), alt.Tooltip("q:Q", format=".2g")],
+        )
+    )
+    points = (
+        base.transform_filter("datum.what == 'factor'")
+        .mark_point(filled=True, size=45, opacity=1)
+        .encode(color=alt.condition("datum.held", alt.value(INK), alt.value("#BDBDBD")), tooltip=["factor:N"])
+    )
     words = [
         base.transform_filter(f"datum.what == 'factor' && datum.side == '{side}'")
         .mark_text(align=side, fontSize=10)
         .encode(
-            alt.X("lx:Q"), alt.Y("ly:Q"), text="factor:N",
+            alt.X("lx:Q"),
+            alt.Y("ly:Q"),
+            text="factor:N",
             color=alt.condition("datum.held", alt.value(INK), alt.value("#8C8C8C")),
         )
         for side in ("left", "right", "center")
-    ]  # fmt: skip
+    ]
     return (
         alt.layer(edges, points, *words)
         .properties(width=290, height=200)
@@ -176,21 +189,40 @@ def _on_a_circle(found: pl.DataFrame, factors: Sequence[str], lineages: Sequence
         "lineage", "first", "second", "difference", "q"
     ).iter_rows():
         (x, y), (x2, y2) = places[first], places[second]
-        rows.append({
-            "lineage": lineage, "pair": f"{first} + {second}", "x": x, "y": y, "x2": x2, "y2": y2, "what": "pair",
-            "difference": difference, "size": abs(difference), "q": q,
-            "sign": "synergy" if difference > 0 else "antagonism",
-        })  # fmt: skip
+        rows.append(
+            {
+                "lineage": lineage,
+                "pair": f"{first} + {second}",
+                "x": x,
+                "y": y,
+                "x2": x2,
+                "y2": y2,
+                "what": "pair",
+                "difference": difference,
+                "size": abs(difference),
+                "q": q,
+                "sign": "synergy" if difference > 0 else "antagonism",
+            }
+        )
     for lineage in lineages:
         here = found.filter(pl.col("lineage") == lineage)
         held = {*here["first"], *here["second"]}
         for name, (x, y) in places.items():
             side = "left" if x > 0.01 else "right" if x < -0.01 else "center"
             above = 1.22 if side == "center" else 1.1
-            rows.append({
-                "lineage": lineage, "factor": name, "x": x, "y": y, "lx": 1.13 * x, "ly": above * y, "side": side,
-                "what": "factor", "held": name in held,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "lineage": lineage,
+                    "factor": name,
+                    "x": x,
+                    "y": y,
+                    "lx": 1.13 * x,
+                    "ly": above * y,
+                    "side": side,
+                    "what": "factor",
+                    "held": name in held,
+                }
+            )
     words, numbers = ("lineage", "what", "factor", "pair", "sign", "side"), ("x", "y", "x2", "y2", "lx", "ly")
     schema: dict[str, Any] = dict.fromkeys(words, pl.String) | dict.fromkeys(numbers, pl.Float64)
     schema |= dict.fromkeys(("difference", "size", "q"), pl.Float64) | {"held": pl.Boolean}
@@ -256,7 +288,7 @@ def counted_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Char
             tooltip=[alt.Tooltip("kind:N", title=colour), alt.Tooltip("x:O", title=x), alt.Tooltip("y:Q", title=y)],
         )
         .properties(width=460, height=240)
-    )  # fmt: skip
+    )
 
 
 def found_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
@@ -277,7 +309,7 @@ def found_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
             alt.Shape("by:N", title=None, scale=alt.Scale(domain=ways, range=marks)),
             tooltip=["factor", "by", alt.Tooltip("strength:Q", title=title, format=".2f")],
         )
-    )  # fmt: skip
+    )
     rule = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("at:Q"))
     chart = alt.layer(rule, dots).properties(width=440, height=max(80, 22 * len(names)))
     return cast(alt.LayerChart, chart)

@@ -26,8 +26,17 @@ class InterpretConfig(Config):
     example: ClassVar[str] = "netassay interpret aitac-1a2b3c --only motifs,influence --store runs"
 
     later: ClassVar[tuple[str, ...]] = (
-        "module", "weights", "atlas", "readout", "layout", "strands", "loss", "test_chromosomes", "layer", "next_layer",
-    )  # fmt: skip
+        "module",
+        "weights",
+        "atlas",
+        "readout",
+        "layout",
+        "strands",
+        "loss",
+        "test_chromosomes",
+        "layer",
+        "next_layer",
+    )
 
     run: str = Field("", pattern=r"^(aitac-[0-9a-f]{12})?$", examples=["aitac-0123456789ab"])
     """Id of the run to interpret, in the same store."""

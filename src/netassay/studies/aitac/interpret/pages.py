@@ -41,9 +41,7 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
         head.append(Table("interpreted-network", "The network", words, fact_words(run.table(SUBJECT))))
     chapters = {name: chapter_tables(run, name) for name in chosen(config.only)}
     # a chapter that nobody asked for, and for which nothing was given, is no warning
-    left = {
-        name: made for name, made in chapters.items() if NOTE in made and name in EXTRAS and not config.only
-    }
+    left = {name: made for name, made in chapters.items() if NOTE in made and name in EXTRAS and not config.only}
     reasons = {name: made[NOTE]["text"][0] for name, made in left.items()}
     head += [Note(f"Left out: {TITLES[name]}. {why[:1].upper()}{why[1:]}.") for name, why in reasons.items()]
     found = [Section("What the network learned", f"{of}.", tuple(head))]

@@ -37,9 +37,9 @@ def _influence(run: Run) -> list[Finding]:
     if "factors" not in tables:
         return []
     named = tables["factors"].filter(~pl.col("set").str.contains(r"^filter[ _]\d+$"))
-    clear = named.filter(
-        (pl.col("q") < LARGEST_Q) & (pl.col("influence") > LEAST_RATIO * pl.col("null"))
-    ).sort("influence", descending=True)
+    clear = named.filter((pl.col("q") < LARGEST_Q) & (pl.col("influence") > LEAST_RATIO * pl.col("null"))).sort(
+        "influence", descending=True
+    )
     if not clear.height:
         return []
     top = clear.row(0, named=True)
@@ -50,9 +50,7 @@ def _influence(run: Run) -> list[Finding]:
         f"Ablating the filters of {top['set']} lowers the correlation with the observed heights most: influence "
         f"{top['influence']:.3g}, null {top['null']:.2g} (q = {top['q']:.1g}){where}.{also}"
     )
-    return [
-        Finding(text, "aitac-influence-lineages", command(run), "Which factors do the predictions rest on?")
-    ]
+    return [Finding(text, "aitac-influence-lineages", command(run), "Which factors do the predictions rest on?")]
 
 
 def _where(tables: dict[str, pl.DataFrame], factor: str) -> str:
@@ -67,9 +65,7 @@ def _where(tables: dict[str, pl.DataFrame], factor: str) -> str:
     share = row["influence"] / total if total else 0.0
     if share < LEAST_SHARE:
         return ""
-    return (
-        f"; the prediction for {row['cell type']} changes most ({100 * share:.0f} % of all influence there)"
-    )
+    return f"; the prediction for {row['cell type']} changes most ({100 * share:.0f} % of all influence there)"
 
 
 def _names(run: Run) -> list[Finding]:

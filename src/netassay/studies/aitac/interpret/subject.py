@@ -70,14 +70,10 @@ class Subject:
         self.material: Material = material(self.trained_by)
         self.atlas = self.material.atlas
         _check_peers(runs, self.atlas.digest)
-        networks = (
-            network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs
-        )
+        networks = (network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs)
         # asked in float32, whatever they were trained in, and less what their loss leaves free
         free = offset_is_free(self.trained_by.loss)
-        self.network, *peers = (
-            replace(network, precision=torch.float32, less_mean=free) for network in networks
-        )
+        self.network, *peers = (replace(network, precision=torch.float32, less_mean=free) for network in networks)
         self.peers = tuple(peers)
 
     def _of_files(self, config: InterpretConfig) -> None:
@@ -89,17 +85,22 @@ class Subject:
         self.runs, self.peers = (Path(config.weights or config.module).name,), ()
         # what it was trained on is not known: all but the test chromosomes, nothing where all peaks are looked at
         sets: dict[str, Any] = (
-            {"split": "random", "test_share": 0, "validation_share": 0} if config.peaks == "all"
+            {"split": "random", "test_share": 0, "validation_share": 0}
+            if config.peaks == "all"
             else {"test_chromosomes": config.test_chromosomes, "validation_chromosomes": " "}
-        )  # fmt: skip
+        )
         self.trained_by = AitacConfig(atlas=config.atlas, loss=loss, strands=strands, **sets)
         self.material = material(self.trained_by)
         self.atlas = self.material.atlas
         network = network_of_files(
-            config.module, config.weights, length=self.atlas.length, names=self.atlas.cell_types,
-            readout=config.readout, layout=None if config.layout == "channels_first" else config.layout,
+            config.module,
+            config.weights,
+            length=self.atlas.length,
+            names=self.atlas.cell_types,
+            readout=config.readout,
+            layout=None if config.layout == "channels_first" else config.layout,
             both_strands=config.strands == "both" or None,
-        )  # fmt: skip
+        )
         network.model.to(device).eval()
         self.network = replace(network, less_mean=offset_is_free(loss))
 
@@ -111,12 +112,16 @@ class Subject:
             return told
         first, second = (name or "none" for name in self.layers)
         return told | {
-            "module": self.config.module or "AI-TAC", "weights": self.config.weights or "as the module is made",
-            "loss": self.trained_by.loss, "outputs": outputs_in_words(self.network.less_mean),
-            "strands": "both" if self.network.hears_both else "one", "layer": first, "next layer": second,
+            "module": self.config.module or "AI-TAC",
+            "weights": self.config.weights or "as the module is made",
+            "loss": self.trained_by.loss,
+            "outputs": outputs_in_words(self.network.less_mean),
+            "strands": "both" if self.network.hears_both else "one",
+            "layer": first,
+            "next layer": second,
             **{f"SHA-256 of {name}": digest_of(name) for name in network_files(self.config)},
             "digest of the atlas": self.atlas.digest,
-        }  # fmt: skip
+        }
 
     @cached_property
     def layers(self) -> tuple[str, str]:
@@ -187,8 +192,7 @@ class Subject:
         if len(self.cell_types) >= FEWEST:
             return f"with r above {self.config.well_predicted:g}"
         return (
-            "predicted within one standard deviation in every output (there is "
-            f"{no_correlation(len(self.cell_types))})"
+            f"predicted within one standard deviation in every output (there is {no_correlation(len(self.cell_types))})"
         )
 
     @cached_property
@@ -226,9 +230,14 @@ class Subject:
         """Motifs of a layer on these peaks, with the mean observed heights at its sites."""
         rows, config = self.motif_peaks, self.config
         return filter_motifs(
-            self.network, self.codes[rows], layer, threshold=threshold, quantile=config.motif_quantile,
-            heights=self.heights[rows], pseudocount=config.motif_pseudocount,
-        )  # fmt: skip
+            self.network,
+            self.codes[rows],
+            layer,
+            threshold=threshold,
+            quantile=config.motif_quantile,
+            heights=self.heights[rows],
+            pseudocount=config.motif_pseudocount,
+        )
 
     @cached_property
     def motifs(self) -> FilterMotifs:
@@ -298,9 +307,7 @@ def _check_peers(runs: list[Run], digest: str) -> None:
                 "are repetitions of a run with other seeds"
             )
         if "atlas" not in run.tables():
-            raise DataError(
-                f"run {run.id} is {run.state} and not scored; finish it: netassay resume {run.folder}"
-            )
+            raise DataError(f"run {run.id} is {run.state} and not scored; finish it: netassay resume {run.folder}")
         if atlas_facts(run)["digest"] != digest:
             raise DataError(
                 f"run {run.id} was trained on another atlas than {runs[0].config['atlas']!r} is now; interpret "

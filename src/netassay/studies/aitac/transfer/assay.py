@@ -47,9 +47,7 @@ def assay(
     """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
     latest = recorder.latest()
     if latest is not None and "trained_on" not in latest.facts:
-        config = config.replace(
-            trained_on="keep"
-        )  # begun by 0.1.0, which kept them: it goes on to the same numbers
+        config = config.replace(trained_on="keep")  # begun by 0.1.0, which kept them: it goes on to the same numbers
     setting = setting_of(config, Store(recorder.folder.parent))
     facts: dict[str, Any] = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
     if latest is not None and any(latest.facts[key] != value for key, value in facts.items()):
@@ -157,10 +155,14 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
         BASELINE: [(means, observed)],
     }
     chosen = setting.index.numpy()
-    peaks = atlas.peaks[chosen].select("name", "chromosome", "start", "end").with_columns(
-        variance=pl.Series(observed.double().var(dim=1, correction=0).numpy()),
-        **{f"r {name}": _column(pearson_rows(*pairs[0])) for name, pairs in cases.items()},
-    )  # fmt: skip
+    peaks = (
+        atlas.peaks[chosen]
+        .select("name", "chromosome", "start", "end")
+        .with_columns(
+            variance=pl.Series(observed.double().var(dim=1, correction=0).numpy()),
+            **{f"r {name}": _column(pearson_rows(*pairs[0])) for name, pairs in cases.items()},
+        )
+    )
     return {
         "scores": _scores(cases, one_of_k, free),
         "peaks": peaks,
@@ -170,9 +172,7 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
     }
 
 
-def _scores(
-    cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, free_offset: bool
-) -> pl.DataFrame:
+def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, free_offset: bool) -> pl.DataFrame:
     """model, score, value (mean over the draws of a null), low and high (the least and greatest draw), draws."""
     rows = []
     for model, pairs in cases.items():
@@ -185,8 +185,14 @@ def _scores(
             known = values[np.isfinite(values)]
             told = (known.mean(), known.min(), known.max()) if len(known) else (None,) * 3
             rows.append((model, score, *(None if t is None else float(t) for t in told), len(drawn)))
-    schema = {"model": pl.String, "score": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-              "draws": pl.Int64}  # fmt: skip
+    schema = {
+        "model": pl.String,
+        "score": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "draws": pl.Int64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -21,16 +21,12 @@ class TransferConfig(Config):
 
     study: ClassVar[str] = "aitac-transfer"
     later: ClassVar[tuple[str, ...]] = ("trained_on",)
-    example: ClassVar[str] = (
-        "netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html"
-    )
+    example: ClassVar[str] = "netassay transfer aitac-1a2b3c --atlas human --cell-types map.csv --out transfer.html"
 
     run: str = Field("", pattern=r"^(aitac-[0-9a-f]{12})?$", examples=["aitac-0123456789ab"])
     """Id of the run whose network is used, in the same store."""
 
-    atlas: str = Field(
-        "dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"]
-    )
+    atlas: str = Field("dhs4", min_length=1, pattern=r"^[^\x00-\x1f]+$", examples=["dhs4", "simulated", "my-atlas"])
     """The other atlas: dhs4, simulated, or an atlas folder."""
 
     cell_types: str = Field("[]", examples=['[["B", "GM12878"]]'])

@@ -51,35 +51,48 @@ _SCORES = {
 
 _KIND = Axis("kind", title=" ")
 SCORE = FigureSpec(
-    "transfer-score", "Score beside its nulls",
+    "transfer-score",
+    "Score beside its nulls",
     "Mean over peaks of Pearson's r across the mapped cell types. " + _NULLS,
-    forest, (Axis("value", title="mean r across cell types"), Axis("model"), _KIND), {"width": 460},
-)  # fmt: skip
+    forest,
+    (Axis("value", title="mean r across cell types"), Axis("model"), _KIND),
+    {"width": 460},
+)
 HISTOGRAM = FigureSpec(
-    "transfer-r", "Correlation of each peak",
+    "transfer-r",
+    "Correlation of each peak",
     "Share of {defined} peaks in each of 40 bins of r; {undefined} peaks without a defined r are left out. Nulls: "
     "their first draw.",
     lines,
-    (Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks"),
-     Axis("sample", title=" ")),
+    (
+        Axis("r", title="r across cell types", domain=(-1, 1)),
+        Axis("share", title="share of peaks"),
+        Axis("sample", title=" "),
+    ),
     {"height": 280},
-)  # fmt: skip
+)
 CELL_TYPES = FigureSpec(
-    "transfer-cell-types", "Score of each cell type",
+    "transfer-cell-types",
+    "Score of each cell type",
     "Pearson's r of each cell type over the peaks{centred}; beside it the least to the greatest r under permuted rows.",
-    forest, (Axis("value", title="r over peaks"), Axis("cell type"), _KIND), {"width": 460},
-)  # fmt: skip
+    forest,
+    (Axis("value", title="r over peaks"), Axis("cell type"), _KIND),
+    {"width": 460},
+)
 CELL_TYPE_TABLE = TableSpec(
     "transfer-cell-type-scores", "Cell types", "Stands for it: cell types of the network, averaged."
 )
 SCORES = TableSpec(
-    "transfer-scores", "All scores", "Of nulls the mean over the draws, and the least and greatest.",
+    "transfer-scores",
+    "All scores",
+    "Of nulls the mean over the draws, and the least and greatest.",
     dict.fromkeys(("value", "low", "high"), ".3f"),
-)  # fmt: skip
+)
 MAP_TABLE = TableSpec(
-    "transfer-map", "Which cell type stands for which",
+    "transfer-map",
+    "Which cell type stands for which",
     "Cell types of the network (source) and of the other atlas (target); without a partner they are left out.",
-)  # fmt: skip
+)
 _RANKED = {
     LOSS: (
         "Mean fall of r without the filter, a point a filter. Null: what it would be on average if the heights of "
@@ -94,18 +107,21 @@ RANKS = FigureSpec(
     "transfer-ranks-{number}", "Filters by {measure}", "{caption}", scatter, (), {"width": 460, "height": 340}
 )
 AGREEMENT = TableSpec(
-    "transfer-agreement", "Do the same filters matter?",
+    "transfer-agreement",
+    "Do the same filters matter?",
     "Spearman's rho of the influence in the network's own atlas with that in the other, and with the null; "
     "interval by Fisher's z (Bonett and Wright 2000), p by 999 permutations. What counts is how far the other "
     "atlas lies above the null, and how far below the ceiling: the rho of two halves of the network's own peaks, "
     "after the Spearman-Brown formula, as another sample of them would give it. Filters that change nothing "
     "anywhere are left out; factors are the filters of one motif, ablated together.",
     dict.fromkeys(("rho", "low", "high", "p"), ".3f"),
-)  # fmt: skip
+)
 FACTOR_TABLE = TableSpec(
-    "transfer-factors", "Factors in either atlas", "Loss of r without all filters of the factor, in either atlas.",
+    "transfer-factors",
+    "Factors in either atlas",
+    "Loss of r without all filters of the factor, in either atlas.",
     dict.fromkeys(("own", OTHER, NULL), ".4f"),
-)  # fmt: skip
+)
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -118,9 +134,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _section(run: Run) -> Section:
-    notes = (
-        [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
-    )
+    notes = [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
     text = (
         f"The network of run {run.config['run']} on atlas {run.config['atlas']!r} ({run.id}). Peaks and cell types are "
         "those of the other atlas; which cell type of the network stands for which is told by a map."
@@ -185,9 +199,7 @@ def _cell_types(table: pl.DataFrame) -> list[Figure | Table]:
         TRANSFER: {"value": pl.col(value), "low": nothing, "high": nothing},
         ROWS: {"value": (low + high) / 2, "low": low, "high": high},
     }
-    shown = pl.concat(
-        [table.select("cell type", kind=pl.lit(name), **held) for name, held in columns.items()]
-    )
+    shown = pl.concat([table.select("cell type", kind=pl.lit(name), **held) for name, held in columns.items()])
     formats = {name: ".3f" for name, kind in table.schema.items() if kind == pl.Float64}
     return [
         CELL_TYPES.of(shown, words={"centred": centred if value == CENTRED else ""}),

@@ -61,18 +61,14 @@ def rank_tables(
             )
         )
         labels = (
-            [names.get(i, "") for i in range(len(ours.names))]
-            if sets is None
-            else [factors.names[i] for i in named]
+            [names.get(i, "") for i in range(len(ours.names))] if sets is None else [factors.names[i] for i in named]
         )
         frames.append(_influence(what, labels, ours, other, shuffled))
         ceilings += _ceiling(what, network, subject, types, sets, ours, config.seed)
     found = pl.concat(frames)
     told = pl.DataFrame({"text": remarks}, schema={"text": pl.String})
     agreement = _agreement(found, draws)
-    held = pl.concat(
-        [agreement, pl.DataFrame(ceilings, schema=agreement.schema, orient="row").fill_nan(None)]
-    )
+    held = pl.concat([agreement, pl.DataFrame(ceilings, schema=agreement.schema, orient="row").fill_nan(None)])
     return {"influence": found, "agreement": held, "remarks": told}
 
 
@@ -96,26 +92,26 @@ def _ceiling(
     rows: list[tuple[Any, ...]] = []
     for measure in (LOSS, CHANGE):
         one, other = (
-            (half.overall_signed if measure == LOSS else half.by_output.mean(dim=1)).numpy()[heard]
-            for half in halves
+            (half.overall_signed if measure == LOSS else half.by_output.mean(dim=1)).numpy()[heard] for half in halves
         )
         told = species.rank_agreement(one, other, draws)
-        rho, low, high = (
-            2 * value / (1 + value) if value > -1 else value for value in (told.rho, told.low, told.high)
-        )
+        rho, low, high = (2 * value / (1 + value) if value > -1 else value for value in (told.rho, told.low, told.high))
         rows.append((what, measure, CEILING, rho, low, high, told.p, told.n))
     return rows
 
 
 _SCHEMA = {
-    "of": pl.String, "measure": pl.String, "filters": pl.String, "factor": pl.String, "own": pl.Float64,
-    OTHER: pl.Float64, NULL: pl.Float64,
-}  # fmt: skip
+    "of": pl.String,
+    "measure": pl.String,
+    "filters": pl.String,
+    "factor": pl.String,
+    "own": pl.Float64,
+    OTHER: pl.Float64,
+    NULL: pl.Float64,
+}
 
 
-def _influence(
-    what: str, labels: list[str], own: Influence, other: Influence, shuffled: Influence
-) -> pl.DataFrame:
+def _influence(what: str, labels: list[str], own: Influence, other: Influence, shuffled: Influence) -> pl.DataFrame:
     """A row a measure and filter, or factor; filters that change nothing anywhere are left out."""
     measures = {
         LOSS: (own.overall_signed, other.overall_signed, other.null_signed),

@@ -59,13 +59,10 @@ class Search:
         self.data: Data = load(config, dtype=self.dtype, device=device)
         self.goal = config.goal * constant_loss(config.loss, self.data.train.labels)
         if self.goal == 0:
-            raise DataError(
-                "every training example has the same target, so there is nothing to learn; give others"
-            )
+            raise DataError("every training example has the same target, so there is nothing to learn; give others")
         self.batches = [(self.data.train.inputs, self.data.train.labels)]
         self.networks: list[nn.Module] = [
-            network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device)
-            for i in range(config.seeds)
+            network(config, self.data, dtype=self.dtype, seed=config.seed + i).to(device) for i in range(config.seeds)
         ]
         batched = config.network == "mlp"
         self.at_once = together(self.data.train, config.width, config.seeds) if batched else 1

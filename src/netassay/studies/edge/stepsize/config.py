@@ -19,9 +19,7 @@ class StepSizeConfig(Setting):
     """
 
     study: ClassVar[str] = "edge-stepsize"
-    example: ClassVar[str] = (
-        "netassay edge-stepsize --activation relu --depth 4 --width 64 --examples 500 --store runs"
-    )
+    example: ClassVar[str] = "netassay edge-stepsize --activation relu --depth 4 --width 64 --examples 500 --store runs"
 
     seeds: int = Field(3, ge=1, le=1000)
     """Number of networks, with the initial weights of `seed`, seed + 1, ..."""
@@ -49,9 +47,7 @@ class StepSizeConfig(Setting):
 
 def tiny() -> StepSizeConfig:
     """A config of a second or two that passes through every part of the study."""
-    return StepSizeConfig(
-        examples=100, width=8, depth=1, seeds=2, goal=0.9, steps=60, resolution=1.5, flow_steps=60
-    )
+    return StepSizeConfig(examples=100, width=8, depth=1, seeds=2, goal=0.9, steps=60, resolution=1.5, flow_steps=60)
 
 
 CONFIG = StepSizeConfig

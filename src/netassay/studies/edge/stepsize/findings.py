@@ -28,10 +28,14 @@ def trials(run: Run) -> pl.DataFrame:
         "loss": pl.Float64,
     }
     return pl.DataFrame(
-        [(seed, row["step_size"], words[row["outcome"]], int(row["trial_steps"]), row["trial_loss"])
-         for seed, row in rows if "step_size" in row],
-        schema=schema, orient="row",
-    )  # fmt: skip
+        [
+            (seed, row["step_size"], words[row["outcome"]], int(row["trial_steps"]), row["trial_loss"])
+            for seed, row in rows
+            if "step_size" in row
+        ],
+        schema=schema,
+        orient="row",
+    )
 
 
 def largest(run: Run) -> pl.DataFrame:
@@ -43,23 +47,36 @@ def largest(run: Run) -> pl.DataFrame:
     tried, rows = trials(run), []
     curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
     for seed in sorted({seed for seed, _ in curvature}):
-        own = [
-            Trial(s, Outcome(o), n, x) for _, s, o, n, x in tried.filter(pl.col("seed") == seed).iter_rows()
-        ]
+        own = [Trial(s, Outcome(o), n, x) for _, s, o, n, x in tried.filter(pl.col("seed") == seed).iter_rows()]
         ends = bracket(own)
         start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
         reached = None if flow is None else bool(curvature[seed, "flow_reached"])
-        rows.append({
-            "seed": seed, "largest": _known(ends.largest), "failing": _known(ends.failing),
-            "failing_outcome": ends.failing_outcome or None, "trials": len(own),
-            "sharpness": start, "by_start": 2 / start if start else None,
-            "flow_sharpness": flow, "by_flow": 2 / flow if reached and flow and flow > 0 else None,
-            "flow_reached": reached,
-        })  # fmt: skip
-    schema: dict[str, Any] = {"seed": pl.Int64, "largest": pl.Float64, "failing": pl.Float64,
-                              "failing_outcome": pl.String, "trials": pl.Int64, "sharpness": pl.Float64,
-                              "by_start": pl.Float64, "flow_sharpness": pl.Float64, "by_flow": pl.Float64,
-                              "flow_reached": pl.Boolean}  # fmt: skip
+        rows.append(
+            {
+                "seed": seed,
+                "largest": _known(ends.largest),
+                "failing": _known(ends.failing),
+                "failing_outcome": ends.failing_outcome or None,
+                "trials": len(own),
+                "sharpness": start,
+                "by_start": 2 / start if start else None,
+                "flow_sharpness": flow,
+                "by_flow": 2 / flow if reached and flow and flow > 0 else None,
+                "flow_reached": reached,
+            }
+        )
+    schema: dict[str, Any] = {
+        "seed": pl.Int64,
+        "largest": pl.Float64,
+        "failing": pl.Float64,
+        "failing_outcome": pl.String,
+        "trials": pl.Int64,
+        "sharpness": pl.Float64,
+        "by_start": pl.Float64,
+        "flow_sharpness": pl.Float64,
+        "by_flow": pl.Float64,
+        "flow_reached": pl.Boolean,
+    }
     return pl.DataFrame(rows, schema=schema)
 
 

@@ -25,14 +25,10 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
     answers = {run: frame for run, frame in answers.items() if frame.height}
     if not answers:
-        return [
-            Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))
-        ]
+        return [Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))]
     keys = _varied(list(answers))
     networks = pl.concat(
-        frame.select(
-            pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all()
-        )
+        frame.select(pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all())
         for run, frame in answers.items()
     )
     cells = _ordered(_cells(networks, keys), keys)
@@ -52,9 +48,7 @@ def _varied(runs: Sequence[Run]) -> list[str]:
     """Config keys that tell architectures apart; activation and depth first, since they are the axes of the map."""
     return sorted(
         differing(runs, _NOT_ARCHITECTURE),
-        key=lambda key: (
-            ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9
-        ),
+        key=lambda key: ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9,
     )
 
 
@@ -110,13 +104,15 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
     }
     return tuple(
         Figure(
-            f"stepsize-{name.replace('_', '-')}", words[0], words[1],
+            f"stepsize-{name.replace('_', '-')}",
+            words[0],
+            words[1],
             heat_map(cells, x, y, Axis(name, title=words[2], log=True)),
             cells.select(*keys, name, "least", "most", "trained", "networks"),
         )
         for name, words in wanted.items()
         if cells[name].count()
-    )  # fmt: skip
+    )
 
 
 def _title(key: str) -> str:
@@ -125,15 +121,21 @@ def _title(key: str) -> str:
 
 def _cell_table(cells: pl.DataFrame, keys: Sequence[str]) -> Table:
     names: Mapping[str, str] = {
-        "largest": "η* median", "least": "η* least", "most": "η* most", **_NAMES,
-        "over_by_start": "η*λ₀/2", "over_by_flow": "η* max λ/2",
-    }  # fmt: skip
+        "largest": "η* median",
+        "least": "η* least",
+        "most": "η* most",
+        **_NAMES,
+        "over_by_start": "η*λ₀/2",
+        "over_by_flow": "η* max λ/2",
+    }
     return Table(
-        "stepsize-architectures", "Architectures",
+        "stepsize-architectures",
+        "Architectures",
         "Medians over the networks of an architecture. trained: how many reached the goal at some step size; diverged "
         "above: how many of them diverge, rather than fail to arrive in time, at the next larger step size tried.",
-        cells.rename(dict(names)), formats=dict.fromkeys(names.values(), ".3g"),
-    )  # fmt: skip
+        cells.rename(dict(names)),
+        formats=dict.fromkeys(names.values(), ".3g"),
+    )
 
 
 def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
@@ -143,15 +145,15 @@ def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
         if (agreed := agreement(networks["largest"], networks[name])) is not None
     ]
     if not rows:
-        return (
-            Note(
-                "A rank correlation needs at least three networks that trained and whose predictor is known."
-            ),
-        )
+        return (Note("A rank correlation needs at least three networks that trained and whose predictor is known."),)
     table = pl.DataFrame(rows).rename(
-        {"correlation": "rank correlation", "ratio_low": "ratio, lower quartile", "ratio": "ratio, median",
-         "ratio_high": "ratio, upper quartile"}
-    )  # fmt: skip
+        {
+            "correlation": "rank correlation",
+            "ratio_low": "ratio, lower quartile",
+            "ratio": "ratio, median",
+            "ratio_high": "ratio, upper quartile",
+        }
+    )
     caption = (
         "Spearman's rank correlation between predictor and largest step size over all networks (NaN where either is "
         "the same everywhere), and the quartiles of largest step size / predictor."
@@ -161,14 +163,25 @@ def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
 
 
 def _network_table(networks: pl.DataFrame) -> Table:
-    names = {"largest": "η*", "failing": "fails at", "failing_outcome": "how", "sharpness": "λ₀",
-             "flow_sharpness": "max λ on the flow", "flow_reached": "flow reached the goal", **_NAMES}  # fmt: skip
+    names = {
+        "largest": "η*",
+        "failing": "fails at",
+        "failing_outcome": "how",
+        "sharpness": "λ₀",
+        "flow_sharpness": "max λ on the flow",
+        "flow_reached": "flow reached the goal",
+        **_NAMES,
+    }
     numbers = ("largest", "failing", "sharpness", "flow_sharpness", "by_start", "by_flow")
     return Table(
-        "stepsize-networks", "Networks",
+        "stepsize-networks",
+        "Networks",
         "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. Where the "
         "flow did not reach the goal, max λ is that of the part that was followed, and 2/max λ is not given.",
-        networks.rename(names), formats={names[key]: ".4g" for key in numbers},
-        first=(*(key for key in networks.columns if key not in names and key not in ("run", "trials", "how")),
-               *(names[key] for key in ("largest", "failing", "by_start", "by_flow") if key in names)),
-    )  # fmt: skip
+        networks.rename(names),
+        formats={names[key]: ".4g" for key in numbers},
+        first=(
+            *(key for key in networks.columns if key not in names and key not in ("run", "trials", "how")),
+            *(names[key] for key in ("largest", "failing", "by_start", "by_flow") if key in names),
+        ),
+    )

@@ -87,9 +87,7 @@ def _predicted(runs: Sequence[Run]) -> list[Finding]:
         f"{found.ratio_low:.1f} to {found.ratio_high:.1f}, {found.networks} networks; a perfect predictor gives 1); "
         f"the rank correlation is {found.correlation:.2f}."
     )
-    return [
-        Finding(text, "stepsize-over-by-start", command(runs[0]), "Does the initial sharpness predict it?")
-    ]
+    return [Finding(text, "stepsize-over-by-start", command(runs[0]), "Does the initial sharpness predict it?")]
 
 
 def _interval(bracket: Bracket) -> str:

@@ -26,9 +26,7 @@ class Budget:
 
     def __init__(self, share: float, clock: Callable[[], float]) -> None:
         if not 0 < share < float("inf"):
-            raise ConfigError(
-                f"budget={share}: give the share of the training time, above 0, such as 0.2 for 20 %"
-            )
+            raise ConfigError(f"budget={share}: give the share of the training time, above 0, such as 0.2 for 20 %")
         self.share, self.clock = share, clock
         self.spent = self.trained = self.reserved = 0.0
         self._left: float | None = None  # when the last block of `spending` ended, and the present one began

@@ -31,9 +31,7 @@ def verdict(run: Run) -> str:
             above = ratios.filter(pl.col("value") >= 1)["step"]
             words = beyond.format(int(above[0])) if len(above) else within
             largest, last = max(ratios["value"]), ratios["value"][-1]
-            said.append(
-                f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)"
-            )
+            said.append(f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)")
     return "; ".join(said)
 
 

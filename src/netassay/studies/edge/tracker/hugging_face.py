@@ -19,9 +19,7 @@ def own_loss(output: Any, target: Any) -> Tensor:
     return output["loss"] if isinstance(output, dict) else output.loss
 
 
-def sharpness_callback(
-    batches: Batches, loss: Loss = own_loss, *, store: Path | str = "runs", **keywords: Any
-) -> Any:
+def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path | str = "runs", **keywords: Any) -> Any:
     """A `transformers.TrainerCallback` that tracks the sharpness of the model being trained.
 
     Looks along the optimiser's next update are taken just before its step, when gradients are accumulated, unscaled and

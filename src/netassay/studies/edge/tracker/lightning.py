@@ -59,9 +59,7 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
                 self.tracker.steps = trainer.global_step
                 self.tracker.before_step()
 
-        def on_train_batch_end(
-            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             if self.tracker is None:
                 return
             value: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs

@@ -227,10 +227,12 @@ def _scaled(
         return Motion(rate, limit, decays[0], preconditioner)
     if any(one * decay >= limit for one, decay in zip(rates, decays, strict=True)):
         return "weight decay times the learning rate of a parameter group is unstable by itself"
-    spread = torch.cat([
-        _flat(torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST))
-        for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
-    ])  # fmt: skip
+    spread = torch.cat(
+        [
+            _flat(torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST))
+            for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
+        ]
+    )
     if preconditioner is not None:
         spread = (spread * preconditioner).clamp(max=AT_REST)
     return Motion(rate, limit, 0.0, spread)

@@ -21,9 +21,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     if not measured:
         return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
     names = once_each({run: run.config.get("name") or run.id for run in measured})
-    numbers = pl.concat(
-        metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items()
-    )
+    numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items())
     text = (
         "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
         "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
@@ -39,9 +37,12 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     loss = _metric(numbers, "loss")
     loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
     course = Figure(
-        "tracker-loss", "Loss", "The loop's own loss where it gave it, else the loss on the tracked examples.",
-        lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run), loss,
-    )  # fmt: skip
+        "tracker-loss",
+        "Loss",
+        "The loop's own loss where it gave it, else the loss on the tracked examples.",
+        lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run),
+        loss,
+    )
     if not _metric(numbers, "sharpness").height:
         return (course, Note("No exact sharpness was measured."))
     pieces = [
@@ -56,18 +57,26 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     sharpness = pieces[0] if preconditioned or len(pieces) == 1 else pl.concat(pieces)
     figures = [
         course,
-        Figure("tracker-sharpness", "Sharpness and edge",
-               "λ, and the largest λ that is stable at the step size of the moment (not for adaptive methods, whose "
-               "edge is one of the preconditioned Hessian).",
-               lines(sharpness, step, Axis("sharpness", title="sharpness λ"), run), sharpness),
-    ]  # fmt: skip
+        Figure(
+            "tracker-sharpness",
+            "Sharpness and edge",
+            "λ, and the largest λ that is stable at the step size of the moment (not for adaptive methods, whose "
+            "edge is one of the preconditioned Hessian).",
+            lines(sharpness, step, Axis("sharpness", title="sharpness λ"), run),
+            sharpness,
+        ),
+    ]
     if ratio.height:
         figures.append(
-            Figure("tracker-ratio", "Distance from the edge", "Sharpness (for adaptive methods that of the "
-                   "preconditioned Hessian) over the edge; above 1 the steepest direction is unstable.",
-                   lines(ratio, step, Axis("edge_ratio", title="fraction of the edge"), run, rules=[Rule(1.0, "edge")]),
-                   ratio)
-        )  # fmt: skip
+            Figure(
+                "tracker-ratio",
+                "Distance from the edge",
+                "Sharpness (for adaptive methods that of the "
+                "preconditioned Hessian) over the edge; above 1 the steepest direction is unstable.",
+                lines(ratio, step, Axis("edge_ratio", title="fraction of the edge"), run, rules=[Rule(1.0, "edge")]),
+                ratio,
+            )
+        )
         return tuple(figures)
     return (
         *figures,
@@ -96,9 +105,16 @@ def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
         return ()
     data = data.filter(pl.col("ratio") > 0)
     chart = small_multiples(
-        data, Axis("step", title="training step"), Axis("ratio", title="ratio (1: edge)", log=True), Axis("kind"),
-        Axis("run"), columns=2, width=300, height=200, rules=[Rule(1.0, "edge")],
-    )  # fmt: skip
+        data,
+        Axis("step", title="training step"),
+        Axis("ratio", title="ratio (1: edge)", log=True),
+        Axis("kind"),
+        Axis("run"),
+        columns=2,
+        width=300,
+        height=200,
+        rules=[Rule(1.0, "edge")],
+    )
     caption = (
         "Exact: sharpness over the largest that is stable. Forward: the learning rate over the smallest one along the "
         "optimiser's next update that raises the loss on the tracked examples; with full batches it stays far below 1 "
@@ -113,9 +129,15 @@ def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     if not data.height:
         return (Note("Layers were not tracked."),)
     chart = small_multiples(
-        data, Axis("step", title="training step"), Axis("sharpness", title="layer sharpness λ"), Axis("part"),
-        Axis("run"), columns=3, width=168, height=140,
-    )  # fmt: skip
+        data,
+        Axis("step", title="training step"),
+        Axis("sharpness", title="layer sharpness λ"),
+        Axis("part"),
+        Axis("run"),
+        columns=3,
+        width=168,
+        height=140,
+    )
     caption = "Largest eigenvalue of each layer's own block of the Hessian, on one scale."
     return (Figure("tracker-layers", "Sharpness of each layer", caption, chart, data),)
 
@@ -127,16 +149,25 @@ def _metric(numbers: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _runs(names: dict[Run, str]) -> Table:
     rows = [
-        {"name": name, "run": run.id, "state": str(run.state), "model": run.config.get("model"),
-         "optimiser": run.config.get("optimiser"), **{k: v for k, v in summary(run).items() if k != "name"},
-         "message": run.message}
+        {
+            "name": name,
+            "run": run.id,
+            "state": str(run.state),
+            "model": run.config.get("model"),
+            "optimiser": run.config.get("optimiser"),
+            **{k: v for k, v in summary(run).items() if k != "name"},
+            "message": run.message,
+        }
         for run, name in names.items()
-    ]  # fmt: skip
+    ]
     table = pl.DataFrame(rows, infer_schema_length=None).rename(
-        {"edge_ratio": "fraction of the edge", "first_step_at_the_edge": "first step at the edge",
-         "share": "tracking / training time",
-         "critical_ratio": "fraction of the critical rate"}
-    )  # fmt: skip
+        {
+            "edge_ratio": "fraction of the edge",
+            "first_step_at_the_edge": "first step at the edge",
+            "share": "tracking / training time",
+            "critical_ratio": "fraction of the critical rate",
+        }
+    )
     formats = {
         "loss": ".4g",
         "sharpness": ".4g",

@@ -212,9 +212,7 @@ class SharpnessTracker:
         if isinstance(optimizer, int | float) and not (optimizer > 0 and math.isfinite(optimizer)):
             raise ConfigError(f"optimizer={optimizer}: a step size is a finite number above 0")
         if not (motion is None or isinstance(motion, Motion) or callable(motion)):
-            raise ConfigError(
-                f"motion is a {type(motion).__name__}; give a Motion or a function that returns one"
-            )
+            raise ConfigError(f"motion is a {type(motion).__name__}; give a Motion or a function that returns one")
         if memory is not None and not memory >= 0:
             raise ConfigError(f"memory={memory!r}: a number of bytes for gradient graphs, from 0 on")
         if not isinstance(model, nn.Module):
@@ -236,9 +234,7 @@ class SharpnessTracker:
             self.edge_unknown = ""
             self.measured_at: int | None = None
             self._blocks = _within(self.model, None if level in ("forward", "leading") else blocks)
-            self._due: tuple[int, bool] | None = (
-                None  # a step, and whether its exact look was found to be due
-            )
+            self._due: tuple[int, bool] | None = None  # a step, and whether its exact look was found to be due
             self._along: dict[Metric, float] = {}  # what was measured before the step
             self._forward: ForwardLevel | None = None
             self._processes = together(model, processes)
@@ -260,9 +256,7 @@ class SharpnessTracker:
             config = TrackerConfig(
                 name=name,
                 model=type(self.model).__name__,
-                parameters=sum(
-                    p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)
-                ),
+                parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)),
                 optimiser=_named(self.optimizer),
                 layers=self._blocks is not None and self._blocks != {},
                 level=level or "",
@@ -322,12 +316,7 @@ class SharpnessTracker:
             self._along = {}
             self.steps += 1
             self._quiet = self._quiet_steps()
-        if (
-            seen is not None
-            and self.run is not None
-            and not self._warned
-            and (self.edge_ratio or 0.0) >= self.warn_at
-        ):
+        if seen is not None and self.run is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
             self._warned = True
             self.on_edge(self)
         return seen
@@ -379,16 +368,10 @@ class SharpnessTracker:
         if self._ended:
             return
         with self.budget.spending():
-            failed = (
-                f"{self._failed_looks} looks failed, the last with: {self._failure}"
-                if self._failed_looks
-                else ""
-            )
+            failed = f"{self._failed_looks} looks failed, the last with: {self._failure}" if self._failed_looks else ""
             if failed and self.sharpness is None and self.critical is None:
                 self._finish(State.FAILED, f"sharpness was never measured: {failed}")
-            elif (self._failures or self._forward_failures) and isinstance(
-                self._failure, NotFinite | NoNumber
-            ):
+            elif (self._failures or self._forward_failures) and isinstance(self._failure, NotFinite | NoNumber):
                 self._finish(State.DIVERGED, str(self._failure))
             else:
                 took = f"tracking took {self.share:.1%} of the training time"
@@ -521,9 +504,7 @@ class SharpnessTracker:
         if form != self._form:
             self._begin_anew(form)
         # "" is the whole network among the numbers
-        self.blocks = {
-            name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()
-        }
+        self.blocks = {name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()}
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
         require_alone(self.model)
@@ -532,9 +513,14 @@ class SharpnessTracker:
 
         def build() -> Curvature:
             return Curvature(
-                self.model, self.loss, self.batches, blocks=self.blocks or None, weights=self._weights, head=self.head,
+                self.model,
+                self.loss,
+                self.batches,
+                blocks=self.blocks or None,
+                weights=self._weights,
+                head=self.head,
                 memory=self.memory,
-            )  # fmt: skip
+            )
 
         own = stack.enter_context(build() if self._processes is None else in_all(self._processes, build))
         self._weights = own.weights
@@ -693,9 +679,7 @@ class SharpnessTracker:
 
 
 def _pairs(sharpness: Sharpness) -> Eigenpairs:
-    return Eigenpairs(
-        sharpness.values, sharpness.vectors, sharpness.residuals, sharpness.errors, sharpness.products
-    )
+    return Eigenpairs(sharpness.values, sharpness.vectors, sharpness.residuals, sharpness.errors, sharpness.products)
 
 
 def _within(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> Literal["layer"] | Blocks | None:

@@ -35,9 +35,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         "bases": _bases(subject, peaks, made),
         "agreement": _agreement(made),
         "missing": pl.DataFrame(missing, schema={"method": pl.String, "reason": pl.String}, orient="row"),
-        "completeness": pl.DataFrame(
-            missed, schema={"method": pl.String, "missed": pl.Float64}, orient="row"
-        ),
+        "completeness": pl.DataFrame(missed, schema={"method": pl.String, "missed": pl.Float64}, orient="row"),
     }
     if "sites" in subject.truth:
         found["sites"] = _sites(subject, peaks, made)
@@ -60,22 +58,27 @@ def _peaks(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
         mine = well[own == cell_type]
         lead = subject.predicted[mine, cell_type] - subject.predicted[mine].mean(1)
         best = mine[
-            (lead if subject.material.one_of_k else subject.quality[mine]).argsort(
-                descending=True, stable=True
-            )
+            (lead if subject.material.one_of_k else subject.quality[mine]).argsort(descending=True, stable=True)
         ]
         for place, row in enumerate(best[: config.attribution_peaks].tolist()):
             peak = subject.atlas.peaks.row(int(subject.index[row]), named=True)
             r = float(subject.r[row])
-            rows.append({
-                "peak": peak["name"], "chromosome": peak["chromosome"], "start": peak["start"], "row": row,
-                "cell type": subject.cell_types[cell_type], "output": cell_type, "r": r if math.isfinite(r) else None,
-                LEAD if against_mean(subject) else RAW: float(
-                    subject.predicted[row, cell_type]
-                    - (subject.predicted[row].mean() if against_mean(subject) else 0.0)
-                ),
-                "logo": place < config.attribution_logos,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "peak": peak["name"],
+                    "chromosome": peak["chromosome"],
+                    "start": peak["start"],
+                    "row": row,
+                    "cell type": subject.cell_types[cell_type],
+                    "output": cell_type,
+                    "r": r if math.isfinite(r) else None,
+                    LEAD if against_mean(subject) else RAW: float(
+                        subject.predicted[row, cell_type]
+                        - (subject.predicted[row].mean() if against_mean(subject) else 0.0)
+                    ),
+                    "logo": place < config.attribution_logos,
+                }
+            )
     return pl.DataFrame(rows, schema_overrides={"r": pl.Float64})
 
 
@@ -144,13 +147,18 @@ def _bases(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
     for i, peak in enumerate(peaks.iter_rows(named=True)):
         if peak["logo"]:
             letters = decode(subject.codes[peak["row"]].numpy())
-            values = {
-                method: held[i].tolist() for (network, method), held in made.items() if network == "trained"
-            }
-            frames.append(pl.DataFrame({
-                "peak": [peak["peak"]] * len(letters), "cell type": [peak["cell type"]] * len(letters),
-                "position": range(len(letters)), "base": list(letters), **values,
-            }))  # fmt: skip
+            values = {method: held[i].tolist() for (network, method), held in made.items() if network == "trained"}
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "peak": [peak["peak"]] * len(letters),
+                        "cell type": [peak["cell type"]] * len(letters),
+                        "position": range(len(letters)),
+                        "base": list(letters),
+                        **values,
+                    }
+                )
+            )
     return pl.concat(frames)
 
 
@@ -173,10 +181,16 @@ def _row(kind: str, first: str, second: str, a: Tensor, b: Tensor) -> dict[str, 
     r = pearson_rows(a, b)
     known = pl.Series(r[~r.isnan()].double().numpy())
     return {
-        "kind": kind, "first": first, "second": second, "r mean": known.mean(), "r lower decile": known.quantile(0.1),
-        "r median": known.median(), "r upper decile": known.quantile(0.9), "peaks": len(known),
+        "kind": kind,
+        "first": first,
+        "second": second,
+        "r mean": known.mean(),
+        "r lower decile": known.quantile(0.1),
+        "r median": known.median(),
+        "r upper decile": known.quantile(0.9),
+        "peaks": len(known),
         "undefined": len(r) - len(known),
-    }  # fmt: skip
+    }
 
 
 def _sites(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
@@ -195,6 +209,14 @@ def _sites(subject: Subject, peaks: pl.DataFrame, made: _Made) -> pl.DataFrame:
     for (network, method), held in made.items():
         auroc = site_auroc(held, inside)
         known = pl.Series(auroc[~auroc.isnan()].numpy())
-        rows.append({"network": network, "method": method, "AUROC mean": known.mean(), "AUROC median": known.median(),
-                     "peaks": len(known), "without a site": len(auroc) - len(known)})  # fmt: skip
+        rows.append(
+            {
+                "network": network,
+                "method": method,
+                "AUROC mean": known.mean(),
+                "AUROC median": known.median(),
+                "peaks": len(known),
+                "without a site": len(auroc) - len(known),
+            }
+        )
     return pl.DataFrame(rows)

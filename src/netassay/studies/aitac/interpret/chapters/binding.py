@@ -78,9 +78,7 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
                     "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
                 )
             sequences.append(codes)
-        found = overlap.by_sequence(
-            subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words
-        )
+        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words)
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
         return found, {"sequences": len(sequences), "marked by": how}
     notes: Counter[str] = Counter()
@@ -92,9 +90,7 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
 
 def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
     if not config.chip:
-        raise DataError(
-            "no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)"
-        )
+        raise DataError("no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)")
     if subject.trained_by.null in ("mononucleotide", "dinucleotide"):
         raise DataError("the sequences of this run are shuffled (a null model), so no factor binds them")
     found, facts = read_chip(Path(config.chip), subject, config)
@@ -124,9 +120,7 @@ def _mark_table(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> pl.Data
         (name, int(held.sum()), int((held & marked).sum()))
         for name, held in {ALL: np.ones_like(marked), **strata}.items()
     ]
-    frame = pl.DataFrame(
-        rows, schema={"cell type": pl.String, "peaks": pl.Int64, "marked": pl.Int64}, orient="row"
-    )
+    frame = pl.DataFrame(rows, schema={"cell type": pl.String, "peaks": pl.Int64, "marked": pl.Int64}, orient="row")
     return frame.with_columns(share=pl.when(pl.col("peaks") > 0).then(pl.col("marked") / pl.col("peaks")))
 
 
@@ -152,9 +146,13 @@ def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> n
 
 
 def _filters(
-    subject: Subject, single: Influence, marked: np.ndarray, strata: Mapping[str, np.ndarray], like: np.ndarray,
+    subject: Subject,
+    single: Influence,
+    marked: np.ndarray,
+    strata: Mapping[str, np.ndarray],
+    like: np.ndarray,
     config: InterpretConfig,
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     values = single.by_peak.numpy()
     areas = ranking.stratified(values, marked, list(strata.values()))
     null = ranking.permuted_areas(
@@ -191,9 +189,7 @@ def _scores(
     if config.chip_factor:
         target = binding.factor_motif(subject.database, config.chip_factor)
         begin, end = 0, int(target.seen[0].sum())
-        scores["motif score"] = binding.best_site(
-            subject.codes, _raised(target.counts[0, :, begin:end].numpy())
-        )
+        scores["motif score"] = binding.best_site(subject.codes, _raised(target.counts[0, :, begin:end].numpy()))
         kinds["motif score"] = "database"
     scores["GC content"] = binding.gc_content(subject.codes)
     kinds["GC content"] = "baseline"
@@ -209,17 +205,18 @@ def _raised(counts: np.ndarray) -> np.ndarray:
 def _groups(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     """Groups of peaks with enough marked ones and others, each as the strata that are compared within."""
     enough = {
-        name: [held]
-        for name, held in strata.items()
-        if min((held & marked).sum(), (held & ~marked).sum()) >= _LEAST
+        name: [held] for name, held in strata.items() if min((held & marked).sum(), (held & ~marked).sum()) >= _LEAST
     }
     return {WITHIN: list(strata.values()), ALL: [np.ones_like(marked)], **enough}
 
 
 def _predictors(
-    scores: Mapping[str, np.ndarray], kinds: Mapping[str, str], marked: np.ndarray,
-    strata: Mapping[str, np.ndarray], draws: torch.Generator,
-) -> pl.DataFrame:  # fmt: skip
+    scores: Mapping[str, np.ndarray],
+    kinds: Mapping[str, str],
+    marked: np.ndarray,
+    strata: Mapping[str, np.ndarray],
+    draws: torch.Generator,
+) -> pl.DataFrame:
     """A row a group and predictor; null low and high hold 95 % of the areas under marks permuted within the strata."""
     values = np.stack(list(scores.values()), axis=1)
     rows = []
@@ -228,26 +225,25 @@ def _predictors(
         null = ranking.permuted_areas(values, marked, parts, draws, _PERMUTATIONS)
         ends = np.quantile(null, [(1 - ranking.LEVEL) / 2, (1 + ranking.LEVEL) / 2], axis=0)
         one = len(parts) == 1
-        precision = (
-            ranking.average_precision(values[parts[0]], marked[parts[0]]) if one else [np.nan] * len(scores)
-        )
+        precision = ranking.average_precision(values[parts[0]], marked[parts[0]]) if one else [np.nan] * len(scores)
         for i, name in enumerate(scores):
             low, high = ranking.interval(float(found.auroc[i]), float(found.error[i]))
-            rows.append((group, name, kinds[name], float(found.auroc[i]), low, high, float(ends[0, i]),
-                         float(ends[1, i]), float(precision[i]), found.marked, found.others))  # fmt: skip
-    names = [
-        "group",
-        "predictor",
-        "kind",
-        "AUROC",
-        "low",
-        "high",
-        "null low",
-        "null high",
-        "AUPRC",
-        "marked",
-        "others",
-    ]
+            rows.append(
+                (
+                    group,
+                    name,
+                    kinds[name],
+                    float(found.auroc[i]),
+                    low,
+                    high,
+                    float(ends[0, i]),
+                    float(ends[1, i]),
+                    float(precision[i]),
+                    found.marked,
+                    found.others,
+                )
+            )
+    names = ["group", "predictor", "kind", "AUROC", "low", "high", "null low", "null high", "AUPRC", "marked", "others"]
     types = [*(pl.String,) * 3, *(pl.Float64,) * 6, *(pl.Int64,) * 2]
     frame = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
     return frame.with_columns(pl.selectors.float().fill_nan(None))
@@ -265,14 +261,9 @@ def _random(
     if not count or len(others) < count:
         return pl.DataFrame(schema={"AUROC": pl.Float64})
     draws = subject.generator("binding sets")
-    sets = [
-        others[torch.randperm(len(others), generator=draws)[:count].numpy()].tolist()
-        for _ in range(_RANDOM_SETS)
-    ]
+    sets = [others[torch.randperm(len(others), generator=draws)[:count].numpy()].tolist() for _ in range(_RANDOM_SETS)]
     held = influence_of(ablation, subject.heights, sets=sets, names=[f"set {i}" for i in range(len(sets))])
-    return pl.DataFrame(
-        {"AUROC": ranking.stratified(held.by_peak.numpy(), marked, list(strata.values())).auroc}
-    )
+    return pl.DataFrame({"AUROC": ranking.stratified(held.by_peak.numpy(), marked, list(strata.values())).auroc})
 
 
 def _differences(
@@ -294,9 +285,7 @@ def _differences(
     return frame.with_columns(pl.selectors.float().fill_nan(None))
 
 
-def _curves(
-    scores: Mapping[str, np.ndarray], marked: np.ndarray, strata: Mapping[str, np.ndarray]
-) -> pl.DataFrame:
+def _curves(scores: Mapping[str, np.ndarray], marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> pl.DataFrame:
     """Enrichment by share of the peaks taken, within each cell type that has enough marked peaks."""
     frames = [
         binding.enrichment(values[parts[0]], marked[parts[0]], _SHARES).select(

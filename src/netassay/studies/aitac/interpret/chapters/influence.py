@@ -53,10 +53,15 @@ def screened(network: Network, config: InterpretConfig) -> Network:
 
 def _overall(found: Influence) -> pl.DataFrame:
     columns = {
-        "influence": found.overall, "null": found.null_overall, "signed": found.overall_signed,
-        "signed_null": found.null_signed, "z": found.z, "p": found.p, "q": q_values(found.p),
+        "influence": found.overall,
+        "null": found.null_overall,
+        "signed": found.overall_signed,
+        "signed_null": found.null_signed,
+        "z": found.z,
+        "p": found.p,
+        "q": q_values(found.p),
         "on_predictions": found.by_output.mean(1),
-    }  # fmt: skip
+    }
     return pl.DataFrame(
         {
             "set": list(found.names),
@@ -69,9 +74,11 @@ def _overall(found: Influence) -> pl.DataFrame:
 
 def _outputs(found: Influence, subject: Subject) -> pl.DataFrame:
     columns = {
-        "influence": found.by_output, "signed": found.by_output_signed, "direction": found.direction,
+        "influence": found.by_output,
+        "signed": found.by_output_signed,
+        "direction": found.direction,
         "agreement": found.agreement,
-    }  # fmt: skip
+    }
     types, lineages = list(subject.cell_types), list(subject.lineages)
     return pl.DataFrame(
         {
@@ -85,7 +92,10 @@ def _outputs(found: Influence, subject: Subject) -> pl.DataFrame:
 
 def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.DataFrame:
     facts = {
-        "peaks": found.peaks, "r undefined": found.undefined, "filters": len(found.names), "fill": config.fill,
+        "peaks": found.peaks,
+        "r undefined": found.undefined,
+        "filters": len(found.names),
+        "fill": config.fill,
         "dead filters": int((found.by_output.sum(1) == 0).sum()),
         "strands": "both" if subject.network.hears_both else "one",
         "precision": "bfloat16" if config.screening else "float32",
@@ -93,22 +103,16 @@ def _facts(subject: Subject, config: InterpretConfig, found: Influence) -> pl.Da
         "outputs": outputs_in_words(subject.network.less_mean),
         "ablated": f"of layer {layer}" if (layer := subject.ablated_layer) else "after pooling and batch norm",
         "lineages": list(groups(subject.lineages)),
-    }  # fmt: skip
+    }
     return fact_table(facts)
 
 
 def _ensemble(subject: Subject, config: InterpretConfig, single: Influence) -> pl.DataFrame:
-    others = [
-        influence_of(ablated(subject, config, i), subject.heights) for i in range(1, len(subject.peers) + 1)
-    ]
+    others = [influence_of(ablated(subject, config, i), subject.heights) for i in range(1, len(subject.peers) + 1)]
     numbers = {name: i for i, name in enumerate(subject.runs)}
     members = subject.earlier("reproducible", "members").with_columns(
         pl.col("run").replace_strict(numbers, return_dtype=pl.Int64)
     )
     return ensemble([single, *others], members).with_columns(
-        **{
-            "cell type": pl.col("output").replace_strict(
-                dict(enumerate(subject.cell_types)), return_dtype=pl.String
-            )
-        }
+        **{"cell type": pl.col("output").replace_strict(dict(enumerate(subject.cell_types)), return_dtype=pl.String)}
     )

@@ -42,15 +42,22 @@ def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str
     """A row a filter: sites, peaks, information, consensus, thresholds, the false discovery rate, its factor (of
     `factor_names`) and best match (null if it has none, or was not compared)."""
     spans = torch.tensor(motifs.spans)
-    own = pl.DataFrame({
-        "filter": list(motifs.names), "sites": column(motifs.sites), "peaks": column(motifs.peaks),
-        "share of peaks": column(motifs.peaks / motifs.n_peaks),
-        "information": column(motifs.information.sum(1)), "first column": column(spans[:, 0] + 1),
-        "informative length": column(motifs.informative_lengths), "consensus": list(motifs.consensus),
-        "greatest activation": column(motifs.references), "threshold": column(motifs.thresholds),
-        "fdr": column(matches.fdr),
-        "factor": pl.Series([names.get(name) for name in motifs.names], dtype=pl.String),
-    }).with_columns(pl.col("fdr").fill_nan(None))  # fmt: skip
+    own = pl.DataFrame(
+        {
+            "filter": list(motifs.names),
+            "sites": column(motifs.sites),
+            "peaks": column(motifs.peaks),
+            "share of peaks": column(motifs.peaks / motifs.n_peaks),
+            "information": column(motifs.information.sum(1)),
+            "first column": column(spans[:, 0] + 1),
+            "informative length": column(motifs.informative_lengths),
+            "consensus": list(motifs.consensus),
+            "greatest activation": column(motifs.references),
+            "threshold": column(motifs.thresholds),
+            "fdr": column(matches.fdr),
+            "factor": pl.Series([names.get(name) for name in motifs.names], dtype=pl.String),
+        }
+    ).with_columns(pl.col("fdr").fill_nan(None))
     best = matches.best().rename({"query": "filter"})
     return own.join(best, on="filter", how="left", maintain_order="left")
 
@@ -62,10 +69,15 @@ def share_table(matches: Matches) -> pl.DataFrame:
     rows = []
     for q in Q_VALUES if bool(compared.any()) else ():
         shares = (null < q).double().mean(1)
-        rows.append({
-            "q": q, "filters": float((mine < q).double().mean()), "permuted": float(shares.mean()),
-            "permuted least": float(shares.min()), "permuted most": float(shares.max()),
-        })  # fmt: skip
+        rows.append(
+            {
+                "q": q,
+                "filters": float((mine < q).double().mean()),
+                "permuted": float(shares.mean()),
+                "permuted least": float(shares.min()),
+                "permuted most": float(shares.max()),
+            }
+        )
     names = ("q", "filters", "permuted", "permuted least", "permuted most")
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64))
 
@@ -73,10 +85,14 @@ def share_table(matches: Matches) -> pl.DataFrame:
 def _positions(motifs: FilterMotifs) -> pl.DataFrame:
     """Sites at each position of the layer (from 0), filters with sites only."""
     index = motifs.positions.nonzero()
-    return pl.DataFrame({
-        "filter": [motifs.names[i] for i in index[:, 0].tolist()], "position": column(index[:, 1]),
-        "sites": column(motifs.positions[motifs.positions > 0]),
-    }, schema_overrides={"filter": pl.String})  # fmt: skip
+    return pl.DataFrame(
+        {
+            "filter": [motifs.names[i] for i in index[:, 0].tolist()],
+            "position": column(index[:, 1]),
+            "sites": column(motifs.positions[motifs.positions > 0]),
+        },
+        schema_overrides={"filter": pl.String},
+    )
 
 
 def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
@@ -98,13 +114,17 @@ def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataF
     else:
         chosen = f"those of the {config.peaks} set {subject.well_in_words}"
     facts = {
-        "peaks": motifs.n_peaks, "chosen": chosen, "width": motifs.field.width, "layer": motifs.layer,
+        "peaks": motifs.n_peaks,
+        "chosen": chosen,
+        "width": motifs.field.width,
+        "layer": motifs.layer,
         "database": "; ".join(
             [f"{config.motif_database}, {len(subject.database):,} motifs"]
             + [f"{count:,} {why}" for why, count in subject.database.notes.items()]
         ),
         "simulated": subject.atlas.simulated,
-        "silent": list(motifs.silent), "permutations": len(matches.null_q),
+        "silent": list(motifs.silent),
+        "permutations": len(matches.null_q),
         **{f"skipped: {why}": count for why, count in matches.skipped.items()},
-    }  # fmt: skip
+    }
     return fact_table(facts)

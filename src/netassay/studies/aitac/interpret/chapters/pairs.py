@@ -35,22 +35,28 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         raise DataError(f"{tested.height} factor changes any prediction; pairs need two or more")
     sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
     found = interactions_of(
-        ablated(subject, config), sets, names=tested["set"].to_list(), lineages=subject.lineages,
-        site_share=config.site_share, within=reach(subject, config), permutations=config.permutations,
+        ablated(subject, config),
+        sets,
+        names=tested["set"].to_list(),
+        lineages=subject.lineages,
+        site_share=config.site_share,
+        within=reach(subject, config),
+        permutations=config.permutations,
         generator=subject.generator("pairs"),
-    )  # fmt: skip
+    )
     pairs = _pair_table(found, subject.cell_types)
     facts = {
-        "peaks": len(subject.codes), "pairs": len(found.pairs), "permutations": config.permutations,
-        "backgrounds": config.backgrounds, "simulated": subject.atlas.simulated,
+        "peaks": len(subject.codes),
+        "pairs": len(found.pairs),
+        "permutations": config.permutations,
+        "backgrounds": config.backgrounds,
+        "simulated": subject.atlas.simulated,
         "outputs": outputs_in_words(subject.network.less_mean),
-    }  # fmt: skip
+    }
     return {
         "pairs": pairs,
         "factors": tested.select("set", "filters", "on_predictions"),
-        "spacing": _spacing(
-            subject, config, pairs, dict(zip(found.names, found.sets, strict=True)), found.curves
-        ),
+        "spacing": _spacing(subject, config, pairs, dict(zip(found.names, found.sets, strict=True)), found.curves),
         "facts": fact_table(facts),
     }
 
@@ -65,13 +71,15 @@ def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
     lineages = len(found.groups)
     most = found.by_output.abs().nan_to_num(-1).argmax(1)
     strongest = found.by_output.gather(1, most[:, None])[:, 0]
-    first, second = (
-        [found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist()
-    )
+    first, second = ([found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist())
     numbers = {
-        "effect": found.effect, "matched": found.matched, "difference": found.difference, "alone": found.alone,
-        "p": found.p, "q": found.q,
-    }  # fmt: skip
+        "effect": found.effect,
+        "matched": found.matched,
+        "difference": found.difference,
+        "alone": found.alone,
+        "p": found.p,
+        "q": found.q,
+    }
     return pl.DataFrame(
         {
             "first": first,
@@ -103,10 +111,17 @@ def _spacing(
     curves: Curves,
 ) -> pl.DataFrame:
     schema = {
-        "first": pl.String, "second": pl.String, "cell type": pl.String, "orientation": pl.String,
+        "first": pl.String,
+        "second": pl.String,
+        "cell type": pl.String,
+        "orientation": pl.String,
         "distance": pl.Float64,
-        "synergy": pl.Float64, "error": pl.Float64, "null": pl.Float64, "null_error": pl.Float64, "planted": pl.Float64,
-    }  # fmt: skip
+        "synergy": pl.Float64,
+        "error": pl.Float64,
+        "null": pl.Float64,
+        "null_error": pl.Float64,
+        "planted": pl.Float64,
+    }
     draws = subject.generator("backgrounds")
     drawn = torch.randperm(len(subject.codes), generator=draws)[: config.backgrounds]
     if len(drawn) < 2:
@@ -120,23 +135,34 @@ def _spacing(
         if not min(motif.shape[1] for motif in motifs) or far < near:
             continue
         found = spacing(
-            screened(subject.network, config), motifs[0], motifs[1],
-            backgrounds, generator=draws, distances=range(near, far + 1), curves=curves,
-        )  # fmt: skip
+            screened(subject.network, config),
+            motifs[0],
+            motifs[1],
+            backgrounds,
+            generator=draws,
+            distances=range(near, far + 1),
+            curves=curves,
+        )
         here = subject.cell_types.index(cell_type)
         null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))
         frames += [
             pl.DataFrame(
                 {
-                    "first": first, "second": second, "cell type": cell_type, "orientation": kind,
-                    "distance": found.distances.tolist(), "synergy": found.synergy[i, :, here].tolist(),
-                    "error": found.error[i, :, here].tolist(), "null": null, "null_error": null_error,
+                    "first": first,
+                    "second": second,
+                    "cell type": cell_type,
+                    "orientation": kind,
+                    "distance": found.distances.tolist(),
+                    "synergy": found.synergy[i, :, here].tolist(),
+                    "error": found.error[i, :, here].tolist(),
+                    "null": null,
+                    "null_error": null_error,
                     "planted": _planted_distance(subject, first, second),
                 },
                 schema=schema,
             )
             for i, kind in enumerate(found.orientations)
-        ]  # fmt: skip
+        ]
     return pl.concat(frames)
 
 

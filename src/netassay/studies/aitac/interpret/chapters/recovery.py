@@ -66,11 +66,16 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
         return pl.DataFrame(schema=schema)
     names = list(sets)
     told = interactions(
-        subject.network, subject.codes, [sets[name] for name in names], names=names, lineages=subject.lineages,
+        subject.network,
+        subject.codes,
+        [sets[name] for name in names],
+        names=names,
+        lineages=subject.lineages,
         layer=subject.ablated_layer,
-        within=reach(subject, config), permutations=config.permutations,
+        within=reach(subject, config),
+        permutations=config.permutations,
         generator=subject.generator("recovery"),
-    )  # fmt: skip
+    )
     rows = [
         (names[a], names[b], group, float(told.difference[i, j]), _known(float(told.q[i, j])))
         for i, (a, b) in enumerate(told.pairs.tolist())
@@ -81,9 +86,13 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
 
 def _recovered(subject: Subject, config: InterpretConfig) -> Recovery:
     return recovery(
-        subject.motifs, subject.truth, generator=subject.generator("recovery"), q=config.recovery_q,
-        least_bits=config.least_bits, least_sites=config.least_sites,
-    )  # fmt: skip
+        subject.motifs,
+        subject.truth,
+        generator=subject.generator("recovery"),
+        q=config.recovery_q,
+        least_bits=config.least_bits,
+        least_sites=config.least_sites,
+    )
 
 
 def _of_several(subject: Subject, config: InterpretConfig) -> dict[str, Recovery]:
@@ -95,28 +104,47 @@ def _of_several(subject: Subject, config: InterpretConfig) -> dict[str, Recovery
     rows = clusters["held"].arg_true().to_list()
     return {
         SEVERAL: recovery(
-            motifs, subject.truth, generator=subject.generator("recovery"), rows=rows, q=config.recovery_q,
-            least_bits=config.least_bits, least_sites=config.least_sites,
+            motifs,
+            subject.truth,
+            generator=subject.generator("recovery"),
+            rows=rows,
+            q=config.recovery_q,
+            least_bits=config.least_bits,
+            least_sites=config.least_sites,
         )
-    }  # fmt: skip
+    }
 
 
 def _motif_scores(way: str, told: Recovery) -> dict[str, object]:
     return {
-        "what": "motifs", "by": way, "planted": len(told.factors), "recovered": int(told.factors["recovered"].sum()),
-        "findings": len(told.findings), "false": int(told.findings["factor"].is_null().sum()),
-        "recall": told.recall, "recall of visible": _known(told.recall_of_visible), "precision": _known(told.precision),
-        "columns permuted": _known(told.permuted), "precision of the strongest": None,
-    }  # fmt: skip
+        "what": "motifs",
+        "by": way,
+        "planted": len(told.factors),
+        "recovered": int(told.factors["recovered"].sum()),
+        "findings": len(told.findings),
+        "false": int(told.findings["factor"].is_null().sum()),
+        "recall": told.recall,
+        "recall of visible": _known(told.recall_of_visible),
+        "precision": _known(told.precision),
+        "columns permuted": _known(told.permuted),
+        "precision of the strongest": None,
+    }
 
 
 def _pair_scores(told: PairRecovery) -> dict[str, object]:
     return {
-        "what": "pairs", "by": ONE, "planted": len(told.pairs), "recovered": int(told.pairs["recovered"].sum()),
-        "findings": len(told.findings), "false": int((~told.findings["planted"]).sum()),
-        "recall": told.recall, "recall of visible": None, "precision": _known(told.precision), "columns permuted": None,
+        "what": "pairs",
+        "by": ONE,
+        "planted": len(told.pairs),
+        "recovered": int(told.pairs["recovered"].sum()),
+        "findings": len(told.findings),
+        "false": int((~told.findings["planted"]).sum()),
+        "recall": told.recall,
+        "recall of visible": None,
+        "precision": _known(told.precision),
+        "columns permuted": None,
         "precision of the strongest": _known(told.strongest),
-    }  # fmt: skip
+    }
 
 
 def _known(value: float) -> float | None:

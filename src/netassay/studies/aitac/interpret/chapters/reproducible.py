@@ -30,9 +30,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         )
     runs = run_motifs(subject)
     draws = subject.generator("reproducible")
-    found = reproducible_filters(
-        runs, q=config.reproducible_q, share=config.reproducible_share, generator=draws
-    )
+    found = reproducible_filters(runs, q=config.reproducible_q, share=config.reproducible_share, generator=draws)
     clusters = cluster_motifs(runs, p=config.cluster_p)
     null = cluster_motifs([permuted(motifs, draws) for motifs in runs], p=config.cluster_p)
     return {
@@ -50,11 +48,14 @@ def run_motifs(subject: Subject) -> list[Motifs]:
     codes, held = subject.codes[subject.motif_peaks], subject.config
     others = [
         filter_motifs(
-            peer, codes, threshold=held.motif_threshold, quantile=held.motif_quantile,
+            peer,
+            codes,
+            threshold=held.motif_threshold,
+            quantile=held.motif_quantile,
             pseudocount=held.motif_pseudocount,
         )
         for peer in subject.peers
-    ]  # fmt: skip
+    ]
     return [subject.motifs, *others]
 
 
@@ -66,18 +67,27 @@ def _cluster_table(clusters: Clusters, share: float) -> pl.DataFrame:
     motifs, held = clusters.motifs, set(clusters.held_by(share).tolist())
     filters = clusters.members.group_by("cluster").len()
     sizes = dict(filters.iter_rows())
-    bits = [
-        float(row[slice(*span)].sum()) for row, span in zip(motifs.information, motifs.spans, strict=True)
-    ]
+    bits = [float(row[slice(*span)].sum()) for row, span in zip(motifs.information, motifs.spans, strict=True)]
     return pl.DataFrame(
         {
-            "cluster": list(motifs.names), "runs": clusters.runs.tolist(),
-            "filters": [sizes[i] for i in range(len(motifs))], "held": [i in held for i in range(len(motifs))],
-            "consensus": list(motifs.consensus), "information": bits, "sites": motifs.sites.tolist(),
+            "cluster": list(motifs.names),
+            "runs": clusters.runs.tolist(),
+            "filters": [sizes[i] for i in range(len(motifs))],
+            "held": [i in held for i in range(len(motifs))],
+            "consensus": list(motifs.consensus),
+            "information": bits,
+            "sites": motifs.sites.tolist(),
         },
-        schema={"cluster": pl.String, "runs": pl.Int64, "filters": pl.Int64, "held": pl.Boolean, "consensus": pl.String,
-                "information": pl.Float64, "sites": pl.Int64},
-    )  # fmt: skip
+        schema={
+            "cluster": pl.String,
+            "runs": pl.Int64,
+            "filters": pl.Int64,
+            "held": pl.Boolean,
+            "consensus": pl.String,
+            "information": pl.Float64,
+            "sites": pl.Int64,
+        },
+    )
 
 
 def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFrame:
@@ -96,9 +106,7 @@ def _named(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFram
     return table.join(pl.concat([none, told]), on="cluster", how="left", maintain_order="left")
 
 
-def _numbers(
-    own: Motifs, found: Reproduced, clusters: Clusters, null: Clusters, share: float
-) -> pl.DataFrame:
+def _numbers(own: Motifs, found: Reproduced, clusters: Clusters, null: Clusters, share: float) -> pl.DataFrame:
     mine = found.filters.filter(pl.col("run") == 0)
     values = {
         "other runs": found.others,

@@ -41,17 +41,12 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     peaks, agreement = tables["peaks"], tables["agreement"]
     items: list[Figure | Table | Note] = []
     if "sites" in tables:
-        items.append(
-            Note("SIMULATED DATA: sequences and heights of this atlas were made by a program.", "warning")
-        )
+        items.append(Note("SIMULATED DATA: sequences and heights of this atlas were made by a program.", "warning"))
     items += [
-        Note(f"{_WORDS[method]} is left out: {reason}", "warning")
-        for method, reason in tables["missing"].iter_rows()
+        Note(f"{_WORDS[method]} is left out: {reason}", "warning") for method, reason in tables["missing"].iter_rows()
     ]
     if not agreement["kind"].is_in(["repetition"]).any():
-        items.append(
-            Note("No repetition is given, so that agreement between trainings cannot be told (--ensemble).")
-        )
+        items.append(Note("No repetition is given, so that agreement between trainings cannot be told (--ensemble)."))
     items += [_logos(tables["bases"], peaks), *_agreement_items(agreement, tables["completeness"])]
     if "sites" in tables:
         caption = (
@@ -112,10 +107,11 @@ def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
 def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> list[Figure | Table | Note]:
     named = agreement.with_columns(pl.col("first", "second").replace_strict(_WORDS))
     shown = named.with_columns(
-        pair=pl.when(pl.col("first") == pl.col("second")).then("first").otherwise(
-            pl.format("{} ~ {}", "first", "second")),
+        pair=pl.when(pl.col("first") == pl.col("second"))
+        .then("first")
+        .otherwise(pl.format("{} ~ {}", "first", "second")),
         kind=pl.col("kind").replace_strict(KINDS),
-    )  # fmt: skip
+    )
     caption = (
         "Median (point) and middle 80 % (bar) over peaks of the correlation of contributions. Two methods: both on "
         "this network. Two trainings: one method on this network and on a repetition. Null, another peak: "
@@ -126,9 +122,14 @@ def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> lis
     title = "Do methods and trainings agree?"
     chart = forest(
         shown.sort(pl.col("kind").replace_strict({kind: i for i, kind in enumerate(KINDS.values())})),
-        Axis("r median", title="r over the bases of a peak"), "pair", Axis("kind", title=" "),
-        low="r lower decile", high="r upper decile", reference=0.0, width=420,
-    )  # fmt: skip
+        Axis("r median", title="r over the bases of a peak"),
+        "pair",
+        Axis("kind", title=" "),
+        low="r lower decile",
+        high="r upper decile",
+        reference=0.0,
+        width=420,
+    )
     figure = Figure("attribution-agreement", title, caption, chart, agreement)
     formats = {column: ".3f" for column in agreement.columns if column.startswith("r ")}
     shares = [f"{share:.1%} by {_WORDS[method]}" for method, share in completeness.iter_rows()]

@@ -14,9 +14,7 @@ from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN = 20  # filters in the figure
-_HARDLY_MORE = (
-    2.0  # regions that mark less than this many times what moved ones mark are hardly of this assembly
-)
+_HARDLY_MORE = 2.0  # regions that mark less than this many times what moved ones mark are hardly of this assembly
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
@@ -24,10 +22,15 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     facts = facts_of(tables["facts"], lists=["like"])
     items: list[Figure | Table | Note] = [*_notes(facts, config)]
     items += [
-        Table("aitac-binding-marks", "Marked peaks", "By the cell type of the greatest height.", tables["marks"],
-              formats={"share": ".4f"}),
+        Table(
+            "aitac-binding-marks",
+            "Marked peaks",
+            "By the cell type of the greatest height.",
+            tables["marks"],
+            formats={"share": ".4f"},
+        ),
         _areas(tables),
-    ]  # fmt: skip
+    ]
     if tables["curves"].height:
         items.append(_enrichment(tables["curves"]))
     else:
@@ -75,14 +78,10 @@ def _notes(facts: Mapping[str, Any], config: InterpretConfig) -> list[Note]:
             )
         )
     if not config.chip_factor:
-        notes.append(
-            Note("No factor is given (--chip-factor), so no motif and no filters like it are compared.")
-        )
+        notes.append(Note("No factor is given (--chip-factor), so no motif and no filters like it are compared."))
     elif facts["filters like it"] == 0:
         notes.append(
-            Note(
-                f"No filter has a motif like {facts['motif']}; only the motif itself is compared.", "warning"
-            )
+            Note(f"No filter has a motif like {facts['motif']}; only the motif itself is compared.", "warning")
         )
     return notes
 
@@ -97,11 +96,13 @@ def _areas(tables: Mapping[str, pl.DataFrame]) -> Figure:
         parts.append(pl.DataFrame([row], schema=parts[0].schema, orient="row"))
     parts.append(
         predictors.group_by("group", maintain_order=True).agg(
-            pl.lit("permuted marks").first().alias("predictor"), pl.lit("null").first().alias("kind"),
-            pl.lit(0.5).first().alias("AUROC"), pl.col("null low").min().alias("low"),
+            pl.lit("permuted marks").first().alias("predictor"),
+            pl.lit("null").first().alias("kind"),
+            pl.lit(0.5).first().alias("AUROC"),
+            pl.col("null low").min().alias("low"),
             pl.col("null high").max().alias("high"),
         )
-    )  # fmt: skip
+    )
     shown = pl.concat(parts)
     caption = (
         "Area under the ROC curve with its 95 % interval (DeLong et al. 1988). Permuted marks: 95 % of 200 "
@@ -118,9 +119,7 @@ def _enrichment(curves: pl.DataFrame) -> Figure:
     chance = curves.filter(pl.col("predictor") == first).select(
         "group", pl.lit("97.5 % of random choices").alias("predictor"), "share", pl.col("high").alias("fold")
     )
-    kept = curves.filter(~pl.col("predictor").str.contains("on r,")).select(
-        "group", "predictor", "share", "fold"
-    )
+    kept = curves.filter(~pl.col("predictor").str.contains("on r,")).select("group", "predictor", "share", "fold")
     shown = pl.concat([kept, chance])
     caption = (
         "Share of marked peaks among those with the largest values, over the share among all peaks of the cell type. "
@@ -128,9 +127,13 @@ def _enrichment(curves: pl.DataFrame) -> Figure:
     )
     share = Axis("share", title="share of peaks taken", log=True)
     chart = small_multiples(
-        shown, share, Axis("fold", title="enrichment"), Axis("group"), Axis("predictor", title=" "),
+        shown,
+        share,
+        Axis("fold", title="enrichment"),
+        Axis("group"),
+        Axis("predictor", title=" "),
         rules=[Rule(1.0, "chance")],
-    )  # fmt: skip
+    )
     return Figure("aitac-binding-enrichment", "Enrichment of bound peaks", caption, chart, curves)
 
 
@@ -142,23 +145,28 @@ def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
         .head(_SHOWN)
         .select(
             name=pl.format("filter {} ({})", "filter", "consensus"),
-            AUROC="AUROC", low=(pl.col("AUROC") - reach).clip(0, 1), high=(pl.col("AUROC") + reach).clip(0, 1),
-            kind=pl.when("like the factor").then(pl.lit(f"like {facts.get('factor', 'the factor')}"))
+            AUROC="AUROC",
+            low=(pl.col("AUROC") - reach).clip(0, 1),
+            high=(pl.col("AUROC") + reach).clip(0, 1),
+            kind=pl.when("like the factor")
+            .then(pl.lit(f"like {facts.get('factor', 'the factor')}"))
             .otherwise(pl.lit("other filter")),
         )
-    )  # fmt: skip
-    best = next(iter(filters["best by chance"].drop_nulls().to_list()), None)
-    chosen = (
-        "" if best is None else f" Dashed: the best filter of all under permuted marks ({best:.3f}, 95 %)."
     )
+    best = next(iter(filters["best by chance"].drop_nulls().to_list()), None)
+    chosen = "" if best is None else f" Dashed: the best filter of all under permuted marks ({best:.3f}, 95 %)."
     caption = (
         f"The {shown.height} filters whose influence on the predictions ranks marked peaks best, within cell "
         f"types, with 95 % intervals.{chosen} A filter to the left of it is no finding."
     )
     chart = forest(
-        shown, Axis("AUROC", title="AUROC within cell types"), "name", Axis("kind", title=" "), width=420,
+        shown,
+        Axis("AUROC", title="AUROC within cell types"),
+        "name",
+        Axis("kind", title=" "),
+        width=420,
         reference=best,
-    )  # fmt: skip
+    )
     return Figure("aitac-binding-filters", "Single filters", caption, chart, shown)
 
 

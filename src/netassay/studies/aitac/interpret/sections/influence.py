@@ -34,9 +34,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             )
         )
     items.append(
-        _against_null(factors)
-        if types >= FEWEST
-        else Note(f"Influence on r is not drawn: {no_correlation(types)}.")
+        _against_null(factors) if types >= FEWEST else Note(f"Influence on r is not drawn: {no_correlation(types)}.")
     )
     items += [*_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
     if "ensemble" in tables:
@@ -85,12 +83,7 @@ def _against_null(factors: pl.DataFrame) -> Figure:
 
 def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]:
     strongest = outputs.group_by("set", maintain_order=True).agg(pl.col("influence").mean())
-    kept = (
-        strongest.filter(pl.col("influence") > 0)
-        .sort("influence", descending=True)
-        .head(_MAPPED)["set"]
-        .to_list()
-    )
+    kept = strongest.filter(pl.col("influence") > 0).sort("influence", descending=True).head(_MAPPED)["set"].to_list()
     if not kept:
         return [Note("No factor changes any prediction.", "warning")]
     data = outputs.filter(pl.col("set").is_in(kept))
@@ -113,9 +106,7 @@ def _ladder(ranked: pl.DataFrame) -> Figure:
         "Colour: the correlation over peaks of what is taken away with what the prediction loses, the mean over cell "
         "types weighted by influence; above 0 the factor opens."
     )
-    return Figure(
-        "aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(shown), ranked
-    )
+    return Figure("aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(shown), ranked)
 
 
 def _table(factors: pl.DataFrame) -> Table:

@@ -43,9 +43,7 @@ def motif_items(
     if silent := facts["silent"]:
         told = ", ".join(silent[:20]) + (" …" if len(silent) > 20 else "")
         items.append(
-            Note(
-                f"{len(silent):,} of {tables['filters'].height:,} are active nowhere and have no motif: {told}."
-            )
+            Note(f"{len(silent):,} of {tables['filters'].height:,} are active nowhere and have no motif: {told}.")
         )
     items += [
         Note(f"{count} {_singular(why) if count == 1 else why}.")
@@ -100,18 +98,14 @@ def _beside(
     panels, starts = [], []
     for row in shown.iter_rows(named=True):
         matrix = letter_heights(targets[row["target"]])
-        turned, strand = (
-            (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
-        )
+        turned, strand = (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
         title = f"{row['name'] or row['target']}, {row['target']}{strand}, q = {row['q']:.1g}"
         panels += [
             (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]),
             (title, turned),
         ]
         starts += [1, row["offset"] + 1]
-    left_out = (
-        f" Shown are the {shown.height} of least q, of {like.height}." if like.height > shown.height else ""
-    )
+    left_out = f" Shown are the {shown.height} of least q, of {like.height}." if like.height > shown.height else ""
     caption = (
         f"Left: the bases that a {words.one} sees at its sites, each letter as high as its share of the column's "
         f"information. Right: the known motif that it is most like (q and false discovery rate below "
@@ -119,9 +113,7 @@ def _beside(
         f"turned where it matches on the other strand. Horizontal: position in the {words.one}, from 1.{left_out}"
     )
     ends = [start + letters.shape[1] - 1 for start, (_, letters) in zip(starts, panels, strict=True)]
-    chart = logos(
-        panels, first=starts, positions=_positions(shown, starts, ends), columns=2, width=300, height=50
-    )
+    chart = logos(panels, first=starts, positions=_positions(shown, starts, ends), columns=2, width=300, height=50)
     columns = [
         "filter",
         "consensus",
@@ -146,17 +138,14 @@ def _positions(shown: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple
     return max(first - _BEYOND, min(starts)), min(last + _BEYOND, max(ends))
 
 
-def _alone(
-    unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words
-) -> list[Figure]:
+def _alone(unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words) -> list[Figure]:
     """Logos of the most informative filters that are like nothing known."""
     other = unnamed.filter(pl.col("sites") >= _FEWEST)
     shown = other.sort("information", descending=True).head(_UNKNOWN)
     if not shown.height:
         return []
     panels = [
-        (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]])
-        for row in shown.iter_rows(named=True)
+        (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]) for row in shown.iter_rows(named=True)
     ]
     caption = (
         f"The {shown.height} of most information among {other.height} {words.all} that get no name and have {_FEWEST} "
@@ -181,25 +170,32 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figur
         difference=(pl.col("height") - pl.col("overall")).round(3),
     )
     chart = heat_map(
-        data, Axis("cell type"), Axis("label", title=words.one),
-        Axis("difference", title="height above that of all peaks"), scheme="diverging",
+        data,
+        Axis("cell type"),
+        Axis("label", title=words.one),
+        Axis("difference", title="height above that of all peaks"),
+        scheme="diverging",
         height=max(120, 24 * like.height),
-    )  # fmt: skip
+    )
     return Figure(
-        f"{words.slug}-profiles", f"Where the peaks of the named {words.one}s are open",
+        f"{words.slug}-profiles",
+        f"Where the peaks of the named {words.one}s are open",
         f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
         f"looked at. In the order of q; shown: {like.height}.",
-        chart, data,
-    )  # fmt: skip
+        chart,
+        data,
+    )
 
 
 def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Figure:
     kinds = [words.all, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
-    shown = pl.concat([
-        shares.select("q", share=pl.col(column), kind=pl.lit(kind))
-        for column, kind in zip(("filters", "permuted"), kinds, strict=True)
-    ])  # fmt: skip
+    shown = pl.concat(
+        [
+            shares.select("q", share=pl.col(column), kind=pl.lit(kind))
+            for column, kind in zip(("filters", "permuted"), kinds, strict=True)
+        ]
+    )
     x = alt.X(
         "q:Q",
         title="q below",
@@ -209,9 +205,11 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
     colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
     base = alt.Chart(shown).encode(x, y, colour)
-    band = alt.Chart(shares.rename({"permuted least": "least", "permuted most": "most"})).mark_area(
-        opacity=0.18, color=PALETTE[1]
-    ).encode(alt.X("q:Q"), alt.Y("least:Q"), alt.Y2("most:Q"))  # fmt: skip
+    band = (
+        alt.Chart(shares.rename({"permuted least": "least", "permuted most": "most"}))
+        .mark_area(opacity=0.18, color=PALETTE[1])
+        .encode(alt.X("q:Q"), alt.Y("least:Q"), alt.Y2("most:Q"))
+    )
     tips = [
         alt.Tooltip("kind:N", title="motifs"),
         alt.Tooltip("q:Q", format=".1~e"),
@@ -220,12 +218,14 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     points = base.mark_point(filled=True, size=55, opacity=1).encode(tooltip=tips)
     chart = alt.layer(band, base.mark_line(), points).properties(width=520, height=260)
     return Figure(
-        f"{words.slug}-shares", "How many are like a known motif, and how many by chance",
+        f"{words.slug}-shares",
+        "How many are like a known motif, and how many by chance",
         f"Share of the {words.all} whose best match is below a q. Permuted: the same motifs with the columns "
         f"between their flanks in random order, mean and range of {facts['permutations']} permutations. What stands "
         "above them was learned.",
-        chart, shares,
-    )  # fmt: skip
+        chart,
+        shares,
+    )
 
 
 def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
@@ -239,7 +239,8 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         .rename({"name": "best match", "target": "its id"})
     )
     return Table(
-        f"{words.slug}-table", f"All {words.all}",
+        f"{words.slug}-table",
+        f"All {words.all}",
         "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
         f"bit; consensus by Cavener's rules. The best match is told whatever its q. fdr: share of false ones among all "
         f"{words.one}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
@@ -248,12 +249,16 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         f"Offset: column of the {words.one}, from 0, where the known motif begins.",
         data,
         formats={
-            "share of peaks": ".1%", "information": ".1f", "q": ".1e", "p": ".1e", "similarity": ".2f",
+            "share of peaks": ".1%",
+            "information": ".1f",
+            "q": ".1e",
+            "p": ".1e",
+            "similarity": ".2f",
             **({"fdr": ".1%"} if "fdr" in data.columns else {}),
         },
         units={"information": "bits", "informative length": "bases"},
         first=("filter", "factor", "sites", "information", "consensus", "best match", "q", "fdr"),
-    )  # fmt: skip
+    )
 
 
 def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:

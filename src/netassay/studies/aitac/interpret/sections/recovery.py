@@ -36,27 +36,41 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items: list[Figure | Table | Note] = [
         Note("SIMULATED DATA: sequences and heights were made by a program.", "warning"),
         Figure(
-            "aitac-recovered", "Planted motifs and how surely they were found",
+            "aitac-recovered",
+            "Planted motifs and how surely they were found",
             f"Least q of a finding for each planted motif, as -log10 q (10 at most); found above "
             f"{-math.log10(config.recovery_q):g}.",
-            found_dots(shown, threshold=-math.log10(config.recovery_q)), shown,
+            found_dots(shown, threshold=-math.log10(config.recovery_q)),
+            shown,
         ),
         Table(
-            "aitac-recovery", "Recall and precision",
+            "aitac-recovery",
+            "Recall and precision",
             "Visible: motifs whose effect differs between cell types; a loss of correlations across cell types cannot "
             "teach the others. Columns permuted: share of the findings that match a planted motif with their columns "
             f"in a random order. Pairs: found at q < {config.pair_q:g} with the sign that was planted, among pairs of "
             "the motifs that this run's filters match; the strongest: as many of them as were planted.",
-            scores, formats=dict.fromkeys(_SHARES, ".2f"),
+            scores,
+            formats=dict.fromkeys(_SHARES, ".2f"),
         ),
-        Table("aitac-planted-pairs", "Planted pairs",
-              "Effect planted (above 0 synergistic), and interaction found in the lineage of greatest effect, in units "
-              f"of the network's output{outputs}.", tables["pairs"], formats={"found_effect": ".3f", "q": ".3g"}),
-    ]  # fmt: skip
+        Table(
+            "aitac-planted-pairs",
+            "Planted pairs",
+            "Effect planted (above 0 synergistic), and interaction found in the lineage of greatest effect, in units "
+            f"of the network's output{outputs}.",
+            tables["pairs"],
+            formats={"found_effect": ".3f", "q": ".3g"},
+        ),
+    ]
     false = tables["findings"].filter(pl.col("factor").is_null())
     if false.height:
         items.append(
-            Table("aitac-false-motifs", "Findings that match no planted motif", "Their best match is not below the "
-                  "threshold.", false.drop("factor"), formats={"information": ".1f", "q": ".3g"})
-        )  # fmt: skip
+            Table(
+                "aitac-false-motifs",
+                "Findings that match no planted motif",
+                "Their best match is not below the threshold.",
+                false.drop("factor"),
+                formats={"information": ".1f", "q": ".3g"},
+            )
+        )
     return Section(TITLES["recovery"], text, tuple(items))

@@ -22,10 +22,12 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
     told = dict(tables["numbers"].iter_rows())
     clusters = tables["clusters"]
-    times = pl.concat([
-        _by_times(tables["filters"].filter(pl.col("run") == pl.col("run").first()), _REAL),
-        _by_times(tables["permuted"], _NULL),
-    ])  # fmt: skip
+    times = pl.concat(
+        [
+            _by_times(tables["filters"].filter(pl.col("run") == pl.col("run").first()), _REAL),
+            _by_times(tables["permuted"], _NULL),
+        ]
+    )
     others, least = told["other runs"], told["needed"]
     text = (
         "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
@@ -37,11 +39,13 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"more of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
     )
     figure = Figure(
-        "aitac-reproduced", "How many other runs have a filter too",
+        "aitac-reproduced",
+        "How many other runs have a filter too",
         f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
         f"with their columns in a random order. Reproducible: {least} or more.",
-        counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"), times,
-    )  # fmt: skip
+        counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"),
+        times,
+    )
     items: list[Figure | Table | Note] = [figure]
     held = clusters.filter("held")
     if held.height:
@@ -51,13 +55,15 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         items.append(Note(f"No cluster is held by {least + 1} or more of the {others + 1} runs.", "warning"))
     items.append(
         Table(
-            "aitac-clusters", "Clusters of filters",
+            "aitac-clusters",
+            "Clusters of filters",
             f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
             f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
             clusters.filter(pl.col("runs") > 1).drop("held"),
-            formats={"information": ".1f", "q": ".2g"}, units={"information": "bits"},
+            formats={"information": ".1f", "q": ".2g"},
+            units={"information": "bits"},
         )
-    )  # fmt: skip
+    )
     return Section(TITLES["reproducible"], text, tuple(items))
 
 
@@ -76,16 +82,19 @@ def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: 
         panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
     left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
-        "aitac-cluster-logos", "Motifs that runs have in common",
+        "aitac-cluster-logos",
+        "Motifs that runs have in common",
         f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the factor or family that one "
         f"is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
-        logos(panels), matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
-    )  # fmt: skip
+        logos(panels),
+        matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
+    )
 
 
 def _by_times(filters: pl.DataFrame, kind: str) -> pl.DataFrame:
     counted = filters.group_by("found").len().sort("found")
     return counted.select(
-        pl.col("found").alias("other runs with a like filter"), pl.col("len").cast(pl.Int64).alias("filters"),
+        pl.col("found").alias("other runs with a like filter"),
+        pl.col("len").cast(pl.Int64).alias("filters"),
         pl.lit(kind).alias("motif"),
-    )  # fmt: skip
+    )
