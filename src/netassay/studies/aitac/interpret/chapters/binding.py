@@ -78,7 +78,7 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
                     "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
                 )
             sequences.append(codes)
-        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words)
+        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, min_words=config.chip_words)
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
         return found, {"sequences": len(sequences), "marked by": how}
     notes: Counter[str] = Counter()
