@@ -60,9 +60,9 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
     for record in read_fasta(Path(fasta)):
         codes = encode(record.letters)
         if (codes == FOREIGN).any():
-            place = int((codes == FOREIGN).argmax())
+            position = int((codes == FOREIGN).argmax())
             raise DataError(
-                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {place + 1} that "
+                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that "
                 "is not DNA; allowed "
                 "are A, C, G, T, U, N and the IUPAC letters, in either case"
             )
@@ -92,8 +92,8 @@ def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSeque
 
     Example:
         >>> from netassay.dna.atlas import regions_of
-        >>> given = regions_of("peaks.bed", "genome.fa", 51)
-        >>> given.codes.shape, sum(given.dropped.values())
+        >>> windows = regions_of("peaks.bed", "genome.fa", 51)
+        >>> windows.codes.shape, sum(windows.dropped.values())
         (torch.Size([40, 51]), 0)
     """
     skipped: Counter[str] = Counter()

@@ -52,9 +52,9 @@ def shuffle_dinucleotides(codes: UInt8[Tensor, "n length"], generator: torch.Gen
     shuffled = np.empty_like(letters)
     shuffled[:, 0] = letters[:, 0]
     row = rows[:, 0]
-    for place in range(source.shape[1]):
-        letter = shuffled[:, place]
-        shuffled[:, place + 1] = target[row, at[row, letter]]
+    for position in range(source.shape[1]):
+        letter = shuffled[:, position]
+        shuffled[:, position + 1] = target[row, at[row, letter]]
         at[row, letter] += 1
     return torch.from_numpy(shuffled)
 
@@ -71,10 +71,10 @@ def _last_edges(codes: np.ndarray, source: np.ndarray, end: np.ndarray, draw: np
         leads = np.broadcast_to(np.arange(_LETTERS), edges.shape).copy()  # where each letter's last edge goes
         for letter in range(_LETTERS):
             at_letter = part == letter
-            place = np.where(at_letter, chance, -1).argmax(axis=1)
+            position = np.where(at_letter, chance, -1).argmax(axis=1)
             active = at_letter.any(axis=1) & (end[pending] != letter)
-            edges[active, letter] = place[active]
-            leads[active, letter] = codes[pending[active], place[active] + 1]
+            edges[active, letter] = position[active]
+            leads[active, letter] = codes[pending[active], position[active] + 1]
         row = np.arange(len(pending))
         reached = leads.copy()
         for _ in range(_LETTERS):

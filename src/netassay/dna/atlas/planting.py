@@ -39,8 +39,8 @@ def background(n: int, length: int, draw: np.random.Generator) -> np.ndarray:
     uniform = draw.random((n, length))
     codes = np.empty((n, length), np.uint8)
     codes[:, 0] = (uniform[:, 0] * 4).astype(np.uint8)
-    for place in range(1, length):
-        codes[:, place] = (uniform[:, place, None] >= cumulated[codes[:, place - 1]]).sum(axis=1)
+    for position in range(1, length):
+        codes[:, position] = (uniform[:, position, None] >= cumulated[codes[:, position - 1]]).sum(axis=1)
     return codes
 
 

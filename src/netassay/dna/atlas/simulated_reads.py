@@ -98,7 +98,7 @@ def simulate_reads(
 def _barcodes(count: int) -> list[str]:
     """Different words of sixteen bases."""
     letters = "ACGT"
-    return ["".join(letters[number >> 2 * place & 3] for place in range(16)) + "-1" for number in range(count)]
+    return ["".join(letters[number >> 2 * position & 3] for position in range(16)) + "-1" for number in range(count)]
 
 
 def _fragments(
