@@ -145,9 +145,9 @@ class AITAC(nn.Module):
         pooled = greatest(sums.view(len(sums) // pool, pool, *sums.shape[1:]))
         biased = pooled + self._layer("convolution", i).bias.to(pooled.dtype)
         active = self._first(biased) if i == 1 else F.relu(biased)
-        return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
+        return self._normalise(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
 
-    def _normalised(self, norm: nn.Module, x: Tensor) -> Any:
+    def _normalise(self, norm: nn.Module, x: Tensor) -> Any:
         # only a plain batch norm: a shared one sees the batch of all processes, a frozen one is another module
         if len(x) > 1 or not self.training or type(norm) is not nn.BatchNorm1d:
             return norm(x)

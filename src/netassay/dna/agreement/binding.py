@@ -75,7 +75,7 @@ def associations(
     names = ["filter", "large", "large_marked", "other", "other_marked", "odds_ratio", "low", "high", "p"]
     kinds = [*(pl.Int64,) * 5, *(pl.Float64,) * 4]
     frame = pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")
-    return frame.with_columns(q=_adjusted(frame["p"]))
+    return frame.with_columns(q=_adjust(frame["p"]))
 
 
 def enrichment(
@@ -190,6 +190,6 @@ def _odds(large: int, large_marked: int, small: int, small_marked: int) -> tuple
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def _adjusted(p: pl.Series) -> pl.Series:
+def _adjust(p: pl.Series) -> pl.Series:
     values = torch.tensor(p.fill_null(math.nan).to_list(), dtype=torch.float64)
     return pl.Series(q_values(values).numpy(), dtype=pl.Float64).fill_nan(None)

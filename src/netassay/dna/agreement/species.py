@@ -85,7 +85,7 @@ def cell_type_map(
             if name not in choices:
                 header = place == places[0] and source not in network and target not in atlas
                 hint = "; if this line is a header, write it as source,target" if header else ""
-                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_allowed(name, choices)}{hint}")
+                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_advice(name, choices)}{hint}")
     if twice := next((i for i, pair in enumerate(pairs) if pair in pairs[:i]), None):
         raise DataError(f"{places[twice]}: the pair {', '.join(pairs[twice])} occurs twice; give it once")
     targets = [name for name in atlas if any(name == target for _, target in pairs)]
@@ -220,7 +220,7 @@ def rank_agreement(
     return RankAgreement(rho, math.tanh(middle - reach), math.tanh(middle + reach), p, n)
 
 
-def _allowed(name: str, choices: Sequence[str]) -> str:
+def _advice(name: str, choices: Sequence[str]) -> str:
     near = did_you_mean(name, choices)
     everything = f"allowed are: {', '.join(choices)}"
     return everything if near.startswith("known") else f"{near} {everything[0].upper()}{everything[1:]}"

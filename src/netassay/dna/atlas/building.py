@@ -16,10 +16,10 @@ from netassay.dna.atlas.annotated import IN_MEMORY, is_annotated, read_annotated
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.choices import FLAWS, Flaw, Form, Normalisation, Statistic
 from netassay.dna.atlas.coverage import Reads, count_heights, restrict
-from netassay.dna.atlas.draft import Draft, advice, as_array, refuse_odd_heights, sound
+from netassay.dna.atlas.draft import Draft, advice, as_array, check_flaws, refuse_odd_heights
 from netassay.dna.atlas.heights import LOGARITHMS, nearly_linear, normalise
 from netassay.dna.atlas.joins import join
-from netassay.dna.atlas.labels import marked, read_labelled, region_files
+from netassay.dna.atlas.labels import mark_classes, read_labelled, region_files
 from netassay.dna.atlas.sample import read_sample
 from netassay.dna.reads.choices import Scale
 from netassay.dna.reads.scaling import scale_factors
@@ -131,7 +131,7 @@ def build_atlas(
         raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     if draft.codes is None:
         draft = _with_bases(_windows_of(draft, width) if kind == "h5ad" else draft, genome, drop)
-    draft = sound(restrict(draft, chromosomes, None if blacklist is None else Path(blacklist)), drop)
+    draft = check_flaws(restrict(draft, chromosomes, None if blacklist is None else Path(blacklist)), drop)
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
     origin = _origin(source, kind, [*signals, *reads.files], genome, normalisation, pseudocount)
@@ -230,7 +230,7 @@ def _from_regions(
     if own is not None and own.columns and signals:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
     if classes:
-        return marked(_windows_of(draft, width), signals)
+        return mark_classes(_windows_of(draft, width), signals)
     if files:
         # first the bases: peaks over the end of a chromosome are refused or dropped there, by their line
         return _with_signals(_with_bases(_windows_of(draft, width), genome, drop), files, statistic)

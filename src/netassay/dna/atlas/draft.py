@@ -64,7 +64,7 @@ class Draft:
         return replace(self, notes=self.notes + Counter({reason: count})) if count else self
 
 
-def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
+def check_flaws(draft: Draft, drop: Sequence[Flaw]) -> Draft:
     """Peaks that hold what a network can take, the others refused, dropped or noted."""
     assert draft.codes is not None
     if (draft.codes > UNKNOWN).any():

@@ -52,7 +52,7 @@ def read_labelled(fasta: Path, table: Path, width: int | None = None) -> Draft:
     return draft.keep(has_labels, "without labels")
 
 
-def marked(draft: Draft, files: Sequence[Path]) -> Draft:
+def mark_classes(draft: Draft, files: Sequence[Path]) -> Draft:
     """Peaks with a 1 for each set of regions that covers half of their bases, else 0; classes are the files."""
     names = tuple(_class_name(path) for path in files)
     if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -50,7 +50,7 @@ def by_chromosome(chromosomes: pl.Series, *, test: Sequence[str], validation: Se
     if shared := groups["test"] & groups["validation"]:
         raise DataError(f"chromosome {', '.join(sorted(shared))} is named for test and for validation; give it once")
     tested, validated = (chromosomes.is_in(list(groups[role])).to_numpy() for role in ("test", "validation"))
-    return _checked(~(tested | validated), validated, tested)
+    return _split_of(~(tested | validated), validated, tested)
 
 
 def at_random(n: int, *, seed: int, test_share: float, validation_share: float) -> Split:
@@ -88,7 +88,7 @@ def in_chromosome_folds(chromosomes: pl.Series, *, seed: int, folds: int, fold: 
         home[name] = numbers[emptiest]
     where = chromosomes.replace_strict(home, return_dtype=pl.Int64, default=None).to_numpy()
     validated = where == (fold + 1) % folds
-    return _checked(~((where == fold) | validated), validated, where == fold)
+    return _split_of(~((where == fold) | validated), validated, where == fold)
 
 
 def choose(
@@ -137,10 +137,10 @@ def _check_fold(n: int, folds: int, fold: int, unit: str) -> None:
 def _from_parts(n: int, test: np.ndarray, validation: np.ndarray) -> Split:
     roles = np.zeros(n, np.int8)
     roles[validation], roles[test] = 1, 2
-    return _checked(roles == 0, roles == 1, roles == 2)
+    return _split_of(roles == 0, roles == 1, roles == 2)
 
 
-def _checked(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Split:
+def _split_of(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Split:
     if not train.any():
         raise DataError("the split leaves no peak for training; keep fewer chromosomes or a smaller share out")
     return Split(*(torch.from_numpy(np.flatnonzero(part)) for part in (train, validation, test)))

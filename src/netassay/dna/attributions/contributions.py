@@ -162,7 +162,7 @@ def attribute(
             with out_of_place(explained, one_hot(codes[:1])):
                 hypothetical = _deepshap(explained, codes, shuffled)
         else:
-            hypothetical = _integrated(explained, codes, shuffled, steps, batch)
+            hypothetical = _integrate(explained, codes, shuffled, steps, batch)
         difference = _difference(explained, codes, shuffled, batch)
     error = (hypothetical.double() * one_hot(codes)).sum((1, 2)) - difference
     _refuse_incomplete(method, network, difference, error, tolerance)
@@ -221,7 +221,7 @@ def _slope(explained: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor
     return slope.float().cpu()
 
 
-def _integrated(
+def _integrate(
     explained: nn.Module, codes: Tensor, references: UInt8[Tensor, "n r length"], steps: int, batch: int
 ) -> Float[Tensor, "n 4 length"]:
     places, shares = (torch.from_numpy(a).float() / 2 for a in np.polynomial.legendre.leggauss(steps))

@@ -105,7 +105,7 @@ def mutagenesis(
     with network.asked():
         effects: _Effects
         if network.aitac:
-            parts, effects = SEQUENCES, _reached(network, network.aitac, output)
+            parts, effects = SEQUENCES, _reach_effects(network, network.aitac, output)
         else:
             parts, effects = max(1, batch // (3 * codes.shape[1])), _full_passes(network, output, batch)
         for part in paced(codes.split(parts), "sequences", total=len(codes), size=parts):
@@ -121,7 +121,7 @@ def mutagenesis(
     return Mutagenesis(reference.clone(), changes.clone())
 
 
-def _reached(network: Network, model: AITAC, output: Output) -> _Effects:
+def _reach_effects(network: Network, model: AITAC, output: Output) -> _Effects:
     """Only what each change reaches."""
     return Reach(model, network.weights(output, len(model.output.bias)), network.precision).effects
 

@@ -49,7 +49,7 @@ class Curves:
         if self.straight:
             return values.double()
         columns = [
-            _mapped(knots, slopes, values[..., i].double().contiguous())
+            _apply(knots, slopes, values[..., i].double().contiguous())
             for i, (knots, slopes) in enumerate(zip(self.knots, self.slopes, strict=True))
         ]
         return torch.stack(columns, dim=-1)
@@ -92,7 +92,7 @@ def fit_curves(
     return Curves(tuple(knots), tuple(slopes))
 
 
-def _mapped(
+def _apply(
     knots: Float64[Tensor, " knots"], slopes: Float64[Tensor, " knots"], values: Float64[Tensor, "*shape"]
 ) -> Float64[Tensor, "*shape"]:
     widths = knots.diff()

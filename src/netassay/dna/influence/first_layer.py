@@ -73,10 +73,10 @@ class FirstLayer:
         for row, filters in zip(outputs, sets, strict=True):
             index = list(filters)
             change = fill.T[index, :, None] - by_filter[index]
-            row.copy_(self._changed(sums, change, index) if change.any() else intact)
+            row.copy_(self._ablate(sums, change, index) if change.any() else intact)
         return intact, outputs
 
-    def _changed(self, sums: Tensor, change: Float[Tensor, "filters positions n"], filters: list[int]) -> Tensor:
+    def _ablate(self, sums: Tensor, change: Float[Tensor, "filters positions n"], filters: list[int]) -> Tensor:
         taps = self.taps[filters].flatten(0, 1)  # (filters * width, outputs)
         width = self.taps.shape[1]
         around = F.pad(change, (0, 0, width // 2, width // 2)).unfold(1, width, 1)

@@ -99,7 +99,7 @@ class _Targets:
             self.groups.append(_Group(rows, length, slice(start, stop)))
             start = stop
         blocks += [turned for matrix in more for turned in (matrix, matrix[::-1])]
-        self.columns = _standardised(np.concatenate(blocks, axis=1)).astype(np.float32)
+        self.columns = _standardise(np.concatenate(blocks, axis=1)).astype(np.float32)
         self.size, self.own, self.min_columns = len(targets), start, min_columns
 
     def alignments(self, query: _Query) -> Alignments:
@@ -157,7 +157,7 @@ class _Query:
     """A query's correlations with all columns of the targets, its rounded scores, and their law by chance."""
 
     def __init__(self, columns: Columns, targets: _Targets) -> None:
-        self.likeness = _standardised(columns).T.astype(np.float32) @ targets.columns
+        self.likeness = _standardise(columns).T.astype(np.float32) @ targets.columns
         width = len(self.likeness)
         rows = np.arange(width)[:, None] * _MARKS
         marks = np.rint((self.likeness + 1) * ((_MARKS - 1) / 2)).astype(np.int64).clip(0, _MARKS - 1) + rows
@@ -216,7 +216,7 @@ def _diagonals(offsets: Int64[np.ndarray, " places"], width: int) -> slice:
     return slice(width - 1 - int(offsets[0]), width - int(offsets[-1]))
 
 
-def _standardised(columns: Float64[np.ndarray, "4 n"]) -> Float64[np.ndarray, "4 n"]:
+def _standardise(columns: Float64[np.ndarray, "4 n"]) -> Float64[np.ndarray, "4 n"]:
     """Columns less their mean, of norm 1; zeros where all bases have the same share: such a column matches nothing."""
     centred = columns - columns.mean(0)
     norm = np.linalg.norm(centred, axis=0)

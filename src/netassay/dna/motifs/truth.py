@@ -239,7 +239,7 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
         estimate, value = best.get(key, (None, None))
         rows.append(
             {
-                "pair": "+".join(_ordered(key, truth)),
+                "pair": "+".join(_in_order(key, truth)),
                 "effect": effect,
                 "found_effect": estimate,
                 "q": value,
@@ -300,7 +300,7 @@ def _visible(truth: Mapping[str, pl.DataFrame]) -> dict[str, bool]:
     return {name: width > _VARIES for name, width in spread.iter_rows()}
 
 
-def _ordered(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
+def _in_order(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
     return next((a, b) for a, b, _ in _planted_pairs(truth) if key == {a, b})
 
 

@@ -68,7 +68,7 @@ def consensus_of(
     if width < 1:
         raise DataError(f"width = {width} is not allowed: 1 base or more")
     left_out: Counter[str] = Counter()
-    pooled = pl.concat(_scored(path, number) for number, path in enumerate(files))
+    pooled = pl.concat(_read_scored(path, number) for number, path in enumerate(files))
     middle = pl.coalesce("summit", (pl.col("start") + pl.col("end")) // 2)
     pooled = pooled.with_columns(start=middle - width // 2).with_columns(end=pl.col("start") + width)
     pooled = _restrict(pooled, chromosomes, blacklist, left_out)
@@ -144,7 +144,7 @@ def background_of(
     return RegionSet(regions.with_columns(name=pl.format("background_{}", pl.int_range(pl.len()))), +left_out)
 
 
-def _scored(path: Path, number: int) -> pl.DataFrame:
+def _read_scored(path: Path, number: int) -> pl.DataFrame:
     """The regions of a file with the share of each in the sum of scores, and the file's number."""
     frame = read_regions(path)
     words = [line.split("\t") if "\t" in line else line.split() for line in read_rows(path)]
