@@ -87,4 +87,4 @@ def _remedy(answer: Any) -> str:
         return f"readout={len(answer) - 1} for the last one, 0 for the first"
     if isinstance(answer, Tensor) and answer.ndim > 2:
         return "a function such as readout=lambda y: y.mean(2), the mean over the third axis"
-    return "readout= a function that returns it from what the module gives"
+    return "readout= a function that picks them from what the module returns"

@@ -45,7 +45,7 @@ def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
     n_filters = model.n_filters
     rows = [int(number) for number in filters]
     if wrong := [number for number in rows if not 0 <= number < n_filters]:
-        raise ModelError(f"filter {wrong[0]} is not there; the network has filters 0 to {n_filters - 1}")
+        raise ModelError(f"filter {wrong[0]} does not exist; the network has filters 0 to {n_filters - 1}")
     if len(set(rows)) < len(rows):
         raise ModelError(f"filter {next(n for n in rows if rows.count(n) > 1)} is given twice; give it once")
     if not rows:
