@@ -6,7 +6,7 @@ import torch
 from plain_aitac import random_aitac
 
 from netassay import influence
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
+from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
 from netassay.errors import DataError
 from netassay.reporting.heat import clustered
 
@@ -19,7 +19,7 @@ def found(seed=0, n_filters=6):
 
 
 def test_filters_with_the_same_name_are_one_factor():
-    factors = joined({0: "GATA1", 1: "SPI1", 2: "GATA1"}, 5)
+    factors = join_filters({0: "GATA1", 1: "SPI1", 2: "GATA1"}, 5)
     assert factors.names == ("GATA1", "SPI1", "filter 3", "filter 4")
     assert factors.sets == ((0, 2), (1,), (3,), (4,))
 

@@ -69,7 +69,7 @@ def test_without_some_filters_it_is_the_network_whose_second_layer_does_not_see_
 
 @pytest.mark.parametrize(
     ("filters", "words"),
-    [([12], "filters 0 to 11"), ([-1], "not there"), ([1, 1], "twice"), ([], "at least one")],
+    [([12], "filters 0 to 11"), ([-1], "does not exist"), ([1, 1], "twice"), ([], "at least one")],
 )
 def test_wrong_filters_are_refused(filters, words):
     with pytest.raises(ModelError, match=words):

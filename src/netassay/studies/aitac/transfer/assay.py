@@ -134,7 +134,7 @@ def trained_on(subject: Subject, atlas: Atlas) -> Bool[Tensor, " peaks"]:
     if k < _SHORTEST or not len(seen):
         return torch.zeros(len(atlas), dtype=torch.bool)
     least = (atlas.length - k + 2) // 2
-    return torch.from_numpy(by_sequence(atlas.codes.numpy(), list(seen.numpy()), k=k, least=least).marked)
+    return torch.from_numpy(by_sequence(atlas.codes.numpy(), list(seen.numpy()), k=k, min_words=least).marked)
 
 
 def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:

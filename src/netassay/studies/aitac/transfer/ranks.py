@@ -15,7 +15,7 @@ from torch import Tensor
 from netassay.dna.agreement import species
 from netassay.dna.agreement.species import CellTypeMap
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
-from netassay.dna.influence.factors import joined
+from netassay.dna.influence.factors import join_filters
 from netassay.dna.influence.singles import Influence, influence
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
@@ -44,7 +44,7 @@ def rank_tables(
     assert own.aitac
     network = replace(own, model=species.mapped_network(own.aitac, types), names=types.targets)
     names, remarks = _factor_names(subject)
-    factors = joined(names, len(subject.motifs) if names else 0)
+    factors = join_filters(names, len(subject.motifs) if names else 0)
     named = [i for i, name in enumerate(factors.names) if name in set(names.values())]
     frames = [pl.DataFrame(schema=_SCHEMA)]
     ceilings: list[tuple[Any, ...]] = []

@@ -17,7 +17,7 @@ from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values_by_row
 from netassay.dna.motifs.match import likeness
-from netassay.dna.motifs.reproducibility import permuted
+from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
@@ -78,7 +78,7 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
                     "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
                 )
             sequences.append(codes)
-        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words)
+        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, min_words=config.chip_words)
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
         return found, {"sequences": len(sequences), "marked by": how}
     notes: Counter[str] = Counter()
@@ -129,7 +129,7 @@ def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> n
     like: np.ndarray = np.zeros(len(subject.motifs), np.bool_)
     if config.chip_factor:
         target = binding.factor_motif(subject.database, config.chip_factor)
-        null = permuted(subject.motifs, subject.generator("binding columns"))
+        null = permute_columns(subject.motifs, subject.generator("binding columns"))
         real, chance = (
             (q_values_by_row(likeness(motifs, target).T)[0] < config.motif_q).numpy()
             for motifs in (subject.motifs, null)

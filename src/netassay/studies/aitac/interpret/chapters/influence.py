@@ -8,7 +8,7 @@ import polars as pl
 import torch
 
 from netassay.dna.influence.ablation import Ablation
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
+from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.network.network import Network
@@ -23,7 +23,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     hierarchy: factors by lineage; facts; ensemble, where clusters of filters of several runs are known."""
     names = filter_names(subject, config.motif_q)
     ablation = ablated(subject, config)
-    factors = joined(names, ablation.n_channels)
+    factors = join_filters(names, ablation.n_channels)
     single = influence_of(ablation, subject.heights)
     joint = influence_of(ablation, subject.heights, sets=factors.sets, names=factors.names)
     made = {

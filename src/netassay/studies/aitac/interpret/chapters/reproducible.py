@@ -11,9 +11,9 @@ from netassay.dna.motifs.reproducibility import (
     Clusters,
     Reproduced,
     cluster_motifs,
-    needed,
-    permuted,
+    permute_columns,
     reproducible_filters,
+    runs_needed,
 )
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
@@ -32,7 +32,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     draws = subject.generator("reproducible")
     found = reproducible_filters(runs, q=config.reproducible_q, share=config.reproducible_share, generator=draws)
     clusters = cluster_motifs(runs, p=config.cluster_p)
-    null = cluster_motifs([permuted(motifs, draws) for motifs in runs], p=config.cluster_p)
+    null = cluster_motifs([permute_columns(motifs, draws) for motifs in runs], p=config.cluster_p)
     return {
         "filters": _with_ids(found.filters, subject.runs),
         "permuted": _with_ids(found.permuted, subject.runs),
@@ -110,7 +110,7 @@ def _numbers(own: Motifs, found: Reproduced, clusters: Clusters, null: Clusters,
     mine = found.filters.filter(pl.col("run") == 0)
     values = {
         "other runs": found.others,
-        "needed": needed(found.others + 1, share),
+        "needed": runs_needed(found.others + 1, share),
         "filters": len(mine),
         "informative": int((own.informative_lengths >= LEAST_COLUMNS).sum()),
         "reproducible": int(mine["reproducible"].sum()),
