@@ -32,7 +32,8 @@ def open_cells(path: Path) -> Any:
         import h5py
 
         with h5py.File(path) as file:
-            return anndata.io.read_elem(file["mod"][_modality(path, list(file.get("mod", {})))])
+            cells = anndata.io.read_elem(file["mod"][_modality(path, list(file.get("mod", {})))])
+            return _with_shared_columns(cells, anndata.io.read_elem(file["obs"]) if "obs" in file else None)
     except OSError as error:
         raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
     except DataError:
@@ -40,6 +41,14 @@ def open_cells(path: Path) -> Any:
     except Exception as error:  # the library raises kinds of its own and of HDF5
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as .h5ad: {reason}") from error
+
+
+def _with_shared_columns(cells: Any, shared: Any) -> Any:
+    """Cells of a modality with the columns of the `obs` that all modalities of a .h5mu share, unless its own."""
+    for name in () if shared is None else shared.columns:
+        if name not in cells.obs.columns:
+            cells.obs[name] = shared[name].reindex(cells.obs_names)
+    return cells
 
 
 def read_obs(path: Path, column: str) -> tuple[list[str], list[Any]]:
