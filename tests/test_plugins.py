@@ -62,7 +62,7 @@ def told(capsys, *words, code=2):
 
 def test_a_study_of_another_package_is_one_among_all(example):
     assert "double-descent" in study.names()
-    assert "double-descent" in study.performed()
+    assert "double-descent" in study.performable()
     assert "double-descent" not in study.builtin()
     assert example.release == "netassay-double-descent 0.1.0"
     assert "random-feature regression" in example.summary

@@ -18,7 +18,7 @@ from netassay.reporting import Figure
 from netassay.runs import State
 from netassay.studies.capacity.assay import build
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fit_table, told_apart
+from netassay.studies.capacity.fewest_pages import distinct_format, fit_table
 from netassay.studies.capacity.findings import attempt_table, corpus_of
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.pages import sections
@@ -141,9 +141,9 @@ def test_one_width_and_one_search_lose_neither_curve_nor_cell(runs, single, tmp_
 @pytest.mark.parametrize("gap", [0.009996, 0.00999999, 0.0100004, 0.01])
 def test_a_gap_beside_its_criterion_shows_on_which_side_it_is(gap):
     table = pl.DataFrame({"gap": [gap, None, 0.5], "criterion": [0.01, 0.01, None]})
-    spec = told_apart(table, "gap", "criterion")
+    spec = distinct_format(table, "gap", "criterion")
     assert (f"{gap:{spec}}" == f"{0.01:{spec}}") == (gap == 0.01)
-    assert told_apart(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
+    assert distinct_format(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
 
 
 def test_slope_ratios_come_with_both_kinds_of_training():

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
-from netassay.naming import differing, once_each
+from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     Figure,
@@ -181,7 +181,7 @@ def _names(runs: Sequence[Run]) -> dict[Run, str]:
     for run in runs:
         rest = ", ".join(f"{key.replace('_', ' ')} {run.config[key]}" for key in keys if key in run.config)
         words[run] = NULL_WORDS[run.config["null"]] + (f" ({rest})" if rest else "")
-    return once_each(words)
+    return unique_names(words)
 
 
 def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> Section:
@@ -219,7 +219,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
             shown = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
             if shown.height:
                 words = {"slug": slug, "title": title, "first": title[0].upper() + title[1:]}
-                items.append(SCORE.of(shown, kept=shown.drop("score"), words=words, title=title))
+                items.append(SCORE.of(shown, csv=shown.drop("score"), words=words, title=title))
     items += _learning(runs, numbers, names)
     formats = {key: ".3f" for row in rows for key, value in row.items() if isinstance(value, float)}
     table = pl.DataFrame(rows, infer_schema_length=None)

@@ -40,7 +40,7 @@ def fewest(attempts: pl.DataFrame) -> Section:
                 "criterion": ".3g",
                 "information_bits": ",.0f",
                 "predicted": ",.0f",
-                "gap": told_apart(table, "gap", "criterion"),
+                "gap": distinct_format(table, "gap", "criterion"),
             },
             first=("criterion", "corpus", "contexts", "information_bits", "neurons", "parameters", "gap"),
         ),
@@ -84,7 +84,7 @@ def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def told_apart(table: pl.DataFrame, column: str, beside: str) -> str:
+def distinct_format(table: pl.DataFrame, column: str, beside: str) -> str:
     """A format of three significant digits, or as many as distinguish each number from its neighbour."""
     pairs = [(a, b) for a, b in table.select(column, beside).iter_rows() if a is not None and b is not None and a != b]
     digits = next((d for d in range(3, 17) if all(f"{a:.{d}g}" != f"{b:.{d}g}" for a, b in pairs)), 17)

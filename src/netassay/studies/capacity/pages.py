@@ -20,7 +20,7 @@ from netassay.reporting import (
 )
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fewest, told_apart
+from netassay.studies.capacity.fewest_pages import distinct_format, fewest
 from netassay.studies.capacity.findings import BOUNDS, attempt_table, bound_table, corpus_of
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
@@ -353,5 +353,5 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     )
     columns = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
     shown = table.select(columns).sort("trained", "contexts", nulls_last=True)
-    least = {"least gap": told_apart(table, "least gap", "criterion")}
+    least = {"least gap": distinct_format(table, "least gap", "criterion")}
     return Section("Runs of the capacity study", "", (RUNS.of(shown, formats=least),))

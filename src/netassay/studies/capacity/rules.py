@@ -12,7 +12,7 @@ from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
-from netassay.wording import command, listed
+from netassay.wording import command, enumeration
 
 QUESTION = "How much can it memorise?"
 READING = (
@@ -78,9 +78,9 @@ def _suffice(group: Sequence[Fewest], corpus: str) -> list[Finding]:
     narrowest = group[0]
     first = f"{_number(narrowest.width)} {_unit(narrowest.width)}"
     others = [f"{each.width:,} for {each.contexts:,}" for each in group[1:]]
-    rest = f", {listed(others)}" if len(others) > 1 else f" and {others[0]}" if others else ""
+    rest = f", {enumeration(others)}" if len(others) > 1 else f" and {others[0]}" if others else ""
     below = [f"{each.failing:,}" for each in group if each.failing is not None]
-    failing = f" Networks of {listed(below)} neurons did not get there." if len(below) == len(group) else ""
+    failing = f" Networks of {enumeration(below)} neurons did not get there." if len(below) == len(group) else ""
     gaps = [100 * each.gap for each in group]
     gap = f"{gaps[0]:.2g}" if len(gaps) == 1 else f"{min(gaps):.2g} to {max(gaps):.2g}"
     text = (

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from netassay.naming import Names, told_apart, value
+from netassay.naming import Names, run_names, value
 from netassay.reporting import Axis, FigureSpec, Note, Rule, Section, TableSpec, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.findings import phase_table
@@ -140,7 +140,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
     if not measured:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
-    told = told_apart(list(measured), FOLLOWING)
+    told = run_names(list(measured), FOLLOWING)
     axis, names = told.axis, told.of
     measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(

@@ -12,7 +12,7 @@ from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.optimisers import OPTIMISERS
-from netassay.wording import command, listed
+from netassay.wording import command, enumeration
 
 QUESTION = "How stably does it train?"
 READING = (
@@ -65,9 +65,9 @@ def _reached(runs: Sequence[Run]) -> list[Finding]:
     if not edges:
         return []
     ratio, threshold = _words(edges[0].run)
-    sizes = listed(f"{_step_size(edge.run):g}" for edge in edges)
-    quartiles = listed(f"{edge.median:.2f} [{edge.low:.2f}, {edge.high:.2f}]" for edge in edges)
-    starts = listed(f"{edge.first:,}" for edge in edges)
+    sizes = enumeration(f"{_step_size(edge.run):g}" for edge in edges)
+    quartiles = enumeration(f"{edge.median:.2f} [{edge.low:.2f}, {edge.high:.2f}]" for edge in edges)
+    starts = enumeration(f"{edge.first:,}" for edge in edges)
     if len(edges) > 1:
         text = (
             f"At step sizes η = {sizes}, the sharpness reaches {threshold} at steps {starts}, in this order, and stays "
@@ -138,8 +138,8 @@ def _leading(runs: Sequence[Run]) -> list[Finding]:
     if not leads or len({lead.layer for lead in leads}) > 1:
         return []
     layer = leads[0].layer
-    shares = listed(f"{lead.share:.0%}".replace("%", " %") for lead in leads)
-    sizes = listed(f"{_step_size(lead.run):g}" for lead in leads)
+    shares = enumeration(f"{lead.share:.0%}".replace("%", " %") for lead in leads)
+    sizes = enumeration(f"{_step_size(lead.run):g}" for lead in leads)
     sense = "respectively, " if len(leads) > 1 else ""
     text = (
         f"{_layer_words(layer)} has the largest sharpness of all layers at {shares} of the measured steps "

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
-from netassay.naming import differing, once_each
+from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     FigureSpec,
@@ -148,7 +148,7 @@ def _names(runs: list[Run]) -> dict[Run, str]:
         )
         for run in runs
     }
-    return once_each(plain)
+    return unique_names(plain)
 
 
 def _last(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netassay.naming import told_apart
+from netassay.naming import run_names
 from netassay.references import COHEN, FOX
 from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
@@ -34,7 +34,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
     finished = [run for run in runs if run.state is State.FINISHED]
     if not finished:
         return []
-    names = told_apart(finished).of
+    names = run_names(finished).of
     brackets = [bracket for run in finished if (bracket := _bracket(run, names[run]))]
     return [*_compared(brackets), *_alone(brackets), *_predicted(finished)]
 

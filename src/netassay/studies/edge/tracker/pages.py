@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from netassay.naming import once_each
+from netassay.naming import unique_names
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.tracker.findings import summary, verdict
@@ -20,7 +20,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
     if not measured:
         return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
-    names = once_each({run: run.config.get("name") or run.id for run in measured})
+    names = unique_names({run: run.config.get("name") or run.id for run in measured})
     numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items())
     text = (
         "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
