@@ -191,7 +191,7 @@ def sections(runs): raise KeyError("no <such> thing")
         ("edge = waves", "netassay has a study of that name"),
         ("edge-tracker = waves", "netassay has a study of that name"),
         ("sweep = waves", "netassay has a command of that name"),
-        ("waves = waves:main", "'waves:main' is no package"),
+        ("waves = waves:main", "'waves:main' is not a package"),
         ("waves", "its entry points cannot be read"),
     ],
 )

@@ -235,7 +235,7 @@ def test_a_null_model_is_named_so_and_is_no_repetition(trained, made, tmp_path):
     store = trained[0].folder.parent
     null = perform(tiny().replace(peaks=200, epochs=1, null="cells"), store, threads=1)
     page = report([interpret(null, only="first", threads=1)], tmp_path / "page.html").read_text()
-    assert "A NULL MODEL is looked at here: it was trained on heights permuted within each peak." in page
+    assert "This is a NULL MODEL: it was trained on heights permuted within each peak." in page
     plain = report([interpret(trained[0], only="first", threads=1)], tmp_path / "plain.html").read_text()
     assert "NULL MODEL" not in plain
     with pytest.raises(DataError, match=f"run {null.id} has null 'cells' and run {trained[0].id} 'none'"):
