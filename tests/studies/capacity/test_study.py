@@ -40,8 +40,8 @@ def test_a_run_says_what_it_found(runs):
     run = runs[0]
     answer = summarise(run)
     read = material(CapacityConfig.from_mapping(run.config))
-    assert answer["contexts"] == read.found.n
-    assert answer["bound"] == read.found.bound_nats
+    assert answer["contexts"] == read.contexts.n
+    assert answer["bound"] == read.contexts.bound_nats
     assert answer["corpus_sha256"] == read.digest
     attempts = attempt_table(run)
     assert attempts.equals(run.table("attempts"))
@@ -101,9 +101,9 @@ def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
 
 
 def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
-    section = next(s for s in sections(runs) if s.title == "Bounds beside each other")
+    section = next(s for s in sections(runs) if s.title == "Bounds side by side")
     for run in runs[:3]:
-        found = material(CapacityConfig.from_mapping(run.config)).found
+        found = material(CapacityConfig.from_mapping(run.config)).contexts
         assert f"{100 * found.share_certain:.3g} % of the {found.n:,} contexts" in section.text
         assert summarise(run)["share_certain"] == found.share_certain
         assert summarise(run)["degrees_of_freedom_unequal"] == found.degrees_of_freedom_unequal
@@ -112,7 +112,7 @@ def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
     for row in table.to_dicts():
         run = next(r for r in runs if corpus_of(r.metrics())["contexts"] == row["contexts"])
         judged = verdict(
-            material(CapacityConfig.from_mapping(run.config)).found,
+            material(CapacityConfig.from_mapping(run.config)).contexts,
             row["trained parameters"],
             width=row["neurons"],
         )
@@ -298,10 +298,10 @@ def test_a_corpus_of_token_ids_and_its_words(tmp_path):
     (tmp_path / "ids.bin").write_bytes(np.array(ids, "<u2").tobytes())
     given = {"corpus": str(tmp_path / "ids.bin"), "dtype": "uint16", "length": 4}
     read = material(CapacityConfig(**given, end=9))
-    assert (read.found.documents, read.words) == (4, None)
-    assert read.found.bound_nats == pytest.approx(3 * math.log(3))
+    assert (read.contexts.documents, read.words) == (4, None)
+    assert read.contexts.bound_nats == pytest.approx(3 * math.log(3))
     exact = material(CapacityConfig(**given, end=9, exact_length=True))
-    assert (exact.found.documents, exact.found.bound_nats) == (2, pytest.approx(2 * math.log(2)))
+    assert (exact.contexts.documents, exact.contexts.bound_nats) == (2, pytest.approx(2 * math.log(2)))
     with pytest.raises(DataError, match="the end token does not occur"):
         material(CapacityConfig(**given, end=999))
     with pytest.raises(DataError, match="of token ids state the end that closes each"):

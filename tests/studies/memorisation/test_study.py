@@ -48,7 +48,7 @@ def test_its_page_has_gap_occurrences_bits_texts_methods_and_references(run, tmp
         "Methods",
         "2505.24832",
         "largest gaps",
-        "most likely to be given back",
+        "most likely to be reproduced",
         run.id,
     ):
         assert words in page, words

@@ -1,4 +1,4 @@
-"""What one run of the capacity study is: a corpus, decoders of one or several widths, and how they are trained."""
+"""Config of one run of the capacity study: a corpus, decoders of one or several widths, and their training."""
 
 from __future__ import annotations
 

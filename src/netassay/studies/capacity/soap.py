@@ -14,15 +14,16 @@ REFRESH = 5
 """Steps between renewals of the bases, one orthogonal iteration each."""
 
 WIDEST = 256
-"""Sides of a matrix that are longer keep their own axes: there a basis would cost more than it saves."""
+"""Longer sides of a matrix keep their own axes: a basis would cost more than it saves."""
 
 
 class Soap:
     """Algorithm 3 of Vyas et al. (2024) on tensors with `.grad`; vectors are stepped by plain Adam.
 
-    `sides` names, for each matrix, the sides that get a basis; a side with an axis a token should not, since the
-    products of few gradients say nothing of so many axes. `factors` multiply each parameter's step size. First
-    moments live in the original axes, and a basis begins with the eigenvectors of the first gradient's own products.
+    `sides` names, for each matrix, the sides that get a basis; a side with one axis per token should not, since
+    the products of few gradients are uninformative about many axes. `factors` multiply each parameter's step size.
+    First moments are in the original axes, and a basis begins with the eigenvectors of the first gradient's own
+    products.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Soap:
         for (i, side), product in self.products.items():
             self._learn(product, self.bases[i, side], gradients[i], side)
         turned = [self._turned(i, gradient) for i, gradient in enumerate(gradients)]
-        # the lists at once, as torch.optim does: on small tensors a call costs more than its arithmetic
+        # on entire lists, as torch.optim does: on small tensors a call costs more than its arithmetic
         torch._foreach_lerp_(self.first, gradients, 1 - fast)
         torch._foreach_mul_(self.second, slow)
         torch._foreach_addcmul_(self.second, turned, turned, value=1 - slow)
@@ -68,13 +69,13 @@ class Soap:
         """All that the next steps depend on, besides the parameters and the number of steps."""
         moments = {
             f"{name}/{i}": t
-            for name, held in (("first", self.first), ("second", self.second))
-            for i, t in enumerate(held)
+            for name, tensors in (("first", self.first), ("second", self.second))
+            for i, t in enumerate(tensors)
         }
         sides = {
             f"{name}/{i}/{side}": t
-            for name, held in (("products", self.products), ("bases", self.bases))
-            for (i, side), t in held.items()
+            for name, tensors in (("products", self.products), ("bases", self.bases))
+            for (i, side), t in tensors.items()
         }
         return moments | sides
 
@@ -93,15 +94,15 @@ class Soap:
             basis.copy_(torch.linalg.qr(product @ basis).Q)
 
     def _turned(self, i: int, x: Tensor) -> Tensor:
-        if (left := self.bases.get((i, 0))) is not None:
-            x = left.T @ x
-        if (right := self.bases.get((i, 1))) is not None:
-            x = x @ right
+        if (left_basis := self.bases.get((i, 0))) is not None:
+            x = left_basis.T @ x
+        if (right_basis := self.bases.get((i, 1))) is not None:
+            x = x @ right_basis
         return x
 
     def _back(self, i: int, x: Tensor) -> Tensor:
-        if (left := self.bases.get((i, 0))) is not None:
-            x = left @ x
-        if (right := self.bases.get((i, 1))) is not None:
-            x = x @ right.T
+        if (left_basis := self.bases.get((i, 0))) is not None:
+            x = left_basis @ x
+        if (right_basis := self.bases.get((i, 1))) is not None:
+            x = x @ right_basis.T
         return x

@@ -23,13 +23,13 @@ FLATTEST = 1e-7
 
 @runtime_checkable
 class Trial(Protocol):
-    """A model on its way down; `step` of at most `steps` steps are done, and the future follows from `state`."""
+    """A model in training; `step` of at most `steps` steps are done, and the future follows from `state`."""
 
     step: int
     steps: int
 
     def measure(self) -> float:
-        """The summed cross-entropy in nats at the present weights, as training sees it."""
+        """The summed cross-entropy in nats at the present weights, in the precision of training."""
 
     def advance(self) -> None:
         """One step from the weights just measured."""
@@ -41,18 +41,18 @@ class Trial(Protocol):
         """The model with the present weights."""
 
     def floor(self) -> float:
-        """No weights that may be trained have a loss below this; minus infinity where none is proved."""
+        """A lower bound of the loss over all trainable weights; minus infinity if none is proved."""
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that, loaded with `step`, make the future the same bit for bit."""
+        """Tensors from which, with `step`, the future follows bit for bit."""
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Restores what `state` gave."""
 
 
 ATTENTION_FACTOR = 0.1
-"""Query and key take steps so much smaller: at full size the attention saturates early, contexts that attend to one
-same token become one point, and their gradients vanish for good."""
+"""Factor of the step size of query and key: with 1 the attention saturates early, contexts that attend to the same
+token become one point, and their gradients vanish for good."""
 
 EMBEDDING_FACTOR = 0.3
 

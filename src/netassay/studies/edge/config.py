@@ -125,24 +125,24 @@ def refusals(config: EdgeConfig) -> list[str]:
     if config.batch_probes and not method.batches:
         reasons.append(
             f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {name!r} has none of: "
-            f"choose optimiser {_that(lambda other: other.batches)}, or leave it out"
+            f"choose optimiser {_that(lambda candidate: candidate.batches)}, or leave it out"
         )
     if config.flow and not method.is_flow:
         reasons.append(
             f"flow = true needs a method whose limit for small steps is gradient flow, which {name!r} is not: "
-            f"choose {_that(lambda other: other.is_flow)}, or leave it out"
+            f"choose {_that(lambda candidate: candidate.is_flow)}, or leave it out"
         )
     if config.central_flow and not method.has_central_flow:
         reasons.append(
             f"central_flow = true is the central flow of gradient descent, not of {name!r}: "
-            f"choose optimiser {_that(lambda other: other.has_central_flow)}, or leave it out"
+            f"choose optimiser {_that(lambda candidate: candidate.has_central_flow)}, or leave it out"
         )
     return reasons
 
 
 def _that(fits: Callable[[Method], bool]) -> str:
-    *most, last = [name for name, method in OPTIMISERS.items() if fits(method)]
-    return f"{', '.join(most)} or {last}" if most else last
+    *first, last = [name for name, method in OPTIMISERS.items() if fits(method)]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def tiny() -> EdgeConfig:

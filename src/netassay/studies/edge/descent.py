@@ -62,11 +62,11 @@ class Descent:
             return {"loss": loss.item()}
         if due:
             try:
-                measured = self._look(step)
+                metrics = self._look(step)
             except NotFinite as cause:
                 raise Diverged({"loss": loss.item()}, str(cause)) from None
         elif self.optimiser.every_step:
-            measured = {}
+            metrics = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
         else:
@@ -76,7 +76,7 @@ class Descent:
             {"loss": loss.item()}
             | {("left_out", reason): float(count) for reason, count in left_out.items()}
             | quantities.norms("gradient_norm", self.gradient, self.layers)
-            | measured
+            | metrics
         )
 
     def _look(self, step: int) -> dict[Metric, float]:
@@ -90,8 +90,8 @@ class Descent:
             scaled = self._preconditioned(curvature)
             further: dict[Metric, float] = {}
             if self.readers:
-                way = torch.cat([m.reshape(-1) for m in moved.values()])
-                look = Look(step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers)
+                path = torch.cat([m.reshape(-1) for m in moved.values()])
+                look = Look(step, self.model, self.loss, self.data.train, curvature, sharpness, path, self.layers)
                 for reader in self.readers:
                     further |= reader.read(look)
         return (

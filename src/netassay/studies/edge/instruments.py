@@ -28,7 +28,7 @@ class Instrument:
     pictures: tuple[Picture | Derived, ...] = ()
 
 
-def _measured(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
+def _quantity(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
     return Quantity(tuple(names.split()), part, "curvature", meaning, key, error, source)
 
 
@@ -63,16 +63,16 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "flow",
         "FlowBeside",
         (
-            _measured("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
-            _measured("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
-            _measured(
+            _quantity("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
+            _quantity("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
+            _quantity(
                 "flow",
                 "flow_distance",
                 '"", layer',
                 "distance of the descent's weights from it",
                 "`flow_distance_error`, of the whole",
             ),
-            _measured(
+            _quantity(
                 "flow",
                 "flow_steps flow_reached",
                 '""',
@@ -119,12 +119,12 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "central_flow",
         "CentralBeside",
         (
-            _measured("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the time average that is predicted"),
-            _measured(
+            _quantity("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the time average that is predicted"),
+            _quantity(
                 "central_flow", "central_point_loss central_distance", '""', "L(w); distance of the descent from w"
             ),
-            _measured("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
-            _measured(
+            _quantity("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
+            _quantity(
                 "central_flow",
                 "central_unstable central_deviation",
                 '""',
@@ -162,7 +162,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "gauss_newton",
         "GaussNewton",
         (
-            _measured(
+            _quantity(
                 "gauss_newton",
                 "ggn_sharpness residual_sharpness",
                 '"", layer',
@@ -187,7 +187,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "alignment",
         "Alignment",
         (
-            _measured(
+            _quantity(
                 "alignment",
                 "gradient_alignment",
                 "rank",
@@ -195,7 +195,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
                 "that of the vectors",
                 "Gur-Ari, Roberts, Dyer 2018",
             ),
-            _measured(
+            _quantity(
                 "alignment",
                 "directional_sharpness",
                 '"", layer',
@@ -234,7 +234,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "trace_products",
         "TraceOf",
         (
-            _measured(
+            _quantity(
                 "trace_products",
                 "trace",
                 '"", layer',
@@ -257,7 +257,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "density_steps",
         "Spectrum",
         (
-            _measured(
+            _quantity(
                 "density_steps",
                 "spectrum_node spectrum_weight",
                 ":rank, layer:rank",
@@ -283,7 +283,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "batch_probes",
         "BatchSharpnessOf",
         (
-            _measured(
+            _quantity(
                 "batch_probes",
                 "batch_sharpness batch_edge_ratio",
                 '""',
@@ -297,7 +297,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "projections",
         "Projections",
         (
-            _measured(
+            _quantity(
                 "projections",
                 "projection",
                 "rank",

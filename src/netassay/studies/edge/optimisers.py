@@ -41,13 +41,13 @@ class Method:
         """Whether its edge is that of plain descent, 2 / eta, for the Hessian itself."""
         return self.edge == "2/η" and not self.preconditioned
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, float]:
+    def settings(self, config: Mapping[str, Any]) -> dict[str, float]:
         """Its own keys as they are used: what a config gives (None is nothing), else the usual.
 
         >>> OPTIMISERS["adam"].settings({"momentum": 0.5, "beta2": None})
         {'momentum': 0.5, 'beta2': 0.999, 'epsilon': 1e-08}
         """
-        own = {key: given.get(key) for key in self.usual}
+        own = {key: config.get(key) for key in self.usual}
         return {key: float(self.usual[key] if value is None else value) for key, value in own.items()}
 
 

@@ -39,17 +39,17 @@ FOLLOWING = (
 )
 
 
-def _drawn(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any) -> alt.TopLevelMixin:
+def _chart(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **fields: Any) -> alt.TopLevelMixin:
     """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
 
     `shown` are fields of the axis that depend on the numbers.
     """
-    step, y = Axis("step", title="step"), replace(y, **shown)
+    step, y = Axis("step", title="step"), replace(y, **fields)
     if not _in_panels(names):
         return lines(data, step, y, names.axis, rules=rules)
-    places = {names.of[run]: place for run, place in names.grid.items()}
+    places = {names.of[run]: cell for run, cell in names.grid.items()}
     panel, series = (
-        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()}) for i in (0, 1)
+        pl.col(names.axis.column).replace_strict({name: cell[i] for name, cell in places.items()}) for i in (0, 1)
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
@@ -75,7 +75,7 @@ LOSS = FigureSpec(
     "edge-loss",
     "Training loss",
     "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
-    _drawn,
+    _chart,
     (Axis("loss", title="training loss", log=True),),
 )
 SHARPNESS = FigureSpec(
@@ -83,14 +83,14 @@ SHARPNESS = FigureSpec(
     "Sharpness",
     "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which a "
     "quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
-    _drawn,
+    _chart,
     (Axis("sharpness", title="sharpness λ"),),
 )
 RATIO = FigureSpec(
     "edge-ratio",
     "Distance from the edge",
     "Sharpness over the optimiser's threshold{of_descent}; 1 is the edge of stability.",
-    _drawn,
+    _chart,
     (Axis("edge_ratio"),),
 )
 LAYER_SHARPNESS = FigureSpec(
@@ -135,23 +135,23 @@ RUNS = TableSpec(
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """Overview, edge, layers and phases of the given runs, in any state; runs without numbers are named as such."""
-    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
-    silent = [run.id for run in runs if run not in measured]
+    metrics_of = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in metrics_of]
     notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
-    if not measured:
+    if not metrics_of:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
-    told = run_names(list(measured), FOLLOWING)
-    axis, names = told.axis, told.of
-    measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
+    labels = run_names(list(metrics_of), FOLLOWING)
+    axis, names = labels.axis, labels.of
+    metrics_of = {run: metrics_of[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(
-        metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in measured.items()
+        metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in metrics_of.items()
     )
     return [
-        _edge(measured, told, numbers, (*notes, *_left_out(measured, names))),
-        _layers(measured, names, numbers, axis),
-        *quantities(measured, names, axis),
-        _phases(measured, names, axis),
-        _runs(measured, told),
+        _edge(metrics_of, labels, numbers, (*notes, *_left_out(metrics_of, names))),
+        _layers(metrics_of, names, numbers, axis),
+        *quantities(metrics_of, names, axis),
+        _phases(metrics_of, names, axis),
+        _runs(metrics_of, labels),
     ]
 
 
@@ -178,14 +178,14 @@ def _edge(runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, no
 
 def _far(ratio: pl.DataFrame) -> bool:
     """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
-    shown = ratio["edge_ratio"].drop_nulls().drop_nans()
-    return bool(len(shown)) and float(shown.max()) > 5 and float(shown.min()) > 0  # type: ignore[arg-type]
+    finite = ratio["edge_ratio"].drop_nulls().drop_nans()
+    return bool(len(finite)) and float(finite.max()) > 5 and float(finite.min()) > 0  # type: ignore[arg-type]
 
 
 def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:
     """Whether sharpness and thresholds span so much that the lower ones would lie on the axis."""
-    shown = [*sharpness["sharpness"].drop_nulls().drop_nans(), *filter(None, map(limit, runs))]
-    return bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
+    values = [*sharpness["sharpness"].drop_nulls().drop_nans(), *filter(None, map(limit, runs))]
+    return bool(values) and min(values) > 0 and max(values) > 50 * min(values)
 
 
 def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
@@ -217,14 +217,14 @@ def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
     phases = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
-    shown = phases.with_columns(pl.col("part").replace("", "whole")).rename({
+    rows = phases.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
     })  # fmt: skip
     return Section(
         "Phases",
         "",
-        (PHASES.of(shown),) if shown.height else (Note("No phase was found in these runs yet."),),
+        (PHASES.of(rows),) if rows.height else (Note("No phase was found in these runs yet."),),
     )
 
 

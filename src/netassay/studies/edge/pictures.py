@@ -37,12 +37,12 @@ class Picture(NamedTuple):
         """The picture of runs by their names, from their numbers; None where none of them has any."""
         rows = numbers.filter((pl.col("part") == "") & pl.col("name").is_in([*self.metrics]))
         have = rows.filter(pl.col("name").is_in(self.needs or [*self.metrics]))[axis.column].unique()
-        shown = rows.filter(pl.col(axis.column).is_in(have.implode()))
-        if not shown.height:
+        drawable = rows.filter(pl.col(axis.column).is_in(have.implode()))
+        if not drawable.height:
             return None
         order = {name: i for i, name in enumerate(self.metrics)}
         data = (
-            shown.select(
+            drawable.select(
                 axis.column,
                 "step",
                 pl.col("name").replace_strict(self.metrics).alias("quantity"),

@@ -20,10 +20,10 @@ def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
         .group_by(run, "step", maintain_order=True)
         .agg(pl.col("value").sum().alias("layers"), pl.len().alias("count"))
     )
-    both = sharpness.filter(pl.col("part") == "").join(layers.filter(pl.col("count") > 1), on=[run, "step"])
-    if not both.height:
+    pairs = sharpness.filter(pl.col("part") == "").join(layers.filter(pl.col("count") > 1), on=[run, "step"])
+    if not pairs.height:
         return None
-    return both.select(run, "step", (pl.col("value") / pl.col("layers")).alias("alignment"))
+    return pairs.select(run, "step", (pl.col("value") / pl.col("layers")).alias("alignment"))
 
 
 PRECONDITIONED = Picture(
@@ -52,9 +52,9 @@ def quantities(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str], axis:
     numbers = pl.concat(
         [_averaged(metrics).with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in runs.items()]
     )
-    measured = [picture for instrument in INSTRUMENTS for picture in instrument.pictures]
-    drawn = (picture.figure(numbers, names, axis) for picture in (PRECONDITIONED, *measured, LAYERS_TOGETHER))
-    figures = [figure for figure in drawn if figure is not None]
+    pictures = [picture for instrument in INSTRUMENTS for picture in instrument.pictures]
+    candidates = (picture.figure(numbers, names, axis) for picture in (PRECONDITIONED, *pictures, LAYERS_TOGETHER))
+    figures = [figure for figure in candidates if figure is not None]
     notes = _flows_cut_short(numbers, axis)
     if not figures and not notes:
         return []

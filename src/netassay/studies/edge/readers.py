@@ -84,8 +84,8 @@ def follower(config: EdgeConfig, k: int = 1) -> Follower:
 
 def readers(config: EdgeConfig, model: nn.Module, data: Data) -> list[Reader]:
     """What measures all that a config asks for beside loss and sharpness."""
-    asked = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
-    classes: list[type[Reader]] = [globals()[name] for name in asked]  # of this file, named where no torch is loaded
+    names = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
+    classes: list[type[Reader]] = [globals()[name] for name in names]  # of this file, named where no torch is loaded
     return [reader.of(config, model, data) for reader in classes]
 
 
@@ -117,12 +117,12 @@ class GaussNewton:
         batches = [(look.train.inputs, look.train.labels)]
         with Curvature(look.model, look.loss, batches, kind="ggn", blocks=self.blocks) as ggn:
             gauss_newton = self.follower.follow(ggn)
-            left = self.residual.follow(Difference(look.curvature, ggn))
-        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", left)
+            residual = self.residual.follow(Difference(look.curvature, ggn))
+        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", residual)
 
     def state(self) -> Mapping[str, Tensor]:
-        both = {"ggn": self.follower.state(), "residual": self.residual.state()}
-        return {f"{which}/{key}": tensor for which, state in both.items() for key, tensor in state.items()}
+        states = {"ggn": self.follower.state(), "residual": self.residual.state()}
+        return {f"{which}/{key}": tensor for which, state in states.items() for key, tensor in state.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for which, follower in (("ggn", self.follower), ("residual", self.residual)):
@@ -179,8 +179,8 @@ class TraceOf(Stateless):
         estimate = curvature_trace(look.curvature, products=self.products, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Trace] = {"": estimate, **estimate.blocks}
-        for part, one in parts.items():
-            values |= {("trace", part): one.value, ("trace_error", part): one.error}
+        for part, trace in parts.items():
+            values |= {("trace", part): trace.value, ("trace_error", part): trace.error}
         return values
 
 
@@ -201,8 +201,8 @@ class Spectrum(Stateless):
         estimate = curvature_density(look.curvature, steps=self.steps, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Density] = {"": estimate, **estimate.blocks}
-        for part, one in parts.items():
-            rule = zip(one.nodes[0].tolist(), one.weights[0].tolist(), strict=True)
+        for part, density in parts.items():
+            rule = zip(density.nodes[0].tolist(), density.weights[0].tolist(), strict=True)
             for rank, (node, weight) in enumerate(rule, start=1):
                 values |= {
                     ("spectrum_node", f"{part}:{rank}"): node,

@@ -50,8 +50,8 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in their step size alone, ascending."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        rest = {key: value for key, value in run.config.items() if key not in ("step_size", "steps")}
-        groups.setdefault(str(sorted(rest.items(), key=str)), []).append(run)
+        settings = {key: value for key, value in run.config.items() if key not in ("step_size", "steps")}
+        groups.setdefault(str(sorted(settings.items(), key=str)), []).append(run)
     return [sorted(group, key=lambda run: _step_size(run)) for group in groups.values()]
 
 
@@ -170,8 +170,8 @@ def _lead(run: Run) -> _Lead | None:
     share = winners.count(layer) / len(winners)
     if not layer or share < LEADING:
         return None
-    others = [step for step, winner in zip(steps, winners, strict=True) if winner != layer]
-    return _Lead(run, layer, share, max(others, default=-1), len(winners))
+    exceptions = [step for step, winner in zip(steps, winners, strict=True) if winner != layer]
+    return _Lead(run, layer, share, max(exceptions, default=-1), len(winners))
 
 
 def _layer_words(layer: str) -> str:

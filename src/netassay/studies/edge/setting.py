@@ -93,22 +93,22 @@ class Setting(Config):
             raise ValueError(
                 f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}, text), not {self.data!r}"
             )
-        most = _EXAMPLES.get(self.data, self.examples)
-        if self.examples > most:
-            raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {most}")
+        limit = _EXAMPLES.get(self.data, self.examples)
+        if self.examples > limit:
+            raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {limit}")
         if self.data == "chebyshev" and self.loss != "mse":
             raise ValueError(f"loss = {self.loss!r} is for classes; chebyshev is a regression: use loss = 'mse'")
         if self.network == "cnn" and (self.residual or self.data == "chebyshev"):
-            what = "residual = true is" if self.residual else "data = 'chebyshev' is"
-            raise ValueError(f"{what} for network = 'mlp' only")
+            subject = "residual = true is" if self.residual else "data = 'chebyshev' is"
+            raise ValueError(f"{subject} for network = 'mlp' only")
         if (self.data == "text") != (self.network == "decoder"):
             raise ValueError(
                 f"network = {self.network!r} does not go with data = {self.data!r}: the decoder takes "
                 "text, and text takes the decoder"
             )
         for key, only in _MADE_ONE_WAY.get(self.network, {}).items():
-            if (given := getattr(self, key)) != only:
+            if (value := getattr(self, key)) != only:
                 raise ValueError(
-                    f"{key} = {given!r} is not allowed: network = {self.network!r} has {key} = {only!r} only"
+                    f"{key} = {value!r} is not allowed: network = {self.network!r} has {key} = {only!r} only"
                 )
         return self

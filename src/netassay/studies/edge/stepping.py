@@ -93,8 +93,8 @@ class TorchOptimiser(Optimiser):
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         self.method.state.clear()
-        for place, tensor in tensors.items():
-            name, _, key = place.rpartition("/")
+        for path, tensor in tensors.items():
+            name, _, key = path.rpartition("/")
             p = self.parameters[name]
             self.method.state[p][key] = tensor.clone() if tensor.ndim == 0 else tensor.clone().to(p)
 
@@ -171,9 +171,9 @@ class StochasticDescent(Optimiser):
 
     def batch(self, step: int) -> Tensor:
         """Indices of the examples of batch `step`, counted from 0."""
-        epoch, place = divmod(step, -(-self.examples // self.batch_size))
+        epoch, position = divmod(step, -(-self.examples // self.batch_size))
         order = torch.randperm(self.examples, generator=generator(self.seed, "batches", str(epoch)))
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def advance(self, gradient: Vector, again: GradientOf) -> None:
         super().advance(again(self.batch(self.taken)), again)

@@ -1,4 +1,4 @@
-"""What one run of the memorisation study is: a model, a corpus, and how the corpus is fed to the model."""
+"""Config of one run of the memorisation study: a model, a corpus, and how the corpus is fed to the model."""
 
 from __future__ import annotations
 

@@ -47,12 +47,12 @@ def descend(
         losses = networks.losses()
         values = losses.detach().tolist()
         first = first or values
-        for place, (i, value) in enumerate(zip(going, values, strict=True)):
+        for slot, (i, value) in enumerate(zip(going, values, strict=True)):
             end = _end(value, first[i], goal, divergence_factor, step == steps)
             if end is not None:
                 trials[i] = Trial(step_sizes[i], end, step, value)
-                going[place] = -1
-        stay = [place for place, i in enumerate(going) if i >= 0]
+                going[slot] = -1
+        stay = [slot for slot, i in enumerate(going) if i >= 0]
         going = [i for i in going if i >= 0]
         if not going:
             break
@@ -79,8 +79,8 @@ class _Networks:
 
     def losses(self) -> Tensor:  # (B,)
         if len(next(iter(self.weights.values()))) == 1:
-            return self._one({name: p[0] for name, p in self.weights.items()})[None]
-        return vmap(self._one)(self.weights)
+            return self._loss_of({name: p[0] for name, p in self.weights.items()})[None]
+        return vmap(self._loss_of)(self.weights)
 
     def step(self, losses: Tensor, step_sizes: Sequence[float], stay: Sequence[int]) -> None:
         gradients = torch.autograd.grad(losses.sum(), list(self.weights.values()))
@@ -94,7 +94,7 @@ class _Networks:
                 else:
                     self.weights[name] = (p[list(stay)] - eta * g[list(stay)]).requires_grad_()
 
-    def _one(self, weights: dict[str, Tensor]) -> Tensor:
+    def _loss_of(self, weights: dict[str, Tensor]) -> Tensor:
         return self.loss(functional_call(self.model, weights, (self.train.inputs,)), self.train.labels)
 
 

@@ -44,18 +44,18 @@ def largest(run: Run) -> pl.DataFrame:
     Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow,
     null where the flow did not reach the goal: its largest sharpness is then that of the part that was followed.
     """
-    tried, rows = trials(run), []
+    all_trials, rows = trials(run), []
     curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
     for seed in sorted({seed for seed, _ in curvature}):
-        own = [Trial(s, Outcome(o), n, x) for _, s, o, n, x in tried.filter(pl.col("seed") == seed).iter_rows()]
+        own = [Trial(s, Outcome(o), n, x) for _, s, o, n, x in all_trials.filter(pl.col("seed") == seed).iter_rows()]
         ends = bracket(own)
         start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
         reached = None if flow is None else bool(curvature[seed, "flow_reached"])
         rows.append(
             {
                 "seed": seed,
-                "largest": _known(ends.largest),
-                "failing": _known(ends.failing),
+                "largest": _or_none(ends.largest),
+                "failing": _or_none(ends.failing),
                 "failing_outcome": ends.failing_outcome or None,
                 "trials": len(own),
                 "sharpness": start,
@@ -101,7 +101,7 @@ def _wide(run: Run, names: Sequence[str] | None) -> list[tuple[int, dict[str, fl
     return [(int(part.removeprefix("seed ")), row) for (_, part), row in rows.items()]
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -123,11 +123,11 @@ def agreement(largest: pl.Series, predicted: pl.Series) -> Agreement | None:
     """Of those networks for which both are known; None below three. NaN correlation where either is constant."""
     from scipy.stats import rankdata
 
-    both = pl.DataFrame({"largest": largest, "predicted": predicted}).drop_nulls().drop_nans()
-    if both.height < LEAST:
+    pairs = pl.DataFrame({"largest": largest, "predicted": predicted}).drop_nulls().drop_nans()
+    if pairs.height < LEAST:
         return None
-    a, b = both["largest"].to_numpy(), both["predicted"].to_numpy()
+    a, b = pairs["largest"].to_numpy(), pairs["predicted"].to_numpy()
     ranks = rankdata(a), rankdata(b)
     constant = any(np.ptp(rank) == 0 for rank in ranks)
     correlation = np.nan if constant else np.corrcoef(*ranks)[0, 1]
-    return Agreement(both.height, float(correlation), *np.quantile(a / b, [0.25, 0.5, 0.75]).tolist())
+    return Agreement(pairs.height, float(correlation), *np.quantile(a / b, [0.25, 0.5, 0.75]).tolist())

@@ -84,7 +84,7 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
         return (Note(f"A map needs runs that differ in exactly two keys; these differ in: {varied}."),)
     across, down = (keys[1], keys[0]) if cells[keys[0]].dtype == pl.String else (keys[0], keys[1])
     x, y = (Axis(key, title=_title(key)) for key in (across, down))
-    wanted = {
+    maps = {
         "largest": (
             "Largest step size that trains",
             "Median over the networks of a cell, by bisection.",
@@ -110,7 +110,7 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
             heat_map(cells, x, y, Axis(name, title=words[2], log=True)),
             cells.select(*keys, name, "least", "most", "trained", "networks"),
         )
-        for name, words in wanted.items()
+        for name, words in maps.items()
         if cells[name].count()
     )
 

@@ -80,8 +80,8 @@ class Budget:
 
     def affords(self, seconds: float) -> bool:
         """Whether this many more seconds, within `spending`, keep to the share."""
-        spent = self.spent if self._entered is None else self.spent + self.clock() - self._entered
-        return spent + seconds + self.reserved <= self.share * self.trained
+        total = self.spent if self._entered is None else self.spent + self.clock() - self._entered
+        return total + seconds + self.reserved <= self.share * self.trained
 
     @property
     def used(self) -> float:

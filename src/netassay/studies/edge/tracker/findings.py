@@ -17,7 +17,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 def verdict(run: Run) -> str:
     """Whether a training reached its edge of stability, in words; "" without a ratio."""
     metrics = run.metrics().filter(pl.col("part") == "")
-    said = []
+    sentences = []
     for name, beyond, within in (
         ("edge_ratio", "reached the edge of stability at step {}", "did not reach the edge of stability"),
         (
@@ -31,8 +31,8 @@ def verdict(run: Run) -> str:
             above = ratios.filter(pl.col("value") >= 1)["step"]
             words = beyond.format(int(above[0])) if len(above) else within
             largest, last = max(ratios["value"]), ratios["value"][-1]
-            said.append(f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)")
-    return "; ".join(said)
+            sentences.append(f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)")
+    return "; ".join(sentences)
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -76,9 +76,9 @@ class ForwardLevel:
             return
         method = weakref.WeakMethod(call)
 
-        def hook(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             due = method()
-            closure = named.get("closure", given[1] if len(given) > 1 else None)
+            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
             if due is not None and closure is None and not self._is_skipped():
                 due()
 

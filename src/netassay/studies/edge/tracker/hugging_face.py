@@ -49,9 +49,9 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
     class SharpnessCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         tracker: SharpnessTracker | None = None
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.tracker = None
-            model, optimizer = given["model"], given["optimizer"]
+            model, optimizer = kwargs["model"], kwargs["optimizer"]
             # the modules of all processes are replicas, unless each has a part of the weights
             if not state.is_world_process_zero and not is_sharded(model):
                 return
@@ -62,17 +62,17 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
             except NetassayError as cause:
                 warnings.warn(f"the sharpness is not tracked: {cause}", TrackerWarning, stacklevel=2)
 
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.steps = state.global_step
                 self.tracker.before_step()
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.steps = state.global_step - 1
                 self.tracker.step()
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.close()
 

@@ -69,7 +69,7 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
             # several batches may make one step of the optimiser
             if trainer.global_step > self.taken:
                 self.taken = trainer.global_step
-                mean = torch.stack([one.reshape(()) for one in self.losses]).mean() if self.losses else None
+                mean = torch.stack([number.reshape(()) for number in self.losses]).mean() if self.losses else None
                 self.losses = []
                 self.tracker.steps = self.taken - 1
                 self.tracker.step(mean)

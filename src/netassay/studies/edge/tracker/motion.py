@@ -70,19 +70,21 @@ class Motion:
 
 def innermost(optimizer: Any) -> Any:
     """The optimiser within wrappers, the first whose method is known or that wraps nothing; None for no optimiser."""
-    seen: list[Any] = []
+    outer: list[Any] = []
     while not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.RMSprop):
-        seen.append(optimizer)
-        held = [getattr(optimizer, name, None) for name in INNER]
-        inner = [one for one in held if _may_step(one) and not any(one is old for old in seen)]
+        outer.append(optimizer)
+        candidates = [getattr(optimizer, name, None) for name in INNER]
+        inner = [
+            candidate for candidate in candidates if _may_step(candidate) and not any(candidate is old for old in outer)
+        ]
         if not inner:
             break
         optimizer = inner[0]
     return optimizer if hasattr(optimizer, "param_groups") else None
 
 
-def _may_step(one: Any) -> bool:
-    return hasattr(one, "param_groups") or any(hasattr(one, name) for name in INNER)
+def _may_step(candidate: Any) -> bool:
+    return hasattr(candidate, "param_groups") or any(hasattr(candidate, name) for name in INNER)
 
 
 def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
@@ -102,11 +104,11 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
             f"the optimiser does not hold the trainable parameter {missing[0]!r}; give it to the optimiser "
             "(add_param_group), or freeze it with requires_grad_(False)"
         )
-    chosen = [groups[p] for p in parameters.values()]
+    own_groups = [groups[p] for p in parameters.values()]
     if isinstance(inner, torch.optim.SGD):
-        moving = _sgd(chosen, parameters)
+        moving = _sgd(own_groups, parameters)
     elif isinstance(inner, torch.optim.Adam | torch.optim.RMSprop):
-        moving = _adaptive(inner, chosen, parameters)
+        moving = _adaptive(inner, own_groups, parameters)
     else:
         return f"the edge of stability of {type(inner).__name__} is not known here; give motion="
     if isinstance(moving, str):
@@ -123,18 +125,18 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
 
 def _remark(optimizer: Any, inner: Any) -> str:
     """Of which known method the edge is, where the optimiser has a name of its own."""
-    known = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
-    if type(inner) is known and optimizer is inner:
+    method = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
+    if type(inner) is method and optimizer is inner:
         return ""
-    return f"the edge is that of {known.__name__}, which {type(optimizer).__name__} is taken to step as"
+    return f"the edge is that of {method.__name__}, which {type(optimizer).__name__} is taken to step as"
 
 
 def _ascent(optimizer: Any) -> float:
     """rho of a wrapper for sharpness-aware minimisation, 0 of others."""
     groups = getattr(optimizer, "param_groups", None) or [{}]
     rho = getattr(optimizer, "rho", groups[0].get("rho", getattr(optimizer, "defaults", {}).get("rho", 0.0)))
-    named = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
-    return float(rho) if named else 0.0
+    is_number = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
+    return float(rho) if is_number else 0.0
 
 
 def _adaptive_ascent(optimizer: Any) -> bool:
@@ -225,12 +227,12 @@ def _scaled(
         return "the learning rate is zero"
     if len(set(rates)) == 1 and len(set(decays)) == 1:
         return Motion(rate, limit, decays[0], preconditioner)
-    if any(one * decay >= limit for one, decay in zip(rates, decays, strict=True)):
+    if any(lr * decay >= limit for lr, decay in zip(rates, decays, strict=True)):
         return "weight decay times the learning rate of a parameter group is unstable by itself"
     spread = torch.cat(
         [
-            _flat(torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST))
-            for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
+            _flat(torch.full_like(p.detach(), rate / lr * (1 - lr * decay / limit) if lr > 0 else AT_REST))
+            for p, lr, decay in zip(parameters.values(), rates, decays, strict=True)
         ]
     )
     if preconditioner is not None:

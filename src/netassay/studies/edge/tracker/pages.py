@@ -15,24 +15,26 @@ from netassay.studies.edge.tracker.findings import summary, verdict
 def sections(runs: Sequence[Run]) -> list[Section]:
     """All tracked runs together and each one's layers; runs without numbers are named as such."""
     title = "Tracked trainings"
-    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
-    silent = [run.id for run in runs if run not in measured]
+    metrics_of = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in metrics_of]
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
-    if not measured:
+    if not metrics_of:
         return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
-    names = unique_names({run: run.config.get("name") or run.id for run in measured})
-    numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items())
+    names = unique_names({run: run.config.get("name") or run.id for run in metrics_of})
+    numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in metrics_of.items())
     text = (
         "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
         "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
     )
     return [
-        Section(title, text, (*notes, *_verdicts(names), *_whole(numbers), *_both(numbers), _runs(names))),
+        Section(
+            title, text, (*notes, *_verdicts(names), *_network(numbers), *_exact_and_forward(numbers), _runs(names))
+        ),
         Section("Tracked layers", "", _layers(numbers)),
     ]
 
 
-def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
+def _network(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     run, step = Axis("run"), Axis("step", title="training step")
     loss = _metric(numbers, "loss")
     loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
@@ -89,7 +91,7 @@ def _verdicts(names: Mapping[Run, str]) -> tuple[Note, ...]:
     return tuple(Note(f"{name}: {words}.") for run, name in names.items() if (words := verdict(run)))
 
 
-def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
+def _exact_and_forward(numbers: pl.DataFrame) -> tuple[Figure, ...]:
     """The distance from the edge and the share of the critical step size, one above the other."""
     kinds = {
         "edge_ratio": "exact: sharpness over its edge",
@@ -143,8 +145,8 @@ def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
 
 
 def _metric(numbers: pl.DataFrame, name: str) -> pl.DataFrame:
-    chosen = numbers.filter((pl.col("name") == name) & (pl.col("part") == ""))
-    return chosen.select("run", "step", pl.col("value").alias(name))
+    rows = numbers.filter((pl.col("name") == name) & (pl.col("part") == ""))
+    return rows.select("run", "step", pl.col("value").alias(name))
 
 
 def _runs(names: dict[Run, str]) -> Table:

@@ -257,7 +257,7 @@ class SharpnessTracker:
                 name=name,
                 model=type(self.model).__name__,
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)),
-                optimiser=_named(self.optimizer),
+                optimiser=_optimiser_name(self.optimizer),
                 layers=self._blocks is not None and self._blocks != {},
                 level=level or "",
                 budget=float(budget),
@@ -303,12 +303,12 @@ class SharpnessTracker:
             return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            seen = None
+            sharpness = None
             planned = self._due is not None and self._due[0] == self.steps
             if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
                 try:
-                    seen, measured = self._look()
-                    values |= measured
+                    sharpness, metrics = self._look()
+                    values |= metrics
                     self._failures = 0
                 except Exception as cause:
                     self._look_failed(cause)
@@ -316,10 +316,15 @@ class SharpnessTracker:
             self._along = {}
             self.steps += 1
             self._quiet = self._quiet_steps()
-        if seen is not None and self.run is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
+        if (
+            sharpness is not None
+            and self.run is not None
+            and not self._warned
+            and (self.edge_ratio or 0.0) >= self.warn_at
+        ):
             self._warned = True
             self.on_edge(self)
-        return seen
+        return sharpness
 
     def before_step(self) -> CriticalSharpness | None:
         """Looks along the optimiser's next update if the level asks for it and the budget allows; else None.
@@ -336,8 +341,8 @@ class SharpnessTracker:
         critical = None
         with self.budget.spending():
             # the first look along the update says what an exact one will cost
-            known = self.every is not None or self._forward.seconds_a_pass is not None
-            exact = self._agreed(known and self._is_due())
+            cost_known = self.every is not None or self._forward.seconds_a_pass is not None
+            exact = self._agreed(cost_known and self._is_due())
             if self._agreed(self._forward_is_due(exact)):
                 try:
                     critical = self._look_along(self._forward)
@@ -474,7 +479,7 @@ class SharpnessTracker:
                 curvature, parameters = self._enter(stack)
                 now = self._motion(parameters)
                 self._now = now if isinstance(now, Motion) else None
-                whole = self._follow("", curvature)
+                network = self._follow("", curvature)
                 scaled, preconditioned = None, None
                 if isinstance(now, Motion) and now.preconditioner is not None:
                     try:
@@ -493,9 +498,9 @@ class SharpnessTracker:
                         scaled_layers[name] = self._follow(name, preconditioned)
                     layers[name] = pairs
             norm = float(torch.linalg.vector_norm(curvature.gradient.double()))
-            seen = Sharpness.of(whole, layers, curvature.loss)
+            sharpness = Sharpness.of(network, layers, curvature.loss)
             adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
-        return seen, self._values(seen, adaptive, now, norm, parameters)
+        return sharpness, self._values(sharpness, adaptive, now, norm, parameters)
 
     def _enter(self, stack: ExitStack) -> tuple[Curvature | Summed, dict[str, nn.Parameter]]:
         """The curvature at the present weights, until the stack is left."""
@@ -552,7 +557,7 @@ class SharpnessTracker:
 
     def _values(
         self,
-        seen: Sharpness,
+        sharpness: Sharpness,
         scaled: Sharpness | None,
         now: Motion | str,
         norm: float,
@@ -561,11 +566,11 @@ class SharpnessTracker:
         def ratio(value: float) -> float:
             return now.edge_ratio(value, norm) if isinstance(now, Motion) else math.nan
 
-        values = quantities.curvature(seen, ratio, parameters, self.blocks)
+        values = quantities.curvature(sharpness, ratio, parameters, self.blocks)
         if scaled is not None:
             values |= quantities.preconditioned(scaled, ratio)
-        values["tracked_loss"] = seen.loss
-        self.sharpness, self.measured_at = seen, self.steps
+        values["tracked_loss"] = sharpness.loss
+        self.sharpness, self.measured_at = sharpness, self.steps
         if isinstance(now, Motion):
             self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
             if self._ratios and self.steps <= self._ratios[-1][0]:
@@ -626,12 +631,12 @@ class SharpnessTracker:
                 self._committed = time.monotonic()
                 self._writer.commit(Checkpoint(self.steps + 1, {}, {}))
 
-    def _note(self, what: str, text: str, *, again: bool = False) -> None:
+    def _note(self, kind: str, text: str, *, again: bool = False) -> None:
         """An event of the run, each text once."""
         if text and (again or text not in self._noted):
             self._noted.add(text)
             with self._going_on(f"an event could not be written to {self._folder}"):
-                self._writer.note(self.steps, what, text)
+                self._writer.note(self.steps, kind, text)
 
     def _finish(self, state: State, message: str) -> None:
         self._keep_losses()
@@ -661,13 +666,13 @@ class SharpnessTracker:
         except Exception as cause:
             self._tell(failing, cause)
 
-    def _tell(self, what: str, cause: Exception) -> None:
+    def _tell(self, failure: str, cause: Exception) -> None:
         """A warning, once for each kind of failure."""
-        kind = what, type(cause)
+        kind = failure, type(cause)
         if kind not in self._noted:
             self._noted.add(kind)
             warnings.warn(
-                f"step {self.steps}: {what}: {_in_words(cause)}; the training goes on",
+                f"step {self.steps}: {failure}: {_in_words(cause)}; the training goes on",
                 TrackerWarning,
                 stacklevel=4,
             )
@@ -685,10 +690,10 @@ def _pairs(sharpness: Sharpness) -> Eigenpairs:
 def _within(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> Literal["layer"] | Blocks | None:
     """Blocks by the names of the module inside, checked where the module can be tracked as it is."""
     if isinstance(blocks, Mapping):
-        known = dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         blocks = {
             str(name): [
-                member.removeprefix("module.") if isinstance(member, str) and member not in known else member
+                member.removeprefix("module.") if isinstance(member, str) and member not in parameters else member
                 for member in members
             ]
             if not isinstance(members, str)
@@ -721,7 +726,7 @@ def _warn(tracker: SharpnessTracker) -> None:
         )
         return
     ahead = tracker.forecast()
-    advice = "" if ahead is None else f": {ahead.in_words(_named(tracker.optimizer))}"
+    advice = "" if ahead is None else f": {ahead.in_words(_optimiser_name(tracker.optimizer))}"
     warnings.warn(
         f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
         f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
@@ -731,7 +736,7 @@ def _warn(tracker: SharpnessTracker) -> None:
     )
 
 
-def _named(optimizer: Any) -> str:
+def _optimiser_name(optimizer: Any) -> str:
     if optimizer is None:
         return "not given"
     return f"step size {optimizer:g}" if isinstance(optimizer, int | float) else type(optimizer).__name__

@@ -96,7 +96,7 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
 
 
 def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
-    """Mean observed height of the peaks of each filter with sites, by cell type; the first row ("") is over all peaks."""
+    """Mean observed height of the peaks of each filter with sites, by cell type; first row ("") over all peaks."""
     assert motifs.profile is not None
     mean = subject.heights[subject.motif_peaks].double().mean(0, keepdim=True)
     rows = torch.cat([mean, motifs.profile[motifs.sites > 0]])
