@@ -46,7 +46,7 @@ def test_idx_files_are_the_first_examples_scaled(fashion):
     assert data.train.labels.tolist() == y[:20].tolist()
     assert data.test.inputs.shape == (5, 30)
     assert (data.classes, data.image) == (10, (1, 6, 5))
-    with pytest.raises(DataError, match="holds 30 examples for training, 31 are asked for; set examples = 30"):
+    with pytest.raises(DataError, match="holds 30 examples for training, 31 are requested; set examples = 30"):
         load(Setting(data="idx", path=str(path), examples=31), dtype=F64)
 
 

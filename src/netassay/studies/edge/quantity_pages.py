@@ -1,4 +1,4 @@
-"""The section on what a config asked for beside loss and sharpness: each picture is drawn where its numbers are."""
+"""The section on measurements beside loss and sharpness: each picture is drawn if its numbers exist."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def quantities(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str], axis:
     notes = _flows_cut_short(numbers, axis)
     if not figures and not notes:
         return []
-    return [Section("Further quantities", "Measured where the config asked for it.", (*notes, *figures))]
+    return [Section("Further quantities", "Measured as configured.", (*notes, *figures))]
 
 
 def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
-    """Runs in which gradient flow could not be followed to the time of the descent, and from which step on."""
+    """Runs in which gradient flow could not be followed to the time of the descent, with the first such step."""
     short = numbers.filter((pl.col("name") == "flow_reached") & (pl.col("value") == 0))
     first = short.group_by(axis.column, maintain_order=True).agg(pl.col("step").min())
     if not first.height:
@@ -71,13 +71,13 @@ def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
     return (
         Note(
             f"Gradient flow could not be followed to the time of the descent, from this step on: {words}. The figures "
-            "show it as far as it went."
+            "show it as far as it was followed."
         ),
     )
 
 
 def _averaged(metrics: pl.DataFrame) -> pl.DataFrame:
-    """The metrics with `loss_average`, the loss averaged over steps around, where a whole window is there."""
+    """The metrics with `loss_average`, the moving average of the loss where the window is complete."""
     plain = metrics.select("step", "name", "part", "value")
     if not (metrics["name"] == "central_loss").any():
         return plain

@@ -22,13 +22,13 @@ READING = (
 REFERENCES = (FOX, COHEN)
 
 LARGEST_ERROR = 0.05
-"""Median stated error of the sharpness, relative, above which nothing is said about the edge."""
+"""Median stated error of the sharpness, relative, above which there is no finding about the edge."""
 LEADING = 0.8
 """Share of the measured steps at which a layer must have the largest sharpness to be called the leading one."""
 
 
 class Edge(NamedTuple):
-    """A run at its edge: where from, where to, and its ratio to the threshold there."""
+    """A run at its edge: first and last step, and its ratio to the threshold in between."""
 
     run: Run
     first: int
@@ -39,7 +39,7 @@ class Edge(NamedTuple):
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """Sentences about finished runs; several runs that differ in their step size alone share one."""
+    """Sentences about finished runs; runs that differ only in their step size share one."""
     sentences: list[Finding] = []
     for group in _alike([run for run in runs if run.state in (State.FINISHED, State.DIVERGED)]):
         sentences += [*_reached(group), *_below(group), *_diverged(group), *_leading(group)]
@@ -47,7 +47,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def _alike(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in their step size alone, ascending."""
+    """Groups of runs that differ only in their step size, ascending."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         settings = {key: value for key, value in run.config.items() if key not in ("step_size", "steps")}
@@ -192,7 +192,7 @@ def _error(run: Run) -> float:
 
 
 def _words(run: Run) -> tuple[str, str]:
-    """What the ratio and the threshold of a run's optimiser are called."""
+    """Names of the ratio and the threshold of a run's optimiser."""
     optimiser = run.config.get("optimiser", "gd")
     if OPTIMISERS[optimiser].is_descent:
         return "ηλ/2", "2/η"

@@ -1,4 +1,4 @@
-"""What every experiment of the edge study is set in: data, a network, a loss, the first weights."""
+"""The setting of every experiment of the edge study: data, network, loss, initial weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MADE_ONE_WAY = {
     },
     "aitac": {"depth": 2, "bias": True, "residual": False, "initialisation": "pytorch", "activation": "relu"},
 }
-"""Keys that these networks leave no choice in, each at its default (the activation of aitac aside)."""
+"""Keys that are fixed for these networks, each at its default (except the activation of aitac)."""
 
 
 class Setting(Config):
-    """A network of named architecture on named data, with a loss and the law and seed of its first weights."""
+    """A network of named architecture on named data, with loss, distribution and seed of its initial weights."""
 
     data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays", "text", "dhs4"] = "digits"
     """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];

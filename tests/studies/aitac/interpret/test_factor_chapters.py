@@ -49,7 +49,7 @@ def stub(**changes):
         "cell_types": TYPES,
         "lineages": LINEAGES,
         "truth": {},
-        "found": {},
+        "tables": {},
         "ablated_layer": None,
         "atlas": SimpleNamespace(simulated=False),
         "generator": lambda purpose: generator(0, purpose),

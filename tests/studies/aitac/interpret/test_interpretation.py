@@ -135,7 +135,7 @@ def test_motifs_are_written_as_a_meme_file(trained, tmp_path, capsys):
     ("options", "says"),
     [
         ({"chip": "nowhere.bed"}, "chip = 'nowhere.bed': cannot be read"),
-        ({"motif_database": "jaspar-vertebrate"}, "give a file that is there, or one of jaspar-vertebrates"),
+        ({"motif_database": "jaspar-vertebrate"}, "give an existing file, or one of jaspar-vertebrates"),
         ({"motif_database": "."}, r"motif_database = '\.': cannot be read \(Is a directory\)"),
     ],
 )

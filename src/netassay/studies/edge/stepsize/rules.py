@@ -16,11 +16,11 @@ QUESTION = "Which networks allow which step sizes?"
 READING = "η* is the largest step size that trained, the median over the seeds."
 REFERENCES = (FOX, COHEN)
 CLEAR_CORRELATION = 5
-"""Networks from which on a rank correlation is stated."""
+"""Minimum number of networks for stating a rank correlation."""
 
 
 class Bracket(NamedTuple):
-    """Of the networks of one run: the least step size that trained all, the largest above which each failed."""
+    """Bracket over the networks of one run: a step size at which all trained, and one at which all failed."""
 
     run: Run
     name: str
@@ -30,7 +30,7 @@ class Bracket(NamedTuple):
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """Brackets of finished runs, compared where they do not overlap."""
+    """Brackets of finished runs, compared if they do not overlap."""
     finished = [run for run in runs if run.state is State.FINISHED]
     if not finished:
         return []
@@ -48,7 +48,7 @@ def _bracket(run: Run, name: str) -> Bracket | None:
 
 
 def _comparison(brackets: Sequence[Bracket]) -> list[Finding]:
-    """The architectures that allow most and least, where every bracket of one lies above those of the other."""
+    """The architectures that allow the largest and smallest steps, if their brackets do not overlap."""
     if len(brackets) < 2:
         return []
     larger = max(brackets, key=lambda bracket: bracket.low)

@@ -1,4 +1,4 @@
-"""What a tracked run says of itself; it is a user's own loop that made it."""
+"""Results of a tracked run, which a user's own loop made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netassay.runs import Run
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside the metrics."""
+    """None besides the metrics."""
     return {}
 
 
@@ -36,7 +36,7 @@ def verdict(run: Run) -> str:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The last numbers, where the edge was reached first, and what share of the training time was spent."""
+    """The last numbers, the first step at the edge, and the share of the training time that was spent."""
     metrics = run.metrics()
     last = run.last_values()
     ratios = metrics.filter((pl.col("name") == "edge_ratio") & (pl.col("part") == ""))

@@ -1,4 +1,4 @@
-"""What step a PyTorch optimiser is taking, as far as its stability on a quadratic is known."""
+"""The step of a PyTorch optimiser, as far as its stability on a quadratic is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netassay.curvature.shards import full
 from netassay.curvature.thresholds import threshold
 
 INNER = ("base_optimizer", "optimizer", "_optimizer", "inner_optimizer", "optim")
-"""Where wrappers keep the optimiser that they wrap: SAM's, Lightning's and Accelerate's, Lookahead's, ZeRO's."""
+"""Attributes of wrappers for the wrapped optimiser: SAM's, Lightning's and Accelerate's, Lookahead's, ZeRO's."""
 
 AT_REST = 1e30
 """Entry of P for a weight that the optimiser does not move; its inverse square root is still a float32."""
@@ -28,10 +28,10 @@ class Motion:
     Attributes:
         step_size: Step size eta (above 0).
         limit: The threshold at step size 1.
-        weight_decay: What decay adds to every curvature.
+        weight_decay: Curvature that weight decay adds.
         preconditioner: (P,) the diagonal of P in the order of the trainable parameters; None for the identity.
         ascent: Distance rho uphill at which the gradient is taken (SAM); 0 for none.
-        remark: How the edge differs from that of the optimiser; "" where it does not.
+        remark: How the edge differs from that of the optimiser; "" if it does not.
 
     Source:
         Cohen et al. (2021), appendix B; Cohen et al. (2022), section 2.
@@ -69,7 +69,7 @@ class Motion:
 
 
 def innermost(optimizer: Any) -> Any:
-    """The optimiser within wrappers, the first whose method is known or that wraps nothing; None for no optimiser."""
+    """The optimiser within wrappers, the first of a known method or that wraps nothing; None for no optimiser."""
     outer: list[Any] = []
     while not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.RMSprop):
         outer.append(optimizer)
@@ -88,11 +88,11 @@ def _may_step(candidate: Any) -> bool:
 
 
 def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
-    """The motion of `optimizer` from its settings and state as they are now, or in words why it is not known.
+    """The motion of `optimizer` from its current settings and state, or the reason in words why it is unknown.
 
     SGD with any momentum, Adam, AdamW and RMSprop (Cohen et al. 2021, 2022), classes derived from them, wrappers around
     them, and sharpness-aware minimisation around them; learning rates and weight decay may differ between parameter
-    groups. A parameter that adaptive methods have no state of, or whose learning rate is 0, is one that does not move.
+    groups. Parameters without a state in adaptive methods, or with learning rate 0, do not move.
     """
     inner = innermost(optimizer)
     if inner is None:
@@ -124,7 +124,7 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
 
 
 def _remark(optimizer: Any, inner: Any) -> str:
-    """Of which known method the edge is, where the optimiser has a name of its own."""
+    """The known method whose edge is used, if the optimiser has another name."""
     method = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
     if type(inner) is method and optimizer is inner:
         return ""
@@ -132,7 +132,7 @@ def _remark(optimizer: Any, inner: Any) -> str:
 
 
 def _ascent(optimizer: Any) -> float:
-    """rho of a wrapper for sharpness-aware minimisation, 0 of others."""
+    """rho of a wrapper for sharpness-aware minimisation, 0 for others."""
     groups = getattr(optimizer, "param_groups", None) or [{}]
     rho = getattr(optimizer, "rho", groups[0].get("rho", getattr(optimizer, "defaults", {}).get("rho", 0.0)))
     is_number = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
@@ -189,8 +189,8 @@ def _adaptive(
         limit = threshold("adam", 1.0, momentum=float(first["betas"][0]))
     else:
         limit = threshold("polyak", 1.0, momentum=float(first["momentum"]))
-    # decay apart from the gradient shrinks the weights by 1 - eta d in every step, and so leaves to the gradient's
-    # part 2 - eta d of the 2 that it could swing
+    # decoupled decay shrinks the weights by 1 - eta d in every step, which leaves 2 - eta d of the stable range 2 to
+    # the gradient's part
     decays = [limit * float(g["weight_decay"]) / 2 for g in groups]
     return _scaled([float(g["lr"]) for g in groups], limit, decays, torch.cat(pieces).detach(), parameters)
 
@@ -217,7 +217,7 @@ def _scaled(
     preconditioner: Tensor | None,
     parameters: Mapping[str, nn.Parameter],
 ) -> Motion | str:
-    """One step size and decay for all; where they differ, the largest rate, and what differs within P.
+    """One step size and decay for all; if they differ, the largest rate, with the differences in P.
 
     At the edge eta_i ((H v)_i / P_i + d_i v_i) = limit v_i, which is the eigenproblem of a P that is multiplied by
     eta / eta_i (1 - eta_i d_i / limit), without decay.

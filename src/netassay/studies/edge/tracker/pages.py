@@ -1,4 +1,4 @@
-"""Tracked trainings on the page: loss, sharpness beside the optimiser's own edge, layers, and what looking cost."""
+"""Tracked trainings on the page: loss, sharpness beside the optimiser's own edge, layers, and the cost of looking."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in metrics_of.items())
     text = (
         "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
-        "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
+        "trains. The edge is the sharpness at which the optimiser, at its present step size, turns unstable on a "
+        "quadratic."
     )
     return [
         Section(
@@ -41,7 +42,7 @@ def _network(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     course = Figure(
         "tracker-loss",
         "Loss",
-        "The loop's own loss where it gave it, else the loss on the tracked examples.",
+        "The loop's own loss if given, else the loss on the tracked examples.",
         lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run),
         loss,
     )
@@ -82,12 +83,12 @@ def _network(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
         return tuple(figures)
     return (
         *figures,
-        Note("The edge is not known: no optimiser was given to the tracker, or one without a known edge."),
+        Note("The edge is unknown: the tracker has no optimiser, or one without a known edge."),
     )
 
 
 def _verdicts(names: Mapping[Run, str]) -> tuple[Note, ...]:
-    """One note a run: whether it reached its edge, by exact values, and by those along its updates."""
+    """One note per run: whether it reached its edge, by exact values, and by those along its updates."""
     return tuple(Note(f"{name}: {words}.") for run, name in names.items() if (words := verdict(run)))
 
 
@@ -120,7 +121,7 @@ def _exact_and_forward(numbers: pl.DataFrame) -> tuple[Figure, ...]:
     caption = (
         "Exact: sharpness over the largest that is stable. Forward: the learning rate over the smallest one along the "
         "optimiser's next update that raises the loss on the tracked examples; with full batches it stays far below 1 "
-        "until oscillation carries the update: it tells when a training begins to ripple, not how far it is from that."
+        "until oscillation dominates the update: it shows when a training begins to oscillate, not how close it is."
     )
     return (Figure("tracker-critical", "Exact and forward-only values", caption, chart, data),)
 
