@@ -84,7 +84,7 @@ def attribute(ask: Ask, *, out: Any) -> None:
     attributions = ask()
     if attributions.shared:
         _say(f"{attributions.shared:,} bases lie in several regions: the mean is written")
-    _say_counts(attributions.sequences.dropped, attributions.sequences.notes)
+    _say_counts(attributions.given.dropped, attributions.given.notes)
     print(out)
 
 

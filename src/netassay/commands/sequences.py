@@ -226,7 +226,7 @@ def _write_attributions(attributions: RunAttributions, out: Path, *, regions: bo
     save_attributions(out / "contributions.safetensors", attributions.attributions)
     shared = 0
     if regions:
-        shared = write_tracks(out, attributions.attributions, attributions.table, attributions.sequences.contigs)
+        shared = write_tracks(out, attributions.attributions, attributions.table, attributions.given.contigs)
     if patterns:
         try:
             recurring = find_patterns(attributions.attributions, file=out / "patterns.h5")

@@ -68,9 +68,9 @@ def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = 
     has_chart = figure.data.height > 0 and any(name != "csv" for name in formats)
     svg = _drawing(figure) if has_chart else ""
     contents: dict[Format, Callable[[], bytes]] = {
-        "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
+        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
         "svg": svg.encode,
-        "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),
+        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
         "csv": csv_text(figure.data).encode,
     }
     return [
@@ -94,7 +94,7 @@ def _drawing(figure: Figure) -> str:
         raise DataError(f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart") from error
 
 
-def lowered(svg: str) -> str:
+def with_shifted_digits(svg: str) -> str:
     """Sub- and superscript digits as shifted plain digits.
 
     Few fonts have them, and the renderer sets the whole label in another font if one glyph is missing.

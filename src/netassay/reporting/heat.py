@@ -143,7 +143,7 @@ def _plain(value: float | None) -> str:
     return "no value" if value is None else f"{value:.6g}"
 
 
-def clustered(values: Float64[np.ndarray, "rows columns"]) -> list[int]:
+def cluster_order(values: Float64[np.ndarray, "rows columns"]) -> list[int]:
     """An order of the rows that puts similar profiles together: average linkage of 1 - r, optimal leaf order.
 
     Constant rows are equally far from all others. Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17 (2001).

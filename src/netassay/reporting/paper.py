@@ -12,7 +12,7 @@ import vl_convert
 
 from netassay.errors import ConfigError, DataError
 from netassay.files import write_file
-from netassay.reporting.export import lowered, still, vega_lite
+from netassay.reporting.export import still, vega_lite, with_shifted_digits
 from netassay.reporting.section import Figure
 from netassay.reporting.table import csv_text
 
@@ -68,8 +68,8 @@ def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "s
     svg = _drawing(figure, pixels(width) if width else None, theme)
     contents: dict[str, Callable[[], bytes]] = {
         "svg": svg.encode,
-        "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
-        "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),
+        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
+        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
     }
     return write_file(path, contents[kind]())
 

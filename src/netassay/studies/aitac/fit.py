@@ -50,7 +50,7 @@ class Fit:
         self.per_epoch = math.ceil(len(data.split.train) / config.batch_size)
         self.steps = self.per_epoch * config.epochs
         self.optimiser = _adam(self.model, config)
-        self.average = _copied(self.model.state_dict()) if config.weight_average else {}
+        self.average = _copies(self.model.state_dict()) if config.weight_average else {}
         self.best: Weights = {}
         self.best_epoch, self.best_loss = 0, math.inf
         self.step, self.epoch_loss = 0, 0.0
@@ -134,7 +134,7 @@ class Fit:
 
     def _forward(self, batch: Tensor, step: int) -> float:
         """The mean loss of the batch; `_backward` computes its gradients."""
-        output = self._output(self._augmented(batch, step), step)
+        output = self._output(self._augment(batch, step), step)
         self.pending = self.loss(output, self.data.heights[batch].to(self.device))
         return self.pending.item()
 
@@ -155,14 +155,14 @@ class Fit:
         weights, rows = self.average or self.model.state_dict(), self.data.split.validation
         values: dict[tuple[str, str], float] = {}
         if len(rows):
-            output = self._predicted(weights, rows)
+            output = self._predict(weights, rows)
             loss = self.loss(output, self.data.heights[rows]).item()
             marks = self._marks(output, self.data.heights[rows])
             values = {("validation_loss", ""): loss} | {(name, "validation"): mark for name, mark in marks.items()}
             if not loss < self.best_loss and self.best:
                 return values
             self.best_loss = loss
-        self.best, self.best_epoch = _copied(weights), epoch
+        self.best, self.best_epoch = _copies(weights), epoch
         return values
 
     def _test(self) -> dict[Metric, float]:
@@ -171,7 +171,7 @@ class Fit:
         if not len(rows):
             return values
         observed = self.data.heights[rows]
-        output = self._predicted(self.best, rows)
+        output = self._predict(self.best, rows)
         values[("test_loss", "")] = self.loss(output, observed).item()
         means = self.data.heights[self.data.split.train].mean(dim=0).expand_as(observed)
         for part, guess in (("test", output), ("baseline", means)):
@@ -183,8 +183,8 @@ class Fit:
         free = offset_is_free(self.config.loss)
         return scores(output, observed, one_of_k=self.data.one_of_k, free_offset=free, labels=self.data.labels)
 
-    def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        own = _copied(self.model.state_dict())
+    def _predict(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        own = _copies(self.model.state_dict())
         self.model.load_state_dict(weights)
         output = predict(network_of(self.config, self.model), self.data.codes[rows])
         self.model.load_state_dict(own)
@@ -207,7 +207,7 @@ class Fit:
         epoch, position = divmod(step, self.per_epoch)
         return epoch * len(self.data.split.train) + position * self.config.batch_size
 
-    def _augmented(self, batch: Tensor, step: int) -> Tensor:
+    def _augment(self, batch: Tensor, step: int) -> Tensor:
         codes, draws = self.data.codes[batch], self._draws("augment", step)
         if self.config.strands == "augmented":
             turned = torch.rand(len(codes), generator=draws) < 0.5
@@ -268,7 +268,7 @@ def _adam(model: AITAC, config: AitacConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _copied(weights: Mapping[str, Tensor]) -> Weights:
+def _copies(weights: Mapping[str, Tensor]) -> Weights:
     return {name: t.detach().clone() for name, t in weights.items()}
 
 

@@ -77,9 +77,9 @@ class Convex:
 
     def product(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "zeta r"]:
         """The Hessian at a point times a direction."""
-        return (self.totals * self.moved(point, direction)).T @ self.features
+        return (self.totals * self.softmax_change(point, direction)).T @ self.features
 
-    def moved(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "n zeta"]:
+    def softmax_change(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "n zeta"]:
         """How the softmax moves, to first order: q (d - <q, d>) with d = direction h."""
         d = self.features @ direction.T
         return point.softmax * (d - (point.softmax * d).sum(1, keepdim=True))
@@ -158,7 +158,7 @@ class Newton:
             at = Point(self.point.loss, laws, mismatch)
             step = problem.newton_step(at, damping=FLOOR_DAMPING, tolerance=TIGHT)
             # a law has no negative part; the next correction makes up for the clamping
-            laws = (laws + problem.moved(at, step)).clamp_(min=0)
+            laws = (laws + problem.softmax_change(at, step)).clamp_(min=0)
             laws = laws / laws.sum(1, keepdim=True)
             bound, mismatch = problem.floor(laws, norm)
             best = max(best, bound)

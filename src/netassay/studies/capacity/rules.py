@@ -47,10 +47,10 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
             groups.setdefault((*key, fewest.criterion), []).append(fewest)
     # a search by bisection is closest to the fewest neurons, so it comes first
     for key, group in sorted(groups.items(), key=lambda item: item[0][3] != "bisection"):
-        sentences += _suffice(sorted(group, key=lambda entry: entry.contexts), str(key[0]))
+        sentences += _sufficient(sorted(group, key=lambda entry: entry.contexts), str(key[0]))
     if groups:
         sentences += _necessary([entry for group in groups.values() for entry in group])
-    sentences += _never([run for run in finished if _fewest(run) is None])
+    sentences += _not_memorised([run for run in finished if _fewest(run) is None])
     return sentences
 
 
@@ -72,7 +72,7 @@ def _fewest(run: Run) -> Fewest | None:
     )
 
 
-def _suffice(group: Sequence[Fewest], corpus: str) -> list[Finding]:
+def _sufficient(group: Sequence[Fewest], corpus: str) -> list[Finding]:
     """How many neurons sufficed for how many contexts, within the criterion, and which width did not."""
     criterion = f"{100 * group[0].criterion:.3g} %"
     narrowest = group[0]
@@ -111,7 +111,7 @@ def _necessary(group: Sequence[Fewest]) -> list[Finding]:
     return [Finding(text, "capacity-bounds", command(largest.run), "What do the bounds say?")]
 
 
-def _never(runs: Sequence[Run]) -> list[Finding]:
+def _not_memorised(runs: Sequence[Run]) -> list[Finding]:
     sentences = []
     for run in runs:
         attempts, corpus = attempt_table(run), corpus_of(run.metrics())

@@ -50,17 +50,17 @@ class Soap:
         assert len(gradients) == len(self.parameters), "a parameter without a gradient was given to the optimiser"
         for (i, side), product in self.products.items():
             self._learn(product, self.bases[i, side], gradients[i], side)
-        turned = [self._turned(i, gradient) for i, gradient in enumerate(gradients)]
+        turned = [self._rotate(i, gradient) for i, gradient in enumerate(gradients)]
         # on entire lists, as torch.optim does: on small tensors a call costs more than its arithmetic
         torch._foreach_lerp_(self.first, gradients, 1 - fast)
         torch._foreach_mul_(self.second, slow)
         torch._foreach_addcmul_(self.second, turned, turned, value=1 - slow)
-        means = [self._turned(i, first) for i, first in enumerate(self.first)]
+        means = [self._rotate(i, first) for i, first in enumerate(self.first)]
         spread = torch._foreach_sqrt(self.second)
         # Adam's corrections for the moments' start, moved out of the quotient
         root = (1 - slow**self.steps) ** 0.5
         torch._foreach_add_(spread, EPSILON * root)
-        steps = [self._back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
+        steps = [self._rotate_back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
         scale = step_size * root / (1 - fast**self.steps)
         torch._foreach_mul_(steps, [scale * factor for factor in self.factors])
         torch._foreach_sub_(self.parameters, steps)
@@ -93,14 +93,14 @@ class Soap:
         elif self.steps % REFRESH == 0:
             basis.copy_(torch.linalg.qr(product @ basis).Q)
 
-    def _turned(self, i: int, x: Tensor) -> Tensor:
+    def _rotate(self, i: int, x: Tensor) -> Tensor:
         if (left_basis := self.bases.get((i, 0))) is not None:
             x = left_basis.T @ x
         if (right_basis := self.bases.get((i, 1))) is not None:
             x = x @ right_basis
         return x
 
-    def _back(self, i: int, x: Tensor) -> Tensor:
+    def _rotate_back(self, i: int, x: Tensor) -> Tensor:
         if (left_basis := self.bases.get((i, 0))) is not None:
             x = left_basis @ x
         if (right_basis := self.bases.get((i, 1))) is not None:

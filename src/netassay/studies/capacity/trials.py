@@ -63,7 +63,7 @@ class Trials:
         diverged = not math.isfinite(loss)
         self.loss = self.loss if diverged else loss
         values["loss"] = self.loss if math.isfinite(self.loss) else loss
-        self.attempt = self._ended(diverged)
+        self.attempt = self._result(diverged)
         if self.attempt is not None:
             values |= {
                 "exact_loss": self.attempt.loss,
@@ -117,7 +117,7 @@ class Trials:
         self.trial = None if self.next is None else self.begin(self.next)
         self.first_met, self.loss = None, math.nan
 
-    def _ended(self, diverged: bool) -> Attempt | None:
+    def _result(self, diverged: bool) -> Attempt | None:
         """The result of the trial, if this is its last step."""
         assert self.trial is not None and self.next is not None
         allowed = self.bound * (1 + self.gap)

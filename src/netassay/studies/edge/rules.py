@@ -42,7 +42,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
     """Sentences about finished runs; runs that differ only in their step size share one."""
     sentences: list[Finding] = []
     for group in _alike([run for run in runs if run.state in (State.FINISHED, State.DIVERGED)]):
-        sentences += [*_reached(group), *_below(group), *_diverged(group), *_leading(group)]
+        sentences += [*_at_the_edge(group), *_below_the_edge(group), *_divergence(group), *_leading_layer(group)]
     return sentences
 
 
@@ -59,7 +59,7 @@ def _step_size(run: Run) -> float:
     return float(run.config.get("step_size", 0.0))
 
 
-def _reached(runs: Sequence[Run]) -> list[Finding]:
+def _at_the_edge(runs: Sequence[Run]) -> list[Finding]:
     """At the edge: from which step on, with the median and the quartiles of the ratio to the threshold."""
     edges = [edge for run in runs if _error(run) <= LARGEST_ERROR and (edge := _edge(run))]
     if not edges:
@@ -89,7 +89,7 @@ def _edge(run: Run) -> Edge | None:
     return Edge(run, row["first_step"], row["last_step"], row["ratio_low"], row["ratio_median"], row["ratio_high"])
 
 
-def _below(runs: Sequence[Run]) -> list[Finding]:
+def _below_the_edge(runs: Sequence[Run]) -> list[Finding]:
     """Never at the edge: the largest ratio, with its error."""
     sentences = []
     for run in runs:
@@ -110,7 +110,7 @@ def _below(runs: Sequence[Run]) -> list[Finding]:
     return sentences
 
 
-def _diverged(runs: Sequence[Run]) -> list[Finding]:
+def _divergence(runs: Sequence[Run]) -> list[Finding]:
     sentences = []
     for run in runs:
         if run.state is not State.DIVERGED:
@@ -132,7 +132,7 @@ class _Lead(NamedTuple):
     steps: int
 
 
-def _leading(runs: Sequence[Run]) -> list[Finding]:
+def _leading_layer(runs: Sequence[Run]) -> list[Finding]:
     """The layer whose own block has the largest sharpness by more than the stated errors."""
     leads = [lead for run in runs if (lead := _lead(run))]
     if not leads or len({lead.layer for lead in leads}) > 1:

@@ -129,7 +129,7 @@ def per_token(groups: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def binned(lengths: pl.DataFrame) -> pl.DataFrame:
+def length_bins(lengths: pl.DataFrame) -> pl.DataFrame:
     """Groups by length: single lengths up to 16, then bins about a fifth wide."""
     step = (pl.col("low") / SHORT).log(STEP).floor().cast(pl.Int64)
     key = pl.when(pl.col("low") <= SHORT).then(pl.col("low")).otherwise(SHORT + 1 + step)

@@ -22,7 +22,7 @@ from netassay.reporting import (
     small_multiples,
 )
 from netassay.runs import Run
-from netassay.studies.memorisation.findings import answer_of, binned, per_token, tables
+from netassay.studies.memorisation.findings import answer_of, length_bins, per_token, tables
 
 _BITS = Axis("bits", title="bits a token")
 _CURVE = Axis("curve", title=" ")
@@ -30,7 +30,7 @@ BY_LENGTH = FigureSpec(
     "memorisation-lengths",
     "Loss and bound by length of context",
     "Mean over predicted tokens. No predictor of these contexts has a loss below the bound; the difference is the "
-    "gap. From 17 tokens on, lengths are binned, each bin about a fifth wide.",
+    "gap. From 17 tokens on, lengths are length_bins, each bin about a fifth wide.",
     lines,
     (Axis("length", title="tokens of context", log=True), _BITS, _CURVE),
 )
@@ -163,7 +163,7 @@ def _gaps(
     notes: tuple[Note, ...],
 ) -> Section:
     rows = [{"model on corpus": names[run], **_row(answers[run]["whole"])} for run in answers]
-    by_length = {run: binned(frames[run]["lengths"]) for run in answers}
+    by_length = {run: length_bins(frames[run]["lengths"]) for run in answers}
     often = {run: frame["occurrences"] for run, frame in frames.items()}
     figures = [
         _figure(BY_LENGTH, "length", by_length, names, ("loss", "bound", "gap")),
@@ -266,7 +266,7 @@ def _texts(run: Run, answer: dict[str, Any], frame: dict[str, pl.DataFrame], nam
         items.append(LARGEST.of(largest, words=words))
     titles = {"lengths": "By length", "occurrences": "By occurrences", "continuations": "By continuations"}
     for kind, title in titles.items():
-        groups = binned(frame[kind]) if kind == "lengths" else frame[kind]
+        groups = length_bins(frame[kind]) if kind == "lengths" else frame[kind]
         items.append(GROUPS.of(_group_rows(groups), words=words | {"kind": kind, "title": title}))
     return Section(f"Text and groups of {name}", f"Run {run.id}.", tuple(items))
 

@@ -29,11 +29,11 @@ class LeadingFit(SharedFit):
     processes: list[Process]
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        with _explained(self.processes):
+        with _reporting_losses(self.processes):
             return super().measure(step)
 
     def advance(self) -> None:
-        with _explained(self.processes):
+        with _reporting_losses(self.processes):
             super().advance()
 
 
@@ -59,7 +59,7 @@ def leading(config: AitacConfig, data: Material, start: AITAC | None = None, ori
         torch.set_num_threads(threads)
         for process in processes:
             process.wait_until_ready(data.atlas.digest)
-        with _explained(processes), process_group(0, config, port, patience=_PATIENCE) as group:
+        with _reporting_losses(processes), process_group(0, config, port, patience=_PATIENCE) as group:
             fit = LeadingFit(config, data, group, start, origin)
             fit.processes = processes
             yield fit
@@ -105,7 +105,7 @@ class Process(Child):
 
 
 @contextmanager
-def _explained(processes: list[Process]) -> Iterator[None]:
+def _reporting_losses(processes: list[Process]) -> Iterator[None]:
     """An error of the connection is reported as the loss of the process behind it."""
     try:
         yield

@@ -61,7 +61,7 @@ class SharedFit(Fit):
         self._send_weights()
         first, last = part_of(len(batch), self.group.rank, self.group.size)
         self.model.share = Share(first, last, len(batch))
-        output = self._output(self._augmented(batch, step)[first:last], step)
+        output = self._output(self._augment(batch, step)[first:last], step)
         if first < last:
             loss = self.loss(output, self.data.heights[batch[first:last]].to(self.device))
             self.pending = loss * ((last - first) / len(batch))

@@ -26,7 +26,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     answers = {run: frame for run, frame in answers.items() if frame.height}
     if not answers:
         return [Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))]
-    keys = _varied(list(answers))
+    keys = _varied_keys(list(answers))
     networks = pl.concat(
         frame.select(pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all())
         for run, frame in answers.items()
@@ -44,7 +44,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     ]
 
 
-def _varied(runs: Sequence[Run]) -> list[str]:
+def _varied_keys(runs: Sequence[Run]) -> list[str]:
     """Config keys that distinguish architectures; activation and depth first, since they are the axes of the map."""
     return sorted(
         differing(runs, _NOT_ARCHITECTURE),

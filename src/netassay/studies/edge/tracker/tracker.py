@@ -305,7 +305,7 @@ class SharpnessTracker:
             values: dict[Metric, float] = {}
             sharpness = None
             planned = self._due is not None and self._due[0] == self.steps
-            if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
+            if self._due[1] if planned and self._due is not None else self._agreement(self._is_due()):
                 try:
                     sharpness, metrics = self._look()
                     values |= metrics
@@ -342,15 +342,15 @@ class SharpnessTracker:
         with self.budget.spending():
             # the first look along the update gives the cost of an exact one
             cost_known = self.every is not None or self._forward.seconds_a_pass is not None
-            exact = self._agreed(cost_known and self._is_due())
-            if self._agreed(self._forward_is_due(exact)):
+            exact = self._agreement(cost_known and self._is_due())
+            if self._agreement(self._forward_is_due(exact)):
                 try:
                     critical = self._look_along(self._forward)
                     self._forward_failures = 0
                 except Exception as cause:
                     self._forward_failed(cause)
             first = critical is not None or self._forward_failures > 0
-            self._due = self.steps, self._agreed(exact or (first and self._is_due()))
+            self._due = self.steps, self._agreement(exact or (first and self._is_due()))
         if critical is not None and self.run is not None and self.level == "forward" and not self._warned:
             self._warned = critical.edge_ratio >= self.warn_at
             if self._warned:
@@ -393,7 +393,7 @@ class SharpnessTracker:
         elif not self._ended:
             self._finish(State.INTERRUPTED, f"the training ended with {type(error).__name__}: {error}")
 
-    def _agreed(self, decision: bool) -> bool:
+    def _agreement(self, decision: bool) -> bool:
         """The decision of the first process, if several look together."""
         return decision if self._processes is None else self._processes.agreed(decision)
 
@@ -405,7 +405,7 @@ class SharpnessTracker:
         pace = None if self._forward is None else self._forward.seconds_a_pass
         if pace is not None and self.sharpness is None:
             return self.budget.affords(PASSES_OF_EXACT * pace)
-        return self.budget.affords_a_look(self._planned())
+        return self.budget.affords_a_look(self._next_layers())
 
     def _forward_is_due(self, exact: bool) -> bool:
         """Whether to look along the update: always before an `exact` look, so that the two can be compared."""
@@ -455,10 +455,10 @@ class SharpnessTracker:
         took = (self.budget.trained - trained) / max(1, self.steps - step)
         if took <= 0:
             return 0
-        away = self.budget.seconds_before_a_look(self._planned())
+        away = self.budget.seconds_before_a_look(self._next_layers())
         return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
-    def _planned(self) -> list[str]:
+    def _next_layers(self) -> list[str]:
         """Layers of the next look: together at most as expensive as the whole network, at least one."""
         planned: list[str] = []
         cost = 0.0
@@ -489,7 +489,7 @@ class SharpnessTracker:
                         now = f"the preconditioner cannot be used: {cause}"
             layers, scaled_layers = {}, {}
             for name in self._in_turn():
-                if self.every is None and not self._agreed(self.budget.affords(self.budget.expected(name))):
+                if self.every is None and not self._agreement(self.budget.affords(self.budget.expected(name))):
                     break
                 self._turns[name] = next(self._turn)
                 with self.budget.looking(name), self._going_on("a layer was not measured"):
@@ -615,13 +615,13 @@ class SharpnessTracker:
             value = None
             with self._going_on("the loss was not kept"):
                 value = float(loss)
-            with self._going_on(self._unwritten):
+            with self._going_on(self._write_failure):
                 if value is not None:
                     self._writer.record(step, {"loss": value})
 
     def _keep(self, values: dict[Metric, float]) -> None:
         self._keep_losses()
-        with self._going_on(self._unwritten):
+        with self._going_on(self._write_failure):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
@@ -651,7 +651,7 @@ class SharpnessTracker:
                 self._writer.close()
 
     @property
-    def _unwritten(self) -> str:
+    def _write_failure(self) -> str:
         return f"the numbers could not be written to {self._folder}"
 
     @property

@@ -107,7 +107,7 @@ def _contributions(
     for name, network in networks.items():
         for method in METHODS if name == "trained" else _QUICK:
             try:
-                contributions[name, method], share = _attributed(subject, config, peaks, network, method)
+                contributions[name, method], share = _contributions_of(subject, config, peaks, network, method)
                 if name == "trained" and share is not None:
                     missed.append((method, share))
             except (ExtraMissing, ModelError) as reason:
@@ -115,7 +115,7 @@ def _contributions(
     return contributions, missing, missed
 
 
-def _attributed(
+def _contributions_of(
     subject: Subject, config: InterpretConfig, peaks: pl.DataFrame, network: Network, method: Method
 ) -> tuple[Tensor, float | None]:
     contributions = torch.zeros(len(peaks), subject.codes.shape[1])

@@ -189,14 +189,16 @@ def _scores(
     if config.chip_factor:
         target = binding.factor_motif(subject.database, config.chip_factor)
         begin, end = 0, int(target.seen[0].sum())
-        scores["motif score"] = binding.best_site(subject.codes, _raised(target.counts[0, :, begin:end].numpy()))
+        scores["motif score"] = binding.best_site(
+            subject.codes, _with_pseudocounts(target.counts[0, :, begin:end].numpy())
+        )
         kinds["motif score"] = "database"
     scores["GC content"] = binding.gc_content(subject.codes)
     kinds["GC content"] = "baseline"
     return scores, kinds
 
 
-def _raised(counts: np.ndarray) -> np.ndarray:
+def _with_pseudocounts(counts: np.ndarray) -> np.ndarray:
     """Shares above zero; with N sequences, a quarter of sqrt(N) is added to each count."""
     raised = counts + np.sqrt(counts.sum(axis=0)) / 4
     return raised / raised.sum(axis=0)

@@ -10,7 +10,7 @@ import polars as pl
 
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting import Figure, Note, Section, Table
-from netassay.reporting.heat import clustered
+from netassay.reporting.heat import cluster_order
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.choices import TITLES
@@ -90,7 +90,7 @@ def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]
         return [Note("No factor changes any prediction.", "warning")]
     data = outputs.filter(pl.col("set").is_in(factors))
     wide = np.stack([data.filter(pl.col("set") == name)["influence"].to_numpy() for name in factors])
-    order = [factors[i] for i in clustered(np.log(np.maximum(wide, 1e-30)))]
+    order = [factors[i] for i in cluster_order(np.log(np.maximum(wide, 1e-30)))]
     lineages = data["lineage"].unique(maintain_order=True).to_list()
     caption = (
         f"Influence on the prediction of each cell type, of the {len(factors)} factors with the greatest mean, on a "
