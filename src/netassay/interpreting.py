@@ -95,7 +95,7 @@ def _write_motifs(interpretation: Run, path: Path) -> None:
 
     tables = chapter_tables(interpretation, "motifs")
     if not tables or NOTE in tables:
-        why = tables[NOTE]["text"][0] if tables else "the chapter motifs is not among those asked for"
+        why = tables[NOTE]["text"][0] if tables else "the chapter motifs is not among those requested"
         raise ConfigError(f"--meme {path}: there are no motifs to write: {why}")
     write_meme(layer_motifs(tables, interpretation.config["motif_q"]), path)
 

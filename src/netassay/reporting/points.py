@@ -44,7 +44,7 @@ def scatter(
     )
     names = rows["series"].unique(maintain_order=True).to_list()
     if len(names) > len(SHAPES):
-        raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be told apart")
+        raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be distinguished")
     legend = alt.Legend(title=by.label)
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
     shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
@@ -119,10 +119,10 @@ def forest(
         if name not in data.columns:
             raise DataError(f"no column {name!r} to draw; the data has: {', '.join(data.columns)}")
         if not (data[name].dtype.is_numeric() or data[name].dtype == pl.Null):
-            raise DataError(f"column {name!r} is of type {data[name].dtype}; a point stands for a number")
+            raise DataError(f"column {name!r} is of type {data[name].dtype}; a point needs a number")
     rows, kinds, panels = (shown_names(data, axis) for axis in (row, by, group))
     if len(kinds) > len(SHAPES):
-        raise DataError(f"{len(kinds)} series of points; at most {len(SHAPES)} can be told apart")
+        raise DataError(f"{len(kinds)} series of points; at most {len(SHAPES)} can be distinguished")
     frame = pl.DataFrame(
         {
             "row": [rows[key] for key in data[row.column].to_list()],

@@ -59,7 +59,7 @@ def table_rows(
     first = [name for name in first if name in data.columns]
     numeric = [kind.is_numeric() for kind in data.dtypes]
     heads = "".join(
-        f'<th scope="col"{_class(number)}{_fold(name, first)}>{text(words(name))}{_unit(units.get(name, ""))}</th>'
+        f'<th scope="col"{_class(number)}{_fold(name, first)}>{text(heading(name))}{_unit(units.get(name, ""))}</th>'
         for name, number in zip(data.columns, numeric, strict=True)
     )
     writers = [_writer(name, formats.get(name)) for name in data.columns]
@@ -69,10 +69,10 @@ def table_rows(
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
 
-def words(name: str) -> str:
+def heading(name: str) -> str:
     """A column's name for reading: without underscores.
 
-    >>> words("flow_reached")
+    >>> heading("flow_reached")
     'flow reached'
     """
     return name.replace("_", " ")

@@ -147,7 +147,7 @@ def test_settings_that_do_not_fit_together_are_refused(values, words):
 def test_networks_that_need_images_say_so(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones((4, 6)), y=np.arange(4) % 2)
     setting = Setting(data="arrays", path=str(tmp_path / "a.npz"), examples=4, network="cnn")
-    with pytest.raises(DataError, match="are no images"):
+    with pytest.raises(DataError, match="are not images"):
         network(setting, load(setting, dtype=F64), dtype=F64)
 
 

@@ -244,5 +244,5 @@ def test_networks_made_one_way_refuse_another(values, words):
 
 def test_images_are_no_dna():
     setting = Setting(**AITAC, examples=20)
-    with pytest.raises(DataError, match=r"'digits' are no DNA.*data = 'dhs4'"):
+    with pytest.raises(DataError, match=r"'digits' are not DNA.*data = 'dhs4'"):
         network(setting, load(setting, dtype=F64), dtype=F64)

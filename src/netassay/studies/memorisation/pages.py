@@ -24,7 +24,7 @@ from netassay.reporting import (
 from netassay.runs import Run
 from netassay.studies.memorisation.findings import answer_of, length_bins, per_token, tables
 
-_BITS = Axis("bits", title="bits a token")
+_BITS = Axis("bits", title="bits per token")
 _CURVE = Axis("curve", title=" ")
 BY_LENGTH = FigureSpec(
     "memorisation-lengths",
@@ -45,12 +45,12 @@ BY_OCCURRENCES = FigureSpec(
 )
 PER_PARAMETER = FigureSpec(
     "memorisation-bits",
-    "Bits a parameter",
+    "Bits per parameter",
     "Code length of the corpus under each reference minus that under the model, over the model's parameters; bars are "
     "95 % intervals from a bootstrap over documents. The dashed line is {rate}, the most that Morris et al. (2025) "
     "measured GPT-style decoders to store of random data. Values below zero: the reference codes the corpus better.",
     forest,
-    (Axis("per_parameter", title="bits a parameter"), Axis("of")),
+    (Axis("per_parameter", title="bits per parameter"), Axis("of")),
     {"reference": BITS_PER_PARAMETER},
 )
 RUNS = TableSpec(

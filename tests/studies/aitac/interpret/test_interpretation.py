@@ -128,7 +128,7 @@ def test_motifs_are_written_as_a_meme_file(trained, tmp_path, capsys):
     assert main([*words, "--only", "motifs", "--motif-best", "20", "--meme", str(written)]) == 0
     assert len(read_meme(written)) == trained[0].config["n_filters"]
     assert main([*words, "--only", "second_layer", "--motif-best", "20", "--meme", str(written)]) == 2
-    assert "not among those asked for" in capsys.readouterr().err
+    assert "not among those requested" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

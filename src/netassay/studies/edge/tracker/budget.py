@@ -68,7 +68,7 @@ class Budget:
         return max(costs) if costs else self._cold
 
     def affords_a_look(self, beside: Iterable[str] = ()) -> bool:
-        """Whether the whole network and the parts `beside` it can be looked at now."""
+        """Whether the budget allows a look at the whole network and the parts `beside` it now."""
         return "" not in self._costs or self.affords(self.expected() + sum(map(self.expected, beside)))
 
     def seconds_before_a_look(self, beside: Iterable[str] = ()) -> float:

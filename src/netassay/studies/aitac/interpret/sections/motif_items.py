@@ -24,8 +24,8 @@ _TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
 _FEWEST = 5  # sites of a filter that is drawn without a match
 
 
-class Words(NamedTuple):
-    """Words of a layer's section: the beginning of file names, one filter, all of them."""
+class Terms(NamedTuple):
+    """Terms of a layer's section: the beginning of file names, one filter, all of them."""
 
     slug: str
     singular: str
@@ -33,7 +33,7 @@ class Words(NamedTuple):
 
 
 def motif_items(
-    tables: Mapping[str, pl.DataFrame], config: InterpretConfig, words: Words
+    tables: Mapping[str, pl.DataFrame], config: InterpretConfig, terms: Terms
 ) -> tuple[Figure | Table | Note, ...]:
     """Items of a section on the motifs of a layer, from the tables of `motif_tables`."""
     facts = facts_of(tables["facts"], lists=["silent"])
@@ -49,16 +49,16 @@ def motif_items(
         Note(f"{count} {_singular(why) if count == 1 else why}.")
         for why, count in ((key[9:], count) for key, count in facts.items() if key.startswith("skipped: "))
     ]
-    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
+    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, terms))
     heights = _heights(tables["matrices"])
     sure = filters["filter"].is_in(list(factor_names(filters, config.motif_q)))
     like = filters.filter(sure).sort("q", "p")
     if heights:
-        items += _beside(like, heights, tables["known"], config, words)
-        items += _unknown(filters.filter(~sure), heights, config, words)
+        items += _beside(like, heights, tables["known"], config, terms)
+        items += _unknown(filters.filter(~sure), heights, config, terms)
     if like.height:
-        items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
-    items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
+        items.append(_profiles(like.head(_PROFILES), tables["profiles"], terms))
+    items += [_shares(tables["shares"], facts, terms), _table(filters, config, terms)]
     return tuple(items)
 
 
@@ -82,13 +82,13 @@ def _beside(
     heights: Mapping[str, Matrix],
     known_matrices: pl.DataFrame,
     config: InterpretConfig,
-    words: Words,
+    terms: Terms,
 ) -> list[Figure | Note]:
     """Logos of the filters of smallest q, each beside its best match, columns aligned."""
     if not like.height:
         return [
             Note(
-                f"None of the {words.plural} is like a known motif with q and a false discovery rate below "
+                f"None of the {terms.plural} is like a known motif with q and a false discovery rate below "
                 f"{config.motif_q:g}.",
                 "warning",
             )
@@ -107,10 +107,10 @@ def _beside(
         starts += [1, row["offset"] + 1]
     left_out = f" Shown are the {rows.height} of least q, of {like.height}." if like.height > rows.height else ""
     caption = (
-        f"Left: the bases that a {words.singular} sees at its sites, each letter as high as its share of the column's "
+        f"Left: the bases that a {terms.singular} sees at its sites, each letter as high as its share of the column's "
         f"information. Right: the known motif that it is most like (q and false discovery rate below "
         f"{config.motif_q:g}), column under column, "
-        f"turned where it matches on the other strand. Horizontal: position in the {words.singular}, from 1.{left_out}"
+        f"turned where it matches on the other strand. Horizontal: position in the {terms.singular}, from 1.{left_out}"
     )
     ends = [start + letters.shape[1] - 1 for start, (_, letters) in zip(starts, panels, strict=True)]
     chart = logos(panels, first=starts, positions=_positions(rows, starts, ends), columns=2, width=300, height=50)
@@ -127,8 +127,8 @@ def _beside(
         "overlap",
         "similarity",
     ]
-    title = f"{words.plural[0].upper()}{words.plural[1:]} beside the known motifs they are like"
-    return [Figure(f"{words.slug}-logos", title, caption, chart, rows.select(columns))]
+    title = f"{terms.plural[0].upper()}{terms.plural[1:]} beside the known motifs they are like"
+    return [Figure(f"{terms.slug}-logos", title, caption, chart, rows.select(columns))]
 
 
 def _positions(rows: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple[int, int]:
@@ -139,7 +139,7 @@ def _positions(rows: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple[
 
 
 def _unknown(
-    unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words
+    unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, terms: Terms
 ) -> list[Figure]:
     """Logos of the most informative filters without a known match."""
     unmatched = unnamed.filter(pl.col("sites") >= _FEWEST)
@@ -148,15 +148,15 @@ def _unknown(
         return []
     panels = [(f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]) for row in rows.iter_rows(named=True)]
     caption = (
-        f"The {rows.height} with most information among {unmatched.height} {words.plural} that get no name and have "
+        f"The {rows.height} with most information among {unmatched.height} {terms.plural} that get no name and have "
         f"{_FEWEST} sites or more. They may be parts of motifs, unknown ones, or noise; {UNSURE}: like a known motif "
         f"(q below {config.motif_q:g}), but so are too many with their columns permuted."
     )
     data = rows.select("filter", "consensus", "sites", "information", "target", "name", "q")
-    return [Figure(f"{words.slug}-unknown", "Without a name", caption, logos(panels, columns=3), data)]
+    return [Figure(f"{terms.slug}-unknown", "Without a name", caption, logos(panels, columns=3), data)]
 
 
-def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
+def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, terms: Terms) -> Figure:
     """Where the peaks of the named filters are open: mean heights less those of all peaks."""
     heights = profiles.unpivot(index="filter", variable_name="cell type", value_name="height")
     everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
@@ -172,23 +172,23 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figur
     chart = heat_map(
         data,
         Axis("cell type"),
-        Axis("label", title=words.singular),
+        Axis("label", title=terms.singular),
         Axis("difference", title="height above that of all peaks"),
         scheme="diverging",
         height=max(120, 24 * like.height),
     )
     return Figure(
-        f"{words.slug}-profiles",
-        f"Where the peaks of the named {words.singular}s are open",
-        f"Mean observed height of the peaks in which a {words.singular} has a site, minus the mean of all peaks. "
+        f"{terms.slug}-profiles",
+        f"Where the peaks of the named {terms.singular}s are open",
+        f"Mean observed height of the peaks in which a {terms.singular} has a site, minus the mean of all peaks. "
         f"In the order of q; shown: {like.height}.",
         chart,
         data,
     )
 
 
-def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Figure:
-    kinds = [words.plural, "the same, columns permuted"]
+def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], terms: Terms) -> Figure:
+    kinds = [terms.plural, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
     rows = pl.concat(
         [
@@ -218,9 +218,9 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     points = base.mark_point(filled=True, size=55, opacity=1).encode(tooltip=tips)
     chart = alt.layer(band, base.mark_line(), points).properties(width=520, height=260)
     return Figure(
-        f"{words.slug}-shares",
+        f"{terms.slug}-shares",
         "How many are like a known motif, and how many by chance",
-        f"Share of the {words.plural} whose best match is below a q. Permuted: the same motifs with the columns "
+        f"Share of the {terms.plural} whose best match is below a q. Permuted: the same motifs with the columns "
         f"between their flanks in random order, mean and range of {facts['permutations']} permutations. Values above "
         "these were learned.",
         chart,
@@ -228,7 +228,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     )
 
 
-def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
+def _table(filters: pl.DataFrame, config: InterpretConfig, terms: Terms) -> Table:
     columns = [
         "filter", "factor", "sites", "peaks", "share of peaks", "information", "informative length", "consensus",
         "name", "target", "q", "fdr", "p", "offset", "orientation", "overlap", "similarity",
@@ -239,14 +239,14 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         .rename({"name": "best match", "target": "its id"})
     )
     return Table(
-        f"{words.slug}-table",
-        f"All {words.plural}",
+        f"{terms.slug}-table",
+        f"All {terms.plural}",
         "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
         "bit; consensus by Cavener's rules. The best match is given whatever its q. fdr: share of false ones among "
-        f"all {words.singular}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
-        f"{config.motif_q:g} a {words.singular} is called after the factor, or the family, with the members that were "
+        f"all {terms.singular}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
+        f"{config.motif_q:g} a {terms.singular} is called after the factor, or the family, with the members that were "
         f"met; where q alone is, it is {UNSURE}. "
-        f"Offset: column of the {words.singular}, from 0, where the known motif begins.",
+        f"Offset: column of the {terms.singular}, from 0, where the known motif begins.",
         data,
         formats={
             "share of peaks": ".1%",
@@ -261,11 +261,11 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
     )
 
 
-def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
+def _labels(filters: pl.DataFrame, q: float, terms: Terms) -> pl.Series:
     names = factor_names(filters, q)
     if "factor" in filters.columns:
         names |= dict.fromkeys(filters.filter(pl.col("factor") == UNSURE)["filter"], UNSURE)
     # a family's name has brackets of its own
     suffixes = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
-    labels = [name.replace("filter_", f"{words.singular} ") + suffixes.get(name, "") for name in filters["filter"]]
+    labels = [name.replace("filter_", f"{terms.singular} ") + suffixes.get(name, "") for name in filters["filter"]]
     return pl.Series(labels, dtype=pl.String)
