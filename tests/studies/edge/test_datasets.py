@@ -100,7 +100,7 @@ def test_arrays_split_or_with_a_test_set_of_their_own(tmp_path):
             "x holds NaN or infinity, first in example 1",
         ),
         ({"x": np.ones((2, 1)), "y": np.array(["a", "b"])}, "y is of type <U1"),
-        ({"x": np.ones((2, 1)), "y": np.array([0, -1])}, "least value -1"),
+        ({"x": np.ones((2, 1)), "y": np.array([0, -1])}, "smallest value -1"),
         ({"x": np.ones((2, 1))}, "has no array 'y'"),
         (
             {

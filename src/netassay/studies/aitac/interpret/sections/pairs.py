@@ -56,7 +56,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "
         f"{config.pair_reach} bases apart. The remainder must be at least {SHARE:.0%} of the weaker factor's effect "
-        f"alone, and exceed that of the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
+        f"alone, and stand out from the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
         f"{Q_VALUE:g}{false}. These are interactions in the network. "
         "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
         "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
