@@ -1,6 +1,6 @@
 """Computation of the chapters of an interpretation: one module per chapter, of the same name.
 
-Each has `tables(subject, config) -> {name: DataFrame}`, its entire result. Raises NetassayError if it cannot be computed.
+Each has `tables(subject, config) -> {name: DataFrame}`, its entire result. NetassayError if it cannot be computed.
 """
 
 from __future__ import annotations
