@@ -43,7 +43,7 @@ def test_its_page_has_gap_occurrences_bits_texts_methods_and_references(run, tmp
     for words in (
         "Loss and bound by length",
         "against occurrences",
-        "Bits a parameter",
+        "Bits per parameter",
         "3.6",
         "Methods",
         "2505.24832",
