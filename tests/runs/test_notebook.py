@@ -54,7 +54,7 @@ def test_the_model_of_a_capacity_run_has_the_least_gap(runs):
 
     run = runs["capacity"]
     read = material(CapacityConfig.from_mapping(run.config))
-    gap = exact_loss(run.model(), read.to) / read.found.bound_nats - 1
+    gap = exact_loss(run.model(), read.to) / read.contexts.bound_nats - 1
     attempts = run.table("attempts")
     expected = attempts.filter("met").sort("width")["gap"] if attempts["met"].any() else attempts.sort("gap")["gap"]
     assert gap == pytest.approx(expected[0], rel=1e-6)

@@ -94,6 +94,6 @@ def _configured(path: Path) -> tuple[Contexts, int, int]:
     from netassay.capacity.theorems import trained_parameters
     from netassay.studies.capacity.material import material
 
-    counted = material(config).found
+    counted = material(config).contexts
     parameters = trained_parameters(counted.vocabulary, config.width, trained=config.trained)
     return counted, parameters, config.width
