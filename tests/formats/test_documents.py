@@ -144,7 +144,7 @@ def test_parts_are_whole_documents(documents, size):
     parts = list(held.parts(size))
     assert [d for part in parts for d in lists(part)] == documents
     assert all(len(part.tokens) <= size or len(part) == 1 for part in parts)
-    assert lists(Documents.joined(parts)) == documents
+    assert lists(Documents.concatenate(parts)) == documents
     assert lists(held.first(size)) == documents[:size]
 
 

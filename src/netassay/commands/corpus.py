@@ -166,7 +166,9 @@ def contexts_of(
         folder=None if scratch is None else Path(scratch),
     )
     if counted.dropped and not counted.documents:
-        raise DataError(f"{formats.named(files)}: all {counted.dropped:,} documents are shorter than {length} tokens")
+        raise DataError(
+            f"{formats.source_name(files)}: all {counted.dropped:,} documents are shorter than {length} tokens"
+        )
     formats.require_tokens(files, counted.tokens, skipped)
     return replace(counted, skipped=dict(skipped))
 
@@ -329,7 +331,7 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
     import polars as pl
 
     import netassay
-    from netassay.formats.corpus import named
+    from netassay.formats.corpus import source_name
     from netassay.reporting import Axis, Figure, Section, Table, lines, write_page
 
     table = pl.DataFrame(rows).with_columns(
@@ -367,7 +369,7 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
     write_page(
         path,
         title="Entropy of a corpus",
-        subtitle=named(of),
+        subtitle=source_name(of),
         sections=[section],
         facts={"netassay": netassay.__version__},
     )

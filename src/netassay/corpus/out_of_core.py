@@ -92,7 +92,7 @@ def contexts_within(
         if taken > memory:
             break
     else:
-        found = contexts(Documents.joined(held), window=window)
+        found = contexts(Documents.concatenate(held), window=window)
         return replace(found, length=length, **seen.counts())
     if window is not None:
         return _windows(chain(held, arriving), seen, memory, length, window, folder)
@@ -280,7 +280,7 @@ class _Sums:
 
 def _count(part: _Part, sums: _Sums) -> None:
     """Counts a part in memory."""
-    held = Documents.joined(part.spill.parts(part.spill.tokens + part.spill.documents))
+    held = Documents.concatenate(part.spill.parts(part.spill.tokens + part.spill.documents))
     ids, vocabulary, _ = named(held.tokens)
     starts, lengths = held.offsets[:-1], held.lengths
     found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)

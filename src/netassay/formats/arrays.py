@@ -47,8 +47,8 @@ def read(path: Path, name: str) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as file:
             if f"{name}.npy" not in file.namelist():
-                known = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
-                raise DataError(f"{path}: has no array {name!r}; it has: {known}")
+                names = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
+                raise DataError(f"{path}: has no array {name!r}; it has: {names}")
             size = file.getinfo(f"{name}.npy").file_size
             refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
             data = file.read(f"{name}.npy")

@@ -70,7 +70,7 @@ def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None)
     return rows
 
 
-def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, what: str = "array") -> UInt8[np.ndarray, "n length"]:
+def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, label: str = "array") -> UInt8[np.ndarray, "n length"]:
     """Codes of a one-hot array (n, 4, length) whose four rows stand for the letters of `order`.
 
     Raises DataError, naming `what` and the first place, for values other than 0 and 1, more than one base at a
@@ -83,13 +83,13 @@ def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, what: str = "arra
             f"one-hot order {order!r}: give the four letters A, C, G, T in the order of the rows, such as ATGC"
         )
     if planes.ndim != 3 or planes.shape[1] != 4:
-        raise DataError(f"{what}: has shape {planes.shape}; one-hot sequences are peaks x 4 bases x length")
+        raise DataError(f"{label}: has shape {planes.shape}; one-hot sequences are peaks x 4 bases x length")
     hot = planes == 1
     odd = ~(hot | (planes == 0)).all(axis=1) | (hot.sum(axis=1) > 1)
     if odd.any():
-        peak, place = np.argwhere(odd)[0]
+        peak, position = np.argwhere(odd)[0]
         raise DataError(
-            f"{what}: peak {peak}, position {place} (both from 0) holds {planes[peak, :, place].tolist()}; allowed "
+            f"{label}: peak {peak}, position {position} (both from 0) holds {planes[peak, :, position].tolist()}; allowed "
             "are a single 1 (a base) or four zeros (no base known)"
         )
     letters = np.array([ALPHABET.index(letter) for letter in order], np.uint8)

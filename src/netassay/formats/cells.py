@@ -64,10 +64,10 @@ def sums(matrix: Any, groups: Sequence[int], count: int) -> np.ndarray:
     """
     from scipy.sparse import csr_array
 
-    chosen = np.asarray(groups)
+    labels = np.asarray(groups)
     total = np.zeros((count, matrix.shape[1]))
-    for first in range(0, len(chosen), CELLS_AT_ONCE):
-        part = chosen[first : first + CELLS_AT_ONCE]
+    for first in range(0, len(labels), CELLS_AT_ONCE):
+        part = labels[first : first + CELLS_AT_ONCE]
         rows = np.flatnonzero(part >= 0)
         weights = csr_array((np.ones(len(rows)), (part[rows], rows)), shape=(count, len(part)))
         added = weights @ matrix[first : first + CELLS_AT_ONCE]

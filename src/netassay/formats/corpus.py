@@ -149,7 +149,7 @@ def read_corpus(
         limit=limit,
         skipped=skipped,
     )
-    documents = Documents.joined(parts)
+    documents = Documents.concatenate(parts)
     require_tokens(source, len(documents.tokens), skipped)
     return Corpus(documents, skipped)
 
@@ -175,7 +175,7 @@ def read_in_parts(
     """What `read_corpus` reads, in parts of complete documents.
 
     All files are looked at before the first is read. Their words are numbered in common; parts of two calls are joined
-    by `contexts_within` and `Documents.joined`.
+    by `contexts_within` and `Documents.concatenate`.
 
     Args:
         source: Files, folders or patterns, as for `read_corpus`.
@@ -211,9 +211,9 @@ def read_in_parts(
     # a tokenizer is made once for all files, as it numbers their words
     encodes = encoder(tokenizer) if any(not file.ids for file in files) else None
     if words is not None and encodes is None:
-        raise DataError(f"{named(source)}: holds token ids, which have no words; leave words out")
-    given = None if words is None else Words(words, closed=True)
-    return _all_parts(files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
+        raise DataError(f"{source_name(source)}: holds token ids, which have no words; leave words out")
+    vocabulary = None if words is None else Words(words, closed=True)
+    return _all_parts(files, reading, encodes, vocabulary, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
 
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
@@ -236,15 +236,15 @@ def require_tokens(source: Source, tokens: int, skipped: Mapping[str, int]) -> N
     """Raises DataError, with the reasons for what was left out, where a corpus holds no token."""
     if not tokens:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "the file is empty"
-        raise DataError(f"{named(source)}: holds no document with a token ({reasons})")
+        raise DataError(f"{source_name(source)}: holds no document with a token ({reasons})")
 
 
-def named(source: Source) -> str:
+def source_name(source: Source) -> str:
     """A corpus in words: its file, or the first and how many more."""
     if isinstance(source, str | Path):
         return str(source)
-    first, *others = source
-    return f"{first} and {len(others)} more" if others else str(first)
+    first, *further = source
+    return f"{first} and {len(further)} more" if further else str(first)
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ def _require_applying(file: _File, reading: Reading) -> None:
         ("skip", reading.skip != 0, file.form == "raw", "it is of raw token ids, with a dtype"),
         ("ignore", reading.ignore is not None, file.ids, "it is of token ids"),
     )
-    wrong = [f"{key} ({why})" for key, given, applies, why in checks if given and not applies]
+    wrong = [f"{key} ({why})" for key, is_set, applies, why in checks if is_set and not applies]
     if wrong:
         ids = " of token ids" if file.ids and columns else ""
         raise DataError(
@@ -351,7 +351,7 @@ def _all_parts(
     files: Sequence[_File],
     reading: Reading,
     encodes: Encoder | None,
-    given: Words | None,
+    vocabulary: Words | None,
     *,
     limit: int | None,
     skipped: Counter[str],
@@ -359,16 +359,16 @@ def _all_parts(
 ) -> Iterator[Documents]:
     """The parts of all files, in the words `given` if there are such, without ids to ignore."""
     # what is ignored counts for no limit
-    most = limit if reading.ignore is None else None
+    read_limit = limit if reading.ignore is None else None
     for file in files:
         before = 0
-        how: dict[str, Any] = {"limit": most, "skipped": skipped, "tokens_at_once": tokens_at_once}
+        how: dict[str, Any] = {"limit": read_limit, "skipped": skipped, "tokens_at_once": tokens_at_once}
         for part in _parts(file, reading, encodes, **how):
             if reading.ignore is not None:
                 part, removed = part.without(reading.ignore)
                 skipped[f"token of id {reading.ignore}"] += removed
                 part = part if limit is None else part.beginnings(limit)
-            yield part if given is None else part.named_by(given, where=str(file.path), before=before)
+            yield part if vocabulary is None else part.named_by(vocabulary, where=str(file.path), before=before)
             before += len(part)
         if file.stamp is not None and _stamp(file.path) != file.stamp:
             raise DataError(f"{file.path}: changed while it was read; read it when nothing writes to it any more")
@@ -401,8 +401,8 @@ def _parts(
             tokens_at_once=tokens_at_once,
         )
     if file.ids:
-        read = read_token_lines if file.form == "jsonl" else read_token_column
-        return read(path, reading.column or "text", limit=limit, ignore=reading.ignore, skipped=skipped)
+        reader = read_token_lines if file.form == "jsonl" else read_token_column
+        return reader(path, reading.column or "text", limit=limit, ignore=reading.ignore, skipped=skipped)
     assert encodes is not None, "text is read by an encoder"
     return tokenize_in_parts(
         _texts(file, reading, skipped),
@@ -421,8 +421,8 @@ def _texts(file: _File, reading: Reading, skipped: Counter[str]) -> Iterator[str
         return _topics(reading.document, reading.separator, skipped)
     if file.form == "text":
         return read_text(path, reading.document or "line", separator=reading.separator, skipped=skipped)
-    read = {"jsonl": read_json_lines, "json": read_json, "csv": read_delimited}.get(file.form, read_table)
-    return read(path, column, skipped=skipped)
+    reader = {"jsonl": read_json_lines, "json": read_json, "csv": read_delimited}.get(file.form, read_table)
+    return reader(path, column, skipped=skipped)
 
 
 def _topics(document: Unit | None, separator: str, skipped: Counter[str]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
         return _raw(path, end, form, dtype)
     head = first_bytes(path)
     refuse_unreadable(path, head)
-    by_bytes = next((known for begin, known in _BY_BYTES.items() if head.startswith(begin)), None)
+    by_bytes = next((kind for begin, kind in _BY_BYTES.items() if head.startswith(begin)), None)
     if form is None and llm_c(head) is not None:
         return "raw"
     if form is not None:
@@ -109,9 +109,9 @@ def _refuse_no_prose(path: Path) -> None:
         content = content.decode("utf-16", errors="ignore").encode(errors="ignore")
     odd = len(content) - len(content.translate(None, bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b")))
     if b"\x00" in content or 10 * odd > len(content):
-        what = f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
+        evidence = f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
         raise DataError(
-            f"{path}: holds {what}, as no text does; if it holds token ids, state their dtype, such as uint16; if it "
+            f"{path}: holds {evidence}, as no text does; if it holds token ids, state their dtype, such as uint16; if it "
             "is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
         )
     text = content.decode("utf-8-sig", errors="ignore")

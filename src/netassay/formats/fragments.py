@@ -27,11 +27,11 @@ def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFram
     line, rest, any_read = 1, b"", False
     for chunk in _chunks(path):
         text = rest + chunk
-        cut = text.rfind(b"\n") + 1
-        rest = text[cut:]
-        if cut:
-            yield (frame := _parsed(text[:cut], path, line, barcodes))
-            line += text.count(b"\n", 0, cut)
+        end = text.rfind(b"\n") + 1
+        rest = text[end:]
+        if end:
+            yield (frame := _parsed(text[:end], path, line, barcodes))
+            line += text.count(b"\n", 0, end)
             any_read = any_read or len(frame) > 0
     if rest.strip():
         yield (frame := _parsed(rest, path, line, barcodes))
@@ -41,15 +41,15 @@ def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFram
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    held: list[bytes] = []
+    pieces: list[bytes] = []
     size = 0
     for block in blocks(path):
-        held.append(block)
+        pieces.append(block)
         size += len(block)
         if size >= BYTES_AT_ONCE:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    yield b"".join(pieces)
 
 
 def _parsed(text: bytes, path: Path, line: int, barcodes: bool) -> pl.DataFrame:
@@ -89,13 +89,13 @@ def _refusal(text: bytes, path: Path, line: int) -> DataError:
         words = raw.rstrip(b"\r").split(b"\t")
         if raw.startswith(b"#") or not raw.strip():
             continue
-        shown = raw[:60].decode("utf-8", "replace")
+        excerpt = raw[:60].decode("utf-8", "replace")
         if len(words) < 3:
-            return DataError(f"{path}:{number}: has {len(words)} of the columns {_FORM}: {shown!r}")
+            return DataError(f"{path}:{number}: has {len(words)} of the columns {_FORM}: {excerpt!r}")
         if not (words[1].isdigit() and words[2].isdigit()):
-            return DataError(f"{path}:{number}: start and end are no whole numbers of 0 and more: {shown!r}")
+            return DataError(f"{path}:{number}: start and end are no whole numbers of 0 and more: {excerpt!r}")
         if int(words[2]) <= int(words[1]):
             return DataError(
-                f"{path}:{number}: ends at or before its start, so it holds no base (0-based, end exclusive): {shown!r}"
+                f"{path}:{number}: ends at or before its start, so it holds no base (0-based, end exclusive): {excerpt!r}"
             )
     return DataError(f"{path}:{line}: cannot be read as fragments; give lines of {_FORM}")

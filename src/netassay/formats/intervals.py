@@ -51,7 +51,7 @@ def read_intervals(
     notes: Counter[str] | None = None,
     repeats: Repeats = "refuse",
     shared_names: bool = False,
-    needed: Collection[str] = (),
+    required_names: Collection[str] = (),
 ) -> pl.DataFrame:
     """Regions of a file, plain or gzip, one a row: name, chromosome, start, end (0-based, end exclusive), summit, line.
 
@@ -71,7 +71,9 @@ def read_intervals(
     if not regions:
         raise DataError(f"{path}: holds no region{_reasons(skipped)}; give at least one line {_COLUMNS[form]}")
     frame = pl.DataFrame(regions, schema=SCHEMA, orient="row")
-    return named_once(path, frame, notes, repeats, shared_names=shared_names, needed=needed, skipped=skipped)[0]
+    return named_once(
+        path, frame, notes, repeats, shared_names=shared_names, required_names=required_names, skipped=skipped
+    )[0]
 
 
 def guess_form(path: Path) -> Form:
@@ -92,12 +94,12 @@ def guess_form(path: Path) -> Form:
             )
         if len(words) >= 3 and not line.startswith("#"):
             first.append(words)
-    numbered = [words for words in first if _is_number(words[1]) and _is_number(words[2])]
-    named = [words for words in first if len(words) >= 4 and _is_number(words[2]) and _is_number(words[3])]
+    as_bed = [words for words in first if _is_number(words[1]) and _is_number(words[2])]
+    as_immgen = [words for words in first if len(words) >= 4 and _is_number(words[2]) and _is_number(words[3])]
     for words in first:
-        if words in numbered:
-            return _numbers_guessed(path, numbered, named)
-        if words in named:
+        if words in as_bed:
+            return _numbers_guessed(path, as_bed, as_immgen)
+        if words in as_immgen:
             return "immgen"
     raise DataError(
         f"{path}: no line reads as a region; give lines {_COLUMNS['bed']} (BED), {_COLUMNS['immgen']} (ImmGen's "
@@ -161,25 +163,25 @@ _COLUMNS = {
 
 def _bed(path: Path, skipped: Counter[str], notes: Counter[str]) -> Iterator[Region]:
     narrow = _narrow_peak(path, notes)
-    begun = False
+    started = False
     for number, line in enumerate(read_rows(path, skipped=skipped), 1):
         words = line.split("\t") if "\t" in line else line.split()
         if not line.strip():
             skipped["blank line"] += 1
         elif words[0].split(" ")[0] in ("track", "browser") or line.startswith("#"):
             skipped["comment or track line"] += 1
-        elif not begun and _is_header(line):
+        elif not started and _is_header(line):
             skipped["header"] += 1
         else:
-            begun = True
+            started = True
             where = f"{path}:{number}"
             if len(words) < 3:
                 raise DataError(f"{where}: has {len(words)} of the columns {_COLUMNS['bed']}: {line!r:.80}")
             chromosome = words[0].strip()
             start, end = _coordinates(words[1], words[2], where)
             refuse_order(start, end, where, "0-based start, end exclusive")
-            named = len(words) > 3 and words[3].strip() not in NO_NAME
-            name = words[3].strip() if named else f"{chromosome}:{start}-{end}"
+            has_name = len(words) > 3 and words[3].strip() not in NO_NAME
+            name = words[3].strip() if has_name else f"{chromosome}:{start}-{end}"
             summit = _summit(words, start, end, where) if narrow else None
             yield Region(name, chromosome, start, end, summit, number)
 
@@ -288,24 +290,24 @@ def named_once(
     repeats: Repeats,
     *,
     shared_names: bool = False,
-    needed: Collection[str] = (),
+    required_names: Collection[str] = (),
     skipped: Counter[str] | None = None,
 ) -> tuple[pl.DataFrame, list[int]]:
     """Regions with a name of their own each, as `read_intervals` tells, and which rows they were."""
     skipped = notes if skipped is None else skipped
     frame = frame.with_row_index("row")
-    place = ["chromosome", "start", "end"]
+    coordinates = ["chromosome", "start", "end"]
     if repeats == "keep":
         return frame.drop("row"), frame["row"].to_list()
     if repeats == "drop":
-        once = frame.unique([*place, "name"], keep="first", maintain_order=True)
+        once = frame.unique([*coordinates, "name"], keep="first", maintain_order=True)
         if len(once) < len(frame):
             skipped[f"region of {path.name} that stood there before"] += len(frame) - len(once)
         frame = once
     again = frame.filter(pl.col("name").is_duplicated())
-    shared_names = shared_names and not again["name"].is_in([*needed]).any()
-    if len(again) and shared_names and not again.select("name", *place).is_duplicated().any():
-        called = pl.format("{}:{}-{}", *place)
+    shared_names = shared_names and not again["name"].is_in([*required_names]).any()
+    if len(again) and shared_names and not again.select("name", *coordinates).is_duplicated().any():
+        called = pl.format("{}:{}-{}", *coordinates)
         count = again["name"].n_unique()
         notes[f"names of {path.name} that stand for several regions: all regions called chromosome:start-end"] = count
         frame = frame.with_columns(name=called)
@@ -314,8 +316,8 @@ def named_once(
         name = again["name"][0]
         alike = again.filter(pl.col("name") == name)
         first, second = alike["line"][:2]
-        if len(alike[:2].select(place).unique()) == 1:
-            region = "{}:{}-{}".format(*alike.select(place).row(0))
+        if len(alike[:2].select(coordinates).unique()) == 1:
+            region = "{}:{}-{}".format(*alike.select(coordinates).row(0))
             raise DataError(
                 f"{path}:{second}: the region {region} (0-based) stands on line {first} already; leave the second out "
                 'with --drop twice (drop=["twice"]), or give each line a name of its own'

@@ -84,7 +84,7 @@ def write_meme(motifs: Motifs, path: Path | str) -> Path:
         >>> netassay.write_meme(netassay.read_database("jaspar-plants"), "plants.meme").name
         'plants.meme'
     """
-    text = "\n".join(chain(_head(motifs), *(_written(motifs, i) for i in range(len(motifs))))) + "\n"
+    text = "\n".join(chain(_head(motifs), *(_motif_lines(motifs, i) for i in range(len(motifs))))) + "\n"
     return write_file(path, text.encode(), refusal=DataError)
 
 
@@ -94,7 +94,7 @@ def _head(motifs: Motifs) -> list[str]:
     return ["MEME version 4", "", alphabet, "", "strands: + -", "", "Background letter frequencies", law]
 
 
-def _written(motifs: Motifs, i: int) -> Iterator[str]:
+def _motif_lines(motifs: Motifs, i: int) -> Iterator[str]:
     name, title = motifs.names[i], " ".join(motifs.titles[i].split())
     if not name or any(letter.isspace() for letter in name):
         raise DataError(f"motif name {name!r}: the names of a MEME file are not empty and have no white space")
@@ -114,7 +114,7 @@ class _Reading:
         self.lines = read_rows(path)
         self.waiting: str | None = None  # a line that was looked at and is to come again
         self.background = UNIFORM
-        self.found: dict[str, tuple[str, Tensor, int]] = {}
+        self.entries: dict[str, tuple[str, Tensor, int]] = {}
         self.open: tuple[str, str, int] | None = None  # a motif that waits for its matrix
         self.notes: Counter[str] = Counter()
         self.other_matrices = False
@@ -134,16 +134,18 @@ class _Reading:
             elif word.startswith("log-odds matrix"):
                 self.other_matrices = True
         self._closed()
-        if not self.found:
-            left = f" ({told})" if (told := ", ".join(f"{n} {why}" for why, n in self.notes.items())) else ""
+        if not self.entries:
+            explanation = (
+                f" ({reasons})" if (reasons := ", ".join(f"{n} {why}" for why, n in self.notes.items())) else ""
+            )
             only = "; log-odds alone cannot be turned back into shares" if self.other_matrices else ""
             raise DataError(
-                f"{self.path}: holds no motifs with a letter-probability matrix{left}{only}; a motif is a line such as "
+                f"{self.path}: holds no motifs with a letter-probability matrix{explanation}{only}; a motif is a line such as "
                 "'MOTIF MA0080.7 Spi1' and such a matrix below it"
             )
-        titles, matrices, sites = zip(*self.found.values(), strict=True)
-        found = Motifs.of_matrices(list(self.found), matrices, sites, titles, self.background)
-        return replace(found, notes=self.notes)
+        titles, matrices, sites = zip(*self.entries.values(), strict=True)
+        motifs = Motifs.of_matrices(list(self.entries), matrices, sites, titles, self.background)
+        return replace(motifs, notes=self.notes)
 
     def __iter__(self) -> Iterator[str]:
         """The lines that are no comments."""
@@ -179,8 +181,8 @@ class _Reading:
         raise DataError(f"{self.path}: is empty; {_ADVICE}")
 
     def _alphabet(self, line: str) -> None:
-        given = line.removeprefix("ALPHABET").strip(" =\t")
-        if "=" not in line and given.upper() != ALPHABET:
+        alphabet = line.removeprefix("ALPHABET").strip(" =\t")
+        if "=" not in line and alphabet.upper() != ALPHABET:
             # a block: one letter or pair of letters a line, up to END ALPHABET
             letters: list[str] = []
             for inner in self:
@@ -190,10 +192,10 @@ class _Reading:
                     raise self._refuse("the block of the ALPHABET does not end; close it with END ALPHABET")
                 # letters for several bases, "N = ACGT", are no letters of a matrix
                 letters += _LETTER.findall(inner.strip()) if "~" in inner else []
-            given = "".join(sorted(letters))
-        if given.upper() not in (ALPHABET, "DNA"):
+            alphabet = "".join(sorted(letters))
+        if alphabet.upper() not in (ALPHABET, "DNA"):
             raise self._refuse(
-                f"motifs over the letters {given!r}; only those of DNA, ACGT, can be compared with sequences"
+                f"motifs over the letters {alphabet!r}; only those of DNA, ACGT, can be compared with sequences"
             )
 
     def _law(self) -> None:
@@ -252,15 +254,15 @@ class _Reading:
         self._add(name, title, shares * sites, sites)
 
     def _add(self, name: str, title: str, counts: Tensor, sites: int) -> None:
-        if name in self.found:
-            _, before, before_sites = self.found[name]
+        if name in self.entries:
+            _, before, before_sites = self.entries[name]
             if before.shape == counts.shape and torch.allclose(before * sites, counts * before_sites):
                 self.notes["motifs that are there twice, left out"] += 1
                 return
             self.notes["motifs named as one before with another matrix, called NAME#2"] += 1
-            number = next(i for i in count(2) if f"{name}#{i}" not in self.found)
+            number = next(i for i in count(2) if f"{name}#{i}" not in self.entries)
             name = f"{name}#{number}"
-        self.found[name] = (title, counts, sites)
+        self.entries[name] = (title, counts, sites)
 
     def _rows(self, name: str, width: int | None) -> list[list[float]]:
         """Rows of a matrix, as many as `width` says, else up to a line that is none; blank lines may part them."""
@@ -289,8 +291,8 @@ class _Reading:
     def _row(self, name: str, i: int, words: list[str]) -> list[float]:
         shares = [self._number(word) for word in words]
         if len(shares) != 4 or min(shares) < 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
-            counted = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
-            hint = " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
+            are_counts = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
+            hint = " (these look like counts: divide each row by its sum)" if are_counts and sum(shares) > 1 else ""
             raise self._refuse(
                 f"row {i + 1} of motif {name!r} is {' '.join(words)[:60]!r}; a row is four shares from 0 to 1 that sum "
                 f"to 1, of A, C, G and T{hint}"

@@ -95,11 +95,11 @@ class Motifs:
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """First column and the one after the last that is no flank (`FLANK_BITS`); (0, 0) if there is none."""
-        found = []
+        spans = []
         for bits in self.information:
-            held = (bits >= FLANK_BITS).nonzero().flatten().tolist()
-            found.append((held[0], held[-1] + 1) if held else (0, 0))
-        return tuple(found)
+            columns = (bits >= FLANK_BITS).nonzero().flatten().tolist()
+            spans.append((columns[0], columns[-1] + 1) if columns else (0, 0))
+        return tuple(spans)
 
     @property
     def informative_lengths(self) -> Int64[Tensor, " motifs"]:
@@ -143,10 +143,10 @@ class Motifs:
         """Motifs of matrices (4, own width)."""
         width = max((matrix.shape[1] for matrix in matrices), default=0)
         counts = torch.zeros(len(matrices), 4, width, dtype=torch.float64)
-        for held, matrix in zip(counts, matrices, strict=True):
-            held[:, : matrix.shape[1]] = matrix
-        found = torch.tensor(list(sites), dtype=torch.int64)
-        return cls(tuple(names), counts, found, tuple(titles), background)
+        for padded, matrix in zip(counts, matrices, strict=True):
+            padded[:, : matrix.shape[1]] = matrix
+        site_counts = torch.tensor(list(sites), dtype=torch.int64)
+        return cls(tuple(names), counts, site_counts, tuple(titles), background)
 
 
 def _check(motifs: Motifs) -> None:

@@ -26,9 +26,9 @@ def tiktoken_encoder(name: str) -> Encoder:
     Raises ExtraMissing without the package, and DataError for a name that it does not know or cannot fetch.
     """
     tiktoken = _package("tiktoken", f"tiktoken:{name}")
-    known = tiktoken.list_encoding_names()
-    if name not in known:
-        raise DataError(f"tokenizer tiktoken:{name}: known are {', '.join(sorted(known))}")
+    names = tiktoken.list_encoding_names()
+    if name not in names:
+        raise DataError(f"tokenizer tiktoken:{name}: known are {', '.join(sorted(names))}")
     try:
         encoding = tiktoken.get_encoding(name)
     except Exception as error:  # of the network
@@ -62,8 +62,8 @@ def sentencepiece_encoder(path: Path) -> Encoder:
     """A SentencePiece model, without the tokens that it would put before and behind."""
     package = _package("sentencepiece", str(path))
     try:
-        held = path.read_bytes()
-        processor = package.SentencePieceProcessor(model_proto=held)
+        model = path.read_bytes()
+        processor = package.SentencePieceProcessor(model_proto=model)
         size = processor.get_piece_size()
     except Exception as error:  # whatever a file of unknown kind makes of its reader
         raise DataError(f"tokenizer {path}: is no SentencePiece model ({error})") from error
@@ -77,7 +77,7 @@ def sentencepiece_encoder(path: Path) -> Encoder:
     def decode(tokens: Sequence[int]) -> str:
         return str(processor.decode([token for token in tokens if token < size]))
 
-    name = f"SentencePiece {hashlib.sha256(held).hexdigest()[:12]}"
+    name = f"SentencePiece {hashlib.sha256(model).hexdigest()[:12]}"
     return Encoder(encode, Codes(name, spell, decode), lambda: size)
 
 

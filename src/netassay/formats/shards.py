@@ -27,30 +27,30 @@ def shards(
     with files of several endings, a pattern that nothing matches, and a file that is there twice.
     """
     skipped = Counter() if skipped is None else skipped
-    given = [source] if isinstance(source, str | Path) else list(source)
-    if not given:
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    if not sources:
         raise DataError("no file is given; name one at least")
     files: list[str | Path] = []
-    for one in given:
-        if not str(one):
+    for item in sources:
+        if not str(item):
             raise DataError("a file has an empty name; name one, or . for this folder")
-        if isinstance(one, str) and one in names:
-            files.append(one)
-        elif Path(one).is_dir():
-            files += _of_folder(Path(one), skipped)
-        elif glob.has_magic(str(one)) and not Path(one).exists():
-            files += _matching(str(one))
+        if isinstance(item, str) and item in names:
+            files.append(item)
+        elif Path(item).is_dir():
+            files += _of_folder(Path(item), skipped)
+        elif glob.has_magic(str(item)) and not Path(item).exists():
+            files += _matching(str(item))
         else:
-            files.append(Path(one))
+            files.append(Path(item))
     places: dict[str | Path, str | Path] = {}
     for file in files:
-        place = file if file in names else Path(file).resolve()
-        if place in places:
+        key = file if file in names else Path(file).resolve()
+        if key in places:
             raise DataError(
-                f"{file}: is given twice (as {places[place]} before), so that its documents would count twice; give "
+                f"{file}: is given twice (as {places[key]} before), so that its documents would count twice; give "
                 "each file once"
             )
-        places[place] = file
+        places[key] = file
     return files
 
 

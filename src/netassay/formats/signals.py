@@ -80,15 +80,15 @@ def _over(
             f"{path}: has none of the regions' chromosomes ({', '.join(sorted(names)[:5])}); it has "
             f"{', '.join(sorted(lengths)[:10])}: take a bigWig of the regions' assembly"
         )
-    kept = [row for row, name in enumerate(chromosomes) if names[name]]
-    places = sorted(kept, key=lambda row: (names[chromosomes[row]], starts[row]))
+    rows = [row for row, name in enumerate(chromosomes) if names[name]]
+    places = sorted(rows, key=lambda row: (names[chromosomes[row]], starts[row]))
     for row in places:
         name = names[chromosomes[row]]
         assert name is not None
         if starts[row] < 0 or ends[row] > lengths[name]:
-            what = "begins before" if starts[row] < 0 else "ends beyond"
+            problem = "begins before" if starts[row] < 0 else "ends beyond"
             raise DataError(
-                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} {what} {name}, which has "
+                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} {problem} {name}, which has "
                 f"{lengths[name]:,} bases here; take a bigWig of the regions' assembly"
             )
     values = np.zeros(len(chromosomes), np.float32)
@@ -100,16 +100,16 @@ def _over(
             encoding="utf-8",
         )
         with reraised(lambda why: DataError(f"{path}: is damaged ({why})")):
-            found = np.array(
+            statistics = np.array(
                 list(opened.average_over_bed(str(bed), stats=["bases", "sum", "max"])), np.float64
             ).reshape(len(places), 3)
-            odd = np.flatnonzero(np.isnan(found[:, 1]))
-            for place in odd.tolist():
-                row = places[place]
-                found[place] = _without_nan(
+            odd = np.flatnonzero(np.isnan(statistics[:, 1]))
+            for index in odd.tolist():
+                row = places[index]
+                statistics[index] = _without_nan(
                     np.asarray(opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None))
                 )
-    covered, total, largest = found.T
+    covered, total, largest = statistics.T
     widths = (np.asarray(ends) - np.asarray(starts))[places]
     if statistic == "max":
         # a base without a value is 0, and greater than what lies below
@@ -123,5 +123,5 @@ def _over(
 
 def _without_nan(values: np.ndarray) -> tuple[int, float, float]:
     """Bases that have a value, their sum, and the largest."""
-    held = values[~np.isnan(values)]
-    return len(held), float(held.sum()), float(held.max(initial=-np.inf))
+    present = values[~np.isnan(values)]
+    return len(present), float(present.sum()), float(present.max(initial=-np.inf))

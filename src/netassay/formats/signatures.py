@@ -91,15 +91,15 @@ def signature_of(head: bytes) -> Signature | None:
         return Signature(b"ustar", "a tar archive", _UNPACK)
     if _OLD_PICKLE.match(head):
         return Signature(b"", "a pickle", _PICKLE)
-    for known in SIGNATURES:
-        if head.startswith(known.begin) and not (known.begin in _LETTERS and reads_as_text(head[:32])):
-            return known
+    for signature in SIGNATURES:
+        if head.startswith(signature.begin) and not (signature.begin in _LETTERS and reads_as_text(head[:32])):
+            return signature
     return None
 
 
-def reads_as_text(some: bytes) -> bool:
+def reads_as_text(data: bytes) -> bool:
     """Whether bytes hold no control character but white space, as nearly all of a text does not."""
-    return not some.translate(None, _OF_TEXT)
+    return not data.translate(None, _OF_TEXT)
 
 
 def first_bytes(path: Path, size: int = HEAD) -> bytes:
@@ -117,8 +117,8 @@ def first_bytes(path: Path, size: int = HEAD) -> bytes:
 
 def refuse_unreadable(path: Path, head: bytes) -> None:
     """Raises DataError, with what to do, where the first bytes are of a form that no reader here takes."""
-    if (known := signature_of(head)) and known.advice:
-        raise DataError(f"{path}: is by its first bytes {known.name}; {known.advice}")
+    if (signature := signature_of(head)) and signature.advice:
+        raise DataError(f"{path}: is by its first bytes {signature.name}; {signature.advice}")
 
 
 class Header(NamedTuple):

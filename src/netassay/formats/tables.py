@@ -57,7 +57,7 @@ class NumberTable:
         return f"{self.path}:{self.first_line + row}"
 
 
-def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
+def read_numbers(path: Path, *, required: bool = True) -> NumberTable:
     """A table whose first column names the rows and whose header names the columns, plain, gzip or Parquet.
 
     The separator (tab, comma or semicolon) is told by the header; a header with one name less than the rows have
@@ -74,10 +74,12 @@ def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
         frame, first_line = _delimited(path, notes)
     words = [name for name, kind in frame.schema.items() if kind == pl.String]
     numbers = frame.drop(words)
-    if left := words[1:]:
-        more = ", ..." if len(left) > 8 else ""
-        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = len(left)
-    if needed and not numbers.width:
+    if describing := words[1:]:
+        more = ", ..." if len(describing) > 8 else ""
+        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(describing[:8])}{more}"] = len(
+            describing
+        )
+    if required and not numbers.width:
         raise DataError(
             f"{path}: has no column of heights: {', '.join(frame.columns[:8])} describe peaks; add a column a cell type"
         )
@@ -156,7 +158,7 @@ def read_links(path: Path) -> list[Link]:
     return links
 
 
-def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
+def _two_columns(path: Path, columns: str) -> list[tuple[str, str, int]]:
     rows = []
     for number, line in enumerate(read_rows(path), 1):
         if not line.strip() or line.startswith("#"):
@@ -165,11 +167,11 @@ def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
         words = [word.strip().strip('"') for word in line.split(separator)]
         if len(words) != 2 or not words[0]:
             raise DataError(
-                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {what}, parted by a tab or comma"
+                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {columns}, parted by a tab or comma"
             )
         rows.append((words[0], words[1], number))
     if not rows:
-        raise DataError(f"{path}: holds no pair; give two columns, {what}")
+        raise DataError(f"{path}: holds no pair; give two columns, {columns}")
     return rows
 
 
@@ -226,20 +228,20 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
     _refuse_numbers([names[0], *(name for name in names[1:] if name not in words)], where)
     words[0] = names[0] = _free_name(names)
     skipped: Counter[str] = Counter()
-    whole = content(path, skipped=skipped)
+    data = content(path, skipped=skipped)
     notes.update({f"{reason} in {path.name}, skipped": count for reason, count in skipped.items()})
     try:
-        frame = _parsed(whole, separator, names, words, head.line)
+        frame = _parsed(data, separator, names, words, head.line)
     except pl.exceptions.PolarsError as error:
-        if found := _culprit(path, separator, names, names, head.line):
-            raise DataError(found) from error
+        if culprit := _culprit(path, separator, names, names, head.line):
+            raise DataError(culprit) from error
         try:
-            texts = _parsed(whole, separator, names, names, head.line)
+            texts = _parsed(data, separator, names, names, head.line)
         except pl.exceptions.PolarsError as again:
             raise DataError(f"{where}: the table cannot be read: {_first_line(again)}") from again
         words += [name for name in names if name not in words and _in_words(texts[name])]
-        if found := _culprit(path, separator, names, words, head.line):
-            raise DataError(found) from error
+        if culprit := _culprit(path, separator, names, words, head.line):
+            raise DataError(culprit) from error
         # also numbers with blanks around them, which the reader's own parser does not take
         numbers = [name for name in names if name not in words]
         frame = texts.with_columns(pl.col(numbers).str.strip_chars().cast(pl.Float32, strict=False))
@@ -254,20 +256,20 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
 
 def _in_words(column: pl.Series) -> bool:
     """Whether a column holds words, none of which could be a number that is written in another way."""
-    held = column.drop_nulls().str.strip_chars()
-    held = held.filter(~held.is_in(sorted(MISSING)))
-    return not held.str.contains(r"^[+-]?[.,]?[0-9]").any()
+    words = column.drop_nulls().str.strip_chars()
+    words = words.filter(~words.is_in(sorted(MISSING)))
+    return not words.str.contains(r"^[+-]?[.,]?[0-9]").any()
 
 
 def _parsed(
-    whole: bytes,
+    data: bytes,
     separator: str,
     names: Sequence[str],
     words: Sequence[str],
     header_line: int,
 ) -> pl.DataFrame:
     return pl.read_csv(
-        BytesIO(whole),
+        BytesIO(data),
         separator=separator,
         has_header=False,
         skip_lines=header_line,
@@ -316,9 +318,9 @@ def _free_name(names: Sequence[str]) -> str:
 
 
 def _refuse_columns(names: Sequence[str], where: str) -> None:
-    for place, name in enumerate(names[1:], 2):
+    for number, name in enumerate(names[1:], 2):
         if not name:
-            raise DataError(f"{where}: column {place} has no name; name each after its cell type")
+            raise DataError(f"{where}: column {number} has no name; name each after its cell type")
     if twice := [name for name, count in Counter(names[1:]).items() if count > 1]:
         raise DataError(f"{where}: two columns are named {twice[0]!r}; give each cell type its own name")
 
@@ -357,19 +359,19 @@ def _culprit(path: Path, separator: str, names: list[str], words: list[str], hea
 
 def _short_row(path: Path, separator: str, fields: int, header_line: int) -> str | None:
     for number, line in enumerate(read_rows(path), 1):
-        found = line.count(separator) + 1
+        count = line.count(separator) + 1
         if (
             number > header_line
             and line.strip()
-            and found != fields
+            and count != fields
             and len(_fields(line, separator, f"{path}:{number}")) != fields
         ):
-            return _another_length(path, number, found, fields)
+            return _another_length(path, number, count, fields)
     return None
 
 
-def _another_length(path: Path, number: int, found: int, wanted: int) -> str:
-    return f"{path}:{number}: holds {found} fields; the header names {wanted} columns"
+def _another_length(path: Path, number: int, fields: int, columns: int) -> str:
+    return f"{path}:{number}: holds {fields} fields; the header names {columns} columns"
 
 
 def _parquet(path: Path) -> pl.DataFrame:

@@ -122,29 +122,29 @@ def _documents(lines: Iterable[str], unit: Unit, separator: str) -> Iterator[str
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
-    held: list[str] = []
+    paragraph: list[str] = []
     for line in lines:
         if line.strip():
-            held.append(line)
-        elif held:
-            yield "\n".join(held)
-            held = []
-    if held:
-        yield "\n".join(held)
+            paragraph.append(line)
+        elif paragraph:
+            yield "\n".join(paragraph)
+            paragraph = []
+    if paragraph:
+        yield "\n".join(paragraph)
 
 
 def _records(lines: Iterable[str], separator: str) -> Iterator[str]:
     """What stands between separators; nothing follows a separator that ends the file."""
-    held: list[str] = []
+    record: list[str] = []
     for line in lines:
         *closed, rest = line.split(separator)
         for part in closed:
-            yield "\n".join([*held, part]).strip("\n")
-            held = []
-        if held or rest.strip() or not closed:
-            held.append(rest)
-    if any(line.strip() for line in held):
-        yield "\n".join(held).strip("\n")
+            yield "\n".join([*record, part]).strip("\n")
+            record = []
+        if record or rest.strip() or not closed:
+            record.append(rest)
+    if any(line.strip() for line in record):
+        yield "\n".join(record).strip("\n")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -158,11 +158,11 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 
 def _bounded_lines(path: Path, stream: Any) -> Iterator[bytes]:
     """Lines of a stream; DataError for one that no memory may hold, as a few packed bytes can make it."""
-    most = bound("LONGEST_LINE")
+    limit = bound("LONGEST_LINE")
     number = 0
-    while line := stream.readline(most + 1):
+    while line := stream.readline(limit + 1):
         number += 1
-        if len(line) > most:
+        if len(line) > limit:
             refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
         yield line
 

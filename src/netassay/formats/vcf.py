@@ -61,11 +61,11 @@ def read_vcf(path: Path, *, skipped: Counter[str] | None = None) -> pl.DataFrame
     alleles = read_alleles(path, skipped=skipped)
     for reason in alleles[LEFT_OUT].drop_nulls():
         skipped[reason] += 1
-    kept = alleles.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
-    if not len(kept):
+    variants = alleles.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
+    if not len(variants):
         reasons = "".join(f"; {count} left out: {reason}" for reason, count in skipped.items())
         raise DataError(f"{path}: holds no variant with an alternative sequence{reasons}")
-    return kept
+    return variants
 
 
 def read_alleles(path: Path, *, skipped: Counter[str] | None = None) -> pl.DataFrame:
@@ -95,18 +95,18 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
         _refuse_headings(line.split(), where)
         hint = "; its columns are parted by spaces" if len(line.split()) >= 5 else ""
         raise DataError(f"{where}: VCF has {_COLUMNS} and more, parted by tabs{hint}: {line!r:.80}")
-    chromosome, place, name, ref, alts = (column.strip() for column in columns[:5])
+    chromosome, position, name, ref, alts = (column.strip() for column in columns[:5])
     if not chromosome:
         raise DataError(f"{where}: CHROM is empty; give the name of the chromosome")
-    if not (place.isascii() and place.isdigit() and len(place) < 16):
+    if not (position.isascii() and position.isdigit() and len(position) < 16):
         _refuse_headings(columns, where)
-        raise DataError(f"{where}: POS is {place!r:.40}; give a whole number, counted from 1")
+        raise DataError(f"{where}: POS is {position!r:.40}; give a whole number, counted from 1")
     ref = ref.upper()
     if ref in ("-", "."):
         raise DataError(f"{where}: REF is {ref!r}; {_UNANCHORED.format(what='an insertion', ref='A', alt='ACG')}")
     if not ref or not _LETTERS.issuperset(ref):
         raise DataError(f"{where}: REF is {ref!r:.40}; give the bases of the reference (A, C, G, T, N)")
-    found = []
+    variants = []
     for alt in alts.upper().split(","):
         reason = _no_sequence(alt, ref)
         if alt == "-":
@@ -117,13 +117,13 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
             raise DataError(
                 f"{where}: ALT is {alts!r:.40}; give bases, <...>, * or ., with commas between several{hint}"
             )
-        if int(place) == 0:
+        if int(position) == 0:
             reason = "position 0, before the first base"
         elif reason is None and not _BASES.issuperset(alt):
             reason = "alternative with bases other than A, C, G, T"
-        words = name if name not in ("", ".") else f"{chromosome}:{place}:{ref}>{alt}"
-        found.append(Variant(chromosome, int(place), words, ref, alt, number, reason))
-    return found
+        words = name if name not in ("", ".") else f"{chromosome}:{position}:{ref}>{alt}"
+        variants.append(Variant(chromosome, int(position), words, ref, alt, number, reason))
+    return variants
 
 
 _UNANCHORED = (

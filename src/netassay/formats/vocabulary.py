@@ -17,10 +17,10 @@ class Words:
     def __init__(self, words: Iterable[str] = (), *, closed: bool = False) -> None:
         self.closed = closed
         self.numbers: dict[str, int] = {}
-        for place, word in enumerate(words):
-            if self.numbers.setdefault(word, place) != place:
+        for token, word in enumerate(words):
+            if self.numbers.setdefault(word, token) != token:
                 raise DataError(
-                    f"word {word!r:.60} is given as token {self.numbers[word]} and {place}; give each word once"
+                    f"word {word!r:.60} is given as token {self.numbers[word]} and {token}; give each word once"
                 )
         self._spelled: list[str] = []
 
