@@ -116,5 +116,5 @@ def test_models_of_sentencepiece(tmp_path):
     assert documents.text(documents[0].tolist()) == texts[0]
     assert documents.words([17]) == (END_WORD,)
     (tmp_path / "none.model").write_bytes(b"no model")
-    with pytest.raises(DataError, match="is no SentencePiece model"):
+    with pytest.raises(DataError, match="is not a SentencePiece model"):
         encoder(tmp_path / "none.model")

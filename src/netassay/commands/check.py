@@ -189,7 +189,7 @@ def _signal(path: Path) -> Check:
         with path.open("rb") as file:
             sizes = pybigtools.open(file).chroms()
     except Exception as cause:
-        raise DataError(f"{path}: is no bigWig file that can be read ({cause})") from None
+        raise DataError(f"{path}: is not a readable bigWig file ({cause})") from None
     heights = shlex.quote(str(path))
     command = f"netassay atlas build --peaks peaks.bed --genome genome.fa --heights {heights} --out atlas"
     facts = {"chromosomes": len(sizes), "bases": sum(sizes.values())}

@@ -182,7 +182,7 @@ class Feed:
         return held.hexdigest()
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Tokens as text, a first token by its number; ids parted by blanks where words are not known."""
+        """Tokens as text, a first token by its number; ids separated by blanks where words are not known."""
         held = list(tokens)
         head = ""
         if self.first is not None and held[:1] == [self.first]:

@@ -1,4 +1,4 @@
-"""The contexts of a corpus larger than memory: its documents on disk, parted by what they begin with.
+"""The contexts of a corpus larger than memory: its documents on disk, separated by what they begin with.
 
 Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first
 token, each small enough to be counted in memory; a first token with too many documents is taken off them and its

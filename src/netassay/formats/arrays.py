@@ -53,7 +53,7 @@ def read(path: Path, name: str) -> np.ndarray:
             refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
             data = file.read(f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
-        raise DataError(f"{path}: is no sound .npz file ({first_line(cause)}); write it with numpy.savez") from None
+        raise DataError(f"{path}: is not a valid .npz file ({first_line(cause)}); write it with numpy.savez") from None
     except OSError as cause:
         raise DataError(
             f"{path}: cannot be read ({cause.strerror or cause}); give an .npz file or a folder of .npy files"

@@ -59,7 +59,7 @@ def reverse_complement(codes: Any) -> Any:
 def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None) -> Float[Tensor, "*n 4 length"]:
     """One row a base in the order A, C, G, T; a column of zeros where the base is not known.
 
-    `dtype` is float32 unless given. Memory runs along the length, as a convolution takes it.
+    `dtype` defaults to float32. Memory is contiguous along the length, as convolutions expect.
     """
     import torch
 
@@ -71,10 +71,10 @@ def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None)
 
 
 def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, label: str = "array") -> UInt8[np.ndarray, "n length"]:
-    """Codes of a one-hot array (n, 4, length) whose four rows stand for the letters of `order`.
+    """Codes of a one-hot array (n, 4, length) whose four rows are the letters of `order`.
 
-    Raises DataError, naming `what` and the first place, for values other than 0 and 1, more than one base at a
-    place, or an order that is not a permutation of ACGT.
+    Raises DataError, naming `label` and the first position, for values other than 0 and 1, more than one base at a
+    position, or an order that is not a permutation of ACGT.
     """
     from netassay.errors import DataError
 
@@ -89,8 +89,8 @@ def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, label: str = "arr
     if odd.any():
         peak, position = np.argwhere(odd)[0]
         raise DataError(
-            f"{label}: peak {peak}, position {position} (both from 0) holds {planes[peak, :, position].tolist()}; allowed "
-            "are a single 1 (a base) or four zeros (no base known)"
+            f"{label}: peak {peak}, position {position} (both from 0) holds "
+            f"{planes[peak, :, position].tolist()}; allowed are a single 1 (a base) or four zeros (no base known)"
         )
     letters = np.array([ALPHABET.index(letter) for letter in order], np.uint8)
     return np.where(hot.any(axis=1), letters[hot.argmax(axis=1)], np.uint8(UNKNOWN))

@@ -11,7 +11,7 @@ import numpy as np
 from netassay.errors import DataError, ExtraMissing, did_you_mean
 
 ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
-"""Modalities of a .h5mu that hold regions, the likeliest first."""
+"""Modalities of a .h5mu that hold regions, most likely first."""
 
 CELLS_AT_ONCE = 500
 
@@ -43,7 +43,7 @@ def open_cells(path: Path) -> Any:
 
 
 def read_obs(path: Path, column: str) -> tuple[list[str], list[Any]]:
-    """Names of the cells and their values in a column of `obs`; DataError where there is no such column."""
+    """Names of the cells and their values in a column of `obs`; DataError if there is no such column."""
     cells = open_cells(path)
     return [str(name) for name in cells.obs_names], column_of_cells(cells, column, str(path))
 

@@ -26,8 +26,8 @@ def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = N
     """Texts under the key `column` of a file of one JSON object a line, plain or packed.
 
     "a.b" is the key b of the object under a, unless there is a key "a.b". Blank lines, nulls and texts of nothing but
-    white space are left out and counted in `skipped`. Raises DataError, naming the line, for what is no JSON
-    object, has no such key, or holds no text there.
+    white space are left out and counted in `skipped`. Raises DataError, naming the line, for what is not a JSON
+    object, lacks the key, or holds no text under it.
     """
     skipped = Counter() if skipped is None else skipped
     for number, line in enumerate(read_lines(path), 1):
@@ -55,9 +55,9 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
     try:
         value = json.loads("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: is no JSON ({error.msg}, column {error.colno}); {advice}") from error
+        raise DataError(f"{path}:{error.lineno}: is not JSON ({error.msg}, column {error.colno}); {advice}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no JSON ({error}); {advice}") from error
+        raise DataError(f"{path}: is not JSON ({error}); {advice}") from error
     if not isinstance(value, list):
         keys = f" with the keys {', '.join(map(repr, list(value)[:8]))}" if isinstance(value, dict) else ""
         raise DataError(
@@ -69,9 +69,9 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
 
 
 def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
-    """Texts of the column `column` of a table with a header, fields parted by commas, semicolons or tabs.
+    """Texts of the column `column` of a table with a header, fields separated by commas, semicolons or tabs.
 
-    The header tells which. Fields in double quotes may hold separators and line ends, of any length. Empty fields and
+    The header decides which. Fields in double quotes may hold separators and line ends, of any length. Empty fields and
     texts of nothing but white space are left out and counted in `skipped`. Raises DataError, naming the line, for a
     missing column, a row with more or fewer fields than the header, and quotes that do not close.
     """
@@ -81,7 +81,7 @@ def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = No
     if not first.strip():
         if next(lines, None) is None:
             return
-        raise DataError(f"{path}:1: is blank where the names of the columns should stand; give the table a header")
+        raise DataError(f"{path}:1: is blank, but should name the columns; give the table a header")
     separator = max(",;\t", key=first.count)
     rows = csv.reader((f"{line}\n" for line in chain([first], lines)), delimiter=separator, strict=True)
     header = [name.strip() for name in _row(rows, path) or []]
@@ -127,7 +127,7 @@ def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) 
 
 
 def token_kind(path: Path, column: str) -> str:
-    """What a column of a Parquet or Arrow file keeps lists of integers as, such as Int32; "" where it holds none.
+    """The integer type of a column of lists in a Parquet or Arrow file, such as Int32; "" if it holds no such lists.
 
     DataError as `read_table`.
     """
@@ -189,7 +189,7 @@ def _object(line: str, where: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
+        raise DataError(f"{where}: is not JSON ({error}); give one JSON object a line") from error
 
 
 def read_token_column(
@@ -234,7 +234,7 @@ def read_token_column(
 
 
 def _scanned(path: Path, column: str) -> tuple[Any, Any]:
-    """A lazy frame with `column` among its columns, and the type of that."""
+    """A lazy frame that has `column`, and the type of that column."""
     import polars as pl
 
     head = first_bytes(path)
@@ -338,21 +338,21 @@ def _parses(line: str) -> bool:
 
 def _row(rows: Any, path: Path) -> list[str] | None:
     """The next row of a table, None after the last."""
-    # the library's limit on a field is one number for the whole process: lifted for this row alone
+    # the library limits the length of a field for the whole process: lifted for this row alone
     before = csv.field_size_limit(MOST_LETTERS)
     try:
         return next(rows, None)
     except csv.Error as error:
         raise DataError(
-            f"{path}:{rows.line_num}: is not a row of the table ({error}); a field with a double quote is put into "
-            "double quotes, and the quote in it doubled"
+            f"{path}:{rows.line_num}: is not a row of the table ({error}); put a field that contains a "
+            "double quote into double quotes, and double the quote in it"
         ) from error
     finally:
         csv.field_size_limit(before)
 
 
 def _value(row: Any, column: str, where: str, advice: str) -> Any:
-    """What a row of JSON holds under a key, or under a path of keys parted by dots; None under a null."""
+    """What a row of JSON holds under a key, or under a path of keys separated by dots; None under a null."""
     if not isinstance(row, dict):
         raise DataError(f"{where}: holds a JSON {_kind(row)}; {advice}")
     if column in row:
@@ -405,7 +405,7 @@ def _text_of(value: Any, column: str, where: str, skipped: Counter[str]) -> Iter
 
 def _missing(column: str, names: list[str]) -> str:
     close = get_close_matches(column, names, n=1)
-    # a key of that name deeper within is nearer than any spelling
+    # a nested key of that name is a better guess than a similar spelling
     close = [name for name in names if name.endswith(f".{column}")][:1] or close
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"there is no column {column!r}; {hint}known: {', '.join(map(repr, names[:20])) or 'none'}"

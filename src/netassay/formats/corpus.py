@@ -1,4 +1,4 @@
-"""A corpus from files of any of the known forms, or one that Python brings with it."""
+"""A corpus from files of any supported form, or one that ships with Python."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Source = str | Path | Sequence[str | Path]
 class Reading:
     """How the files of a corpus become documents of token ids: the keys of every command, config and function.
 
-    `form`: text, jsonl, json, csv, parquet, arrow, npy or raw, where first bytes and ending do not tell it. Of text:
-    what a `document` is ("line" unless given; of the topics a topic) and the `separator` between records. Of the
-    forms with columns, where a row is a document: the `column`, "text" unless given; "a.b" reaches into objects.
-    Of what is text in the end: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so
-    that one that begins another is told from it. Of raw token ids: `dtype`, and `skip`, bytes of a header; of these and
-    .npy: `end`, the id that closes a document. Of token ids in any form: `ignore`, an id such as padding, taken out
-    wherever it stands. What does not apply to a file is refused.
+    `form`: text, jsonl, json, csv, parquet, arrow, npy or raw, where first bytes and ending do not show it. For text:
+    what a `document` is (by default "line"; for the topics, a topic) and the `separator` between records. For
+    forms with columns, where a row is a document: the `column`, by default "text"; "a.b" reaches into objects.
+    For all text: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so that a
+    document differs from one that it begins. For raw token ids: `dtype`, and `skip`, bytes of a header; for these
+    and .npy: `end`, the id that closes a document. For token ids in any form: `ignore`, an id such as padding,
+    removed wherever it occurs. What does not apply to a file is refused.
     """
 
     document: Unit | None = None
@@ -71,9 +71,9 @@ class Corpus:
 
     @property
     def words(self) -> tuple[str, ...] | None:
-        """What the token ids 0, 1, 2, ... stand for, where words were numbered as they came up; else None.
+        """What the token ids 0, 1, 2, ... stand for, if words were numbered as they came up; else None.
 
-        Of any corpus but one of bare ids `documents.words(ids)` spells ids out.
+        For any corpus but one of bare ids `documents.words(ids)` spells ids out.
         """
         vocabulary = self.documents.vocabulary
         return tuple(vocabulary.numbers) if isinstance(vocabulary, Words) else None
@@ -113,10 +113,9 @@ def read_corpus(
         dtype: Integer type of raw token ids.
         end: Token id that ends a document.
         skip: Bytes of a header before raw ids.
-        form: Form of the files, where first bytes and ending do not tell it.
-        ignore: Token id that is padding, or an ignored place, and taken out.
-        words: Number words by their place in this list (of a saved model, say) instead of in the order in which they
-            occur.
+        form: Form of the files, where first bytes and ending do not show it.
+        ignore: Token id to remove, such as padding or an ignored position.
+        words: Number words by their position in this list (of a saved model, say) instead of in order of occurrence.
         limit: Read only this many tokens of each document.
 
     Returns:
@@ -174,7 +173,7 @@ def read_in_parts(
 ) -> Iterator[Documents]:
     """What `read_corpus` reads, in parts of complete documents.
 
-    All files are looked at before the first is read. Their words are numbered in common; parts of two calls are joined
+    All files are checked before the first is read. They share one numbering of words; parts of two calls are joined
     by `contexts_within` and `Documents.concatenate`.
 
     Args:
@@ -249,7 +248,7 @@ def source_name(source: Source) -> str:
 
 @dataclass(frozen=True)
 class _File:
-    """A file of a corpus, its form, what its token ids are kept as ("" of text), and its size and time of change."""
+    """A file of a corpus, its form, the type of its token ids ("" for text), and its size and modification time."""
 
     path: str | Path
     form: str
@@ -290,7 +289,7 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
 
 
 def _kind(path: Path, form: str, reading: Reading) -> str:
-    """What a file keeps its token ids as; "" of text."""
+    """The type of a file's token ids; "" for text."""
     column = reading.column or "text"
     if form in ("parquet", "arrow"):
         return token_kind(path, column)
@@ -319,7 +318,7 @@ _FORMS = {
 
 
 def _require_applying(file: _File, reading: Reading) -> None:
-    """Raises DataError, with all keys that were given and mean nothing for a file of this form."""
+    """Raises DataError, listing all keys that were set but do not apply to a file of this form."""
     columns = file.form in ("jsonl", "json", "csv", "parquet", "arrow")
     flat = file.form in ("npy", "raw")
     checks = (
@@ -328,15 +327,15 @@ def _require_applying(file: _File, reading: Reading) -> None:
             "separator",
             reading.separator != SEPARATOR,
             file.form == "text" and reading.document == "record",
-            "it stands between records (document record)",
+            "it separates records (document record)",
         ),
         ("tokenizer", reading.tokenizer != WORDPUNCT, not file.ids, "ids are tokens already"),
-        ("column", reading.column is not None, columns, "it is of JSON, CSV, Parquet and Arrow"),
-        ("add_end", reading.add_end, not file.ids, "documents of ids end as they stand"),
-        ("dtype", reading.dtype is not None, file.form == "raw", "it is of raw token ids"),
-        ("end", reading.end is not None, flat, "it parts token ids; for text, choose what a document is"),
-        ("skip", reading.skip != 0, file.form == "raw", "it is of raw token ids, with a dtype"),
-        ("ignore", reading.ignore is not None, file.ids, "it is of token ids"),
+        ("column", reading.column is not None, columns, "it is for JSON, CSV, Parquet and Arrow"),
+        ("add_end", reading.add_end, not file.ids, "documents of ids are not changed"),
+        ("dtype", reading.dtype is not None, file.form == "raw", "it is for raw token ids"),
+        ("end", reading.end is not None, flat, "it separates token ids; for text, choose what a document is"),
+        ("skip", reading.skip != 0, file.form == "raw", "it is for raw token ids, with a dtype"),
+        ("ignore", reading.ignore is not None, file.ids, "it is for token ids"),
     )
     wrong = [f"{key} ({why})" for key, is_set, applies, why in checks if is_set and not applies]
     if wrong:
@@ -357,8 +356,8 @@ def _all_parts(
     skipped: Counter[str],
     tokens_at_once: int,
 ) -> Iterator[Documents]:
-    """The parts of all files, in the words `given` if there are such, without ids to ignore."""
-    # what is ignored counts for no limit
+    """The parts of all files, numbered by `vocabulary` if there is one, without ids to ignore."""
+    # ignored tokens do not count towards the limit
     read_limit = limit if reading.ignore is None else None
     for file in files:
         before = 0

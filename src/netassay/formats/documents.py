@@ -89,7 +89,7 @@ class Documents:
         return (self[i] for i in range(len(self)))
 
     def first(self, count: int) -> Documents:
-        """The first `count` documents, all where there are no more."""
+        """The first `count` documents, or all if there are fewer."""
         return self.between(0, min(max(count, 0), len(self)))
 
     def words(self, tokens: Sequence[int]) -> tuple[str, ...] | None:
@@ -123,7 +123,7 @@ class Documents:
     def named_by(self, vocabulary: Vocabulary | None, *, where: str = "", before: int = 0) -> Documents:
         """The same documents with tokens numbered by another vocabulary.
 
-        `where` (a file, say) and how many documents stand `before` these are named in errors. Raises DataError where
+        `where` (a file, say) and the number of documents `before` these are named in errors. Raises DataError where
         the two have nothing in common, and for a word that a closed vocabulary does not have.
         """
         own = self.vocabulary
@@ -133,8 +133,8 @@ class Documents:
             return Documents(self.tokens, self.offsets, vocabulary)
         if own is None or not isinstance(vocabulary, Words) or not (vocabulary.closed or isinstance(own, Words)):
             raise DataError(
-                f"documents of {_vocabulary_name(own)} follow documents of {_vocabulary_name(vocabulary)}; a corpus has one vocabulary: "
-                "read all of it with one tokenizer, or take all of it as token ids"
+                f"documents of {_vocabulary_name(own)} follow documents of {_vocabulary_name(vocabulary)}; "
+                "a corpus has one vocabulary: read all of it with one tokenizer, or take all of it as token ids"
             )
         distinct, places = np.unique(self.tokens, return_inverse=True)
         numbers = [vocabulary.number(own.word(token)) for token in distinct.tolist()]
@@ -151,7 +151,7 @@ class Documents:
         return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
 
     def without(self, token: int) -> tuple[Documents, int]:
-        """The documents without a token wherever it stands, and how often it stood there."""
+        """The documents without any occurrence of a token, and how often it occurred."""
         mask = self.tokens != token
         removed = len(mask) - int(np.count_nonzero(mask))
         if not removed:
@@ -167,7 +167,7 @@ class Documents:
         return self.gathered(self.offsets[:-1], np.minimum(lengths, length))
 
     def select(self, mask: np.ndarray) -> Documents:
-        """The documents for which the boolean array `chosen` (N,) is true."""
+        """The documents for which the boolean array `mask` (N,) is true."""
         return self if mask.all() else self.gathered(self.offsets[:-1][mask], self.lengths[mask])
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
@@ -194,7 +194,7 @@ class Documents:
 def in_one_vocabulary(parts: Iterable[Documents]) -> Iterator[Documents]:
     """Parts of a corpus, one after another, tokens named by the vocabulary of the first that has documents.
 
-    Two readers number their words each by itself; here the same word becomes the same token. Raises DataError as
+    Two readers number their words independently; here the same word becomes the same token. Raises DataError as
     `named_by`.
     """
     started, vocabulary = False, None

@@ -46,7 +46,7 @@ class Windows:
 def read_fasta(path: Path) -> Iterator[Record]:
     """Records of a FASTA file, plain or gzip (BGZF too), one in memory at a time.
 
-    Case is kept; white space within sequences is taken off. Raises DataError, naming the line, for text before
+    Case is kept; white space within sequences is removed. Raises DataError, naming the line, for text before
     the first header, a header without a name, a name that comes twice, and for a file without a record.
     """
     names: set[str] = set()
@@ -55,7 +55,7 @@ def read_fasta(path: Path) -> Iterator[Record]:
             raise DataError(f"{path}:{record.line}: the header has no name after '>'; give each sequence one")
         if record.name in names:
             raise DataError(
-                f"{path}:{record.line}: sequence {record.name!r} is there a second time; give each a name of its own"
+                f"{path}:{record.line}: sequence {record.name!r} occurs a second time; give each a name of its own"
             )
         names.add(record.name)
         yield record
@@ -76,7 +76,7 @@ def read_windows(
 ) -> Windows:
     """Bases [start, start + width) (0-based) of each chromosome in a FASTA or 2bit file.
 
-    Windows over the end of their contig hold no base; with `padded` those that it has, and unknown ones beyond it.
+    Windows that cross an end of their contig hold no base; with `padded`, its bases, and unknown ones beyond it.
 
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
     once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by another name of
@@ -131,10 +131,10 @@ def _contigs(genome: Path) -> Iterator[_LoadedContig | _IndexedContig | TwoBitCo
     import pyfaidx
 
     try:
-        # white space after the name is no part of it, as in `read_fasta`
+        # white space after the name is not part of it, as in `read_fasta`
         opened = pyfaidx.Faidx(str(genome), str(index), as_raw=True, build_index=False, rebuild=False)
     except Exception as error:  # the library raises its own kinds and ValueError for indexes it cannot read
-        raise DataError(f"{index}: is no index of {genome} ({error}); {_REINDEX}") from error
+        raise DataError(f"{index}: is not an index of {genome} ({error}); {_REINDEX}") from error
     try:
         for name, entry in opened.index.items():
             yield _IndexedContig(genome, index, opened, name, entry)
@@ -170,7 +170,7 @@ class _LoadedContig:
 
 @dataclass(frozen=True, eq=False)
 class _IndexedContig:
-    """A contig that the index tells the place of."""
+    """A contig that the index locates."""
 
     genome: Path
     index: Path
@@ -239,14 +239,14 @@ def _fresh_index(genome: Path) -> Path | None:
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """Records as they come; `pending` is kept back where a header may begin or has not ended."""
-    name, line, line_feeds = "", 0, 0  # of the record that is open, its header's line, line feeds before `text`
+    """Records as they come; `pending` is held back while a header may begin or has not ended."""
+    name, line, line_feeds = "", 0, 0  # of the open record; its header's line; line feeds before `text`
     opened = False
     body: list[bytes] = []
     pending = b"\n"  # the first header is found as any other
     for block in _line_fed(path):
         text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not line_feeds and not opened else block)
-        begin = counted_to = 0  # line feeds before `counted` are in `seen`
+        begin = counted_to = 0  # `line_feeds` includes those before `counted_to`
         while (mark := text.find(b"\n>", begin)) >= 0:
             stop = text.find(b"\n", mark + 1)
             if stop < 0:

@@ -30,7 +30,7 @@ BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
 DIGESTS = "netassay_digests"
 """Where in `uns` netassay writes a SHA-256 of each part that it wrote."""
 MOST_CELL_TYPES = 500
-"""More rows than this are taken for single cells, of which a note tells."""
+"""More rows than this are taken for single cells, and noted."""
 _BARCODE = re.compile(r"(\w*[#_:-])?[ACGTN]{4,}[0-9]*(-[0-9]+)?")
 
 
@@ -40,7 +40,7 @@ class Annotated:
 
     `matrix` holds the heights, numbers of any kind, dense or a sparse matrix of SciPy, as they were given. `bases` are
     codes of the regions' sequences where the file holds them; `facts` what netassay wrote of an atlas; `notes` counts
-    what was taken otherwise than it stands, or looks wrong, by reason.
+    what was read differently or looks wrong, by reason.
     """
 
     matrix: Any
@@ -53,7 +53,7 @@ class Annotated:
 
     @property
     def heights(self) -> Float32[np.ndarray, "cell_types n"]:
-        """The heights as a dense array, made anew at each call."""
+        """The heights as a dense array, a new one at each call."""
         values = self.matrix.toarray() if hasattr(self.matrix, "toarray") else self.matrix
         return np.ascontiguousarray(values, dtype=np.float32)
 
@@ -104,8 +104,8 @@ def annotated_of(adata: Any, where: str, *, layer: str | None = None, twice: boo
     """What an AnnData object holds: X, or a layer by name; without X its only layer.
 
     Coordinates are the columns chrom (or chr, seqnames, ...), start and end of `var`, or names of regions such as
-    chr1:100-351, chr1-100-351 and chr1_100_351, which may also stand in a column `interval`; both 0-based, end
-    exclusive. Lineages are the column `lineage` of `obs`. With `twice`, a region that is there again is left out, and
+    chr1:100-351, chr1-100-351 and chr1_100_351, which may also be in a column `interval`; both 0-based, end
+    exclusive. Lineages are the column `lineage` of `obs`. With `twice`, a repeated region is left out, and
     counted. Raises DataError, beginning with `where`, for names that come twice, regions without coordinates, and
     columns that disagree with the names. Nothing is changed in the object; a sparse matrix stays sparse.
     """
@@ -172,7 +172,7 @@ def _is_empty(values: Any) -> bool:
 
 
 def _named_once(names: list[str], where: str, kind: str, twice: bool, notes: Counter[str]) -> list[int]:
-    """Places of the names that were not there before. DataError for one that was, unless these are left out."""
+    """Indices of the first occurrence of each name. DataError for a repeated name, unless `twice`."""
     first: dict[str, int] = {}
     for index, name in enumerate(names):
         first.setdefault(name, index)
@@ -234,7 +234,7 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
 
 @contextmanager
 def _silent_destructors() -> Iterator[None]:
-    """Within it what HDF5 cannot write when it closes is printed by no destructor; reading the file back finds it."""
+    """Keeps destructors from printing what HDF5 cannot write when it closes; reading the file back finds it."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:
@@ -298,7 +298,7 @@ _Place = tuple[str, int, int]
 def _agreed(
     where: str, names: Sequence[str], columns: list[_Place], called: list[_Place], notes: Counter[str]
 ) -> list[_Place]:
-    """Places in `columns` and in the names, where these are the same; or differ in a way that can be told and noted."""
+    """Places in `columns` and in the names, if these agree, or differ in a way that is understood and noted."""
     if columns == called:
         return columns
     differing = [row for row, (a, b) in enumerate(zip(columns, called, strict=True)) if a != b]
@@ -318,9 +318,9 @@ def _agreed(
             return columns
     row = differing[0]
     raise DataError(
-        f"{where}: region {names[row]!r} is {'{}:{}-{}'.format(*columns[row])} by the columns of `var`, so name and "
-        f"columns disagree (as in {len(differing):,} of {len(names):,}); one of the two is out of date: name the regions "
-        "anew, or delete the columns"
+        f"{where}: region {names[row]!r} is {'{}:{}-{}'.format(*columns[row])} by the columns of `var`, so name "
+        f"and columns disagree (as in {len(differing):,} of {len(names):,}); one of the two is out of date: rename the "
+        "regions, or delete the columns"
     )
 
 

@@ -53,10 +53,10 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
         raise DataError(
             f"{path}: byte 0: expected 00 00, a type of {', '.join(f'{t:02x}' for t in TYPES)} and the number of "
-            f"dimensions, found {magic.hex(' ') or 'nothing'}; this is no IDX file"
+            f"dimensions, found {magic.hex(' ') or 'nothing'}; this is not an IDX file"
         )
     if dimensions is not None and magic[3] != dimensions:
-        raise DataError(f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the file meant?")
+        raise DataError(f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the right file?")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         offset = 4 + len(header)
@@ -69,7 +69,7 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
     if size > _MOST_BYTES:
         raise DataError(f"{path}: byte 4: the sizes {shape} make {size:,} bytes; the header is damaged")
     if not size:
-        raise DataError(f"{path}: byte 4: the sizes {shape} are of no entry at all; fetch the file again")
+        raise DataError(f"{path}: byte 4: the sizes {shape} leave no entries at all; fetch the file again")
     refuse_size(path, size, "LARGEST_ARRAY", what=f"says that it holds the shape {shape}, which is")
     data = _bytes(file, size)
     if len(data) != size:
@@ -96,7 +96,7 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_CLASSES = 10
 
 
-_BINARY = "the binary version is wanted, with data_batch_1.bin to data_batch_5.bin and test_batch.bin"
+_BINARY = "give the binary version, with data_batch_1.bin to data_batch_5.bin and test_batch.bin"
 
 
 def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:

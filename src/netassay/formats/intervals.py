@@ -19,7 +19,7 @@ Form = Literal["bed", "immgen", "table"]
 """BED and narrowPeak; ImmGen's peak table; any table whose header names chromosome, start and end."""
 
 Repeats = Literal["refuse", "drop", "keep"]
-"""What becomes of a region or name that was there before."""
+"""What to do with a repeated region or name."""
 
 SCHEMA = {
     "name": pl.String,
@@ -33,7 +33,7 @@ NARROW_PEAK_COLUMNS = 10
 
 
 class Region(NamedTuple):
-    """A region in 0-based coordinates, its end exclusive; `summit` lies within it where the file tells one."""
+    """A region in 0-based coordinates, its end exclusive; `summit` lies within it if the file gives one."""
 
     name: str
     chromosome: str
@@ -58,11 +58,11 @@ def read_intervals(
     bed: three columns or more, 0-based, end exclusive; a fourth names the region, else it is called
     chromosome:start-end; ten columns of narrowPeak's kinds are narrowPeak, whose last is the summit's offset. immgen:
     name, chromosome, start, stop, 1-based, stop inclusive, with or without a header. Blank lines, comments and track
-    lines are counted in `skipped`, what else was made of the file in `notes`. A name that comes twice is refused,
-    unless `repeats` keeps it; or drops, and counts in `skipped`, lines of a region that stood there before. With
+    lines are counted in `skipped`, other observations in `notes`. A repeated name is refused,
+    unless `repeats` keeps it; or drops, and counts in `skipped`, lines that repeat a region. With
     `shared_names`, names of several regions, such as those of genes, are replaced by places and counted in `notes`,
-    unless one of these is `needed`.
-    Raises DataError, naming the line, for too few columns, coordinates that are no whole numbers or out of order, and
+    unless one of these is among `required_names`.
+    Raises DataError, naming the line, for too few columns, coordinates that are not whole numbers or out of order, and
     names that come twice.
     """
     skipped = Counter() if skipped is None else skipped
@@ -79,9 +79,9 @@ def read_intervals(
 def guess_form(path: Path) -> Form:
     """The form of a file of regions.
 
-    table: its header names a chromosome with start and end, or summit; immgen: a name and a chromosome stand before two
-    numbers. Where both BED and immgen would do (chromosomes that are numbers), the column that names every line
-    otherwise is that of the names. Raises DataError for a file that has none of these forms, or may have two.
+    table: its header names a chromosome with start and end, or summit; immgen: a name and a chromosome precede two
+    numbers. Where both BED and immgen are possible (chromosomes that are numbers), the column whose values
+    all differ is that of the names. Raises DataError for a file that has none of these forms, or may have two.
     """
     if heads_a_table(path):
         return "table"
@@ -108,7 +108,7 @@ def guess_form(path: Path) -> Form:
 
 
 def heads_a_table(path: Path) -> bool:
-    """Whether the first line that is no comment, or one of the comments, names a chromosome with start and end or
+    """Whether the first line that is not a comment, or one of the comments, names a chromosome with start and end or
     summit; but not where the columns are those of ImmGen's peak table alone."""
     for line in read_rows(path):
         if line.strip() and _is_header(line):
@@ -119,7 +119,7 @@ def heads_a_table(path: Path) -> bool:
 
 
 def _numbers_guessed(path: Path, bed: list[list[str]], immgen: list[list[str]]) -> Form:
-    """bed, unless lines read as those of names and numbered chromosomes too, and rather."""
+    """bed, unless the lines fit names and numbered chromosomes better."""
     as_bed = len(bed[0]) < 4 or all(int(words[1]) < int(words[2]) for words in bed)
     as_immgen = len(immgen) == len(bed) and all(int(words[2]) <= int(words[3]) for words in immgen)
     if not as_immgen:
@@ -187,17 +187,17 @@ def _bed(path: Path, skipped: Counter[str], notes: Counter[str]) -> Iterator[Reg
 
 
 NO_NAME = ("", ".", "-")
-"""What stands in the column of names where there is none."""
+"""Entries of the column of names that mean that there is none."""
 
 _STRANDS = ("+", "-", ".")
 _PEAK_ENDINGS = (".narrowpeak", ".encodepeak", ".regionpeak")
 
 
 def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
-    """Whether the file is narrowPeak: so called, or of ten columns whose kinds are those of narrowPeak on every line.
+    """Whether the file is narrowPeak: by name, or by ten columns of narrowPeak's kinds on every line.
 
-    These are a score, a strand, signal, p and q (each a number, or a point for none), and a whole number. Files that
-    are not so called are noted, whether taken for it or not.
+    These are a score, a strand, signal, p and q (each a number, or a point for none), and a whole number. Files
+    without that name are noted, whether taken for it or not.
     """
     if any(ending in path.name.lower() for ending in _PEAK_ENDINGS):
         return True
@@ -212,7 +212,7 @@ def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
         kinds = [_is_value(words[4]), words[5] in _STRANDS, *map(_is_value, words[6:9]), _is_number(words[9])]
         if not all(kinds):
             if _is_number(words[9]):
-                notes[f"ten columns of {path.name} that are no narrowPeak: column 10 is no summit"] = 1
+                notes[f"ten columns of {path.name} that are not narrowPeak: column 10 is not a summit"] = 1
             return False
         summits += words[9] != "-1"
     if summits:
@@ -273,7 +273,7 @@ def _summit(words: list[str], start: int, end: int, where: str) -> int | None:
     if not offset.isascii() or not offset.isdigit() or int(offset) >= end - start:
         raise DataError(
             f"{where}: column 10, the summit's offset from the start, is {offset!r:.40}; allowed are -1 (none) and "
-            f"0 to {end - start - 1} (if it is no summit, leave the column out: cut -f1-9)"
+            f"0 to {end - start - 1} (if it is not a summit, leave the column out: cut -f1-9)"
         )
     return start + int(offset)
 
@@ -293,7 +293,7 @@ def named_once(
     required_names: Collection[str] = (),
     skipped: Counter[str] | None = None,
 ) -> tuple[pl.DataFrame, list[int]]:
-    """Regions with a name of their own each, as `read_intervals` tells, and which rows they were."""
+    """Regions with unique names, as `read_intervals` describes, and their rows in the frame."""
     skipped = notes if skipped is None else skipped
     frame = frame.with_row_index("row")
     coordinates = ["chromosome", "start", "end"]

@@ -23,7 +23,7 @@ RELEASE = "JASPAR2024"
 
 TAXA = ("vertebrates", "plants", "insects", "fungi", "nematodes", "urochordates")
 GROUPS = tuple(f"jaspar-{name}" for name in TAXA)
-"""Groups of species that JASPAR CORE has a collection of."""
+"""Groups of species with a collection in JASPAR CORE."""
 
 # one query for all counts: through the library's objects, a motif at a time, it takes ten times as long
 _COUNTS = """

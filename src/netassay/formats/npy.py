@@ -21,8 +21,8 @@ class _Name(NamedTuple):
     words: str
 
 
-class _Made(NamedTuple):
-    """What the stream would have made by a call; nothing is called."""
+class _Call(NamedTuple):
+    """A call that the stream asks for; nothing is called."""
 
     maker: str
     arguments: tuple[Any, ...]
@@ -121,7 +121,7 @@ def _follow(path: Path, file: BinaryIO) -> Any:
                 return stack.pop()
             act = _ACTS.get(opcode.name)
             if act is None:
-                raise DataError(f"{path}: opcode {opcode.name} at byte {offset} is no part of an array; {_ADVICE}")
+                raise DataError(f"{path}: opcode {opcode.name} at byte {offset} is not part of an array; {_ADVICE}")
             act(stack, memo, argument)
     except DataError:
         raise
@@ -211,14 +211,14 @@ def _appends(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError("what is filled is not a list")
+        raise TypeError("the target is not a list")
     return value
 
 
 def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     arguments, maker = stack.pop(), stack.pop()
     if not isinstance(maker, _Name) or not isinstance(arguments, tuple):
-        raise TypeError("a call of what is no known maker")
+        raise TypeError("a call of an unknown maker")
     if maker.words == "encode":
         # how Python 2 protocols hold bytes: encode(text, "latin1")
         text, encoding = arguments
@@ -268,5 +268,5 @@ def _decoded(path: Path, array: np.ndarray) -> np.ndarray:
             try:
                 flat[index] = value.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}: value {index} is {value!r:.40}, which is no UTF-8") from error
+                raise DataError(f"{path}: value {index} is {value!r:.40}, which is not UTF-8") from error
     return array

@@ -46,10 +46,10 @@ class PeakTable:
 def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repeats = "refuse") -> PeakTable:
     """Regions of a table whose header names a chromosome with start and end, or with a summit; and its heights.
 
-    `first_base` is what the table counts from, 0 (end exclusive) or 1 (end inclusive). Unless given it is told by a
-    column of widths, or by the program whose headings these are, else it is 0; which one is noted. A summit without
+    `first_base` is what the table counts from, 0 (end exclusive) or 1 (end inclusive). By default it follows from a
+    column of widths, or from the program whose headings these are, else it is 0; the choice is noted. A summit without
     ends is the middle of 251 bases. `repeats` are as for `read_intervals`.
-    Raises DataError, naming the line, for coordinates that are no whole numbers or out of order.
+    Raises DataError, naming the line, for coordinates that are not whole numbers or out of order.
     """
     table = read_numbers(path, required=False)
     headings = table.described.columns
@@ -100,7 +100,7 @@ def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repea
 
 
 def read_regions(path: Path, *, skipped: Counter[str] | None = None, notes: Counter[str] | None = None) -> pl.DataFrame:
-    """Regions of a file of any form that `guess_form` knows, those that are there twice and their names too."""
+    """Regions of a file of any form that `guess_form` knows, including repeated regions and names."""
     skipped = Counter() if skipped is None else skipped
     notes = Counter() if notes is None else notes
     form = guess_form(path)
@@ -114,7 +114,7 @@ def read_regions(path: Path, *, skipped: Counter[str] | None = None, notes: Coun
 def _counted_from(
     headings: Sequence[str], table: NumberTable, starts: list[int], ends: list[int], first_base: int | None
 ) -> tuple[int, str]:
-    """0 or 1, the number of a chromosome's first base, and what tells it."""
+    """0 or 1, the number of a chromosome's first base, and the reason."""
     if first_base is not None:
         return first_base, "as asked for"
     if (width := column_of(WIDTH, headings)) is not None:
@@ -146,7 +146,7 @@ def _whole_numbers(table: NumberTable, name: str) -> list[int]:
             "exons of a gene; count over peaks (a SAF file with a GeneID of its own for each)"
         )
     plainly = words.str.strip_chars().str.replace(r"\.0*$", "")
-    # too long a number is none either
+    # numbers that are too long are refused as well
     numbers = plainly.cast(pl.Int64, strict=False)
     if numbers.null_count():
         row = numbers.is_null().arg_max() or 0
@@ -159,7 +159,7 @@ def _whole_numbers(table: NumberTable, name: str) -> list[int]:
 def _names(
     table: NumberTable, chromosome: str, chromosomes: list[str], starts: list[int], ends: list[int]
 ) -> list[str]:
-    """Those of the rows, unless these were made of the places."""
+    """Names of the rows, unless these were made from the places."""
     if chromosome != table.described.columns[0] or table.rows.name in table.described.columns[1:]:
         return table.rows.to_list()
     return [f"{name}:{start}-{end}" for name, start, end in zip(chromosomes, starts, ends, strict=True)]

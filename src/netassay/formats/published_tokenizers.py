@@ -21,7 +21,7 @@ _PATTERNS = {"r50k_base": _GPT_2, "p50k_base": _GPT_2, "cl100k_base": _GPT_4}
 
 
 def tiktoken_encoder(name: str) -> Encoder:
-    """A published encoding of tiktoken by its name, such as gpt2; the package may fetch it once and keep it.
+    """A published encoding of tiktoken by its name, such as gpt2; the package may fetch it once and cache it.
 
     Raises ExtraMissing without the package, and DataError for a name that it does not know or cannot fetch.
     """
@@ -40,7 +40,7 @@ def tiktoken_encoder(name: str) -> Encoder:
 
 
 def tiktoken_file_encoder(path: Path) -> Encoder:
-    """A file of ranks whose name tells the encoding: r50k_base, p50k_base or cl100k_base."""
+    """A file of ranks named for its encoding: r50k_base, p50k_base or cl100k_base."""
     tiktoken = _package("tiktoken", str(path))
     if path.stem not in _PATTERNS:
         raise DataError(
@@ -54,7 +54,7 @@ def tiktoken_file_encoder(path: Path) -> Encoder:
         ranks = load_tiktoken_bpe(str(path))
         encoding = tiktoken.Encoding(path.stem, pat_str=_PATTERNS[path.stem], mergeable_ranks=ranks, special_tokens={})
     except Exception as error:  # whatever a file of unknown kind makes of its reader
-        raise DataError(f"tokenizer {path}: is no file of tiktoken's ranks ({error})") from error
+        raise DataError(f"tokenizer {path}: is not a file of tiktoken's ranks ({error})") from error
     return _of_encoding(encoding, f"tiktoken {hashlib.sha256(text).hexdigest()[:12]}")
 
 
@@ -66,7 +66,7 @@ def sentencepiece_encoder(path: Path) -> Encoder:
         processor = package.SentencePieceProcessor(model_proto=model)
         size = processor.get_piece_size()
     except Exception as error:  # whatever a file of unknown kind makes of its reader
-        raise DataError(f"tokenizer {path}: is no SentencePiece model ({error})") from error
+        raise DataError(f"tokenizer {path}: is not a SentencePiece model ({error})") from error
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         return (ids[:limit] for ids in processor.encode(texts, add_bos=False, add_eos=False))

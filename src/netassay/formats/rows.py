@@ -1,4 +1,4 @@
-"""Lines of tables as people keep them: with the line ends of any system, and the byte with which DOS ends a text."""
+"""Lines of tables from any system: with its line ends, and the byte with which DOS ends a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a corpus is named by: files, folders and patterns."""
+"""The files of a corpus, from the files, folders and patterns that name it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def shards(
 ) -> list[str | Path]:
     """The files of one corpus, in the order given, those of a folder or pattern (*, ?, [...], **) sorted by name.
 
-    A text among `names` stands for itself. Of a folder all files are taken, within its folders too; those whose
+    A text among `names` stands for itself. All files of a folder and its subfolders are taken; those whose
     names begin with "." or "_" are left out and counted in `skipped`. Raises DataError for a folder without a file or
-    with files of several endings, a pattern that nothing matches, and a file that is there twice.
+    with files of several endings, a pattern that nothing matches, and a file that occurs twice.
     """
     skipped = Counter() if skipped is None else skipped
     sources = [source] if isinstance(source, str | Path) else list(source)
@@ -55,7 +55,7 @@ def shards(
 
 
 def ending(path: str | Path) -> str:
-    """The ending of a file's name that tells its form, without that of its packing: ".json" of "a.json.gz"."""
+    """The ending of a file's name, without that of its compression: ".json" of "a.json.gz"."""
     return Path(PACKED.sub("", str(path))).suffix.lower()
 
 
@@ -115,5 +115,5 @@ def _matching(pattern: str) -> list[Path]:
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no pattern from the root)
     files = sorted(path for path in map(Path, names) if path.is_file())
     if not files:
-        raise DataError(f"{pattern}: no file matches this pattern; quote it as it stands, or name the files")
+        raise DataError(f"{pattern}: no file matches this pattern; check its spelling, or name the files")
     return files

@@ -40,9 +40,9 @@ def read_signal(
     """Mean, sum or largest value of a bigWig over each region (0-based, end exclusive).
 
     Bases without a value count as zero, and so do those whose value is NaN. Chromosomes are found by name, or by
-    another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all is zero.
-    Raises DataError for a file that is no bigWig, regions beyond the end of their chromosome, and for a file that has
-    none of the chromosomes.
+    another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all values
+    are zero. Raises DataError for a file that is not bigWig or has none of the chromosomes, and for regions beyond
+    the end of their chromosome.
     """
     import pybigtools
 
@@ -52,9 +52,9 @@ def read_signal(
     try:
         with path.open("rb") as file:
             if file.read(4) not in _MAGIC:
-                raise DataError(f"{path}: is no bigWig (its first four bytes are not those of one)")
-        # the library raises its own kind for files that are none of its own, or panics
-        with reraised(lambda why: DataError(f"{path}: is no bigWig ({why})")):
+                raise DataError(f"{path}: is not a bigWig file (its first four bytes are not those of one)")
+        # the library raises its own error for other files, or panics
+        with reraised(lambda why: DataError(f"{path}: is not a bigWig file ({why})")):
             opened = pybigtools.open(str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -112,7 +112,7 @@ def _over(
     covered, total, largest = statistics.T
     widths = (np.asarray(ends) - np.asarray(starts))[places]
     if statistic == "max":
-        # a base without a value is 0, and greater than what lies below
+        # a base without a value is 0, which is greater than any negative value
         total = np.where(covered < widths, np.fmax(largest, 0.0), largest)
     elif statistic == "mean":
         total = total / widths

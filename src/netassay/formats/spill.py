@@ -19,7 +19,7 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(eq=False)
 class Spill:
-    """A file of documents: what is appended comes back in the same order, as many tokens at a time as asked.
+    """A file of documents: they come back in the order in which they were appended, in parts of any size.
 
     Tokens and lengths take 4 bytes each where 32 bits hold them. For the process that writes it only: the form is
     this machine's and carries no digest. Raises StoreError where the disk is full or the file cannot be reached.
@@ -41,7 +41,7 @@ class Spill:
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
-                "token used, 4 or 8 bytes each: name a folder that has it, or give more memory"
+                "token used, 4 or 8 bytes each: name a folder with enough room, or allow more memory"
             ) from error
         self.documents += len(part)
         self.tokens += len(part.tokens)

@@ -31,15 +31,15 @@ from netassay.inputs import refuse_odd_file
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
-"""What stands for a value that is not there."""
+"""Entries that mean a missing value."""
 
 
 @dataclass(frozen=True, eq=False)
 class NumberTable:
-    """`values` (rows, columns) in float32, the names of both, and where each row stands ("file:line").
+    """`values` (rows, columns) in float32, the names of both, and the place of each row ("file:line").
 
-    `described` holds, as text, the columns that tell of the rows and are no columns of numbers: chromosome, start,
-    Length and the like, the first column too. `notes` counts what was left out or is called otherwise, by reason.
+    `described` holds, as text, the columns that describe the rows and are not columns of numbers: chromosome, start,
+    Length and the like, the first column too. `notes` counts what was left out or renamed, by reason.
     """
 
     rows: pl.Series
@@ -60,12 +60,12 @@ class NumberTable:
 def read_numbers(path: Path, *, required: bool = True) -> NumberTable:
     """A table whose first column names the rows and whose header names the columns, plain, gzip or Parquet.
 
-    The separator (tab, comma or semicolon) is told by the header; a header with one name less than the rows have
+    The separator (tab, comma or semicolon) is read from the header; a header with one name less than the rows have
     fields, as R writes it, names all columns but the first. Lines before the header that begin with # are skipped.
-    Columns that tell of peaks (Chr, Start, Length, Strand, ...) and columns of words are no columns of numbers; they
+    Columns that describe peaks (Chr, Start, Length, Strand, ...) and columns of words are not columns of numbers; they
     are counted. A table that begins with the chromosome calls its rows chromosome:start-end. Missing values and "NA"
-    are NaN. Raises DataError, naming line and column, for a table without columns of numbers (where they are `needed`),
-    values that are no numbers, rows of another length, and names that come twice or are empty.
+    are NaN. Raises DataError, naming line and column, for a table without columns of numbers (if these are `required`),
+    values that are not numbers, rows of another length, and names that are repeated or empty.
     """
     notes: Counter[str] = Counter()
     if path.name.lower().endswith(".parquet"):
@@ -76,7 +76,7 @@ def read_numbers(path: Path, *, required: bool = True) -> NumberTable:
     numbers = frame.drop(words)
     if describing := words[1:]:
         more = ", ..." if len(describing) > 8 else ""
-        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(describing[:8])}{more}"] = len(
+        notes[f"columns of {path.name} that describe peaks, not cell types: {', '.join(describing[:8])}{more}"] = len(
             describing
         )
     if required and not numbers.width:
@@ -118,13 +118,13 @@ def _row_names(described: pl.DataFrame) -> pl.Series:
 def read_pairs(path: Path) -> dict[str, str]:
     """A table of two columns, such as cell type and lineage, as a mapping; a header of any two words is skipped.
 
-    Columns are parted by a tab or comma, else by white space. Raises DataError, naming the line, for rows of
+    Columns are separated by a tab or comma, else by white space. Raises DataError, naming the line, for rows of
     another length and keys that come twice.
     """
     pairs: dict[str, str] = {}
     for first, second, number in _two_columns(path, "cell type and lineage"):
         if first in pairs:
-            raise DataError(f"{path}:{number}: {first!r} is there a second time; give each one line")
+            raise DataError(f"{path}:{number}: {first!r} occurs a second time; give each one line")
         pairs[first] = second
     return pairs
 
@@ -167,7 +167,8 @@ def _two_columns(path: Path, columns: str) -> list[tuple[str, str, int]]:
         words = [word.strip().strip('"') for word in line.split(separator)]
         if len(words) != 2 or not words[0]:
             raise DataError(
-                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {columns}, parted by a tab or comma"
+                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {columns}, separated by a "
+                "tab or comma"
             )
         rows.append((words[0], words[1], number))
     if not rows:
@@ -176,7 +177,7 @@ def _two_columns(path: Path, columns: str) -> list[tuple[str, str, int]]:
 
 
 class _Head(NamedTuple):
-    """The header of a table, the line it stands on, and the first row."""
+    """The header of a table, its line, and the first row."""
 
     header: str
     line: int
@@ -184,7 +185,7 @@ class _Head(NamedTuple):
 
 
 def _head(path: Path, notes: Counter[str]) -> _Head:
-    """The header is the first line that is no comment, or a comment that names the columns of a row below it."""
+    """The header: the first line that is not a comment, or a comment that names the columns of a row below it."""
     comment, number, skipped = "", 0, 0
     lines = enumerate(read_rows(path), 1)
     for at, line in lines:
@@ -247,7 +248,7 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
         frame = texts.with_columns(pl.col(numbers).str.strip_chars().cast(pl.Float32, strict=False))
     numbers = [name for name in names if name not in words]
     if len(frame) and numbers and frame[numbers].null_count().sum_horizontal().item():
-        # short rows are filled with nulls by the reader, and are no missing values
+        # the reader fills short rows with nulls, which are not missing values
         if short := _short_row(path, separator, len(names), head.line):
             raise DataError(short)
         frame = frame.with_columns(pl.col(numbers).fill_null(math.nan))
@@ -285,8 +286,8 @@ def _separator(where: str, header: str) -> str:
     separator = max(counts, key=lambda mark: counts[mark])
     if not counts[separator]:
         raise DataError(
-            f"{where}: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; part "
-            "the columns with one of these"
+            f"{where}: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; "
+            "separate the columns with one of these"
         )
     return separator
 
@@ -305,8 +306,8 @@ def _fields(line: str, separator: str, where: str) -> list[str]:
         return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
         raise DataError(
-            f"{where}: {line[:40]!r}... is not a row of a table ({error}); part its fields with commas, semicolons or "
-            "tabs, and close each double quote"
+            f"{where}: {line[:40]!r}... is not a row of a table ({error}); separate its fields with commas, semicolons "
+            "or tabs, and close each double quote"
         ) from error
 
 
@@ -340,7 +341,7 @@ def _refuse_names(table: NumberTable) -> None:
 
 
 def _culprit(path: Path, separator: str, names: list[str], words: list[str], header_line: int) -> str | None:
-    """The first line that is not a name and as many numbers as there are columns, in words."""
+    """An error message for the first line that is not a name and one number per column."""
     for number, line in enumerate(read_rows(path), 1):
         if number <= header_line or not line.strip():
             continue

@@ -78,10 +78,10 @@ class TokenFile:
         return self.end is None and self.array().ndim == 1
 
     def require_ids(self, ignore: int | None = None) -> None:
-        """Goes through the file once; DataError where its numbers cannot be the token ids that were asked for.
+        """Goes through the file once; DataError where its numbers cannot be token ids as stated.
 
-        An id to `ignore` is none of them. These are negative numbers, an `end` that never occurs, and raw numbers as a
-        wrong dtype makes them: larger than any vocabulary, none of them small, or every second one 0.
+        An id to `ignore` is allowed anywhere. Refused are negative numbers, an `end` that never occurs, and raw
+        numbers as a wrong dtype makes them: larger than any vocabulary, none of them small, or every second one 0.
         """
         array = self.array()
         rows = max(1, LOOKED_AT_ONCE // max(int(np.prod(array.shape[1:])), 1))
@@ -103,22 +103,22 @@ class TokenFile:
         if self.end is not None and not ends and array.size:
             advice = misread or "give the id that closes its documents, and the dtype that it was written with"
             raise DataError(
-                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({smallest:,} to {largest:,}) "
-                f"is {self.end}, so that all would be one document; {advice}"
+                f"{self.path}: the end token does not occur: none of its {array.size:,} ids "
+                f"({smallest:,} to {largest:,}) is {self.end}, so that all would be one document; {advice}"
             )
         if misread:
             raise DataError(f"{self.path}: {misread}")
 
     def _misread(self, smallest: int, largest: int, every_second: bool) -> str:
-        """What tells that raw ids were written with another dtype, and what to do; nothing where nothing does."""
+        """Why raw ids seem to have been written with another dtype, and what to do; "" if they do not."""
         if self.dtype is None:
             return ""
         advice = "state the dtype that it was written with"
         npy = "(or save the ids as .npy, which states it by itself)"
         if largest >= MOST_IDS:
             return (
-                f"as {self.dtype} it holds ids up to {largest:,}, more than any vocabulary has ({MOST_IDS:,}); {advice}, "
-                f"such as uint16 {npy}, and skip its header if it has one"
+                f"as {self.dtype} it holds ids up to {largest:,}, more than any vocabulary has ({MOST_IDS:,}); "
+                f"{advice}, such as uint16 {npy}, and skip its header if it has one"
             )
         if smallest >= 1 << 16:
             return (
@@ -134,8 +134,8 @@ class TokenFile:
         return ""
 
     def read(self, rows: slice) -> np.ndarray:
-        """Some of the array, loaded."""
-        # mapped anew each time: pages that were touched count as memory for as long as their map lives
+        """A slice of the array, loaded."""
+        # mapped again each time: pages that were touched count as memory for as long as their map lives
         return np.array(self.array()[rows])
 
     def _refuse_negative(self, first: int, ids: np.ndarray, lowest: int) -> None:
@@ -154,7 +154,7 @@ class TokenFile:
 
     def _npy(self) -> np.ndarray:
         if self.skip:
-            raise DataError(f"{self.path}: skip={self.skip} is of raw ids, with a dtype; a .npy has no such header")
+            raise DataError(f"{self.path}: skip={self.skip} is for raw ids, with a dtype; a .npy has no such header")
         head = first_bytes(self.path)
         refuse_unreadable(self.path, head)
         try:
@@ -187,7 +187,7 @@ class TokenFile:
             if size % kind.itemsize:
                 after = f" after the {self.skip} that are skipped" if self.skip else ""
                 raise DataError(
-                    f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes "
+                    f"{self.path}: {size} bytes{after} are not a whole number of {self.dtype} ({kind.itemsize} bytes "
                     "each); state the dtype that it was written with, and skip its header if it has one"
                 )
             return np.memmap(self.path, dtype=kind, mode="r", offset=self.skip) if size else np.empty(0, kind)
@@ -200,7 +200,7 @@ class TokenFile:
             return
         signature = signature_of(head)
         if head.startswith(NPY):
-            raise DataError(f"{self.path}: is an array of NumPy, which states its own kind; leave dtype out")
+            raise DataError(f"{self.path}: is an array of NumPy, which states its own type; leave dtype out")
         # two bytes of ids may spell a mark or a pickle by chance
         if signature is not None and len(signature.begin) > 3:
             advice = signature.advice or "leave dtype out, or unpack it first"

@@ -31,7 +31,7 @@ WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
 
 
 class _Refused(Exception):
-    """The text of this place among those given cannot be encoded."""
+    """The text of this index cannot be encoded."""
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ def tokenize(
     """Token ids of texts, in one array; of each text the first `limit` at most.
 
     `tokenizer` is "wordpunct" (runs of word characters, and of neither those nor white space), "whitespace"
-    (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
+    (the words between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
     Face's `tokenizers`, without the special tokens it would add. Words are numbered in the order they come up.
     With `add_end` every text ends with one more token, an id of its own, which counts for the limit. Texts without a
     token are left out and counted in `skipped`. Raises DataError for an unknown name, a file of another kind and
@@ -83,7 +83,7 @@ def tokenize_in_parts(
                     skipped["without a token"] += 1
                     continue
                 tokens.extend(ids)
-                # a text of as many tokens as are wanted has been cut for all that is known
+                # a text that reaches the limit may have been cut
                 closed = add_end and (limit is None or len(ids) < limit)
                 if closed:
                     tokens.append(encoder.end())

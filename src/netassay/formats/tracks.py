@@ -51,7 +51,7 @@ def track(chromosomes: Sequence[str], starts: np.ndarray, values: np.ndarray) ->
 def write_bedgraph(path: Path, signal: Track) -> None:
     """A line a base: chromosome, start, end, value with seven digits.
 
-    The file is complete or not there. Raises DataError if it cannot be written.
+    The file is written completely or not at all. Raises DataError if it cannot be written.
     """
     with whole_file(path, refusal=DataError) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for stretch in signal.stretches:
@@ -64,8 +64,8 @@ def write_bedgraph(path: Path, signal: Track) -> None:
 def write_bigwig(path: Path, signal: Track, lengths: Mapping[str, int]) -> None:
     """The track as bigWig, in single precision; `lengths` are those of the chromosomes.
 
-    The file is complete or not there. Raises DataError for a chromosome without a length, for values beyond its end,
-    and if it cannot be written.
+    The file is written completely or not at all. Raises DataError for a chromosome without a length, for values
+    beyond its end, and if it cannot be written.
     """
     import pybigtools
 

@@ -1,7 +1,7 @@
 """Variants of a VCF file: the five columns that say what is changed, one alternative allele a row.
 
-Own code, because the libraries for this (pysam, cyvcf2) bring a C library of 20 MB or more for what are five columns,
-and do not say on which line a file is wrong. For BCF, which is binary, bcftools makes a VCF.
+Our own parser, because the libraries for this (pysam, cyvcf2) bring a C library of 20 MB or more for five columns,
+and do not say on which line a file is wrong. bcftools converts BCF, the binary form, to VCF.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COLUMNS = "CHROM, POS, ID, REF, ALT"
 class Variant(NamedTuple):
     """An alternative allele at a place of the genome; `position` counts from 1, as in the file, letters are capital.
 
-    `left_out` says why it is not a sequence that can be put in the place of REF, None where it is one.
+    `left_out` says why it is not a sequence that can replace REF, None if it is one.
     """
 
     chromosome: str
@@ -93,8 +93,8 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
     where = f"{path}:{number}"
     if len(columns) < 5:
         _refuse_headings(line.split(), where)
-        hint = "; its columns are parted by spaces" if len(line.split()) >= 5 else ""
-        raise DataError(f"{where}: VCF has {_COLUMNS} and more, parted by tabs{hint}: {line!r:.80}")
+        hint = "; its columns are separated by spaces" if len(line.split()) >= 5 else ""
+        raise DataError(f"{where}: VCF has {_COLUMNS} and more, separated by tabs{hint}: {line!r:.80}")
     chromosome, position, name, ref, alts = (column.strip() for column in columns[:5])
     if not chromosome:
         raise DataError(f"{where}: CHROM is empty; give the name of the chromosome")
@@ -128,7 +128,7 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
 
 _UNANCHORED = (
     "this is {what} as MAF files (TCGA), ANNOVAR and Ensembl's VEP write it, without a base of the reference. In VCF "
-    "the base before stands first in both alleles and POS is that base's, such as REF {ref} and ALT {alt}: put it "
+    "the preceding base comes first in both alleles and POS is that base's, such as REF {ref} and ALT {alt}: add it "
     "there (maf2vcf, or ANNOVAR's convert2annovar, does it)"
 )
 _SCORER = (
@@ -144,8 +144,8 @@ def _refuse_headings(words: list[str], where: str) -> None:
         raise DataError(f"{where}: {' '.join(words)[:60]!r} heads no VCF; {_SCORER} (leave this line out)")
     if len(plain) > 1 and plain[1] in ("pos", "position", "start", "start_position"):
         raise DataError(
-            f"{where}: {' '.join(words)[:60]!r} heads the columns, and no # stands before it; VCF has a header "
-            f"'#CHROM' with {_COLUMNS}, parted by tabs: put the columns in this order, and a # before their names"
+            f"{where}: {' '.join(words)[:60]!r} names the columns, but does not begin with #; VCF has a header "
+            f"'#CHROM' with {_COLUMNS}, separated by tabs: put the columns in this order, and a # before their names"
         )
 
 

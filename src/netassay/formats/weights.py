@@ -1,6 +1,6 @@
-"""Weights of a network from a file of others: safetensors, or a state dict that PyTorch saved; nothing is unpickled.
+"""Weights of a network from other programs: safetensors, or a state dict that PyTorch saved; nothing is unpickled.
 
-`torch.load(weights_only=True)` builds tensors and plain containers alone and refuses whatever else a file asks for.
+`torch.load(weights_only=True)` builds only tensors and plain containers, and refuses anything else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """Tensors of a file as `read_weights` gives them, and what else stands beside them, plain values alone."""
+    """Tensors of a file as `read_weights` gives them, and the plain values beside them."""
     path = Path(path)
     refuse_odd_file(path)
     try:
@@ -49,7 +49,7 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, A
 
 
 def _weights_in(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    # first, as other tensors may stand beside the weights, such as nanoGPT's best_val_loss
+    # first, as there may be other tensors beside the weights, such as nanoGPT's best_val_loss
     inner = [checkpoint[key] for key in _WITHIN if isinstance(checkpoint.get(key), Mapping)]
     return inner[0] if inner else checkpoint
 
