@@ -94,7 +94,7 @@ def test_files_of_tiktoken_ranks(tmp_path):
     assert [d.tolist() for d in tokenize(["the cat"], tmp_path / "cl100k_base.tiktoken", limit=1)] == [[257]]
     for name, content, said in (
         ("own.tiktoken", lines, "does not say how text is split"),
-        ("r50k_base.tiktoken", "what", "is no file of tiktoken"),
+        ("r50k_base.tiktoken", "what", "is not a file of tiktoken"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=said):

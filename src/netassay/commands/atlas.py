@@ -289,7 +289,7 @@ def simulate_reads(
 
     Example:
         >>> import netassay
-        >>> netassay.simulate_reads("made", peaks=20, cells=2, depth=10).name
+        >>> netassay.simulate_reads("result", peaks=20, cells=2, depth=10).name
         'made'
     """
     from netassay.dna.atlas.simulated_reads import simulate_reads as simulate

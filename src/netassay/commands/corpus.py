@@ -111,8 +111,8 @@ def contexts_of(
 
     Example:
         >>> import netassay
-        >>> found = netassay.contexts_of("topics", document="line", length=4)
-        >>> found.n > 1000
+        >>> result = netassay.contexts_of("topics", document="line", length=4)
+        >>> result.n > 1000
         True
     """
     from netassay.corpus.context import Contexts, require_sizes
@@ -177,10 +177,10 @@ def _observed(
     parts: Iterable[Documents], observe: Callable[[Documents], None], length: int | None, exact: bool
 ) -> Iterator[Documents]:
     """The parts, shown to an observer as they are counted."""
-    from netassay.corpus.context import fitted
+    from netassay.corpus.context import fit_length
 
     for part in parts:
-        observe(fitted(part, length, exact)[0])
+        observe(fit_length(part, length, exact)[0])
         yield part
 
 
@@ -267,8 +267,8 @@ def entropy(
 
     Example:
         >>> import netassay
-        >>> found = netassay.entropy("topics", document="line", length=4)
-        >>> found.bound_nats < found.bound_nats_with_empty
+        >>> result = netassay.entropy("topics", document="line", length=4)
+        >>> result.bound_nats < result.bound_nats_with_empty
         True
     """
     from netassay.capacity.corpus_bounds import information_bits, predicted_parameters

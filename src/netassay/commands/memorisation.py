@@ -50,12 +50,12 @@ def memorisation(
 
     Example:
         >>> import netassay
-        >>> found = netassay.memorisation("untrained", "stories.txt")
-        >>> found.predictions, found.gap_nats > 0
+        >>> result = netassay.memorisation("untrained", "stories.txt")
+        >>> result.predictions, result.gap_nats > 0
         (6, True)
     """
     from netassay.capacity.likelihood import likelihoods
-    from netassay.capacity.recall import judged
+    from netassay.capacity.recall import judge
     from netassay.formats.documents import Documents
     from netassay.studies.memorisation.config import MemorisationConfig
     from netassay.studies.memorisation.material import material
@@ -78,7 +78,7 @@ def memorisation(
     if read.reference is not None:
         other = likelihoods(read.reference, read.feed, tokens_at_once=config.tokens_at_once)
     evaluation = likelihoods(read.model, read.feed, tokens_at_once=config.tokens_at_once, watch=watch)
-    return judged(
+    return judge(
         read.model,
         evaluation,
         read.feed,
