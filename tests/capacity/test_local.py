@@ -419,7 +419,7 @@ def test_models_that_cannot_be_assayed_say_why():
 
     for model, message in (
         (Fails(), "forward raised RuntimeError: kernel not built$"),
-        (Dice(), "no part"),
+        (Dice(), "give a deterministic one"),
         (Detached(), "no logit depends on a trainable parameter"),
         (Forbids(), "not finite"),
     ):

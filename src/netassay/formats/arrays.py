@@ -50,7 +50,7 @@ def read(path: Path, name: str) -> np.ndarray:
                 names = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
                 raise DataError(f"{path}: has no array {name!r}; it has: {names}")
             size = file.getinfo(f"{name}.npy").file_size
-            refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
+            refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", phrase="unpacks to")
             data = file.read(f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
         raise DataError(f"{path}: is not a valid .npz file ({first_line(cause)}); write it with numpy.savez") from None

@@ -70,7 +70,7 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
         raise DataError(f"{path}: byte 4: the sizes {shape} make {size:,} bytes; the header is damaged")
     if not size:
         raise DataError(f"{path}: byte 4: the sizes {shape} leave no entries at all; fetch the file again")
-    refuse_size(path, size, "LARGEST_ARRAY", what=f"says that it holds the shape {shape}, which is")
+    refuse_size(path, size, "LARGEST_ARRAY", phrase=f"says that it holds the shape {shape}, which is")
     data = _bytes(file, size)
     if len(data) != size:
         more = "more" if len(data) > size else f"the end after {len(data):,}"

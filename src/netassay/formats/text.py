@@ -163,7 +163,7 @@ def _bounded_lines(path: Path, stream: Any) -> Iterator[bytes]:
     while line := stream.readline(limit + 1):
         number += 1
         if len(line) > limit:
-            refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
+            refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", phrase="begins a line of at least")
         yield line
 
 
@@ -175,7 +175,7 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
         with TextIOWrapper(stream, "utf-16", newline="\n") as text:
             while line := text.readline(bound("LONGEST_LINE") + 1):
                 number += 1
-                refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
+                refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", phrase="begins a line of at least")
                 yield line.encode()
     except UnicodeError as error:
         raise DataError(
