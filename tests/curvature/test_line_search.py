@@ -76,7 +76,7 @@ def test_a_function_that_never_rises_says_so():
 
 
 def test_evaluations_are_bounded():
-    found = bracketed(quadratic, 1e-8, most=3)
+    found = bracketed(quadratic, 1e-8, max_passes=3)
     assert found.status == "out of passes"
     assert len(found.points) == 3
     assert found.lower <= RATE <= found.upper
