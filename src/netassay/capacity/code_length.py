@@ -64,7 +64,7 @@ class Bits:
         return self.low / self.parameters, self.high / self.parameters
 
 
-def saved(
+def bits_saved(
     reference: str,
     reference_nats: Float64[np.ndarray, " P"],
     nats: Float64[np.ndarray, " P"],

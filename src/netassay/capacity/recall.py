@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from torch import nn
 
-from netassay.capacity.code_length import Bits, saved, uniform_nats, unigram_nats
+from netassay.capacity.code_length import Bits, bits_saved, uniform_nats, unigram_nats
 from netassay.capacity.extraction import Extraction
 from netassay.capacity.likelihood import Evaluation, likelihoods
 from netassay.corpus.feed import Feed
@@ -322,7 +322,7 @@ def judge(
         by_continuations=view.groups(table.supports, doubling=True),
         largest=view.largest(listed, feed),
         bits=tuple(
-            saved(name, nats_of, nats, documents, rows, parameters=parameters, resamples=resamples, seed=seed)
+            bits_saved(name, nats_of, nats, documents, rows, parameters=parameters, resamples=resamples, seed=seed)
             for name, nats_of in references.items()
         ),
         extraction=extraction,

@@ -239,7 +239,7 @@ class Backwards:
     def __init__(self, folder: Path | None, memory: int) -> None:
         self._memory = memory
         self._room = tempfile.TemporaryDirectory(prefix="netassay-", dir=folder)
-        self._held: list[np.ndarray] = []
+        self._parts: list[np.ndarray] = []
         self._size, self._spilled = 0, False
         self._file = Path(self._room.name) / "tokens"
         self._counts: dict[int, int] = {}
@@ -260,7 +260,7 @@ class Backwards:
             return
         tokens = part.tokens.astype(np.int64)
         marked = np.insert(tokens, part.offsets[:-1], MARK)
-        self._held.append(marked)
+        self._parts.append(marked)
         self._size += len(marked)
         if self._size * (BYTES + 16) > self._memory:
             self._spilled = True
@@ -293,8 +293,8 @@ class Backwards:
             self._flush()
             array: np.ndarray = np.memmap(self._file, np.int64, "r+")
         else:
-            array = np.concatenate(self._held)
-        self._held = []
+            array = np.concatenate(self._parts)
+        self._parts = []
         distinct = np.empty(0, np.int64)
         for block in _blocks(array):
             distinct = np.union1d(distinct, block[block != MARK])
@@ -357,9 +357,9 @@ class Backwards:
 
     def _flush(self) -> None:
         with self._file.open("ab") as file:
-            for array in self._held:
+            for array in self._parts:
                 array.tofile(file)
-        self._held = []
+        self._parts = []
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
-from netassay.curvature.copies import copied
+from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
@@ -54,7 +54,7 @@ class CentralLook:
 
 
 class CentralFlow:
-    """The central flow from the weights of a model, which is copied, for gradient descent with `step_size`.
+    """The central flow from the weights of a model, which is copy_of, for gradient descent with `step_size`.
 
     Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must be at most 2 / eta at the end of
     each, they stay there without drift. The graphs of third derivatives are those of one batch at a
@@ -103,7 +103,7 @@ class CentralFlow:
     ) -> None:
         if substeps < 2:
             raise ModelError(f"substeps={substeps}: at 2 / eta Euler's method needs at least 2 a step")
-        self.model, self.loss, self.batches = copied(model), loss, batches
+        self.model, self.loss, self.batches = copy_of(model), loss, batches
         self.step_size, self.substeps = step_size, substeps
         self.parameters = trainable_parameters(self.model)
         self.follower = Follower(k=1, tolerance=tolerance, seed=seed, max_products=60)

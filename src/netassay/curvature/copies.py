@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copy_of(model: nn.Module) -> nn.Module:
     """A copy that shares nothing with the model, and whose trainable weights may be written to.
 
     A tensor that a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm`

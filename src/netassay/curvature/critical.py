@@ -15,7 +15,7 @@ from netassay.curvature.curvature import Curvature
 from netassay.curvature.directions import directional
 from netassay.curvature.displacement import Direction, as_direction, inner_product
 from netassay.curvature.forward import Batches, Head, Loss, Weights
-from netassay.curvature.line_search import bracketed
+from netassay.curvature.line_search import find_bracket
 from netassay.curvature.passes import Losses, Passes
 from netassay.curvature.rises import Line, Rises
 from netassay.curvature.shards import Processes, local
@@ -183,7 +183,7 @@ def critical_sharpness(
         raise ModelError(f"the direction has length {size:g}; a step along it has no effect, so give another")
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
     search = Rises(passes, line, _base(passes, line, present_loss, warm), sample)
-    bracket = bracketed(
+    bracket = find_bracket(
         search.rise,
         _begin(search, size, start),
         slope=line.slope,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
-from netassay.curvature.copies import copied
+from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
@@ -71,7 +71,7 @@ class FlowLook(NamedTuple):
 
 
 class GradientFlow:
-    """The flow d theta / dt = -grad L(theta) from the weights of a model, which is copied.
+    """The flow d theta / dt = -grad L(theta) from the weights of a model, which is copy_of.
 
     The method is Dormand and Prince's of fifth order. Each step is the longest that keeps its error, the difference to
     the embedded method of fourth order, below `accuracy`, and does not raise the loss, as no flow does; where the
@@ -132,7 +132,7 @@ class GradientFlow:
                 f"alpha={alpha}: the flow's steps are at most alpha / curvature, alpha above 0 and up to {STABLE}, or "
                 "None for steps as long as the accuracy allows"
             )
-        self.model, self.loss, self.batches = copied(model), loss, batches
+        self.model, self.loss, self.batches = copy_of(model), loss, batches
         self.parameters = trainable_parameters(self.model)
         first = next(iter(self.parameters.values()))
         self._eps = torch.finfo(first.dtype).eps

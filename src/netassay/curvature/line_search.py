@@ -46,7 +46,7 @@ class Bracket:
         return self.lower + (self.upper - self.lower) * -low / (high - low)
 
 
-def bracketed(
+def find_bracket(
     rise: Callable[[float], float],
     start: float,
     *,

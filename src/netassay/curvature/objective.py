@@ -80,7 +80,7 @@ class Objective:
         own = [g for g in own_generators(self.model, self.loss) if all(g is not s for s in shared)]
         self._generators: list[Generator] = [*shared, *own]
         self._begin = torch.get_rng_state(), [state_of(generator) for generator in self._generators]
-        if self.weights.mean and self.weights.given is None and self.forward.terms is None:
+        if self.weights.mean and self.weights.explicit is None and self.forward.terms is None:
             self._weigh_by_trial()
 
     def visit(self, of: Callable[[int, Evaluation], None], only: Container[int] | None = None) -> None:

@@ -94,9 +94,9 @@ class Passes:
             batches = [self.displaced.raised(batch) for batch in batches]
         elif self.displaced.is_raised and not isinstance(batches, Iterator):
             batches = _RaisedBatches(batches, self.displaced)
-        self._given: dict[str, Any] = {"reduction": reduction, "weights": weights, "head": head}
+        self._settings: dict[str, Any] = {"reduction": reduction, "weights": weights, "head": head}
         with self._at():
-            self._objective = Objective(model, loss, batches, order=0, **self._given)
+            self._objective = Objective(model, loss, batches, order=0, **self._settings)
         self._of = model, loss, batches
         self._batches = 0
         self._more = 0.0  # passes of other objectives
@@ -206,7 +206,7 @@ class Passes:
 
         with self._at():
             model, loss, batches = self._of
-            objective = Objective(model, loss, batches, order=1, **self._given)
+            objective = Objective(model, loss, batches, order=1, **self._settings)
             objective.visit(add)
         self._more += objective.forward.calls / max(len(values), 1)
         losses = self._shared(values, weights)

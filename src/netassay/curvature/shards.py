@@ -131,7 +131,7 @@ def in_one_piece(model: nn.Module) -> Iterator[None]:
         _reshard(model)
 
 
-def stepped(optimizer: Any, parameters: Mapping[str, nn.Parameter], rate: float) -> dict[str, Tensor]:
+def sharded_update(optimizer: Any, parameters: Mapping[str, nn.Parameter], rate: float) -> dict[str, Tensor]:
     """This process's pieces of the next update, per unit of `rate`, from a step in float64 on copies of its pieces."""
     if type(optimizer) not in ELEMENTWISE:
         names = ", ".join(kind.__name__ for kind in ELEMENTWISE)

@@ -92,11 +92,11 @@ def plain(loss: Any) -> Any:
     return loss._modules.get("_orig_mod", loss) if isinstance(loss, nn.Module) else loss
 
 
-def stated(loss: Any, name: str) -> Any:
+def setting_of(loss: Any, name: str) -> Any:
     """A setting of a loss: an attribute of a module, a keyword of a partial function."""
     loss = plain(loss)
     if isinstance(loss, functools.partial):
-        return loss.keywords.get(name, stated(loss.func, name))
+        return loss.keywords.get(name, setting_of(loss.func, name))
     return getattr(loss, name, None)
 
 

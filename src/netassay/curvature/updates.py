@@ -13,7 +13,7 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
-from netassay.curvature.shards import stepped
+from netassay.curvature.shards import sharded_update
 from netassay.errors import ModelError
 
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -56,7 +56,7 @@ def next_update(
         raise ModelError(f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero")
     failure: Exception | None = None
     if any(hasattr(p, "device_mesh") for p in parameters.values()):
-        return Update(stepped(optimizer, parameters, rate), rate, 0)
+        return Update(sharded_update(optimizer, parameters, rate), rate, 0)
     for kind in (torch.float64, torch.float32, None):
         try:
             return _stepped(optimizer, parameters, gradients, rate, kind)

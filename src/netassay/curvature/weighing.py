@@ -40,7 +40,7 @@ def proportions(counts: Sequence[Mapping[str, float]]) -> dict[str, tuple[float,
     return kinds
 
 
-def weighed(kinds: Mapping[str, tuple[float, ...]], trial: Trial) -> str:
+def find_kind(kinds: Mapping[str, tuple[float, ...]], trial: Trial) -> str:
     """The name of the kind of weights under which batches alone and joined agree.
 
     Tested on the two batches that distinguish the kinds best, and on others while several remain. Raises ModelError

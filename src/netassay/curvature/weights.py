@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from netassay.curvature.batches import examples, join, numbers_of_terms, require_examples
 from netassay.curvature.forward import MISFITS, Batches, Evaluation, Loss, Weights
-from netassay.curvature.terms import stated, terms_of
-from netassay.curvature.weighing import Trial, proportions, weighed
+from netassay.curvature.terms import setting_of, terms_of
+from netassay.curvature.weighing import Trial, find_kind, proportions
 from netassay.errors import DataError, ModelError
 
 
@@ -21,7 +21,7 @@ class BatchWeights:
 
     def __init__(self, weights: Weights | None, loss: Loss, reduction: str | None) -> None:
         self.mean = reduction_of(loss, reduction) == "mean"
-        self.given = _checked_weights(weights, self.mean)
+        self.explicit = _checked_weights(weights, self.mean)
         self._kind: str | None = None  # which of the numbers of terms weighs the batches
         self._of_kind: list[float] | None = None  # by it, where the batches are a list
 
@@ -29,11 +29,11 @@ class BatchWeights:
         """The weight of a batch; None if only the loss can give it."""
         if not self.mean:
             return 1.0
-        if callable(self.given):
-            return weight(f"batch {i}", self.given(batch))
-        if self.given is not None:
+        if callable(self.explicit):
+            return weight(f"batch {i}", self.explicit(batch))
+        if self.explicit is not None:
             # too few are reported once the batches are counted
-            return self.given[i] if i < len(self.given) else 1.0
+            return self.explicit[i] if i < len(self.explicit) else 1.0
         if self._of_kind is not None and i < len(self._of_kind):
             return self._of_kind[i]
         return None if self._kind is None else numbers_of_terms(i, batch)[self._kind]
@@ -41,13 +41,13 @@ class BatchWeights:
     @property
     def later(self) -> Weights | None:
         """The weights of the batches, as `weights` for the same loss later: no trial is needed again."""
-        if self.given is not None or self._kind is None:
-            return self.given
+        if self.explicit is not None or self._kind is None:
+            return self.explicit
         return functools.partial(_of_kind, self._kind)
 
     def require_none_returned(self, loss: Loss) -> None:
         """ModelError for a loss that returns a weight although it must not."""
-        if self.mean and self.given is not None:
+        if self.mean and self.explicit is not None:
             raise ModelError(f"{name_of(loss)} returns weights of its own; leave weights= out")
         if not self.mean:
             raise ModelError(
@@ -56,13 +56,13 @@ class BatchWeights:
             )
 
     def require_number(self, batches: int) -> None:
-        if isinstance(self.given, list) and len(self.given) != batches:
-            raise DataError(f"weights holds {len(self.given)} numbers for {batches} batches; give one a batch")
+        if isinstance(self.explicit, list) and len(self.explicit) != batches:
+            raise DataError(f"weights holds {len(self.explicit)} numbers for {batches} batches; give one a batch")
 
     def settle(self, counts: Sequence[dict[str, float]], trial: Trial, *, is_list: bool) -> None:
         """Decides by trial which of the numbers of terms weighs the batches, unless the loss gives it."""
         try:
-            self._kind = weighed(proportions(counts), trial)
+            self._kind = find_kind(proportions(counts), trial)
         except Stated:
             return
         if is_list:
@@ -154,7 +154,7 @@ def weight(name: str, value: Any) -> float:
 
 
 def reduction_of(loss: Loss, requested: str | None) -> str:
-    declared = stated(loss, "reduction")
+    declared = setting_of(loss, "reduction")
     if declared == "batchmean" and terms_of(loss) is not None:
         declared = "mean"  # over the examples
     reduction = requested or declared or "mean"

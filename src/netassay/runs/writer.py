@@ -47,7 +47,7 @@ class RunWriter:
         self._stop = False
         self._closed = False
         self._floor = 0
-        self._spent = 0.0
+        self._earlier_seconds = 0.0
         self._ended: State | None = None
         self._buffer: dict[tuple[int, str, str], float] = {}
         self._started = time.monotonic()
@@ -219,7 +219,7 @@ class RunWriter:
 
     def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
         status = ledger.status(self._connection)
-        state, self._spent = stored_state(self.folder, status), status.seconds
+        state, self._earlier_seconds = stored_state(self.folder, status), status.seconds
         start = resumption.starting_step(self._connection, self.folder, from_step)
         on_request = from_step is not None
         if state.is_final and not on_request:
@@ -288,7 +288,7 @@ class RunWriter:
         ledger.set_status(self._connection, state, step, message, self._seconds())
 
     def _seconds(self) -> float:
-        return self._spent + time.monotonic() - self._started
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def _require_held(self) -> None:
         if self._closed:

@@ -60,10 +60,10 @@ class CapacityConfig(Config):
     """Bytes of a header before raw ids; 1024 in files of llm.c."""
 
     form: Form | None = None
-    """Form of the file, where its first bytes and ending do not tell it."""
+    """Form of the file, if its first bytes and ending do not show it."""
 
     ignore: int | None = None
-    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
+    """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
     documents: int | None = Field(None, ge=2)
     """Number of documents, taken from the beginning of the corpus; all by default."""
