@@ -31,7 +31,7 @@ def test_the_latest_run_is_the_one_created_last(runs):
     store = next(iter(runs.values())).folder.parent
     latest = max(runs.values(), key=lambda run: (run.created, run.id))
     assert netassay.open_run(store=store).id == latest.id
-    with pytest.raises(StoreError, match="none is the latest"):
+    with pytest.raises(StoreError, match="there is no latest one"):
         netassay.open_run(store=store / "empty")
 
 

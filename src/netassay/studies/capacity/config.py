@@ -60,10 +60,10 @@ class CapacityConfig(Config):
     """Bytes of a header before raw ids; 1024 in files of llm.c."""
 
     form: Form | None = None
-    """Form of the file, if its first bytes and suffix do not show it."""
+    """Form of the file, if its first bytes and ending do not show it."""
 
     ignore: int | None = None
-    """Token id of padding or ignored positions (such as -100), removed wherever it occurs."""
+    """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
     documents: int | None = Field(None, ge=2)
     """Number of documents, taken from the beginning of the corpus; all by default."""

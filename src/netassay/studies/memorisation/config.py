@@ -72,10 +72,10 @@ class MemorisationConfig(Config):
     """Bytes of a header before raw ids."""
 
     form: Form | None = None
-    """Form of the file, if its first bytes and suffix do not show it."""
+    """Form of the file, if its first bytes and ending do not show it."""
 
     ignore: int | None = None
-    """Token id of padding or ignored positions (such as -100), removed wherever it occurs."""
+    """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
     documents: int | None = Field(None, ge=1)
     """Number of documents, taken from the beginning of the corpus; all by default."""
@@ -91,7 +91,7 @@ class MemorisationConfig(Config):
     """Tokens from one block to the next; by default blocks do not overlap. Every token is predicted once."""
 
     first: int | None = Field(None, ge=0)
-    """Token id put before every row."""
+    """Token id prepended to every row."""
 
     prefix: int = Field(50, ge=1)
     """Number of tokens given to the model to extract a sequence."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from netassay.capacity.likelihood import Evaluation
-from netassay.capacity.recall import Memorisation, judged
+from netassay.capacity.recall import Memorisation, judge
 from netassay.errors import DataError
 from netassay.studies.memorisation.config import MemorisationConfig
 from netassay.studies.memorisation.material import Material
@@ -81,7 +81,7 @@ class Examination:
         if self._judged is None:
             config = self._config
             *references, evaluation = self._evaluations
-            memorisation = judged(
+            memorisation = judge(
                 self._read.model,
                 evaluation,
                 self._read.feed,
