@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from netassay.capacity.predictor import logits_of
@@ -18,6 +18,7 @@ from netassay.errors import DataError, ModelError, NetassayError
 
 TOKENS_AT_ONCE = 1 << 14
 LOGITS_AT_ONCE = 1 << 26
+LOGITS_IN_CACHE = 1 << 19
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "block_size")
 _ATTENTION = 1e-2
@@ -74,13 +75,7 @@ class Evaluation:
         tokens, scored = self._rows(rows)
         with evaluating(self._model):
             logits = self._logits(tokens[:, :-1])
-        targets = tokens[:, 1:].to(logits.device)
-        logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        # the largest logit serves both the sum of exponentials and the likeliest token
-        largest, likeliest = logits.max(-1, keepdim=True)
-        sums = (logits - largest).exp_().sum(-1).log_()
-        losses = sums - (logits.gather(-1, targets[..., None]) - largest)[..., 0]
-        right = likeliest[..., 0] == targets
+        losses, right = losses_of(logits, tokens[:, 1:].to(logits.device))
         nats = losses.cpu().numpy()[scored].astype(np.float64)
         if np.isnan(nats).any():
             raise ModelError(
@@ -182,6 +177,26 @@ class Evaluation:
                 "the model's logits change with tokens that come later, or from one pass to the next; give a causal, "
                 "deterministic model"
             )
+
+
+def losses_of(
+    logits: Float[Tensor, "n t v"], targets: Int64[Tensor, "n t"]
+) -> tuple[Float[Tensor, "n t"], Bool[Tensor, "n t"]]:
+    """Cross-entropy of each target in nats, and whether it is the likeliest token, the first of equals.
+
+    A few rows at a time, so that they stay in the cache: twice as fast as the whole at once.
+    """
+    size = max(1, LOGITS_IN_CACHE // logits.shape[-1])
+    losses, right = [], []
+    for rows, tokens in zip(logits.flatten(0, 1).split(size), targets.flatten().split(size), strict=True):
+        rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+        losses.append(nn.functional.cross_entropy(rows, tokens, reduction="none"))
+        likeliest = rows.gather(1, tokens[:, None])[:, 0] == rows.amax(1)
+        # argmax is slow, and needed only to tell which of several equals comes first
+        candidates = likeliest.nonzero()[:, 0]
+        likeliest[candidates] = rows[candidates].argmax(1) == tokens[candidates]
+        right.append(likeliest)
+    return torch.cat(losses).view(targets.shape), torch.cat(right).view(targets.shape)
 
 
 def likelihoods(
