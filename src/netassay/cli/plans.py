@@ -15,6 +15,7 @@ from netassay.cli.command import Ask, Command
 from netassay.cli.output import Format, table
 from netassay.cli.terminal import visible
 from netassay.commands.demo import demo as demo_of_studies
+from netassay.commands.demo import left_out
 from netassay.errors import ConfigError
 from netassay.sweeps import Plan, Standing
 from netassay.sweeps import sweep as sweep_plan
@@ -108,6 +109,8 @@ def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
         with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
+    for words in left_out():
+        _say(words)
     shown = ask(observe=observe)
     _say_failures(shown.failed)
     print(shown.page)
