@@ -1,4 +1,4 @@
-"""Areas under the curves of a ranking: the numbers of scikit-learn, bit for bit, which weighs more than the page does."""
+"""Areas under the curves of a ranking, bit for bit those of scikit-learn, which weighs 50 MB."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def roc_area(truth: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> 
 
 
 def average_precision(truth: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
-    """Area under the precision-recall curve as a mean of precisions; `truth` holds both kinds. Davis, Goadrich (2006)."""
+    """Area under the precision-recall curve as a mean of precisions; `truth` holds both kinds.
+
+    Davis and Goadrich (2006).
+    """
     hits, misses = _counts(truth, scores)
     precision, recall = (hits / (hits + misses))[::-1], np.r_[(hits / hits[-1])[::-1], 0.0]
     return float(max(0.0, -np.sum(np.diff(recall) * precision)))
