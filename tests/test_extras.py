@@ -28,9 +28,12 @@ def without(monkeypatch):
     return block
 
 
-def test_a_missing_package_names_its_extra(without):
+def test_a_missing_package_names_its_extra(without, monkeypatch):
     without("bioframe")
     with pytest.raises(ExtraMissing, match=r"^peaks needs the package bioframe; install netassay\[dna\] \(pip install"):
+        require("bioframe", "dna", "peaks")
+    monkeypatch.setattr("netassay.extras._NO_WHEELS_FROM", {"bioframe": (3, 11)})
+    with pytest.raises(ExtraMissing, match=r"netassay\[dna\]'\), with Python before 3\.11$"):
         require("bioframe", "dna", "peaks")
     assert is_installed("json") and not is_installed("netassay_no_such_package")
 
