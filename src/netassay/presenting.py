@@ -142,6 +142,7 @@ def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
             rows.append(
                 {
                     "run": run.id,
+                    **({"tags": ", ".join(marked)} if (marked := run.tags) else {}),
                     "command that makes it again": command(run),
                     "state": str(run.state),
                     "created": run.created,

@@ -118,6 +118,10 @@ def delete(
         print(f"deleted {name}")
 
 
+def tag(ask: Ask, *, format: Format = "table") -> None:
+    table([{"tag": word} for word in ask()], format, columns=["tag"], empty="no tags")
+
+
 def report(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs") -> None:
     if not runs:
         _require(store)
@@ -161,6 +165,7 @@ COMMANDS = (
         "netassay verify --store runs",
         progress="said",
     ),
+    Command(Store.tag, tag, "netassay tag edge-1a2b3c baseline paper", names={"words": "tags"}),
     Command(Store.delete, delete, "netassay delete edge-1a2b3c4d5e6f --store runs", names={"ids": "runs"}),
     Command(
         write_report,
