@@ -72,7 +72,10 @@ class Config(BaseModel):
                 raise ConfigError(f"{key} = {_shown(value)} is not allowed: whole numbers have 64 bits")
         unknown = [key for key in values if key not in type(self).model_fields]
         if len(unknown) > _MOST_LINES:  # before pydantic makes an error of each, which takes it a while
-            raise ConfigError("\n".join(several(unknown, lambda key: _unknown(type(self), key))))
+            names = ", ".join(f"{key!r:.80}" for key in unknown[:3])
+            raise ConfigError(
+                f"{len(unknown):,} unknown keys, such as {names}; known: {', '.join(type(self).model_fields)}"
+            )
         try:
             super().__init__(**values)
         except ValidationError as refused:

@@ -15,7 +15,7 @@ from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
-from netassay.runs.store import warn_of
+from netassay.runs.store import distinct, warn_of
 from netassay.study import Study, absent, drawn, find, findings
 from netassay.wording import command
 
@@ -180,7 +180,7 @@ def _opened(
                 opened.append(find_run(run, store))
             except RunDamaged as cause:
                 problems.append(Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause)))
-        return opened, problems
+        return distinct(opened), problems
     folder = Store(store)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RunWarning)  # they are warned of with those that cannot be drawn

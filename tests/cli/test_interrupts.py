@@ -19,13 +19,26 @@ COMMANDS = (
     ("injectivity", "topics"),
 )
 
+# a byte tells the moment from which on it is netassay that answers, and not Python's own start
+TELLING = """
+import os, sys
+from netassay import cli
+
+class Telling(cli.Interrupts):
+    def __enter__(self):
+        super().__enter__()
+        os.write(1, b".")
+        return self
+
+cli.Interrupts = Telling
+sys.exit(cli.main())
+"""
+
 
 def stopped_after(seconds, words):
-    """Exit code and standard error of a command that is sent Ctrl-C so long after its first line of code ran."""
-    # the moment from which on the command's own code is there to answer is told by a byte
-    code = "import os, sys; from netassay.cli import main; os.write(1, b'.'); sys.exit(main())"
+    """Exit code and standard error of a command that is sent Ctrl-C so long after its own code began."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", TELLING, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     os.read(process.stdout.fileno(), 1)
     time.sleep(seconds)

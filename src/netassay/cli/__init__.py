@@ -69,6 +69,7 @@ def _answer(words: list[str], interrupts: Interrupts) -> int:
 
     from netassay.cli.app import build
 
+    words = _with_standard_input(words)
     app = build(words[0] if words else "")
     interrupts.at_work = True
     try:
@@ -80,6 +81,15 @@ def _answer(words: list[str], interrupts: Interrupts) -> int:
             return _complain("stopped", STOPPED)
         return _complain(str(error), error.exit_code, error)
     return answer if isinstance(answer, int) else 0
+
+
+def _with_standard_input(words: list[str]) -> list[str]:
+    """The words with a file's name for each "-" that is no flag's value, since cyclopts takes that for an option."""
+    before = ["", *words]
+    return [
+        "/dev/stdin" if word == "-" and not last.startswith("-") else word
+        for last, word in zip(before, words, strict=False)
+    ]
 
 
 def _silence() -> None:

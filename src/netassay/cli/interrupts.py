@@ -64,7 +64,6 @@ def hear_again(unraisable: Any) -> None:
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    from _thread import interrupt_main
     from threading import Timer
 
-    Timer(0.02, interrupt_main).start()
+    Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()

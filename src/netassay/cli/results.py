@@ -83,8 +83,9 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
         frame(held, format)
 
 
-def export(ask: Ask, *, store: Any = "runs") -> None:
-    _require(store)
+def export(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs") -> None:
+    if not runs:
+        _require(store)
     print(ask())
 
 

@@ -94,8 +94,8 @@ def contexts_of(
     """Count the unique contexts of a corpus in files, in memory or on disk.
 
     Args:
-        files: Files, folders or patterns, together one corpus; or "topics"; "-" for standard input; or contexts that are
-            counted already.
+        files: Files, folders or patterns, together one corpus; or "topics"; or "-" for standard input; or contexts that
+            are counted already.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
         observe: Called with each part of the documents as they are counted.
         corpus: How the files are read: see `entropy`.

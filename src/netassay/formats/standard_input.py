@@ -12,8 +12,8 @@ from typing import BinaryIO
 from netassay.errors import DataError
 from netassay.inputs import refuse_size
 
-DASH = "-"
-"""Word for standard input among the files of a corpus; a file of that name is ./-."""
+WORDS = ("-", "/dev/stdin")
+"""Words for standard input among the files of a corpus; a file that is called so is ./-."""
 
 _BLOCK = 1 << 20
 
@@ -22,11 +22,11 @@ _BLOCK = 1 << 20
 def with_standard_input(
     files: Sequence[str | Path], scratch: Path | str | None = None
 ) -> Iterator[tuple[str | Path, ...]]:
-    """The files, standard input in place of each `DASH`, kept in a file below `scratch` as long as the context lasts.
+    """The files, with standard input in place of its word, kept in a file below `scratch` as long as the context lasts.
 
     DataError where it is closed, is longer than a file may be, or cannot be kept.
     """
-    if DASH not in map(str, files):
+    if not {*map(str, files)}.intersection(WORDS):
         yield tuple(files)
         return
     if sys.stdin is None:
@@ -35,7 +35,7 @@ def with_standard_input(
         path = Path(folder) / "standard-input"
         _keep(sys.stdin.buffer, path)
         try:
-            yield tuple(path if str(file) == DASH else file for file in files)
+            yield tuple(path if str(file) in WORDS else file for file in files)
         except DataError as refused:
             raise DataError(str(refused).replace(str(path), "standard input")) from None
 

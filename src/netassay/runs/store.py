@@ -274,7 +274,7 @@ class Store:
         if names and where:
             raise ConfigError("give either runs by name or --where, not both")
         if names or (runs is not None and where is None):
-            return [find_run(run, self.folder) for run in names or ()]
+            return distinct([find_run(run, self.folder) for run in names or ()])
         return [entry.run for entry in matching(self._readable(), where or {})]
 
     def _ids(self) -> list[str]:
@@ -336,6 +336,17 @@ def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
     if isinstance(run, Path) or "/" in run or os.path.exists(f"{run}/run.sqlite"):  # noqa: PTH110
         return Run.open(Path(run))
     return Store(store).find(run)
+
+
+def distinct(runs: Iterable[Run]) -> list[Run]:
+    """Runs, each once. StoreError for one that is given from two stores, whose numbers would count twice."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        if (other := first.setdefault(run.id, run)).folder != run.folder:
+            raise StoreError(
+                f"run {run.id} is given twice, from {other.folder.parent} and {run.folder.parent}; give one"
+            )
+    return list(first.values())
 
 
 def warn_of(problem: Problem) -> None:
