@@ -11,7 +11,7 @@ import numpy as np
 from netassay.errors import DataError, ExtraMissing, did_you_mean
 
 ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
-"""Modalities of a .h5mu that hold regions, the likeliest first."""
+"""Modalities of a .h5mu that hold regions, most likely first."""
 
 CELLS_AT_ONCE = 500
 
@@ -52,7 +52,7 @@ def _with_shared_columns(cells: Any, shared: Any) -> Any:
 
 
 def read_obs(path: Path, column: str) -> tuple[list[str], list[Any]]:
-    """Names of the cells and their values in a column of `obs`; DataError where there is no such column."""
+    """Names of the cells and their values in a column of `obs`; DataError if there is no such column."""
     cells = open_cells(path)
     return [str(name) for name in cells.obs_names], column_of_cells(cells, column, str(path))
 
@@ -73,10 +73,10 @@ def sums(matrix: Any, groups: Sequence[int], count: int) -> np.ndarray:
     """
     from scipy.sparse import csr_array
 
-    chosen = np.asarray(groups)
+    labels = np.asarray(groups)
     total = np.zeros((count, matrix.shape[1]))
-    for first in range(0, len(chosen), CELLS_AT_ONCE):
-        part = chosen[first : first + CELLS_AT_ONCE]
+    for first in range(0, len(labels), CELLS_AT_ONCE):
+        part = labels[first : first + CELLS_AT_ONCE]
         rows = np.flatnonzero(part >= 0)
         weights = csr_array((np.ones(len(rows)), (part[rows], rows)), shape=(count, len(part)))
         added = weights @ matrix[first : first + CELLS_AT_ONCE]

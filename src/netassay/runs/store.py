@@ -61,11 +61,11 @@ class Store:
         """List the runs of a store, with the config values in which they differ.
 
         Runs that cannot be read are listed too, with state "damaged" and the reason as message; under a condition they
-        are warned of.
+        cause a warning.
 
         Args:
-            where: Only runs with this value, KEY=VALUE, may be repeated: of a config key (a.b if nested), id, study,
-                state or tag. In Python a mapping.
+            where: Only runs with this value, KEY=VALUE, of a config key (a.b if nested), id, study, state or tag; may
+                be repeated. In Python a mapping.
 
         Returns:
             A row for each run: id, study, state, step, seconds, created, message, tags if any run has some, and the
@@ -156,7 +156,7 @@ class Store:
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
 
         Returns:
-            The problems: run, file, and what is wrong. Empty where every byte is as it was written.
+            The problems: run, file, and what is wrong. Empty if every byte is as it was written.
 
         Raises:
             StoreError: For a run that does not exist.
@@ -176,8 +176,8 @@ class Store:
     def delete(self, ids: Iterable[str] = (), *, where: Mapping[str, Any] | None = None) -> list[str]:
         """Delete runs, given by full id or by a condition; never anything outside the store.
 
-        All are checked before the first is deleted; damaged runs can be deleted too, by id. What a killed deletion left
-        is deleted by the same command.
+        All are checked before the first is deleted; damaged runs can be deleted too, by id. The same command deletes
+        what a killed deletion left.
 
         Args:
             ids: Full ids of runs.
@@ -187,7 +187,7 @@ class Store:
             The ids of the deleted runs, whose tags go with them.
 
         Raises:
-            ConfigError: Where both `ids` and `where` are given.
+            ConfigError: If both `ids` and `where` are given.
             StoreError: For no id at all, and anything that is not a run of this store (a path, a link, another folder).
             RunLocked: For a run that is being written.
 
@@ -203,9 +203,9 @@ class Store:
             names = [run.id for run in self.select(where)]
         if not names and not where:
             raise StoreError("no run is named; give the full ids of the runs to delete (netassay runs lists them)")
-        begun = folders.begun_removals(self.folder)
+        removals = folders.begun_removals(self.folder)
         for name in names:
-            if name not in begun or os.path.lexists(self._inside(name)):
+            if name not in removals or os.path.lexists(self._inside(name)):
                 folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
@@ -232,13 +232,13 @@ class Store:
             out: File to write; its ending (csv, parquet, json) gives the format.
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
             where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
-            format: csv, parquet or json; by default what the ending says.
+            format: csv, parquet or json; by default that of the ending.
 
         Returns:
             The path of the file.
 
         Raises:
-            ConfigError: Where both `runs` and `where` are given.
+            ConfigError: If both `runs` and `where` are given.
             StoreError: For an unknown format, and a run or key that does not exist.
             RunDamaged: For a run of `runs` that cannot be read; nothing is written.
 
@@ -260,13 +260,13 @@ class Store:
                 if runs:
                     raise
                 warn_of(Problem(run.id, ".", str(cause)))
-        write_file(path, _encoded(_joined(frames), format))
+        write_file(path, _encoded(_concatenate(frames), format))
         return path
 
     def chosen(
         self, runs: Iterable[Run | Path | str] | None = None, where: Mapping[str, Any] | None = None
     ) -> list[Run]:
-        """These runs, or those with these values, or all. ConfigError where both are given.
+        """These runs, or those with these values, or all. ConfigError if both are given.
 
         A run that cannot be read is an error if it is one of `runs`, else a RunWarning.
         """
@@ -287,14 +287,14 @@ class Store:
         return [entry.run for entry in entries], problems
 
     def _readable(self) -> list[Entry]:
-        """Every run that can be read, with its status and state; of the others a RunWarning."""
+        """Every run that can be read, with its status and state; a RunWarning for the others."""
         entries, problems = self._look()
         for problem in problems:
             warn_of(problem)
         return entries
 
     def _look(self) -> tuple[list[Entry], list[Problem]]:
-        """Every run with its status and state, read once each, and what cannot be read."""
+        """Every run with its status and state, read once each, and those that cannot be read."""
         entries: list[Entry] = []
         problems = []
         names = self._ids()
@@ -307,7 +307,7 @@ class Store:
                 except StoreError as cause:
                     problems.append(Problem(name, ".", str(cause)))
                     continue
-                # of a run that says running, the lock says whether it is
+                # the lock says whether a run stored as running is
                 state = run.state if state is State.RUNNING else state
                 entries.append(Entry(run, status, state, marked.get(name, ())))
         return entries, problems
@@ -316,8 +316,8 @@ class Store:
         mark = index.mark(name) if index else None
         if index is None or mark is None:
             return Run.look(folders.checked(self.folder / name))
-        if known := index.recall(name, mark):
-            return known
+        if memory := index.recall(name, mark):
+            return memory
         seen = Run.look(folders.checked(self.folder / name))
         index.keep(name, mark, *seen)
         return seen
@@ -329,10 +329,10 @@ class Store:
 
 
 def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
-    """The run of that id, or of the only id in the store that begins so, or in that folder."""
+    """The run with that id, or with the only id in the store that begins with it, or in that folder."""
     if isinstance(run, Run):
         return run
-    # of a path, or of a folder beside us; os.path, because Path raises for a name too long
+    # a path, or a folder here; os.path, because Path raises for a name that is too long
     if isinstance(run, Path) or "/" in run or os.path.exists(f"{run}/run.sqlite"):  # noqa: PTH110
         return Run.open(Path(run))
     return Store(store).find(run)
@@ -361,7 +361,7 @@ def _metrics(run: Run) -> pl.DataFrame:
     return run.metrics().select(pl.lit(run.id).alias("run"), pl.lit(run.study).alias("study"), pl.all())
 
 
-def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+def _concatenate(frames: list[pl.DataFrame]) -> pl.DataFrame:
     import polars as pl
 
     schema = {"run": pl.String, "study": pl.String, "step": pl.Int64, "name": pl.String, "part": pl.String}

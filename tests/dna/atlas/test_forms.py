@@ -109,7 +109,7 @@ def test_tables_that_hold_peaks_and_heights(toy, form, comma):
     made = build(toy, "table.txt", None)
     assert alike(made, toy)
     assert any(why in reason for reason in made.notes), made.notes
-    assert any("no cell types" in reason for reason in made.notes)
+    assert any("not cell types" in reason for reason in made.notes)
     # as a table of heights of the same peaks too
     assert alike(build(toy, heights="table.txt"), toy)
 

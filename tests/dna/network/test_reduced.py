@@ -162,7 +162,7 @@ def test_reproducible_filters_come_from_an_interpretation(begun, tmp_path, capsy
     assert answer["reduction"][2]["filters"] == 2
     assert len(trained(Run.open(answer["folder"])).norm1.weight) == 2
     interpretation(store, begun.id, [(begun.id, 4, True)])
-    with pytest.raises(DataError, match="tell different"):
+    with pytest.raises(DataError, match="name different"):
         perform(reduced_config(Run.open(store / begun.id), epochs=3), store, threads=1)
 
 

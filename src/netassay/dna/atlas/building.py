@@ -257,7 +257,7 @@ def _regions(source: Path, form: Form, repeats: Repeats, names: Sequence[str]) -
     else:
         kind: Literal["bed", "immgen"] = "immgen" if form == "immgen" else "bed"
         regions = read_intervals(
-            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, needed=names
+            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, required_names=names
         )
     draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
     for reason, count in skipped.items():

@@ -28,7 +28,7 @@ def read_sample(folder: Path, order: str) -> Draft:
                 f"{folder}: holds no {name}; the form `arrays` is a folder with {SEQUENCES}, {HEIGHTS}, {PEAKS} and "
                 f"{CELL_TYPES}"
             )
-    codes = from_one_hot(read_array(folder / SEQUENCES), order, what=str(folder / SEQUENCES))
+    codes = from_one_hot(read_array(folder / SEQUENCES), order, label=str(folder / SEQUENCES))
     heights = read_array(folder / HEIGHTS)
     names = [str(name) for name in read_words(folder / PEAKS).reshape(-1)]
     types = read_words(folder / CELL_TYPES)
