@@ -21,7 +21,8 @@ from netassay.runs import Run, ledger, run_id
 from netassay.studies.edge.config import EdgeConfig
 
 WORDS = (
-    ("runs", "--format", "csv"),
+    ("runs",),
+    ("runs",),
     ("runs", "--format", "csv"),
     ("runs", "--where", "depth=2", "--where", "state=finished"),
     ("runs", "--where", "state=failed"),

@@ -70,8 +70,8 @@ def test_a_store_on_a_full_disk(disk, capsys):
 def test_a_disk_that_fills_up_during_a_run(disk, capsys):
     store = disk / "store"
     fill(disk).unlink()
-    (disk / "filler").write_bytes(b"\0" * 700_000)
-    longer = [word if word != "2" else "3000" for word in TINY]
+    (disk / "filler").write_bytes(b"\0" * 850_000)
+    longer = [*(word if word != "2" else "500" for word in TINY), "--curvature-every", "50"]
     refused(["edge", *longer, "--store", str(store)], capsys, code=1)
     (run,) = Store(store).runs()
     assert run.state in (State.FAILED, State.KILLED)

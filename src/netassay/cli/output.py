@@ -115,11 +115,13 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
     # true and false as in configs and --where, not as in Python
     return json.dumps(_plain(value)) if isinstance(value, (bool, list, tuple, Mapping)) else str(value)
 
 
 def _rounded(value: Any) -> str:
-    if isinstance(value, float):
+    if isinstance(value, float) and not math.isnan(value):
         return f"{value:.5g}"
     return _text(value)

@@ -46,7 +46,7 @@ def _keep(stream: BinaryIO, path: Path) -> None:
         with path.open("wb") as file:
             while block := stream.read(_BLOCK):
                 size += len(block)
-                refuse_size("standard input", size, "LARGEST_FILE", what="gives at least")
+                refuse_size("standard input", size, "LARGEST_FILE", phrase="gives at least")
                 file.write(block)
     except OSError as cause:
         raise DataError(
