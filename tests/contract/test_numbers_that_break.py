@@ -11,7 +11,7 @@ from broken_numbers import CASES
 from hand_made_runs import hand_made
 
 from netassay.cli import main
-from netassay.errors import ConfigError, DataError, ModelError, RunFailed
+from netassay.errors import ConfigError, DataError, ModelError, RunFailed, RunWarning
 from netassay.performing import perform
 from netassay.presenting import report
 from netassay.runs import Store
@@ -19,7 +19,41 @@ from netassay.sweeps import Plan, sweep
 from netassay.sweeps.local import LocalProcesses
 
 REFUSED, FINISHED, DIVERGED, FAILED = "refused", "finished", "diverged", "failed"
-EXPECTED = {}
+NOTHING_TO_LEARN = (REFUSED, "every training example has the same target")
+NOTHING_UNCERTAIN = (REFUSED, "no context has two continuations")
+EXPECTED = {
+    ("edge", "infinite step"): (DIVERGED, "diverged at step 1: the loss is inf"),
+    ("edge", "diverging"): (DIVERGED, r"diverged at step \d+: the loss is .*1000 times the first"),
+    ("edge", "constant data"): (FINISHED, "^$"),
+    ("edge", "zero gradients"): (FINISHED, "^$"),
+    ("edge", "one example"): (FINISHED, "^$"),
+    ("edge", "one class"): (FINISHED, "^$"),
+    ("edge", "one output"): (FINISHED, "^$"),
+    ("edge", "NaN in data"): (REFUSED, r"data\.npz: x holds NaN or infinity, first in example \d"),
+    ("edge", "infinity in data"): (REFUSED, r"data\.npz: x holds NaN or infinity, first in example \d"),
+    ("edge", "numbers beyond float32"): (REFUSED, "x holds numbers too large for float32; scale them"),
+    ("edge-stepsize", "constant data"): (FINISHED, "^$"),
+    ("edge-stepsize", "zero gradients"): (FINISHED, "^$"),
+    ("edge-stepsize", "one example"): NOTHING_TO_LEARN,
+    ("edge-stepsize", "one class"): NOTHING_TO_LEARN,
+    ("edge-stepsize", "NaN in data"): (REFUSED, "x holds NaN or infinity"),
+    ("capacity", "one document"): NOTHING_UNCERTAIN,
+    ("capacity", "one token"): NOTHING_UNCERTAIN,
+    ("capacity", "nothing uncertain"): NOTHING_UNCERTAIN,
+    ("capacity", "single tokens"): NOTHING_UNCERTAIN,
+    ("capacity", "infinite step"): (FINISHED, "^$"),
+    ("capacity", "diverging"): (FINISHED, "^$"),
+    ("memorisation", "one document"): (FINISHED, "^$"),
+    ("memorisation", "one token"): (FINISHED, "^$"),
+    ("memorisation", "single tokens"): (REFUSED, "no row has two tokens, so there is nothing to predict"),
+    ("aitac", "constant heights"): (FINISHED, "^$"),
+    ("aitac", "zero heights"): (FINISHED, "^$"),
+    ("aitac", "one cell type"): (REFUSED, "has 1 cell types, and a correlation across them needs three"),
+    ("aitac", "NaN in heights"): (REFUSED, r"of its heights are NaN or infinite, the first that of peak 'p\d+'"),
+    ("aitac", "infinite heights"): (REFUSED, r"of its heights are NaN or infinite, the first that of peak 'p\d+'"),
+    ("aitac", "infinite step"): (DIVERGED, r"diverged at step \d+: the loss is nan"),
+    ("aitac", "huge heights"): (FINISHED, "^$"),
+}
 
 
 def no_constant(word):
@@ -53,8 +87,9 @@ def test_status_and_words(tmp_path, capsys, study, name):
         assert Store(tmp_path / "store").runs() == []  # nothing is left of it
         return
     (run,) = Store(tmp_path / "store").runs()
+    assert all(len(sentence) < 500 for sentence in run.findings)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RunWarning)  # of a run that cannot be drawn
         report([run], tmp_path / "page.html")
     store = ["--store", str(tmp_path / "store")]
     for words in (
@@ -75,7 +110,12 @@ def test_a_sweep_goes_on_past_numbers_that_break(tmp_path):
     plan = Plan(study="edge", base=base, axes={"step_size": [1e300, 1e5, 0.1]})
     done = sweep(plan, tmp_path / "store", execute=LocalProcesses(1, 1))
     assert not done.failed
-    assert [str(run.state) for run in done.runs][-1] == FINISHED
+    assert [str(run.state) for run in done.runs] == [DIVERGED, FINISHED, FINISHED]
+
+
+def test_a_trial_that_diverged_says_so(tmp_path):
+    run = perform(CASES["capacity"]["infinite step"](tmp_path), tmp_path / "store", threads=1)
+    assert "There the loss became NaN or infinite: a smaller --step-size might." in run.findings[0]
 
 
 def test_nan_is_another_thing_than_missing_wherever_it_is_shown(tmp_path, capsys):

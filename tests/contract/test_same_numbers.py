@@ -17,7 +17,7 @@ from netassay.nets import AITAC
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.numerics import devices
 
-EDGE = {"examples": 300, "width": 32, "depth": 2, "steps": 30, "step_size": 0.02, "curvature_every": 10, "top": 2}
+EDGE = {"examples": 200, "width": 32, "depth": 2, "steps": 30, "step_size": 0.02, "curvature_every": 10, "top": 2}
 BOTH = (torch.float32, torch.float64)
 SINGLE = {"threads, float32": 1e-6, "threads, float64": 1e-13, "dtypes": 1e-5}
 """Bounds on single evaluations, whatever is evaluated."""
@@ -47,8 +47,8 @@ def distances(compute):
 
 
 def summed_loss():
-    found = netassay.contexts_of("topics", document="line", length=5)
-    to = targets(found)
+    draw = np.random.default_rng(0)
+    to = targets(netassay.contexts(draw.zipf(1.3, (3000, 6)).clip(max=500).tolist()))
     model = ExperimentDecoder(to.vocabulary, 64, generator=torch.Generator().manual_seed(0))
     return lambda dtype: exact_loss(model.to(dtype), to)
 
@@ -63,7 +63,7 @@ def predictions():
 def one_product():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
-    x, y = torch.randn(500, 20), torch.randn(500, 3)
+    x, y = torch.randn(20_000, 20), torch.randn(20_000, 3)
     direction = torch.randn(sum(p.numel() for p in model.parameters()))
 
     def compute(dtype):

@@ -88,7 +88,7 @@ def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
         row, column = (~finite).nonzero()[0].tolist()
         raise DataError(
             f"atlas {config.atlas!r}: {int((~finite).sum()):,} of its heights are NaN or infinite, the first that of "
-            f"peak {atlas.peaks['name'][row]!r} in cell type {atlas.cell_types[column]!r}; build it again without that peak"
+            f"peak {atlas.peaks['name'][row]!r} in cell type {atlas.cell_types[column]!r}; build it without that one"
         )
     if config.loss == "cross_entropy" and not one_of_k:
         raise DataError(
