@@ -205,10 +205,10 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
         near = difflib.get_close_matches(str(error["input"])[:_MOST_SHOWN], choices, n=1)
         return f"{line}; did you mean {near[0]!r}?" if near else line
 
-    return several(refused.errors(include_url=False), in_words)
+    return first_few(refused.errors(include_url=False), in_words)
 
 
-def several(refused: Sequence[_Refused], in_words: Callable[[_Refused], str]) -> list[str]:
+def first_few(refused: Sequence[_Refused], in_words: Callable[[_Refused], str]) -> list[str]:
     """What is said of the first few things that are refused, each once, and how many more there are."""
     lines = list(dict.fromkeys(map(in_words, refused[:_MOST_LINES])))
     return lines + [f"and {len(refused) - _MOST_LINES:,} more"] * (len(refused) > _MOST_LINES)

@@ -30,6 +30,8 @@ def test_tags_are_listed_selected_and_name_one_run(store, runs):
     assert store.select({"tag": "none"}) == []
     assert store.find("baseline") == runs[0]
     assert store.tag("baseline") == ["baseline", "paper"]
+    assert store.tag(runs[2], "one") == ["one"]
+    assert store.tag(runs[2], "one", remove=True) == []
     with pytest.raises(StoreError, match="is a tag of 2 runs"):
         store.find("paper")
     with pytest.raises(StoreError, match="did you mean 'baseline'"):

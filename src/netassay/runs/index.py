@@ -46,7 +46,7 @@ class Index:
     def __init__(self, store: Path, memories: dict[str, tuple[str, str]]) -> None:
         self._store = store
         self._memories = memories
-        self._added: dict[str, tuple[str, str]] = {}
+        self._additions: dict[str, tuple[str, str]] = {}
         self._now = time.time_ns()
 
     def mark(self, name: str) -> str | None:
@@ -79,13 +79,13 @@ class Index:
         if os.path.lexists(f"{folder}-wal") or self.mark(name) != mark:
             return
         facts = {key: getattr(run, key) for key in ("study", "config", "digest", "created", "package")}
-        self._added[name] = (mark, json.dumps([facts, status]))
+        self._additions[name] = (mark, json.dumps([facts, status]))
 
     def write(self, names: Collection[str]) -> None:
         """Adds what is new, and forgets all but `names`."""
-        if not self._added:
+        if not self._additions:
             return
-        rows = [(name, *memory) for name, memory in self._added.items()]
+        rows = [(name, *memory) for name, memory in self._additions.items()]
         gone = [(name,) for name in self._memories.keys() - set(names)]
         path = _path(self._store)
         with suppress(OSError, sqlite3.Error):
@@ -99,7 +99,7 @@ class Index:
 
 
 @contextmanager
-def remembered(store: Path, names: Collection[str]) -> Iterator[Index | None]:
+def index_of(store: Path, names: Collection[str]) -> Iterator[Index | None]:
     """What is remembered of a store, and at the end will be; None for a small one.
 
     None too on Windows, whose files do not tell when they were last changed.

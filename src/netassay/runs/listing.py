@@ -55,7 +55,7 @@ class Entry:
         return bool(stored == wanted) and isinstance(stored, bool) == isinstance(wanted, bool)
 
 
-def matching(entries: Sequence[Entry], where: Mapping[str, Any]) -> list[Entry]:
+def matches(entries: Sequence[Entry], where: Mapping[str, Any]) -> list[Entry]:
     """Entries whose values equal all of `where`. StoreError for a key that none of them has."""
     chosen = list(entries)
     keys: set[str] | None = None
@@ -69,8 +69,8 @@ def matching(entries: Sequence[Entry], where: Mapping[str, Any]) -> list[Entry]:
     return chosen
 
 
-def listed(entries: Sequence[Entry], broken: Iterable[Problem], asked: Iterable[str]) -> DataFrame:
-    """A row for each run: what all have, tags where there are any, and config keys that differ or are `asked`."""
+def run_table(entries: Sequence[Entry], broken: Iterable[Problem], conditions: Iterable[str]) -> DataFrame:
+    """A row for each run: what all have, tags where there are any, and config keys that differ or are among `conditions`."""
     import polars as pl
 
     runs = [entry.run for entry in entries]
@@ -86,7 +86,7 @@ def listed(entries: Sequence[Entry], broken: Iterable[Problem], asked: Iterable[
     }
     if any(entry.tags for entry in entries):
         columns["tags"] = [", ".join(entry.tags) for entry in entries]
-    wanted = [key for key in asked if key not in columns and any(key in values for values in flat)]
+    wanted = [key for key in conditions if key not in columns and any(key in values for values in flat)]
     for key in dict.fromkeys([*wanted, *differing(flat, columns["study"])]):
         name = f"config.{key}" if key in columns else key
         columns[name] = _column([values.get(key) for values in flat])
@@ -120,7 +120,7 @@ def differing(flat: Sequence[Mapping[str, Any]], studies: Sequence[str]) -> list
         if values is base:
             continue
         apart = [key for key in left if not _alike(base.get(key), values.get(key))]
-        if apart:  # in one run they differ, so no other needs to be asked
+        if apart:  # in one run they differ, so no other needs to be compared
             different.update(apart)
             alike[study] = [key for key in left if key not in different]
     return [key for key in keys if key in different]

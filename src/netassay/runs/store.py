@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError, did_you_mean
 from netassay.files import write_file
 from netassay.runs import folders, tags
-from netassay.runs.index import Index, remembered
+from netassay.runs.index import Index, index_of
 from netassay.runs.ledger import Status
-from netassay.runs.listing import Entry, listed, matching
+from netassay.runs.listing import Entry, matches, run_table
 from netassay.runs.run import Run
 from netassay.runs.states import State, stored_state
 from netassay.runs.tags import LATEST
@@ -79,15 +79,15 @@ class Store:
             >>> netassay.Store("runs").table({"study": "edge", "state": "finished"}).height
             1
         """
-        entries, broken = self._look() if where is None else (matching(self._readable(), where), [])
-        return listed(entries, broken, where or ())
+        entries, broken = self._look() if where is None else (matches(self._readable(), where), [])
+        return run_table(entries, broken, where or ())
 
     def select(self, where: Mapping[str, Any]) -> list[Run]:
         """Runs whose values equal all of `where`; keys: id, study, state, tag or a config key (a.b if nested).
 
         Raises StoreError for a key that no run has.
         """
-        return [entry.run for entry in matching(self._readable(), where)]
+        return [entry.run for entry in matches(self._readable(), where)]
 
     def find(self, prefix: str) -> Run:
         """The run of this id, of this tag if no other bears it, or of the only id that begins so.
@@ -99,16 +99,16 @@ class Store:
             return max(self.runs(), key=lambda run: (run.created, run.folder.stat().st_mtime_ns))
         if prefix in ids:
             return Run.open(folders.checked(self.folder / prefix))
-        marked = tags.read(self.folder)
-        bearers = [name for name in tags.bearers(marked, prefix) if name in ids]
-        matches = bearers or [name for name in ids if prefix and name.startswith(prefix)]
-        if not matches:
-            words = dict.fromkeys(word for words in marked.values() for word in words)
+        tags_by_run = tags.read(self.folder)
+        bearers = [name for name in tags.bearers(tags_by_run, prefix) if name in ids]
+        candidates = bearers or [name for name in ids if prefix and name.startswith(prefix)]
+        if not candidates:
+            words = dict.fromkeys(word for words in tags_by_run.values() for word in words)
             raise StoreError(f"no run {prefix!r} in {self.folder}; {did_you_mean(prefix, [*ids, *words])}")
-        if len(matches) > 1:
+        if len(candidates) > 1:
             verb, more = ("is a tag of", "give an id") if bearers else ("begins", "give more of the id")
-            raise StoreError(f"{prefix!r} {verb} {len(matches)} runs: {', '.join(matches)}; {more}")
-        return Run.open(folders.checked(self.folder / matches[0]))
+            raise StoreError(f"{prefix!r} {verb} {len(candidates)} runs: {', '.join(candidates)}; {more}")
+        return Run.open(folders.checked(self.folder / candidates[0]))
 
     def tag(self, run: Run | Path | str, words: Iterable[str] = (), *, remove: bool = False) -> list[str]:
         """Mark a run with words of your own, by which it is listed, selected and named.
@@ -133,18 +133,18 @@ class Store:
             ['baseline']
         """
         chosen = find_run(run, self.folder)
-        asked = {tags.checked_tag(word) for word in words}
+        names = {tags.checked_tag(word) for word in ([words] if isinstance(words, str) else words)}
         store = chosen.folder.parent
-        if not asked:
+        if not names:
             return list(tags.read(store).get(chosen.id, ()))
-        with tags.changing(store) as marked:
-            before = set(marked.get(chosen.id, ()))
-            if remove and (strange := sorted(asked - before)):
+        with tags.changing(store) as tags_by_run:
+            before = set(tags_by_run.get(chosen.id, ()))
+            if remove and (strange := sorted(names - before)):
                 raise StoreError(f"run {chosen.id} has no tag {strange[0]!r}; {did_you_mean(strange[0], before)}")
-            after = sorted(before - asked if remove else before | asked)
+            after = sorted(before - names if remove else before | names)
             if len(after) > tags.MOST:
                 raise StoreError(f"run {chosen.id} would have {len(after)} tags; at most {tags.MOST} are allowed")
-            marked[chosen.id] = tuple(after)
+            tags_by_run[chosen.id] = tuple(after)
         return after
 
     def verify(self, runs: Sequence[Run | Path | str] = ()) -> list[Problem]:
@@ -210,9 +210,9 @@ class Store:
         for name in names:
             folders.remove(self.folder / name)
         if not tags.read(self.folder).keys().isdisjoint(names):
-            with tags.changing(self.folder) as marked:
+            with tags.changing(self.folder) as tags_by_run:
                 for name in names:
-                    marked.pop(name, None)
+                    tags_by_run.pop(name, None)
         return names
 
     def export(
@@ -274,8 +274,8 @@ class Store:
         if names and where:
             raise ConfigError("give either runs by name or --where, not both")
         if names or (runs is not None and where is None):
-            return distinct([find_run(run, self.folder) for run in names or ()])
-        return [entry.run for entry in matching(self._readable(), where or {})]
+            return unique_runs([find_run(run, self.folder) for run in names or ()])
+        return [entry.run for entry in matches(self._readable(), where or {})]
 
     def _ids(self) -> list[str]:
         if not self.folder.exists():
@@ -298,8 +298,8 @@ class Store:
         entries: list[Entry] = []
         problems = []
         names = self._ids()
-        marked = tags.read(self.folder)
-        with remembered(self.folder, names) as index:
+        tags_by_run = tags.read(self.folder)
+        with index_of(self.folder, names) as index:
             for name in names:
                 try:
                     run, status = self._seen(name, index)
@@ -309,7 +309,7 @@ class Store:
                     continue
                 # the lock says whether a run stored as running is
                 state = run.state if state is State.RUNNING else state
-                entries.append(Entry(run, status, state, marked.get(name, ())))
+                entries.append(Entry(run, status, state, tags_by_run.get(name, ())))
         return entries, problems
 
     def _seen(self, name: str, index: Index | None) -> tuple[Run, Status]:
@@ -338,7 +338,7 @@ def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
     return Store(store).find(run)
 
 
-def distinct(runs: Iterable[Run]) -> list[Run]:
+def unique_runs(runs: Iterable[Run]) -> list[Run]:
     """Runs, each once. StoreError for one that is given from two stores, whose numbers would count twice."""
     first: dict[str, Run] = {}
     for run in runs:

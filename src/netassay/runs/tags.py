@@ -48,13 +48,16 @@ def changing(store: Path) -> Iterator[Tags]:
 
     Those of runs that are gone are dropped. StoreError for a file that holds no tags, or cannot be written.
     """
-    with folders.store_lock(store):
-        tags = _read(store)
-        before = dict(tags)
-        yield tags
-        if tags != before:
-            left = {run: words for run, words in sorted(tags.items()) if words and os.path.lexists(store / run)}
-            write_file(store / NAME, json.dumps(left, indent=1).encode())
+    try:
+        with folders.store_lock(store):
+            tags = _read(store)
+            before = dict(tags)
+            yield tags
+            if tags != before:
+                left = {run: words for run, words in sorted(tags.items()) if words and os.path.lexists(store / run)}
+                write_file(store / NAME, json.dumps(left, indent=1).encode())
+    except OSError as cause:
+        raise StoreError(f"store {store}: cannot be written ({cause.strerror or cause}); is it read-only?") from None
 
 
 def bearers(tags: Mapping[str, Iterable[str]], word: str) -> list[str]:

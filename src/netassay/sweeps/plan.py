@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from netassay.config import Config, read, several
+from netassay.config import Config, first_few, read
 from netassay.errors import ConfigError, did_you_mean
 from netassay.study import builtin, find, performable
 
@@ -56,7 +56,7 @@ class Plan(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as refused:
-            raise ConfigError("; ".join(several(refused.errors(include_url=False), _in_words))) from None
+            raise ConfigError("; ".join(first_few(refused.errors(include_url=False), _in_words))) from None
         fields = find(self.study).config.model_fields
         for key in itertools.chain(self.base, self.axes, *self.cases):
             if key not in fields:
