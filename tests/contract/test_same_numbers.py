@@ -17,7 +17,16 @@ from netassay.nets import AITAC
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.numerics import devices
 
-EDGE = {"examples": 200, "width": 32, "depth": 2, "steps": 30, "step_size": 0.02, "curvature_every": 10, "top": 2}
+EDGE = {
+    "examples": 200,
+    "width": 32,
+    "depth": 2,
+    "steps": 30,
+    "step_size": 0.02,
+    "curvature_every": 15,
+    "top": 1,
+    "layers": False,
+}
 BOTH = (torch.float32, torch.float64)
 SINGLE = {"threads, float32": 1e-6, "threads, float64": 1e-13, "dtypes": 1e-5}
 """Bounds on single evaluations, whatever is evaluated."""

@@ -102,9 +102,9 @@ def _json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types: numbers that are not finite become their names."""
+    """The value in JSON's types: not-a-number and infinities become "NaN", "Infinity" and "-Infinity"."""
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return json.dumps(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -70,7 +70,7 @@ def matches(entries: Sequence[Entry], where: Mapping[str, Any]) -> list[Entry]:
 
 
 def run_table(entries: Sequence[Entry], broken: Iterable[Problem], conditions: Iterable[str]) -> DataFrame:
-    """A row for each run: what all have, tags where there are any, and config keys that differ or are among `conditions`."""
+    """A row for each run: what all have, tags if there are any, and config keys that differ or are in `conditions`."""
     import polars as pl
 
     runs = [entry.run for entry in entries]
