@@ -246,17 +246,11 @@ class _State(NamedTuple):
 
 
 def _state_of(path: Path) -> _State:
-    schema.refuse_odd_files(path)
-    try:
-        in_wal = path.with_name(NAME + "-wal").stat().st_size
-    except FileNotFoundError:
-        in_wal = 0
-    except OSError as cause:
-        raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
-    if not path.is_file() or path.is_symlink():
+    files = schema.plain_files(path)
+    if "" not in files:
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
-    status = path.stat()
-    return _State(in_wal, status.st_size, status.st_mtime_ns, status.st_ino)
+    status, wal = files[""], files.get("-wal")
+    return _State(wal.st_size if wal else 0, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
