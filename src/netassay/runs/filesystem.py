@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 LOCAL = frozenset(
-    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs reiserfs bcachefs tmpfs ramfs overlay aufs squashfs erofs iso9660 vfat exfat "
-    "ntfs ntfs3 apfs hfs rootfs devtmpfs fuseblk".split()
+    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs bcachefs reiserfs apfs hfs ntfs ntfs3 fuseblk".split()  # noqa: SIM905
+    + "tmpfs ramfs overlay aufs squashfs erofs iso9660 vfat exfat".split()  # noqa: SIM905
 )
 """File systems of one machine. All others, NFS, Lustre, GPFS, BeeGFS, Ceph and FUSE among them, count as shared."""
 

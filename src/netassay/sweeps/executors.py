@@ -41,11 +41,15 @@ def executor(
         raise ConfigError(f"address = {address!r} is that of a Ray cluster; add --on ray")
     if on == "local":
         if cluster is not None:
-            raise ConfigError(f"cluster = {str(cluster)!r} says what runs need on a cluster; add --on slurm or --on ray")
+            raise ConfigError(
+                f"cluster = {str(cluster)!r} says what runs need on a cluster; add --on slurm or --on ray"
+            )
         return None
     if workers is not None:
-        raise ConfigError(f"workers = {workers} is the number of runs at a time on this machine; on a cluster its "
-                          "resources say it: give tasks and at_once in [slurm], cpus in [ray]")
+        raise ConfigError(
+            f"workers = {workers} is the number of runs at a time on this machine; on a cluster its "
+            "resources say it: give tasks and at_once in [slurm], cpus in [ray]"
+        )
     if on == "slurm":
         from netassay.sweeps.slurm import Slurm
 

@@ -30,7 +30,7 @@ def try_python(resources: SlurmResources) -> None:
     """ConfigError unless the nodes' Python starts here, after the lines of setup, with our versions and submitit."""
     python = f"{resources.prefix} {shlex.quote(resources.python or sys.executable)}".strip()
     script = "\n".join(["set -e", *resources.setup, f"{python} -m netassay.sweeps.versions"])
-    advice = "Correct python, prefix or setup in [slurm]; check = false leaves this out where this machine is unlike the nodes"
+    advice = "Correct python, prefix or setup in [slurm]; check = false leaves this out where the nodes are unlike here"
     try:
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=_LIMIT)
     except (OSError, subprocess.TimeoutExpired) as cause:

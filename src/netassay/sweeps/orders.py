@@ -74,9 +74,12 @@ class Orders:
         words = {"host": socket.gethostname(), "versions": versions()}
         write_file(self.folder / f"task-{number}.json", json.dumps(words).encode())
 
-    def has_begun(self, number: int) -> bool:
-        """Whether the task of that number has ever begun."""
-        return (self.folder / f"task-{number}.json").exists()
+    def arrival(self, number: int) -> dict[str, str] | None:
+        """Versions where the task of that number has begun; None where it never has."""
+        try:
+            return dict(json.loads((self.folder / f"task-{number}.json").read_bytes())["versions"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def answer(self, folder: Path, cause: str) -> None:
         """Says why a run failed; a run that is done says so itself."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from netassay.config import Config, read
 from netassay.errors import ConfigError, did_you_mean
 from netassay.study import builtin, find, performed
-from netassay.sweeps.resources import RayResources, SlurmResources
+from netassay.sweeps.resources import RayResources, SlurmResources, refusal
 from netassay.sweeps.shard import Shard
 
 MOST_RUNS = 1_000_000
@@ -165,6 +165,9 @@ def _in_words(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "missing":
         return f"key {key!r} is missing from the plan; its keys: {', '.join(Plan.model_fields)}"
+    if error["loc"][:1] in (("slurm",), ("ray",)) and len(error["loc"]) > 1:
+        table = str(error["loc"][0])
+        return refusal({**error, "loc": error["loc"][1:]}, Plan.model_fields[table].annotation, table)
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r} in a plan: {did_you_mean(key, Plan.model_fields)}"
     return f"{key}: {error['msg']}, given {error['input']!r}"

@@ -12,7 +12,7 @@ from netassay.errors import ConfigError, did_you_mean
 
 
 class Resources(BaseModel):
-    """Keys that both clusters share; unknown keys and values out of range raise ConfigError."""
+    """Keys of both tables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -40,7 +40,8 @@ class Resources(BaseModel):
         try:
             return type(self)(**{**given, **values})
         except ValidationError as refused:
-            raise ConfigError(f"{path}: {in_words(refused, type(self), table)}") from None
+            words = "; ".join(refusal(error, type(self), table) for error in refused.errors(include_url=False))
+            raise ConfigError(f"{path}: {words}") from None
 
 
 class SlurmResources(Resources):
@@ -75,17 +76,9 @@ class RayResources(Resources):
     """The table [ray]."""
 
 
-def in_words(refused: ValidationError, model: type[BaseModel], table: str) -> str:
-    """What was refused, key by key."""
-    lines = []
-    for error in refused.errors(include_url=False):
-        key = str(error["loc"][0]) if error["loc"] else ""
-        if error["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r:.80} in [{table}]: {did_you_mean(key[:80], model.model_fields)}")
-        else:
-            lines.append(f"[{table}] {key}: {error['msg']}, given {_shown(error['input'])}")
-    return "; ".join(lines)
-
-
-def _shown(value: Any) -> str:
-    return f"{value!r:.80}"
+def refusal(error: Any, model: Any, table: str) -> str:
+    """What pydantic refused in a table, in words."""
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r:.80} in [{table}]: {did_you_mean(key[:80], model.model_fields)}"
+    return f"[{table}] {key}: {error['msg']}, given {error['input']!r:.80}"

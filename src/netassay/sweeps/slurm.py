@@ -59,20 +59,20 @@ def _require_tools() -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise ConfigError(
-            f"Slurm is not here: {', '.join(missing)} not found on PATH. Start the sweep on a login node of the cluster, "
-            "or load its module first (often: module load slurm)"
+            f"Slurm is not here: {', '.join(missing)} not found on PATH. Start the sweep on a login node of the "
+            "cluster, or load its module first (often: module load slurm)"
         )
     if find_spec("submitit") is None:
         raise ExtraMissing('--on slurm needs the package submitit; install it with: pip install "netassay[slurm]"')
 
 
 def _require_time(resources: SlurmResources) -> None:
-    left = resources.minutes * 60 - resources.signal_seconds
-    if left <= resources.commit_seconds:
+    least = resources.signal_seconds + resources.commit_seconds
+    if resources.minutes * 60 <= least:
         raise ConfigError(
             f"[slurm] minutes = {resources.minutes} is too short: {resources.signal_seconds} s before the end "
-            f"(signal_seconds) a task stops, and checkpoints are {resources.commit_seconds:g} s apart (commit_seconds). "
-            f"Give at least {math.floor((resources.signal_seconds + resources.commit_seconds) / 60) + 1} minutes"
+            f"(signal_seconds) a task stops, and checkpoints are {resources.commit_seconds:g} s apart "
+            f"(commit_seconds). Give at least {math.floor(least / 60) + 1} minutes"
         )
 
 
@@ -153,7 +153,7 @@ class Queue:
         orders, number = self.newest[folder]
         if answer := orders.cause(folder):
             return answer, False
-        if not orders.has_begun(number):
+        if orders.arrival(number) is None:
             return (
                 f"its task never began; does the node see {orders.folder}, and does its Python have netassay and "
                 f"submitit? Its last words: {_last_words(orders, number) or 'none'}",

@@ -29,7 +29,7 @@ class Submission:
         self._process = subprocess.Popen(
             [sys.executable, "-m", *self.words],
             # Slurm sends USR2 to every process of the job; this one answers it for all
-            preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
         )
         if self._process.wait() == STOPPED:
             time.sleep(GRACE)

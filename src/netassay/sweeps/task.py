@@ -40,6 +40,11 @@ def perform(orders: Orders, number: int, crew: Crew) -> None:
     crew(orders.folders(number), lambda folder: None, orders.answer)
 
 
+def arrive_in_ray(folder: str, number: int) -> None:
+    """Says in the store which versions a node has."""
+    Orders.read(Path(folder)).arrive(number)
+
+
 def perform_in_ray(folder: str, number: int) -> None:
     """As `perform`, with a worker process that stays for the next task of this process."""
     orders = Orders.read(Path(folder))

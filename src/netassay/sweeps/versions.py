@@ -26,7 +26,9 @@ def difference(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """Where two sets of versions differ, in words; "" where they do not."""
     pairs = [(name, here.get(name, ""), there.get(name, "")) for name in COMPARED]
     return ", ".join(
-        f"{name} {mine or 'missing'} here and {theirs or 'missing'} there" for name, mine, theirs in pairs if mine != theirs
+        f"{name} {mine or 'missing'} here and {theirs or 'missing'} there"
+        for name, mine, theirs in pairs
+        if mine != theirs
     )
 
 
