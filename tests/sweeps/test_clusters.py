@@ -34,7 +34,8 @@ def serial(tmp_path_factory):
 
 
 def test_the_shards_of_a_plan_are_disjoint_and_together_all_of_it(tmp_path, serial):
-    shares = [[run.id for run in sweep(PLAN, tmp_path, workers=1, shard=f"{i}/3").runs] for i in (1, 2, 3)]
+    alone = LocalProcesses(1, 1)
+    shares = [[run.id for run in sweep(PLAN, tmp_path, shard=f"{i}/3", execute=alone).runs] for i in (1, 2, 3)]
     assert [len(share) for share in shares] == [2, 1, 1]
     assert sorted(run for share in shares for run in share) == sorted(serial)
     assert digests(tmp_path) == serial

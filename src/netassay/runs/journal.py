@@ -42,6 +42,7 @@ def settle(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA journal_mode = {ROLLBACK}")
         connection.execute("PRAGMA locking_mode = NORMAL")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # lets go of the lock
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # nobody had the database open
 
 
 @contextmanager

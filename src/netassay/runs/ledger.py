@@ -104,8 +104,6 @@ def _reading(path: Path, before: _State, *, log: bool, hot: bool) -> Iterator[sq
             yield connection
         return
     with closing(_connect(path, "ro&immutable=1" if log and not before.wal else "ro")) as connection:
-        if not log:
-            connection.execute("BEGIN")  # all that is asked is answered from one state
         yield connection
 
 
