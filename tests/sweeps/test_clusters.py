@@ -1,28 +1,17 @@
 """The same plan here, by shards, on a real two-node Slurm and on a real two-node Ray: the same results, by digest."""
 
-import hashlib
 import json
 import subprocess
 import sys
 
 import pytest
+from cluster import digests
 
-from netassay.runs import Store
 from netassay.sweeps import Plan, sweep, watch
 from netassay.sweeps.local import LocalProcesses
 
 BASE = {"examples": 60, "width": 4, "steps": 6, "curvature_every": 3, "layers": False}
 PLAN = Plan(study="edge", base=BASE, axes={"depth": [1, 2]}, repeats=2, slurm={"tasks": 2, "minutes": 5})
-
-
-def digests(store):
-    """A SHA-256 over all metrics of each run, to the last bit."""
-    return {
-        run.id: hashlib.sha256(
-            repr([(*row[:3], row[3].hex()) for row in run.metrics().sort("step", "name", "part").rows()]).encode()
-        ).hexdigest()
-        for run in Store(store).runs()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,14 +14,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netassay.errors import ConfigError, ExtraMissing, reraised
+from netassay.errors import ConfigError, ExtraMissing
 from netassay.sweeps.orders import Orders
 from netassay.sweeps.resources import RayResources
 from netassay.sweeps.scheduler import follow
 from netassay.sweeps.task import arrive_in_ray, perform_in_ray
 from netassay.sweeps.versions import difference, versions
 
-_REACH, _ANSWER = 10.0, 120.0  # seconds for a connection, and for all nodes to start a Python
+_REACH, _CONNECT, _ANSWER = 10.0, 60.0, 120.0  # seconds for a port, for a connection, for all nodes to start a Python
 
 
 class Ray:
@@ -97,16 +99,31 @@ def _connect(address: str) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of a change to come
     import ray
 
-    def refused(cause: str) -> ConfigError:
-        hint = "Start one with: ray start --head" if address == "auto" else "Start this command on one of its nodes"
-        return ConfigError(f"the Ray cluster at address {address} cannot be reached: {cause}. {hint}")
-
     if not ray.is_initialized():
-        try:
-            with reraised(refused):
-                ray.init(address=address, log_to_driver=False, configure_logging=False)
-        except OSError as cause:
-            raise refused(str(cause).strip().splitlines()[0]) from None
+        words = [address, "127.0.0.1" if host in ("127.0.0.1", "localhost") else ""]
+        _try(words)
+        ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=words[1] or None)
+
+
+_TRIAL = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False, _node_ip_address=sys.argv[2] or None)
+"""
+
+
+def _try(words: Sequence[str]) -> None:
+    """ConfigError unless another process can connect; Ray may wait for ever where there is a port and no node."""
+    try:
+        done = subprocess.run([sys.executable, "-c", _TRIAL, *words], capture_output=True, text=True, timeout=_CONNECT)
+        lines = [line for line in done.stderr.splitlines() if line.strip()] if done.returncode else []
+        cause = lines[-1].strip()[:300] if lines else f"exit code {done.returncode}" if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        cause = f"no connection within {_CONNECT:.0f} s"
+    if cause:
+        raise ConfigError(
+            f"the Ray cluster at address {words[0]} cannot be reached: {cause}. Start one with: ray start --head, or "
+            "start this command on one of its nodes"
+        )
 
 
 def _disconnect() -> None:
