@@ -23,7 +23,7 @@ import torch
 from netassay import Run, Store
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.motifs.filters import filter_motifs
-from netassay.dna.motifs.reproducibility import cluster_motifs, permuted, reproducible_filters
+from netassay.dna.motifs.reproducibility import cluster_motifs, permute_columns, reproducible_filters
 from netassay.dna.motifs.truth import (
     Recovery,
     matched_filters,
@@ -124,7 +124,7 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     begin = time.process_time()
     clusters = cluster_motifs(motifs)
     clustered = time.process_time() - begin
-    shuffled = cluster_motifs([permuted(held, draws) for held in motifs])
+    shuffled = cluster_motifs([permute_columns(held, draws) for held in motifs])
     # in one other run, in most, and as the default has it
     for least in sorted({2, len(motifs) // 2 + 1, found.needed + 1}):
         rows = (clusters.runs >= least).nonzero()[:, 0]

@@ -42,8 +42,8 @@ def test_every_kind_of_run_is_there(baseline):
     written = json.loads((baseline / "written.json").read_text())
     kinds = {run.study for run in netassay.Store("finished").runs()}
     assert kinds == set(written["kinds"])
-    assert kinds <= set(study.drawn())
-    resumable = kinds & set(study.performed())
+    assert kinds <= set(study.drawable())
+    resumable = kinds & set(study.performable())
     assert {run.study for run in netassay.Store("interrupted").runs()} == resumable
 
 
@@ -85,7 +85,7 @@ def test_runs_are_listed_shown_and_verified(baseline, capsys, store):
 @pytest.mark.parametrize("store", STORES)
 def test_configs_keep_their_digests(baseline, store):
     for run in netassay.Store(store).runs():
-        if run.study in study.performed():
+        if run.study in study.performable():
             assert study.configure({**run.config, "study": run.study}).digest == run.digest
 
 

@@ -34,9 +34,9 @@ def test_an_error_inside_leaves_what_was_there(tmp_path):
 
 def test_what_the_system_refuses_is_told_in_the_words_of_the_caller(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file/x: cannot be written: File exists; what stood there before"):
+    with pytest.raises(DataError, match=r"file/x: cannot be written: File exists; any previous file"):
         write_file(tmp_path / "file" / "x", b"", refusal=DataError)
-    with pytest.raises(StoreError, match="it is there and is not a file"):
+    with pytest.raises(StoreError, match="it exists and is not a file"):
         write_file(tmp_path, b"")
     with pytest.raises(FileExistsError):
         write_file(tmp_path / "file" / "x", b"", refusal=None)

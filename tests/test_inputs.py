@@ -97,7 +97,7 @@ def test_archives_are_asked_for_their_size_before_they_are_unpacked(tmp_path, mo
     with pytest.raises(DataError, match=r"says that it holds .*raise NETASSAY_LARGEST_ARRAY"):
         images.read_idx(tmp_path / "bomb.idx")
     (tmp_path / "none.idx").write_bytes(b"\0\0\x08\x03" + struct.pack(">III", 5, 0, 28))
-    with pytest.raises(DataError, match="no entry at all"):
+    with pytest.raises(DataError, match="no entries at all"):
         images.read_idx(tmp_path / "none.idx")
 
 

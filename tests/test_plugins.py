@@ -62,7 +62,7 @@ def told(capsys, *words, code=2):
 
 def test_a_study_of_another_package_is_one_among_all(example):
     assert "double-descent" in study.names()
-    assert "double-descent" in study.performed()
+    assert "double-descent" in study.performable()
     assert "double-descent" not in study.builtin()
     assert example.release == "netassay-double-descent 0.1.0"
     assert "random-feature regression" in example.summary
@@ -191,7 +191,7 @@ def sections(runs): raise KeyError("no <such> thing")
         ("edge = waves", "netassay has a study of that name"),
         ("edge-tracker = waves", "netassay has a study of that name"),
         ("sweep = waves", "netassay has a command of that name"),
-        ("waves = waves:main", "'waves:main' is no package"),
+        ("waves = waves:main", "'waves:main' is not a package"),
         ("waves", "its entry points cannot be read"),
     ],
 )

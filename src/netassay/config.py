@@ -1,4 +1,4 @@
-"""Base of all configs: what a study was asked to do, complete, typed and named by a digest."""
+"""Base of all configs: a study's complete, typed settings, identified by a digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from netassay.errors import ConfigError, did_you_mean, first_line
 from netassay.inputs import refuse_odd_file
 
 MOST = (1 << 63) - 1
-"""Largest whole number that a config holds: what is beyond has no place in an array."""
+"""Largest whole number in a config: larger ones do not fit into an array."""
 _MOST_LINES, _MOST_SHOWN = 10, 200
 
 
@@ -58,13 +58,13 @@ class Config(BaseModel):
     """Keys that the study's command takes by position as well, in this order."""
 
     later: ClassVar[tuple[str, ...]] = ()
-    """Keys that are younger than the study's first runs: left out of `mapping` while they keep their default, so that
-    the digests of older configs stay."""
+    """Keys added after the study's first runs: left out of `mapping` while they have their default, so that the digests
+    of older configs do not change."""
 
     def __init__(self, /, **values: Any) -> None:  # "self" too may be a mistyped key
         for key, value in values.items():
             if type(value) is int and abs(value) > MOST:
-                raise ConfigError(f"{key} = {_shown(value)} is not allowed: whole numbers have 64 bits")
+                raise ConfigError(f"{key} = {_display(value)} is not allowed: whole numbers have 64 bits")
         try:
             super().__init__(**values)
         except ValidationError as refused:
@@ -80,7 +80,7 @@ class Config(BaseModel):
 
     @cached_property
     def canonical(self) -> str:
-        """The one JSON text of this config: study first among sorted keys, no blanks."""
+        """The canonical JSON text of this config: sorted keys, no spaces."""
         return json.dumps(self.mapping(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
@@ -89,7 +89,7 @@ class Config(BaseModel):
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def mapping(self) -> dict[str, Any]:
-        """The study's name and all values, as JSON holds them, but for those of `later` that keep their default."""
+        """The study's name and all values, in JSON's types, except those of `later` that have their default."""
         silent = {key for key in self.later if getattr(self, key) == type(self).model_fields[key].default}
         return {"study": self.study, **self.model_dump(mode="json", exclude=silent)}
 
@@ -99,15 +99,15 @@ class Config(BaseModel):
 
     @classmethod
     def explain(cls) -> list[Explained]:
-        """Each key with what it may be, its default and its meaning."""
+        """Each key with its allowed values, its default and its meaning."""
         return [
-            Explained(key, allowed(field), _shown(field.default), " ".join((field.description or "").split()))
+            Explained(key, allowed(field), _display(field.default), " ".join((field.description or "").split()))
             for key, field in cls.model_fields.items()
         ]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The mapping in a TOML or JSON file (told by its ending); ConfigError names file, line and cause."""
+    """The mapping in a TOML or JSON file (by its ending); ConfigError names file, line and cause."""
     refuse_odd_file(path, "LARGEST_CONFIG", refusal=ConfigError)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -140,7 +140,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What a field takes, in words: '0 to 64', 'above 0', 'relu | tanh', 'true | false'."""
+    """The values that a field allows, in words: '0 to 64', 'above 0', 'relu | tanh', 'true | false'."""
     words = " or ".join(_kind(part, field) for part in _parts(field.annotation))
     return words or str(field.annotation)
 
@@ -192,7 +192,7 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
         elif field is None:
             lines.append(str(error["msg"]).removeprefix("Value error, "))
         else:
-            line = f"{key} = {_shown(error['input'])} is not allowed: {allowed(field)}"
+            line = f"{key} = {_display(error['input'])} is not allowed: {allowed(field)}"
             choices = [
                 str(value)
                 for part in _parts(field.annotation)
@@ -204,7 +204,7 @@ def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "none" if value is None else str(value).lower()
     if type(value) is int and value.bit_length() > 128:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class NetassayError(Exception):
-    """Root of the tree: what a caller may catch to catch them all."""
+    """Base of all errors that netassay raises."""
 
     exit_code = 2
 
@@ -22,7 +22,7 @@ class ConfigError(NetassayError, ValueError):
 
 
 class DataError(NetassayError, ValueError):
-    """Data that is missing, damaged or not of the form asked for."""
+    """Data that is missing, damaged or not in the required form."""
 
 
 class ModelError(NetassayError, ValueError):
@@ -30,7 +30,7 @@ class ModelError(NetassayError, ValueError):
 
 
 class NotFinite(ModelError):
-    """A gradient or curvature that is not finite although the loss is: how a diverging descent may first show."""
+    """A gradient or curvature that is not finite although the loss is: often the first sign of divergence."""
 
 
 class StoreError(NetassayError):
@@ -42,7 +42,7 @@ class RunLocked(StoreError):
 
 
 class RunDamaged(StoreError):
-    """Bytes on disk differ from what was recorded of them."""
+    """Bytes on disk differ from their recorded digest."""
 
 
 class ExtraMissing(NetassayError, ImportError):
@@ -58,13 +58,13 @@ class RunWarning(UserWarning):
 
 
 class RunFailed(NetassayError):
-    """A run that was begun could not go on; what was committed before is kept."""
+    """A run could not continue; what it committed before is kept."""
 
     exit_code = 1
 
 
 class Interrupted(NetassayError):
-    """A run stopped by a signal after its checkpoint was written; resuming goes on from there."""
+    """A run stopped by a signal after its checkpoint was written; resuming continues from there."""
 
     exit_code = 130
 
@@ -75,10 +75,10 @@ class Interrupted(NetassayError):
 
 @contextmanager
 def reraised(refusal: Callable[[str], NetassayError]) -> Iterator[None]:
-    """Around one call of a library: whatever it raises, a panic of Rust's included, becomes `refusal(its first line)`.
+    """Around one call of a library: whatever it raises, including a Rust panic, becomes `refusal(its first line)`.
 
-    Panics come as pyo3's PanicException, of which each library has its own and which is no Exception. Errors of
-    netassay and of the system pass as they are.
+    Panics arrive as pyo3's PanicException, of which each library has its own and which is not an Exception. Errors of
+    netassay and of the system pass unchanged.
     """
     try:
         yield
@@ -91,13 +91,13 @@ def reraised(refusal: Callable[[str], NetassayError]) -> Iterator[None]:
 
 
 def first_line(cause: BaseException) -> str:
-    """What an error says, its first line alone and cut where that is long; its kind where it says nothing."""
+    """The first line of an error's message, cut if it is long; the name of its type if it has no message."""
     lines = str(cause).strip().splitlines()
     return lines[0][:300] if lines else type(cause).__name__
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the known word nearest to `word`, or the list of known words."""
-    names = [str(name) for name in known]
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """'did you mean X?' for the choice nearest to `word`, or the list of all choices."""
+    names = [str(name) for name in choices]
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names)) or 'none'}"

@@ -1,4 +1,4 @@
-"""A file or folder that is there whole or not at all, and durable once it is there."""
+"""Files and folders that are written completely or not at all, and are durable once in place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from netassay.errors import NetassayError, StoreError
 
 TEMPORARY = ".part"
-"""In the name of a file that is still being written."""
+"""Part of the name of a file that is still being written."""
 
 
 def write_file(path: Path | str, data: bytes, *, refusal: type[NetassayError] | None = StoreError) -> Path:
@@ -28,16 +28,16 @@ def write_file(path: Path | str, data: bytes, *, refusal: type[NetassayError] | 
 
 @contextmanager
 def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreError) -> Iterator[Path]:
-    """A name beside `path` to write to, with the same ending; it takes the place of `path` when all went well.
+    """A temporary name beside `path`, with the same ending; it replaces `path` if all went well.
 
-    Its folder is made where there is none. After an error what stood at `path` before is unchanged. Where the system
-    would not write, `refusal` is raised, with None the system's own OSError.
+    Its folder is created if necessary. After an error the previous file at `path` is unchanged. If the system cannot
+    write, `refusal` is raised, or with None the system's own OSError.
     """
     path = Path(path)
     part = _beside(path)
     try:
         if path.exists() and not path.is_file():
-            raise OSError(EISDIR, "it is there and is not a file")
+            raise OSError(EISDIR, "it exists and is not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         _sync(part)
@@ -47,7 +47,7 @@ def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreE
         if refusal is None:
             raise
         raise refusal(
-            f"{path}: cannot be written: {error.strerror or error}; what stood there before is unchanged. Free some "
+            f"{path}: cannot be written: {error.strerror or error}; any previous file is unchanged. Free some "
             "space or choose a folder that can be written"
         ) from error
     finally:
@@ -57,9 +57,9 @@ def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreE
 
 @contextmanager
 def whole_folder(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> Iterator[Path]:
-    """A folder beside `path` to fill, which takes the place of nothing, or of an empty folder, when all went well.
+    """A temporary folder beside `path`, which becomes `path` if all went well; only an empty folder may be there.
 
-    `refusal` is raised where something else is at `path` and where the system would not write.
+    `refusal` is raised if something else is at `path` and if the system cannot write.
     """
     path = Path(path)
     part = _beside(path)
@@ -95,7 +95,7 @@ def is_temporary(name: str) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable, where the system lets a folder be opened."""
+    """Makes the names in `folder` durable, if the system can open folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -111,15 +111,15 @@ def _sync(file: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A name for a writer of `path`; what writers of it that were killed left behind is removed."""
+    """A temporary name for a writer of `path`; removes what killed writers of it left behind."""
     # some writers go by the ending; the random part keeps two writers of one file apart
     begin, end = f".{path.stem[:40]}.", f"{TEMPORARY}{path.suffix[:20]}"
     with suppress(OSError):
-        for left in path.parent.iterdir():
-            if left.name.startswith(begin) and left.name.endswith(end):
-                middle = left.name[len(begin) : -len(end)]
+        for remnant in path.parent.iterdir():
+            if remnant.name.startswith(begin) and remnant.name.endswith(end):
+                middle = remnant.name[len(begin) : -len(end)]
                 if (of := _WRITER.fullmatch(middle)) and of[1] == _host() and not _lives(int(of[2], 16)):
-                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+                    shutil.rmtree(remnant) if remnant.is_dir() and not remnant.is_symlink() else remnant.unlink()
     return path.with_name(f"{begin}{_host()}-{os.getpid():x}-{secrets.token_hex(3)}{end}")
 
 

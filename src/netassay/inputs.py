@@ -1,4 +1,4 @@
-"""Bounds on what is read of files that a stranger may have written."""
+"""Bounds on what is read from untrusted files."""
 
 from __future__ import annotations
 
@@ -38,25 +38,28 @@ def variable(name: str) -> str:
     return f"NETASSAY_{name}"
 
 
-def refuse_odd_file(path: Path | str, most: str = "LARGEST_FILE", *, refusal: type[NetassayError] = DataError) -> None:
-    """Raises `refusal` for a pipe, device or socket, of which some never end, and for a file beyond the bound `most`.
+def refuse_odd_file(
+    path: Path | str, limit_name: str = "LARGEST_FILE", *, refusal: type[NetassayError] = DataError
+) -> None:
+    """Raises `refusal` for a pipe, device or socket, which may never end, and for a file beyond the bound `limit_name`.
 
-    What is not there, is a folder or cannot be asked for is left to the one who opens it.
+    Missing files, folders and files whose status cannot be read are left to the code that opens them.
     """
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
         return
     if (kind := _KINDS.get(stat.S_IFMT(status.st_mode))) is not None:
-        raise refusal(f"{path}: is {kind}, not a file; write what it gives to a file and give that")
-    refuse_size(path, status.st_size, most, refusal=refusal)
+        raise refusal(f"{path}: is {kind}, not a file; write its output to a file and give that")
+    refuse_size(path, status.st_size, limit_name, refusal=refusal)
 
 
 def refuse_size(
-    where: Path | str, size: int, most: str, *, what: str = "has", refusal: type[NetassayError] = DataError
+    where: Path | str, size: int, limit_name: str, *, phrase: str = "has", refusal: type[NetassayError] = DataError
 ) -> None:
-    """Raises `refusal` for more bytes than the bound `most`."""
-    if size > (limit := bound(most)):
+    """Raises `refusal` for more bytes than the bound `limit_name`."""
+    if size > (limit := bound(limit_name)):
         raise refusal(
-            f"{where}: {what} {size:,} bytes, and at most {limit:,} are read; if that is right, raise {variable(most)}"
+            f"{where}: {phrase} {size:,} bytes, and at most {limit:,} are read; if that is right, raise "
+            f"{variable(limit_name)}"
         )

@@ -1,4 +1,4 @@
-"""Interpreting a trained run, and taking it to another atlas: runs made from it, in the same store."""
+"""Interpreting, reducing and transferring a trained run: runs derived from it, in the same store."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def interpret(
 ) -> Run:
     """Find out what a trained network learned: motifs, their influence, pairs, binding, attributions.
 
-    The answer is a run of its own, beside the one that it interprets. In place of a run, a network of your own is
-    interpreted where its module, weights and atlas are given. What a single chapter lacks is reported in it. Where a
-    file has changed since, everything is made again.
+    The result is a separate run in the store of the one that it interprets. Instead of a run, give the module, weights
+    and atlas of a network of your own. A chapter reports what it lacks. If an input file has changed, everything is
+    computed again.
 
     Args:
         run: Id, beginning of an id, or folder of a finished run of study aitac; leave it out for a network of your
             own.
         peers: Repetitions of it (other seeds), in the same store.
-        ensemble: Take as peers all finished runs of the store that differ from RUN in nothing but the seed.
+        ensemble: Use as peers all finished runs of the store that differ from RUN only in the seed.
         meme: Also write the motifs of the first layer's filters here, in MEME format.
         store: Folder that holds the runs.
         threads: Threads (1 to 1024); by default those that the run began with, or all cores.
@@ -74,12 +74,12 @@ def interpret(
         config, where = InterpretConfig(**options), Path(store)
     else:
         opened = find_run(run, store)
-        others = [find_run(peer, store) for peer in peers]
+        peer_runs = [find_run(peer, store) for peer in peers]
         if ensemble:
-            others += [other for other in repetitions(opened) if other.id not in {peer.id for peer in others}]
-        ids = _checked(opened, others)
+            ids = {peer.id for peer in peer_runs}
+            peer_runs += [repetition for repetition in repetitions(opened) if repetition.id not in ids]
         config, where = (
-            InterpretConfig(run=opened.id, peers=NameList.read(ids), **options),
+            InterpretConfig(run=opened.id, peers=NameList.read(_peer_ids(opened, peer_runs)), **options),
             opened.folder.parent,
         )
     anew = 0 if _outdated(config, where) else None
@@ -95,35 +95,35 @@ def _write_motifs(interpretation: Run, path: Path) -> None:
 
     tables = chapter_tables(interpretation, "motifs")
     if not tables or NOTE in tables:
-        why = tables[NOTE]["text"][0] if tables else "the chapter motifs is not among those asked for"
+        why = tables[NOTE]["text"][0] if tables else "the chapter motifs is not among those requested"
         raise ConfigError(f"--meme {path}: there are no motifs to write: {why}")
     write_meme(layer_motifs(tables, interpretation.config["motif_q"]), path)
 
 
-def _checked(run: Run, peers: Sequence[Run]) -> list[str]:
-    """Ids of the peers. ConfigError for runs of another study or store, and for one that is given twice."""
-    for other in (run, *peers):
-        if other.study != "aitac":
-            raise ConfigError(f"run {other.id} is of study {other.study}; runs of study aitac can be interpreted")
-        if other.folder.parent != run.folder.parent:
-            raise ConfigError(f"{other.folder} is not in the store of {run.folder}; peers stand in the same store")
-    ids = [other.id for other in peers]
+def _peer_ids(run: Run, peers: Sequence[Run]) -> list[str]:
+    """Ids of the peers. ConfigError for runs of another study or store, and for a run given twice."""
+    for member in (run, *peers):
+        if member.study != "aitac":
+            raise ConfigError(f"run {member.id} is of study {member.study}; runs of study aitac can be interpreted")
+        if member.folder.parent != run.folder.parent:
+            raise ConfigError(f"{member.folder} is not in the store of {run.folder}; peers must be in the same store")
+    ids = [member.id for member in peers]
     if twice := [name for name in ids if name == run.id or ids.count(name) > 1]:
         raise ConfigError(f"run {twice[0]} is given twice; a peer is another run of the same config with another seed")
     return ids
 
 
 def _outdated(config: InterpretConfig, store: Path) -> bool:
-    """Whether this interpretation was made of a file outside the store that holds something else by now."""
+    """Whether a file outside the store has changed since this interpretation used it."""
     from netassay.studies.aitac.interpret.files import files_digest
 
     files, folder = files_digest(config), store / run_id(config.study, config.digest)
-    begun = Run.open(folder).checkpoint() if folder.exists() else None
-    return begun is not None and begun.facts.get("files", files) != files
+    checkpoint = Run.open(folder).checkpoint() if folder.exists() else None
+    return checkpoint is not None and checkpoint.facts.get("files", files) != files
 
 
 def repetitions(run: Run) -> list[Run]:
-    """Finished runs in the same store whose config differs from that of a run in nothing but the seed.
+    """Finished runs in the same store whose config differs from that of a run only in the seed.
 
     Args:
         run: The run.
@@ -139,12 +139,12 @@ def repetitions(run: Run) -> list[Run]:
         >>> len(netassay.repetitions(netassay.Store("runs").find("aitac-1a2b3c")))
         1
     """
-    others = []
-    for other in Store(run.folder.parent).runs():
-        alike = other.study == run.study and {**other.config, "seed": run.config["seed"]} == run.config
-        if alike and other.id != run.id and other.state is State.FINISHED:
-            others.append(other)
-    return others
+    matches = []
+    for candidate in Store(run.folder.parent).runs():
+        alike = candidate.study == run.study and {**candidate.config, "seed": run.config["seed"]} == run.config
+        if alike and candidate.id != run.id and candidate.state is State.FINISHED:
+            matches.append(candidate)
+    return matches
 
 
 def reduce(
@@ -160,8 +160,8 @@ def reduce(
 ) -> Run:
     """Keep only some first-layer filters of a trained network, freeze them, and train the rest on.
 
-    The answer is a run like any other, beside the one that it begins with; it gives the scores of the entire network,
-    of the reduced one before training, and after. With filters "reproducible" an interpretation must have found them.
+    The result is a run like any other, in the store of the one it starts from; it has the scores of the entire network
+    and of the reduced one before and after training. Filters "reproducible" need an interpretation that found them.
 
     Args:
         run: Id, beginning of an id, or folder of a finished run of study aitac.
@@ -207,14 +207,14 @@ def transfer(
 ) -> Run:
     """Take a trained network to another atlas, such as another species': scores, nulls, ranks of its filters.
 
-    Several cell types that stand for one are averaged. The answer is a run of its own in the store.
+    Several cell types that map to one are averaged. The result is a separate run in the store.
 
     Args:
         run: Id, beginning of an id, or folder of a finished run of study aitac.
-        atlas: The other atlas: dhs4, simulated, or the folder of one; its peaks have the length that the network
-            reads.
-        cell_types: Table of two columns: cell type of the network, and the one of the atlas that it stands for; a
-            header, if there is one, is source,target. In Python also pairs of names.
+        atlas: The other atlas: dhs4, simulated, or the folder of one; its peaks must have the length that the
+            network reads.
+        cell_types: Table of two columns: cell type of the network, and the one of the atlas that it maps to; a
+            header, if any, is source,target. In Python also pairs of names.
         store: Folder that holds the runs.
         threads: Threads (1 to 1024); by default those that the run began with, or all cores.
         watch: Called with each part when it is done.
@@ -225,7 +225,7 @@ def transfer(
 
     Raises:
         ConfigError: For a run of another study.
-        DataError: Where network, atlas and map do not fit each other.
+        DataError: If network, atlas and map do not fit each other.
 
     Source:
         Maslova et al. (2020), the test on human cells.

@@ -12,9 +12,9 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class NameList(tuple[str, ...]):
-    """Names in order, and `text`, how a config writes them: the text that was given, else the names with commas.
+    """Names in order, and `text`, how a config writes them: the original text, or the names joined by commas.
 
-    The text is what a run's digest is made of, so that configs written before lists were lists keep their digests.
+    A run's digest is made of the text, so that configs from before TOML lists were allowed keep their digests.
 
     >>> NameList.read("motifs, influence"), NameList.read(["motifs", "influence"]).text
     (motifs, influence, 'motifs,influence')
@@ -23,22 +23,22 @@ class NameList(tuple[str, ...]):
     text: str
 
     @classmethod
-    def read(cls, given: str | Iterable[str]) -> Self:
-        """The names in a text with commas, blanks around them dropped, or in a list of names.
+    def read(cls, value: str | Iterable[str]) -> Self:
+        """The names in a text with commas, without blanks around them, or in a list of names.
 
-        ValueError for a list with anything but names without commas in it, and for a text of commas alone.
+        ValueError for a list with anything but names without commas, and for a text of commas only.
         """
-        if isinstance(given, cls):
-            return given
-        if isinstance(given, str):
-            names = cls(name.strip() for name in given.split(",") if name.strip())
-            if given.strip() and not names:
-                raise ValueError(f"{given!r} holds no name")
-            names.text = given
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            names = cls(name.strip() for name in value.split(",") if name.strip())
+            if value.strip() and not names:
+                raise ValueError(f"{value!r} contains no name")
+            names.text = value
             return names
-        items: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+        items: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
         if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in items):
-            raise ValueError(f"{given!r} is no list of names")
+            raise ValueError(f"{value!r} is not a list of names")
         names = cls(items)
         names.text = ",".join(names)
         return names
@@ -49,8 +49,8 @@ class NameList(tuple[str, ...]):
 
 @dataclass(frozen=True)
 class Each:
-    """What every name of a `NameList` must match, for annotations of a config; with `required`, none is refused, unless
-    it is said by a blank."""
+    """The pattern of every name of a `NameList`, for annotations of a config; `required` refuses an empty text, but
+    not a blank."""
 
     pattern: str
     required: bool = False
@@ -61,9 +61,9 @@ class Each:
             serialization=core_schema.plain_serializer_function_ser_schema(lambda names: names.text),
         )
 
-    def checked(self, given: Any) -> NameList:
-        """The names of a value in a config. ValueError for one that does not match, or for none."""
-        names = NameList.read(given)
+    def checked(self, value: Any) -> NameList:
+        """The names of a value in a config. ValueError for a name that does not match, or for no names if required."""
+        names = NameList.read(value)
         if (self.required and not names.text) or not all(re.fullmatch(self.pattern, name) for name in names):
-            raise ValueError(f"{given!r} is not allowed")
+            raise ValueError(f"{value!r} is not allowed")
         return names

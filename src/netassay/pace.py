@@ -1,4 +1,4 @@
-"""How far a long loop has come, for whoever listens: nobody in a program, the command line while a command runs."""
+"""Progress of long loops for a listener: none in a program, the command line while a command runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 Listener = Callable[[str, int, int | None], None]
-"""Called with what is counted, how many are done, and of how many, where that is known."""
+"""Called with what is counted, how many are done, and how many there are, if known."""
 
 Item = TypeVar("Item")
 
@@ -17,9 +17,9 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextmanager
 def heard(listener: Listener) -> Iterator[None]:
-    """Within it `listener` hears of every loop of this thread.
+    """A context in which `listener` hears of every loop of this thread.
 
-    >>> with heard(lambda what, done, total: print(what, done, total)):
+    >>> with heard(lambda label, done, total: print(label, done, total)):
     ...     batches = list(paced([[1, 2], [3]], "peaks", total=3, size=2))
     peaks 0 3
     peaks 2 3
@@ -33,25 +33,25 @@ def heard(listener: Listener) -> Iterator[None]:
 
 
 def paced(
-    items: Iterable[Item], what: str, *, total: int | None = None, size: int | Callable[[Item], int] = 1
+    items: Iterable[Item], label: str, *, total: int | None = None, size: int | Callable[[Item], int] = 1
 ) -> Iterable[Item]:
-    """The items, each counted once it is done: as `size` of `what`, of `total`. Without a listener it is `items`."""
+    """The items, each counted when done: as `size` of `total`, under `label`. Without a listener, `items` itself."""
     listener = _LISTENER.get()
-    return items if listener is None else _counted(items, listener, what, total, size)
+    return items if listener is None else _with_progress(items, listener, label, total, size)
 
 
-def stage(what: str) -> None:
-    """Says what begins now and cannot be counted."""
+def stage(label: str) -> None:
+    """Announces a stage that cannot be counted."""
     if (listener := _LISTENER.get()) is not None:
-        listener(what, 0, None)
+        listener(label, 0, None)
 
 
-def _counted(
-    items: Iterable[Item], listener: Listener, what: str, total: int | None, size: int | Callable[[Item], int]
+def _with_progress(
+    items: Iterable[Item], listener: Listener, label: str, total: int | None, size: int | Callable[[Item], int]
 ) -> Iterator[Item]:
-    done = 0
-    listener(what, done, total)
+    count = 0
+    listener(label, count, total)
     for item in items:
         yield item
-        done += size(item) if callable(size) else size
-        listener(what, done if total is None else min(done, total), total)
+        count += size(item) if callable(size) else size
+        listener(label, count if total is None else min(count, total), total)

@@ -1,4 +1,4 @@
-"""Performing runs: one config, one run folder, done from wherever it stands."""
+"""Performing runs: one config, one run folder, continued from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from netassay.training import Metric
 
-MOST_THREADS = 1024  # many more than any machine has cores; torch dies of a number that the system cannot start
+MOST_THREADS = 1024  # far more than any machine has cores; torch crashes if the system cannot start as many
 
 Watch = Callable[[int, "Mapping[Metric, float]"], None]
-"""Told each step and its numbers while a run goes on."""
+"""Called with each step and its numbers during a run."""
 
 
 def perform(
@@ -46,11 +46,11 @@ def perform(
     from_step: int | None = None,
     watch: Watch = lambda step, values: None,
 ) -> Run:
-    """Carry out the run of a config, from wherever it stands, and return it.
+    """Carry out the run of a config, from its last checkpoint if it has one, and return it.
 
     A finished or diverged run is returned as it is. A resumed run uses the threads that it began with, unless
-    `threads` says otherwise (recorded as an event: other threads, other last bits). Where a new run refuses its data
-    or config before its first checkpoint, that error is raised and no run is left.
+    `threads` says otherwise (recorded as an event, since the last bits depend on the threads). If a new run refuses
+    its data or config before its first checkpoint, that error is raised and no run remains.
 
     Args:
         config: Config of a study.
@@ -64,7 +64,7 @@ def perform(
         The run.
 
     Raises:
-        ConfigError: For threads out of range, and what the config refuses.
+        ConfigError: For threads out of range, and settings that the study refuses.
         Interrupted: After SIGINT, SIGTERM or SIGHUP, with a checkpoint written.
         RunFailed: For an error inside the run, whose state is then "failed".
         RunLocked: For a run that is being written.
@@ -100,7 +100,7 @@ def perform(
     with (
         _refusals(run) if new else nullcontext(),
         devices.settings(threads or begun_with) as environment,
-        # before the writer, so that no signal finds a run begun and nobody to end it
+        # before the writer, so that a signal never hits a run that nothing can end
         stop_signals(stop) as received,
         run.writer(environment, from_step=from_step) as writer,
         _failures(run, writer),
@@ -166,7 +166,7 @@ def resume(
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """The answer of a run: id, status, folder, and what its study reports of it.
+    """The summary of a run: id, status, folder, and the results that its study reports.
 
     Args:
         run: A run in any state.
@@ -175,7 +175,7 @@ def summarise(run: Run) -> dict[str, Any]:
         A mapping that JSON can hold.
 
     Raises:
-        RunDamaged: Where a table that it reads is not what was written.
+        RunDamaged: If a table has changed since it was written.
 
     Example:
         >>> import netassay
@@ -205,7 +205,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def trained_model(run: Run) -> nn.Module:
-    """The trained network of a run, in evaluation mode; StoreError where its study has no single network."""
+    """The trained network of a run, in evaluation mode; StoreError if its study has no single network."""
     assay = study_of(run).assay
     if not hasattr(assay, "model"):
         raise StoreError(f"run {run.id}: a run of {run.study} has no single trained network")
@@ -213,14 +213,14 @@ def trained_model(run: Run) -> nn.Module:
 
 
 def _keep_tables(run: Run, writer: RunWriter) -> None:
-    """Metrics and the study's tables as Parquet, for whoever reads the run without this package."""
+    """Writes metrics and the study's tables as Parquet, for reading the run without this package."""
     for name, table in {**find(run.study).assay.tables(run), "metrics": run.metrics()}.items():
         writer.write_table(name, table)
 
 
 @contextmanager
 def _refusals(run: Run) -> Iterator[None]:
-    """Takes a new run away again that refused what it was given before its first checkpoint."""
+    """Deletes a new run that refused its data or config before its first checkpoint."""
     try:
         yield
     except RunFailed as failed:
@@ -233,12 +233,12 @@ def _refusals(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _failures(run: Run, writer: RunWriter) -> Iterator[None]:
-    """Turns any error into state "failed" and RunFailed; what was committed stays."""
+    """Turns any error into state "failed" and RunFailed; what was committed remains."""
     try:
         yield
     except Exception as cause:
         message = str(cause) if isinstance(cause, NetassayError) else f"{type(cause).__name__}: {cause}"
-        with suppress(NetassayError):  # a full disk takes no status either; the cause is reported all the same
+        with suppress(NetassayError):  # a full disk has no room for the status; the cause is reported all the same
             writer.finish(State.FAILED, step=run.step, message=message)
         reason = message.removeprefix(f"run {run.id}: ")
         raise RunFailed(f"run {run.id} failed after step {run.step}: {reason}") from cause

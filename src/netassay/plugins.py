@@ -1,7 +1,7 @@
 """Studies that other installed packages bring: entry points of the group "netassay.studies".
 
 An entry point's name is the study's name, its value the package that holds the four modules of a study
-(`netassay.study`). Nothing of these packages is imported before their study is asked for.
+(`netassay.study`). These packages are imported only when their study is requested.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class Plugin(NamedTuple):
 
 
 class Plugins(NamedTuple):
-    """What is installed: plugins by name, and why others cannot be used, by the name that they give."""
+    """Installed plugins by name, and by name the reasons why others cannot be used."""
 
     usable: dict[str, Plugin]
     refused: dict[str, str]
 
 
-def installed(taken: Collection[str]) -> Plugins:
-    """The studies of all packages that this interpreter finds; names in `taken` are refused, and those given twice."""
+def installed(reserved: Collection[str]) -> Plugins:
+    """The studies of all installed packages; refuses names in `reserved` and names used twice."""
     usable: dict[str, Plugin] = {}
     refused: dict[str, str] = {}
     for point, distribution in _entry_points(refused):
         plugin = _plugin(point, distribution)
-        if reason := _refusal(plugin, taken, usable.get(plugin.name)):
+        if reason := _refusal(plugin, reserved, usable.get(plugin.name)):
             refused[plugin.name] = f"study {plugin.name!r} of package {plugin.distribution}: {reason}"
         else:
             usable[plugin.name] = plugin
@@ -73,7 +73,7 @@ def package(plugin: Plugin) -> ModuleType:
 
 
 def module(plugin: Plugin, part: str) -> ModuleType:
-    """One of the four modules of a study. PluginError if it cannot be imported or lacks what it must define."""
+    """One of the four modules of a study. PluginError if it cannot be imported or lacks required names."""
     loaded = _imported(plugin, f"{plugin.package}.{part}")
     if missing := [name for name in PARTS[part] if not hasattr(loaded, name)]:
         raise unusable(plugin, f"{loaded.__name__} does not define {' and '.join(missing)}")
@@ -89,7 +89,7 @@ def unusable(plugin: Plugin, reason: str) -> PluginError:
 
 
 def one_line(cause: BaseException) -> str:
-    """An exception's message on one line, cut where it is long."""
+    """An exception's message on one line, shortened to 300 characters."""
     return " ".join(str(cause).split())[:300]
 
 
@@ -113,7 +113,7 @@ def _entry_points(refused: dict[str, str]) -> Iterator[tuple[EntryPoint, Distrib
         names.add(distribution.name)
         try:
             points = distribution.entry_points.select(group=GROUP)
-        except Exception as cause:  # a file that some other tool wrote; the library promises no kind of error
+        except Exception as cause:  # some other tool wrote the file, and the library documents no exception
             refused[str(distribution.name)] = (
                 f"package {distribution.name}: its entry points cannot be read ({one_line(cause)}); reinstall it"
             )
@@ -128,13 +128,13 @@ def _plugin(point: EntryPoint, distribution: Distribution) -> Plugin:
     return Plugin(point.name, point.value, name, version, summary)
 
 
-def _refusal(plugin: Plugin, taken: Collection[str], other: Plugin | None) -> str:
+def _refusal(plugin: Plugin, reserved: Collection[str], namesake: Plugin | None) -> str:
     if not _NAME.fullmatch(plugin.name):
         return "a name is of lower-case letters, digits and single dashes, at most 40, such as double-descent"
-    if plugin.name in taken:
+    if plugin.name in reserved:
         return "netassay has a study of that name; the package must give another"
-    if other is not None:
-        return f"package {other.distribution} gives that name too; uninstall one of the two"
+    if namesake is not None:
+        return f"package {namesake.distribution} gives that name too; uninstall one of the two"
     if not _PACKAGE.fullmatch(plugin.package):
-        return f"{plugin.package!r} is no package; its entry point must name one, such as waves or waves.study"
+        return f"{plugin.package!r} is not a package; its entry point must name one, such as waves or waves.study"
     return ""

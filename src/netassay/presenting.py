@@ -1,4 +1,4 @@
-"""A page of any runs, each study drawing its own."""
+"""A page of any runs; each study draws its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
 from netassay.runs.store import warn_of
-from netassay.study import Study, absent, drawn, find, findings
+from netassay.study import Study, absent, drawable, find, findings
 from netassay.wording import command
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def report(
 ) -> Path:
     """Write runs as one self-contained page: figures, tables and the numbers behind them.
 
-    Runs in any state are shown as far as they have got. Those that cannot be read are named on the page and in a
-    warning, and the others are drawn. Nothing is left half-written.
+    Unfinished runs are shown up to their last step. Those that cannot be read are named on the page and in a warning,
+    and the others are drawn. The page is written completely or not at all.
 
     Args:
         runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
@@ -51,7 +51,7 @@ def report(
     Raises:
         ConfigError: Where both `runs` and `where` are given.
         StoreError: For a run or key that does not exist, and a page that cannot be written.
-        RunDamaged: After the page is written, for an id or folder in `runs` that cannot be read.
+        RunDamaged: After writing the page, for an id or folder in `runs` that cannot be read.
 
     Example:
         >>> import netassay
@@ -60,47 +60,47 @@ def report(
     """
     from netassay.reporting import Figure, save_figure, write_page
 
-    opened, problems = _opened(runs, store, where)
-    chosen = {name: [run for run in opened if run.study == name] for name in drawn()}
-    with_part = [name for name, members in chosen.items() if members or not (opened or problems)]
+    opened, problems = _open_runs(runs, store, where)
+    by_study = {name: [run for run in opened if run.study == name] for name in drawable()}
+    with_part = [name for name, members in by_study.items() if members or not (opened or problems)]
     parts = []
     for name in paced(with_part, "studies", total=len(with_part)):
-        part, damaged = _part(find(name, tracked=True), chosen[name])
+        part, damaged = _part(find(name, tracked=True), by_study[name])
         parts.append(part)
         problems += damaged
     left_out = {problem.run for problem in problems}
-    shown = [run for run in opened if run.id not in left_out]
+    sound = [run for run in opened if run.id not in left_out]
     if figures is not None:
         items = [item for part in parts for section in part.sections for item in section.items]
         pictures = [item for item in items if isinstance(item, Figure)]
         for item in paced(pictures, "figures", total=len(pictures)):
             save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     stage("the page")
-    drawn_of = {name: [run for run in members if run in shown] for name, members in chosen.items()}
-    counts = ", ".join(f"{_counted(members)} of {name}" for name, members in drawn_of.items() if members)
+    sound_by_study = {name: [run for run in members if run in sound] for name, members in by_study.items()}
+    counts = ", ".join(f"{_count(members)} of {name}" for name, members in sound_by_study.items() if members)
     subtitle = "; ".join(
-        [f"{len(shown)} {'run' if len(shown) == 1 else 'runs'}: {counts}"] * bool(counts)
-        + sorted({f"not drawn: {absent(run)}" for run in opened if run.study not in chosen})
+        [f"{len(sound)} {'run' if len(sound) == 1 else 'runs'}: {counts}"] * bool(counts)
+        + sorted({f"not drawn: {absent(run)}" for run in opened if run.study not in by_study})
     )
-    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in shown) or "none"}
+    facts = {"netassay": netassay.__version__, "runs": ", ".join(run.id for run in sound) or "none"}
     page = write_page(
         Path(out),
         title=title,
         subtitle=subtitle,
         parts=parts,
         facts=facts,
-        first=_left_out(problems) if problems else None,
+        first=_damage_section(problems) if problems else None,
     )
     for problem in problems:
         warn_of(problem)
-    asked = [run for run in runs or () if not isinstance(run, Run)]
-    if asked and problems:
+    requested = [run for run in runs or () if not isinstance(run, Run)]
+    if requested and problems:
         raise RunDamaged(f"{page} is written without {', '.join(problem.run for problem in problems)}")
     return page
 
 
 def charts(run: Run) -> dict[str, Figure]:
-    """The figures of a run's page by their names, those of its study; RunDamaged where it cannot be read."""
+    """The figures of a run's page by name; RunDamaged if the run cannot be read."""
     from netassay.reporting import Figure
 
     study = find(run.study, tracked=True)
@@ -110,10 +110,10 @@ def charts(run: Run) -> dict[str, Figure]:
 
 
 def _part(study: Study, runs: Sequence[Run]) -> tuple[Part, list[Problem]]:
-    """A study's part of the page, and which runs are left out of it; findings speak of sound runs only."""
+    """A study's part of the page, and the runs left out of it; findings cover sound runs only."""
     from netassay.reporting import Part
 
-    sections, problems = _drawn(study, runs)
+    sections, problems = _sound_sections(study, runs)
     left_out = {problem.run for problem in problems}
     sound = [run for run in runs if run.id not in left_out]
     rules = study.rules
@@ -154,21 +154,21 @@ def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
     spec = TableSpec(
         f"{study.name}-methods",
         "How the runs were made",
-        "The command makes a run again, where its data are; equal config, machine and threads give equal numbers.",
+        "The command repeats a run, given its data; the same config, machine and threads give the same numbers.",
         {"seconds": ".1f"},
         first=("run", "command that makes it again", "seconds"),
     )
     return (spec.of(pl.DataFrame(rows, infer_schema_length=None)),)
 
 
-def _counted(runs: Sequence[Run]) -> str:
+def _count(runs: Sequence[Run]) -> str:
     """'3 (1 interrupted)'."""
     states = Counter(str(run.state) for run in runs if not run.state.is_final)
-    others = ", ".join(f"{count} {state}" for state, count in states.items())
-    return f"{len(runs)} ({others})" if others else f"{len(runs)}"
+    unfinished = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{len(runs)} ({unfinished})" if unfinished else f"{len(runs)}"
 
 
-def _opened(
+def _open_runs(
     runs: Sequence[Run | Path | str] | None, store: Path | str, where: Mapping[str, Any] | None
 ) -> tuple[list[Run], list[Problem]]:
     """The runs to draw, and those of them that cannot be opened."""
@@ -182,12 +182,12 @@ def _opened(
         return opened, problems
     folder = Store(store)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RunWarning)  # they are warned of with those that cannot be drawn
+        warnings.simplefilter("ignore", RunWarning)  # the caller warns of these and of those that cannot be drawn
         of_all = runs is None or where is not None
         return folder.chosen(runs, where), folder.unreadable() if of_all else []
 
 
-def _left_out(problems: Sequence[Problem]) -> Section:
+def _damage_section(problems: Sequence[Problem]) -> Section:
     from netassay.reporting import Note, Section
 
     words = "Run {} cannot be read and is left out: {}"
@@ -195,8 +195,8 @@ def _left_out(problems: Sequence[Problem]) -> Section:
     return Section("Runs that are left out", items=tuple(notes))
 
 
-def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Problem]]:
-    """What a study draws of its runs, without those that cannot be drawn."""
+def _sound_sections(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Problem]]:
+    """The sections of a study, without the runs that cannot be drawn, and those runs."""
     try:
         return _sections(study, runs), []
     except Exception:
@@ -210,7 +210,7 @@ def _drawn(study: Study, runs: Sequence[Run]) -> tuple[list[Section], list[Probl
 
 def _damage(study: Study, run: Run) -> str:
     try:
-        with guarded(run):  # the pages of a study trust what its runs hold
+        with guarded(run):  # the pages of a study trust its runs
             _sections(study, [run])
     except NetassayError as cause:
         return str(cause)
@@ -218,16 +218,16 @@ def _damage(study: Study, run: Run) -> str:
 
 
 def _sections(study: Study, runs: Sequence[Run]) -> list[Section]:
-    """What its pages give; of another package, whatever it raises becomes a note, and its names begin with its own."""
+    """The sections of a study's pages; of another package, errors become a note and names get a prefix."""
     from netassay.reporting import Note, Section, refuse_twins
 
     if study.plugin is None:
         return study.pages.sections(runs)
     try:
         sections = study.pages.sections(runs)
-        named = [section.named_after(study.name) for section in sections]
-        refuse_twins(named)
-        return named
+        prefixed = [section.named_after(study.name) for section in sections]
+        refuse_twins(prefixed)
+        return prefixed
     except RunDamaged:
         raise
     except Exception as cause:

@@ -2,17 +2,17 @@
 
 A study is a folder in `netassay.studies` with four modules of these names:
 
-- config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config of seconds that passes through every part (no torch);
+- config: `CONFIG`, a subclass of `Config`, and `tiny()`, a config that runs through every part in seconds (no torch);
 - assay: `assay(config, recorder, **keywords of training.train) -> training.Result`; `tables(run) -> {name: DataFrame}`,
-  what a finished run keeps beside its metrics;
-- findings: `METRICS`, a `reporting.quantity.Quantity` for each metric of a study; `summary(run) -> dict`, the answer of
-  a run in any state, for JSON; and what else pages read from its folder (no torch);
+  the tables of a finished run besides its metrics;
+- findings: `METRICS`, a `reporting.quantity.Quantity` for each metric of a study; `summary(run) -> dict`, the results
+  of a run in any state, for JSON; and whatever else pages read from its folder (no torch);
 - pages: `sections(runs) -> list of report sections`, for runs of any state and number, none included (no torch).
 
-A fifth, rules, is optional: `findings(runs) -> list[Finding]`, what finished runs say in sentences; and, for pages,
+A fifth, rules, is optional: `findings(runs) -> list[Finding]`, what finished runs show, in sentences; and, for pages,
 `QUESTION`, `READING` (how to read the figure of the first finding) and `REFERENCES` (no torch).
 
-Another package brings a study by an entry point (`netassay.plugins`).
+Other packages provide studies by entry points (`netassay.plugins`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from netassay.runs import Run
 
 @dataclass(frozen=True)
 class Study:
-    """A kind of run by name; its modules are imported when they are asked for."""
+    """A kind of run by name; its modules are imported on first use."""
 
     name: str
     plugin: Plugin | None = None
-    """What brings the study, where that is another package."""
+    """The plugin of another package that provides the study, if any."""
 
     @property
     def config(self) -> type[Config]:
@@ -47,8 +47,8 @@ class Study:
         if self.plugin is not None and not (
             isinstance(config, type) and issubclass(config, Config) and getattr(config, "study", "") == self.name
         ):
-            wanted = f"a subclass of netassay.config.Config with study = {self.name!r}"
-            raise unusable(self.plugin, f"CONFIG of {self.package}.config must be {wanted}")
+            requirement = f"a subclass of netassay.config.Config with study = {self.name!r}"
+            raise unusable(self.plugin, f"CONFIG of {self.package}.config must be {requirement}")
         return config
 
     @property
@@ -65,7 +65,7 @@ class Study:
 
     @property
     def rules(self) -> ModuleType | None:
-        """Its rules for findings in words; None where it has none."""
+        """Its rules for findings in words; None if it has none."""
         home = package(self.plugin) if self.plugin else self.package
         if not (resources.files(home) / "rules.py").is_file():
             return None
@@ -86,12 +86,12 @@ class Study:
 
     @property
     def release(self) -> str:
-        """Name and version of the package that brings it, "" for netassay itself."""
+        """Name and version of the package that provides it, "" for netassay itself."""
         return "" if self.plugin is None else self.plugin.release
 
     @property
     def summary(self) -> str:
-        """What it is about, in a line; of another package, for which nothing of it is imported."""
+        """One line on the study; that of another package is read without importing it."""
         if self.plugin is not None:
             return self.plugin.summary or f"Study of package {self.plugin.distribution}."
         return summary_line(import_module(self.package).__doc__, f"Study {self.name}.")
@@ -101,7 +101,7 @@ class Study:
 
 
 def summary_line(doc: str | None, default: str) -> str:
-    """The first paragraph of a docstring on one line, or `default` where there is none."""
+    """The first paragraph of a docstring on one line, or `default` if there is none."""
     return " ".join((doc or "").strip().partition("\n\n")[0].split()) or default
 
 
@@ -120,13 +120,13 @@ def names() -> tuple[str, ...]:
     return (*builtin(), *plugins().usable)
 
 
-def performed() -> tuple[str, ...]:
-    """Names of all kinds of runs that can be performed: the studies, and what is made from their runs."""
+def performable() -> tuple[str, ...]:
+    """Names of all kinds of runs that can be performed: the studies, and those derived from their runs."""
     return (*builtin(), *_derived(), *plugins().usable)
 
 
-def drawn() -> tuple[str, ...]:
-    """Names of all kinds of runs that have pages: those performed here, and what users' own loops write."""
+def drawable() -> tuple[str, ...]:
+    """Names of all kinds of runs that have pages: those performed here, and those that users' own loops write."""
     return (*builtin(), *_derived(), *_tracked(), *plugins().usable)
 
 
@@ -135,26 +135,26 @@ def find(name: str, *, tracked: bool = False) -> Study:
     if name in builtin() or name in _derived() or (tracked and name in _tracked()):
         return Study(name)
     if name in _tracked():
-        raise ConfigError(f"{name!r} is written by a user's own training loop: run that script again to have a new one")
-    others = plugins()
-    if name in others.usable:
-        return Study(name, others.usable[name])
-    if name in others.refused:
-        raise PluginError(others.refused[name])
+        raise ConfigError(f"{name!r} is written by a user's own training loop: run that script again for a new one")
+    external = plugins()
+    if name in external.usable:
+        return Study(name, external.usable[name])
+    if name in external.refused:
+        raise PluginError(external.refused[name])
     raise ConfigError(f"study {name!r} is not known; {did_you_mean(str(name), names())}")
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """What runs say, in sentences made by rule from their tables: an effect, its interval and what it is compared with.
+    """What runs show, in sentences made by rule from their tables: an effect, its interval and its comparison.
 
-    Runs of one study speak together where they differ in one key. A rule that does not apply says nothing, and neither
+    Runs of one study that differ in one key give a finding together. A rule that does not apply gives none, and neither
     does a run that has not ended or whose tables cannot be read.
 
     Args:
         runs: Runs of any studies.
 
     Returns:
-        Findings in the order of the studies; each with its figure on a page and the command that makes its run again.
+        Findings in the order of the studies; each with its figure on a page and the command that repeats its run.
 
     Example:
         >>> import netassay
@@ -162,7 +162,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
         'capacity-fewest-contexts'
     """
     sentences: list[Finding] = []
-    for name in drawn():
+    for name in drawable():
         members = [run for run in runs if run.study == name]
         rules = find(name, tracked=True).rules if members else None
         if rules is None:
@@ -178,7 +178,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def study_of(run: Run, *, tracked: bool = False) -> Study:
-    """The study of a run, as of `find`; where it is not known here, the error names the package that brings it."""
+    """The study of a run, as from `find`; if it is unknown here, the error names the package that provides it."""
     try:
         return find(run.study, tracked=tracked)
     except ConfigError:
@@ -188,7 +188,7 @@ def study_of(run: Run, *, tracked: bool = False) -> Study:
 
 
 def absent(run: Run) -> str:
-    """Why the study of a run is not known here, and what to do."""
+    """Why the study of a run is unknown here, and what to do."""
     if run.package:
         return f"study {run.study!r} comes with package {run.package}, which is not installed: install it"
     return f"there is no study {run.study!r} here"

@@ -1,8 +1,8 @@
 """The resumable loop that every training run goes through.
 
-A trainee knows how to measure itself and how to take one step; a recorder keeps what was measured and the
-state to go on from; the loop decides when. Nothing here reads a file, a clock-dependent number or a config, so
-a run that was killed and resumed takes the same steps and records the same numbers as one left alone.
+A trainee measures itself and takes steps; a recorder keeps the measurements and the state to resume from; the
+loop decides when. Nothing here reads a file, a clock-dependent number or a config, so a run that was killed and
+resumed takes the same steps and records the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Metric = str | tuple[str, str]
-"""Name of a number, or (name, part): the part is a layer, a class, a rank; "" is the whole."""
+"""Name of a number, or (name, part): the part is a layer, a class, a rank; "" is the network."""
 
 
 class Outcome(StrEnum):
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 class Checkpoint:
     """State at the start of `step`, before anything of that step was measured.
 
-    `tensors` go to disk as they are; `facts` are what JSON holds exactly (integers, floats, strings, lists).
+    `tensors` go to disk as they are; `facts` hold values that JSON stores exactly (integers, floats, strings, lists).
     """
 
     step: int
@@ -47,17 +47,17 @@ class Recorder(Protocol):
         """The newest committed checkpoint, or None for a new run."""
 
     def record(self, step: int, values: Mapping[Metric, float]) -> None:
-        """Keep the numbers of one step; they become durable with the next commit."""
+        """Record the numbers of one step; they become durable with the next commit."""
 
     def commit(self, checkpoint: Checkpoint) -> None:
         """Make the checkpoint and everything recorded before it durable, both or neither."""
 
     def stop_requested(self) -> bool:
-        """Whether somebody asked the run to stop (a signal)."""
+        """Whether the run was asked to stop (by a signal)."""
 
 
 class Diverged(Exception):
-    """Raised by `Trainee.measure` where the loss is finite and what else is due at that step is not."""
+    """Raised by `Trainee.measure` if the loss is finite but another number due at that step is not."""
 
     def __init__(self, values: Mapping[Metric, float], reason: str) -> None:
         super().__init__(reason)
@@ -68,16 +68,16 @@ class Trainee(Protocol):
     """What is trained. Its whole future must follow from `state()`."""
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        """Numbers at the weights of `step`, "loss" (of training) always among them; the rest by its schedules.
+        """Numbers at the weights of `step`, "loss" (of training) always among them; the others by their schedules.
 
-        Raises Diverged, with the numbers there are, where others that are due are not finite.
+        Raises Diverged, with the finite numbers, if others that are due are not finite.
         """
 
     def advance(self) -> None:
         """One optimiser step from the weights just measured."""
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """Tensors and facts that, loaded, make the future the same bit for bit."""
+        """Tensors and facts from which the future follows bit for bit."""
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Restores what `state` gave."""
@@ -123,10 +123,10 @@ def train(
 ) -> Result:
     """Trains from the recorder's newest checkpoint (or the start) to `steps`, a stop request or divergence.
 
-    Training is finished before `steps` where `done(step)` says that this step is the last to be measured, or `over()`
-    that nothing is left to measure; both are asked before. A checkpoint is committed at the first and last step, on a
-    stop request, and whenever `commit_seconds` of wall time have passed since the last, at first sooner; when it is
-    taken changes no number. The numbers of the step at which the loss diverges are recorded, its weights are not kept.
+    Training ends before `steps` if `done(step)` says that this step is the last to be measured, or `over()` that
+    nothing remains to be measured; both are called before the step. A checkpoint is committed at the first and last
+    step, on a stop request, and whenever `commit_seconds` of wall time have passed since the last, at first sooner; its
+    time changes no number. The numbers of the step at which the loss diverges are recorded, its weights are not.
     """
     checkpoint = recorder.latest()
     step, first_loss = 0, math.nan
@@ -134,11 +134,11 @@ def train(
         trainee.load(checkpoint.tensors, checkpoint.facts["trainee"])
         step, first_loss = checkpoint.step, checkpoint.facts["first_loss"]
 
-    begun = time.monotonic()
-    committed = None if checkpoint is None else begun
+    start = time.monotonic()
+    committed = None if checkpoint is None else start
     while True:
         stop, ended = recorder.stop_requested(), over()
-        overdue = committed is None or _overdue(committed, begun, commit_seconds)
+        overdue = committed is None or _overdue(committed, start, commit_seconds)
         last = step == steps or done(step)
         if overdue or stop or ended or last:
             tensors, facts = trainee.state()
@@ -166,10 +166,10 @@ def train(
         step += 1
 
 
-def _overdue(committed: float, begun: float, seconds: float) -> bool:
+def _overdue(committed: float, start: float, seconds: float) -> bool:
     """Whether a checkpoint is due: at first after 1, 2, 4, ... seconds, so that a run can be watched at once."""
     now = time.monotonic()
-    return now - committed >= min(seconds, max(1.0, committed - begun))
+    return now - committed >= min(seconds, max(1.0, committed - start))
 
 
 def stages(
@@ -182,21 +182,21 @@ def stages(
     settled: Callable[[], bool] = lambda: True,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
-    """Makes stage after stage from the recorder's newest checkpoint (or the first) until none is left or a stop.
+    """Runs stage after stage from the recorder's newest checkpoint (or the first) until none remains or a stop request.
 
-    `make(step)` makes a stage and gives its numbers: none when nothing is left, None where it was stopped meanwhile.
-    `names` are those of all stages, where it is known how many there are. All that the future depends on is in
-    `facts()`, or on disk. A checkpoint is committed after a stage once `commit_seconds` of wall time have passed since
-    the last (0: after each), at the end and on a stop request, where it says something new; and never where the
-    stages made last are not `settled`, so that they are made again.
+    `make(step)` runs a stage and returns its numbers: an empty mapping if nothing remains, None if it was stopped.
+    `names` are those of all stages, if their number is known. All that the future depends on is in `facts()` or on
+    disk. A checkpoint is committed after a stage once `commit_seconds` of wall time have passed since the last (0:
+    after each), and at the end and on a stop request if anything is new; but never while the last stages are not
+    `settled`, so that they run again.
     """
     latest = recorder.latest()
     step = 0 if latest is None else latest.step
     committed, pending = None if latest is None else time.monotonic(), latest is None
     values: Mapping[Metric, float] | None
     while True:
-        left = not names or step < len(names)
-        values = None if left and recorder.stop_requested() else make(step) if left else {}
+        remaining = not names or step < len(names)
+        values = None if remaining and recorder.stop_requested() else make(step) if remaining else {}
         if values:
             recorder.record(step, values)
             watch(step, values)

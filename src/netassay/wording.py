@@ -1,4 +1,4 @@
-"""Words for sentences about runs: lists, and the command that makes a run again."""
+"""Words for sentences about runs: lists, and the command that repeats a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from netassay.runs import Run
 from netassay.study import find
 
 _COMMANDS = {"aitac-interpret": ("interpret", ("run",)), "aitac-transfer": ("transfer", ("run",))}
-"""Commands that have another name than the runs they make, and the keys that need no flag there."""
+"""Commands whose name differs from that of their runs, and the keys that they take without a flag."""
 
 
 def command(run: Run) -> str:
-    """The command line that makes a run again: its study and the keys that are not at their defaults.
+    """The command line that repeats a run: its study and the keys that are not at their defaults.
 
     >>> from pathlib import Path
     >>> command(Run(Path("runs/edge-1"), "edge", {"study": "edge", "steps": 5}, "", ""))
@@ -31,8 +31,8 @@ def command(run: Run) -> str:
         if key not in ("study", *positional) and value != defaults.get(key)
         for option in _option(key, value)
     ]
-    given = [str(run.config[key]) for key in positional if run.config.get(key)]
-    return shlex.join(["netassay", word, *given, *options])
+    arguments = [str(run.config[key]) for key in positional if run.config.get(key)]
+    return shlex.join(["netassay", word, *arguments, *options])
 
 
 def _option(key: str, value: object) -> list[str]:
@@ -43,10 +43,10 @@ def _option(key: str, value: object) -> list[str]:
     return [flag, words]
 
 
-def listed(words: Iterable[object], last: str = "and") -> str:
+def enumeration(words: Iterable[object], last: str = "and") -> str:
     """Words as a list in a sentence.
 
-    >>> listed(["a", "b", "c"])
+    >>> enumeration(["a", "b", "c"])
     'a, b and c'
     """
     parts = [str(word) for word in words]

@@ -140,7 +140,7 @@ def test_18_names_that_are_no_names():
     atlas = built("18-names-that-are-no-names/dashes.bed10")
     assert atlas.peaks["name"].to_list() == ["chr1:200-300", "chr1:450-550"]
     assert "summit" not in atlas.peaks.columns
-    assert any("column 10 is no summit" in reason for reason in atlas.notes)
+    assert any("column 10 is not a summit" in reason for reason in atlas.notes)
 
 
 def test_19_sequences_and_labels():

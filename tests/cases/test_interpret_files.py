@@ -137,14 +137,14 @@ def test_windows_over_the_end_are_filled(name, scored, padded):
     [
         ("refmismatch", r":3: REF is C at chr1:500, where .* has A; take the assembly .*--mismatches skip"),
         ("off-by-one", r":3: REF is A at chr1:501, where .* has G"),
-        ("ref-dash", "ALT is '-'; this is a deletion as MAF .*put it there"),
-        ("ins-dash", "REF is '-'; this is an insertion as MAF .*put it there"),
-        ("ref-dot-tcga", "REF is '.'; this is an insertion as MAF files .TCGA.*put it there"),
+        ("ref-dash", "ALT is '-'; this is a deletion as MAF .*add it there"),
+        ("ins-dash", "REF is '-'; this is an insertion as MAF .*add it there"),
+        ("ref-dot-tcga", "REF is '.'; this is an insertion as MAF files .TCGA.*add it there"),
         (
             "variant-scorer-tsv",
             ":1: 'chr pos allele1 allele2 variant_id' heads no VCF; .*variant-scorer.*awk",
         ),
-        ("spaces", ":3: .*parted by spaces"),
+        ("spaces", ":3: .*separated by spaces"),
         ("float-pos", ":3: POS is '5e2'"),
         ("comma-pos", ":3: POS is '1,500'"),
         ("trailing-comma", ":3: ALT is 'C,'"),

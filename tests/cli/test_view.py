@@ -22,7 +22,7 @@ def test_cells_of_a_run():
 def test_what_is_under_way_or_went_wrong_comes_before_what_is_done_and_planned():
     many = [DONE._replace(run=f"done-{i}") for i in range(5)] + [PLANNED] * 5
     killed = DONE._replace(run="edge-9", state="killed")
-    shown = view.chosen([*many, killed, RUNNING], 4)
+    shown = view.select([*many, killed, RUNNING], 4)
     assert [each.run for each in shown] == ["done-3", "done-4", "edge-9", "edge-1"]
 
 

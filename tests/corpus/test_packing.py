@@ -30,7 +30,7 @@ def test_packed_rows_are_those_of_a_feed(documents, blocks, stride, at_once):
 
 def test_the_bound_of_packed_rows_is_that_of_what_a_model_is_fed():
     documents = np.random.default_rng(0).integers(0, 3, (40, 9))
-    found = netassay.contexts(Documents.joined(packed([Documents.of(documents)], 5)))
+    found = netassay.contexts(Documents.concatenate(packed([Documents.of(documents)], 5)))
     feed = Feed.of(documents, blocks=5)
     assert found.predictions == feed.predictions
     assert math.isclose(found.bound_nats, netassay.corpus.occurrences(feed).nats().sum(), rel_tol=1e-12)

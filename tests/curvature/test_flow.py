@@ -301,9 +301,9 @@ def test_a_flow_that_could_not_be_followed_leaves_no_number(monkeypatch):
 
     descent = build(SMALL.replace(flow=True))
     (beside,) = descent.readers
-    tried = flow.GradientFlow._tried
+    tried = flow.GradientFlow._try_step
     monkeypatch.setattr(
-        flow.GradientFlow, "_tried", lambda *a, **k: (tried(*a, **k)[0], flow.Point(1e9, a[1]), 0.0, 0.0)
+        flow.GradientFlow, "_try_step", lambda *a, **k: (tried(*a, **k)[0], flow.Point(1e9, a[1]), 0.0, 0.0)
     )
     seen = {}
     for step in range(5):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from netassay.curvature.line_search import bracketed
+from netassay.curvature.line_search import find_bracket
 
 RATE = 0.3
 
@@ -33,7 +33,7 @@ def step(r):
 @pytest.mark.parametrize("start", [1e-5, 1e-2, 0.29, 0.31, 7.0, 1e4])
 @pytest.mark.parametrize("tolerance", [0.05, 1e-3])
 def test_the_ends_enclose_the_crossing_as_narrowly_as_asked(rise, start, tolerance):
-    found = bracketed(rise, start, tolerance=tolerance)
+    found = find_bracket(rise, start, tolerance=tolerance)
     assert found.status == "measured"
     assert found.lower <= RATE * (1 + 1e-12) and found.upper >= RATE
     assert found.upper - found.lower <= tolerance * (found.upper + found.lower) * (1 + 1e-6)
@@ -42,41 +42,41 @@ def test_the_ends_enclose_the_crossing_as_narrowly_as_asked(rise, start, toleran
 
 
 def test_the_crossing_of_a_quadratic_is_exact():
-    assert bracketed(quadratic, 0.02).crossing == pytest.approx(RATE, rel=1e-12)
+    assert find_bracket(quadratic, 0.02).crossing == pytest.approx(RATE, rel=1e-12)
 
 
 @pytest.mark.parametrize("rise", [quadratic, stiff, softer])
 def test_few_evaluations(rise):
-    assert all(len(bracketed(rise, start).points) <= 9 for start in (0.03, 0.1, 0.8, 3.0))
-    assert all(len(bracketed(rise, start).points) <= 15 for start in (1e-5, 10.0, 1e4))
-    assert len(bracketed(rise, 1e-3, slope=-1.0).points) <= 7
+    assert all(len(find_bracket(rise, start).points) <= 9 for start in (0.03, 0.1, 0.8, 3.0))
+    assert all(len(find_bracket(rise, start).points) <= 15 for start in (1e-5, 10.0, 1e4))
+    assert len(find_bracket(rise, 1e-3, slope=-1.0).points) <= 7
     for hint in (None, -1.0, -3.0):
         for off in (0.96, 1.0, 1.04):
-            assert len(bracketed(rise, off * RATE, warm=True, hint=hint).points) <= 3
-    assert len(bracketed(quadratic, RATE, warm=True).points) == 2
+            assert len(find_bracket(rise, off * RATE, warm=True, hint=hint).points) <= 3
+    assert len(find_bracket(quadratic, RATE, warm=True).points) == 2
 
 
 @pytest.mark.parametrize("bend", [0.0, 1.0, -0.01])
 def test_what_rises_from_the_start_is_no_descent(bend):
-    found = bracketed(lambda r: r + bend * r * r, 1.0)
+    found = find_bracket(lambda r: r + bend * r * r, 1.0)
     assert found.status == "not a descent direction"
     assert len(found.points) <= 6
-    assert bracketed(quadratic, 1.0, slope=0.0).status == "not a descent direction"
+    assert find_bracket(quadratic, 1.0, slope=0.0).status == "not a descent direction"
 
 
 def test_far_away_a_rise_in_proportion_to_the_rate_is_no_ascent():
-    found = bracketed(lambda r: math.sqrt(1 + (r - 1) ** 2) - math.sqrt(2), 1e6, small=0.01)
+    found = find_bracket(lambda r: math.sqrt(1 + (r - 1) ** 2) - math.sqrt(2), 1e6, small=0.01)
     assert (found.status, found.crossing) == ("measured", pytest.approx(2.0, rel=0.05))
 
 
 def test_a_function_that_never_rises_says_so():
-    found = bracketed(lambda r: -r, 1.0)
+    found = find_bracket(lambda r: -r, 1.0)
     assert found.status == "no rise"
     assert (found.upper, len(found.points) < 20) == (math.inf, True)
 
 
 def test_evaluations_are_bounded():
-    found = bracketed(quadratic, 1e-8, most=3)
+    found = find_bracket(quadratic, 1e-8, max_passes=3)
     assert found.status == "out of passes"
     assert len(found.points) == 3
     assert found.lower <= RATE <= found.upper

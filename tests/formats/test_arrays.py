@@ -50,7 +50,7 @@ def test_damage_is_told(tmp_path):
     with pytest.raises(DataError, match="must hold the array 'z'"):
         arrays.read(tmp_path, "z")
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match="no sound"):
+    with pytest.raises(DataError, match="not a valid"):
         arrays.read(tmp_path / "bad.npz", "x")
     np.savez(tmp_path / "good.npz", a=np.ones(2))
     with pytest.raises(DataError, match="has no array 'x'; it has: a"):

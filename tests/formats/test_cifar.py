@@ -34,5 +34,5 @@ def test_damage_is_told_with_its_byte(tmp_path, data, words):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match="the binary version is wanted"):
+    with pytest.raises(DataError, match="give the binary version"):
         read_cifar(tmp_path / "data_batch_1.bin")

@@ -91,7 +91,7 @@ def test_arrays_that_are_refused(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_tokens(tmp_path / "missing.npy")
     path.write_bytes(b"123")
-    with pytest.raises(DataError, match="3 bytes are no whole number of uint16"):
+    with pytest.raises(DataError, match="3 bytes are not a whole number of uint16"):
         read_tokens(path, dtype="uint16")
     with pytest.raises(DataError, match="allowed are uint8"):
         read_tokens(path, dtype="float32")
@@ -109,7 +109,7 @@ def test_the_ending_tells_the_form(tmp_path):
     assert lists(read_corpus(tmp_path / "c.npy", end=2).documents) == [[0, 1, 2], [0, 1]]
     with pytest.raises(DataError, match=r"c.txt: is read as text, .* not apply: column "):
         read_corpus(tmp_path / "c.txt", column="text")
-    with pytest.raises(DataError, match=r"c.txt: .* not apply: end .it parts token ids"):
+    with pytest.raises(DataError, match=r"c.txt: .* not apply: end .it separates token ids"):
         read_corpus(tmp_path / "c.txt", end=0)
 
 
@@ -144,7 +144,7 @@ def test_parts_are_whole_documents(documents, size):
     parts = list(held.parts(size))
     assert [d for part in parts for d in lists(part)] == documents
     assert all(len(part.tokens) <= size or len(part) == 1 for part in parts)
-    assert lists(Documents.joined(parts)) == documents
+    assert lists(Documents.concatenate(parts)) == documents
     assert lists(held.first(size)) == documents[:size]
 
 

@@ -155,7 +155,7 @@ def test_an_index_that_does_not_fit_is_refused(toy, change):
         (b"\n\nACGT\n", r"x.fa:3: begins with 'ACGT'"),
         (b"\x00\x01\x02" * 99, "begins with '>' and a name"),
         (b">\nACGT\n", r"x.fa:1: the header has no name"),
-        (b">a\nAC\n>b\nA\n>a\nC\n", r"x.fa:5: sequence 'a' is there a second time"),
+        (b">a\nAC\n>b\nA\n>a\nC\n", r"x.fa:5: sequence 'a' occurs a second time"),
         (
             gzip.compress(b">a\n" + random.Random(0).randbytes(9_000), mtime=0)[:-20],
             "gzip stream is damaged or cut",

@@ -91,7 +91,7 @@ def test_lists_of_token_ids_in_json_lines(tmp_path):
         ('{"ids": "x"}', "holds 'x'"),
         ('{"ids": [1, -2]}', "holds -2, which is not a token"),
         ('{"ids": [true]}', r"holds \[True\]"),
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
     ):
         (tmp_path / "b.jsonl").write_text('{"ids": [1]}\n' + row)
         with pytest.raises(DataError, match=f"b.jsonl:2: .*{said}"):
@@ -113,7 +113,7 @@ def test_ids_to_ignore_are_taken_out_of_every_form(tmp_path):
             read_corpus(tmp_path / name, **how)
     assert lists(read_corpus(tmp_path / "a.bin", dtype="int32", end=3, ignore=-100)) == [[1, 2, 3], [4, 5, 6]]
     (tmp_path / "a.txt").write_text("a b")
-    with pytest.raises(DataError, match=r"ignore .it is of token ids"):
+    with pytest.raises(DataError, match=r"ignore .it is for token ids"):
         read_corpus(tmp_path / "a.txt", ignore=0)
 
 

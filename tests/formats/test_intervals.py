@@ -48,10 +48,10 @@ def test_the_summit_of_a_narrow_peak(write):
     [
         ("a\t0\t.\t1.5\t-1\t2\t7", [107, 107], "taken from column 10"),
         (".\t.\t.\t.\t.\t.\t7", [107, 107], "taken from column 10"),
-        ("-\t-\t-\t-\t-\t-\t7", [None, None], "column 10 is no summit"),
-        ("a\t0\t+\tGATA1\tintron\t2\t7", [None, None], "column 10 is no summit"),
-        ("a\t0\t+\t100\t150\t255,0,0\t7", [None, None], "column 10 is no summit"),
-        ("a\t0\t5\t1\t2\t3\t7", [None, None], "column 10 is no summit"),
+        ("-\t-\t-\t-\t-\t-\t7", [None, None], "column 10 is not a summit"),
+        ("a\t0\t+\tGATA1\tintron\t2\t7", [None, None], "column 10 is not a summit"),
+        ("a\t0\t+\t100\t150\t255,0,0\t7", [None, None], "column 10 is not a summit"),
+        ("a\t0\t5\t1\t2\t3\t7", [None, None], "column 10 is not a summit"),
         ("a\t0\t+\t1\t2\t3\t0.7", [None, None], None),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_matrix_of_no_told_number_of_sites_is_not_lost(file):
     found = read_meme(file(HEAD + ONE.replace("nsites= 20", "nsites= 0")))
     assert found.counts[0].T.tolist() == [[5, 5, 10, 0], [20, 0, 0, 0]]
     assert found.sites.tolist() == [20]
-    assert found.notes == {"motifs with nsites= 0, read as not told": 1}
+    assert found.notes == {"motifs with nsites= 0, read as missing": 1}
 
 
 def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file):
@@ -144,8 +144,8 @@ def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file
     ("text", "says"),
     [
         ("", "is empty; a file in MEME format begins with"),
-        ("hello\nworld\n", r"motifs.meme:1: is no MEME file, it begins with 'hello'"),
-        ("<html>MOTIF</html>" + HEAD + ONE, r":1: is no MEME file"),
+        ("hello\nworld\n", r"motifs.meme:1: is not a MEME file, it begins with 'hello'"),
+        ("<html>MOTIF</html>" + HEAD + ONE, r":1: is not a MEME file"),
         (HEAD, "holds no motifs"),
         (HEAD.replace("ACGT", "ACDEFGHIKLMNPQRSTVWY") + ONE, ":3: motifs over the letters 'ACDEF"),
         (HEAD.replace("ACGT", "ACGU") + ONE, ":3: motifs over the letters 'ACGU'"),
@@ -159,7 +159,7 @@ def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file
         (HEAD + ONE.replace("w= 2", "w= 3") + ONE.replace("m1", "m2"), ":11: motif 'm1' ends after 2 of 3 rows"),
         (HEAD + "MOTIF a\n", r"holds no motifs with a letter-probability matrix \(1 motifs without"),
         (HEAD + "MOTIF\n", ":7: a MOTIF line without a name"),
-        (HEAD + ONE.replace("w= 2", "w= 1"), ":10: motif 'm1' has more rows than the 1 that w= tells"),
+        (HEAD + ONE.replace("w= 2", "w= 1"), ":10: motif 'm1' has more rows than the 1 that w= says"),
         (HEAD + ONE.replace("w= 2", "w= 1.5"), ":8: motif 'm1' has w= 1.5; give the number of its rows"),
         (HEAD + ONE.replace("w= 2", "w= 0"), ":9: motif 'm1' has more rows than the 0"),
         (f"MEME version 4\n{LETTERS.partition('END')[0]}{ONE}", "block of the ALPHABET does not end"),

@@ -94,7 +94,7 @@ def test_whole_numbers_may_have_a_point(write):
 def test_columns_that_describe_peaks_are_no_cell_types_and_counted(write, text, columns, words):
     table = read_numbers(write(text))
     assert table.columns == columns
-    assert table.notes[f"columns of t.txt that describe peaks, no cell types: {words}"] == len(words.split(", "))
+    assert table.notes[f"columns of t.txt that describe peaks, not cell types: {words}"] == len(words.split(", "))
     assert table.where(0) == f"{table.path}:{text.count(chr(10)) - (2 if 'q,' in text else 1) + 1}"
 
 

@@ -70,7 +70,7 @@ def test_sources_that_are_refused(folder):
 @given(TEXTS, TEXTS, st.sampled_from(["wordpunct", "whitespace", "characters", "bytes"]))
 def test_parts_of_two_readers_come_together(one, two, tokenizer):
     whole = tokenize([*one, *two], tokenizer)
-    joined = Documents.joined([tokenize(one, tokenizer), tokenize(two, tokenizer)])
+    joined = Documents.concatenate([tokenize(one, tokenizer), tokenize(two, tokenizer)])
     assert [d.tolist() for d in joined] == [d.tolist() for d in whole]
     within = contexts_within(iter([tokenize(one, tokenizer), tokenize(two, tokenizer)]), memory=1 << 28)
     assert within.bound_nats == contexts(whole).bound_nats
@@ -82,7 +82,7 @@ def test_vocabularies_that_cannot_be_one_are_refused(folder):
     with pytest.raises(DataError, match="documents of bytes follow documents of words"):
         contexts_within(chain(*text), memory=1 << 28)
     with pytest.raises(DataError, match="bare token ids follow documents of words"):
-        Documents.joined([tokenize(["a"], "wordpunct"), Documents.of([[1]])])
+        Documents.concatenate([tokenize(["a"], "wordpunct"), Documents.of([[1]])])
 
 
 @given(TEXTS, st.integers(1, 4))

@@ -82,7 +82,7 @@ def test_regions_of_another_assembly_are_refused(path, names, end, message):
 def test_files_that_are_no_bigwig(tmp_path, path, capfd):
     one = (["chr1"], np.array([150]), np.array([250]))
     (tmp_path / "text.bw").write_text("chr1 0 5 1.0\n")
-    with pytest.raises(DataError, match=r"text.bw: is no bigWig"):
+    with pytest.raises(DataError, match=r"text.bw: is not a bigWig file"):
         read_signal(tmp_path / "text.bw", *one)
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_signal(tmp_path / "no.bw", *one)

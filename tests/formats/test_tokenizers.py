@@ -94,7 +94,7 @@ def test_files_of_tiktoken_ranks(tmp_path):
     assert [d.tolist() for d in tokenize(["the cat"], tmp_path / "cl100k_base.tiktoken", limit=1)] == [[257]]
     for name, content, said in (
         ("own.tiktoken", lines, "does not say how text is split"),
-        ("r50k_base.tiktoken", "what", "is no file of tiktoken"),
+        ("r50k_base.tiktoken", "what", "is not a file of tiktoken"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=said):
@@ -116,5 +116,5 @@ def test_models_of_sentencepiece(tmp_path):
     assert documents.text(documents[0].tolist()) == texts[0]
     assert documents.words([17]) == (END_WORD,)
     (tmp_path / "none.model").write_bytes(b"no model")
-    with pytest.raises(DataError, match="is no SentencePiece model"):
+    with pytest.raises(DataError, match="is not a SentencePiece model"):
         encoder(tmp_path / "none.model")

@@ -69,19 +69,19 @@ def test_alleles_that_are_no_sequence_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("1 5 . A C", "v.vcf:4: .*parted by spaces"),
+        ("1 5 . A C", "v.vcf:4: .*separated by spaces"),
         ("1\t5\t.\tA", "v.vcf:4: .*CHROM, POS, ID, REF, ALT"),
         ("1\tfive\t.\tA\tC", "POS is 'five'"),
         ("1\t-5\t.\tA\tC", "POS is '-5'"),
         (
             "1\t5\t.\t-\tC",
-            "v.vcf:4: REF is '-'; this is an insertion as MAF files .* the base before stands first",
+            "v.vcf:4: REF is '-'; this is an insertion as MAF files .* the preceding base comes first",
         ),
         ("1\t5\t.\t.\tC", "REF is '.'; this is an insertion"),
         ("1\t5\t.\tA\t-", "ALT is '-'; this is a deletion as MAF .*ANNOVAR"),
         ("chr\tpos\tallele1\tallele2\tid", "heads no VCF; .*variant-scorer takes; .*awk"),
         ("1\t5\tA\tC\trs1", "ALT is 'rs1'.*variant-scorer"),
-        ("CHROM\tPOS\tID\tREF\tALT", "heads the columns, and no # stands before it"),
+        ("CHROM\tPOS\tID\tREF\tALT", "names the columns, but does not begin with #"),
         ("1\t5\t.\t\tC", "REF is ''"),
         ("1\t5\t.\tA\tC,", "ALT is 'C,'"),
         ("1\t5\t.\tA\tX", "ALT is 'X'"),

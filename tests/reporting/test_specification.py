@@ -15,7 +15,7 @@ def test_a_figure_is_drawn_by_its_axes_and_options():
         return lines(data, Axis("step"), Axis("loss"))
 
     spec = FigureSpec("loss-{n}", "Loss {n}", "Of {what}.", draw, (Axis("step"), Axis("loss")), {"height": 3, "a": 1})
-    figure = spec.of(DATA, "more", words={"n": 2, "what": "{braces}"}, height=4, kept=DATA.head(1))
+    figure = spec.of(DATA, "more", words={"n": 2, "what": "{braces}"}, height=4, csv=DATA.head(1))
     assert drawn == [((Axis("step"), Axis("loss"), "more"), {"height": 4, "a": 1})]
     assert (figure.name, figure.title, figure.caption) == ("loss-2", "Loss 2", "Of {braces}.")
     assert figure.data.height == 1

@@ -31,7 +31,7 @@ def test_the_latest_run_is_the_one_created_last(runs):
     store = next(iter(runs.values())).folder.parent
     latest = max(runs.values(), key=lambda run: (run.created, run.id))
     assert netassay.open_run(store=store).id == latest.id
-    with pytest.raises(StoreError, match="none is the latest"):
+    with pytest.raises(StoreError, match="there is no latest one"):
         netassay.open_run(store=store / "empty")
 
 
@@ -54,7 +54,7 @@ def test_the_model_of_a_capacity_run_has_the_least_gap(runs):
 
     run = runs["capacity"]
     read = material(CapacityConfig.from_mapping(run.config))
-    gap = exact_loss(run.model(), read.to) / read.found.bound_nats - 1
+    gap = exact_loss(run.model(), read.to) / read.contexts.bound_nats - 1
     attempts = run.table("attempts")
     expected = attempts.filter("met").sort("width")["gap"] if attempts["met"].any() else attempts.sort("gap")["gap"]
     assert gap == pytest.approx(expected[0], rel=1e-6)

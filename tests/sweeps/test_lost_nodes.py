@@ -14,14 +14,14 @@ from netassay.sweeps.local import LocalProcesses
 
 pytestmark = pytest.mark.slow
 
-BASE = {"examples": 400, "width": 60, "steps": 900, "curvature_every": 100, "layers": False}
+BASE = {"examples": 60, "width": 4, "steps": 250, "curvature_every": 250, "layers": False}
 PLAN = Plan(
     study="edge",
     base=BASE,
     axes={"depth": [1, 2]},
     repeats=6,
-    slurm={"tasks": 4, "minutes": 20, "commit_seconds": 1.0},
-    ray={"commit_seconds": 1.0},
+    slurm={"tasks": 4, "minutes": 20, "commit_seconds": 0.2},
+    ray={"commit_seconds": 0.2},
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from double_descent.findings import fits, summary
-from netassay.naming import told_apart
+from netassay.naming import run_names
 from netassay.reporting import Axis, Figure, Note, Section, Table, lines
 from netassay.runs import Run
 
@@ -21,7 +21,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     notes = (Note(f"No numbers yet: {waiting}."),) if waiting else ()
     if not made:
         return [Section(TITLE, items=notes or (Note("There are no runs of this study."),))]
-    names = told_apart(list(made))
+    names = run_names(list(made))
     data = pl.concat(table.with_columns(run=pl.lit(names.of[run])) for run, table in made.items())
     peaks = [_peak(names.of[run], run) for run in made if summary(run)["peak"]]
     across = Axis("features", title="random features", log=True)

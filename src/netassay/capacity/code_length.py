@@ -18,9 +18,9 @@ LEVEL = 0.95
 class Bits:
     """Code length of the predicted tokens under a reference less that under the model, in bits.
 
-    Negative where the reference codes them better. Against "uniform" and "unigram" all that the model learned counts,
-    grammar as well as wording: whoever wants only what it knows of these documents takes a second model, trained on
-    other data, as reference. What describing the model or the unigram frequencies costs is not charged.
+    Negative if the reference codes them better. Against "uniform" and "unigram" all that the model learned counts,
+    grammar as well as wording: to measure only what it knows of these documents, use a second model, trained on
+    other data, as reference. The cost of describing the model or the unigram frequencies is not included.
 
     Attributes:
         reference: "uniform" over the model's vocabulary, "unigram" (the frequencies of the predicted tokens
@@ -28,18 +28,18 @@ class Bits:
         bits: The difference, in total.
         low: Lower end of its interval, from a bootstrap over documents (95 %, percentiles).
         high: Upper end; nan, like `low`, where there is a single unit.
-        units: Number of documents drawn from, or of rows where all is one document.
+        units: Number of documents resampled, or of rows if there is only one document.
         parameters: Parameters of the model.
-        bits_by_the_better: The sum over documents of the differences above 0: what Morris et al. count, who code a
-            document with whichever of the two models is the better.
+        bits_by_the_better: The sum over documents of the differences above 0, as Morris et al. count, who code a
+            document with the better of the two models.
 
     Source:
         Morris et al. (2025), sections 2 and 3.
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
-        >>> [bits.reference for bits in found.bits]
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
+        >>> [bits.reference for bits in result.bits]
         ['uniform', 'unigram']
     """
 
@@ -64,7 +64,7 @@ class Bits:
         return self.low / self.parameters, self.high / self.parameters
 
 
-def saved(
+def bits_saved(
     reference: str,
     reference_nats: Float64[np.ndarray, " P"],
     nats: Float64[np.ndarray, " P"],
@@ -75,7 +75,7 @@ def saved(
     resamples: int,
     seed: int,
 ) -> Bits:
-    """The bits saved against the reference's losses; resampled are documents, or rows where all are of one."""
+    """The bits saved against the reference's losses, resampling documents, or rows if there is only one document."""
     differences = (reference_nats - nats) / math.log(2)
     units = documents if documents[0] != documents[-1] else rows
     _, owner = np.unique(units, return_inverse=True)
@@ -86,7 +86,7 @@ def saved(
 
 
 def uniform_nats(predictions: int, vocabulary: int) -> Float64[np.ndarray, " P"]:
-    """-ln q of every prediction where all tokens are equally likely."""
+    """-ln q of every prediction if all tokens are equally likely."""
     return np.full(predictions, math.log(vocabulary))
 
 

@@ -1,4 +1,4 @@
-"""All bounds for one corpus beside each other: rows of a table or figure."""
+"""All bounds for one corpus side by side: rows of a table or figure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Row:
     """One bound as it applies to a corpus.
 
     `says`: with fewer parameters it cannot be done ("necessary"), with this many it can ("sufficient"), or this is
-    where training is expected to succeed ("expected", empirical). `of` tells for what: "any corpus" with as many
+    where training is expected to succeed ("expected", empirical). `of` says for what: "any corpus" with as many
     contexts and tokens (with fewer than necessary every architecture has one that it cannot fit), "this corpus", or
-    "almost all frequencies" on its contexts and next tokens. `parameters` is None where the bound is about something
+    "almost all frequencies" on its contexts and next tokens. `parameters` is None if the bound is about something
     else: `width` neurons of a hidden layer, or the `rank` of the logits. `leaves_out` names what a model's own count
     of parameters contains and this number does not.
     """

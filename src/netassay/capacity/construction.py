@@ -25,17 +25,17 @@ from netassay.numerics.seeds import generator
 Architecture = Literal["averaging", "decoder"]
 Method = Literal["solve", "ladder", "fit"]
 Analytic = Literal["tanh", "gelu", "silu", "sigmoid", "softplus"]
-"""Activations that are real analytic and no polynomials, as Theorems 20-23 ask; ReLU is not."""
+"""Activations that are real analytic but not polynomial, as Theorems 20-23 require; ReLU is not."""
 
 HEADS = 4
 SMOOTHING = 1e-8
 STEEPNESS = 4.0
-"""Standard deviation of what enters the hidden neurons: steep enough that near contexts are told apart."""
+"""Standard deviation of the input of the hidden neurons: steep enough to separate nearby contexts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Construction:
-    """A model made to give required next-token distributions, and how close it comes.
+    """A model constructed to give required next-token distributions, and how close it comes.
 
     Attributes:
         model: The model, weights in float64.
@@ -50,16 +50,16 @@ class Construction:
         float32: The same in float32.
         smoothing: Weight of the uniform distribution that was mixed in, so that the required distributions lie inside
             the simplex.
-        smoothing_gap: What the smoothing alone costs, in nats.
+        smoothing_gap: Cost of the smoothing alone, in nats.
         rank: By a solve: rank of the hidden features of the contexts.
         condition: By a solve: their condition number.
         residual: By a solve: the largest residual of a logit.
-        spacing: By a ladder: distance of the nearest two contexts over the range of all.
-        lower: By a fit: the loss below which no output layer of up to `certified_norm` times its norm can come.
+        spacing: By a ladder: distance of the two nearest contexts over the range of all.
+        lower: By a fit: lower bound on the loss of any output layer of up to `certified_norm` times its norm.
         certified_norm: By a fit: see `lower`.
         steps: By a fit: steps taken.
-        token_ids: (zeta,) what the corpus calls the model's tokens 0..zeta - 1.
-        words: (zeta,) what the tokens stand for, where the corpus was read from text.
+        token_ids: (zeta,) the corpus's ids of the model's tokens 0..zeta - 1.
+        words: (zeta,) the words of the tokens, if the corpus was read from text.
         skipped: Documents that reading left out, by reason.
 
     Source:
@@ -67,8 +67,8 @@ class Construction:
 
     Example:
         >>> import netassay
-        >>> made = netassay.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
-        >>> isinstance(made, netassay.Construction), made.contexts
+        >>> result = netassay.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
+        >>> isinstance(result, netassay.Construction), result.contexts
         (True, 3)
     """
 
@@ -142,8 +142,8 @@ def construct(
     _require_memory(found.n, found.vocabulary, width or found.n)
     goal, token_ids = goal_of_corpus(found)
     options = _options(goal, width, architecture, method, embedding, activation, smoothing)
-    made = _construct(goal, token_ids, options, seed)
-    return replace(made, words=found.corpus.words(token_ids.tolist()))
+    construction = _construct(goal, token_ids, options, seed)
+    return replace(construction, words=found.corpus.words(token_ids.tolist()))
 
 
 def realise(
@@ -160,7 +160,7 @@ def realise(
 ) -> Construction:
     """A model that gives any distributions after any distinct contexts of tokens 0..zeta - 1, without training.
 
-    Distributions inside the simplex are given as they are; others are smoothed first.
+    Distributions inside the simplex are matched as they are; others are smoothed first.
 
     Args:
         contexts: n distinct contexts, each a sequence of tokens.
@@ -185,8 +185,8 @@ def realise(
 
     Example:
         >>> import netassay, numpy as np
-        >>> made = netassay.realise([[0], [1]], np.array([[0.25, 0.75], [0.5, 0.5]]))
-        >>> made.float64.deviation < 1e-9
+        >>> result = netassay.realise([[0], [1]], np.array([[0.25, 0.75], [0.5, 0.5]]))
+        >>> result.float64.deviation < 1e-9
         True
     """
     goal = goal_of_contexts(contexts, probabilities)
@@ -206,14 +206,14 @@ class _Options(NamedTuple):
 
 def _construct(goal: Goal, token_ids: np.ndarray, options: _Options, seed: int) -> Construction:
     draws = generator(seed, "construct")
-    model = _drawn(goal, options, draws)
+    model = _random_model(goal, options, draws)
     features = features_at(model, goal)
     smoothing = 0.0 if goal.interior or options.method == "fit" else options.smoothing
-    wanted = goal.probabilities.lerp(torch.full_like(goal.probabilities[:1], 1 / goal.vocabulary), smoothing)
-    found: Solved | Convex | None = None
+    target = goal.probabilities.lerp(torch.full_like(goal.probabilities[:1], 1 / goal.vocabulary), smoothing)
+    layer: Solved | Convex | None = None
     numbers: dict[str, float | int | None] = {}
     if options.method == "ladder":
-        steps = ladder(features, _logits(wanted), options.width, draws)
+        steps = ladder(features, _logits(target), options.width, draws)
         _fill(model, steps.weight, steps.bias, steps.output)
         numbers = {"spacing": steps.spacing}
     else:
@@ -221,12 +221,12 @@ def _construct(goal: Goal, token_ids: np.ndarray, options: _Options, seed: int) 
         _fill(model, weight, bias)
         hidden = _hidden(model, features)
         if options.method == "fit":
-            found = fit(hidden, goal.probabilities, goal.weights)
-            numbers = {"lower": found.lower, "certified_norm": found.times, "steps": found.steps}
+            layer = fit(hidden, goal.probabilities, goal.weights)
+            numbers = {"lower": layer.lower, "certified_norm": layer.times, "steps": layer.steps}
         else:
-            found = solve(hidden, _logits(wanted))
-            numbers = {"rank": found.rank, "condition": found.condition, "residual": found.residual}
-        _fill(model, weight, bias, found.weight)
+            layer = solve(hidden, _logits(target))
+            numbers = {"rank": layer.rank, "condition": layer.condition, "residual": layer.residual}
+        _fill(model, weight, bias, layer.weight)
     return Construction(
         model=model,
         architecture=options.architecture,
@@ -239,14 +239,14 @@ def _construct(goal: Goal, token_ids: np.ndarray, options: _Options, seed: int) 
         float64=measure(model, goal),
         float32=measure(copy.deepcopy(model).float(), goal),
         smoothing=smoothing,
-        smoothing_gap=_divergence(goal, wanted),
+        smoothing_gap=_divergence(goal, target),
         token_ids=token_ids,
         **numbers,  # type: ignore[arg-type]
     )
 
 
 @torch.no_grad()
-def _drawn(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNetwork | Decoder:
+def _random_model(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNetwork | Decoder:
     """A model whose attention or averaging is random; all of it fits float32, so that rounding the weights later
     changes the output layer alone."""
     zeta, d, longest = goal.vocabulary, options.embedding, goal.sequences.shape[1]
@@ -261,7 +261,7 @@ def _drawn(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNe
             activation=options.activation,
             dtype=torch.float64,
         )
-        # no position may count for little, and no two alike: of T weights in [1/2, 3/2] the nearest are 1/T apart
+        # no weight may be small, and no two equal: of T weights in [1/2, 3/2] the nearest are about 1/T apart
         order = torch.randperm(longest, generator=draws)
         model.weights.copy_(0.5 + (order + torch.rand(longest, generator=draws) / 4) / longest)
     else:
@@ -285,7 +285,7 @@ def _drawn(goal: Goal, options: _Options, draws: torch.Generator) -> AveragingNe
 
 
 def _neurons(features: Tensor, width: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random directions in standardised features, each neuron centred at a context so that it bends among them."""
+    """Random directions in standardised features, each neuron centred at a context so that it bends near the data."""
     n, d = features.shape
     spread = features.std(0, correction=0)
     spread = torch.where(spread > 0, spread, 1)
@@ -310,15 +310,15 @@ def _hidden(model: AveragingNetwork | Decoder, features: Tensor) -> Tensor:
     return model.feed_forward[1](model.feed_forward[0](features))
 
 
-def _logits(wanted: Tensor) -> Tensor:
+def _logits(target: Tensor) -> Tensor:
     """ln p, each row less its mean, which no softmax sees."""
-    logs = wanted.log()
+    logs = target.log()
     return logs - logs.mean(1, keepdim=True)
 
 
-def _divergence(goal: Goal, wanted: Tensor) -> float:
+def _divergence(goal: Goal, target: Tensor) -> float:
     p = goal.probabilities
-    return max(0.0, float((torch.xlogy(p, p) - torch.xlogy(p, wanted)).sum(1) @ goal.weights))
+    return max(0.0, float((torch.xlogy(p, p) - torch.xlogy(p, target)).sum(1) @ goal.weights))
 
 
 def _options(
@@ -331,13 +331,13 @@ def _options(
     smoothing: float,
 ) -> _Options:
     n = len(goal)
-    for name, word, known in (
+    for name, word, choices in (
         ("architecture", architecture, get_args(Architecture)),
         ("method", method, get_args(Method)),
         ("activation", activation or "tanh", get_args(Analytic)),
     ):
-        if word not in known:
-            raise ConfigError(f"{name} is {word!r}; allowed are {', '.join(known)}")
+        if word not in choices:
+            raise ConfigError(f"{name} is {word!r}; allowed are {', '.join(choices)}")
     if method == "ladder" and activation not in (None, "sigmoid"):
         raise ConfigError(f"activation is {activation!r}; the steps of a ladder are sigmoids, leave it out")
     if not 0 < smoothing < 1:
@@ -362,19 +362,19 @@ def _reachable(goal: Goal, width: int) -> str:
     n = len(goal)
     within = np.bincount(goal.documents).cumsum()
     documents = int(np.searchsorted(within, width, side="right"))
-    begun = f"the first {documents:,} documents have {within[documents - 1]:,}; " if documents else ""
+    beginning = f"the first {documents:,} documents have {within[documents - 1]:,}; " if documents else ""
     return (
         f"a width of {width:,} holds any {width:,} contexts and no more for certain (Theorems 21 and 23), and here are "
-        f"{n:,}; {begun}give a width of at least {n:,} ({n + n // 10:,} holds in float32 too), or the method "
+        f"{n:,}; {beginning}give a width of at least {n:,} ({n + n // 10:,} holds in float32 too), or the method "
         "'fit', which says how near these neurons come"
     )
 
 
 def _require_memory(n: int, vocabulary: int, width: int) -> None:
-    needed = 8 * (3 * n * max(width, n) + 4 * n * vocabulary)
+    need = 8 * (3 * n * max(width, n) + 4 * n * vocabulary)
     free = memory.free_bytes()
-    if free is not None and needed > free:
+    if free is not None and need > free:
         raise ConfigError(
-            f"{n:,} contexts with a width of {width:,} need {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} are "
+            f"{n:,} contexts with a width of {width:,} need {need / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} are "
             "free; cut the documents (length) or take fewer of them"
         )

@@ -1,4 +1,4 @@
-"""What one corpus asks of a model, where the worst case over all corpora asks far more (docs/capacity-bounds.md)."""
+"""What one corpus requires of a model; the worst case over all corpora requires far more (docs/capacity-bounds.md)."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ NOT_GENERIC: Literal["not for almost all frequencies"] = "not for almost all fre
 Answer = Literal["can", "cannot", "may", "not for almost all frequencies"]
 
 
-def information_bits(found: Contexts) -> float:
-    """What the corpus tells of its tokens beyond their number, in bits: predictions ln zeta - bound, over ln 2.
+def information_bits(corpus: Contexts) -> float:
+    """Information of the corpus about its tokens, in bits: predictions ln zeta - bound, over ln 2.
 
     First tokens, which no context predicts, are left out.
     """
-    if found.vocabulary < 2:
+    if corpus.vocabulary < 2:
         return 0.0
-    return (found.predictions * math.log(found.vocabulary) - found.bound_nats) / math.log(2)
+    return (corpus.predictions * math.log(corpus.vocabulary) - corpus.bound_nats) / math.log(2)
 
 
-def predicted_parameters(found: Contexts, *, bits_per_parameter: float = BITS_PER_PARAMETER) -> float:
+def predicted_parameters(corpus: Contexts, *, bits_per_parameter: float = BITS_PER_PARAMETER) -> float:
     """Parameters with which training is expected to begin to memorise the corpus: `information_bits` over a rate.
 
-    Empirical, no bound in either direction (Morris et al. 2025).
+    Empirical, not a bound in either direction (Morris et al. 2025).
     """
     if not bits_per_parameter > 0:
         raise ConfigError(f"bits_per_parameter is {bits_per_parameter}; it is above 0")
-    return information_bits(found) / bits_per_parameter
+    return information_bits(corpus) / bits_per_parameter
 
 
 def logit_rank(support: int, vocabulary: int) -> int:
@@ -108,34 +108,34 @@ class Verdict:
         return self.answer == NOT_GENERIC
 
 
-def verdict(found: Contexts, parameters: int, *, width: int | None = None, vocabulary: int | None = None) -> Verdict:
-    """Holds a model of k `parameters`, a decoder with `width` neurons if given, against a corpus.
+def verdict(corpus: Contexts, parameters: int, *, width: int | None = None, vocabulary: int | None = None) -> Verdict:
+    """Compares a model of k `parameters`, a decoder with `width` neurons if given, with a corpus.
 
-    `vocabulary`: tokens the model tells apart, by default those that occur in the corpus; fewer raise
+    `vocabulary`: tokens the model distinguishes, by default those that occur in the corpus; fewer raise
     ConfigError. The empty context is left out on both sides.
     """
-    zeta = found.vocabulary if vocabulary is None else vocabulary
-    if zeta < found.vocabulary:
+    zeta = corpus.vocabulary if vocabulary is None else vocabulary
+    if zeta < corpus.vocabulary:
         raise ConfigError(
-            f"vocabulary is {zeta}; the corpus holds {found.vocabulary} different tokens, all of which the model "
+            f"vocabulary is {zeta}; the corpus holds {corpus.vocabulary} different tokens, all of which the model "
             "must tell apart"
         )
     _require_consistent(parameters, zeta, width)
-    n, freedom, unequal = found.n, found.degrees_of_freedom, found.degrees_of_freedom_unequal
-    if _nothing_to_learn(found):
+    n, freedom, unequal = corpus.n, corpus.degrees_of_freedom, corpus.degrees_of_freedom_unequal
+    if _nothing_to_learn(corpus):
         answer: Answer = "can"
         worst: Answer = "can"
     else:
         answer, worst = answers(n, zeta, freedom, parameters, width=width)
-    worst_least = fewest_parameters(n, zeta) if zeta else 0
-    predicted = predicted_parameters(found)
+    fewest = fewest_parameters(n, zeta) if zeta else 0
+    predicted = predicted_parameters(corpus)
     words = [
-        _answered(answer, found, parameters, width),
-        _in_the_worst_case(worst, n, parameters, worst_least),
+        _answer_in_words(answer, corpus, parameters, width),
+        _worst_case_in_words(worst, n, parameters, fewest),
         f"Training is expected to begin to succeed near {predicted:,.0f} parameters (an empirical rate of "
         f"{BITS_PER_PARAMETER} bits each, which leaves out the fixed cost of embedding and attention).",
     ]
-    return Verdict(answer, worst, " ".join(words), n, zeta, parameters, worst_least, freedom, predicted, n, unequal)
+    return Verdict(answer, worst, " ".join(words), n, zeta, parameters, fewest, freedom, predicted, n, unequal)
 
 
 def answers(
@@ -143,7 +143,7 @@ def answers(
 ) -> tuple[Answer, Answer]:
     """What the sizes of a corpus and of a model say: the answer for this corpus, and in the worst case.
 
-    As in `Verdict`; a corpus in which nothing is left to predict is not asked about.
+    As in `Verdict`; not for a corpus in which nothing is left to predict.
     """
     if width is not None and decoder_capacity_lower(width) >= contexts:
         return "can", "can"
@@ -159,13 +159,13 @@ def _require_consistent(parameters: int, zeta: int, width: int | None) -> None:
         )
 
 
-def _nothing_to_learn(found: Contexts) -> bool:
-    return found.n == 0 or found.vocabulary == 1
+def _nothing_to_learn(corpus: Contexts) -> bool:
+    return corpus.n == 0 or corpus.vocabulary == 1
 
 
-def _answered(answer: Answer, found: Contexts, parameters: int, width: int | None) -> str:
-    n, freedom = found.n, found.degrees_of_freedom
-    if _nothing_to_learn(found):
+def _answer_in_words(answer: Answer, corpus: Contexts, parameters: int, width: int | None) -> str:
+    n, freedom = corpus.n, corpus.degrees_of_freedom
+    if _nothing_to_learn(corpus):
         return "It can memorise this corpus: nothing in it is left to predict."
     if answer == "can":
         return f"It can memorise this corpus: its hidden layer of {width:,} holds any {n:,} contexts (Theorem 21)."
@@ -174,7 +174,7 @@ def _answered(answer: Answer, found: Contexts, parameters: int, width: int | Non
         return (
             f"Not for almost all frequencies on these contexts: {parameters:,} parameters are fewer than the "
             f"{freedom:,} degrees of freedom of the next-token frequencies. Those of this corpus may be an exception, "
-            f"as {found.degrees_of_freedom_unequal:,} degrees of freedom are left where equally frequent next tokens "
+            f"as {corpus.degrees_of_freedom_unequal:,} degrees of freedom are left where equally frequent next tokens "
             f"stay so; {sure}."
         )
     return (
@@ -183,16 +183,16 @@ def _answered(answer: Answer, found: Contexts, parameters: int, width: int | Non
     )
 
 
-def _in_the_worst_case(worst: Answer, n: int, parameters: int, least: int) -> str:
+def _worst_case_in_words(worst: Answer, n: int, parameters: int, fewest: int) -> str:
     if worst == "can":
         return "So it can every other corpus of as many contexts."
     if worst == "cannot":
         return (
             f"For every architecture with {parameters:,} parameters there is a corpus of {n:,} contexts that no "
             "setting of them fits, another for another architecture (Theorem 13, which says nothing from "
-            f"{least:,} parameters on)."
+            f"{fewest:,} parameters on)."
         )
-    return f"Theorem 13 excludes no corpus of {n:,} contexts from {least:,} parameters on."
+    return f"Theorem 13 excludes no corpus of {n:,} contexts from {fewest:,} parameters on."
 
 
 @dataclass(frozen=True)

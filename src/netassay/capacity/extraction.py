@@ -20,8 +20,8 @@ class Extraction:
     (temperature 1, no token left out); its probability is exact, the product of those of the suffix's tokens.
 
     Attributes:
-        prefix: Tokens given, a first token of the feed not counted.
-        suffix: Tokens asked for.
+        prefix: Number of tokens given, not counting a first token of the feed.
+        suffix: Number of tokens asked for.
         rows: (n,) rows that are long enough.
         greedy: (n,) whether greedy decoding gives all of the suffix.
         log_probabilities: (n,) ln of the probability that one sample gives all of the suffix.
@@ -31,8 +31,8 @@ class Extraction:
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2]], prefix=1, suffix=2)
-        >>> len(found.extraction.rows)
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2]], prefix=1, suffix=2)
+        >>> len(result.extraction.rows)
         1
     """
 
@@ -55,9 +55,9 @@ class Extraction:
         """The extraction from losses and greedy answers of every prediction; ConfigError for sizes below 1."""
         if prefix < 1 or suffix < 1:
             raise ConfigError(f"prefix is {prefix}, suffix {suffix}; they count tokens: 1 or more")
-        place = prefix + (feed.first is not None)
-        rows = np.flatnonzero((feed.skips <= place) & (feed.lengths >= place + suffix))
-        first = feed.edges[:-1][rows] + place - feed.skips[rows]
+        position = prefix + (feed.first is not None)
+        rows = np.flatnonzero((feed.skips <= position) & (feed.lengths >= position + suffix))
+        first = feed.edges[:-1][rows] + position - feed.skips[rows]
         places = first[:, None] + np.arange(suffix)
         return cls(prefix, suffix, rows, right[places].all(1), -nats[places].sum(1))
 
@@ -72,7 +72,7 @@ class Extraction:
         return float(self.greedy.mean()) if self.sequences else math.nan
 
     def probabilities(self, tries: int) -> Float64[np.ndarray, " n"]:
-        """(n,) probability that one of so many samples is the suffix, 1 - (1 - q)^tries."""
+        """(n,) probability that at least one of `tries` samples is the suffix, 1 - (1 - q)^tries."""
         if tries < 1:
             raise ConfigError(f"tries is {tries}; it counts samples: 1 or more")
         q = np.minimum(np.exp(self.log_probabilities), 1.0)
@@ -90,5 +90,5 @@ class Extraction:
         return float(reached.mean()) if self.sequences else math.nan
 
     def likeliest(self, count: int) -> list[int]:
-        """Places in `rows` of the sequences most likely to be given, the likeliest first."""
+        """Indices in `rows` of the sequences most likely to be given, most likely first."""
         return np.argsort(-self.log_probabilities, kind="stable")[:count].tolist()

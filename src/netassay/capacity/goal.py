@@ -1,4 +1,4 @@
-"""Contexts and the distributions that a constructed model is to give after them, and how far a model is from that."""
+"""Contexts and the distributions that a constructed model should give after them, and how far a model is from that."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LOGITS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """n contexts with wanted distributions over zeta tokens.
+    """n contexts with target distributions over zeta tokens.
 
-    `sequences` (B, T) are rows of tokens, filled up with 0 behind; context i is what a causal model has read at
-    flat place `places[i]` = b T + t. `probabilities` (n, zeta) are the wanted p, `weights` (n,) how often each
-    context counts. `documents` (n,) numbers the document in which each first stands.
+    `sequences` (B, T) are rows of tokens, padded with 0 at the end; context i is what a causal model has read at
+    flat index `places[i]` = b T + t. `probabilities` (n, zeta) are the target p, `weights` (n,) how often each
+    context counts. `documents` (n,) is the number of the document in which each first occurs.
     """
 
     sequences: Int64[Tensor, "B T"]
@@ -64,61 +64,61 @@ class Fit:
     relative_gap: float
 
 
-def goal_of_corpus(found: Contexts) -> tuple[Goal, Int64[np.ndarray, " zeta"]]:
+def goal_of_corpus(corpus: Contexts) -> tuple[Goal, Int64[np.ndarray, " zeta"]]:
     """The empirical next-token distributions of a corpus, weighted by counts, and the token ids that the zeta
     columns stand for. Raises DataError where no context holds a token."""
-    if not found.n:
+    if not corpus.n:
         raise DataError("no document has two tokens, so there is no context to predict from")
-    to = targets(found)
+    to = targets(corpus)
     p = torch.zeros(len(to), to.vocabulary, dtype=torch.float64)
-    # counts again from their source: targets hold them in float32
-    held = found.distributions()
-    p[to.contexts, to.tokens] = torch.from_numpy(held.probabilities)
-    documents = np.searchsorted(found.corpus.offsets, held.starts, side="right") - 1
-    goal = Goal(to.sequences, to.places, p, torch.from_numpy(held.totals).double(), documents)
-    require_above_bound(goal.entropy, found.bound_nats)
-    return goal, np.unique(found.corpus.tokens)
+    # counts from their source: targets hold them in float32
+    distributions = corpus.distributions()
+    p[to.contexts, to.tokens] = torch.from_numpy(distributions.probabilities)
+    documents = np.searchsorted(corpus.corpus.offsets, distributions.starts, side="right") - 1
+    goal = Goal(to.sequences, to.places, p, torch.from_numpy(distributions.totals).double(), documents)
+    require_above_bound(goal.entropy, corpus.bound_nats)
+    return goal, np.unique(corpus.corpus.tokens)
 
 
 def goal_of_contexts(contexts: Sequence[Sequence[int]], probabilities: Float64[np.ndarray, "n zeta"]) -> Goal:
     """Given distributions, each context counting once.
 
-    Raises DataError for an empty context, one given twice, a token outside 0..zeta - 1, or weights that are no
+    Raises DataError for an empty context, one given twice, a token outside 0..zeta - 1, or weights that are not a
     distribution.
     """
     p = torch.from_numpy(np.array(probabilities, np.float64))
-    given = [tuple(map(int, context)) for context in contexts]
-    if p.ndim != 2 or len(p) != len(given) or not given:
+    ids = [tuple(map(int, context)) for context in contexts]
+    if p.ndim != 2 or len(p) != len(ids) or not ids:
         raise DataError(
-            f"{len(given)} contexts and probabilities of shape {tuple(p.shape)}; give one row of zeta "
+            f"{len(ids)} contexts and probabilities of shape {tuple(p.shape)}; give one row of zeta "
             "probabilities for each context, one context at least"
         )
-    seen: dict[tuple[int, ...], int] = {}
-    for i, context in enumerate(given):
+    first: dict[tuple[int, ...], int] = {}
+    for i, context in enumerate(ids):
         if not context or min(context) < 0 or max(context) >= p.shape[1]:
             raise DataError(f"context {i} is {context!r:.60}; its tokens, one at least, are 0..{p.shape[1] - 1}")
-        if seen.setdefault(context, i) != i:
-            raise DataError(f"contexts {seen[context]} and {i} are both {context!r:.60}; give each once")
+        if first.setdefault(context, i) != i:
+            raise DataError(f"contexts {first[context]} and {i} are both {context!r:.60}; give each once")
     wrong = (~((p >= 0).all(1) & ((p.sum(1) - 1).abs() < 1e-9))).nonzero()[:, 0]
     if len(wrong):
         raise DataError(f"row {int(wrong[0])} of the probabilities: they are from 0 on and sum to one")
-    longest = max(map(len, given))
-    rows = torch.tensor([context + (0,) * (longest - len(context)) for context in given])
-    lengths = torch.tensor([len(context) for context in given])
-    places = torch.arange(len(given)) * longest + lengths - 1
-    return Goal(rows, places, p, torch.ones(len(given), dtype=torch.float64), np.arange(len(given)))
+    longest = max(map(len, ids))
+    rows = torch.tensor([context + (0,) * (longest - len(context)) for context in ids])
+    lengths = torch.tensor([len(context) for context in ids])
+    places = torch.arange(len(ids)) * longest + lengths - 1
+    return Goal(rows, places, p, torch.ones(len(ids), dtype=torch.float64), np.arange(len(ids)))
 
 
 @torch.no_grad()
 def features_at(model: ReadOut, goal: Goal) -> Float[Tensor, "n d"]:
     """The model's features at every context, rows read in blocks."""
     longest = goal.sequences.shape[1]
-    some = max(1, SCORES_AT_ONCE // longest**2)
-    read = [
+    size = max(1, SCORES_AT_ONCE // longest**2)
+    features = [
         model.features(rows).flatten(0, 1)
-        for rows in paced(goal.sequences.split(some), "contexts", total=len(goal.sequences), size=some)
+        for rows in paced(goal.sequences.split(size), "contexts", total=len(goal.sequences), size=size)
     ]
-    return torch.cat(read)[goal.places]
+    return torch.cat(features)[goal.places]
 
 
 @torch.no_grad()
@@ -130,9 +130,9 @@ def measure(model: ReadOut, goal: Goal) -> Fit:
     """
     features = features_at(model, goal)
     deviation, loss, gap = 0.0, 0.0, 0.0
-    some = max(1, LOGITS_AT_ONCE // goal.vocabulary)
+    size = max(1, LOGITS_AT_ONCE // goal.vocabulary)
     for x, p, weights in zip(
-        features.split(some), goal.probabilities.split(some), goal.weights.split(some), strict=True
+        features.split(size), goal.probabilities.split(size), goal.weights.split(size), strict=True
     ):
         log_q = model.read_out(x).double().log_softmax(-1)
         deviation = max(deviation, float((log_q.exp() - p).abs().max().nan_to_num(torch.inf)))

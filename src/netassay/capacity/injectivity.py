@@ -78,20 +78,20 @@ def separations(
             raise ConfigError(f"size {size} of sizes: the corpus has {total} documents; give 1 to {total}")
     if not found.n:
         raise DataError("no document has two tokens, so there is no context to map")
-    whole = targets(found)
-    known = np.unique(found.corpus.tokens)
-    longest = whole.sequences.shape[1]
+    full = targets(found)
+    ids = np.unique(found.corpus.tokens)
+    longest = full.sequences.shape[1]
     rows = []
     for size in sizes:
         part = contexts(found.corpus.select(np.arange(total) < size), window=found.window)
         if not part.n:
             continue
         to = targets(part)
-        # tokens of the part in the names of the whole, so that one draw serves all sizes
-        names = torch.from_numpy(np.searchsorted(known, np.unique(part.corpus.tokens)))
+        # tokens of the part in the numbering of the full corpus, so that one draw serves all sizes
+        names = torch.from_numpy(np.searchsorted(ids, np.unique(part.corpus.tokens)))
         tokens = names[to.sequences]
         for seed in seeds:
-            z, u = _draw(whole.vocabulary, longest, seed)
+            z, u = _draw(full.vocabulary, longest, seed)
             for name, dtype in DTYPES.items():
                 for scalar_map in ("attention", "averaging"):
                     images = _images(tokens, to, z.to(dtype), u.to(dtype), scalar_map)

@@ -1,4 +1,4 @@
-"""Local capacity of any next-token predictor: how many directions its logits can move in, at given contexts."""
+"""Local capacity of any next-token predictor: in how many directions its logits can move, at given contexts."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class LocalCapacity:
     Attributes:
         rank: Number of singular values above `tolerance` x the largest.
         upper: min(k, n (zeta - 1)).
-        method: "dense" takes the entire matrix, "sketch" random combinations of its rows, whose rank is the matrix's
-            own with probability one where there are more of them than it.
+        method: "dense" uses the entire matrix, "sketch" random combinations of its rows, which have the same rank with
+            probability one if there are more of them than that.
         at_least: Whether `rank` only bounds the rank from below, the sketch having too few rows.
         tolerance: Never below four times the noise.
-        gap: The smallest singular value counted over the largest not counted; inf where none is left.
+        gap: The smallest singular value counted over the largest not counted; inf if there is none.
         contexts: n.
         vocabulary: zeta.
         parameters: k.
@@ -75,9 +75,9 @@ class LocalCapacity:
 
     @property
     def contexts_certified(self) -> int:
-        """n if the rank is n (zeta - 1), which certifies local capacity n here; 0 if not, or not shown."""
-        shown = self.full and not self.uncertified and self.upper == self.contexts * (self.vocabulary - 1)
-        return self.contexts if shown else 0
+        """n if the rank is n (zeta - 1), which certifies local capacity n here; 0 otherwise."""
+        certified = self.full and not self.uncertified and self.upper == self.contexts * (self.vocabulary - 1)
+        return self.contexts if certified else 0
 
 
 def local_capacity(
@@ -125,97 +125,97 @@ def local_capacity(
     if method not in (None, "dense", "sketch") or rows < 1:
         raise ConfigError(f"method is {method!r}, rows {rows}; allowed are dense, sketch or None, and 1 or more rows")
     draws = generator if generator is not None else torch.Generator().manual_seed(0)
-    found = predictor(model, contexts)
-    parameters = found.parameters
+    probe = predictor(model, contexts)
+    parameters = probe.parameters
     with torch.no_grad():
-        n, zeta = found.logits().shape
+        n, zeta = probe.logits().shape
     count = sum(p.numel() for p in parameters.values())
     upper = min(count, n * (zeta - 1))
     if upper == 0:
         return LocalCapacity(0, 0, "dense", False, 0.0, math.inf, n, zeta, count)
-    seen = arithmetic(found)
+    precision = arithmetic(probe)
     with torch.no_grad():
-        require_causal(found, seen.epsilon)
-    trusted = trust(found, seen, draws)
+        require_causal(probe, precision.epsilon)
+    trusted = trust(probe, precision, draws)
     if method is None:
         small = upper <= DENSE_SIDE and n * zeta * count <= DENSE_CELLS
         method = "dense" if small else "sketch"
     if method == "dense":
-        matrix, some, whole, noise = _jacobian(found, parameters), upper + SPARE, True, trusted.noise
+        matrix, size, complete, noise = _jacobian(probe, parameters), upper + SPARE, True, trusted.noise
     else:
-        some = min(rows, upper + SPARE)
-        matrix, whole = _sketch(found, parameters, some, draws)
+        size = min(rows, upper + SPARE)
+        matrix, complete = _sketch(probe, parameters, size, draws)
         # a row of the sketch has the noise of the whole matrix
-        noise = trusted.noise * math.sqrt(some)
-    counted = _counted(matrix, upper, noise)
-    at_least = counted.rank < upper and not (whole and counted.rank < some)
+        noise = trusted.noise * math.sqrt(size)
+    result = _rank_of(matrix, upper, noise)
+    at_least = result.rank < upper and not (complete and result.rank < size)
     return LocalCapacity(
-        counted.rank,
+        result.rank,
         upper,
         method,
         at_least,
-        counted.tolerance,
-        counted.gap,
+        result.tolerance,
+        result.gap,
         n,
         zeta,
         count,
-        noise=counted.noise,
+        noise=result.noise,
         uncertified=trusted.reason,
     )
 
 
-def _jacobian(found: Predictor, parameters: Mapping[str, Tensor]) -> Float64[Tensor, "rows k"]:
+def _jacobian(probe: Predictor, parameters: Mapping[str, Tensor]) -> Float64[Tensor, "rows k"]:
     """Context by context, rows by reverse differentiation in blocks."""
     blocks = []
-    for context in found.contexts:
-        pull = Pull(found.of(context), parameters)
-        zeta = pull.out.shape[1]
-        units = torch.eye(zeta, dtype=torch.float64, device=pull.out.device)[:, None]
-        blocks += [pull(some) for some in units.split(AT_ONCE)]
+    for context in probe.contexts:
+        pull = Pull(probe.of(context), parameters)
+        zeta = pull.logits.shape[1]
+        units = torch.eye(zeta, dtype=torch.float64, device=pull.logits.device)[:, None]
+        blocks += [pull(cotangents) for cotangents in units.split(AT_ONCE)]
     return torch.cat(blocks)
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _Rank:
     rank: int
     tolerance: float
     gap: float
     noise: float
 
 
-def _counted(matrix: Tensor, upper: int, noise: float) -> _Counted:
-    """The rank, never above `upper`: whatever singular value is left beyond it is noise too."""
+def _rank_of(matrix: Tensor, upper: int, noise: float) -> _Rank:
+    """The rank, never above `upper`: any singular value beyond it is noise."""
     values = torch.linalg.svdvals(matrix)
     largest = float(values[0])
     if not largest > 0:
-        return _Counted(0, max(matrix.shape) * EPS, math.inf, 0.0)
+        return _Rank(0, max(matrix.shape) * EPS, math.inf, 0.0)
     beyond = float(values[upper]) if len(values) > upper else 0.0
     share = max(noise, beyond) / largest
     tolerance = max(max(matrix.shape) * EPS, MARGIN * share)
     rank = int((values[:upper] > tolerance * largest).sum())
-    left = values[rank:upper]
-    gap = float(values[rank - 1] / left[0]) if rank and len(left) and left[0] > 0 else math.inf
-    return _Counted(rank, tolerance, gap, share)
+    excluded = values[rank:upper]
+    gap = float(values[rank - 1] / excluded[0]) if rank and len(excluded) and excluded[0] > 0 else math.inf
+    return _Rank(rank, tolerance, gap, share)
 
 
 def _sketch(
-    found: Predictor, parameters: Mapping[str, Tensor], rows: int, generator: torch.Generator
+    probe: Predictor, parameters: Mapping[str, Tensor], rows: int, generator: torch.Generator
 ) -> tuple[Float64[Tensor, "rows c"], bool]:
-    """Random Gaussian combinations of the Jacobian's rows, each one reverse pass, and whether its columns are whole.
+    """Random Gaussian combinations of the Jacobian's rows, each one reverse pass, and whether its columns are complete.
 
-    Where they would not fit, columns are added up, with Gaussian weights, in 4 x `rows` random places.
+    If they do not fit, columns are summed, with Gaussian weights, into 4 x `rows` random bins.
     """
-    pull = Pull(found, parameters)
+    pull = Pull(probe, parameters)
     count = sum(p.numel() for p in parameters.values())
-    whole = rows * count <= DENSE_CELLS
-    device = pull.out.device
-    places = torch.randint(0, 4 * rows, (0 if whole else count,), generator=generator).to(device)
+    complete = rows * count <= DENSE_CELLS
+    device = pull.logits.device
+    places = torch.randint(0, 4 * rows, (0 if complete else count,), generator=generator).to(device)
     weights = torch.randn(len(places), generator=generator, dtype=torch.float64).to(device)
-    blocks, at_once = [], AT_ONCE if whole else 1
-    drawn = torch.randn(rows, *pull.out.shape, generator=generator, dtype=torch.float64)
-    for some in drawn.split(at_once):
-        block = pull(some.to(device))
-        if not whole:
+    blocks, at_once = [], AT_ONCE if complete else 1
+    directions = torch.randn(rows, *pull.logits.shape, generator=generator, dtype=torch.float64)
+    for cotangents in directions.split(at_once):
+        block = pull(cotangents.to(device))
+        if not complete:
             block = block.new_zeros(len(block), 4 * rows).index_add_(1, places, block * weights)
         blocks.append(block)
-    return torch.cat(blocks), whole
+    return torch.cat(blocks), complete

@@ -28,7 +28,7 @@ class LowRankHead:
 
     @property
     def rank(self) -> int:
-        """2 s, the rank that the logits have at most."""
+        """2 s, the maximum rank of the logits."""
         return self.token_factors.shape[1]
 
     def gap_nats(self, counts: Float64[np.ndarray, " n"] | None = None) -> float:
@@ -43,8 +43,8 @@ def low_rank_head(supports: Sequence[np.ndarray], probabilities: Sequence[np.nda
     Token g sits at the angle theta_g = 2 pi g / zeta and has the factor (cos k theta_g, sin k theta_g), k = 1..s.
     The logits of a context are q - t p: p = prod over its support of (1 - cos(theta - theta_g)), zero there and
     positive elsewhere; q takes the values ln p^ on the support. As t rises the gap falls to zero; in float64 it
-    stops falling where t times rounding is felt, at larger gaps the larger s and zeta. Each context gets the t
-    of a ladder by which its own gap is least. Raises DataError for what is not a distribution.
+    stops falling where t times rounding matters, at larger gaps for larger s and zeta. Each context gets the t
+    of a grid that makes its own gap smallest. Raises DataError for what is not a distribution.
     """
     if vocabulary < 1:
         raise ConfigError(f"vocabulary is {vocabulary}; it is a whole number, at least 1")
@@ -58,11 +58,11 @@ def low_rank_head(supports: Sequence[np.ndarray], probabilities: Sequence[np.nda
     return LowRankHead(curve, factors, np.array([gap for _, gap in rows]))
 
 
-def head_of(found: Distributions) -> tuple[LowRankHead, Float64[np.ndarray, " zeta"]]:
+def head_of(distributions: Distributions) -> tuple[LowRankHead, Float64[np.ndarray, " zeta"]]:
     """`low_rank_head` of a corpus's distributions, and the token that each of its zeta columns stands for."""
-    known, columns = np.unique(found.tokens, return_inverse=True)
-    cuts = found.edges[1:-1]
-    return low_rank_head(np.split(columns, cuts), np.split(found.probabilities, cuts), len(known)), known
+    tokens, columns = np.unique(distributions.tokens, return_inverse=True)
+    cuts = distributions.edges[1:-1]
+    return low_rank_head(np.split(columns, cuts), np.split(distributions.probabilities, cuts), len(tokens)), tokens
 
 
 def moment_curve(angles: Float64[np.ndarray, " a"], degree: int) -> Float64[np.ndarray, "a 2*degree"]:
@@ -94,10 +94,10 @@ def _row(support: np.ndarray, weights: np.ndarray, angles: np.ndarray, curve: np
     p = np.zeros(2 * degree)
     p[: len(c)], p[degree : degree + len(c)] = 2 * c.real, -2 * c.imag
     heights = np.prod(1 - np.cos(angles[outside, None] - angles[support]), axis=1)
-    tried = q - np.outer(STEEPNESSES / heights.min(), p)
-    gaps = [_gap(logits, support, weights) for logits in tried @ curve.T]
+    candidates = q - np.outer(STEEPNESSES / heights.min(), p)
+    gaps = [_gap(logits, support, weights) for logits in candidates @ curve.T]
     best = int(np.argmin(gaps))
-    return tried[best], gaps[best]
+    return candidates[best], gaps[best]
 
 
 def _gap(logits: np.ndarray, support: np.ndarray, weights: np.ndarray) -> float:

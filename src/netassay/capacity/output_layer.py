@@ -15,7 +15,7 @@ FLOAT64 = torch.finfo(torch.float64).eps
 DENSE = 512
 REFINED = 1e-10
 STEEPNESS = 40.0
-"""A sigmoid of +-40 is 1 or 0 to float64's last digit (exp(-40) = 4e-18)."""
+"""A sigmoid of +-40 is 1 or 0 to the last digit of float64 (exp(-40) = 4e-18)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +41,15 @@ def solve(hidden: Float64[Tensor, "n m"], logits: Float64[Tensor, "n zeta"]) -> 
     n, m = hidden.shape
     apply, back = _square(hidden) if n == m else _wide(hidden)
     weight = apply(logits)
-    left = logits - hidden @ weight
-    residual = _largest(left)
+    residuals = logits - hidden @ weight
+    residual = _largest(residuals)
     if residual > REFINED:
-        better = weight + apply(left)
+        better = weight + apply(residuals)
         if (after := _largest(logits - hidden @ better)) < residual:
             weight, residual = better, after
-    largest, least = _extreme_singular_values(hidden, apply, back)
+    largest, smallest = _extreme_singular_values(hidden, apply, back)
     return Solved(
-        weight.T.contiguous(), _rank(hidden, largest, least), largest / least if least else math.inf, residual
+        weight.T.contiguous(), _rank(hidden, largest, smallest), largest / smallest if smallest else math.inf, residual
     )
 
 
@@ -101,12 +101,12 @@ def _lanczos(product: Callable[[Tensor], Tensor], n: int) -> float:
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
     def multiply(x: np.ndarray) -> np.ndarray:
-        made = product(torch.from_numpy(np.ascontiguousarray(x.reshape(n, 1))))
-        if not bool(made.isfinite().all()):
+        result = product(torch.from_numpy(np.ascontiguousarray(x.reshape(n, 1))))
+        if not bool(result.isfinite().all()):
             raise OverflowError
-        return made.numpy().reshape(x.shape)
+        return result.numpy().reshape(x.shape)
 
-    start = np.cos(np.arange(n))  # fixed, so that numbers repeat, and orthogonal to nothing in particular
+    start = np.cos(np.arange(n))  # fixed, so that results repeat, and generic
     try:
         operator = LinearOperator((n, n), matvec=multiply, dtype=np.float64)
         return float(eigsh(operator, k=1, ncv=8, which="LA", tol=1e-2, v0=start, return_eigenvectors=False)[0])
@@ -114,10 +114,10 @@ def _lanczos(product: Callable[[Tensor], Tensor], n: int) -> float:
         return math.inf
 
 
-def _rank(hidden: Tensor, largest: float, least: float) -> int | None:
+def _rank(hidden: Tensor, largest: float, smallest: float) -> int | None:
     n, m = hidden.shape
     floor = max(n, m) * FLOAT64 * largest
-    if least > floor:
+    if smallest > floor:
         return n
     return int((torch.linalg.svdvals(hidden) > floor).sum()) if n <= 8 * DENSE else None
 
@@ -145,7 +145,7 @@ def ladder(
 
     Features are projected on a line (of `tries` random ones that on which the nearest two are farthest apart) and
     sorted. Neuron j steps from 0 to 1 between the (j-1)th and the jth context, its output weights are the jth
-    logits less the (j-1)th, so that the sum telescopes; neuron 1 is 1 at all. Neurons beyond n are idle.
+    logits less the (j-1)th, so that the sum telescopes; neuron 1 is 1 everywhere. Neurons beyond n are idle.
     """
     n, d = features.shape
     lines = torch.randn(tries, d, generator=generator, dtype=torch.float64).float().double()
@@ -169,7 +169,7 @@ def ladder(
 
 @dataclass(frozen=True, eq=False)
 class Convex:
-    """The output layer that a convex fit ends with, and what is proved of every other one.
+    """The output layer that a convex fit ends with, and a bound that holds for every other one.
 
     `weight` (zeta, m) has the weighted cross-entropy `loss`, in nats. No output layer on the same hidden layer whose
     `norm` is at most `times` that of this one has a loss below `lower`. The norm: the root of the summed squared
@@ -190,16 +190,16 @@ def fit(
     weights: Float64[Tensor, " n"],
     *,
     precision: float = 1e-4,
-    most: int = 1_000,
+    max_steps: int = 1_000,
     times: float = 2.0,
 ) -> Convex:
     """Convex softmax regression by L-BFGS on orthonormal hidden features, certified by its dual.
 
     For any q in the simplex ln sum exp z >= q.z + entropy(q); with q the softmax at hand, summed over the contexts,
     every output layer V has loss(V) >= sum w entropy(q) - |V| |G|, G = H' w (q - p) being the gradient there: the
-    dual's value, less what of its constraint G = 0 is still missed. Ends as soon as the loss and this bound, for |V| up
-    to `times` the norm reached, or the entropy of what is wanted, differ by no more than `precision` of the loss, or
-    after `most` steps.
+    dual's value, less the violation of its constraint G = 0. Ends as soon as the loss and this bound, for |V| up
+    to `times` the norm reached, or the entropy of the target, differ by no more than `precision` of the loss, or
+    after `max_steps` steps.
     """
     from scipy.optimize import minimize
 
@@ -208,7 +208,7 @@ def fit(
     z_basis = basis / root
     shape = (basis.shape[1], probabilities.shape[1])
     floor = float(torch.special.entr(probabilities).sum(1) @ weights)
-    held: dict[str, float] = {"lower": floor, "loss": math.inf, "norm": 0.0, "steps": 0}
+    best: dict[str, float] = {"lower": floor, "loss": math.inf, "norm": 0.0, "steps": 0}
 
     def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
         v = torch.from_numpy(flat).reshape(shape)
@@ -219,24 +219,24 @@ def fit(
         gradient = z_basis.T @ ((q - probabilities) * weights[:, None])
         norm = float(v.norm())
         lower = float(-(q * log_q).sum(1) @ weights) - times * norm * float(gradient.norm())
-        if loss < held["loss"]:
-            held.update(loss=loss, lower=max(lower, floor), norm=norm)
+        if loss < best["loss"]:
+            best.update(loss=loss, lower=max(lower, floor), norm=norm)
         return loss, gradient.numpy().reshape(-1)
 
     def enough(_: np.ndarray) -> None:
-        held["steps"] += 1
-        if held["loss"] - held["lower"] <= precision * held["loss"]:
+        best["steps"] += 1
+        if best["loss"] - best["lower"] <= precision * best["loss"]:
             raise StopIteration
 
-    found = minimize(
+    optimum = minimize(
         value,
         np.zeros(shape[0] * shape[1]),
         jac=True,
         method="L-BFGS-B",
         callback=enough,
-        options={"maxiter": most, "maxfun": 2 * most, "maxcor": 20, "ftol": 0.0, "gtol": 0.0},
+        options={"maxiter": max_steps, "maxfun": 2 * max_steps, "maxcor": 20, "ftol": 0.0, "gtol": 0.0},
     )
-    v = torch.from_numpy(found.x).reshape(shape)
+    v = torch.from_numpy(optimum.x).reshape(shape)
     # back from the orthonormal coordinates: least norm, where the hidden features do not determine the weights
     weight = torch.linalg.lstsq(upper, v, driver="gelsd").solution.T.contiguous()
-    return Convex(weight, held["loss"], held["lower"], held["norm"], times, int(held["steps"]))
+    return Convex(weight, best["loss"], best["lower"], best["norm"], times, int(best["steps"]))

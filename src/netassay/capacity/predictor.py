@@ -1,4 +1,4 @@
-"""A next-token predictor in float64 as a function of its parameters: contexts in, the logits after each out."""
+"""A next-token predictor in float64 as a function of its parameters: from contexts to the logits after each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netassay.curvature.blocks import trainable_parameters
 from netassay.errors import DataError, ModelError
 
 CAUSAL = 1e-9
-"""Part of the largest logit by which later tokens may move a logit, or one more pass, in float64."""
+"""Share of the largest logit by which later tokens, or a second pass, may change a logit in float64."""
 
 Prefixes = list[tuple[int, ...]]
 
@@ -27,7 +27,7 @@ Prefixes = list[tuple[int, ...]]
 class Predictor:
     """A copy of a model in evaluation mode, and the contexts at whose ends its logits are taken.
 
-    `model` is float64, or of its own arithmetic where its forward does not run in float64: `refusal` then says why.
+    `model` is float64, or in its own arithmetic if its forward does not run in float64: `refusal` then says why.
     Contexts of one length are read together, so that none is padded.
     """
 
@@ -37,7 +37,7 @@ class Predictor:
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """Name -> trainable parameter, detached; what is shared has one name."""
+        """Name -> trainable parameter, detached; a shared one has one name."""
         return {name: p.detach() for name, p in trainable_parameters(self.model).items()}
 
     def logits(self, parameters: Mapping[str, Tensor] | None = None) -> Float64[Tensor, "n zeta"]:
@@ -66,49 +66,49 @@ class Predictor:
 
 
 def predictor(model: nn.Module, contexts: Sequence[Sequence[int]] | Contexts) -> Predictor:
-    """Copies a model to float64, or leaves its arithmetic where it runs in no other, and reads the contexts once.
+    """Copies a model to float64, or keeps its arithmetic if it runs in no other, and reads the contexts once.
 
-    Raises DataError for contexts that are no distinct sequences of token ids, or hold ids or lengths that the model
-    does not take, and ModelError where its forward fails or returns no finite logits.
+    Raises DataError for contexts that are not distinct sequences of token ids, or hold ids or lengths that the model
+    does not accept, and ModelError where its forward fails or returns no finite logits.
     """
-    given = prefixes(contexts)
-    found = Predictor(_copied(model).double(), given)
-    trainable_parameters(found.model)
-    cause = _failure(found.model, given)
+    ids = prefixes(contexts)
+    probe = Predictor(_copied(model).double(), ids)
+    trainable_parameters(probe.model)
+    cause = _failure(probe.model, ids)
     # some kernels have no float64 form
-    if cause is not None and _failure(found.model, [(0,)]) is not None:
+    if cause is not None and _failure(probe.model, [(0,)]) is not None:
         own = _copied(model)
         if _failure(own, [(0,)]) is None:
-            found = Predictor(own, given, f"its forward does not run in float64 ({_said(cause)})")
-            cause = _failure(own, given)
+            probe = Predictor(own, ids, f"its forward does not run in float64 ({_cause_in_words(cause)})")
+            cause = _failure(own, ids)
     if cause is not None:
-        _require_taken(found.model, given, cause)
-        raise ModelError(f"the model's forward raised {_said(cause)}") from cause
+        _require_accepted(probe.model, ids, cause)
+        raise ModelError(f"the model's forward raised {_cause_in_words(cause)}") from cause
     with torch.no_grad():
-        if not found.logits().isfinite().all():
+        if not probe.logits().isfinite().all():
             raise ModelError(
                 "the model returned logits that are not finite, whose derivatives say nothing; replace minus infinity "
                 "by a large negative number, or leave such tokens out of the vocabulary"
             )
-    return found
+    return probe
 
 
 def prefixes(contexts: Sequence[Sequence[int]] | Contexts) -> Prefixes:
-    """Contexts as tuples of ids; DataError for one that is empty, given twice or holds what is no id."""
+    """Contexts as tuples of ids; DataError for one that is empty, given twice or holds something that is not an id."""
     if isinstance(contexts, Contexts):
-        held = contexts.distributions()
-        given = [tuple(held.context(i).tolist()) for i in range(len(held))]
+        distributions = contexts.distributions()
+        ids = [tuple(distributions.context(i).tolist()) for i in range(len(distributions))]
     else:
-        given = [_ids(i, context) for i, context in enumerate(contexts)]
-    for i, context in enumerate(given):
+        ids = [_ids(i, context) for i, context in enumerate(contexts)]
+    for i, context in enumerate(ids):
         if not context:
             raise DataError(f"context {i} is empty; a model reads at least one token")
         if min(context) < 0 or max(context) >= 1 << 63:
             wrong = next(token for token in context if not 0 <= token < 1 << 63)
             raise DataError(f"context {i} holds the token {wrong}; ids are whole numbers from 0 on")
-    if not given or len(set(given)) < len(given):
+    if not ids or len(set(ids)) < len(ids):
         raise DataError("give at least one context, and none twice: equal contexts have equal logits")
-    return given
+    return ids
 
 
 def _ids(number: int, context: Any) -> tuple[int, ...]:
@@ -131,7 +131,7 @@ def logits_of(answer: Any, tokens: Tensor) -> Tensor:
     The answer is a tensor, an object or mapping with `logits`, or a tuple of which one of these is the first. Logits
     (B, zeta) are those of the last position.
     """
-    logits = _named(answer)
+    logits = _find_logits(answer)
     if isinstance(logits, Tensor) and logits.is_floating_point():
         batch, length = tokens.shape
         if logits.ndim == 2 and len(logits) == batch:
@@ -145,7 +145,7 @@ def logits_of(answer: Any, tokens: Tensor) -> Tensor:
     )
 
 
-def _named(answer: Any) -> Any:
+def _find_logits(answer: Any) -> Any:
     if isinstance(answer, Tensor):
         return answer
     if isinstance(answer, Mapping) and "logits" in answer:
@@ -153,29 +153,27 @@ def _named(answer: Any) -> Any:
     if hasattr(answer, "logits"):
         return answer.logits
     if isinstance(answer, tuple | list):
-        # a loss, or none, may stand before or behind
-        rest = [part for part in answer if part is not None and getattr(part, "ndim", 1) != 0]
-        return _named(rest[0]) if rest else None
+        # a loss or None may come before or after
+        parts = [part for part in answer if part is not None and getattr(part, "ndim", 1) != 0]
+        return _find_logits(parts[0]) if parts else None
     return answer
 
 
-def require_causal(found: Predictor, rounding: float) -> None:
+def require_causal(probe: Predictor, rounding: float) -> None:
     """Raises ModelError where logits change with later tokens or from one pass to the next.
 
     `rounding`: the epsilon of the coarsest arithmetic inside. A model that returns its last position alone reads no
     later token.
     """
     room = max(CAUSAL, min(1e3 * rounding, 0.05)) if rounding > torch.finfo(torch.float64).eps else CAUSAL
-    longest = tokens_for(found.model, [max(found.contexts, key=len)])
-    first, again = (logits_of(found.model(longest), longest) for _ in range(2))
+    longest = tokens_for(probe.model, [max(probe.contexts, key=len)])
+    first, again = (logits_of(probe.model(longest), longest) for _ in range(2))
     scale = float(first.abs().max()) or 1.0
     if float((first - again).abs().max()) > room * scale:
-        raise ModelError(
-            "two passes of the model over the same tokens give different logits; give one in which chance plays no part"
-        )
+        raise ModelError("two passes of the model over the same tokens give different logits; give a deterministic one")
     if longest.shape[1] < 2 or first.shape[1] < longest.shape[1]:
         return
-    part = logits_of(found.model(longest[:, :-1]), longest[:, :-1])
+    part = logits_of(probe.model(longest[:, :-1]), longest[:, :-1])
     if float((first[:, :-1] - part).abs().max()) > room * scale:
         raise ModelError(
             "the model's logits change with tokens that come later; give a causal one, whose logits at a position "
@@ -189,13 +187,13 @@ def _copied(model: nn.Module) -> nn.Module:
         own = own.cpu()  # Metal has no float64
     for module in own.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            # no matrix can be made of sparse gradients, and those over the tokens' frequencies are no derivative
+            # sparse gradients cannot be stacked, and gradients scaled by the tokens' frequencies are not derivatives
             module.sparse = module.scale_grad_by_freq = False
     return own
 
 
 def groups(contexts: Prefixes) -> list[list[int]]:
-    """Where the contexts of each length stand."""
+    """Indices of the contexts of each length."""
     by_length: dict[int, list[int]] = {}
     for i, context in enumerate(contexts):
         by_length.setdefault(len(context), []).append(i)
@@ -203,7 +201,7 @@ def groups(contexts: Prefixes) -> list[list[int]]:
 
 
 def _failure(model: nn.Module, contexts: Prefixes) -> Exception | None:
-    """What the forward raises for these contexts."""
+    """The exception that the forward raises for these contexts."""
     with _RowsChecked(model), torch.no_grad():
         try:
             for places in groups(contexts):
@@ -214,7 +212,7 @@ def _failure(model: nn.Module, contexts: Prefixes) -> Exception | None:
 
 
 class _RowsChecked:
-    """While entered, embeddings refuse ids beyond their rows before a device does, which then takes no more calls."""
+    """While entered, embeddings refuse ids beyond their rows before a device does, which would then be unusable."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -230,47 +228,47 @@ class _RowsChecked:
             handle.remove()
 
 
-def _require_rows(module: nn.Module, given: tuple[Any, ...]) -> None:
-    if given and isinstance(given[0], Tensor) and given[0].numel():
-        largest, rows = int(given[0].max()), len(module.get_parameter("weight"))
+def _require_rows(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if inputs and isinstance(inputs[0], Tensor) and inputs[0].numel():
+        largest, rows = int(inputs[0].max()), len(module.get_parameter("weight"))
         if largest >= rows:
             raise IndexError(f"index {largest} is beyond the {rows} rows of an embedding")
 
 
-def _require_taken(model: nn.Module, given: Prefixes, cause: Exception) -> None:
-    """DataError where what fails is a context with an id or of a length that the model does not take."""
+def _require_accepted(model: nn.Module, contexts: Prefixes, cause: Exception) -> None:
+    """DataError where the failure comes from a context with an id or a length that the model does not accept."""
 
-    def taken(context: tuple[int, ...]) -> bool:
+    def accepts(context: tuple[int, ...]) -> bool:
         return _failure(model, [context]) is None
 
-    if not taken((0,)):
+    if not accepts((0,)):
         return
-    for i, context in enumerate(given):
-        if taken(context):
+    for i, context in enumerate(contexts):
+        if accepts(context):
             continue
         length = len(context)
-        if not taken((0,) * length):
-            most = _last(lambda size: taken((0,) * size), 1, length)
+        if not accepts((0,) * length):
+            limit = _last(lambda size: accepts((0,) * size), 1, length)
             raise DataError(
-                f"context {i} has {length:,} tokens; the model takes at most {most:,} ({_said(cause)})"
+                f"context {i} has {length:,} tokens; the model takes at most {limit:,} ({_cause_in_words(cause)})"
             ) from None
         for token in dict.fromkeys(context):
-            if not taken((token,)):
-                most = _last(lambda token: taken((token,)), 0, token)
+            if not accepts((token,)):
+                limit = _last(lambda token: accepts((token,)), 0, token)
                 raise DataError(
-                    f"context {i} holds the token {token}, which is beyond the model's vocabulary of {most + 1:,} "
-                    f"tokens, 0 to {most:,} ({_said(cause)})"
+                    f"context {i} holds the token {token}, which is beyond the model's vocabulary of {limit + 1:,} "
+                    f"tokens, 0 to {limit:,} ({_cause_in_words(cause)})"
                 ) from None
 
 
 def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The last number from `low` on for which something holds that does not for `high`."""
+    """The last number from `low` on for which a condition holds that fails for `high`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
 
 
-def _said(cause: Exception) -> str:
+def _cause_in_words(cause: Exception) -> str:
     first = (str(cause).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {first}" if first else type(cause).__name__

@@ -1,4 +1,4 @@
-"""The rank of psi(a b'), element by element: what Theorems 19 and 20 say and what an arithmetic keeps of it."""
+"""The rank of psi(a b'), element by element: what Theorems 19 and 20 say and how much of it survives rounding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MeasuredRank:
     """Rank of psi(a b') (n, m) in one arithmetic, and the rank that the theorem gives for almost all a and b.
 
     `theorem`: min(n, m, monomials of psi) for a polynomial (Theorem 19), min(n, m) for an activation that is real
-    analytic and no polynomial (Theorem 20). In float32 and float64 `measured` counts singular values above
+    analytic but not polynomial (Theorem 20). In float32 and float64 `measured` counts singular values above
     max(n, m) x epsilon x the largest; in long arithmetic (`arithmetic` "400 digits") pivots of a complete
     elimination above 10^(-digits/2) x the largest.
     """
@@ -109,9 +109,9 @@ def _of_shape(name: str, n: int, m: int, seed: int, digits: int) -> list[Measure
     exact = _matrix(name, a[:n].tolist(), b[:m].tolist(), digits)
     theorem = min(n, m) if name in ANALYTIC else min(n, m, len(POLYNOMIALS[name]))
     rounded = torch.tensor([[float(value) for value in row] for row in exact], dtype=torch.float64)
-    measured = {kind: _float_rank(rounded.to(dtype)) for kind, dtype in DTYPES.items()}
-    measured[f"{digits} digits"] = _long_rank(exact, digits)
-    return [MeasuredRank(name, n, m, kind, rank, theorem, seed) for kind, rank in measured.items()]
+    by_kind = {kind: _float_rank(rounded.to(dtype)) for kind, dtype in DTYPES.items()}
+    by_kind[f"{digits} digits"] = _long_rank(exact, digits)
+    return [MeasuredRank(name, n, m, kind, rank, theorem, seed) for kind, rank in by_kind.items()]
 
 
 def _matrix(name: str, a: list[float], b: list[float], digits: int) -> list[list[Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from torch import nn
 
-from netassay.capacity.code_length import Bits, saved, uniform_nats, unigram_nats
+from netassay.capacity.code_length import Bits, bits_saved, uniform_nats, unigram_nats
 from netassay.capacity.extraction import Extraction
 from netassay.capacity.likelihood import Evaluation, likelihoods
 from netassay.corpus.feed import Feed
@@ -26,7 +26,7 @@ TEXT = 64
 
 @dataclass(frozen=True)
 class Group:
-    """Predictions of contexts that are alike: of one length, or with a like number of occurrences or continuations.
+    """Predictions of similar contexts: of one length, or with a similar number of occurrences or continuations.
 
     Attributes:
         low: Smallest length or number in the group.
@@ -40,8 +40,8 @@ class Group:
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
-        >>> [(group.low, group.contexts) for group in found.by_length]
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
+        >>> [(group.low, group.contexts) for group in result.by_length]
         [(1, 1), (2, 1)]
     """
 
@@ -75,16 +75,16 @@ class Gap:
         continuations: Distinct next tokens.
         next_token: The most frequent next token.
         next_count: How often it follows.
-        probability: What the model gives it.
+        probability: The model's probability of it.
         loss_nats: Summed loss on the context.
         bound_nats: Entropy bound on it.
-        text: The last 64 tokens of the context as text; as numbers where words are not known.
+        text: The last 64 tokens of the context as text; as numbers if words are not known.
         next_text: The next token as text.
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
-        >>> found.largest[0].occurrences
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 1, 2]])
+        >>> result.largest[0].occurrences
         2
     """
 
@@ -116,7 +116,7 @@ class Memorisation:
         parameters: Real numbers of the model, shared ones once.
         vocabulary: Tokens of the model.
         documents: Documents of the corpus.
-        rows: Rows that the model was fed.
+        rows: Rows fed to the model.
         predictions: Predicted tokens.
         unpredicted: Tokens of the corpus that were not: cut off, or the first of a row.
         shortened: Documents cut to a length.
@@ -125,7 +125,7 @@ class Memorisation:
         contexts: Distinct contexts.
         certain: Contexts with a single continuation.
         right: Contexts whose likeliest token under the model is a most frequent continuation.
-        by_length: A group for each length of context; they add up to the whole, like those of the other two.
+        by_length: A group for each length of context; they add up to the total, like those of the other two.
         by_occurrences: Groups by number of occurrences of the context: 1, 2 to 3, 4 to 7, ...
         by_continuations: Groups by number of distinct next tokens, likewise.
         largest: The contexts with the largest gaps.
@@ -139,8 +139,8 @@ class Memorisation:
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 2, 1]])
-        >>> found.predictions, round(found.bound_nats, 3)
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 2, 1]])
+        >>> result.predictions, round(result.bound_nats, 3)
         (4, 1.386)
     """
 
@@ -167,7 +167,7 @@ class Memorisation:
 
     @property
     def gap_nats(self) -> float:
-        """Loss less bound: what the model could still learn of these contexts, and cannot go below."""
+        """Loss less bound: what the model could still learn about these contexts."""
         return self.loss_nats - self.bound_nats
 
     @property
@@ -211,31 +211,30 @@ def memorisation(
     resamples: int = RESAMPLES,
     seed: int = 0,
     tokens_at_once: int | None = None,
-    watch: Callable[[int, int], None] = lambda done, of: None,
+    watch: Callable[[int, int], None] = lambda count, of: None,
 ) -> Memorisation:
     """How far a causal model is from the entropy bound of a corpus, and how many bits of the corpus it holds.
 
-    `netassay.memorisation` does the same for checkpoints and files. The model is asked in evaluation mode on the device
-    where it is, and left as it was. A loss is taken in the arithmetic of the logits, float32 at least, and sums are in
+    `netassay.memorisation` does the same for checkpoints and files. The model is evaluated in evaluation mode on its
+    device, and left as it was. A loss is taken in the arithmetic of the logits, float32 at least, and sums are in
     float64. Memory is about 150 bytes a predicted token, besides the model.
 
     Args:
         model: model(tokens), tokens (B, T) int64, returns logits (B, T, vocabulary), as a tensor, first in a tuple, or
             as `.logits` of an object.
         corpus: Documents as sequences of the model's token ids.
-        reference: A second model, of the same vocabulary, to count bits against, best trained on other data.
+        reference: A second model, of the same vocabulary, to count bits against, preferably trained on other data.
         length: Cut every document to its first tokens (2 or more).
-        blocks: Pack documents one after another into rows of that many tokens of context; by default a row is a
-            document.
+        blocks: Pack documents into rows of this many tokens of context; by default a row is a document.
         stride: Tokens from one block to the next; by default they do not overlap.
-        first: Token put before every row.
-        prefix: Tokens that a sequence is extracted from.
-        suffix: Tokens of it that are to be given.
+        first: Token prepended to every row.
+        prefix: Number of tokens that prompt the extraction of a sequence.
+        suffix: Number of tokens to be extracted.
         listed: Number of contexts to list.
         resamples: Draws of the bootstrap over documents; 0: no interval.
         seed: Seed of the bootstrap.
         tokens_at_once: Maximum number of tokens of a batch; by default 16,384, or fewer for large vocabularies.
-        watch: Called with the number of predictions done and of all.
+        watch: Called with the number of predictions done and their total.
 
     Returns:
         The numbers.
@@ -251,20 +250,20 @@ def memorisation(
 
     Example:
         >>> import torch, netassay
-        >>> found = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 2, 1]])
-        >>> found.gap_nats > 0
+        >>> result = netassay.capacity.memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2], [0, 2, 1]])
+        >>> result.gap_nats > 0
         True
     """
     feed = Feed.of(Documents.of(corpus), length=length, blocks=blocks, stride=stride, first=first)
-    other = None
+    reference_evaluation = None
     if reference is not None:
-        other = likelihoods(reference, feed, tokens_at_once=tokens_at_once)
+        reference_evaluation = likelihoods(reference, feed, tokens_at_once=tokens_at_once)
     evaluation = likelihoods(model, feed, tokens_at_once=tokens_at_once, watch=watch)
-    return judged(
+    return judge(
         model,
         evaluation,
         feed,
-        reference=other,
+        reference=reference_evaluation,
         prefix=prefix,
         suffix=suffix,
         listed=listed,
@@ -273,7 +272,7 @@ def memorisation(
     )
 
 
-def judged(
+def judge(
     model: nn.Module,
     evaluation: Evaluation,
     feed: Feed,
@@ -286,18 +285,18 @@ def judged(
     seed: int = 0,
     skipped: Mapping[str, int] | None = None,
 ) -> Memorisation:
-    """The memorisation that evaluations of a feed show, all their batches done."""
+    """The memorisation shown by complete evaluations of a feed."""
     if listed < 0 or resamples < 0:
         raise ConfigError(f"listed is {listed}, resamples {resamples}; they are 0 or more")
     nats, right = evaluation.nats, evaluation.right
-    found = occurrences(feed)
-    view = _View(nats, found.nats(), found, right)
-    whole = view.groups(np.zeros(len(nats), np.int64))[0]
+    table = occurrences(feed)
+    view = _View(nats, table.nats(), table, right)
+    total = view.groups(np.zeros(len(nats), np.int64))[0]
     if evaluation.rounding is not None:
-        require_above_bound(whole.loss_nats + evaluation.rounding * len(nats), whole.bound_nats)
+        require_above_bound(total.loss_nats + evaluation.rounding * len(nats), total.bound_nats)
     extraction = Extraction.of(feed, nats, right, prefix=prefix, suffix=suffix)
     lengths = feed.context_lengths()
-    counted = sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters())
+    parameters = sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters())
     targets, documents = feed.targets(), feed.documents_of()
     rows = np.repeat(np.arange(len(feed)), np.diff(feed.edges))
     references = {
@@ -306,24 +305,24 @@ def judged(
         **({} if reference is None else {"model": reference.nats}),
     }
     return Memorisation(
-        parameters=counted,
+        parameters=parameters,
         vocabulary=evaluation.vocabulary,
         documents=feed.documents,
         rows=len(feed),
         predictions=len(nats),
         unpredicted=feed.unpredicted,
         shortened=feed.shortened,
-        loss_nats=whole.loss_nats,
-        bound_nats=whole.bound_nats,
-        contexts=whole.contexts,
-        certain=whole.certain,
-        right=whole.right,
+        loss_nats=total.loss_nats,
+        bound_nats=total.bound_nats,
+        contexts=total.contexts,
+        certain=total.certain,
+        right=total.right,
         by_length=view.groups(lengths),
-        by_occurrences=view.groups(found.totals, doubling=True),
-        by_continuations=view.groups(found.supports, doubling=True),
+        by_occurrences=view.groups(table.totals, doubling=True),
+        by_continuations=view.groups(table.supports, doubling=True),
         largest=view.largest(listed, feed),
         bits=tuple(
-            saved(name, nats_of, nats, documents, rows, parameters=counted, resamples=resamples, seed=seed)
+            bits_saved(name, nats_of, nats, documents, rows, parameters=parameters, resamples=resamples, seed=seed)
             for name, nats_of in references.items()
         ),
         extraction=extraction,
@@ -334,11 +333,11 @@ def judged(
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """Losses and bounds of all predictions, added up in groups."""
+    """Losses and bounds of all predictions, summed in groups."""
 
     nats: Float64[np.ndarray, " P"]
     bounds: Float64[np.ndarray, " P"]
-    found: Occurrences
+    occurrences: Occurrences
     right: Bool[np.ndarray, " P"]
 
     def groups(self, values: Int64[np.ndarray, " P"], *, doubling: bool = False) -> tuple[Group, ...]:
@@ -347,19 +346,19 @@ class _View:
         present, where = np.unique(keys, return_inverse=True)
         heads = self._heads()
         correct = np.zeros(len(keys), bool)
-        correct[self.found.contexts[self.right & self.found.likeliest]] = True
+        correct[self.occurrences.contexts[self.right & self.occurrences.likeliest]] = True
 
         def count(of: Bool[np.ndarray, " P"]) -> list[int]:
             return np.bincount(where[of], minlength=len(present)).tolist()
 
-        # by length of context sums of what is alike in size; bincount adds in order, in float64
+        # terms of a group are of similar size; bincount adds in order, in float64
         loss = np.bincount(where, weights=self.nats).tolist()
         bound = np.bincount(where, weights=self.bounds).tolist()
         rows = zip(
             present.tolist(),
             np.bincount(where).tolist(),
             count(heads),
-            count(heads & (self.found.supports == 1)),
+            count(heads & (self.occurrences.supports == 1)),
             count(heads & correct),
             loss,
             bound,
@@ -372,28 +371,28 @@ class _View:
     def largest(self, count: int, feed: Feed) -> tuple[Gap, ...]:
         """The contexts with the largest gaps."""
         size = len(self.nats)
-        contexts = self.found.contexts
+        contexts = self.occurrences.contexts
         gaps = np.bincount(contexts, weights=self.nats - self.bounds, minlength=size)
         gaps[~self._heads()] = -np.inf
-        chosen = np.argsort(-gaps, kind="stable")[: min(count, int(self._heads().sum()))]
+        heads = np.argsort(-gaps, kind="stable")[: min(count, int(self._heads().sum()))]
         order = np.argsort(contexts, kind="stable")
-        begin = np.searchsorted(contexts[order], chosen)
+        begin = np.searchsorted(contexts[order], heads)
         targets = feed.targets()
         return tuple(
-            self._gap(order[first : first + self.found.totals[head]], feed, targets)
-            for head, first in zip(chosen.tolist(), begin.tolist(), strict=True)
+            self._gap(order[first : first + self.occurrences.totals[head]], feed, targets)
+            for head, first in zip(heads.tolist(), begin.tolist(), strict=True)
         )
 
     def _gap(self, places: Int64[np.ndarray, " p"], feed: Feed, targets: np.ndarray) -> Gap:
-        likeliest = places[self.found.likeliest[places]][0]
+        likeliest = places[self.occurrences.likeliest[places]][0]
         token = int(targets[likeliest])
         context = tuple(feed.context(int(places[0])).tolist())
         return Gap(
             context,
             len(places),
-            int(self.found.supports[likeliest]),
+            int(self.occurrences.supports[likeliest]),
             token,
-            int(self.found.counts[likeliest]),
+            int(self.occurrences.counts[likeliest]),
             math.exp(-self.nats[likeliest]),
             float(self.nats[places].sum()),
             float(self.bounds[places].sum()),
@@ -403,4 +402,4 @@ class _View:
 
     def _heads(self) -> Bool[np.ndarray, " P"]:
         """Which predictions are the first of their context."""
-        return self.found.contexts == np.arange(len(self.found.contexts))
+        return self.occurrences.contexts == np.arange(len(self.occurrences.contexts))

@@ -374,8 +374,8 @@ def trainable_count(module: nn.Module) -> int:
 
 
 def fewest_parameters(contexts: int, vocabulary: int) -> int:
-    """The least k for which Theorem 13 leaves room for `contexts` contexts: with fewer, every architecture has a
-    corpus of that many that is out of its reach.
+    """The smallest k for which Theorem 13 allows `contexts` contexts: with fewer, every architecture has a corpus of
+    that many contexts that it cannot fit.
 
     Inverse of `empirical_capacity_upper`, ceil((n - 2) (zeta - 1)^2 / (2 zeta - 1)), in exact arithmetic.
     """
@@ -384,7 +384,7 @@ def fewest_parameters(contexts: int, vocabulary: int) -> int:
 
 
 def fewest_parameters_any_distribution(contexts: int, vocabulary: int) -> int:
-    """The least k for which Lemma 9 leaves room for any distributions on `contexts` contexts: n (zeta - 1)."""
+    """The smallest k for which Lemma 9 allows any distributions on `contexts` contexts: n (zeta - 1)."""
     _require(contexts=(contexts, 0), vocabulary=(vocabulary, 1))
     return contexts * (vocabulary - 1)
 
@@ -396,7 +396,7 @@ def _theorem_13(parameters: int, vocabulary: int) -> float:
     return (2 + 1 / (vocabulary - 1)) * parameters / (vocabulary - 1)
 
 
-def _require(**given: tuple[int, int]) -> None:
-    for name, (value, least) in given.items():
-        if value < least:
-            raise ConfigError(f"{name} is {value}; it is a whole number, at least {least}")
+def _require(**sizes: tuple[int, int]) -> None:
+    for name, (value, minimum) in sizes.items():
+        if value < minimum:
+            raise ConfigError(f"{name} is {value}; it is a whole number, at least {minimum}")

@@ -1,4 +1,4 @@
-"""The command line: words in, the package's public functions called, tables or JSON out."""
+"""The command line: calls the package's public functions and prints tables or JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
             code = _answer(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # the reader of our output has gone (`| head`); nothing is left to say, and nobody to say it to
+        # the reader of our output is gone (`| head`)
         _silence()
         return 0
     except OSError as error:
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 2, error)
     except MemoryError as error:
-        return _complain("there is not enough memory for this; --memory or smaller data need less", 2, error)
+        return _complain("there is not enough memory; lower --memory or use less data", 2, error)
     except KeyboardInterrupt:
         return _complain("stopped", 130)
     return code
@@ -65,14 +65,14 @@ def _answer(words: list[str]) -> int:
 
 
 def _silence() -> None:
-    """Lets what is left for standard output go nowhere, which Python would else try again on its way out."""
+    """Discards what remains for standard output, which Python would otherwise try to write again at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def _warnings_in_words() -> Iterator[None]:
-    """Within it a warning of a run is one line without the place in the code."""
+    """Prints warnings about runs as one line, without the place in the code."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", RunWarning)
         show = warnings.showwarning
@@ -96,6 +96,6 @@ def _complain(message: str, code: int, error: Exception | None = None) -> int:
 
 
 def _shortened(message: str) -> str:
-    """A message that quotes no more than a few lines of what it refuses, whatever that is."""
+    """The message, cut to a few lines of the input that it quotes."""
     lines = [line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()]
     return "\n".join(lines if len(lines) <= 20 else [*lines[:20], f"and {len(lines) - 20:,} lines more"])

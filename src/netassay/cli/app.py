@@ -26,10 +26,10 @@ _HELP = ("", "-h", "--help")
 
 
 def build(word: str | None = None) -> App:
-    """All commands; with `word`, the first of a command line, only the study of that name is loaded.
+    """All commands; with `word`, the first word of a command line, only the study of that name is loaded.
 
-    Without it there are those of this package alone. PluginError if `word` names a study of another package that
-    cannot be used.
+    Without it, only the commands of this package. PluginError if `word` names a study of another package that cannot
+    be used.
     """
     app = App(
         name="netassay",
@@ -42,9 +42,9 @@ def build(word: str | None = None) -> App:
         _add(app, study.find(name), word in (None, name), "Studies")
     for group, commands in _GROUPS.items():
         for command in commands:
-            chosen = word in (None, command.name)
+            loaded = word in (None, command.name)
             app.command(
-                command.build() if chosen else _unbuilt(command.name, command.sentence), name=command.name, group=group
+                command.build() if loaded else _unbuilt(command.name, command.sentence), name=command.name, group=group
             )
     app.command(atlas.atlas_app())
     if word is not None and (word in _HELP or word not in app.resolved_commands()):
@@ -53,17 +53,17 @@ def build(word: str | None = None) -> App:
 
 
 def _add(app: App, kind: study.Study, loaded: bool, group: str) -> None:
-    command = assay_command(kind) if loaded else _named(kind)
+    command = assay_command(kind) if loaded else _unloaded(kind)
     app.command(command, name=kind.name, group=group)
 
 
 def _add_plugins(app: App, word: str) -> None:
     """Adds the studies of other packages; those that cannot be used are named on standard error, for help alone."""
-    others = study.plugins()
-    if word in others.refused:
-        raise PluginError(others.refused[word])
-    refused = [*others.refused.values()]
-    for name, plugin in others.usable.items():
+    plugins = study.plugins()
+    if word in plugins.refused:
+        raise PluginError(plugins.refused[word])
+    refused = [*plugins.refused.values()]
+    for name, plugin in plugins.usable.items():
         if name in app.resolved_commands():
             refused.append(
                 f"study {name!r} of package {plugin.distribution}: netassay has a command of that name; "
@@ -77,19 +77,19 @@ def _add_plugins(app: App, word: str) -> None:
 
 
 def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., object]]:
-    """Every command of an app by its words, such as "atlas build", in the order of the alphabet."""
-    found = {}
+    """Every command of an app by its words, such as "atlas build", in alphabetical order."""
+    by_words = {}
     for name in sorted(name for name in app.resolved_commands() if not name.startswith("-")):
         inner = app[name]
         if inner.default_command is not None:
-            found[" ".join((*words, name))] = inner.default_command
+            by_words[" ".join((*words, name))] = inner.default_command
         else:
-            found |= commands(inner, (*words, name))
-    return found
+            by_words |= commands(inner, (*words, name))
+    return by_words
 
 
-def _named(kind: study.Study) -> Callable[[], None]:
-    # loading a study's config to make its flags costs a tenth of a second, which every other command would pay
+def _unloaded(kind: study.Study) -> Callable[[], None]:
+    # loading a study's config for its flags costs a tenth of a second, which every other command would pay
     return _unbuilt(kind.name, kind.summary)
 
 

@@ -1,4 +1,4 @@
-"""One command a study, its flags made from the study's config."""
+"""One command per study, with flags from the study's config."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHERE = Group("Run", sort_key=1)
 
 
 def assay_command(study: Study) -> Callable[..., int]:
-    """The command that makes one run of `study`: a flag for each config key, and where and how to run it."""
+    """The command for one run of `study`: a flag for each config key, and where and how to run it."""
 
     def command(*positional: Any, **words: Any) -> int:
         from netassay.performing import perform, summarise
@@ -38,19 +38,19 @@ def assay_command(study: Study) -> Callable[..., int]:
         words |= dict(zip(study.config.positional, positional, strict=False))
         run_words = {name: words.pop(name, default) for name, (_, default) in _RUN_FLAGS.items()}
         config, where = run_words["config"], str(run_words["config"] or "flags")
-        chosen = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
+        settings = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
         be_quiet(run_words["quiet"])
-        with steps(getattr(chosen, "steps", None)) as watch:
-            run = perform(chosen, run_words["store"], threads=run_words["threads"], watch=watch)
+        with steps(getattr(settings, "steps", None)) as watch:
+            run = perform(settings, run_words["store"], threads=run_words["threads"], watch=watch)
         answer(summarise(run), run_words["format"])
         return 0
 
     example = getattr(study.config, "example", f"netassay {study.name} --store runs")
     command.__doc__ = f"{summary_line(study.config.__doc__, study.summary)}\n\nExample: {example}"
-    keys = [_by_position(one, study.config.positional) for one in config_flags(study.config)]
+    keys = [_by_position(key, study.config.positional) for key in config_flags(study.config)]
     flags = [flag(name, kind, default, _WHERE) for name, (kind, default) in _RUN_FLAGS.items()]
     # keys by position come before flags
-    flags = sorted([*flags, *keys], key=lambda one: one.kind)
+    flags = sorted([*flags, *keys], key=lambda key: key.kind)
     command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command

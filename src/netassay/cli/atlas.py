@@ -37,10 +37,10 @@ def reads(ask: Ask) -> None:
 
 
 def ceiling(ask: Ask, *, format: Format = "table") -> None:
-    found = ask()
-    given = {name: list(value) for name, value in (("ceiling", found.whole), ("r_of_halves", found.reliability))}
-    of_types = found.cell_types.to_dicts()
-    answer({**given, "interval_over": found.resampled, "note": found.note, "cell_types": of_types}, format)
+    estimate = ask()
+    values = {name: list(value) for name, value in (("ceiling", estimate.whole), ("r_of_halves", estimate.reliability))}
+    of_types = estimate.cell_types.to_dicts()
+    answer({**values, "interval_over": estimate.resampled, "note": estimate.note, "cell_types": of_types}, format)
 
 
 def consensus(ask: Ask, *, out: Any, format: Format = "table") -> None:
@@ -51,8 +51,8 @@ def background(ask: Ask, *, out: Any, format: Format = "table") -> None:
     _regions(ask(), out, format)
 
 
-def _regions(found: Any, out: Any, format: Format) -> None:
-    answer({"file": str(out), "regions": len(found.regions), "left_out": dict(found.left_out)}, format)
+def _regions(region_set: Any, out: Any, format: Format) -> None:
+    answer({"file": str(out), "regions": len(region_set.regions), "left_out": dict(region_set.left_out)}, format)
 
 
 def _described(atlas: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config
 
 Ask = Callable[..., Any]
-"""Calls the public function with the words of the command line, and with what else is given to it."""
+"""Calls the public function with the arguments of the command line, and with further ones given to it."""
 
 _SHARED: dict[type, tuple[Group, Mapping[str, Any]]] = {
     CorpusArguments: (Group("Corpus", sort_key=1), CORPUS_DEFAULTS),
@@ -40,10 +40,10 @@ class Command:
 
     `body(ask, **words)` calls `ask`, shows the answer and may return an exit code. Parameters of `body` that the
     function does not have are flags of the command line alone. `names`: flags with other names than the function's
-    parameters. `named`: flags of parameters that Python takes by position; `positional`: the other way round.
-    `required`: flags without a default; `hidden`: parameters that have none. `converters` read a flag's word, and
-    `options` is the config whose keys the function takes besides.
-    `progress` is that of a command which may take long: its `own`, or `said` of the loops within the function.
+    parameters. `named`: flags for parameters that Python takes by position; `positional`: the reverse.
+    `required`: flags without a default; `hidden`: parameters without a flag. `converters` read a flag's value, and
+    `options` is the config whose keys the function takes as well.
+    `progress` for commands that may take long: their `own`, or `said` by the loops within the function.
     """
 
     function: Callable[..., Any]
@@ -68,7 +68,7 @@ class Command:
 
     @property
     def help(self) -> str:
-        """What the command prints of itself: the function's docstring without its sections, and an example."""
+        """The command's help: the function's docstring without its sections, and an example."""
         doc = docstring_of(self.function)
         source = f"Source: {doc.source}" if doc.source else ""
         parts = (doc.sentence, _as_flags(doc.text), source, f"Example: {self.example}")
@@ -79,17 +79,17 @@ class Command:
         of_function = list(self._of_function())
         if self.progress != "none":
             of_function.append(inspect.Parameter("quiet", _NAMED, default=False, annotation=Quiet))
-        own = [flag for flag in self._of_body() if flag.name not in {other.name for other in of_function}]
+        own = [flag for flag in self._of_body() if flag.name not in {parameter.name for parameter in of_function}]
         to_function = {flag.name for flag in of_function}
         names = {flag: name for name, flag in self.names.items()}
 
         def command(*positional: Any, **words: Any) -> int:
             words |= zip((flag.name for flag in flags), positional, strict=False)
             be_quiet(words.pop("quiet", False))
-            given = {names.get(key, key): value for key, value in words.items() if key in to_function}
+            arguments = {names.get(key, key): value for key, value in words.items() if key in to_function}
             bodys = inspect.signature(self.body).parameters
-            seen = {key: value for key, value in words.items() if key in bodys}
-            return self.body(partial(self._call, given), **seen) or 0
+            body_words = {key: value for key, value in words.items() if key in bodys}
+            return self.body(partial(self._call, arguments), **body_words) or 0
 
         flags = sorted([*of_function, *own], key=lambda flag: flag.kind)
         command.__name__, command.__doc__ = self.name, self.help
@@ -98,7 +98,7 @@ class Command:
         return command
 
     def _call(self, words: Mapping[str, Any], **more: Any) -> Any:
-        """The function's answer; of a method, that of the store's."""
+        """The answer of the function, or of the method of the store."""
         words = {**words, **more}
         if "where" in words:
             words["where"] = conditions(words["where"] or [])
@@ -132,8 +132,8 @@ class Command:
 
     def _shared(self, hint: Any) -> Iterator[inspect.Parameter]:
         if self.options is not None:
-            taken = {*inspect.signature(self.function).parameters}
-            yield from (flag for flag in config_flags(self.options) if flag.name not in taken)
+            own = {*inspect.signature(self.function).parameters}
+            yield from (flag for flag in config_flags(self.options) if flag.name not in own)
         elif (keys := next(iter(get_args(hint)), None)) in _SHARED:
             group, defaults = _SHARED[keys]
             words = docstring_of(keys).arguments
@@ -159,14 +159,14 @@ class Command:
 
 
 class _Unloaded:
-    """In place of a type that is imported for checking alone, such as torch's."""
+    """Replaces a type that is imported only for type checking, such as torch's."""
 
     def __class_getitem__(cls, item: Any) -> type:
         return cls
 
 
 class _Names(dict[str, Any]):
-    """Names of a module; those of types that it does not load are `_Unloaded`."""
+    """Names of a module; types that it does not load are `_Unloaded`."""
 
     def __init__(self, module: str) -> None:
         self._module = vars(sys.modules[module])
@@ -180,7 +180,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _cli_type(name: str, hint: Any, words: str, converter: Any, kind: Any, group: Group | None) -> Any:
-    """The type that a flag's word is read as, with its help."""
+    """The type of a flag's value, with its help."""
     if name == "store":
         return Store
     union = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -191,12 +191,12 @@ def _cli_type(name: str, hint: Any, words: str, converter: Any, kind: Any, group
     return Annotated[inner, settings]
 
 
-# what docstrings name that is a flag wherever it is named
+# names in docstrings that are always flags
 _KEYS = {"window", "length", "out", "genome", "weights", "what"}
 
 
 def _as_flags(words: str) -> str:
-    """A docstring's words for the command line: without what is for Python alone, and `a_key` as --a-key."""
+    """A docstring's text for the command line: without parts that are only for Python, and `a_key` as --a-key."""
     words = re.sub(r"; in Python [^.]*(?=\.)| In Python [^.]*\.", "", words)
     return re.sub(r"`(\w+)`", lambda key: f"--{key[1].replace('_', '-')}" if key[1] in _KEYS else key[0], words)
 

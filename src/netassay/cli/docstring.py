@@ -13,7 +13,7 @@ from docstring_parser import google
 
 @dataclass(frozen=True)
 class Docstring:
-    """One sentence, what follows it, and the sections under their headings; empty where there is none."""
+    """The first sentence, the text after it, and the sections under their headings; empty if missing."""
 
     sentence: str
     text: str
@@ -27,7 +27,7 @@ class Docstring:
 
 @lru_cache(maxsize=256)
 def docstring_of(documented: Any) -> Docstring:
-    """The docstring of a function or class, taken apart."""
+    """The parsed docstring of a function or class."""
     parsed = _parser().parse(inspect.getdoc(documented) or "")
     sections: dict[str, dict[str, str]] = {}
     for meta in parsed.meta:

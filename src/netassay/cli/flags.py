@@ -1,4 +1,4 @@
-"""Words of the command line as values, and the flags that several commands share."""
+"""Values of command-line words, and the flags that several commands share."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def whole_numbers(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
 
 
 def numbers_in_a_row(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
-    """The whole numbers in a word with commas; "..." stands for the doublings, or else the steps, left out."""
+    """The whole numbers in a word with commas; "..." stands for omitted doublings, or else omitted equal steps."""
     numbers: list[int] = []
     gap = False
     for word in ",".join(token.value for token in words).split(","):
@@ -70,19 +70,19 @@ def numbers_in_a_row(kind: Any, words: Sequence[Token]) -> tuple[int, ...]:
 def _between(numbers: list[int], last: int) -> list[int]:
     if len(numbers) < 2 or numbers[-1] <= numbers[-2] or numbers[-2] < 1:
         raise ValueError("give two rising numbers before ..., as in 1,2,4,...,1024.")
-    before, here = numbers[-2:]
-    # powers where each number so far is twice the one before, which 1,2 alone does not tell from steps of one
-    doubling = here == 2 * before
-    found = []
-    while (here := 2 * here if doubling else here + numbers[-1] - before) < last:
-        found.append(here)
-        if len(found) > 1_000_000:
+    before, current = numbers[-2:]
+    # doublings if the last number is twice the one before; 1,2 alone could also be steps of one
+    doubling = current == 2 * before
+    middle = []
+    while (current := 2 * current if doubling else current + numbers[-1] - before) < last:
+        middle.append(current)
+        if len(middle) > 1_000_000:
             raise ValueError("more than a million numbers are left out by ...; give fewer.")
-    return found
+    return middle
 
 
 def folder(kind: Any, words: Sequence[Token]) -> Path:
-    """The path in a flag's word; cyclopts by itself would take none for the current folder."""
+    """The path in a flag's word; cyclopts by itself would take an empty one for the current folder."""
     if not words[0].value:
         raise ValueError('"" is not a folder; write "." for the current one.')
     return Path(words[0].value)
@@ -91,9 +91,11 @@ def folder(kind: Any, words: Sequence[Token]) -> Path:
 Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,
-    Parameter(converter=whole_number, help="Threads; by default those that the run began with, or all cores."),
+    Parameter(
+        converter=whole_number, help="Number of threads; by default that with which the run began, or all cores."
+    ),
 ]
-Quiet = Annotated[bool, Parameter(help="Say nothing of progress.", negative="")]
+Quiet = Annotated[bool, Parameter(help="Show no progress.", negative="")]
 _THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
 
 
@@ -113,7 +115,7 @@ def count(kind: Any, words: Sequence[Token]) -> int:
 
 
 def conditions(words: list[str]) -> dict[str, Any]:
-    """KEY=VALUE words as a mapping; values that read as JSON (numbers, true, null) are taken so."""
+    """KEY=VALUE words as a mapping; values that are valid JSON (numbers, true, null) are parsed as JSON."""
     conditions = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -121,7 +123,7 @@ def conditions(words: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--where {word!r}: give KEY=VALUE, for example activation=tanh")
         try:
             conditions[key] = json.loads(value)
-        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than it reads
+        except (ValueError, RecursionError):  # not JSON, or more digits or brackets than the parser reads
             conditions[key] = value
     return conditions
 
@@ -136,8 +138,8 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
         words = meaning if "|" in limits else f"{meaning} [{limits}]"
-        whole = field.annotation in (int, int | None)
-        parameter = Parameter(help=words, converter=whole_number if whole else None)
+        is_integer = field.annotation in (int, int | None)
+        parameter = Parameter(help=words, converter=whole_number if is_integer else None)
         # a list of names is one word with commas at the command line
         kind, default = (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
         flags.append(flag(name, Annotated[kind, parameter], default, CONFIG_KEYS))
@@ -145,6 +147,6 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
 
 
 def flag(name: str, kind: Any, default: Any, group: Group) -> inspect.Parameter:
-    # only flags that were given reach the command: a file's values stay where no flag overrides them
+    # only flags that were given reach the command: values of a file hold unless a flag overrides them
     grouped = Annotated[kind, Parameter(group=group)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=grouped)

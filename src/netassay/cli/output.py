@@ -1,4 +1,4 @@
-"""Answers: on standard output as a table, JSON or CSV, the same keys and values in each; tables in files."""
+"""Answers on standard output as a table, JSON or CSV, with the same keys and values in each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Format = Annotated[
     Literal["table", "json", "csv"],
-    Parameter(help="How the answer is printed; json and csv keep every digit."),
+    Parameter(help="Output format; json and csv keep every digit."),
 ]
 
 
 def answer(values: Mapping[str, Any], form: str) -> None:
-    """Prints one answer: a JSON object; key and value, line by line; in a table, lists of rows follow as tables."""
+    """Prints one answer: a JSON object, or keys and values line by line, where a table is followed by lists of rows."""
     if form == "json":
         _json(dict(values))
         return
@@ -39,11 +39,11 @@ def answer(values: Mapping[str, Any], form: str) -> None:
 
 
 MOST_ROWS = 1000
-"""Most rows that are printed as a table; of more the first and last half of that."""
+"""Maximum number of rows printed as a table; of more, the first and last half of this number."""
 
 
 def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
-    """As `table`, of a data frame: only the rows that are shown are turned into Python's."""
+    """As `table`, for a data frame: only the rows that are shown are converted to Python objects."""
     if form == "table" and rows.height > MOST_ROWS:
         half = MOST_ROWS // 2
         table(rows.head(half).to_dicts(), form, columns=rows.columns)
@@ -53,15 +53,15 @@ def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing") -> None:
-    """Prints rows; `empty` is said where there are none (JSON and CSV then hold no row)."""
+    """Prints rows, or `empty` if there are none (JSON and CSV then hold no row)."""
     names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     if form == "json":
         _json([dict(row) for row in rows])
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([visible(name) for name in names])
-        shown = visible if sys.stdout.isatty() else str
-        writer.writerows([shown(_text(row.get(name))) for name in names] for row in rows)
+        escape = visible if sys.stdout.isatty() else str
+        writer.writerows([escape(_text(row.get(name))) for name in names] for row in rows)
     elif not rows:
         print(visible(empty))
     else:
@@ -82,18 +82,18 @@ def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in names:
         numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-        # the first column is what a row is called by, to be copied whole however narrow the terminal
-        whole = name == names[0]
-        drawn.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+        # the first column names the row, to be copied in full however narrow the terminal
+        is_name = name == names[0]
+        grid.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=is_name)
     for row in rows:
-        drawn.add_row(*(Text(visible(_rounded(row.get(name)))) for name in names))
+        grid.add_row(*(Text(visible(_rounded(row.get(name)))) for name in names))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
-    console.print(drawn)
+    console.print(grid)
 
 
 def _json(value: Any) -> None:
@@ -102,13 +102,13 @@ def _json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numbers that are not finite become their names."""
+    """The value in JSON's types: numbers that are not finite become their names."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(held) for key, held in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(held) for held in value]
+        return [_plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 

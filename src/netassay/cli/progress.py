@@ -1,4 +1,4 @@
-"""Progress on standard error: a live line in a terminal, a plain line now and then elsewhere."""
+"""Progress on standard error: a live line in a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def be_quiet(quiet: bool) -> None:
-    """Whether nothing is said of what is under way, from now on."""
+    """Turns progress off or on from now on."""
     _QUIET.set(quiet)
 
 
@@ -31,15 +31,15 @@ def is_quiet() -> bool:
 
 @contextmanager
 def working(name: str) -> Iterator[None]:
-    """Says how far a command has come, with rate and time left, once it has taken some seconds."""
+    """Shows the progress of a command, with rate and time left, once it has taken some seconds."""
     if is_quiet():
         yield
         return
     from netassay.pace import heard
 
-    begun, over, loop = time.monotonic(), threading.Event(), _Loop()
+    start, over, loop = time.monotonic(), threading.Event(), _Loop()
     thread = threading.Thread(
-        target=_say_on, args=[lambda: f"{name}: {loop.words(time.monotonic(), begun)}", over], daemon=True
+        target=_say_on, args=[lambda: f"{name}: {loop.words(time.monotonic(), start)}", over], daemon=True
     )
     thread.start()
     try:
@@ -51,33 +51,33 @@ def working(name: str) -> Iterator[None]:
 
 
 class _Loop:
-    """The loop that was heard of last."""
+    """The loop that last reported progress."""
 
     def __init__(self) -> None:
         self._now: tuple[str, int, int | None, float] = ("", 0, None, 0.0)
 
-    def note(self, what: str, done: int, total: int | None) -> None:
-        before, so_far, _, begun = self._now
-        anew = what != before or done < so_far or not done
-        self._now = (what, done, total, time.monotonic() if anew else begun)
+    def note(self, unit: str, count: int, total: int | None) -> None:
+        before, so_far, _, start = self._now
+        anew = unit != before or count < so_far or not count
+        self._now = (unit, count, total, time.monotonic() if anew else start)
 
-    def words(self, now: float, command_begun: float) -> str:
+    def words(self, now: float, command_start: float) -> str:
         """'sequences 120/400, 40/s, 7 s left'."""
-        what, done, total, begun = self._now
-        spent = duration(now - command_begun)
-        if not what or (not done and total is None):
-            return ", ".join(filter(None, (what, spent)))
-        words = [f"{what} {done:,}" + (f"/{total:,}" if total is not None else "")]
-        if done and now > begun:
-            rate = done / (now - begun)
+        unit, count, total, start = self._now
+        elapsed = duration(now - command_start)
+        if not unit or (not count and total is None):
+            return ", ".join(filter(None, (unit, elapsed)))
+        words = [f"{unit} {count:,}" + (f"/{total:,}" if total is not None else "")]
+        if count and now > start:
+            rate = count / (now - start)
             words.append(f"{rate:,.3g}/s")
             if total is not None:
-                words.append(f"{duration((total - done) / rate)} left")
-        return ", ".join([*words, f"{spent} so far"])
+                words.append(f"{duration((total - count) / rate)} left")
+        return ", ".join([*words, f"{elapsed} so far"])
 
 
 def _say_on(words: Callable[[], str], over: threading.Event) -> None:
-    """A line that changes in a terminal; plain lines, at first after three seconds and then every ten, elsewhere."""
+    """A live line in a terminal; otherwise plain lines, first after three seconds and then every ten."""
     if over.wait(_FIRST_SECONDS):
         return
     from rich.console import Console
@@ -104,19 +104,19 @@ def _say_on(words: Callable[[], str], over: threading.Event) -> None:
 
 @contextmanager
 def steps(total: int | None) -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
-    """A watch for one run of `total` steps; runs that count peaks tell how many a second."""
-    begun: list[tuple[float, float]] = []
+    """A watch for one run of `total` steps; runs that count peaks also show peaks per second."""
+    start: list[tuple[float, float]] = []
     with _line(total) as show:
 
         def watch(step: int, values: Mapping[Metric, float]) -> None:
-            known = [f"loss {values['loss']:.4g}"] if "loss" in values else []
+            words = [f"loss {values['loss']:.4g}"] if "loss" in values else []
             ratio = values.get(("edge_ratio", ""))
-            known += [] if ratio is None else [f"eta lambda/2 {ratio:.3f}"]
+            words += [] if ratio is None else [f"eta lambda/2 {ratio:.3f}"]
             if (peaks := values.get(("peaks", ""))) is not None:
-                if not begun:
-                    begun.append((time.monotonic(), peaks))
-                known += _rate(peaks - begun[0][1], time.monotonic() - begun[0][0])
-            show(step, " ".join(known))
+                if not start:
+                    start.append((time.monotonic(), peaks))
+                words += _rate(peaks - start[0][1], time.monotonic() - start[0][0])
+            show(step, " ".join(words))
 
         yield watch
 
@@ -127,7 +127,7 @@ def _rate(peaks: float, seconds: float) -> list[str]:
 
 @contextmanager
 def chapters() -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
-    """A watch for an interpretation: a line a chapter."""
+    """A watch for an interpretation: one line per chapter."""
 
     def watch(step: int, values: Mapping[Metric, float]) -> None:
         for metric in values if not is_quiet() else ():
@@ -138,7 +138,7 @@ def chapters() -> Iterator[Callable[[int, Mapping[Metric, float]], None]]:
 
 @contextmanager
 def runs(total: int) -> Iterator[tuple[Callable[[Progress], None], Callable[[], str]]]:
-    """A watch for a sweep of `total` runs, and what it knows in words; plain lines where there is no terminal."""
+    """A watch for a sweep of `total` runs, and its summary in words; plain lines if there is no terminal."""
     from rich.console import Console
 
     plain = None if is_quiet() or Console(stderr=True).is_terminal else _plain(total)
@@ -156,8 +156,8 @@ def runs(total: int) -> Iterator[tuple[Callable[[Progress], None], Callable[[], 
             plain(progress.done + len(progress.failed), ", ".join(words), whatever_the_time=True)
 
     def words() -> str:
-        left = end[0] - time.monotonic()
-        return ", ".join(filter(None, (failed[0], f"about {duration(left)} left" if left > 0 else "")))
+        seconds = end[0] - time.monotonic()
+        return ", ".join(filter(None, (failed[0], f"about {duration(seconds)} left" if seconds > 0 else "")))
 
     yield watch, words
 
@@ -190,18 +190,18 @@ def _line(total: int | None) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, words="")
 
-        def show(done: int, words: str, whatever_the_time: bool = False) -> None:
-            bar.update(task, completed=done, words=words)
+        def show(count: int, words: str, whatever_the_time: bool = False) -> None:
+            bar.update(task, completed=count, words=words)
 
         yield show
 
 
 def _plain(total: int | None) -> Callable[..., None]:
-    told = [time.monotonic()]
+    last = [time.monotonic()]
 
-    def show(done: int, words: str, whatever_the_time: bool = False) -> None:
-        if whatever_the_time or time.monotonic() - told[0] >= _PLAIN_SECONDS:
-            told[0] = time.monotonic()
-            print(f"{done}/{total} {words}" if total else f"step {done} {words}", file=sys.stderr, flush=True)
+    def show(count: int, words: str, whatever_the_time: bool = False) -> None:
+        if whatever_the_time or time.monotonic() - last[0] >= _PLAIN_SECONDS:
+            last[0] = time.monotonic()
+            print(f"{count}/{total} {words}" if total else f"step {count} {words}", file=sys.stderr, flush=True)
 
     return show

@@ -46,13 +46,13 @@ def runs(
 ) -> None:
     from netassay.commands.tables import require_ending, write_table
 
-    listed = ask()
+    rows = ask()
     _require(store)
     if out is None:
-        frame(listed, format, empty=f"no runs in {store}")
+        frame(rows, format, empty=f"no runs in {store}")
         return
     require_ending(out)
-    write_table(out, listed)
+    write_table(out, rows)
     print(out)
 
 
@@ -70,17 +70,17 @@ _EMPTY = {"events": "no events", "metrics": "no such numbers recorded"}
 
 
 def _show_tables(frames: Mapping[str, Any], format: str) -> None:
-    """All tables: JSON then holds an object of tables, and CSV, which holds one, is refused."""
+    """Shows all tables: JSON as an object of tables; CSV, which holds only one, is refused."""
     if format == "csv" and frames:
         raise ConfigError(f"CSV holds one table; choose with --name: {', '.join(frames)}")
     if format == "json":
-        answer({key: held.to_dicts() for key, held in frames.items()}, format)
+        answer({key: rows.to_dicts() for key, rows in frames.items()}, format)
         return
     if not frames:
         table([], format, empty="no tables yet; they are written when the run ends")
-    for key, held in frames.items():
+    for key, rows in frames.items():
         print(visible(key))
-        frame(held, format)
+        frame(rows, format)
 
 
 def export(ask: Ask, *, store: Any = "runs") -> None:
@@ -110,9 +110,9 @@ def delete(
 ) -> None:
     _require(store)
     if where and not yes:
-        chosen = Store(store).table(conditions(where))
-        frame(chosen, "table", empty="no run has these values")
-        print(f"{chosen.height} runs would be deleted; add --yes to delete them", file=sys.stderr)
+        matches = Store(store).table(conditions(where))
+        frame(matches, "table", empty="no run has these values")
+        print(f"{matches.height} runs would be deleted; add --yes to delete them", file=sys.stderr)
         return
     for name in ask():
         print(f"deleted {name}")

@@ -89,10 +89,10 @@ def attribute(ask: Ask, *, out: Any) -> None:
 
 
 def _say_counts(dropped: Mapping[str, int], notes: Mapping[str, int]) -> None:
-    for what, counts in (("left out", dropped), ("changed", notes)):
+    for change, counts in (("left out", dropped), ("changed", notes)):
         for reason, number in counts.items():
             if number:
-                _say(f"{number:,} {what}: {reason}")
+                _say(f"{number:,} {change}: {reason}")
 
 
 def _say(words: str) -> None:

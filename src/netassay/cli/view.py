@@ -1,4 +1,4 @@
-"""The view of many runs while they go on: a line a run in a terminal, plain lines now and then elsewhere."""
+"""The view of many runs in progress: one line per run in a terminal, otherwise plain lines now and then."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LOOK_SECONDS = 1.0
 def line(standing: Standing) -> tuple[str, ...]:
     """The cells of a run: id, what it is, state, step, rate, time left, its number, trend."""
     of = f"/{standing.steps}" if standing.steps and not standing.is_done else ""
-    begun = standing.state != "planned"
+    started = standing.state != "planned"
     number = "" if standing.value is None else f"{standing.number} {standing.value:.3g}"
     return (
         standing.run,
         standing.name,
         standing.state,
-        f"{standing.step}{of}" if begun else "",
+        f"{standing.step}{of}" if started else "",
         f"{standing.rate:,.3g}/s" if standing.rate and standing.is_under_way else "",
         "" if standing.seconds_left is None else duration(standing.seconds_left),
         number,
@@ -44,21 +44,21 @@ def counts(standings: Sequence[Standing]) -> str:
     return f"{len(standings)} runs: " + ", ".join(f"{number} {state}" for state, number in states.items())
 
 
-def chosen(standings: Sequence[Standing], room: int) -> list[Standing]:
-    """Those for which there is room, in their order: first those under way, then what went wrong, then the newest."""
+def select(standings: Sequence[Standing], room: int) -> list[Standing]:
+    """As many as fit, in their order: preferably those under way, then those that went wrong, then the newest."""
 
-    def rank(place: int) -> tuple[int, int]:
-        state = standings[place].state
-        urgency = 0 if state == "running" else 3 if state == "planned" else 2 if standings[place].is_done else 1
-        return urgency, -place if standings[place].is_done else place
+    def rank(index: int) -> tuple[int, int]:
+        state = standings[index].state
+        urgency = 0 if state == "running" else 3 if state == "planned" else 2 if standings[index].is_done else 1
+        return urgency, -index if standings[index].is_done else index
 
     places = sorted(sorted(range(len(standings)), key=rank)[:room])
-    return [standings[place] for place in places]
+    return [standings[index] for index in places]
 
 
 @contextmanager
 def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterator[None]:
-    """Shows the runs on standard error as long as the context lasts; `words` says more below them."""
+    """Shows the runs on standard error while the context lasts, with `words` below them."""
     if is_quiet():
         yield
         return
@@ -89,12 +89,12 @@ def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterato
 
 def plain(standings: Sequence[Standing], *, all_states: bool = False) -> list[str]:
     """Lines of the runs under way, or of all."""
-    rows = [line(each) for each in standings if all_states or each.is_under_way]
+    rows = [line(standing) for standing in standings if all_states or standing.is_under_way]
     return ["  ".join(filter(None, row)) for row in rows]
 
 
 def _tell(standings: Standings, over: threading.Event) -> None:
-    """Plain lines: what is under way, at first soon and then every ten seconds."""
+    """Prints plain lines of the runs under way, soon at first and later every ten seconds."""
     pause = _LOOK_SECONDS
     while not over.wait(pause):
         for text in plain(standings.look()):
@@ -107,10 +107,10 @@ def follow(standings: Standings, *, patience: float = 15.0) -> list[Standing]:
     idle = 0.0
     with live(standings):
         while True:
-            seen = standings.look()
-            idle = 0.0 if any(each.is_under_way for each in seen) else idle + _LOOK_SECONDS
-            if idle > patience or all(each.is_done for each in seen):
-                return seen
+            latest = standings.look()
+            idle = 0.0 if any(standing.is_under_way for standing in latest) else idle + _LOOK_SECONDS
+            if idle > patience or all(standing.is_done for standing in latest):
+                return latest
             time.sleep(_LOOK_SECONDS)
 
 
@@ -120,13 +120,13 @@ def _table(standings: Sequence[Standing], words: str, height: int) -> Any:
     from rich.text import Text
 
     room = max(1, height - 5)
-    shown = chosen(standings, room)
+    rows = select(standings, room)
     table = Table(box=None, pad_edge=False)
     for name in _HEAD:
         table.add_column(name, no_wrap=True, justify="right" if name in ("step", "rate", "left") else "left")
-    for each in shown:
-        table.add_row(*(Text(cell) for cell in line(each)))
-    more = len(standings) - len(shown)
+    for standing in rows:
+        table.add_row(*(Text(cell) for cell in line(standing)))
+    more = len(standings) - len(rows)
     last = counts(standings) + (f" ({more} not shown)" if more else "") + (f"; {words}" if words else "")
     return Group(table, Text(last))
 

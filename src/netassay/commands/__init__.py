@@ -1,1 +1,1 @@
-"""What a user asks for in one call, from Python or at the command line: files and ids of runs in, an answer out."""
+"""Tasks in one call, from Python or at the command line: from files and ids of runs to an answer."""

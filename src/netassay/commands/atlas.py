@@ -1,4 +1,4 @@
-"""Atlases from files, out of nothing, and into files."""
+"""Atlases: built from files, simulated, described, and exported."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def build_atlas(
 ) -> Atlas:
     """Build an atlas from peaks, heights and a genome, and save it as a folder.
 
-    Peaks and heights are joined by name, else by place. BED is 0-based with the end left out, ImmGen's table 1-based
-    with the stop included. An unknown base is a column of zeros. What is dropped, changed or odd is counted. Of
-    fragments, the cuts at both ends are counted, at the first base and the last; fragment files of 10x are shifted
-    already, BAM is shifted by +4 and -5. Cells of each group are halved, for the ceiling of scores.
+    Peaks and heights are joined by name, else by place. BED is 0-based, end exclusive; ImmGen's table is 1-based, stop
+    inclusive. An unknown base is a column of zeros. Everything dropped, changed or unusual is counted. For fragments,
+    the cuts at both ends are counted, at the first base and the last; fragment files of 10x are already shifted, BAM
+    is shifted by +4 and -5. Cells of each group are split into halves, for the ceiling of scores.
 
     Args:
         peaks: BED, narrowPeak, ImmGen's peak table, a table with a header (featureCounts, MACS .xls, ...), .h5ad, or a
@@ -62,12 +62,12 @@ def build_atlas(
             they cover half, else 0.
         genome: FASTA of the genome, plain or gzip (an index beside it is used), or 2bit.
         out: New folder for the atlas.
-        form: Form of the peaks, where it cannot be told from the file.
+        form: Form of the peaks, if it cannot be recognised from the file.
         lineages: Table of two columns, cell type and lineage.
         normalisation: How heights are normalised: log2(x + 1), quantile normalisation, or both.
         pseudocount: Number added before the logarithm instead of 1; smaller for means far below 1.
         width: Take windows of this many bases (1 to 1,000,000) around the summit or middle.
-        statistic: Statistic of a bigWig over the peak that is its height.
+        statistic: Statistic of a bigWig over a peak, used as its height.
         drop: Leave out, and count, peaks that have this flaw; may be repeated.
         order: Order of the bases in the rows of one-hot arrays.
         layer: Layer of a .h5ad that holds the heights, instead of X.
@@ -76,14 +76,14 @@ def build_atlas(
             instead; each is a cell type, named after the file, unless barcodes are grouped.
         group_by: How cells are summed: table of two columns, barcode (or SAMPLE#BARCODE) and cell type; FILE:COLUMN,
             a column of a .h5ad's obs or of a table; of a .h5ad of cells, the column of obs.
-        count: insertions counts cuts within the peak, fragments those that share a base with it.
-        duplicates: Whether of fragments with one barcode, start and end only one counts; auto: in BAM files.
+        count: insertions counts cuts within the peak, fragments counts fragments that overlap it.
+        duplicates: Whether fragments with the same barcode, start and end count once; auto: in BAM files.
         tag: Tag of a BAM file that holds the barcode.
         quality: Smallest mapping quality of reads of a BAM file (0 to 255).
         profiles: New folder for a bigWig of the cuts at every base of the peaks, for each cell type.
         scale: How counts are made comparable before they are normalised: to a million, by the median ratio of peaks,
-            or by the peaks that are alike in all cell types.
-        chromosomes: Take peaks on these chromosomes alone.
+            or by the peaks that are similar in all cell types.
+        chromosomes: Use only peaks on these chromosomes.
         blacklist: Regions (BED) whose peaks are left out.
         seed: Seed of the halves of cells or fragments.
 
@@ -91,8 +91,8 @@ def build_atlas(
         The atlas.
 
     Raises:
-        DataError: For files that cannot be read or do not fit each other, with file, line and remedy, and for a folder
-            that exists already.
+        DataError: For files that cannot be read or do not fit together, with file, line and remedy, and for a folder
+            that already exists.
 
     Source:
         Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas; Buenrostro et al. (2013) for the shift.
@@ -153,17 +153,17 @@ def describe_atlas(
 
     Args:
         atlas: dhs4, simulated, or the folder of an atlas; in Python also an atlas.
-        show: Return this table instead: peaks, or one of a simulated atlas's truth.
+        show: Return this table instead: peaks, or a truth table of a simulated atlas.
         verify: Read every byte and check it against the digest.
 
     Returns:
-        The description as JSON holds it. heights: mean, smallest and largest over all, and the mean over peaks of the
+        The description, in JSON's types. heights: mean, smallest and largest over all, and the mean over peaks of the
         standard deviation across cell types. bases: shares of G and C and of unknown bases, observed over expected
         CpG. With `show`, that table.
 
     Raises:
         DataError: For a folder that holds no atlas, a damaged one, and a table that the atlas does not have.
-        ExtraMissing: Where the package of dhs4 is not installed.
+        ExtraMissing: If the package of dhs4 is not installed.
 
     Source:
         Gardiner-Garden, Frommer (1987) for observed over expected CpG.
@@ -182,8 +182,8 @@ def describe_atlas(
         Atlas.open(atlas, verify=True)
     opened = _opened(atlas)
     if show is None:
-        named = {} if isinstance(atlas, Atlas) else {"atlas": str(atlas)}
-        return {**named, **describe(opened)}
+        header = {} if isinstance(atlas, Atlas) else {"atlas": str(atlas)}
+        return {**header, **describe(opened)}
     frames = {"peaks": opened.peaks, **opened.truth}
     if show not in frames:
         raise DataError(f"atlas {atlas} has no table {show!r}; it has {', '.join(frames)}")
@@ -213,7 +213,7 @@ def simulate_atlas(
     Motifs of JASPAR are planted in random sequences; heights follow from sites by a lineage tree and by pairs of
     factors. height = baseline + level of the peak + sum over factors of (strength of the sites x effect in the cell
     type) + sum over pairs of (product of strengths x weight of the distance x effect) + Gaussian noise. With the
-    default numbers it is the atlas called "simulated".
+    default sizes it is the atlas called "simulated".
 
     Args:
         peaks: Number of peaks (1 or more).
@@ -221,7 +221,8 @@ def simulate_atlas(
         length: Bases of each peak (60 or more).
         noise: Standard deviation of the noise on heights (0 or more).
         cells: Draw this many cells of each type (2 or more) in place of the noise; heights are log2(counts + 1), the
-            atlas holds what each half of the cells gives, and the true ceiling is known: the score of `signal`.
+            atlas also holds the heights from each half of the cells, and the true ceiling is known: the score of
+            `signal`.
         depth: Counts of each cell in peaks (1 or more).
         seed: Seed of all draws.
         grammar: Factors, pairs and lineages; by default those of haematopoiesis.
@@ -268,7 +269,7 @@ def simulate_reads(
 ) -> Path:
     """Write the files of a simulated single-cell experiment: a genome, peaks, fragments, and the type of each cell.
 
-    Sequences and accessibility are those of the simulated atlas. A fifth of the fragments lies anywhere.
+    Sequences and accessibility are those of the simulated atlas. A fifth of the fragments is placed at random.
 
     Args:
         out: New folder.
@@ -289,8 +290,8 @@ def simulate_reads(
 
     Example:
         >>> import netassay
-        >>> netassay.simulate_reads("made", peaks=20, cells=2, depth=10).name
-        'made'
+        >>> netassay.simulate_reads("reads", peaks=20, cells=2, depth=10).name
+        'reads'
     """
     from netassay.dna.atlas.simulated_reads import simulate_reads as simulate
 
@@ -307,20 +308,21 @@ def score_ceiling(
 ) -> Ceiling:
     """Estimate the largest score that any model could reach on an atlas, from halves of its cells, or a replicate.
 
-    Noise in the heights keeps even a perfect model from r = 1. The scores meant are those of the aitac study: the
+    Noise in the heights keeps even a perfect model from r = 1. The scores are those of the aitac study: the
     mean over peaks of r across cell types, and r over peaks for each cell type.
 
     Args:
         atlas: Folder of an atlas that holds halves (built from fragments or cells); in Python also an atlas.
         replicate: Atlas of the same peaks and cell types from other cells or animals; the ceiling is then that of a
             score against one of the two.
-        chromosomes: Take peaks on these chromosomes alone, such as those of the test set.
-        centred: Take the r of each cell type over rows less their mean, as the losses pearson and cross_entropy do.
+        chromosomes: Use only peaks on these chromosomes, such as those of the test set.
+        centred: Compute the r of each cell type from rows minus their mean, as for the losses pearson and
+            cross_entropy.
         seed: Seed of the bootstrap.
 
     Returns:
-        The ceiling of the whole with its 95 % interval, of each peak and of each cell type; where the halves agree no
-        better than chance, a note in its place.
+        The overall ceiling with its 95 % interval, and those of each peak and each cell type; a note instead if the
+        halves agree no better than chance.
 
     Raises:
         DataError: For an atlas without halves, and a replicate of other peaks or cell types.
@@ -338,13 +340,13 @@ def score_ceiling(
     from netassay.dna.ceiling.limit import ceiling_of
 
     opened = _opened(atlas)
-    other = None if replicate is None else _opened(replicate)
-    halves, peaks = halves_of(opened, other, chromosomes)
+    second = None if replicate is None else _opened(replicate)
+    halves, peaks = halves_of(opened, second, chromosomes)
     return ceiling_of(
         halves,
         peaks,
         cell_types=opened.cell_types,
-        target="both" if other is None else "one",
+        target="both" if second is None else "one",
         centred=centred,
         seed=seed,
     )
@@ -364,7 +366,7 @@ def export_atlas(atlas: Atlas | Path | str, out: Path | str) -> Path:
 
     Raises:
         DataError: For another ending, an atlas without coordinates, and a file that exists already.
-        ExtraMissing: Where anndata is not installed.
+        ExtraMissing: If anndata is not installed.
 
     Source:
         Virshup et al. (2024), anndata.

@@ -26,7 +26,7 @@ def bounds(
     config: Path | str | None = None,
     **reading: Unpack[CorpusArguments],
 ) -> Bounds:
-    """How many contexts a model of this size can memorise at most and at least, and whether it can memorise a corpus.
+    """Bound the number of contexts that a model of this size can memorise, and judge whether it can memorise a corpus.
 
     upper_general (Lemma 9): any contexts with any distributions. upper_empirical (Theorem 13): every corpus with that
     many contexts; beyond it each architecture has a corpus that it cannot fit. lower_construct (Theorem 21): a decoder
@@ -40,7 +40,7 @@ def bounds(
         width: Neurons of the hidden layer, if the model is a one-layer decoder or token-averaged network with an
             analytic activation that is not a polynomial.
         corpus: Corpus to judge, as `entropy` takes it: files, folders, patterns or topics.
-        config: Config of the capacity study, whose corpus and model are judged; takes no other argument.
+        config: Config of the capacity study, whose corpus and model are judged; excludes all other arguments.
         reading: How the files are read.
 
     Returns:
@@ -64,22 +64,22 @@ def bounds(
     from netassay.capacity.comparison import side_by_side
     from netassay.capacity.corpus_bounds import bounds as bounds_of
 
-    counted: Contexts | None = None
+    contexts: Contexts | None = None
     if config is not None:
         if corpus or (model, vocabulary, width) != (None,) * 3 or reading:
-            raise ConfigError(f"--config {config} states corpus, model and reading; leave the other words out")
-        counted, model, width = _configured(Path(config))
+            raise ConfigError(f"--config {config} states corpus, model and reading; leave the other arguments out")
+        contexts, model, width = _configured(Path(config))
     elif model is None:
         raise ConfigError("give --parameters, the number of the model's trainable parameters, or --config")
     elif corpus:
-        counted = contexts_of(corpus, **reading)
+        contexts = contexts_of(corpus, **reading)
     elif vocabulary is None:
         raise ConfigError("give a vocabulary (--vocabulary), the tokens that the model distinguishes, or a corpus")
-    judged = bounds_of(model, vocabulary, width=width, corpus=counted)
-    if counted is None:
+    judged = bounds_of(model, vocabulary, width=width, corpus=contexts)
+    if contexts is None:
         return judged
-    beside = side_by_side(counted, vocabulary=judged.vocabulary)
-    return replace(judged, bound_nats=counted.bound_nats, skipped=counted.skipped, beside=beside)
+    beside = side_by_side(contexts, vocabulary=judged.vocabulary)
+    return replace(judged, bound_nats=contexts.bound_nats, skipped=contexts.skipped, beside=beside)
 
 
 def _configured(path: Path) -> tuple[Contexts, int, int]:
@@ -94,6 +94,6 @@ def _configured(path: Path) -> tuple[Contexts, int, int]:
     from netassay.capacity.theorems import trained_parameters
     from netassay.studies.capacity.material import material
 
-    counted = material(config).found
-    parameters = trained_parameters(counted.vocabulary, config.width, trained=config.trained)
-    return counted, parameters, config.width
+    contexts = material(config).contexts
+    parameters = trained_parameters(contexts.vocabulary, config.width, trained=config.trained)
+    return contexts, parameters, config.width

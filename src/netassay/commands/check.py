@@ -1,4 +1,4 @@
-"""What a file or folder is, what would be left out of it, and which command takes it."""
+"""What a file or folder is, what would be left out of it, and which command reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Facts = Mapping[str, Any]
 
 
 class Check(NamedTuple):
-    """What a file is in words, facts of it, what would be changed or left out by reason, and commands that take it.
+    """What a file is in words, facts about it, what would be changed or left out by reason, and commands that read it.
 
     Example:
         >>> from netassay.commands.check import Check
@@ -29,9 +29,9 @@ class Check(NamedTuple):
 
 
 def check(path: Path | str) -> Check:
-    """Say what a file or folder is, what would be left out of it, and which command to run next.
+    """Identify a file or folder, report what would be left out of it, and suggest the next command.
 
-    The whole file is read as that command would read it.
+    The file is read completely, as that command would read it.
 
     Args:
         path: A run, a store, an atlas, a config or plan, peaks, a signal, a genome, variants, motifs, weights, a model,
@@ -189,7 +189,7 @@ def _signal(path: Path) -> Check:
         with path.open("rb") as file:
             sizes = pybigtools.open(file).chroms()
     except Exception as cause:
-        raise DataError(f"{path}: is no bigWig file that can be read ({cause})") from None
+        raise DataError(f"{path}: is not a readable bigWig file ({cause})") from None
     heights = shlex.quote(str(path))
     command = f"netassay atlas build --peaks peaks.bed --genome genome.fa --heights {heights} --out atlas"
     facts = {"chromosomes": len(sizes), "bases": sum(sizes.values())}
@@ -203,7 +203,7 @@ def _weights(path: Path) -> Check:
         with safe_open(path, framework="numpy") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as cause:
-        raise DataError(f"{path}: is no safetensors file that can be read ({cause})") from None
+        raise DataError(f"{path}: is not a readable safetensors file ({cause})") from None
     numbers = sum(_product(shape) for shape in shapes.values())
     command = f"netassay interpret --module FILE.py:NAME --weights {shlex.quote(str(path))} --atlas ATLAS"
     return Check("weights of a network", {"tensors": len(shapes), "numbers": numbers}, {}, (command,))
@@ -225,7 +225,7 @@ def _corpus(path: Path) -> Check:
     try:
         contexts = contexts_of(path, length=8)
     except NetassayError as cause:
-        raise DataError(f"{path}: was taken for a corpus, and then: {cause}") from None
+        raise DataError(f"{path}: was read as a corpus, but: {cause}") from None
     facts = {
         "form": form,
         "documents": contexts.documents,
@@ -237,8 +237,8 @@ def _corpus(path: Path) -> Check:
         f"netassay bounds {quoted} --parameters 1000000",
         f"netassay capacity --corpus {quoted}",
     )
-    what = "corpus of token ids" if form in ("npy", "raw") else "corpus"
-    return Check(what, facts, dict(contexts.skipped), commands)
+    kind = "corpus of token ids" if form in ("npy", "raw") else "corpus"
+    return Check(kind, facts, dict(contexts.skipped), commands)
 
 
 def _line(command: str, path: Path) -> str:

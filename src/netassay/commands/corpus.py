@@ -35,15 +35,15 @@ class CorpusArguments(TypedDict, total=False):
             begins.
         dtype: The files are raw little-endian token ids of this integer type.
         end: Token id that ends a document, in raw ids and in .npy files of one dimension.
-        skip: Bytes of a header before raw ids; that of llm.c is known by itself.
-        form: Form of the files, where their first bytes and endings do not tell it.
-        ignore: Token id that is padding or an ignored place (-100, say) and taken out wherever it stands.
-        blocks: Pack documents one after another into rows of that many tokens of context, and the one after them, as
-            language models are trained; a row is then a document.
+        skip: Bytes of a header before raw ids; that of llm.c is recognised automatically.
+        form: Form of the files, if their first bytes and endings do not show it.
+        ignore: Token id to remove wherever it occurs, such as padding or an ignored position (-100).
+        blocks: Pack documents into rows of this many tokens of context and the one after them, as language models are
+            trained; a row is then a document.
         stride: Tokens from one block to the next; by default they do not overlap.
-        memory: Maximum memory of the process, such as 2GB; what needs more is counted on disk. By default half of
-            this machine's.
-        scratch: Folder for what is counted on disk; by default the system's temporary folder.
+        memory: Maximum memory of the process, such as 2GB; a corpus that needs more is counted on disk. By
+            default half of this machine's.
+        scratch: Folder for counting on disk; by default the system's temporary folder.
     """
 
     document: Unit | None
@@ -94,7 +94,7 @@ def contexts_of(
     """Count the unique contexts of a corpus in files, in memory or on disk.
 
     Args:
-        files: Files, folders or patterns, together one corpus; or "topics"; or contexts that are counted already.
+        files: Files, folders or patterns, together one corpus; or "topics"; or contexts that have already been counted.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
         observe: Called with each part of the documents as they are counted.
         corpus: How the files are read: see `entropy`.
@@ -111,8 +111,8 @@ def contexts_of(
 
     Example:
         >>> import netassay
-        >>> found = netassay.contexts_of("topics", document="line", length=4)
-        >>> found.n > 1000
+        >>> result = netassay.contexts_of("topics", document="line", length=4)
+        >>> result.n > 1000
         True
     """
     from netassay.corpus.context import Contexts, require_sizes
@@ -149,7 +149,7 @@ def contexts_of(
     parts = formats.read_in_parts(
         files,
         **keys,
-        # one token more than is used tells which documents were cut
+        # one token more than is used shows which documents were cut
         limit=None if length is None else length + 1,
         skipped=skipped,
         tokens_at_once=min(memory // PARTING_BYTES, 1 << 20),
@@ -157,7 +157,7 @@ def contexts_of(
     if arguments["blocks"] is not None:
         parts = packed(parts, arguments["blocks"], arguments["stride"])
     scratch = arguments["scratch"]
-    counted = contexts_within(
+    contexts = contexts_within(
         _observed(parts, observe, length, exact),
         memory=memory,
         length=length,
@@ -165,20 +165,22 @@ def contexts_of(
         window=window,
         folder=None if scratch is None else Path(scratch),
     )
-    if counted.dropped and not counted.documents:
-        raise DataError(f"{formats.named(files)}: all {counted.dropped:,} documents are shorter than {length} tokens")
-    formats.require_tokens(files, counted.tokens, skipped)
-    return replace(counted, skipped=dict(skipped))
+    if contexts.dropped and not contexts.documents:
+        raise DataError(
+            f"{formats.source_name(files)}: all {contexts.dropped:,} documents are shorter than {length} tokens"
+        )
+    formats.require_tokens(files, contexts.tokens, skipped)
+    return replace(contexts, skipped=dict(skipped))
 
 
 def _observed(
     parts: Iterable[Documents], observe: Callable[[Documents], None], length: int | None, exact: bool
 ) -> Iterator[Documents]:
-    """The parts, shown to an observer as they are counted."""
-    from netassay.corpus.context import fitted
+    """The parts, passed to an observer as they are counted."""
+    from netassay.corpus.context import fit_length
 
     for part in parts:
-        observe(fitted(part, length, exact)[0])
+        observe(fit_length(part, length, exact)[0])
         yield part
 
 
@@ -195,8 +197,8 @@ class Entropy:
 
     Counts are of documents, tokens or contexts; `bound_nats` is summed over all predicted tokens, bits per token are
     means over them. `share_certain` (0 to 1) is the share of contexts with one continuation. `information_bits` is
-    what the corpus tells of its tokens beyond their number, `predicted_parameters` the size with which training is
-    expected to begin to memorise it (an empirical rate, no bound).
+    the corpus's information about its tokens, `predicted_parameters` the size with which training is expected to
+    begin to memorise it (an empirical rate, not a bound).
 
     Example:
         >>> import netassay
@@ -250,7 +252,7 @@ def entropy(
         by_length: Also give the numbers for each length of context.
         lengths: Also give the bound of predictors that see the last L tokens, for each L given, in the same pass; at
             the command line with commas, as 1,2,4,...,1024.
-        page: Write these to a page, one HTML file, as a figure and a table (needs lengths).
+        page: Write these to a page, a single HTML file, as a figure and a table (needs lengths).
         corpus: How the files are read.
 
     Returns:
@@ -265,45 +267,45 @@ def entropy(
 
     Example:
         >>> import netassay
-        >>> found = netassay.entropy("topics", document="line", length=4)
-        >>> found.bound_nats < found.bound_nats_with_empty
+        >>> result = netassay.entropy("topics", document="line", length=4)
+        >>> result.bound_nats < result.bound_nats_with_empty
         True
     """
     from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 
     if page is not None and lengths is None:
         raise ConfigError("the page shows the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
-    counted, rows = _counted(files, window, lengths, corpus)
+    contexts, rows = _count(files, window, lengths, corpus)
     if page is not None:
         _write(Path(page), files, rows)
     return Entropy(
-        documents=counted.documents,
-        documents_empty=counted.empty,
-        documents_cut=counted.shortened,
-        documents_dropped=counted.dropped,
-        tokens=counted.tokens,
-        tokens_predicted=counted.predictions,
-        vocabulary=counted.vocabulary,
-        contexts=counted.n,
-        contexts_with_empty=counted.n_with_empty,
-        largest_support=counted.largest_support,
-        share_certain=counted.share_certain,
-        degrees_of_freedom=counted.degrees_of_freedom,
-        degrees_of_freedom_unequal=counted.degrees_of_freedom_unequal,
-        bound_nats=counted.bound_nats,
-        bound_nats_with_empty=counted.bound_nats_with_empty,
-        bound_bits_per_token=counted.bound_bits_per_token,
-        bound_bits_per_token_with_empty=counted.bound_bits_per_token_with_empty,
-        information_bits=information_bits(counted),
-        predicted_parameters=predicted_parameters(counted),
-        counted_on_disk=counted.held is None,
-        skipped=counted.skipped,
-        by_length=_by_length(counted) if by_length else None,
+        documents=contexts.documents,
+        documents_empty=contexts.empty,
+        documents_cut=contexts.shortened,
+        documents_dropped=contexts.dropped,
+        tokens=contexts.tokens,
+        tokens_predicted=contexts.predictions,
+        vocabulary=contexts.vocabulary,
+        contexts=contexts.n,
+        contexts_with_empty=contexts.n_with_empty,
+        largest_support=contexts.largest_support,
+        share_certain=contexts.share_certain,
+        degrees_of_freedom=contexts.degrees_of_freedom,
+        degrees_of_freedom_unequal=contexts.degrees_of_freedom_unequal,
+        bound_nats=contexts.bound_nats,
+        bound_nats_with_empty=contexts.bound_nats_with_empty,
+        bound_bits_per_token=contexts.bound_bits_per_token,
+        bound_bits_per_token_with_empty=contexts.bound_bits_per_token_with_empty,
+        information_bits=information_bits(contexts),
+        predicted_parameters=predicted_parameters(contexts),
+        counted_on_disk=contexts.held is None,
+        skipped=contexts.skipped,
+        by_length=_by_length(contexts) if by_length else None,
         by_context=None if lengths is None else rows,
     )
 
 
-def _counted(
+def _count(
     files: Any, window: int | None, lengths: Sequence[int] | None, corpus: CorpusArguments
 ) -> tuple[Contexts, list[dict[str, Any]]]:
     """The contexts of a corpus and, counted in the same pass, a row for each length of context."""
@@ -312,15 +314,15 @@ def _counted(
 
     if lengths is None:
         return contexts_of(files, window=window, **corpus), []
-    wanted = require_lengths(lengths)
+    ordered = require_lengths(lengths)
     scratch = corpus.get("scratch")
     with Backwards(None if scratch is None else Path(scratch), room(corpus.get("memory")) // 2) as backwards:
         if isinstance(files, Contexts):
             backwards.append(files.corpus)
-        counted = contexts_of(files, window=window, observe=backwards.append, **corpus)
-        return counted, [
+        contexts = contexts_of(files, window=window, observe=backwards.append, **corpus)
+        return contexts, [
             {**asdict(row), "share_certain": row.share_certain, "bits_per_token": row.bits_per_token}
-            for row in backwards.rows(wanted)
+            for row in backwards.rows(ordered)
         ]
 
 
@@ -329,7 +331,7 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
     import polars as pl
 
     import netassay
-    from netassay.formats.corpus import named
+    from netassay.formats.corpus import source_name
     from netassay.reporting import Axis, Figure, Section, Table, lines, write_page
 
     table = pl.DataFrame(rows).with_columns(
@@ -340,15 +342,15 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
         "share_certain": "contexts with one continuation (share)",
         "once_share": "tokens after a context that occurs once (share)",
     }
-    drawn = table.unpivot([*names], index="length", variable_name="of").with_columns(pl.col("of").replace(names))
-    shown = table.select(
+    curves = table.unpivot([*names], index="length", variable_name="of").with_columns(pl.col("of").replace(names))
+    columns = table.select(
         "length", "contexts", "predictions", "bits_per_token", "share_certain", "once_share", "once_bits"
     )
     caption = (
         "The exact entropy of the next token given the last L, in the corpus's own frequencies: no predictor that sees "
         "L tokens has a smaller mean loss on it. After a context that occurs once the bound is 0."
     )
-    told = (
+    note = (
         "once_bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
         "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
     )
@@ -356,25 +358,25 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
         "entropy-lengths",
         "Entropy bound by length of context",
         caption,
-        lines(drawn, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
-        drawn,
+        lines(curves, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
+        curves,
     )
     formats = {"bits_per_token": ".4f", "share_certain": ".2%", "once_share": ".2%", "once_bits": ",.0f"}
     section = Section(
-        "Entropy bound", "", (figure, Table("entropy-table", "By length of context", told, shown, formats))
+        "Entropy bound", "", (figure, Table("entropy-table", "By length of context", note, columns, formats))
     )
     of = files if isinstance(files, str | Path) else [*files]
     write_page(
         path,
         title="Entropy of a corpus",
-        subtitle=named(of),
+        subtitle=source_name(of),
         sections=[section],
         facts={"netassay": netassay.__version__},
     )
 
 
-def _by_length(counted: Contexts) -> list[dict[str, Any]]:
+def _by_length(contexts: Contexts) -> list[dict[str, Any]]:
     names = ("contexts", "predictions", "certain", "branches", "nats")
-    arrays = (getattr(counted, f"{name}_by_length").tolist() for name in names)
+    arrays = (getattr(contexts, f"{name}_by_length").tolist() for name in names)
     rows = zip(*arrays, strict=True)
     return [{"length": length, **dict(zip(names, row, strict=True))} for length, row in enumerate(rows)]

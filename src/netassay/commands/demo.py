@@ -1,4 +1,4 @@
-"""Every study, small, on real data, and the page of it all."""
+"""Every study, small, on real data, and one page of all results."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def demo(
     workers: int | None = None,
     observe: Callable[[Sequence[Plan]], AbstractContextManager[Callable[..., Any]]] = _unobserved,
 ) -> Demo:
-    """Run every study small on real data and write the report; minutes on two cores.
+    """Run a small version of every study on real data and write the report; takes minutes on two cores.
 
     Args:
         out: Folder for the runs, figures and report.html.
         workers: Number of runs at a time (1 or more); by default one for each core.
-        observe: Called with plans that are carried out together; gives a context in which its runs are watched.
+        observe: Called with plans that run together; returns a context manager that watches their runs.
 
     Returns:
         The path of the page, and why runs failed, by id.
@@ -60,7 +60,7 @@ def demo(
     store = Path(out) / "runs"
     runs: list[Run] = []
     failed: dict[str, str] = {}
-    # the longest runs are those of the smallest plans: begun first, they leave no core idle at the end
+    # the smallest plans have the longest runs: started first, they leave no core idle at the end
     plans = sorted(shipped("demo"), key=lambda plan: plan.size)
     with observe(plans) as watch:
         sweeps = sweep_all(plans, store, workers=workers, watch=watch)

@@ -1,4 +1,4 @@
-"""How much memory counting may take: a size in words, less what this process has taken already."""
+"""How much memory counting may take: a size in words, less what this process already uses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def room(memory: str | None) -> int:
     """Bytes left for counting, out of those that the process may take or of half this machine's."""
     from netassay.corpus.out_of_core import LEAST_ROOM
 
-    import_module("polars")  # so that its own memory is part of what is taken
+    import_module("polars")  # so that its own memory is included
     allowed = machine_bytes() // 2 if memory is None else size_in_bytes(memory)
-    taken = peak_bytes() or 0
-    if allowed - taken < LEAST_ROOM:
+    used = peak_bytes() or 0
+    if allowed - used < LEAST_ROOM:
         raise ConfigError(
-            f"memory {memory}: the process takes {taken / 1e6:.0f} MB before it counts and needs "
-            f"{LEAST_ROOM / 1e6:.0f} MB to count; give at least {(taken + LEAST_ROOM) / 1e6 + 1:.0f}MB"
+            f"memory {memory}: the process uses {used / 1e6:.0f} MB before it counts and needs "
+            f"{LEAST_ROOM / 1e6:.0f} MB to count; give at least {(used + LEAST_ROOM) / 1e6 + 1:.0f}MB"
         )
-    return allowed - taken
+    return allowed - used
 
 
 def size_in_bytes(size: str) -> int:

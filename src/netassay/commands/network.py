@@ -1,4 +1,4 @@
-"""Which network is asked: that of a finished run, or one of the user's own."""
+"""The network of a command: that of a finished run, or one of the user's own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ class NetworkArguments(TypedDict, total=False):
     Args:
         module: FILE.py:NAME, a function without arguments that returns a module (or netassay.Network); the file is
             imported. Without it, but with `weights`: AI-TAC as its authors saved it.
-        weights: Its weights: safetensors, or a state dict saved by PyTorch; by default those that the module is made
-            with.
+        weights: Its weights: safetensors, or a state dict saved by PyTorch; by default those that the function returns.
         atlas: The atlas that gives the length of its sequences and the names of its outputs.
         readout: Which of several outputs of the module is used: a number from 0, or a name.
         layout: Whether the module takes (n, 4, length) or (n, length, 4).
@@ -45,7 +44,7 @@ NETWORK_DEFAULTS: NetworkArguments = {
 }
 
 
-def asked(run: Run | Network | str, store: Path | str, **own: Unpack[NetworkArguments]) -> Run | Network:
+def network_of(run: Run | Network | str, store: Path | str, **own: Unpack[NetworkArguments]) -> Run | Network:
     """The run, or the network that the arguments describe."""
     for name in own:
         if name not in NETWORK_DEFAULTS:

@@ -1,4 +1,4 @@
-"""Sets of regions to build atlases of: the consensus of peak sets, and background."""
+"""Sets of regions for atlases: the consensus of peak sets, and background."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def consensus_peaks(
     chromosomes: Sequence[str] = (),
     blacklist: Path | str | None = None,
 ) -> RegionSet:
-    """Make one set of peaks of a fixed width out of several, no two of which overlap.
+    """Merge several sets of peaks into one set of peaks of a fixed width, without overlaps.
 
-    Each peak is a window about its summit or middle. The one with the highest score is taken, those that overlap it are
-    left out, and so on. Scores are column 5 of each file over their sum.
+    Each peak is a window around its summit or middle. The peak with the highest score is kept, those that overlap it
+    are left out, and so on. Scores are column 5 of each file divided by its sum.
 
     Args:
         peaks: Files of peaks, one for each cell type or sample: BED, narrowPeak, or a table with a header.
         out: New BED file.
         width: Bases of each peak (1 or more).
-        genome: FASTA or 2bit; windows over the end of a chromosome are left out.
-        chromosomes: Take peaks on these chromosomes alone.
+        genome: FASTA or 2bit; windows beyond the end of a chromosome are left out.
+        chromosomes: Use only peaks on these chromosomes.
         blacklist: Regions (BED) whose peaks are left out.
 
     Returns:
@@ -53,7 +53,7 @@ def consensus_peaks(
 
     if out is not None:
         refuse_existing(out, refusal=DataError)
-    found = consensus_of(
+    regions = consensus_of(
         [Path(path) for path in peaks],
         width,
         genome=None if genome is None else Path(genome),
@@ -61,8 +61,8 @@ def consensus_peaks(
         blacklist=None if blacklist is None else Path(blacklist),
     )
     if out is not None:
-        found.write(out)
-    return found
+        regions.write(out)
+    return regions
 
 
 def background_regions(
@@ -75,7 +75,7 @@ def background_regions(
     blacklist: Path | str | None = None,
     seed: int = 0,
 ) -> RegionSet:
-    """Draw regions off the peaks that have their width and shares of G and C.
+    """Draw regions outside the peaks, with the same widths and GC contents.
 
     No two overlap, and none holds an unknown base.
 
@@ -84,15 +84,15 @@ def background_regions(
         genome: FASTA or 2bit of the genome.
         out: New BED file.
         number: Number of regions; by default one for each peak.
-        chromosomes: Take these chromosomes alone; by default those of the peaks.
-        blacklist: Regions (BED) to stay off.
+        chromosomes: Use only these chromosomes; by default those of the peaks.
+        blacklist: Regions (BED) to avoid.
         seed: Seed of all draws.
 
     Returns:
         The regions, and how many could not be drawn.
 
     Raises:
-        DataError: For files that cannot be read or do not fit each other.
+        DataError: For files that cannot be read or do not fit together.
 
     Source:
         Pampari et al. (2024), ChromBPNet, for background of equal composition.
@@ -107,7 +107,7 @@ def background_regions(
 
     if out is not None:
         refuse_existing(out, refusal=DataError)
-    found = background_of(
+    regions = background_of(
         Path(peaks),
         Path(genome),
         number=number,
@@ -116,5 +116,5 @@ def background_regions(
         seed=seed,
     )
     if out is not None:
-        found.write(out)
-    return found
+        regions.write(out)
+    return regions

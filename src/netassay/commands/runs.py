@@ -1,4 +1,4 @@
-"""What one run holds, and what the keys of a study mean."""
+"""The contents of a run, and the meaning of a study's keys."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def show(
         return _part(opened, what, name)
 
 
-def _part(opened: Run, what: What, name: str | None) -> dict[str, Any] | DataFrame:
-    if what == "config":
+def _part(opened: Run, part: What, name: str | None) -> dict[str, Any] | DataFrame:
+    if part == "config":
         return dict(opened.config)
-    if what == "events":
+    if part == "events":
         return opened.events()
-    if what == "metrics":
+    if part == "metrics":
         return _numbers(opened, name)
     return opened.table(name) if name else {table: opened.table(table) for table in opened.tables()}
 
@@ -76,7 +76,7 @@ def _numbers(run: Run, name: str | None) -> DataFrame:
 
 
 def explain(name: str) -> list[Explained]:
-    """Explain every key of a study's config: what it may be, its default, its meaning.
+    """Explain every key of a study's config: allowed values, default, meaning.
 
     Args:
         name: Name of a study.
@@ -119,8 +119,8 @@ def open_run(run: Run | Path | str = "latest", store: Path | str = "runs") -> Ru
         return find_run(run, store)
     runs = Store(store).runs()
     if not runs:
-        raise StoreError(f"store {store}: there are no runs in it, so none is the latest")
-    return max(runs, key=lambda one: (one.created, one.id))
+        raise StoreError(f"store {store}: there are no runs in it, so there is no latest one")
+    return max(runs, key=lambda candidate: (candidate.created, candidate.id))
 
 
 def figure(
@@ -136,17 +136,17 @@ def figure(
 
     Args:
         run: Id, beginning of an id, folder of the run, or "latest".
-        name: Name of the figure, as its page has it.
+        name: Name of the figure, as on its page.
         store: Folder that holds the runs.
-        out: File to write; its ending chooses PDF, SVG, PNG or CSV. By default the name, as PDF.
+        out: File to write, ending in .pdf, .svg, .png or .csv; by default the name with .pdf.
         width: Width of the whole figure, such as 85mm, 3.3in or 240pt; by default as on the page.
-        theme: print sets black letters and thin lines, screen is the page's own.
+        theme: print has black text and thin lines, screen looks as on the page.
 
     Returns:
         The path of the file.
 
     Raises:
-        ConfigError: For a name that the run has no figure of, an ending or a width that cannot be.
+        ConfigError: For an unknown figure, ending or width.
         StoreError: For a run that does not exist, and a file that cannot be written.
 
     Example:

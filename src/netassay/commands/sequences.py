@@ -1,4 +1,4 @@
-"""What a trained network says of sequences that are not in its atlas: predictions, contributions, variants."""
+"""What a trained network says about sequences outside its atlas: predictions, contributions, variants."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from netassay.commands.network import NetworkArguments, asked
+from netassay.commands.network import NetworkArguments, network_of
 from netassay.commands.tables import require_ending, write_table
 from netassay.errors import ConfigError, DataError
 
@@ -27,15 +27,15 @@ def predict(
     store: Path | str = "runs",
     **network: Unpack[NetworkArguments],
 ) -> Predictions:
-    """Predict how accessible new sequences or regions are in every cell type of a trained run.
+    """Predict the accessibility of new sequences or regions in every cell type of a trained run.
 
-    Outputs are the network's own: with loss pearson their scale means nothing, with cross_entropy they are before the
-    softmax. A network of your own (module, weights, atlas) can take the place of the run.
+    Outputs are the network's own: with loss pearson their scale is arbitrary, with cross_entropy they are before the
+    softmax. A network of your own (module, weights, atlas) can replace the run.
 
     Args:
         run: Id, beginning of an id, or folder of a finished run of study aitac; leave it out for a network of your
             own.
-        fasta: Sequences, FASTA, plain or gzip. Longer ones are cut to the network's length about their middle.
+        fasta: Sequences, FASTA, plain or gzip. Longer ones are cut to the network's length around their middle.
         bed: Regions, BED or narrowPeak; needs `genome`.
         genome: FASTA of the genome (an index beside it is used), or 2bit.
         out: Table to write: .csv, .tsv or .parquet.
@@ -62,7 +62,7 @@ def predict(
         require_ending(Path(out))
     from netassay.studies.aitac.answers import predict_regions, predict_sequences
 
-    model = asked(run, store, **network)
+    model = network_of(run, store, **network)
     if fasta is not None:
         predictions = predict_sequences(model, fasta)
     else:
@@ -103,10 +103,10 @@ def variants(
         vcf: Variants, VCF, plain or gzip.
         genome: FASTA of the genome that they were called on; an index beside it is used.
         out: Table to write: .csv, .tsv or .parquet.
-        mismatches: What to do where the genome has other bases than REF.
+        mismatches: What to do if the genome has other bases than REF.
         null: Number of random single-base changes near the variants that p is computed from; 0: no p.
-        loss: Loss that a network of your own was trained with: pearson and cross_entropy leave a row of outputs free by
-            an offset, which is subtracted. By default pearson for AI-TAC as published, else mse.
+        loss: Loss that a network of your own was trained with: pearson and cross_entropy leave an offset of each row of
+            outputs undetermined, which is subtracted. By default pearson for AI-TAC as published, else mse.
         store: Folder that holds the runs.
         network: A network of your own, in place of a run.
 
@@ -134,7 +134,7 @@ def variants(
     from netassay.dna.network.offsets import loss_of, offset_is_free
     from netassay.studies.aitac.answers import variant_effects
 
-    model = asked(run, store, **network)
+    model = network_of(run, store, **network)
     if not run and isinstance(model, Network):
         free = offset_is_free(loss_of(network.get("module", ""), loss))
         model = replace(model, both_strands=True, less_mean=free)
@@ -164,7 +164,7 @@ def attribute_run(
     """Compute how much each base contributes to the output of a cell type.
 
     Writes sequences.tsv, contributions.safetensors and, for regions, contributions.bw and contributions.bedgraph. The
-    tracks are of the bases of the sequences, means where regions overlap; the tensors hold all four bases.
+    tracks hold the bases of the sequences, averaged where regions overlap; the tensors hold all four bases.
 
     Args:
         run: Id, beginning of an id, or folder of a finished run of study aitac; leave it out for a network of your
@@ -205,7 +205,7 @@ def attribute_run(
         raise ConfigError(f"--out {out}: exists and is not a folder; name a folder")
     from netassay.studies.aitac.answers import attribute_run as attribute
 
-    model = asked(run, store, **network)
+    model = network_of(run, store, **network)
     attributions = attribute(model, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against)
     if out is None:
         return attributions
@@ -213,24 +213,24 @@ def attribute_run(
     return replace(attributions, shared=shared)
 
 
-def _write_attributions(attributions: RunAttributions, out: Path, *, regions: bool, patterns: bool) -> int:
+def _write_attributions(attributions: RunAttributions, folder: Path, *, regions: bool, patterns: bool) -> int:
     """The files in the folder, and how many bases lie in several regions."""
     from netassay.dna.attributions.files import save_attributions, write_tracks
     from netassay.dna.attributions.modisco import find_patterns
     from netassay.formats.meme import write_meme
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name in _OPTIONAL_FILES:  # of an earlier call, whose sequences may have been others
-        (out / name).unlink(missing_ok=True)
-    write_table(out / "sequences.tsv", attributions.table)
-    save_attributions(out / "contributions.safetensors", attributions.attributions)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _OPTIONAL_FILES:  # of an earlier call, perhaps for other sequences
+        (folder / name).unlink(missing_ok=True)
+    write_table(folder / "sequences.tsv", attributions.table)
+    save_attributions(folder / "contributions.safetensors", attributions.attributions)
     shared = 0
     if regions:
-        shared = write_tracks(out, attributions.attributions, attributions.table, attributions.given.contigs)
+        shared = write_tracks(folder, attributions.attributions, attributions.table, attributions.given.contigs)
     if patterns:
         try:
-            recurring = find_patterns(attributions.attributions, file=out / "patterns.h5")
+            recurring = find_patterns(attributions.attributions, file=folder / "patterns.h5")
         except DataError as error:
-            raise DataError(f"{error}; the contributions are in {out} all the same") from error
-        write_meme(recurring.motifs, out / "patterns.meme")
+            raise DataError(f"{error}; the contributions are in {folder} all the same") from error
+        write_meme(recurring.motifs, folder / "patterns.meme")
     return shared

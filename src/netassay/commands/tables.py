@@ -1,4 +1,4 @@
-"""Tables as files, in the format that the ending of the name gives."""
+"""Tables as files, in the format given by the ending of the name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".tsv", ".parquet")
 
 
-def require_ending(out: Path) -> None:
-    """Refuses a table's file whose ending names no format."""
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {out}: the ending gives the format; allowed: {', '.join(ENDINGS)}")
+def require_ending(path: Path) -> None:
+    """Refuses a file name whose ending names no format for tables."""
+    if path.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"--out {path}: the ending gives the format; allowed: {', '.join(ENDINGS)}")
 
 
-def write_table(out: Path, frame: DataFrame) -> None:
-    """Writes a table, whole or not at all."""
-    buffer, ending = io.BytesIO(), out.suffix.lower()
+def write_table(path: Path, frame: DataFrame) -> None:
+    """Writes a table, completely or not at all."""
+    buffer, ending = io.BytesIO(), path.suffix.lower()
     if ending == ".parquet":
         frame.write_parquet(buffer)
     else:
         frame.write_csv(buffer, separator="," if ending == ".csv" else "\t")
-    write_file(out, buffer.getvalue())
+    write_file(path, buffer.getvalue())

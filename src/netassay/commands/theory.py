@@ -1,4 +1,4 @@
-"""What the theorems build and presume, tried on a corpus in files: construction, injectivity, rank."""
+"""What the theorems construct and assume, tried on a corpus in files: construction, injectivity, rank."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def construct(
     The proof of Theorem 21 as an algorithm: random embedding, attention and neurons, and output weights computed so
     that every unique context gets its own next-token distribution. deviation is the largest error of a probability,
     gap the loss above the bound in nats; both are measured in the model's own forward pass, in float64 and in float32.
-    The saved folder also lists `words`: what the model's tokens 0, 1, 2, ... stand for.
+    The saved folder also lists `words`: the words of the model's tokens 0, 1, 2, ...
 
     Args:
         files: Corpus, as `entropy` takes it: files, folders, patterns or topics; in Python also counted contexts.
-        width: Hidden neurons; by default 10% more than there are contexts, which is enough in float32 too.
+        width: Hidden neurons; by default 10% more than contexts, which is enough in float32 too.
         save: New folder for the model.
         architecture: Model of Theorem 23 (averaging) or of Theorem 21 (decoder).
         method: How output weights are computed: solve (a linear system), ladder (steep sigmoids, no solve), or fit,
-            which takes any width and reports how close it comes.
+            which accepts any width and reports how close it comes.
         embedding: Size of a token's vector (1 or more).
         activation: Activation of the hidden neurons; by default tanh, for a ladder sigmoid.
         smoothing: Weight of the uniform distribution (above 0, below 1), which keeps the logits finite.
@@ -61,7 +61,7 @@ def construct(
     Raises:
         ConfigError: For a width below the number of contexts (except with "fit") and too little memory.
         DataError: For a corpus without a context.
-        StoreError: For a folder that exists already.
+        StoreError: For a folder that already exists.
 
     Source:
         Madden, Fox, Thrampoulidis (2025), proof of Theorem 21; Theorem 23.
@@ -77,10 +77,10 @@ def construct(
 
     if save is not None:
         require_new(save)
-    counted = contexts_of(files, **corpus)
+    contexts = contexts_of(files, **corpus)
     construction = replace(
         construct_model(
-            counted,
+            contexts,
             width=width,
             architecture=architecture,
             method=method,
@@ -89,7 +89,7 @@ def construct(
             smoothing=smoothing,
             seed=seed,
         ),
-        skipped=counted.skipped,
+        skipped=contexts.skipped,
     )
     if save is not None:
         import torch
@@ -105,7 +105,7 @@ def construct(
 
 
 def numbers_of(construction: Construction) -> dict[str, Any]:
-    """The numbers of a construction by name, those that its method does not give left out."""
+    """The numbers of a construction by name, without those that its method does not give."""
     words = {key: getattr(construction, key) for key in ("architecture", "method")}
     sizes = {key: getattr(construction, key) for key in ("contexts", "vocabulary", "width", "parameters")}
     of_method = (
@@ -139,13 +139,13 @@ def injectivity(
 ) -> list[Separation]:
     """Measure how far apart the contexts of a corpus stay when each is mapped to one real number.
 
-    smallest is the least gap between the images of two contexts over the range of all, collisions the number of
+    smallest is the smallest gap between the images of two contexts over the range of all, collisions the number of
     neighbours that coincide in float32 or float64.
 
     Args:
         files: Corpus, as `entropy` takes it: files, folders, patterns or topics; in Python also counted contexts.
-        size: Number of documents, taken from the beginning; may be given several times. By default all, and fewer in
-            twelve steps.
+        size: Number of documents, taken from the beginning; may be given several times. By default all, and twelve
+            smaller numbers.
         seeds: Number of random draws of the maps (1 to 10,000).
         page: Also draw the figure on a page of this name (.html).
         corpus: How the files are read.
@@ -186,7 +186,7 @@ def rank(
     seed: int = 0,
     page: Path | str | None = None,
 ) -> list[MeasuredRank]:
-    """Measure the rank of psi(a b') in float32, float64 and 400 digits, beside what the theorems say.
+    """Measure the rank of psi(a b') in float32, float64 and 400 digits, beside the rank from the theorems.
 
     Args:
         activations: tanh, gelu, sigmoid, sin, exp, or one of the polynomials shown by default.

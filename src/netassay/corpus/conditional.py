@@ -17,7 +17,7 @@ from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
 
 BYTES = 96
-"""Most memory that counting takes for each prediction at once."""
+"""Maximum memory that counting takes for each prediction at once."""
 AT_ONCE = 1 << 22
 LONGEST = 1 << 20
 MARK = np.iinfo(np.int64).min
@@ -37,16 +37,16 @@ class Conditional:
         widest: Maximum number of distinct next tokens after one context.
         nats: Entropy bound: the least summed loss of any predictor of these contexts.
         once: Predictions from a context that occurs once.
-        once_nats: Code length of those tokens by the frequencies of tokens alone: the corpus shows what follows such a
-            context nowhere else, so only memorising it can give these nats.
+        once_nats: Code length of those tokens by the frequencies of tokens alone: nothing else in the corpus shows what
+            follows such a context, so only memorising it can save these nats.
 
     Source:
-        Shannon (1951), whose F_N these are, of the corpus's own frequencies.
+        Shannon (1951): his F_N, with the corpus's own frequencies.
 
     Example:
         >>> import netassay
-        >>> found = netassay.corpus.conditional_entropies([netassay.contexts([[0, 1, 2], [1, 2, 0]]).corpus], [1, 2])
-        >>> [row.contexts for row in found]
+        >>> result = netassay.corpus.conditional_entropies([netassay.contexts([[0, 1, 2], [1, 2, 0]]).corpus], [1, 2])
+        >>> [row.contexts for row in result]
         [3, 4]
     """
 
@@ -81,21 +81,21 @@ def conditional_entropies(
 ) -> tuple[Conditional, ...]:
     """The exact entropy bound at each length of context, in one pass over the contexts read backwards.
 
-    Contexts that share their last tokens are sorted together, a token further back at a time; one that is alone leaves.
-    What needs more memory is written to a temporary folder, 4 or 8 bytes a token, and counted by last token. Exact:
-    nothing is hashed.
+    Contexts that share their last tokens are sorted together, one token further back at a time; a context that is alone
+    drops out. A larger corpus is written to a temporary folder, 4 or 8 bytes a token, and counted by last token.
+    Exact: nothing is hashed.
 
     Args:
         parts: Documents in parts, in one vocabulary.
         lengths: Lengths of context (1 or more).
-        memory: Bytes in addition to those already taken.
-        folder: Folder of the temporary folder; by default the system's.
+        memory: Bytes in addition to those already in use.
+        folder: Where to make the temporary folder; by default the system's.
 
     Returns:
         A row for each length, in ascending order.
 
     Raises:
-        ConfigError: For no length, and one below 1.
+        ConfigError: For no length, or one below 1.
         DataError: For a corpus without a token to predict.
 
     Source:
@@ -115,10 +115,10 @@ def conditional_entropies(
 
 def require_lengths(lengths: Sequence[int]) -> list[int]:
     """Lengths of context in ascending order; ConfigError for none, and for one out of range."""
-    wanted = sorted(set(lengths))
-    if not wanted or wanted[0] < 1 or wanted[-1] > LONGEST:
+    ordered = sorted(set(lengths))
+    if not ordered or ordered[0] < 1 or ordered[-1] > LONGEST:
         raise ConfigError(f"lengths are {list(lengths)}; give lengths of context, 1 to {LONGEST:,} tokens")
-    return wanted
+    return ordered
 
 
 class _Sums:
@@ -137,7 +137,7 @@ class _Sums:
         self.once_nats += other.once_nats
 
     def alone(self, nats: np.ndarray) -> None:
-        """Contexts that occur once, by what their next tokens cost by frequency alone."""
+        """Adds contexts that occur once, by the cost of their next tokens by frequency alone."""
         self.contexts += len(nats)
         self.certain += len(nats)
         self.once += len(nats)
@@ -161,42 +161,42 @@ def _count(
     stream: Backwards,
     at: Int64[np.ndarray, " p"],
     before: Int64[np.ndarray, " p"],
-    wanted: Sequence[int],
+    lengths: Sequence[int],
     sums: Sequence[_Sums],
 ) -> None:
-    """Adds what predictions at some places, `before` tokens into their documents, contribute to each length.
+    """Adds the contribution of predictions at some places, `before` tokens into their documents, to each length.
 
-    Read backwards, a context ends with a mark at the beginning of its document, or where it is as long as is asked for.
+    Read backwards, a context ends with a mark at the beginning of its document, or at the length asked for.
     """
-    sizes = np.minimum(before + 1, wanted[-1])
+    sizes = np.minimum(before + 1, lengths[-1])
     targets = stream.forward(at)
     costs = stream.costs[targets]
-    left, last, done = list(range(len(wanted))), None, _Sums()
+    pending, last, ended_sums = list(range(len(lengths))), None, _Sums()
     backwards, starts = stream.backwards(at)
     for level in levels(backwards, starts, sizes, stream.vocabulary + 1):
         if last is not None:
             # groups that ended are contexts of all longer lengths too
-            _ended(last, level.length, sizes, targets, done)
-        while left and wanted[left[0]] - 1 <= level.length + level.more:
-            here = sums[left.pop(0)]
-            here.add(done)
-            _entries(level.members, level.edges, level.counts, targets, costs, here)
-        done.alone(costs[level.alone])
+            _ended(last, level.length, sizes, targets, ended_sums)
+        while pending and lengths[pending[0]] - 1 <= level.length + level.more:
+            total = sums[pending.pop(0)]
+            total.add(ended_sums)
+            _entries(level.members, level.edges, level.counts, targets, costs, total)
+        ended_sums.alone(costs[level.alone])
         last = level
     if last is not None:
-        _ended(last, wanted[-1] + 1, sizes, targets, done)
-    for place in left:
-        sums[place].add(done)
+        _ended(last, lengths[-1] + 1, sizes, targets, ended_sums)
+    for index in pending:
+        sums[index].add(ended_sums)
 
 
-def _ended(last: Level, length: int, sizes: np.ndarray, targets: np.ndarray, done: _Sums) -> None:
+def _ended(last: Level, length: int, sizes: np.ndarray, targets: np.ndarray, sums: _Sums) -> None:
     """Adds the groups of a level whose members have no more than `length` tokens."""
     heads = last.edges[:-1]
     over = (last.counts > 1) & (sizes[last.members[heads]] <= length)
     if over.any():
         counts = last.counts[over]
         index = np.arange(counts.sum()) + np.repeat(heads[over] - np.cumsum(counts) + counts, counts)
-        _groups(last.members[index], counts, targets, done)
+        _groups(last.members[index], counts, targets, sums)
 
 
 def _entries(
@@ -205,16 +205,16 @@ def _entries(
     counts: np.ndarray,
     targets: np.ndarray,
     costs: np.ndarray,
-    here: _Sums,
+    sums: _Sums,
 ) -> None:
     """Adds all groups of a level, those of one member among them."""
     single = counts == 1
-    here.alone(costs[members[edges[:-1][single]]])
+    sums.alone(costs[members[edges[:-1][single]]])
     several = ~single
-    _groups(members[several.repeat(counts)], counts[several], targets, here)
+    _groups(members[several.repeat(counts)], counts[several], targets, sums)
 
 
-def _groups(members: np.ndarray, sizes: np.ndarray, targets: np.ndarray, here: _Sums) -> None:
+def _groups(members: np.ndarray, sizes: np.ndarray, targets: np.ndarray, sums: _Sums) -> None:
     """Adds contexts of several occurrences each, by the tokens that follow."""
     if not len(sizes):
         return
@@ -224,13 +224,13 @@ def _groups(members: np.ndarray, sizes: np.ndarray, targets: np.ndarray, here: _
     entries = run_edges(keys)
     widths = np.diff(run_edges(keys[entries[:-1]] >> bits))
     counts = np.diff(entries)
-    here.contexts += len(sizes)
-    here.certain += int(np.count_nonzero(widths == 1))
-    here.branches += len(counts) - len(sizes)
-    here.unequal += unequal_branches(counts, widths)
-    here.widest = max(here.widest, int(widths.max()))
+    sums.contexts += len(sizes)
+    sums.certain += int(np.count_nonzero(widths == 1))
+    sums.branches += len(counts) - len(sizes)
+    sums.unequal += unequal_branches(counts, widths)
+    sums.widest = max(sums.widest, int(widths.max()))
     split = widths > 1
-    here.nats.append(counts_nats(counts[split.repeat(widths)], sizes[split].repeat(widths[split])))
+    sums.nats.append(counts_nats(counts[split.repeat(widths)], sizes[split].repeat(widths[split])))
 
 
 class Backwards:
@@ -239,7 +239,7 @@ class Backwards:
     def __init__(self, folder: Path | None, memory: int) -> None:
         self._memory = memory
         self._room = tempfile.TemporaryDirectory(prefix="netassay-", dir=folder)
-        self._held: list[np.ndarray] = []
+        self._parts: list[np.ndarray] = []
         self._size, self._spilled = 0, False
         self._file = Path(self._room.name) / "tokens"
         self._counts: dict[int, int] = {}
@@ -254,66 +254,68 @@ class Backwards:
         self._room.cleanup()
 
     def append(self, part: Documents) -> None:
-        """Takes documents of two tokens or more; others predict nothing."""
+        """Adds documents of two tokens or more; shorter ones predict nothing."""
         part = part.select(part.lengths > 1)
         if not len(part):
             return
         tokens = part.tokens.astype(np.int64)
         marked = np.insert(tokens, part.offsets[:-1], MARK)
-        self._held.append(marked)
+        self._parts.append(marked)
         self._size += len(marked)
         if self._size * (BYTES + 16) > self._memory:
             self._spilled = True
         if self._spilled:
             self._flush()
 
-    def rows(self, lengths: Sequence[int], *, least: int = 1) -> tuple[Conditional, ...]:
-        """A row for each length, of predictions with at least so many tokens before them in their document."""
-        wanted = require_lengths(lengths)
+    def rows(self, lengths: Sequence[int], *, shortest: int = 1) -> tuple[Conditional, ...]:
+        """A row for each length, of predictions with at least `shortest` tokens before them in their document."""
+        ordered = require_lengths(lengths)
         self._end()
         if not self.predictions:
             raise DataError("no document has two tokens, so there is nothing to predict; give longer documents")
-        sums = [_Sums() for _ in wanted]
+        sums = [_Sums() for _ in ordered]
         predictions = 0
         for at, before in self.by_last_token(self._memory // BYTES):
-            if least > 1:
-                at, before = at[before >= least], before[before >= least]
+            if shortest > 1:
+                at, before = at[before >= shortest], before[before >= shortest]
             predictions += len(at)
             if len(at):
-                _count(self, at, before, wanted, sums)
-        return tuple(Conditional(length, predictions, *one.numbers()) for length, one in zip(wanted, sums, strict=True))
+                _count(self, at, before, ordered, sums)
+        return tuple(
+            Conditional(length, predictions, *total.numbers()) for length, total in zip(ordered, sums, strict=True)
+        )
 
     def _end(self) -> None:
-        """Names tokens 0, 1, 2, ..., the mark being the largest."""
+        """Renumbers tokens 0, 1, 2, ..., the mark being the largest."""
         if not self._size:
             return
         if self._spilled:
             self._flush()
             array: np.ndarray = np.memmap(self._file, np.int64, "r+")
         else:
-            array = np.concatenate(self._held)
-        self._held = []
+            array = np.concatenate(self._parts)
+        self._parts = []
         distinct = np.empty(0, np.int64)
-        for some in _blocks(array):
-            distinct = np.union1d(distinct, some[some != MARK])
+        for block in _blocks(array):
+            distinct = np.union1d(distinct, block[block != MARK])
         self.vocabulary = len(distinct)
         counts = np.zeros(self.vocabulary + 1, np.int64)
         last = self.vocabulary  # the token before a block; a mark is followed by a first token
-        for some in _blocks(array):
-            named = np.where(some == MARK, self.vocabulary, np.searchsorted(distinct, some))
-            shifted = np.concatenate([[last], named[:-1]])
-            predicted = (named < self.vocabulary) & (shifted < self.vocabulary)
-            counts += np.bincount(named[predicted], minlength=len(counts))
-            last = int(named[-1])
-            some[:] = named
+        for block in _blocks(array):
+            ids = np.where(block == MARK, self.vocabulary, np.searchsorted(distinct, block))
+            shifted = np.concatenate([[last], ids[:-1]])
+            predicted = (ids < self.vocabulary) & (shifted < self.vocabulary)
+            counts += np.bincount(ids[predicted], minlength=len(counts))
+            last = int(ids[-1])
+            block[:] = ids
         self._array = array
         self.predictions = int(counts.sum())
         with np.errstate(divide="ignore"):
             self.costs = np.log(max(self.predictions, 1) / counts)
 
-    def by_last_token(self, most: int) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
-        """Places of predictions and the tokens before each in its document, about `most` at once, by last token."""
-        if self.predictions <= most:
+    def by_last_token(self, at_once: int) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
+        """Places of predictions and the tokens before each in its document, about `at_once` together, by last token."""
+        if self.predictions <= at_once:
             yield self._places(0, self.vocabulary)
             return
         sizes = np.zeros(self.vocabulary + 1, np.int64)
@@ -321,7 +323,7 @@ class Backwards:
             sizes += np.bincount(last, minlength=len(sizes))
         first = 0
         while first < self.vocabulary:
-            reach = np.searchsorted(np.cumsum(sizes[first:]), most, "right")
+            reach = np.searchsorted(np.cumsum(sizes[first:]), at_once, "right")
             after = min(first + max(int(reach), 1), self.vocabulary)
             yield self._places(first, after)
             first = after
@@ -337,27 +339,27 @@ class Backwards:
     def _places(self, first: int, after: int) -> tuple[np.ndarray, np.ndarray]:
         places, depths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for at, last, before in self._predicted():
-            chosen = (last >= first) & (last < after)
-            places.append(at[chosen])
-            depths.append(before[chosen])
+            mask = (last >= first) & (last < after)
+            places.append(at[mask])
+            depths.append(before[mask])
         return np.concatenate(places), np.concatenate(depths)
 
     def _predicted(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Blocks of places that are predicted, the tokens before them, and how many of their documents' there are."""
+        """Blocks of predicted places, the token before each, and the number of tokens before it in its document."""
         mark, first, last = -1, 0, self.vocabulary
-        for some in _blocks(self._array):
-            at = np.arange(first, first + len(some))
-            marks = np.maximum.accumulate(np.where(some == self.vocabulary, at, mark))
-            shifted = np.concatenate([[last], some[:-1]])
-            chosen = (some < self.vocabulary) & (shifted < self.vocabulary)
-            yield at[chosen], shifted[chosen], (at - marks - 1)[chosen]
-            mark, first, last = int(marks[-1]), first + len(some), int(some[-1])
+        for block in _blocks(self._array):
+            at = np.arange(first, first + len(block))
+            marks = np.maximum.accumulate(np.where(block == self.vocabulary, at, mark))
+            shifted = np.concatenate([[last], block[:-1]])
+            mask = (block < self.vocabulary) & (shifted < self.vocabulary)
+            yield at[mask], shifted[mask], (at - marks - 1)[mask]
+            mark, first, last = int(marks[-1]), first + len(block), int(block[-1])
 
     def _flush(self) -> None:
         with self._file.open("ab") as file:
-            for some in self._held:
-                some.tofile(file)
-        self._held = []
+            for array in self._parts:
+                array.tofile(file)
+        self._parts = []
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,20 +11,20 @@ from jaxtyping import Float64, Int64
 
 from netassay.corpus.distribution import Distributions, distributions, window_starts
 from netassay.corpus.prefixes import levels
-from netassay.corpus.tallies import Tally, named, tally
+from netassay.corpus.tallies import Tally, dense_ids, tally
 from netassay.corpus.telescope import require_telescoped
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 
 LONGEST = 1 << 40
-"""More tokens than any document has; a longer length or window is a slip of the pen."""
+"""More tokens than any document has; a longer length or window is a typing error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
     """Unique contexts of a corpus: the proper prefixes of its documents.
 
-    A document of t tokens has t contexts, the empty one first; p^(g | context) divides by the documents that go on
+    A document of t tokens has t contexts, the empty one first; p^(g | context) divides by the documents that continue
     after the context, so documents may differ in length. Arrays (T,) are indexed by the length of the context, 0 being
     the empty one. With a `window` L contexts are the last L tokens, shorter ones only where a document begins.
 
@@ -38,13 +38,13 @@ class Contexts:
         length: Maximum number of tokens of a document.
         window: Maximum length of a context.
         contexts_by_length: (T,) unique contexts.
-        predictions_by_length: (T,) documents that go on.
+        predictions_by_length: (T,) documents that continue.
         certain_by_length: (T,) contexts with one continuation.
         branches_by_length: (T,) distinct next tokens less one, summed.
         unequal_by_length: (T,) distinct counts of next tokens less one, summed.
         widest_by_length: (T,) maximum number of distinct next tokens after one context.
-        nats_by_length: (T,) the part of the bound.
-        held: The documents, where they were counted in memory.
+        nats_by_length: (T,) contribution to the bound.
+        held: The documents, if they were counted in memory.
         skipped: Documents that reading left out, by reason.
 
     Source:
@@ -87,7 +87,7 @@ class Contexts:
 
     @property
     def n(self) -> int:
-        """Unique contexts, the empty one not counted."""
+        """Unique contexts without the empty one."""
         return int(self.contexts_by_length[1:].sum())
 
     @property
@@ -124,7 +124,7 @@ class Contexts:
     def degrees_of_freedom_unequal(self) -> int:
         """Distinct counts of next tokens less one, summed over the contexts, the empty one left out.
 
-        What is left of the degrees of freedom where next tokens that are equally frequent after a context stay so.
+        The degrees of freedom that remain if next tokens that are equally frequent after a context stay so.
         """
         return int(self.unequal_by_length[1:].sum())
 
@@ -153,7 +153,7 @@ class Contexts:
 
         Raises DataError for contexts that were counted on disk.
         """
-        ids, vocabulary, _ = named(self.corpus.tokens)
+        ids, vocabulary, _ = dense_ids(self.corpus.tokens)
         return distributions(self.corpus, ids, vocabulary, window=self.window, empty=empty)
 
 
@@ -192,11 +192,11 @@ def contexts(
         (3, 3.296)
     """
     require_sizes(length, exact_length, window)
-    ready, shortened, dropped = fitted(Documents.of(documents), length, exact_length)
-    # so that ids tell nothing of how far beyond the length a corpus was read
+    ready, shortened, dropped = fit_length(Documents.of(documents), length, exact_length)
+    # so that ids do not depend on how far beyond the length a corpus was read
     corpus = ready.renumbered()
-    ids, vocabulary, distinct = named(corpus.tokens)
-    found = _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
+    ids, vocabulary, distinct = dense_ids(corpus.tokens)
+    totals = _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
     return Contexts(
         documents=len(corpus),
         empty=int((corpus.lengths == 0).sum()),
@@ -206,41 +206,41 @@ def contexts(
         vocabulary=distinct,
         length=length,
         window=window,
-        contexts_by_length=found.contexts,
-        predictions_by_length=found.predictions,
-        certain_by_length=found.certain,
-        branches_by_length=found.branches,
-        unequal_by_length=found.unequal,
-        widest_by_length=found.widest,
-        nats_by_length=found.nats,
+        contexts_by_length=totals.contexts,
+        predictions_by_length=totals.predictions,
+        certain_by_length=totals.certain,
+        branches_by_length=totals.branches,
+        unequal_by_length=totals.unequal,
+        widest_by_length=totals.widest,
+        nats_by_length=totals.nats,
         held=corpus,
     )
 
 
 def require_sizes(length: int | None, exact_length: bool, window: int | None) -> None:
-    """Raises ConfigError for a length or window that counts no tokens, and for an exact length that is not given."""
-    for name, given in (("length", length), ("window", window)):
-        if given is not None and not 1 <= given <= LONGEST:
-            raise ConfigError(f"{name} is {given:,}; it counts tokens: 1 to {LONGEST:,}")
+    """Raises ConfigError for a length or window that counts no tokens, and for an exact length without a length."""
+    for name, value in (("length", length), ("window", window)):
+        if value is not None and not 1 <= value <= LONGEST:
+            raise ConfigError(f"{name} is {value:,}; it counts tokens: 1 to {LONGEST:,}")
     if exact_length and length is None:
         raise ConfigError("exact_length needs a length: the number of tokens that every document must have")
 
 
-def fitted(corpus: Documents, length: int | None, exact: bool) -> tuple[Documents, int, int]:
-    """The documents cut to `length`, how many were cut and how many, too short for an exact one, left out."""
+def fit_length(corpus: Documents, length: int | None, exact: bool) -> tuple[Documents, int, int]:
+    """The documents cut to `length`, how many were cut, and how many were left out as too short for an exact one."""
     if length is None:
         return corpus, 0, 0
     lengths = corpus.lengths
     short = int((lengths < length).sum()) if exact else 0
-    kept = corpus.select(lengths >= length) if short else corpus
-    return kept.beginnings(length), int((lengths > length).sum()), short
+    documents = corpus.select(lengths >= length) if short else corpus
+    return documents.beginnings(length), int((lengths > length).sum()), short
 
 
 def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> Tally:
     starts, lengths = corpus.offsets[:-1], corpus.lengths
-    found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
-    require_telescoped(ids, lengths, math.fsum([*found.nats, closing]))
-    return found
+    totals, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
+    require_telescoped(ids, lengths, math.fsum([*totals.nats, closing]))
+    return totals
 
 
 def _windows(corpus: Documents, ids: np.ndarray, vocabulary: int, window: int) -> Tally:

@@ -29,8 +29,8 @@ class Distributions:
 
     Example:
         >>> import netassay
-        >>> found = netassay.contexts([[0, 1, 2], [0, 2, 1]]).distributions()
-        >>> found.lengths.tolist(), found.tokens.tolist()
+        >>> result = netassay.contexts([[0, 1, 2], [0, 2, 1]]).distributions()
+        >>> result.lengths.tolist(), result.tokens.tolist()
         ([1, 2, 2], [1, 2, 2, 1])
     """
 
@@ -51,7 +51,7 @@ class Distributions:
 
     @property
     def totals(self) -> Int64[np.ndarray, " n"]:
-        """Documents that go on after each context."""
+        """Documents that continue after each context."""
         return np.add.reduceat(self.counts, self.edges[:-1]) if len(self) else np.empty(0, np.int64)
 
     @property
@@ -65,20 +65,20 @@ class Distributions:
 
     def words(self, i: int) -> tuple[tuple[str, ...], dict[str, int]]:
         """Context i in words, with its next words and their counts; DataError for a corpus of bare token ids."""
-        here = slice(self.edges[i], self.edges[i + 1])
+        span = slice(self.edges[i], self.edges[i + 1])
         context, following = (
             self._corpus.words(self.context(i).tolist()),
-            self._corpus.words(self.tokens[here].tolist()),
+            self._corpus.words(self.tokens[span].tolist()),
         )
         if context is None or following is None:
             raise DataError("the corpus was given as token ids, whose words are not known; read it from its texts")
-        return context, dict(zip(following, self.counts[here].tolist(), strict=True))
+        return context, dict(zip(following, self.counts[span].tolist(), strict=True))
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], dict[int, int]]]:
         """Each context as a tuple of tokens, with its next tokens and their counts."""
         for i in range(len(self)):
-            here = slice(self.edges[i], self.edges[i + 1])
-            pairs = zip(self.tokens[here].tolist(), self.counts[here].tolist(), strict=True)
+            span = slice(self.edges[i], self.edges[i + 1])
+            pairs = zip(self.tokens[span].tolist(), self.counts[span].tolist(), strict=True)
             yield tuple(self.context(i).tolist()), dict(pairs)
 
 
@@ -89,10 +89,10 @@ def distributions(
 
     Args:
         corpus: The documents.
-        ids: (t,) its tokens named 0..vocabulary - 1.
+        ids: (t,) its tokens renumbered 0..vocabulary - 1.
         vocabulary: Number of distinct tokens (1 or more).
         window: Maximum length of a context; None: unlimited.
-        empty: Whether the empty context is among them.
+        empty: Whether to include the empty context.
 
     Returns:
         The distributions, ordered by length, then by where a context first occurs.
@@ -103,8 +103,8 @@ def distributions(
     Example:
         >>> import netassay
         >>> corpus = netassay.contexts([[0, 1, 2], [0, 2, 1]])
-        >>> found = netassay.corpus.distributions(corpus.corpus, corpus.corpus.tokens, 3, window=None, empty=False)
-        >>> found.counts.tolist()
+        >>> result = netassay.corpus.distributions(corpus.corpus, corpus.corpus.tokens, 3, window=None, empty=False)
+        >>> result.counts.tolist()
         [1, 1, 1, 1]
     """
     starts, lengths = corpus.offsets[:-1], corpus.lengths
@@ -114,10 +114,10 @@ def distributions(
         grams = window_starts(corpus, window)
         parts = [
             *_entries(ids, starts, np.minimum(lengths, window), vocabulary),
-            *_entries(ids, grams, np.full(len(grams), window + 1), vocabulary, least=window),
+            *_entries(ids, grams, np.full(len(grams), window + 1), vocabulary, shortest=window),
         ]
-    found = _Entries(*map(np.concatenate, zip(_NOTHING, *parts, strict=True)))
-    return _ordered(found, corpus, least=0 if empty else 1)
+    entries = _Entries(*map(np.concatenate, zip(_NOTHING, *parts, strict=True)))
+    return _ordered(entries, corpus, shortest=0 if empty else 1)
 
 
 def window_starts(corpus: Documents, window: int) -> Int64[np.ndarray, " w"]:
@@ -140,11 +140,11 @@ _NOTHING = _Entries(*(np.empty(0, np.int64) for _ in range(5)))
 
 
 def _entries(
-    ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray, vocabulary: int, *, least: int = 0
+    ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray, vocabulary: int, *, shortest: int = 0
 ) -> Iterator[_Entries]:
-    """The contexts of at least `least` tokens, level by level."""
+    """The contexts of at least `shortest` tokens, level by level."""
     for level in levels(ids, starts, lengths, vocabulary):
-        spans = np.arange(max(least, level.length), level.length + level.more + 1)
+        spans = np.arange(max(shortest, level.length), level.length + level.more + 1)
         if len(level.counts) and len(spans):
             begin = np.minimum.reduceat(starts[level.members], level.edges[level.forks[:-1]])
             firsts = starts[level.members[level.edges[:-1]]]
@@ -157,20 +157,20 @@ def _entries(
             )
         # a sequence on its own from here on: each longer prefix is a context with one next token
         alone = level.alone
-        after = max(level.length + 1, least)
-        rest = np.maximum(lengths[alone] - after, 0)
-        begin = np.repeat(starts[alone], rest)
-        size = after + np.arange(len(begin)) - np.repeat(np.cumsum(rest) - rest, rest)
+        after = max(level.length + 1, shortest)
+        remaining = np.maximum(lengths[alone] - after, 0)
+        begin = np.repeat(starts[alone], remaining)
+        size = after + np.arange(len(begin)) - np.repeat(np.cumsum(remaining) - remaining, remaining)
         once = np.ones_like(begin)
         yield _Entries(begin, size, once, begin + size, once)
 
 
-def _ordered(found: _Entries, corpus: Documents, least: int) -> Distributions:
-    order = np.lexsort((found.starts, found.lengths))
-    order = order[found.lengths[order] >= least]
-    supports = found.supports[order]
+def _ordered(entries: _Entries, corpus: Documents, shortest: int) -> Distributions:
+    order = np.lexsort((entries.starts, entries.lengths))
+    order = order[entries.lengths[order] >= shortest]
+    supports = entries.supports[order]
     edges = np.concatenate([[0], np.cumsum(supports)])
-    first = (np.cumsum(found.supports) - found.supports)[order]
+    first = (np.cumsum(entries.supports) - entries.supports)[order]
     entry = np.arange(edges[-1]) + np.repeat(first - edges[:-1], supports)
-    tokens = corpus.tokens[found.places[entry]]
-    return Distributions(found.lengths[order], edges, tokens, found.counts[entry], found.starts[order], corpus)
+    tokens = corpus.tokens[entries.places[entry]]
+    return Distributions(entries.lengths[order], edges, tokens, entries.counts[entry], entries.starts[order], corpus)

@@ -1,4 +1,4 @@
-"""What a language model is fed of a corpus: rows of tokens, and which of their tokens it is to predict."""
+"""What a language model is fed from a corpus: rows of tokens, and which of their tokens it is to predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Feed:
     """Rows that a causal model reads, row i being `tokens[starts[i] : starts[i] + lengths[i]]`.
 
     A row's token at place t is predicted from the t tokens before it in that row, for t from `skips[i]` on. So a
-    context is as long as the model sees it, the `first` token counted. Predictions are numbered row by row.
+    context has the length that the model sees, including the `first` token. Predictions are numbered row by row.
 
     Attributes:
         tokens: (t,) tokens.
@@ -29,10 +29,10 @@ class Feed:
         documents: Documents of the corpus.
         corpus_tokens: Tokens of the corpus, before any was cut.
         shortened: Documents cut to `length`.
-        first: Token put before every row; None: the rows begin with tokens of the corpus.
-        blocks: Tokens of context that a packed row has; None: a row is a document.
+        first: Token prepended to every row; None: the rows begin with tokens of the corpus.
+        blocks: Tokens of context in a packed row; None: a row is a document.
         stride: Tokens from one packed row to the next.
-        source: The documents, which know what tokens stand for.
+        source: The documents, with the vocabulary of their tokens.
 
     Example:
         >>> import netassay
@@ -69,11 +69,11 @@ class Feed:
         Args:
             documents: Integer sequences.
             length: Cut every document to its first tokens (1 or more).
-            blocks: Maximum length of a context (1 or more): documents are put one after another, and a row is that
-                many tokens and the one after them. Every token is predicted once, the first of all only with `first`.
+            blocks: Maximum length of a context (1 or more): documents are concatenated, and a row is that many tokens
+                and the one after them. Every token is predicted once, the very first only with `first`.
             stride: Tokens from one row to the next (1 to `blocks`, which is the default). With fewer than `blocks`
-                the rows overlap, and a row predicts only what no row before it did.
-            first: Token put before every row, so that a document's first token is predicted too.
+                the rows overlap, and a row predicts only tokens that no earlier row did.
+            first: Token prepended to every row, so that a document's first token is predicted too.
 
         Returns:
             The rows.
@@ -88,20 +88,20 @@ class Feed:
             3
         """
         _require(length, blocks, stride, first)
-        given = Documents.of(documents)
-        cut = given if length is None else given.beginnings(length)
-        shortened = 0 if length is None else int((given.lengths > length).sum())
-        owners = np.repeat(np.arange(len(cut)), cut.lengths)
+        source = Documents.of(documents)
+        corpus = source if length is None else source.beginnings(length)
+        shortened = 0 if length is None else int((source.lengths > length).sum())
+        owners = np.repeat(np.arange(len(corpus)), corpus.lengths)
         if blocks is None:
-            starts, lengths = cut.offsets[:-1], cut.lengths
+            starts, lengths = corpus.offsets[:-1], corpus.lengths
             skips = np.ones(len(starts), np.int64)
         else:
             size = blocks if first is None else blocks - 1
             stride = size if stride is None else stride
-            starts, lengths, skips = _packed(len(cut.tokens), size, stride)
-        tokens = cut.tokens
+            starts, lengths, skips = _packed(len(corpus.tokens), size, stride)
+        tokens = corpus.tokens
         if first is not None:
-            starts, lengths, tokens, owners = _begun(starts, lengths, tokens, owners, first)
+            starts, lengths, tokens, owners = _with_first(starts, lengths, tokens, owners, first)
             # a document's first token has a context now; other packed rows begin with tokens predicted before
             packed = np.arange(len(skips)) > 0 if blocks is not None else np.zeros(len(skips), bool)
             skips = skips + packed
@@ -114,13 +114,13 @@ class Feed:
             lengths[rows],
             skips[rows],
             owners,
-            len(given),
-            len(given.tokens),
+            len(source),
+            len(source.tokens),
             shortened,
             first,
             blocks,
             stride,
-            given,
+            source,
         )
 
     def __len__(self) -> int:
@@ -176,19 +176,19 @@ class Feed:
 
     def digest(self) -> str:
         """SHA-256 of tokens and rows."""
-        held = hashlib.sha256()
+        sha = hashlib.sha256()
         for numbers in (self.tokens, self.starts, self.lengths, self.skips):
-            held.update(np.ascontiguousarray(numbers, "<i8").data)
-        return held.hexdigest()
+            sha.update(np.ascontiguousarray(numbers, "<i8").data)
+        return sha.hexdigest()
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Tokens as text, a first token by its number; ids parted by blanks where words are not known."""
-        held = list(tokens)
+        """Tokens as text, a first token by its number; ids separated by spaces if the words are not known."""
+        ids = list(tokens)
         head = ""
-        if self.first is not None and held[:1] == [self.first]:
-            head, held = f"<{self.first}>", held[1:]
-        text = self.source.text(held)
-        return head + (" ".join(map(str, held)) if text is None else text)
+        if self.first is not None and ids[:1] == [self.first]:
+            head, ids = f"<{self.first}>", ids[1:]
+        text = self.source.text(ids)
+        return head + (" ".join(map(str, ids)) if text is None else text)
 
     def _places(self) -> Int64[np.ndarray, " P"]:
         """Where in `tokens` each predicted token is."""
@@ -211,15 +211,15 @@ def require_blocks(blocks: int | None, stride: int | None, first: int | None = N
             raise ConfigError(f"{name} is {value}; it counts tokens: 1 or more")
     if blocks is None:
         if stride is not None:
-            raise ConfigError(f"stride is {stride}, which is from one block to the next; give blocks too")
+            raise ConfigError(f"stride is {stride}, the distance from one block to the next; give blocks too")
         return
-    most = blocks if first is None else blocks - 1
-    if not most:
+    limit = blocks if first is None else blocks - 1
+    if not limit:
         raise ConfigError(f"blocks is {blocks}, which the first token fills; give 2 or more")
-    if stride is not None and stride > most:
+    if stride is not None and stride > limit:
         raise ConfigError(
-            f"stride is {stride}, and a block has {most} tokens of the corpus, so that tokens between blocks would "
-            f"be left out; give 1 to {most}"
+            f"stride is {stride}, and a block has {limit} tokens of the corpus, so that tokens between blocks would "
+            f"be left out; give 1 to {limit}"
         )
 
 
@@ -235,10 +235,10 @@ def _packed(tokens: int, blocks: int, stride: int) -> tuple[np.ndarray, np.ndarr
     return starts, lengths, skips
 
 
-def _begun(
+def _with_first(
     starts: np.ndarray, lengths: np.ndarray, tokens: np.ndarray, owners: np.ndarray, first: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The rows, each copied behind a first token."""
+    """The rows, each preceded by a first token."""
     edges = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(lengths + 1, out=edges[1:])
     heads = edges[:-1]

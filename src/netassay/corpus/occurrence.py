@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from netassay.corpus.feed import Feed
 from netassay.corpus.prefixes import Level, levels
-from netassay.corpus.tallies import named
+from netassay.corpus.tallies import dense_ids
 
 
 class Occurrences(NamedTuple):
@@ -36,18 +36,18 @@ class Occurrences(NamedTuple):
 
     def nats(self) -> Float64[np.ndarray, " P"]:
         """(P,) ln(total / count), which adds up to the entropy bound on exactly these contexts."""
-        # as log1p it keeps its digits where the count is nearly the total
+        # log1p keeps precision where the count is nearly the total
         return np.log1p((self.totals - self.counts) / self.counts)
 
 
 def occurrences(feed: Feed) -> Occurrences:
     """The context of each prediction of a feed, how often it occurs and what follows it.
 
-    A context is a row's tokens from its beginning, as the model reads them. Time is a sort for each length at which
-    rows share what they begin with, memory about 60 bytes a prediction.
+    A context is a row's tokens from its beginning, as the model reads them. Takes a sort for each length at which
+    rows share their beginning, and about 60 bytes of memory per prediction.
 
     Args:
-        feed: Rows and what is predicted of them.
+        feed: Rows and the tokens predicted in them.
 
     Returns:
         The arrays.
@@ -61,7 +61,7 @@ def occurrences(feed: Feed) -> Occurrences:
         >>> round(float(netassay.corpus.occurrences(feed).nats().sum()), 3)
         1.91
     """
-    ids, vocabulary, _ = named(feed.tokens)
+    ids, vocabulary, _ = dense_ids(feed.tokens)
     ones = np.ones(feed.predictions, np.int64)
     answer = Occurrences(np.arange(feed.predictions), ones, ones.copy(), ones.copy(), np.ones(len(ones), bool))
     before = feed.edges[:-1] - feed.skips
@@ -72,7 +72,7 @@ def occurrences(feed: Feed) -> Occurrences:
 
 
 def _note(level: Level, skips: np.ndarray, before: np.ndarray, answer: Occurrences) -> None:
-    """Writes what a level says of its predictions; those of rows that only one context begins stay as they are."""
+    """Fills in the predictions of a level; rows whose contexts occur once keep their initial values."""
     heads, forks = level.edges[:-1], level.forks[:-1]
     last = level.length + level.more
     length = max(level.length, int(skips.min()))
@@ -83,13 +83,13 @@ def _note(level: Level, skips: np.ndarray, before: np.ndarray, answer: Occurrenc
         counts = np.add.reduceat(scored.astype(np.int64), heads)
         totals = np.add.reduceat(counts, forks)
         supports = np.add.reduceat((counts > 0).astype(np.int64), forks)
-        most = np.maximum.reduceat(counts, forks)
+        highest = np.maximum.reduceat(counts, forks)
         places = np.where(scored, before + length, np.iinfo(np.int64).max)
         first = np.minimum.reduceat(places, heads[forks])
         by_entry = np.repeat(np.arange(len(forks)), level.widths)
         entry = np.repeat(np.arange(len(heads)), level.counts)[scored]
         context = by_entry[entry]
-        values = (first[context], totals[context], counts[entry], supports[context], counts[entry] == most[context])
+        values = (first[context], totals[context], counts[entry], supports[context], counts[entry] == highest[context])
         lengths = np.arange(last - length + 1 if alike else 1)
         where = np.add.outer(lengths, places[scored])
         answer.contexts[where] = np.add.outer(lengths, values[0])

@@ -1,8 +1,8 @@
-"""The contexts of a corpus larger than memory: its documents on disk, parted by what they begin with.
+"""The contexts of a corpus larger than memory: its documents on disk, separated by their first tokens.
 
 Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first
-token, each small enough to be counted in memory; a first token with too many documents is taken off them and its
-part is parted again by the next one. Every number is exact.
+token, each small enough to be counted in memory; where a first token has too many documents, it is removed from them
+and its part is split again by the next one. Every number is exact.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from netassay.corpus.conditional import Backwards
-from netassay.corpus.context import Contexts, contexts, fitted, require_sizes
+from netassay.corpus.context import Contexts, contexts, fit_length, require_sizes
 from netassay.corpus.prefixes import levels, run_edges
-from netassay.corpus.tallies import Tally, counts_nats, named, tally
+from netassay.corpus.tallies import Tally, counts_nats, dense_ids, tally
 from netassay.corpus.telescope import RELATIVE_ROUNDING, closing_nats, require_telescoped, x_ln_x
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
@@ -30,13 +30,13 @@ from netassay.formats.spill import Spill
 DOCUMENT_BYTES = 200
 TOKEN_BYTES = 28
 SPARSE_TOKEN_BYTES = 72
-"""Most memory that counting takes, for each document and each token; the last where ids are no small numbers."""
+"""Maximum memory of counting, for each document and each token; the last for ids that are not small."""
 
 PARTING_BYTES = 256
-"""Most memory that writing a corpus into parts takes, for each token or document at once."""
+"""Maximum memory of writing a corpus into parts, for each token or document at once."""
 
 SMALL_IDS = 1 << 18
-SEEN_IDS = 1 << 26
+DENSE_IDS = 1 << 26
 LEAST_ROOM = 1 << 26
 MOST_FILES = 128
 
@@ -57,11 +57,11 @@ def contexts_within(
 
     Args:
         parts: Documents in parts, best small ones, in one vocabulary, as `read_in_parts` gives them.
-        memory: Bytes (64 MiB or more) in addition to those already taken.
+        memory: Bytes (64 MiB or more) in addition to those already in use.
         length: Cut every document to its first tokens (1 or more).
         exact_length: Leave out, and count, documents shorter than `length`.
         window: Contexts are the last `window` tokens (1 or more).
-        folder: Folder of the temporary folder; by default the system's.
+        folder: Where to make the temporary folder; by default the system's.
 
     Returns:
         The contexts.
@@ -83,41 +83,41 @@ def contexts_within(
     require_sizes(length, exact_length, window)
     if memory < LEAST_ROOM:
         raise ConfigError(f"memory is {memory:,} bytes; counting needs at least {LEAST_ROOM:,} (64 MiB)")
-    seen = _Seen(memory, length, exact_length)
-    arriving = map(seen.take, in_one_vocabulary(parts))
-    held, taken = [], 0
+    census = _Census(memory, length, exact_length)
+    arriving = map(census.take, in_one_vocabulary(parts))
+    pieces, size = [], 0
     for part in arriving:
-        held.append(part)
-        taken += seen.bytes_for(len(part) if window is None else len(part.tokens), len(part.tokens))
-        if taken > memory:
+        pieces.append(part)
+        size += census.bytes_for(len(part) if window is None else len(part.tokens), len(part.tokens))
+        if size > memory:
             break
     else:
-        found = contexts(Documents.joined(held), window=window)
-        return replace(found, length=length, **seen.counts())
+        result = contexts(Documents.concatenate(pieces), window=window)
+        return replace(result, length=length, **census.counts())
     if window is not None:
-        return _windows(chain(held, arriving), seen, memory, length, window, folder)
+        return _windows(chain(pieces, arriving), census, memory, length, window, folder)
     with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
         names = map(str, count())
-        whole = Spill(Path(room) / next(names))
-        while held:
-            whole.append(held.pop(0))
+        spill = Spill(Path(room) / next(names))
+        while pieces:
+            spill.append(pieces.pop(0))
         for part in arriving:
-            whole.append(part)
-        sums = _Sums(seen.longest)
-        left = [_Part(whole, depth=0, complete=True)]
-        while left:
-            here = left.pop()
-            if seen.bytes_for(here.spill.documents, here.spill.tokens) <= memory:
-                _count(here, sums)
+            spill.append(part)
+        sums = _Sums(census.longest)
+        pending = [_Part(spill, depth=0, complete=True)]
+        while pending:
+            current = pending.pop()
+            if census.bytes_for(current.spill.documents, current.spill.tokens) <= memory:
+                _count(current, sums)
             else:
-                left += _parted(here, sums, seen, memory, Path(room), names)
-            here.spill.remove()
-    return sums.finished(length, whole.documents, seen)
+                pending += _split(current, sums, census, memory, Path(room), names)
+            current.spill.remove()
+    return sums.finished(length, spill.documents, census)
 
 
 def _windows(
     parts: Iterable[Documents],
-    seen: _Seen,
+    census: _Census,
     memory: int,
     length: int | None,
     window: int,
@@ -132,67 +132,67 @@ def _windows(
                 yield part.beginnings(window)
 
         short = contexts_within(beginnings(), memory=memory, folder=folder)
-        full = corpus.rows([window], least=window)[0] if seen.longest > window else None
+        full = corpus.rows([window], shortest=window)[0] if census.longest > window else None
     names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
     numbers: dict[str, Any] = {
         f"{name}_by_length": np.append(getattr(short, f"{name}_by_length"), getattr(full, name))
         for name in names
         if full is not None
     }
-    return replace(short, length=length, window=window, held=None, **seen.counts(), **numbers)
+    return replace(short, length=length, window=window, held=None, **census.counts(), **numbers)
 
 
 _Number = TypeVar("_Number", int, np.ndarray)
 
 
-class _Seen:
-    """Looks at a corpus as it goes by: how large it is, and which tokens it has."""
+class _Census:
+    """Takes stock of a corpus as it is read: its size and its tokens."""
 
     def __init__(self, memory: int, length: int | None, exact: bool) -> None:
         self._memory, self._length, self._exact = memory, length, exact
         self._counts = dict.fromkeys(("documents", "empty", "shortened", "dropped", "tokens"), 0)
         self._ids = np.zeros(SMALL_IDS, bool)
-        self._others = np.empty(0, np.int64)
+        self._large_ids = np.empty(0, np.int64)
         self.longest = 0
         self._small = True
 
     def take(self, part: Documents) -> Documents:
         """The part's documents that have tokens, cut to length."""
-        ready, shortened, dropped = fitted(part, self._length, self._exact)
+        ready, shortened, dropped = fit_length(part, self._length, self._exact)
         filled = ready.lengths > 0
         new = (len(ready), int((~filled).sum()), shortened, dropped, len(ready.tokens))
         for name, number in zip(self._counts, new, strict=True):
             self._counts[name] += number
         if len(ready.tokens):
-            self._see(ready.tokens)
+            self._note_ids(ready.tokens)
             self._require_room(ready)
         return ready.select(filled)
 
     def counts(self) -> dict[str, Any]:
         """Documents, empty, shortened, dropped, tokens and vocabulary, as `Contexts` has them."""
-        others = self._others[(self._others < 0) | (self._others >= len(self._ids))]
-        again = self._others[(self._others >= 0) & (self._others < len(self._ids))]
+        outside = self._large_ids[(self._large_ids < 0) | (self._large_ids >= len(self._ids))]
+        again = self._large_ids[(self._large_ids >= 0) & (self._large_ids < len(self._ids))]
         new = int((~self._ids[again]).sum())
-        return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(others)}
+        return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(outside)}
 
     def bytes_for(self, documents: _Number, tokens: _Number) -> _Number:
         """Maximum memory that counting this many documents with this many tokens takes."""
         return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if self._small else SPARSE_TOKEN_BYTES)
 
-    def _see(self, tokens: np.ndarray) -> None:
+    def _note_ids(self, tokens: np.ndarray) -> None:
         tokens = tokens.astype(np.int64, copy=False)
-        least, most = int(tokens.min()), int(tokens.max())
-        self._small = self._small and least >= 0 and most < SMALL_IDS
-        if least < 0 or most >= SEEN_IDS:
-            self._others = np.union1d(self._others, tokens)
-            if 4 * self._others.nbytes > self._memory:
+        smallest, largest = int(tokens.min()), int(tokens.max())
+        self._small = self._small and smallest >= 0 and largest < SMALL_IDS
+        if smallest < 0 or largest >= DENSE_IDS:
+            self._large_ids = np.union1d(self._large_ids, tokens)
+            if 4 * self._large_ids.nbytes > self._memory:
                 raise DataError(
-                    f"the corpus has more than {len(self._others):,} different tokens, which take too much of the "
+                    f"the corpus has more than {len(self._large_ids):,} different tokens, which take too much of the "
                     f"memory of {self._memory:,} bytes by themselves; give more"
                 )
             return
-        if most >= len(self._ids):
-            self._ids = np.concatenate([self._ids, np.zeros(2 * most - len(self._ids), bool)])
+        if largest >= len(self._ids):
+            self._ids = np.concatenate([self._ids, np.zeros(2 * largest - len(self._ids), bool)])
         self._ids[tokens] = True
 
     def _require_room(self, part: Documents) -> None:
@@ -217,7 +217,7 @@ class _Part:
 
 
 class _Sums:
-    """Tallies of parts added up, and the telescoped bound that they must come to."""
+    """Sums of the tallies of parts, and the telescoped bound that they must equal."""
 
     def __init__(self, longest: int) -> None:
         numbers = np.zeros((6, longest), np.int64)
@@ -226,7 +226,7 @@ class _Sums:
         self._documents: list[float] = []
 
     def ends(self, ended: int, on: int) -> None:
-        """Documents that end at one context, where others go on."""
+        """Adds documents that end at one context, where others continue."""
         if ended:
             self._closing.append(closing_nats(np.array([[ended, on]])))
             self._documents.append(x_ln_x(ended))
@@ -244,24 +244,24 @@ class _Sums:
         self._tally.widest[span] = np.maximum(self._tally.widest[span], len(counts))
         self._tally.nats[depth] += counts_nats(counts, np.full(len(counts), counts.sum()))
 
-    def add(self, depth: int, found: Tally, closing: float, documents: float) -> None:
+    def add(self, depth: int, part: Tally, closing: float, documents: float) -> None:
         """A part counted in memory, the shortest of its contexts of `depth` tokens."""
-        span = slice(depth, depth + len(found.contexts))
-        widest = np.maximum(self._tally.widest[span], found.widest)
-        for held, new in zip(self._tally, found, strict=True):
-            held[span] += new
+        span = slice(depth, depth + len(part.contexts))
+        widest = np.maximum(self._tally.widest[span], part.widest)
+        for total, new in zip(self._tally, part, strict=True):
+            total[span] += new
         self._tally.widest[span] = widest
         self._closing.append(closing)
         self._documents.append(documents)
 
-    def finished(self, length: int | None, documents: int, seen: _Seen) -> Contexts:
-        """The contexts of all parts, held against the bound of whole documents compared."""
-        found = math.fsum([*self._tally.nats, *self._closing])
+    def finished(self, length: int | None, documents: int, census: _Census) -> Contexts:
+        """The contexts of all parts, checked against the bound from comparing entire documents."""
+        nats = math.fsum([*self._tally.nats, *self._closing])
         expected = x_ln_x(documents) - math.fsum(self._documents)
-        assert abs(found - expected) <= RELATIVE_ROUNDING * max(x_ln_x(documents), 1.0), (
-            f"the parts add up to {found!r} nats with the ends of documents, the documents to {expected!r}"
+        assert abs(nats - expected) <= RELATIVE_ROUNDING * max(x_ln_x(documents), 1.0), (
+            f"the parts add up to {nats!r} nats with the ends of documents, the documents to {expected!r}"
         )
-        counts = seen.counts()
+        counts = census.counts()
         assert self._tally.predictions.sum() == counts["tokens"], "the parts do not add up to the tokens"
         return Contexts(
             **counts,
@@ -280,22 +280,22 @@ class _Sums:
 
 def _count(part: _Part, sums: _Sums) -> None:
     """Counts a part in memory."""
-    held = Documents.joined(part.spill.parts(part.spill.tokens + part.spill.documents))
-    ids, vocabulary, _ = named(held.tokens)
-    starts, lengths = held.offsets[:-1], held.lengths
-    found, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
-    documents = require_telescoped(ids, lengths, math.fsum([*found.nats, closing]))
+    corpus = Documents.concatenate(part.spill.parts(part.spill.tokens + part.spill.documents))
+    ids, vocabulary, _ = dense_ids(corpus.tokens)
+    starts, lengths = corpus.offsets[:-1], corpus.lengths
+    totals, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
+    documents = require_telescoped(ids, lengths, math.fsum([*totals.nats, closing]))
     if part.complete:
         on = int(np.count_nonzero(lengths))
         sums.ends(len(lengths) - on, on)
     else:
         # their shared context has been counted where all its documents were
-        for array in found:
+        for array in totals:
             array[:1] = 0
-    sums.add(part.depth, found, closing, documents)
+    sums.add(part.depth, totals, closing, documents)
 
 
-def _parted(part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, names: Iterator[str]) -> list[_Part]:
+def _split(part: _Part, sums: _Sums, census: _Census, memory: int, folder: Path, names: Iterator[str]) -> list[_Part]:
     """Parts of a part by next token, after counting the context that its documents share."""
     at_once = memory // PARTING_BYTES
     next_tokens, documents, sizes = _next_tokens(part.spill, at_once, memory)
@@ -306,16 +306,16 @@ def _parted(part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, na
             shared = _agreeing(part.spill, at_once)
         sums.ends(ended, part.spill.documents - ended)
         sums.context(part.depth, documents, more=shared - 1)
-    needs = seen.bytes_for(documents, sizes)
-    most = max(memory, 4 * int(needs.sum()) // MOST_FILES)
-    large = needs > most // 2
+    needs = census.bytes_for(documents, sizes)
+    limit = max(memory, 4 * int(needs.sum()) // MOST_FILES)
+    large = needs > limit // 2
     # a file for each large one; the others together, up to `most` a file
-    files = np.where(large, -1 - np.arange(len(needs)), np.cumsum(np.where(large, 0, needs)) // (most // 2))
+    files = np.where(large, -1 - np.arange(len(needs)), np.cumsum(np.where(large, 0, needs)) // (limit // 2))
     distinct, files = np.unique(files, return_inverse=True)
     alone = distinct < 0
     spills = [Spill(folder / next(names)) for _ in distinct]
-    for held in part.spill.parts(at_once):
-        going = held.select(held.lengths > 0)
+    for block in part.spill.parts(at_once):
+        going = block.select(block.lengths > 0)
         if not len(going):
             continue
         heads = going.tokens[going.offsets[:-1]]
@@ -326,12 +326,12 @@ def _parted(part: _Part, sums: _Sums, seen: _Seen, memory: int, folder: Path, na
     ]
 
 
-def _write(held: Documents, files: np.ndarray, dropped: np.ndarray, spills: list[Spill]) -> None:
-    """Writes each document into its file, without as many of its first tokens as are dropped there."""
+def _write(documents: Documents, files: np.ndarray, dropped: np.ndarray, spills: list[Spill]) -> None:
+    """Writes each document into its file, without the first tokens that are dropped there."""
     order = np.argsort(files, kind="stable")
     files = files[order]
     off = dropped[files]
-    sorted_ = held.gathered(held.offsets[:-1][order] + off, held.lengths[order] - off)
+    sorted_ = documents.gathered(documents.offsets[:-1][order] + off, documents.lengths[order] - off)
     edges = run_edges(files)
     for first, last in pairwise(edges.tolist()):
         spills[files[first]].append(sorted_.between(first, last))
@@ -342,17 +342,17 @@ def _next_tokens(
 ) -> tuple[np.ndarray, Int64[np.ndarray, " g"], Int64[np.ndarray, " g"]]:
     """The distinct first tokens of documents, how many documents have each, and the tokens of those."""
     tokens, documents, sizes = np.empty((3, 0), np.int64)
-    for held in spill.parts(at_once):
-        lengths = held.lengths
+    for block in spill.parts(at_once):
+        lengths = block.lengths
         filled = lengths > 0
-        heads = held.tokens[held.offsets[:-1][filled]].astype(np.int64)
+        heads = block.tokens[block.offsets[:-1][filled]].astype(np.int64)
         tokens, where = np.unique(np.concatenate([tokens, heads]), return_inverse=True)
         once = np.ones(len(heads), np.int64)
         documents = _summed(where, np.concatenate([documents, once]), len(tokens))
         sizes = _summed(where, np.concatenate([sizes, lengths[filled]]), len(tokens))
         if len(tokens) * PARTING_BYTES > 2 * memory:
             raise DataError(
-                f"documents go on with {len(tokens):,} different tokens after one context, too many for the memory "
+                f"documents continue with {len(tokens):,} different tokens after one context, too many for the memory "
                 f"of {memory:,} bytes; give more"
             )
     return tokens, documents, sizes
@@ -364,16 +364,16 @@ def _summed(where: np.ndarray, values: np.ndarray, size: int) -> Int64[np.ndarra
 
 
 def _agreeing(spill: Spill, at_once: int) -> int:
-    """How many first tokens all documents share; none of them is empty."""
+    """Number of first tokens that all documents share; no document is empty."""
     example: np.ndarray | None = None
-    for held in spill.parts(at_once):
+    for block in spill.parts(at_once):
         if example is None:
-            example = held[0].copy()
-        shortest = int(held.lengths.min())
+            example = block[0].copy()
+        shortest = int(block.lengths.min())
         example = example[:shortest]
         # a token at a time over all documents: they are many and what they share is mostly short
         for t, token in enumerate(example):
-            if (held.tokens[held.offsets[:-1] + t] != token).any():
+            if (block.tokens[block.offsets[:-1] + t] != token).any():
                 example = example[:t]
                 break
     assert example is not None

@@ -46,6 +46,6 @@ def _rows(parts: Iterable[Documents], blocks: int, stride: int) -> Iterator[Docu
             yield Documents(stream, part.offsets, vocabulary).gathered(starts, np.full(count, blocks + 1))
             rows += count
         rest = stream[count * stride :]
-    # tokens that no row before has predicted
+    # tokens that no earlier row has predicted
     if len(rest) - 1 > (blocks - stride if rows else 0):
         yield Documents(rest, np.array([0, len(rest)]), vocabulary)

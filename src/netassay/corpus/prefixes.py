@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
-# Fewer sequences than this are looked ahead of, so that long copies cost no level a token; by so many tokens.
+# Up to this many sequences are compared ahead, so that long copies do not cost a level per token; and by how much.
 FEW = 1 << 14
 CELLS = 1 << 18
 
@@ -20,10 +20,10 @@ MANY = 1 << 14
 class Level:
     """The contexts of one length that more than one sequence began with, and their next tokens.
 
-    `members` (m,): those sequences that go on, by context and next token. `edges` (b + 1,): where in `members`
+    `members` (m,): the sequences that continue, by context and next token. `edges` (b + 1,): where in `members`
     each (context, next token) begins, and their end. `forks` (a + 1,): where in `edges` each context begins, and
-    their end. `closed` (e, 2): for every context at which sequences end, how many end and how many go on; None
-    where no sequence ends. `more`: at so many further lengths the same sequences share the same contexts, each
+    their end. `closed` (e, 2): for every context at which sequences end, how many end and how many continue; None
+    where no sequence ends. `more`: number of further lengths at which the same sequences share the same contexts, each
     with a single next token.
     """
 
@@ -42,13 +42,13 @@ class Level:
 
     @property
     def totals(self) -> Int64[np.ndarray, " a"]:
-        """Sequences that go on after each context."""
+        """Sequences that continue after each context."""
         ends = self.edges[self.forks]
         return ends[1:] - ends[:-1]
 
     @property
     def alone(self) -> Int64[np.ndarray, " l"]:
-        """The sequences that share their prefix of length + 1 with none; they are in no later level."""
+        """The sequences whose prefix of length + 1 is unique; they are in no later level."""
         return self.members[self.edges[:-1][self.counts == 1]]
 
 
@@ -60,8 +60,8 @@ def levels(
 ) -> Iterator[Level]:
     """Levels of the trie of the sequences `tokens[start : start + length]`, from the empty context on.
 
-    Tokens lie in 0..vocabulary - 1. A sequence leaves as soon as its prefix is its own, so a level costs one
-    sort of those that still share theirs. Exact: what is sorted are (context, token, sequence) themselves,
+    Tokens lie in 0..vocabulary - 1. A sequence drops out as soon as its prefix is unique, so a level costs one
+    sort of the others. Exact: the sort keys are (context, token, sequence) themselves,
     packed into 64 bits; nothing is hashed.
     """
     bits = max(vocabulary - 1, 0).bit_length()
@@ -89,18 +89,18 @@ def levels(
         length += 1 + more
 
 
-def _agreeing(tokens: np.ndarray, places: np.ndarray, most: int, sizes: np.ndarray) -> int:
-    """How many tokens from `places` on, `most` at most, are the same throughout each group of these sizes."""
+def _agreeing(tokens: np.ndarray, places: np.ndarray, limit: int, sizes: np.ndarray) -> int:
+    """Number of tokens from `places` on, up to `limit`, that agree throughout each group of these sizes."""
     heads = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    found, width = 0, 8
-    while found < most:
-        width = min(2 * width, most - found, max(CELLS // len(places), 1))
-        block = tokens[np.add.outer(places, np.arange(found, found + width))]
+    shared, width = 0, 8
+    while shared < limit:
+        width = min(2 * width, limit - shared, max(CELLS // len(places), 1))
+        block = tokens[np.add.outer(places, np.arange(shared, shared + width))]
         same = (block == block[heads]).all(axis=0)
         if not same.all():
-            return found + int(same.argmin())
-        found += width
-    return found
+            return shared + int(same.argmin())
+        shared += width
+    return shared
 
 
 def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray
     keys = (group.view(np.uint64) << np.uint64(bits)) | token.astype(np.uint64)
     low = max(len(keys) - 1, 0).bit_length()
     high = (int(group[-1]) if len(group) else 0).bit_length()
-    assert high + bits <= 64, "more (context, token) pairs than 64 bits name"
+    assert high + bits <= 64, "more (context, token) pairs than 64 bits can number"
     if high + bits + low > WORD:
         order = np.argsort(keys, kind="stable")
         return keys[order], order

@@ -1,4 +1,4 @@
-"""What the contexts of some documents add up to, by length of context."""
+"""Totals over the contexts of documents, by length of context."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ class Tally(NamedTuple):
     nats: np.ndarray
 
 
-def named(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, int]:
-    """Tokens named 0..vocabulary - 1 (as they are, where that is dense enough), vocabulary, distinct tokens."""
+def dense_ids(tokens: Int[np.ndarray, " t"]) -> tuple[Int[np.ndarray, " t"], int, int]:
+    """Tokens as ids 0..vocabulary - 1 (unchanged if they are dense enough), vocabulary, number of distinct tokens."""
     if not len(tokens):
         return tokens, 0, 0
-    # read as unsigned, a negative token is larger than any that is dense
+    # read as unsigned, a negative token exceeds any dense id
     largest = int(tokens.view(tokens.dtype.str.replace("i", "u")).max())
     if largest < max(4 * len(tokens), 1 << 16):
-        seen = np.zeros(largest + 1, bool)
-        seen[tokens] = True
-        return tokens, largest + 1, int(seen.sum())
+        present = np.zeros(largest + 1, bool)
+        present[tokens] = True
+        return tokens, largest + 1, int(present.sum())
     distinct, ids = np.unique(tokens, return_inverse=True)
     return ids, len(distinct), len(distinct)
 
 
-def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
-    """What the levels of sequences of these lengths add up to, and what their ends would add to the bound."""
+def tally(levels: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
+    """Totals over the levels of sequences of these lengths, and what their ends would add to the bound."""
     longest = int(lengths.max(initial=0))
     shared, certain, branches, unequal, predicted, widest = np.zeros((6, longest), np.int64)
     nats, closing = np.zeros(longest), []
     alone = np.zeros(longest + 1, np.int64)
-    for level in found:
+    for level in levels:
         if level.closed is not None:
             closing.append(closing_nats(level.closed))
         if not len(level.counts):
             continue
-        t, widths, left = level.length, level.widths, level.alone
+        t, widths, single = level.length, level.widths, level.alone
         span = slice(t, t + 1 + level.more)
         shared[span], predicted[span] = len(widths), len(level.members)
         certain[span] = np.count_nonzero(widths == 1)
@@ -60,9 +60,9 @@ def tally(found: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tal
         branches[t] = len(level.counts) - len(widths)
         unequal[t] = unequal_branches(level.counts, widths)
         nats[t] = level_nats(level)
-        # a sequence alone from length t + 1 on has one context at each length short of its own
-        alone[t + 1] += len(left)
-        np.subtract.at(alone, lengths[left], 1)
+        # a sequence alone from length t + 1 on has one context at each length below its own
+        alone[t + 1] += len(single)
+        np.subtract.at(alone, lengths[single], 1)
     own = np.cumsum(alone)[:-1]
     assert predicted.sum() + own.sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
     return Tally(
@@ -83,7 +83,7 @@ def unequal_branches(counts: Int64[np.ndarray, " b"], widths: Int64[np.ndarray, 
 
 
 def level_nats(level: Level) -> float:
-    """Sum over contexts and next tokens of c ln(total / c), every term positive so that nothing cancels."""
+    """Sum over contexts and next tokens of c ln(total / c); every term is positive, so nothing cancels."""
     widths = level.widths
     split = widths > 1
     if not split.any():
@@ -95,6 +95,6 @@ def level_nats(level: Level) -> float:
 def counts_nats(counts: Int64[np.ndarray, " g"], totals: Int64[np.ndarray, " g"]) -> float:
     """Sum of c ln(total / c) over next tokens, each with the total of its context."""
     once = counts == 1
-    several, whole = counts[~once], totals[~once]
-    # ln(total / c) as log1p keeps its digits where c is nearly the total
-    return float(np.log(totals[once]).sum() + (several * np.log1p((whole - several) / several)).sum())
+    several, sums = counts[~once], totals[~once]
+    # log1p keeps precision where c is nearly the total
+    return float(np.log(totals[once]).sum() + (several * np.log1p((sums - several) / several)).sum())

@@ -21,12 +21,12 @@ LOGITS_AT_ONCE = 1 << 22
 class Targets:
     """What to memorise: n contexts in B sequences, and k pairs of a context and a next token with its count.
 
-    Tokens are named 0..vocabulary - 1 in ascending order of the corpus's own names.
+    Tokens are numbered 0..vocabulary - 1 in ascending order of the corpus's own ids.
 
     Attributes:
-        sequences: (B, T) the contexts that no other begins with, filled up with token 0; every context is the
-            beginning of one of them.
-        places: (n,) the flat place b T + t at which the model's output is its prediction for context i, by causality.
+        sequences: (B, T) the contexts that are not the beginning of another, padded with token 0; every context is
+            the beginning of one of them.
+        places: (n,) the flat index b T + t of the model's output that is its prediction for context i, by causality.
         contexts: (k,) the context of each pair, sorted.
         tokens: (k,) the next token of each pair.
         counts: (k,) how often it follows.
@@ -37,8 +37,8 @@ class Targets:
 
     Example:
         >>> import netassay
-        >>> found = netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
-        >>> found.totals.tolist(), round(found.bound, 3)
+        >>> result = netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]]))
+        >>> result.totals.tolist(), round(result.bound, 3)
         ([2.0, 1.0, 1.0], 1.386)
     """
 
@@ -82,19 +82,19 @@ def targets(found: Contexts) -> Targets:
         >>> netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]])).sequences.shape
         torch.Size([2, 2])
     """
-    known = np.unique(found.corpus.tokens)
+    ids = np.unique(found.corpus.tokens)
     distributions = found.distributions()
-    padded = _padded(distributions, known)
+    padded = _padded(distributions, ids)
     sequences, places = _maximal(padded, distributions.lengths)
     return Targets(
         sequences=torch.from_numpy(sequences),
         places=torch.from_numpy(places),
         contexts=torch.from_numpy(np.repeat(np.arange(len(distributions)), distributions.supports)),
-        tokens=torch.from_numpy(np.searchsorted(known, distributions.tokens)),
+        tokens=torch.from_numpy(np.searchsorted(ids, distributions.tokens)),
         counts=torch.from_numpy(distributions.counts).to(torch.float32),
         totals=torch.from_numpy(distributions.totals).to(torch.float32),
         edges=tuple(distributions.edges.tolist()),
-        vocabulary=len(known),
+        vocabulary=len(ids),
         bound=found.bound_nats,
     )
 
@@ -108,8 +108,8 @@ def gathered(model: ReadOut, to: Targets) -> Float[Tensor, "n d"]:
 def exact_loss(model: ReadOut, to: Targets) -> float:
     """The summed cross-entropy of a model in nats, the softmax and the sum in float64.
 
-    Logits are those of the model in its own arithmetic. No predictor has a loss below the bound: more than rounding
-    below it is an error of this program and fails an assertion.
+    Logits are those of the model in its own arithmetic. No predictor has a loss below the bound: a loss further below
+    it than rounding allows is a bug and fails an assertion.
 
     Args:
         model: A next-token predictor of `nets`.
@@ -138,26 +138,26 @@ def exact_loss(model: ReadOut, to: Targets) -> float:
 
 
 def require_above_bound(loss: float, bound: float) -> None:
-    """Asserts that a loss is not below the entropy bound, a relative 1e-9 aside."""
+    """Asserts that a loss is not below the entropy bound by more than a relative 1e-9."""
     assert not loss < bound - ROUNDING * max(bound, 1.0), (
         f"a loss of {loss!r} nats lies below the entropy bound of {bound!r}, which no predictor can"
     )
 
 
-def _padded(found: Distributions, known: np.ndarray) -> Int64[np.ndarray, "n T"]:
-    """The contexts' tokens, a row each, filled up with -1."""
-    longest = int(found.lengths.max(initial=1))
-    rows = np.full((len(found), longest), -1)
-    for i, length in enumerate(found.lengths.tolist()):
-        rows[i, :length] = found.context(i)
-    return np.where(rows >= 0, np.searchsorted(known, rows), -1)
+def _padded(distributions: Distributions, ids: np.ndarray) -> Int64[np.ndarray, "n T"]:
+    """The contexts' tokens, a row each, padded with -1."""
+    longest = int(distributions.lengths.max(initial=1))
+    rows = np.full((len(distributions), longest), -1)
+    for i, length in enumerate(distributions.lengths.tolist()):
+        rows[i, :length] = distributions.context(i)
+    return np.where(rows >= 0, np.searchsorted(ids, rows), -1)
 
 
 def _maximal(
     padded: Int64[np.ndarray, "n T"], lengths: Int64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, " n"]]:
-    """The contexts that begin no other, and where in them each context ends."""
-    order = np.lexsort(padded.T[::-1])  # a context comes right before what it begins, -1 being the least token
+    """The contexts that are not the beginning of another, and where in them each context ends."""
+    order = np.lexsort(padded.T[::-1])  # a context comes right before its continuations, as -1 is the smallest token
     rows, sizes = padded[order], lengths[order]
     following = np.roll(rows, -1, axis=0)
     inside = np.arange(padded.shape[1]) < sizes[:, None]

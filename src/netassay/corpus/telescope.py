@@ -36,22 +36,22 @@ def telescoped_bound(documents: int, multiplicities: Int64[np.ndarray, " distinc
 
 
 def closing_nats(closed: Int64[np.ndarray, "e 2"]) -> float:
-    """What the end of a document adds to the bound when it counts as a token, at contexts where some end.
+    """What the ends of documents add to the bound when they count as tokens, at contexts where some end.
 
-    Rows of `closed` hold how many documents end at a context and how many go on.
+    Rows of `closed` hold how many documents end at a context and how many continue.
     """
     ended, on = closed[:, 0], closed[:, 1]
     return sum_x_ln_x(ended + on) - sum_x_ln_x(on) - sum_x_ln_x(ended)
 
 
 def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"], nats_with_ends: float) -> float:
-    """Asserts that a bound found context by context equals the telescoped one, of whole documents compared.
+    """Asserts that a bound computed context by context equals the telescoped one, from entire documents.
 
-    Returns the sum over distinct documents of c ln c, which the telescoped bound takes away.
+    Returns the sum over distinct documents of c ln c, which the telescoped bound subtracts.
 
     `tokens` (t,) are the documents one after another, `nats_with_ends` the bound with the empty context and the
-    ends of documents counted as tokens. Documents are told apart by a 64-bit hash first and, should the numbers
-    then differ, by their tokens.
+    ends of documents counted as tokens. Documents are compared by a 64-bit hash first and, if the numbers then
+    differ, by their tokens.
     """
     lengths = lengths[lengths > 0]
     rounding = RELATIVE_ROUNDING * max(x_ln_x(len(lengths)), 1.0)
@@ -60,8 +60,8 @@ def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray,
     if abs(nats_with_ends - telescoped_bound(len(lengths), counts)) <= rounding:
         return sum_x_ln_x(counts)
     edges = np.cumsum(lengths)
-    whole = Counter(tokens[edge - size : edge].tobytes() for edge, size in zip(edges, lengths, strict=True))
-    counts = np.fromiter(whole.values(), np.int64, len(whole))
+    documents = Counter(tokens[edge - size : edge].tobytes() for edge, size in zip(edges, lengths, strict=True))
+    counts = np.fromiter(documents.values(), np.int64, len(documents))
     expected = telescoped_bound(len(lengths), counts)
     assert abs(nats_with_ends - expected) <= rounding, (
         f"the contexts add up to {nats_with_ends!r} nats with the ends of documents, the documents to {expected!r}"

@@ -1,8 +1,8 @@
 """Curvature of any module, loss and data, and what follows from it for training.
 
 forward: one pass of a model over a batch. objective, weights: the loss over all batches, and how they weigh. tape:
-its gradient as a graph that is kept. curvature: Hessian and Gauss-Newton products from these graphs. blocks: named
-groups of parameters. combined: preconditioned curvatures and differences. eigen: Lanczos with residuals.
+its gradient as a retained graph. curvature: Hessian and Gauss-Newton products from these graphs. blocks: named
+groups of parameters. combined: preconditioned curvatures and differences. eigen: Lanczos with residual bounds.
 largest_curvature: top eigenvalues, whole and per block. following: the same along a trajectory. hutchinson: the
 trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient. flow, central_flow: the
 continuous paths beside gradient descent. thresholds: where each optimiser is stable. largest_step: the step sizes

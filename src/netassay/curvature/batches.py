@@ -1,4 +1,4 @@
-"""What a batch may be: how a model is called on it, how many examples it has, and how two are joined."""
+"""Batches: how a model is called on one, how many examples it has, and how two are joined."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from netassay.errors import DataError
 
 TARGETS = ("labels", "label", "targets", "target", "y")
-IGNORED = -100  # target that torch's losses leave out unless told otherwise
+IGNORED = -100  # target that torch's losses ignore by default
 LEAST, SHARE = 8, 32  # a sample of a batch is 1 in 32 of its examples, the first ones, and at least 8
 
 
 def halves(model: nn.Module, i: int, batch: Any) -> tuple[Any, Any]:
-    """What of batch `i` goes to the model, and what to the loss."""
+    """The part of batch `i` for the model, and the part for the loss."""
     if isinstance(batch, Mapping):
         return _halves_of_mapping(model, i, batch)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         shape = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
         raise DataError(
             f"batch {i} is {shape}; each batch must be a pair (x, y) or a mapping with a key of "
-            f"{', '.join(TARGETS)}; of others a loss(model, batch) can be taken, its first parameter named model"
+            f"{', '.join(TARGETS)}; for others give a loss(model, batch), its first parameter named model"
         )
     return batch[0], batch[1]
 
@@ -43,31 +43,31 @@ def _halves_of_mapping(model: nn.Module, i: int, batch: Mapping[Any, Any]) -> tu
         return batch, target
     raise DataError(
         f"batch {i} is a mapping of {', '.join(map(str, batch))}, and {type(model).__name__}.forward takes "
-        f"{', '.join(_parameters(model))}; leave out what it does not take, or give a loss(model, batch)"
+        f"{', '.join(_parameters(model))}; leave out what it does not accept, or give a loss(model, batch)"
     )
 
 
 def call(model: nn.Module, x: Any) -> Any:
-    """The model at x, as `arguments` says."""
-    positional, named = arguments(model, x)
-    return model(*positional, **named)
+    """The model at x, called as `arguments` describes."""
+    positional, keywords = arguments(model, x)
+    return model(*positional, **keywords)
 
 
 def arguments(model: nn.Module, x: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Of x a tuple or list is the model's arguments, a mapping its keywords, anything else its one argument.
+    """A tuple or list x gives the model's arguments, a mapping its keywords, anything else its one argument.
 
-    A mapping or tuple that does not fit the parameters of `forward` so, but as one argument, is that argument.
+    A mapping or tuple that fits the parameters of `forward` only as one argument is that argument.
     """
     if isinstance(x, Mapping):
-        whole = _wants_mapping(model) or (not _takes_keywords(model, x) and _binds(model, x))
-        return ((x,), {}) if whole else ((), x)
+        as_one = _wants_mapping(model) or (not _takes_keywords(model, x) and _binds(model, x))
+        return ((x,), {}) if as_one else ((), x)
     if isinstance(x, tuple | list) and (_binds(model, *x) or not _binds(model, x)):
         return x, {}
     return (x,), {}
 
 
 def _signature(model: nn.Module) -> inspect.Signature | None:
-    # wrappers for several devices take anything and hand it on
+    # wrappers for several devices accept anything and pass it on
     while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
     try:
@@ -92,39 +92,39 @@ def _binds(model: nn.Module, *arguments: Any, **keywords: Any) -> bool:
     return True
 
 
-def _takes_keywords(model: nn.Module, named: Mapping[Any, Any]) -> bool:
-    return all(isinstance(name, str) for name in named) and _binds(model, **named)
+def _takes_keywords(model: nn.Module, keywords: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) for name in keywords) and _binds(model, **keywords)
 
 
 def _is_named(model: nn.Module, batch: Mapping[Any, Any]) -> bool:
-    """Whether `forward` has a parameter of the name of one of the keys."""
+    """Whether `forward` has a parameter named like one of the keys."""
     return any(name in batch for name in _parameters(model))
 
 
 def _wants_mapping(model: nn.Module) -> bool:
-    """Whether the one argument of `forward` is said to be a mapping, or a batch."""
+    """Whether the one argument of `forward` is annotated as a mapping, or called batch."""
     signature = _signature(model)
     if signature is None:
         return False
     empty = inspect.Parameter.empty
-    needed = [p for p in signature.parameters.values() if p.default is empty and p.kind < p.VAR_POSITIONAL]
-    if len(needed) != 1 or needed[0].annotation is empty:
-        return len(needed) == 1 and needed[0].name == "batch"
-    said = needed[0].annotation
-    if isinstance(said, str):
-        return said.rpartition(".")[2].lower().partition("[")[0] in ("dict", "mapping", "mutablemapping")
-    origin = getattr(said, "__origin__", said)
+    required = [p for p in signature.parameters.values() if p.default is empty and p.kind < p.VAR_POSITIONAL]
+    if len(required) != 1 or required[0].annotation is empty:
+        return len(required) == 1 and required[0].name == "batch"
+    annotation = required[0].annotation
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2].lower().partition("[")[0] in ("dict", "mapping", "mutablemapping")
+    origin = getattr(annotation, "__origin__", annotation)
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def examples(i: int, batch: Any) -> int:
-    """Number of examples of batch `i`: the first dimension of the first of its parts that has one, labels first.
+    """Number of examples of batch `i`: the first dimension of its first part that has one, labels first.
 
-    DataError where there is none, or no example.
+    DataError if there is none, or no example.
     """
-    # a tuple or mapping of tensors is as long as its tensors, not as the number of them
+    # the length of a tuple or mapping of tensors is that of its tensors, not their number
     parts = _labels_first(batch)
-    for part in (*parts, *(tensor for whole in parts for tensor in tensors(whole))):
+    for part in (*parts, *(tensor for inner in parts for tensor in tensors(inner))):
         if isinstance(part, Tensor) and part.ndim == 0:
             continue
         if not isinstance(part, Tensor) and tensors(part):
@@ -139,7 +139,7 @@ def examples(i: int, batch: Any) -> int:
 
 
 def require_examples(i: int, batch: Any) -> None:
-    """DataError for a batch without an example; one whose examples cannot be counted may have some."""
+    """DataError for a batch without examples; one whose examples cannot be counted may have some."""
     if any(tensor.ndim and len(tensor) == 0 for tensor in tensors(batch)):
         examples(i, batch)
 
@@ -153,7 +153,7 @@ def _labels_first(batch: Any) -> list[Any]:
 
 
 def sample_of(batch: Any) -> Any:
-    """Copies of the first examples of a batch; None where that saves little, or its parts differ in length."""
+    """Copies of the first examples of a batch; None if that saves little, or its parts differ in length."""
     lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors(batch)}
     number = max(LEAST, max(lengths, default=0) // SHARE)
     if len(lengths) != 1 or 4 * number > min(lengths):
@@ -189,23 +189,23 @@ def tensors(part: Any) -> list[Tensor]:
 
 
 def named_tensors(part: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors within tuples, lists and mappings, with where each was."""
+    """The tensors within tuples, lists and mappings, with their places."""
     if isinstance(part, Tensor):
         yield name, part
     elif isinstance(part, Mapping):
         for key, inner in part.items():
             yield from named_tensors(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(part, tuple | list):
-        for place, inner in enumerate(part):
-            yield from named_tensors(inner, f"{name}[{place}]")
+        for index, inner in enumerate(part):
+            yield from named_tensors(inner, f"{name}[{index}]")
 
 
 def numbers_of_terms(i: int, batch: Any) -> dict[str, float]:
-    """Numbers that the mean of a loss within a batch may be over: its examples, or entries of a tensor that count.
+    """Possible numbers of terms in the mean of a loss over a batch: its examples, or the counted entries of a tensor.
 
-    Entries of whole numbers count all, where they are not negative (as -100 and -1 are, with which labels are left
-    out), or not 0 (as a mask is); each also without the first of every row, since a language model predicts from the
-    second on.
+    Entries of integer tensors are counted in total, where they are not negative (-100 and -1 mark ignored labels), and
+    where they are not 0 (as in a mask); each also without the first of every row, since a language model predicts from
+    the second on.
     """
     counts: dict[str, float] = {"examples": examples(i, batch)}
     for name, tensor in named_parts(batch):
@@ -216,33 +216,33 @@ def numbers_of_terms(i: int, batch: Any) -> dict[str, float]:
             if "mask" in name or "weight" in name:
                 counts[f"sum of {name}"] = float(tensor.sum())
             continue
-        for rows, what in ((tensor, name), (tensor[:, 1:] if tensor.ndim > 1 else tensor, f"{name}[:, 1:]")):
-            counts[f"entries of {what}"] = rows.numel()
-            counts[f"entries of {what} from 0 on"] = int((rows >= 0).sum())
-            counts[f"entries of {what} other than 0"] = int((rows != 0).sum())
+        for rows, label in ((tensor, name), (tensor[:, 1:] if tensor.ndim > 1 else tensor, f"{name}[:, 1:]")):
+            counts[f"entries of {label}"] = rows.numel()
+            counts[f"entries of {label} from 0 on"] = int((rows >= 0).sum())
+            counts[f"entries of {label} other than 0"] = int((rows != 0).sum())
         if tensor.ndim == 1:
             counts[f"sum of {name}"] = float(tensor.sum())
     return counts
 
 
 class NotJoined(Exception):
-    """Two batches that cannot be made one, and why."""
+    """Two batches that cannot be joined, and why."""
 
 
-def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
-    """Two batches of these sizes as one; shorter rows are filled up with 0, those of labels with what they are
-    left out by.
+def join(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
+    """Two batches of these sizes as one; shorter rows are padded with 0, those of labels with the ignored
+    label.
 
     Raises NotJoined.
     """
     if type(a) is not type(b) and not (isinstance(a, Mapping) and isinstance(b, Mapping)):
         raise NotJoined(f"{name or 'one'} is a {type(a).__name__} and a {type(b).__name__}")
     if isinstance(a, Tensor):
-        return _joined_tensors(a, b, name)
+        return _join_tensors(a, b, name)
     if isinstance(a, Mapping):
         if set(a) != set(b):
             raise NotJoined(f"their keys are {', '.join(map(str, a))} and {', '.join(map(str, b))}")
-        return {key: joined(a[key], b[key], sizes, str(key)) for key in a}
+        return {key: join(a[key], b[key], sizes, str(key)) for key in a}
     if isinstance(a, tuple | list):
         one_each = (len(a), len(b)) == sizes and not (
             len(a) == len(b) and all(isinstance(t, Tensor) and t.shape[:1] == sizes[:1] for t in a)
@@ -252,14 +252,14 @@ def joined(a: Any, b: Any, sizes: tuple[int, int], name: str = "") -> Any:
         if len(a) != len(b):
             raise NotJoined(f"{name or 'one'} has {len(a)} and {len(b)} parts")
         names = ("x", "y") if not name and len(a) == 2 else [f"{name}[{i}]" for i in range(len(a))]
-        parts = [joined(p, q, sizes, part) for p, q, part in zip(a, b, names, strict=True)]
+        parts = [join(p, q, sizes, part) for p, q, part in zip(a, b, names, strict=True)]
         return type(a)(*parts) if hasattr(a, "_fields") else type(a)(parts)
     if a is b or (isinstance(a, str | int | float | bool) and a == b):
         return a
     raise NotJoined(f"{name or 'one'} is a {type(a).__name__}, which cannot be joined")
 
 
-def _joined_tensors(a: Tensor, b: Tensor, name: str) -> Tensor:
+def _join_tensors(a: Tensor, b: Tensor, name: str) -> Tensor:
     if a.ndim == 0 and b.ndim == 0 and bool(a == b):
         return a
     if a.ndim == 0 or a.ndim != b.ndim or a.dtype != b.dtype:
@@ -267,8 +267,8 @@ def _joined_tensors(a: Tensor, b: Tensor, name: str) -> Tensor:
     if a.shape[1:] != b.shape[1:]:
         if a.shape[2:] != b.shape[2:] or a.is_floating_point():
             raise NotJoined(f"{name or 'one'} has shapes {tuple(a.shape)} and {tuple(b.shape)}")
-        least = min(int(part.min()) for part in (a, b)) if a.numel() and b.numel() else 0
-        value = least if least < 0 else IGNORED if name in TARGETS else 0
+        lowest = min(int(part.min()) for part in (a, b)) if a.numel() and b.numel() else 0
+        value = lowest if lowest < 0 else IGNORED if name in TARGETS else 0
         width = max(a.shape[1], b.shape[1])
         a, b = (_filled(part, width, value) for part in (a, b))
     return torch.cat([a, b])

@@ -40,15 +40,15 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise ModelError(
-            f"{type(model).__name__} has no parameter with requires_grad=True; curvature is taken over "
-            "those: "
+            f"{type(model).__name__} has no parameter with requires_grad=True; curvature needs "
+            "some: "
             "unfreeze at least one with parameter.requires_grad_()"
         )
     kinds = {(str(p.dtype).removeprefix("torch."), str(p.device)) for p in parameters.values()}
     if len(kinds) > 1 or next(iter(kinds))[0] not in ("float32", "float64"):
-        found = ", ".join(f"{dtype} on {device}" for dtype, device in sorted(kinds))
+        mixture = ", ".join(f"{dtype} on {device}" for dtype, device in sorted(kinds))
         raise ModelError(
-            f"the trainable parameters are {found}; curvature needs all of them in float32 or all in "
+            f"the trainable parameters are {mixture}; curvature needs all of them in float32 or all in "
             "float64, "
             "on one device: convert with model.float(), model.double() or model.to(device)"
         )
@@ -79,7 +79,7 @@ def layer_blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def resolve_blocks(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> dict[str, tuple[str, ...]]:
-    """The blocks asked for, checked against the model: None gives none, "layer" gives `layer_blocks`.
+    """The requested blocks, checked against the model: None gives none, "layer" gives `layer_blocks`.
 
     Raises ModelError for a block that is empty, names a parameter twice, or names one that is unknown or
     frozen.
@@ -102,16 +102,16 @@ def _checked(model: nn.Module, block: str, members: Sequence[str]) -> tuple[str,
         raise ModelError(f"block {block!r} is the string {members!r}; give a list of parameter names: [{members!r}]")
     trainable, model = trainable_parameters(model), original(model)
     members = [str(name).removeprefix("_orig_mod.") for name in members]
-    every = dict(model.named_parameters(remove_duplicate=False))
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     if not members:
         raise ModelError(f"block {block!r} is empty; give at least one of {', '.join(trainable)}")
     for name in members:
-        if name not in every:
-            close = get_close_matches(str(name), every, n=1)
+        if name not in parameters:
+            close = get_close_matches(str(name), parameters, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(trainable)}"
             raise ModelError(f"block {block!r} names the parameter {name!r}, which the model does not have; {hint}")
         if name not in trainable:
-            first = next((known for known, p in trainable.items() if p is every[name]), None)
+            first = next((key for key, p in trainable.items() if p is parameters[name]), None)
             cure = f"shared with {first!r}; use that name" if first else "frozen; unfreeze it or leave it out"
             raise ModelError(f"block {block!r} names the parameter {name!r}, which is {cure}")
     if len(set(members)) < len(members):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
-from netassay.curvature.copies import copied
+from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
@@ -54,7 +54,7 @@ class CentralLook:
 
 
 class CentralFlow:
-    """The central flow from the weights of a model, which is copied, for gradient descent with `step_size`.
+    """The central flow from the weights of a model, which is copy_of, for gradient descent with `step_size`.
 
     Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must be at most 2 / eta at the end of
     each, they stay there without drift. The graphs of third derivatives are those of one batch at a
@@ -103,7 +103,7 @@ class CentralFlow:
     ) -> None:
         if substeps < 2:
             raise ModelError(f"substeps={substeps}: at 2 / eta Euler's method needs at least 2 a step")
-        self.model, self.loss, self.batches = copied(model), loss, batches
+        self.model, self.loss, self.batches = copy_of(model), loss, batches
         self.step_size, self.substeps = step_size, substeps
         self.parameters = trainable_parameters(self.model)
         self.follower = Follower(k=1, tolerance=tolerance, seed=seed, max_products=60)
@@ -118,7 +118,7 @@ class CentralFlow:
         return self.taken / self.substeps
 
     def advance(self, step: int) -> None:
-        """Goes on to the time of the descent's `step`."""
+        """Advances to the time of the descent's `step`."""
         while self.taken < step * self.substeps:
             velocity = self.look().velocity / self.substeps
             with torch.no_grad():
@@ -128,47 +128,47 @@ class CentralFlow:
             self.taken += 1
 
     def look(self) -> CentralLook:
-        """Eigenvalues, covariance and velocity where the flow is."""
+        """Eigenvalues, covariance and velocity at the flow's present weights."""
         edge, eta = 2 / self.step_size, self.step_size
         with Curvature(
             self.model, self.loss, self.batches, weights=self.weights, head=self.head, memory=self.memory
         ) as curvature:
             self.weights = curvature.weights
-            seen = self.follower.follow(curvature)
-            while float(seen.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(MOST + 1, curvature.size):
+            sharpness = self.follower.follow(curvature)
+            while float(sharpness.values[-1]) > (1 - NEAR) * edge and self.follower.k < min(MOST + 1, curvature.size):
                 # the next eigenvalue may be at the edge as well: its vector is among the remembered rivals
                 self.follower.k += 1
-                seen = self.follower.follow(curvature)
+                sharpness = self.follower.follow(curvature)
         if self._objective is None:
             self._objective = Objective(self.model, self.loss, self.batches, weights=self.weights, head=self.head)
         if self._unchecked:
             require_third_derivatives(self._objective)
             self._unchecked = False
-        if self.taken == 0 and float(seen.values[0]) > START_ABOVE * edge:
+        if self.taken == 0 and float(sharpness.values[0]) > START_ABOVE * edge:
             raise ModelError(
-                f"the sharpness at the start, {float(seen.values[0]):.4g}, is above 2 / eta = {edge:.4g}: the "
+                f"the sharpness at the start, {float(sharpness.values[0]):.4g}, is above 2 / eta = {edge:.4g}: the "
                 "central flow begins below the edge; choose a smaller step size, or leave it out"
             )
-        near = int((seen.values > (1 - NEAR) * edge).sum())
+        near = int((sharpness.values > (1 - NEAR) * edge).sum())
         if near > MOST:
             raise ModelError(f"more than {MOST} eigenvalues are at the edge at step {self.time:g}; not followed")
         self.follower.k = max(1, min(self.follower.k, near + 1))
         count = max(near, 1)
-        values, vectors = seen.values[:count], seen.vectors[:, :count]
+        values, vectors = sharpness.values[:count], sharpness.vectors[:, :count]
         covariance = torch.zeros(count, count, dtype=torch.float64)
         push = torch.zeros_like(curvature.gradient)
         if near:
             slopes = curvature_gradients(self._objective, vectors)  # (d, P)
-            drift = slopes.double() @ curvature.gradient.double()  # of <H, .>, before the oscillation's part
+            drift = slopes.double() @ curvature.gradient.double()  # of <H, .>, without the oscillation's contribution
             room = symmetric_vector(torch.diag((edge - values) * self.substeps / eta))
             covariance = complementary(drift.cpu() + room, (slopes.double() @ slopes.double().T).cpu(), count)
             push = 0.5 * symmetric_vector(covariance).to(slopes) @ slopes
         bent = float((covariance.diagonal() * values).sum()) / 2
         return CentralLook(
-            seen.loss,
-            seen.loss + bent,
+            sharpness.loss,
+            sharpness.loss + bent,
             values,
-            seen.errors[:count],
+            sharpness.errors[:count],
             covariance,
             float(covariance.trace()),
             -eta * (curvature.gradient + push),
@@ -176,7 +176,7 @@ class CentralFlow:
 
     def state(self) -> dict[str, Tensor]:
         """Everything the future depends on."""
-        followed = {f"follower/{key}": held for key, held in self.follower.state().items()}
+        followed = {f"follower/{key}": tensor for key, tensor in self.follower.state().items()}
         weights = {f"model/{name}": p.detach() for name, p in self.parameters.items()}
         return {**weights, **followed, "k": torch.tensor(self.follower.k), "taken": torch.tensor(self.taken)}
 
@@ -187,12 +187,12 @@ class CentralFlow:
         self.taken, self.follower.k = int(tensors["taken"]), int(tensors["k"])
         self._unchecked = False
         self.follower.load(
-            {k.removeprefix("follower/"): held for k, held in tensors.items() if k.startswith("follower/")}
+            {k.removeprefix("follower/"): tensor for k, tensor in tensors.items() if k.startswith("follower/")}
         )
 
 
 def require_third_derivatives(objective: Objective) -> None:
-    """ModelError that names the module whose third derivatives are not the differences of its second."""
+    """ModelError naming the module whose third derivatives disagree with differences of its second."""
     objective.visit(lambda _, evaluation: None, only={0})
     with objective.undisturbed(), differentiable_thrice():
         wrong = suspects.thrice_wrong(objective)
@@ -200,7 +200,7 @@ def require_third_derivatives(objective: Objective) -> None:
         name, off = wrong
         raise ModelError(
             f"the third derivatives of {name} as autograd gives them are {off:.0%} off those by finite differences, "
-            "and the central flow is made of them; write it from primitives, or leave the central flow out"
+            "and the central flow depends on them; write it from primitives, or leave the central flow out"
         )
 
 
@@ -217,12 +217,12 @@ def curvature_gradients(objective: Objective, vectors: Tensor) -> Tensor:
     count = len(shaped)
     total = vectors.new_zeros(count * (count + 1) // 2, vectors.shape[0])
     if not objective.count:
-        objective.visit(lambda _, evaluation: None)  # how much all batches weigh together
+        objective.visit(lambda _, evaluation: None)  # the total weight of all batches
 
-    def add(_: int, one: Evaluation) -> None:
-        for row, (slope, scale) in enumerate(_form_slopes(one.loss, shaped, parameters)):
+    def add(_: int, evaluation: Evaluation) -> None:
+        for row, (slope, scale) in enumerate(_form_slopes(evaluation.loss, shaped, parameters)):
             if slope is not None:
-                total[row] += one.weight / objective.total * scale * slope
+                total[row] += evaluation.weight / objective.total * scale * slope
 
     with differentiable_thrice():
         objective.visit(add)
@@ -252,7 +252,7 @@ def _form_slopes(
 
 
 def symmetric_vector(matrix: Tensor) -> Tensor:
-    """Upper triangle of a symmetric matrix row by row, what is off the diagonal times sqrt(2): keeps inner products."""
+    """Upper triangle of a symmetric matrix row by row, off-diagonal entries times sqrt(2): keeps inner products."""
     k = len(matrix)
     rows, columns = torch.triu_indices(k, k)
     return matrix[rows, columns] * torch.where(rows == columns, 1.0, 2**0.5).to(matrix)
@@ -261,8 +261,8 @@ def symmetric_vector(matrix: Tensor) -> Tensor:
 def complementary(drift: Tensor, gram: Tensor, k: int) -> Tensor:
     """X (k, k) >= 0 with M = drift + gram X / 2 >= 0 and <X, M> = 0, all as `symmetric_vector`s; float64.
 
-    They are the conditions for the least <drift, X> + <X, gram X> / 4 over X >= 0, found by accelerated projected
-    gradients with restarts (Beck and Teboulle 2009; O'Donoghue and Candes 2015); of k = 1 in closed form.
+    These are the conditions for minimising <drift, X> + <X, gram X> / 4 over X >= 0, solved by accelerated projected
+    gradients with restarts (Beck and Teboulle 2009; O'Donoghue and Candes 2015); for k = 1 in closed form.
     """
     if k == 1:
         curvature = float(gram[0, 0])

@@ -18,7 +18,7 @@ class Preconditioned:
 
     It is symmetric and has the eigenvalues of P^-1 H, which govern the stability of a method that steps along
     P^-1 times the gradient (Cohen et al. 2022, section 2); w = P^-1/2 v turns its eigenvector v into that of
-    P^-1 H. Takes the place of the curvature in `lanczos`, `Follower`, `curvature_trace` and
+    P^-1 H. Can replace the curvature in `lanczos`, `Follower`, `curvature_trace` and
     `curvature_density`.
     """
 
@@ -77,7 +77,7 @@ class Difference:
 
     def __init__(self, a: Curvature, b: Curvature) -> None:
         if a.names != b.names or {**a.blocks} != {**b.blocks}:
-            raise ModelError("the two curvatures are of different parameters or blocks; build both alike")
+            raise ModelError("the two curvatures are of different parameters or blocks; build both for the same ones")
         self.a, self.b = a, b
         self.blocks, self.size, self.dtype, self.device, self.loss = (
             a.blocks,

@@ -1,4 +1,4 @@
-"""Critical sharpness: how long a step along a direction may be before it raises the loss, by forward passes alone."""
+"""Critical sharpness: the longest step along a direction that does not raise the loss, by forward passes alone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from netassay.curvature import line_search
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.directions import directional
-from netassay.curvature.displacement import Direction, given_direction, inner_product
+from netassay.curvature.displacement import Direction, as_direction, inner_product
 from netassay.curvature.forward import Batches, Head, Loss, Weights
-from netassay.curvature.line_search import bracketed
+from netassay.curvature.line_search import find_bracket
 from netassay.curvature.passes import Losses, Passes
 from netassay.curvature.rises import Line, Rises
 from netassay.curvature.shards import Processes, local
 from netassay.curvature.updates import Update, is_optimizer, next_update
 from netassay.errors import ModelError
 
-SMALL = 0.01  # share of the loss up to which a rise in proportion to the rate is one from the weights on
+SMALL = 0.01  # share of the loss up to which a rise in proportion to the rate counts as an ascent from the start
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,18 @@ class CriticalSharpness:
     """2 over the smallest learning rate along a direction that raises the loss.
 
     Attributes:
-        value: From 0; NaN where there is none.
+        value: From 0; NaN if there is none.
         lower: Lower end of the interval that encloses the value, noise included.
         upper: Upper end of it.
         status: "measured", "not a descent direction" (every step raises the loss), "no rise" (no step does), "hidden by
             noise" or "out of passes".
-        converged: Whether the interval is as narrow as asked.
+        converged: Whether the interval is as narrow as requested.
         passes: Forward passes over all batches, checks included.
         loss: Loss at the weights.
-        noise: The rise that cannot be told from none.
+        noise: The largest rise that is indistinguishable from none.
         step: The optimiser's own learning rate; None for other directions.
         memory: Bytes of copies.
-        directional: The directional sharpness, where it was asked for.
+        directional: The directional sharpness, if requested.
 
     Source:
         Kalra et al. (2026, arXiv 2601.16979).
@@ -127,11 +127,11 @@ def critical_sharpness(
     """2 over the smallest learning rate along a direction that raises the loss over all batches, by forward passes.
 
     On a quadratic it is d'Hd / g'd; for the gradient g'Hg / g'g, which is at most the largest eigenvalue and may be far
-    below it: no stand-in for `sharpness`. No second derivative is taken, but for "product", and no first one but for
-    the gradient: compiled models (run as written), fused attention and frozen or quantised parts do. Where trainable
-    weights are of 16 bits the model is evaluated in float32. In coarse arithmetic (autocast) two more passes measure
-    its noise. Of several crossings it finds one near its start. Weights, optimiser and all else are left bit for bit as
-    they were.
+    below it: no substitute for `sharpness`. No second derivative is taken, except by "product", and no first one except
+    for the gradient: compiled models (run as written), fused attention and frozen or quantised parts work. If trainable
+    weights have 16 bits, the model is evaluated in float32. In coarse arithmetic (autocast) two more passes measure
+    its noise. Of several crossings it finds one near its start. Weights, optimiser and everything else are left
+    unchanged, bit for bit.
 
     Args:
         model: Any module.
@@ -140,10 +140,10 @@ def critical_sharpness(
         direction: d, of which a learning rate eta makes the step theta - eta d: "gradient"; a `torch.optim.Optimizer`
             between `backward()` and `step()`, whose next update, taken on copies, is measured in its learning rate; a
             vector (P,) or tensors shaped like the trainable parameters.
-        along: Batches whose gradient or update is taken in place of that of `batches` (relative critical sharpness).
+        along: Batches whose gradient or update is used instead of that of `batches` (relative critical sharpness).
         start: An earlier result, or a learning rate to begin from.
         tolerance: Half the width of the interval relative to its middle (0 to 0.5).
-        present_loss: The loss over `batches` at the present weights, where it is known, to save a pass.
+        present_loss: The loss over `batches` at the present weights, if known, to save a pass.
         sample: Whether the batches (2 or more) are a sample, so that the interval also holds two standard errors of
             the rise.
         directional: Adds the directional sharpness, by one Hessian product ("product") or by four forward passes
@@ -152,9 +152,8 @@ def critical_sharpness(
         weights: Number of terms of each batch, as for `sharpness`.
         head: Which output the loss is taken of, as for `sharpness`.
         max_passes: Maximum number of forward passes of the search (2 or more).
-        processes: Process group of replicas, each of which gives a list of batches of its own, as many as the others:
-            the loss is that of all. Models sharded by `fully_shard` bring theirs along; of them the direction is that
-            of an optimiser.
+        processes: Process group of replicas, each of which gives its own list of batches, of equal length: the loss is
+            that of all. Models sharded by `fully_shard` bring their own; their direction must be that of an optimiser.
 
     Returns:
         The value with its interval, and what it cost.
@@ -175,16 +174,16 @@ def critical_sharpness(
         (1.0, 'measured')
     """
     _require(tolerance, max_passes, start, present_loss, directional)
-    given = {"reduction": reduction, "weights": weights, "head": head}
+    options = {"reduction": reduction, "weights": weights, "head": head}
     together = None if processes is None else Processes(processes)
-    passes = Passes(model, loss, batches, processes=together, **given)  # type: ignore[arg-type]
-    line = _line(passes, direction, None if along is None else Passes(model, loss, along, **given))  # type: ignore[arg-type]
+    passes = Passes(model, loss, batches, processes=together, **options)  # type: ignore[arg-type]
+    line = _line(passes, direction, None if along is None else Passes(model, loss, along, **options))  # type: ignore[arg-type]
     size = math.sqrt(passes.inner_product(line.direction, line.direction))
     if not (size > 0 and math.isfinite(size)):
-        raise ModelError(f"the direction has length {size:g}; a step along it goes nowhere, so give another")
+        raise ModelError(f"the direction has length {size:g}; a step along it has no effect, so give another")
     warm = isinstance(start, CriticalSharpness) and start.rate > 0 and math.isfinite(start.rate)
     search = Rises(passes, line, _base(passes, line, present_loss, warm), sample)
-    bracket = bracketed(
+    bracket = find_bracket(
         search.rise,
         _begin(search, size, start),
         slope=line.slope,
@@ -192,13 +191,13 @@ def critical_sharpness(
         warm=warm,
         small=SMALL * abs(search.loss),
         tolerance=tolerance,
-        most=max_passes,
+        max_passes=max_passes,
     )
     noise = search.noise(bracket, start.noise if isinstance(start, CriticalSharpness) else 0.0)
     value, lower, upper, status = search.interval(bracket, noise)
     beside = None
     if directional is not None:
-        beside = _directional(search, value, noise, directional, (model, loss, batches, given))
+        beside = _directional(search, value, noise, directional, (model, loss, batches, options))
     width = (1 + tolerance) / (1 - tolerance) * (1 + 1e-6)
     return CriticalSharpness(
         value,
@@ -206,7 +205,7 @@ def critical_sharpness(
         upper,
         status,
         status == line_search.MEASURED and 0 < upper <= lower * width,
-        passes.spent,
+        passes.count,
         search.loss,
         noise,
         line.step,
@@ -230,19 +229,20 @@ def _require(tolerance: float, max_passes: int, start: Any, present_loss: Any, b
         raise ModelError(f'directional={by!r}: allowed are "product", "differences" and None')
 
 
-def _line(passes: Passes, given: Any, along: Passes | None) -> Line:
-    if isinstance(given, str):
-        if given != "gradient":
+def _line(passes: Passes, direction: Any, along: Passes | None) -> Line:
+    if isinstance(direction, str):
+        if direction != "gradient":
             raise ModelError(
-                f'direction={given!r}: allowed are "gradient", a torch.optim.Optimizer, a tensor and a list of tensors'
+                f'direction={direction!r}: allowed are "gradient", a torch.optim.Optimizer, a tensor and a list of '
+                "tensors"
             )
         if along is not None:
             return Line(along.gradient()[0])
         gradient, losses = passes.gradient()
         return Line(gradient, slope=-inner_product(gradient, gradient), losses=losses)
-    if is_optimizer(given):
+    if is_optimizer(direction):
         gradients = None if along is None else along.gradient()[0]
-        update: Update = next_update(given, passes.parameters, gradients)
+        update: Update = next_update(direction, passes.parameters, gradients)
         present = {n: local(p.grad) for n, p in passes.parameters.items() if p.grad is not None}
         hint = None
         if along is None:
@@ -250,11 +250,11 @@ def _line(passes: Passes, given: Any, along: Passes | None) -> Line:
         return Line(update.direction, hint=hint, step=update.rate, memory=update.memory)
     if along is not None:
         raise ModelError("along= gives the data of a gradient or update, and the direction is given; leave one out")
-    return Line(given_direction(passes.parameters, given))
+    return Line(as_direction(passes.parameters, direction))
 
 
 def _base(passes: Passes, line: Line, present: float | None, warm: bool) -> Losses | float:
-    """The losses at the weights; in a first search they are asked for twice of modules that may be random."""
+    """The losses at the weights; in a first search computed twice for modules that may be random."""
     if warm and present is not None:
         return float(present)
     base = line.losses or passes.losses()
@@ -296,8 +296,8 @@ def _directional(
 ) -> DirectionalSharpness:
     direction = search.line.direction
     if by == "product":
-        model, loss, batches, given = of
-        with Curvature(model, loss, batches, **given) as curvature:
+        model, loss, batches, options = of
+        with Curvature(model, loss, batches, **options) as curvature:
             d = torch.cat([direction[name].reshape(-1) for name in curvature.names]).to(curvature.gradient)
             bent = directional(curvature.product, d) * float(d.double() @ d.double())
             slope = -float(curvature.gradient.double() @ d.double())

@@ -1,4 +1,4 @@
-"""Critical sharpness along a training, each look from the one before."""
+"""Critical sharpness during training, each measurement starting from the one before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from netassay.curvature.line_search import MEASURED
 
 
 class CriticalFollower:
-    """Looks at the critical sharpness of a model again and again while it is trained.
+    """Measures the critical sharpness of a model repeatedly while it is trained.
 
-    A look begins from the last that was measured, and spends 2 or 3 forward passes where that is still near. After an
-    error, those of `critical_sharpness`, the next look begins anew.
+    A measurement starts from the last one, and takes 2 or 3 forward passes if that is still near. After an error (see
+    `critical_sharpness`) the next one starts afresh.
 
     Args:
         direction: As for `critical_sharpness`.
@@ -39,7 +39,7 @@ class CriticalFollower:
     def follow(
         self, model: nn.Module, loss: Loss, batches: Batches, *, present_loss: float | None = None
     ) -> CriticalSharpness:
-        """At the present weights; `present_loss` is the loss over the batches there, where the training knows it."""
+        """At the present weights; `present_loss` is the loss over the batches there, if the training knows it."""
         begin, self.last = self.last, None
         now = critical_sharpness(
             model,

@@ -1,6 +1,4 @@
-"""Hessian and Gauss-Newton products at fixed weights, whole and per block, from gradient graphs that are
-kept.
-"""
+"""Hessian and Gauss-Newton products at fixed weights, in full and per block, from retained gradient graphs."""
 
 from __future__ import annotations
 
@@ -39,20 +37,20 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
 Kind = Literal["hessian", "ggn"]
-LARGE = 100_000  # numbers in a batch from which on its memory is looked at first
+LARGE = 100_000  # numbers in a batch from which on its memory is checked first
 _T = TypeVar("_T")
 
 
 @runtime_checkable
 class Trusting(Protocol):
-    """What checks at its first products whether it is symmetric, until told that this was done before."""
+    """A matrix that checks its symmetry at its first products, unless this was done before."""
 
     def trust(self) -> None: ...
 
 
 @runtime_checkable
 class Symmetric(Protocol):
-    """A symmetric matrix at one set of weights, and its diagonal blocks, known by their products alone."""
+    """A symmetric matrix at one set of weights, and its diagonal blocks, known only by their products."""
 
     @property
     def blocks(self) -> Mapping[str, Sequence[str]]: ...
@@ -78,13 +76,13 @@ class Symmetric(Protocol):
 
 def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
     """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
-    whole = of(curvature.product, curvature.size)
+    full = of(curvature.product, curvature.size)
     blocks = {name: of(partial(curvature.block_product, name), curvature.block_size(name)) for name in curvature.blocks}
-    return whole, blocks
+    return full, blocks
 
 
 class Curvature:
-    """The loss at fixed weights, with its gradient graph kept so that a further product needs no forward pass.
+    """The loss at fixed weights, with its gradient graph retained so that further products need no forward pass.
 
     Vectors are flat: parameters with `requires_grad` in `named_parameters()` order, those of a block in the order of
     the block; parameters that the loss does not reach count as zeros. Products are exact sums over the batches; those
@@ -92,8 +90,8 @@ class Curvature:
 
     Memory: a batch's graph takes about four times the activations of a training step on it. Graphs are kept, until
     `release` or the end of the `with` block, while together they stay within `memory` bytes; those of further batches
-    are rebuilt for every product: the memory of one, for about twice the time. Changing the weights in place ends its
-    life: products then raise ModelError.
+    are rebuilt for every product: the memory of one, for about twice the time. After an in-place change
+    of the weights, products raise ModelError.
 
     Args:
         model: Any module.
@@ -111,9 +109,9 @@ class Curvature:
         loss: Loss over all batches.
         gradient: (P,) detached gradient.
         products: Products asked for, by block name; None for all parameters.
-        checks: Products spent on checking that the matrix is symmetric. A sample of the first batch shows it; where
-            that has fewer than 32 examples, or parts of different lengths, one product of all parameters does. The
-            first two products are compared as well, those of a block too.
+        checks: Products spent on checking that the matrix is symmetric. This uses a sample of the first batch or, if
+            that has fewer than 32 examples or parts of different lengths, one product of all parameters. The first
+            two products are compared as well, also for blocks.
         graph_bytes: Estimated bytes of all graphs; `kept` of `batches` batches have theirs in memory.
 
     Raises:
@@ -156,7 +154,7 @@ class Curvature:
         self._parameters = trainable_parameters(model)
         self._versions = {name: p._version for name, p in self._parameters.items()}
         self._objective = Objective(
-            model, loss, batches, reduction=reduction, weights=weights, head=head, cut=kind == "ggn"
+            model, loss, batches, reduction=reduction, weights=weights, head=head, detach=kind == "ggn"
         )
         self._model = self._objective.model
         self._tapes: dict[int, HessianTape | GaussNewtonTape] = {}
@@ -165,7 +163,7 @@ class Curvature:
         self._memory, self._released, self._each = memory, False, each
         self._unchecked, self._lightly, self.checks = True, False, 0
         self._first: dict[str | None, tuple[Tensor, Tensor] | None] = {}
-        self._runs_again = False  # whether products need what forward passes do
+        self._runs_again = False  # whether products need the settings of forward passes
         self.gradient: Float[Tensor, " P"] = self._build()
         total = self._objective.total
         self._losses = {i: (value, weight / total) for i, (value, weight) in self._losses.items()}
@@ -188,29 +186,29 @@ class Curvature:
 
     @property
     def weights(self) -> Weights | None:
-        """What weighs the batches, to be given to another curvature of the same loss; None where the loss says it."""
+        """The weights of the batches, for another curvature of the same loss; None if the loss gives them."""
         return self._objective.weights.later
 
     @property
     def batches(self) -> int:
-        """How many batches have a part in the loss."""
+        """Number of batches that contribute to the loss."""
         return len(self._losses)
 
     @property
     def kept(self) -> int:
-        """How many of them have their graphs kept."""
+        """Number of batches whose graphs are in memory."""
         return len(self._tapes)
 
     @property
     def graph_bytes(self) -> int:
-        """Bytes that the graphs of all batches take, or would take together; an estimate, known before any product."""
+        """Estimated bytes of the graphs of all batches together; known before any product."""
         if self._graph_bytes is None:
             self._graph_bytes = sum(self._size_of(tape) for tape in self._tapes.values())
         return self._graph_bytes
 
     def _build(self) -> Tensor:
         """Goes over the batches once, keeps the graphs that fit, and returns the gradient."""
-        # the graph of a single batch has to be there for a product anyway
+        # the graph of a single batch is needed for a product anyway
         single = isinstance(self._objective.batches, Sized) and len(self._objective.batches) == 1
         room = math.inf if single else self._room()
         sizes: dict[object, int] = {}  # of a graph, by the shapes of its batch
@@ -219,8 +217,8 @@ class Curvature:
         def add(i: int, evaluation: Evaluation) -> None:
             if changed := self._changed():
                 raise ModelError(
-                    f"{type(self._model).__name__} or the loss writes into the weights ({changed!r}) as it is "
-                    "evaluated, so there are no weights to take the curvature at; change them outside of the forward "
+                    f"{type(self._model).__name__} or the loss writes into the weights ({changed!r}) while it is "
+                    "evaluated, so the curvature has no fixed weights; change them outside the forward "
                     "pass"
                 )
             if not self._losses and is_reentrant(evaluation.loss):
@@ -254,12 +252,12 @@ class Curvature:
         return math.inf if free is None else free / 2
 
     def _require_room(self, i: int, evaluation: Evaluation) -> None:
-        """ModelError where the graph of the gradient, about as large again as that of the loss, cannot fit."""
+        """ModelError if the graph of the gradient, about as large as that of the loss, cannot fit."""
         if sum(shape.numel() for shape in evaluation.shapes) < LARGE:
             return
         free = devices.free_memory(next(iter(self._parameters.values())).device)
         size = graph_bytes([evaluation.loss], self._parameters.values())
-        # it is half as large at least
+        # it is at least half as large
         if free is not None and size / 2 > free:
             raise ModelError(
                 f"batch {i}: the graph of its loss takes {size / 1e9:.1f} GB, that of the gradient as much again, and "
@@ -296,12 +294,12 @@ class Curvature:
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the weights, and so of every product."""
+        """dtype of the weights and of every product."""
         return self.gradient.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and so every product."""
+        """Device of the weights and of every product."""
         return self.gradient.device
 
     def block_size(self, name: str) -> int:
@@ -322,12 +320,12 @@ class Curvature:
         return self._columns(name, self._block(name), v)
 
     def trust(self) -> None:
-        """Leaves out the check of symmetry, where it was made at other weights of the same network."""
+        """Skips the check of symmetry, if it was made at other weights of the same network."""
         self._unchecked = False
         self._first = {}
 
     def check_lightly(self) -> None:
-        """Leaves out the product with a random vector in the check of symmetry, where a subsample's passed with one."""
+        """Skips the product with a random vector in the check of symmetry, if a subsample passed it."""
         self._lightly = True
 
     def release(self) -> None:
@@ -344,8 +342,8 @@ class Curvature:
 
     def _block(self, name: str) -> Sequence[str]:
         if name not in self.blocks:
-            known = ", ".join(map(repr, self.blocks)) or "none; give blocks= when building the curvature"
-            raise ModelError(f"there is no block {name!r}; known: {known}")
+            names = ", ".join(map(repr, self.blocks)) or "none; give blocks= when building the curvature"
+            raise ModelError(f"there is no block {name!r}; known: {names}")
         return self.blocks[name]
 
     def _size(self, names: Sequence[str]) -> int:
@@ -372,10 +370,10 @@ class Curvature:
         return images[0] if v.ndim == 1 else torch.stack(images, dim=1)
 
     def _check_symmetry(self, block: str | None, names: Sequence[str], v: Tensor, image: Tensor) -> None:
-        """Holds the first two products against each other; with the first of the whole a sample is looked at too.
+        """Compares the first two products with each other; at the first one of the full matrix also checks a sample.
 
-        Those of Lanczos's method, whose second vector is the image of the first, tell an asymmetry of a tenth; random
-        vectors see one of a hundredth. Where there is no sample, or it is not symmetric, a random vector is multiplied.
+        Products of Lanczos's method, whose second vector is the image of the first, reveal an asymmetry of a tenth;
+        random vectors one of a hundredth. Without a symmetric sample, a random vector is multiplied.
         """
         if not self._unchecked or (block in self._first and self._first[block] is None):
             return
@@ -393,12 +391,12 @@ class Curvature:
             if off is not None and off <= self._tolerated:
                 return
             draws = torch.Generator().manual_seed(0)
-            other = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
+            probe = torch.randn(len(v), generator=draws, dtype=v.dtype).to(v)
             self.checks += 1
-            self._require_symmetric(asymmetry(v, image, other, self._multiply(names, [other])[0]), v, None)
+            self._require_symmetric(asymmetry(v, image, probe, self._multiply(names, [probe])[0]), v, None)
 
     def _asymmetry_of(self, evaluation: Evaluation) -> float | None:
-        """Of the curvature of one evaluation by itself; None where that is zero."""
+        """Asymmetry of the curvature of one evaluation; None if that is zero."""
         tape = self._tape(evaluation, self._parameters, again=True)
         draws = torch.Generator().manual_seed(0)
 
@@ -422,12 +420,12 @@ class Curvature:
             return
         with self._objective.undisturbed():
             culprit = suspects.asymmetric(self._objective)
-        # without a culprit it may be rounding, where the curvature is all but zero
+        # without a culprit it may be rounding, if the curvature is nearly zero
         if culprit is None and off <= (1e-3 if self.dtype == torch.float64 else 0.1):
             return
         of = "the curvature" if block is None else f"the curvature of block {block!r}"
         raise ModelError(
-            f"{of} is not symmetric ({off:.1%} off), which every matrix of second derivatives is: the second "
+            f"{of} is not symmetric ({off:.1%} off), as every matrix of second derivatives must be: the second "
             f"derivative of {culprit or 'the model or the loss'} is wrong; write it from differentiable primitives, "
             "or give its custom function a backward pass that is itself differentiable"
         )
@@ -465,7 +463,7 @@ class Curvature:
             try:
                 return tape.product(v)
             except RuntimeError:
-                # of a checkpointed module the forward pass is in the product, too
+                # products of a checkpointed module include its forward pass
                 self._runs_again = True
         try:
             with plain_backends():
@@ -488,16 +486,16 @@ class Curvature:
         if not abs(now - before) <= 1e3 * torch.finfo(loss.dtype).eps * max(abs(before), abs(now)):
             raise DataError(
                 f"batch {i} changed while the curvature was in use: its loss was {before:.6g} and is {now:.6g}; give "
-                "data that repeat in one order, and leave model and data alone meanwhile"
+                "data that repeat in one order, and do not change model and data meanwhile"
             )
 
     def _changed(self) -> str | None:
-        """The first parameter that was written to since the curvature was begun."""
+        """The first parameter that was written to since the curvature was created."""
         return next((n for n, p in self._parameters.items() if p._version != self._versions[n]), None)
 
     def _require_same_weights(self) -> None:
         if changed := self._changed():
-            raise ModelError(f"the weights changed ({changed!r}) while the curvature was in use; build it anew")
+            raise ModelError(f"the weights changed ({changed!r}) while the curvature was in use; build a new one")
 
     def _explained(self, error: RuntimeError | str) -> ModelError:
         module = not_twice_differentiable(self._model, self._objective.run_model)
@@ -526,9 +524,7 @@ def _add(sums: list[Tensor | None], k: int, flat: Tensor, weight: float) -> None
 
 
 class HessianOperator:
-    """A curvature matrix that is only ever multiplied: `operator @ v` for v (P,) or (P, k); square,
-    symmetric.
-    """
+    """A symmetric curvature matrix, known only by products: `operator @ v` for v (P,) or (P, k)."""
 
     def __init__(self, curvature: Curvature, block: str | None = None) -> None:
         self.curvature = curvature

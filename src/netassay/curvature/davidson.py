@@ -1,4 +1,4 @@
-"""Largest eigenvalues by Jacobi-Davidson's method, with a cheap matrix like the full one as preconditioner."""
+"""Largest eigenvalues by the Jacobi-Davidson method, with a cheap approximation of the matrix as preconditioner."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from netassay.curvature.eigen import (
 )
 from netassay.numerics.seeds import given
 
-BEGINNING, BEGUN = 20, 0.01  # most Lanczos steps on the cheap matrix; relative residual that ends them
+BEGINNING, BEGUN = 20, 0.01  # maximum number of Lanczos steps on the cheap matrix; relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation
-NEAR = 0.05  # Ritz values of the cheap matrix that are within this of the k-th begin as well
-CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is left out
-COUPLED = 6  # most Ritz vectors beside the k leading whose coupling is taken from A
+NEAR = 0.05  # Ritz values of the cheap matrix within this of the k-th are starting vectors as well
+CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is neglected
+COUPLED = 6  # maximum number of Ritz vectors beyond the k leading ones whose coupling is taken from A
 CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
-STALLED = 0.9  # contraction by one correction that shows that the next would gain nothing either
-FASTEST, SLOWEST = 0.1, 0.9  # bounds of the contraction of a residual that a spectrum promises
+STALLED = 0.9  # contraction by one correction above which the next would gain nothing either
+FASTEST, SLOWEST = 0.1, 0.9  # bounds on the predicted contraction of a residual
 NEAREST = 0.2  # relative residual of B's leader; 0.14 at most was seen where it served, elsewhere 0.2 to 0.6
 LARGEST_LOSS = 0.5  # of B's leading value, in A
-CORRECTIONS = 2  # that are expected where B serves
+CORRECTIONS = 2  # expected number if B is useful
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
 
@@ -60,8 +60,8 @@ def davidson(
 
     A few Lanczos steps on B give Ritz vectors to begin from. Each further product is with an approximate solution t of
     (I - uu')(B - theta)(I - uu') t = -r for a Ritz pair (theta, u) of A with residual r, by Krylov least squares. It is
-    plain Lanczos where the spectrum of B promises that this is as quick, or where B's first Ritz vector has a large
-    residual in A; where later residuals fall more slowly than Lanczos's would, the subspace is expanded by residuals.
+    plain Lanczos if the spectrum of B predicts that this is as quick, or if B's first Ritz vector has a large residual
+    in A; if later residuals fall more slowly than Lanczos's would, the subspace is expanded by residuals.
 
     Args:
         product: v -> A v.
@@ -81,7 +81,7 @@ def davidson(
         The eigenpairs; `products` counts those with A, `sampled` those with B.
 
     Raises:
-        ModelError: For fewer products than eigenvalues, and where memory is too small for the vectors.
+        ModelError: For fewer products than eigenvalues, and if memory is too small for the vectors.
         NotFinite: For products that are not finite.
 
     Source:
@@ -95,16 +95,16 @@ def davidson(
         5.0
     """
     k, generator = min(k, size), given(generator)
-    most = most_products(k, max_products)
+    limit = most_products(k, max_products)
     capacity, cramped = room(max(24, 2 * k + 12), k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
     preconditioner = Preconditioner(cheap, share, tolerance)
     start = random_direction(space, generator)
-    for u in preconditioner.leaders(start, k, search)[: most - k + 1]:
+    for u in preconditioner.leaders(start, k, search)[: limit - k + 1]:
         space.expand(u)
         if space.dimension == 1 and not preconditioner.represents(space.ritz(1)):
             break
-    if not preconditioner.useful and space.products < most:
+    if not preconditioner.useful and space.products < limit:
         space.restart(0)  # with nothing of B left this is Lanczos's method, whose result needs no search
     if space.dimension == 0:
         space.expand(start)
@@ -116,35 +116,35 @@ def davidson(
         factor = 1.0 if preconditioner.useful else UNRESOLVED
         errors = torch.maximum(errors, factor * ritz.norms[:count]) + floor
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
-        done = count == k and not bool(loose.any())
-        if done and searching >= 0:
+        complete = count == k and not bool(loose.any())
+        if complete and searching >= 0:
             searched, searching = _nothing_above(space, tolerance, searching), -1
-        if space.dimension == size or space.products >= most or (done and searched):
-            converged = done and (searched or space.dimension == size)
+        if space.dimension == size or space.products >= limit or (complete and searched):
+            converged = complete and (searched or space.dimension == size)
             pairs = eigenpairs(ritz, errors, count, space.products, converged)
             return preconditioner.accounted(pairs, search or space.dimension == size)
-        if done:
-            left = most - space.products
-            searched = not probe(space, k, tolerance, generator, left, least=PROBE_LEAST)
+        if complete:
+            remaining = limit - space.products
+            searched = not probe(space, k, tolerance, generator, remaining, min_steps=PROBE_LEAST)
             preconditioner.begin_again()
             continue
         if space.full:
-            # after so many steps from its vectors too this is Lanczos's method from a random start
+            # after this many steps, also from its vectors, this is Lanczos's method from a random start
             searched, searching = searched or searching >= 0, -1
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         i = slackest(ritz, loose) if bool(loose.any()) else 0
         useful = preconditioner.useful
         direction = preconditioner.correction(ritz, i)
         if useful and not preconditioner.useful and k == 1 and not searched:
-            # a search now serves both ends: Lanczos's method goes on from it
-            searching = _search(space, generator, most)
+            # a search now serves both purposes: Lanczos's method continues from it
+            searching = _search(space, generator, limit)
         elif not space.expand(direction):
             space.expand(random_direction(space, generator))
 
 
-def _search(space: Subspace, generator: torch.Generator, most: int) -> int:
-    """A few Krylov steps from a random vector; the place of the last in the basis, -1 if there was no room for them."""
-    room = min(space.capacity - space.dimension, most - space.products)
+def _search(space: Subspace, generator: torch.Generator, limit: int) -> int:
+    """A few Krylov steps from a random vector; the index of the last in the basis, -1 if there was no room for them."""
+    room = min(space.capacity - space.dimension, limit - space.products)
     if room <= PROBE_LEAST or not space.expand(random_direction(space, generator)):
         return -1
     steps = sum(space.continue_krylov() for _ in range(PROBE_LEAST))
@@ -152,14 +152,14 @@ def _search(space: Subspace, generator: torch.Generator, most: int) -> int:
 
 
 def _nothing_above(space: Subspace, tolerance: float, last: int) -> bool:
-    """Whether a search that was made before pair 0 converged stays below it, as `probe` asks."""
+    """Whether a search made before pair 0 converged stays below it, by the criterion of `probe`."""
     values, before = space.ritz(0).values, space.values_without(last)
     ahead = float(values[1] + PROBE_AHEAD * (values[1] - before[1]))
     return ahead <= float(values[0]) + tolerance * abs(float(values[0]))
 
 
 class Preconditioner:
-    """A cheap matrix B in place of the full one, and whether it has served so far."""
+    """A cheap matrix B in place of the full one, and whether it has been useful so far."""
 
     def __init__(self, cheap: Product, share: float, tolerance: float) -> None:
         self.useful, self.products, self.share, self._tolerance = True, 0, share, tolerance
@@ -173,7 +173,7 @@ class Preconditioner:
     def leaders(self, start: Tensor, k: int, search: bool) -> list[Tensor]:
         """Its k leading Ritz vectors, and those of values near the k-th: what is one eigenvalue here may be two.
 
-        None where Lanczos's method is expected to be as quick on A as on B, where that is quicker than to go on with B.
+        None if Lanczos's method on A is expected to be as quick as continuing with B.
         """
         basis, t = krylov(self.product, start, BEGINNING, lambda t: _residual(t, k) <= BEGUN)
         if len(basis) == 0:
@@ -182,10 +182,10 @@ class Preconditioner:
         values, mix = values.flip(0), mix.flip(1)
         bar, self._leading = values[min(k, len(values)) - 1], float(values[0])
         count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
-        left = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
-        usual = len(basis) + max(math.log(left) / -math.log(contraction(values, k - 1)), 0) + 1
-        here = count + CORRECTIONS * (1 + self.share * INNER) + (PROBE_LEAST + 1 if search else 0)
-        self.useful = here < usual
+        ratio = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
+        usual = len(basis) + max(math.log(ratio) / -math.log(contraction(values, k - 1)), 0) + 1
+        cost = count + CORRECTIONS * (1 + self.share * INNER) + (PROBE_LEAST + 1 if search else 0)
+        self.useful = cost < usual
         return [*(mix[:, :count].T.to(basis) @ basis)] if self.useful else []
 
     def represents(self, leader: Ritz) -> bool:
@@ -196,14 +196,14 @@ class Preconditioner:
         return self.useful
 
     def correction(self, ritz: Ritz, i: int) -> Tensor:
-        """What to expand the full subspace by, for Ritz pair i: t, or the residual where B has not served."""
+        """The vector by which to expand the full subspace, for Ritz pair i: t, or the residual if B was not useful."""
         norm, r = float(ritz.norms[i]), ritz.residuals[i]
         self._watch(i, norm)
         if not self.useful:
             return r
-        spent = self.products
+        before = self.products
         basis, t = krylov(self._schur(ritz, i), r, INNER, lambda t: _unsolved(t) <= SOLVED)
-        self._steps[-1] = i, norm, 1 + self.share * (self.products - spent)
+        self._steps[-1] = i, norm, 1 + self.share * (self.products - before)
         return -_least_squares(t).to(basis) @ basis if len(basis) else r
 
     def _watch(self, i: int, norm: float) -> None:
@@ -213,12 +213,12 @@ class Preconditioner:
         last = self._steps[-2:]
         if last:
             latest = norm / last[-1][1]
-            both = norm <= last[0][1] * CONTRACTION ** sum(cost for _, _, cost in last)
-            self.useful &= both and latest < STALLED
+            faster = norm <= last[0][1] * CONTRACTION ** sum(cost for _, _, cost in last)
+            self.useful &= faster and latest < STALLED
         self._steps.append((i, norm, 1.0))
 
     def _schur(self, ritz: Ritz, i: int) -> Product:
-        """B - theta on the complement of the Ritz vectors, less what their coupling to it, known from A, takes off."""
+        """B - theta on the complement of the Ritz vectors, less the effect of their coupling to it, known from A."""
         values, residuals = ritz.values[: len(ritz.vectors)] / ritz.unit, ritz.residuals
         theta = float(values[i])
         gaps = values - theta
@@ -232,7 +232,7 @@ class Preconditioner:
         return product
 
     def begin_again(self) -> None:
-        """After a search, whose products say nothing of how B serves."""
+        """Forgets earlier steps after a search, whose products say nothing about B."""
         self._steps = []
 
     def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
@@ -314,7 +314,7 @@ def _least_squares(t: Tensor) -> Float[Tensor, " m"]:
 
 
 def _unsolved(t: Tensor) -> float:
-    """How much of the right-hand side is left."""
-    left = t @ _least_squares(t)
-    left[0] -= 1
-    return float(torch.linalg.vector_norm(left))
+    """The remaining share of the right-hand side."""
+    residual = t @ _least_squares(t)
+    residual[0] -= 1
+    return float(torch.linalg.vector_norm(residual))

@@ -1,4 +1,4 @@
-"""The spectral density of a symmetric matrix that is only ever multiplied."""
+"""The spectral density of a symmetric matrix known only by products."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Density:
         estimated error.
 
         The error adds the standard error over the probes (of two or more) to the difference that the last
-        three Lanczos steps made; where it is large against the density, `width` asks for more than was
-        spent.
+        three Lanczos steps made; where it is large compared with the density, `width` is too small for the steps
+        taken.
         """
         rows = _gaussian(self.nodes, self.weights, at.to(self.nodes), width)
         if self.exact:
@@ -170,8 +170,8 @@ def curvature_density(curvature: Symmetric, *, steps: int, probes: int = 1, gene
         dtype=curvature.dtype,
         device=curvature.device,
     )
-    whole, parts = whole_and_blocks(curvature, of)
-    return replace(whole, blocks=parts)
+    density, parts = whole_and_blocks(curvature, of)
+    return replace(density, blocks=parts)
 
 
 def lanczos_quadrature(
@@ -207,18 +207,18 @@ def lanczos_quadrature(
         lambda fit: "as many as `steps` may be; ask for fewer, and for more probes instead",
     )
     generator = given(generator)
-    rules, spent = [], 0
+    rules, products = [], 0
     for _ in range(probes):
         start = torch.randn(size, generator=generator, dtype=dtype, device=generator.device).to(device)
         diagonal, beside = _tridiagonal(product, start, steps)
-        spent += len(diagonal)
+        products += len(diagonal)
         rules.append(_gauss_rule(diagonal, beside))
     longest = max(len(nodes) for nodes, _ in rules)
     nodes = torch.stack([_padded(nodes, longest, float(nodes[-1])) for nodes, _ in rules])
     weights = torch.stack([_padded(weights, longest, 0.0) for _, weights in rules])
-    # a Krylov space that ended holds the whole distribution that its vector sees
-    ended = spent < steps * probes and all(len(nodes) < steps for nodes, _ in rules)
-    return Density(nodes, weights, size, spent, converged=ended or _moved(nodes, weights) <= _STILL)
+    # an exhausted Krylov space gives the entire distribution that its vector sees
+    ended = products < steps * probes and all(len(nodes) < steps for nodes, _ in rules)
+    return Density(nodes, weights, size, products, converged=ended or _moved(nodes, weights) <= _STILL)
 
 
 def _tridiagonal(product: Product, start: Tensor, steps: int) -> tuple[list[float], list[float]]:
@@ -270,9 +270,9 @@ def _shortened(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     for row, share in zip(nodes, weights, strict=True):
         count = max(1, int((share > 0).sum()) - 3)
         rules.append(_gauss_rule(*_tridiagonal(partial(torch.mul, row), share.sqrt(), count)))
-    longest = max(len(found) for found, _ in rules)
+    longest = max(len(shorter) for shorter, _ in rules)
     return (
-        torch.stack([_padded(found, longest, float(found[-1])) for found, _ in rules]),
+        torch.stack([_padded(shorter, longest, float(shorter[-1])) for shorter, _ in rules]),
         torch.stack([_padded(share, longest, 0.0) for _, share in rules]),
     )
 
@@ -280,13 +280,13 @@ def _shortened(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def _moved(nodes: Tensor, weights: Tensor) -> float:
     """How far the last three steps moved the eigenvalues in the mean, over the width of the spectrum.
 
-    The mean distance is that of Wasserstein, the area between the cumulative distributions.
+    The mean distance is the Wasserstein distance, the area between the cumulative distributions.
     """
     before, shares = _shortened(nodes, weights)
     width = float(nodes.max() - nodes.min())
     moved = 0.0
-    for row, share, other, part in zip(nodes, weights, before, shares, strict=True):
-        at, order = torch.cat([row, other]).sort()
+    for row, share, earlier, part in zip(nodes, weights, before, shares, strict=True):
+        at, order = torch.cat([row, earlier]).sort()
         apart = torch.cat([share, -part])[order].cumsum(0)[:-1].abs()
         moved += float((apart * at.diff()).sum()) / len(nodes)
     return moved / width if width > 0 else 0.0

@@ -70,8 +70,8 @@ def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchShar
     """Mean over mini-batches B of g_B' H_B g_B / ||g_B||^2, gradient and Hessian of the batch's own loss.
 
     The expected directional curvature of the mini-batches, which hovers at 2 / eta under stochastic gradient descent
-    while the sharpness of the full loss stays below. With momentum the level is another. Draw the batches as training
-    draws them: the standard error assumes independent ones. One gradient graph and one product for each batch.
+    while the sharpness of the full loss stays below. With momentum the level differs. Draw the batches as in
+    training: the standard error assumes independent ones. One gradient graph and one product for each batch.
 
     Args:
         model: Any module.
@@ -96,16 +96,16 @@ def batch_sharpness(model: nn.Module, loss: Loss, batches: Batches) -> BatchShar
         >>> netassay.batch_sharpness(model, torch.nn.functional.mse_loss, batches).batches
         4
     """
-    found = []
+    ratios = []
     for i, pair in enumerate(batches):
         with Curvature(model, loss, [pair]) as curvature:
             if i:
                 curvature.trust()
             value = directional(curvature.product, curvature.gradient)
         if not math.isnan(value):
-            found.append(value)
-    if not found:
+            ratios.append(value)
+    if not ratios:
         raise ModelError("the gradient of every batch is zero, or there is no batch: nothing to average")
-    values = torch.tensor(found, dtype=torch.float64)
-    spread = float(values.std()) / math.sqrt(len(found)) if len(found) > 1 else math.inf
-    return BatchSharpness(float(values.mean()), spread, len(found))
+    values = torch.tensor(ratios, dtype=torch.float64)
+    spread = float(values.std()) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.inf
+    return BatchSharpness(float(values.mean()), spread, len(ratios))

@@ -1,4 +1,4 @@
-"""A model at weights moved along a direction, without a write to its own."""
+"""A model at weights moved along a direction, without writing to its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Direction = Mapping[str, Tensor]
 def movable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of those with `requires_grad`, of any real floating-point type and on any devices.
 
-    Raises ModelError where there is none, or one that cannot be moved.
+    Raises ModelError if there is none, or one that cannot be moved.
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
@@ -48,39 +48,39 @@ def movable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return parameters
 
 
-def given_direction(parameters: Mapping[str, nn.Parameter], given: Any) -> dict[str, Tensor]:
+def as_direction(parameters: Mapping[str, nn.Parameter], direction: Any) -> dict[str, Tensor]:
     """A tensor (P,), or tensors shaped like the trainable parameters, as a list or by name.
 
-    Raises ModelError for other shapes, names and kinds, and what is not finite.
+    Raises ModelError for other shapes, names and kinds.
     """
-    if isinstance(given, Tensor):
+    if isinstance(direction, Tensor):
         size = sum(p.numel() for p in parameters.values())
-        if given.shape != (size,):
+        if direction.shape != (size,):
             raise ModelError(
-                f"direction has shape {tuple(given.shape)}; the {size} trainable numbers of the model need ({size},), "
-                "or a list of tensors shaped like the trainable parameters"
+                f"direction has shape {tuple(direction.shape)}; the {size} trainable numbers of the model need "
+                f"({size},), or a list of tensors shaped like the trainable parameters"
             )
-        pieces = given.detach().split([p.numel() for p in parameters.values()])
-        given = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters.values(), strict=True)]
-    if isinstance(given, Mapping):
-        if set(given) != set(parameters):
-            odd = sorted(set(given) ^ set(parameters))[0]
+        pieces = direction.detach().split([p.numel() for p in parameters.values()])
+        direction = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters.values(), strict=True)]
+    if isinstance(direction, Mapping):
+        if set(direction) != set(parameters):
+            odd = sorted(set(direction) ^ set(parameters))[0]
             raise ModelError(
                 f"direction and trainable parameters differ in {odd!r}; give one tensor for each of "
                 f"{', '.join(parameters)}"
             )
-        given = [given[name] for name in parameters]
-    if not isinstance(given, Sequence) or not all(isinstance(part, Tensor) for part in given):
+        direction = [direction[name] for name in parameters]
+    if not isinstance(direction, Sequence) or not all(isinstance(part, Tensor) for part in direction):
         raise ModelError(
-            f'direction is a {type(given).__name__}; allowed are "gradient", a torch.optim.Optimizer, a tensor or a '
-            "list of tensors shaped like the trainable parameters"
+            f'direction is a {type(direction).__name__}; allowed are "gradient", a torch.optim.Optimizer, a tensor or '
+            "a list of tensors shaped like the trainable parameters"
         )
-    if len(given) != len(parameters):
-        raise ModelError(f"direction has {len(given)} tensors for {len(parameters)} trainable parameters")
-    for (name, p), part in zip(parameters.items(), given, strict=True):
+    if len(direction) != len(parameters):
+        raise ModelError(f"direction has {len(direction)} tensors for {len(parameters)} trainable parameters")
+    for (name, p), part in zip(parameters.items(), direction, strict=True):
         if part.shape != p.shape:
             raise ModelError(f"direction has shape {tuple(part.shape)} for {name!r}, which is {tuple(p.shape)}")
-    return {name: part.detach() for name, part in zip(parameters, given, strict=True)}
+    return {name: part.detach() for name, part in zip(parameters, direction, strict=True)}
 
 
 def inner_product(a: Direction, b: Direction) -> float:
@@ -88,10 +88,10 @@ def inner_product(a: Direction, b: Direction) -> float:
 
 
 class Displaced:
-    """The weights of a model, moved and put back. What `at` puts in their place are copies: the tensors that the
-    parameters hold are never written to, so they come back bit for bit. Shards are written to, and their bits put back.
+    """The weights of a model, moved and restored. `at` replaces them by copies: the tensors that the parameters hold
+    are never written to, so they come back bit for bit. Shards are written to, and their bits restored.
 
-    Where a trainable parameter is of 16 bits, all floating-point numbers of the model are taken in float32 meanwhile
+    If a trainable parameter has 16 bits, all floating-point numbers of the model are converted to float32 meanwhile
     (`is_raised`), and so must be its inputs (`raised`).
     """
 
@@ -105,7 +105,7 @@ class Displaced:
 
     @contextmanager
     def at(self, rate: float = 0.0, direction: Direction | None = None) -> Iterator[None]:
-        """Within it the weights are theta - rate * direction; 0 without one."""
+        """Context in which the weights are theta - rate * direction; unchanged without a direction."""
         if self.is_sharded:
             with moved(self.model, direction or {}, rate):
                 yield
@@ -113,7 +113,7 @@ class Displaced:
         saved = [(p, p.data) for p in self.model.parameters()]
         moving = {id(p): name for name, p in self.parameters.items()}
         buffers = [(m, name, b) for m in self.model.modules() for name, b in m._buffers.items() if b is not None]
-        held = [(m, name, p) for m in self.model.modules() for name, p in m._parameters.items() if p is not None]
+        slots = [(m, name, p) for m in self.model.modules() for name, p in m._parameters.items() if p is not None]
         twins: dict[int, nn.Parameter] = {}
         try:
             for p, data in saved:
@@ -122,11 +122,11 @@ class Displaced:
                     step = direction[moving[id(p)]].to(device=base.device, dtype=base.dtype)
                     base = torch.add(base, step, alpha=-rate)
                 if base.dtype != data.dtype:
-                    # one that changes its type loses the hooks on its accumulator of gradients
+                    # a parameter that changes its type loses the hooks on its gradient accumulator
                     twins[id(p)] = nn.Parameter(base, requires_grad=p.requires_grad)
                 elif base is not data:
                     p.data = base
-            for module, name, p in held:
+            for module, name, p in slots:
                 if id(p) in twins:
                     setattr(module, name, twins[id(p)])
             self.present = {name: twins.get(id(p), p) for name, p in self.parameters.items()}
@@ -137,7 +137,7 @@ class Displaced:
         finally:
             for p, data in saved:
                 p.data = data
-            for module, name, p in held:
+            for module, name, p in slots:
                 if id(p) in twins:
                     setattr(module, name, p)
             self.present = self.parameters
@@ -154,7 +154,7 @@ class Displaced:
 
     @property
     def memory(self) -> int:
-        """Bytes of the copies that are alive in one evaluation, the direction's not counted."""
+        """Bytes of the copies that are alive in one evaluation, without the direction."""
         numbers = [
             p.numel() * (4 if p.dtype in COARSE else p.element_size())
             for p in (self.model.parameters() if self.is_raised else self.parameters.values())

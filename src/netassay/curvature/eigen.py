@@ -1,4 +1,4 @@
-"""Largest eigenvalues of a symmetric matrix that is only ever multiplied."""
+"""Largest eigenvalues of a symmetric matrix known only by products."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
 
 UNRESOLVED = 4.0
-"""How many times its residual the error of an eigenvalue found from a random vector may be, whatever the gap seems.
+"""Bound on the error of an eigenvalue found from a random vector, in units of its residual, whatever the gap seems.
 
-A Ritz vector that mixes two eigenvectors not told apart yet, at an angle t to the first, has an error of tan t times
+A Ritz vector that mixes two eigenvectors not yet resolved, at an angle t to the first, has an error of tan t times
 its residual, and the two of a random vector mix at tan t <= 4 in five cases of six before the first is favoured.
 """
 
 PROBE_AHEAD = 3.0
-PROBE_LEAST = 5  # Krylov steps before the residual of a random probe says anything about an outlier
+PROBE_LEAST = 5  # Krylov steps before a random probe says anything about an outlier
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Subspace:
 
     Expanded by a residual from one starting vector this is Lanczos with full re-orthogonalisation, its
     restart the thick restart of Wu and Simon (2000); from several inexact vectors it is Davidson's method
-    (Morgan and Scott 1986). `cramped` says that memory allowed fewer vectors than wished for.
+    (Morgan and Scott 1986). `cramped` says that memory allowed fewer vectors than desired.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class Subspace:
         return Ritz(values, vectors, residuals, norms, self.unit)
 
     def values_without(self, i: int) -> Tensor:
-        """All Ritz values, descending, of the span of the basis vectors but number i."""
-        others = [j for j in range(self.dimension) if j != i]
-        return torch.linalg.eigvalsh(self._projected[others][:, others]).flip(0)
+        """All Ritz values, descending, of the span of the basis vectors without number i."""
+        rows = [j for j in range(self.dimension) if j != i]
+        return torch.linalg.eigvalsh(self._projected[rows][:, rows]).flip(0)
 
     def restart(self, keep: int) -> None:
         """Shrinks the subspace to its leading Ritz vectors."""
@@ -171,20 +171,20 @@ class Subspace:
         norm = float(torch.linalg.vector_norm(direction))
         if norm == 0 or not math.isfinite(norm):
             return None
-        v, left = direction / norm, 1.0
+        v, remaining = direction / norm, 1.0
         while True:
             v = v - (basis @ v) @ basis
             norm = float(torch.linalg.vector_norm(v))
-            left *= norm
-            if left < 100 * torch.finfo(v.dtype).eps:
+            remaining *= norm
+            if remaining < 100 * torch.finfo(v.dtype).eps:
                 return None
             v = v / norm
-            if norm > 0.7:  # little was taken off, so little cancelled (Daniel, Gragg, Kaufman, Stewart 1976)
+            if norm > 0.7:  # little was subtracted, so little cancelled (Daniel, Gragg, Kaufman, Stewart 1976)
                 return v
 
 
 def unit_of(vector: Tensor) -> float:
-    """A power of two to divide by before squares are summed: 1 unless they would leave what float32 holds."""
+    """A power of two to divide by before squares are summed: 1 unless they would leave the range of float32."""
     largest = float(vector.abs().max()) if len(vector) else 0.0
     if largest == 0 or not math.isfinite(largest) or 1e-9 < largest < 1e9:
         return 1.0
@@ -192,21 +192,21 @@ def unit_of(vector: Tensor) -> float:
 
 
 def room(capacity: int, k: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[int, bool]:
-    """How many basis vectors there is memory for, up to `capacity`, and whether that is fewer: Lanczos's method then
-    restarts more often. ModelError if it is too few for k eigenvalues: allocating them would end the process later on.
+    """Number of basis vectors that fit into memory, up to `capacity`, and whether that is fewer: Lanczos's method then
+    restarts more often. ModelError if it is too few for k eigenvalues: allocating them would kill the process later.
     """
     capacity = min(capacity, size)
     free = devices.free_memory(device)
     fit = math.inf if free is None else free // (size * dtype.itemsize)
     if 2 * capacity <= fit:
         return capacity, False
-    # beside basis and images the Ritz vectors and residuals, and what is orthogonalised, have to be held
-    least, beside = min(k + 2, size), 3 * k + 4
-    if (fit - beside) // 2 >= least:
+    # besides basis and images, memory has to hold Ritz vectors, residuals and the vector being orthogonalised
+    fewest, beside = min(k + 2, size), 3 * k + 4
+    if (fit - beside) // 2 >= fewest:
         return int((fit - beside) // 2), True
     fewer = max(0, (int(fit) - 8) // 5)
     require_vectors(
-        2 * least + beside,
+        2 * fewest + beside,
         size,
         dtype,
         device,
@@ -258,9 +258,7 @@ def error_bounds(values: Tensor, norms: Tensor, k: int, outside: float = -math.i
 
 
 def slackest(ritz: Ritz, loose: Tensor) -> int:
-    """Which pair's residual to expand by: a pair's error rests on the residuals of all pairs before it
-    too.
-    """
+    """The pair by whose residual to expand: a pair's error also depends on the residuals of all pairs before it."""
     last = int(loose.nonzero().max()) if bool(loose.any()) else len(loose) - 1
     return int(ritz.norms[: last + 1].argmax())
 
@@ -294,8 +292,8 @@ def lanczos(
     does not hold the 48 vectors or more of a search, it restarts in as many as fit, from 13 on, and needs more
     products. Raises ModelError for products that are not finite, and for fewer products than eigenvalues.
     """
-    given = 0 if start is None else start.numel() // size
-    capacity = min(max(24, 2 * k + 12, given + 12), size)
+    columns = 0 if start is None else start.numel() // size
+    capacity = min(max(24, 2 * k + 12, columns + 12), size)
     capacity, cramped = room(capacity, k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
     return run_lanczos(space, k=k, tolerance=tolerance, start=start, generator=generator, max_products=max_products)
@@ -313,11 +311,11 @@ def run_lanczos(
     """`lanczos` on an empty subspace, which afterwards holds what was found."""
     size, k = space.size, min(k, space.size)
     generator = given(generator)
-    most = most_products(k, max_products)
+    limit = most_products(k, max_products)
     for column in () if start is None else start.reshape(size, -1).unbind(1):
         space.expand(column)
     cold = space.dimension == 0
-    # what was given is no random mixture, and is searched past below
+    # given vectors are no random mixture, and a search beyond them follows below
     unresolved = UNRESOLVED if cold else 1.0
     probed = k == 1 and cold
     if cold:
@@ -329,13 +327,13 @@ def run_lanczos(
         errors = error_bounds(ritz.values, ritz.norms, count)
         errors = torch.maximum(errors, unresolved * ritz.norms[:count]) + floor
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
-        done = count == k and not bool(loose.any())
-        if space.dimension == size or space.products >= most or (done and probed):
-            converged = done and (probed or space.dimension == size)
+        complete = count == k and not bool(loose.any())
+        if space.dimension == size or space.products >= limit or (complete and probed):
+            converged = complete and (probed or space.dimension == size)
             return eigenpairs(ritz, errors, count, space.products, converged)
-        if done:
+        if complete:
             # each search can find one more copy of a multiple eigenvalue
-            probed = not probe(space, k, tolerance, generator, most - space.products)
+            probed = not probe(space, k, tolerance, generator, limit - space.products)
             continue
         if space.full:
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
@@ -344,14 +342,14 @@ def run_lanczos(
 
 
 def most_products(k: int, max_products: int | None) -> int:
-    """The bound on products that was given, by default 100 + 30 k. ModelError for fewer than eigenvalues."""
-    most = 100 + 30 * k if max_products is None else max_products
-    if most < k:
+    """The given bound on products, by default 100 + 30 k. ModelError for fewer products than eigenvalues."""
+    limit = 100 + 30 * k if max_products is None else max_products
+    if limit < k:
         raise ModelError(
-            f"max_products={most} cannot give k={k} eigenvalues: each needs a product at least, and about 10 to "
+            f"max_products={limit} cannot give k={k} eigenvalues: each needs at least one product, and about 10 to "
             "converge; give more products or ask for fewer eigenvalues"
         )
-    return most
+    return limit
 
 
 def _less(vector: Tensor, apart: Tensor | None) -> Tensor:
@@ -363,14 +361,14 @@ def probe(
     k: int,
     tolerance: float,
     generator: torch.Generator,
-    most: int,
+    max_steps: int,
     apart: Float[Tensor, "j n"] | None = None,
-    least: int = PROBE_LEAST,
+    min_steps: int = PROBE_LEAST,
 ) -> bool:
     """Searches outside the k leading Ritz vectors from a random vector; True if that changed the k leading
-    values. The rows of `apart`, near eigenvectors known from elsewhere, are left out of what is searched.
+    values. The rows of `apart`, near eigenvectors known from elsewhere, are excluded from the search.
 
-    Goes on for at least `least` steps, since nothing of a random vector tells of outliers before; then until
+    Runs for at least `min_steps` steps, since a random vector does not reveal outliers before; then until
     the highest of the other Ritz values, and as far again as PROBE_AHEAD times its last rise, stays below the
     k-th value, or one of them takes a leader's place.
     """
@@ -380,12 +378,12 @@ def probe(
     if space.full or not space.expand(_less(random_direction(space, generator), apart)):
         return False
     highest = -math.inf
-    for step in range(1, most):
+    for step in range(1, max_steps):
         if space.full or not space.continue_krylov(apart):
             break
         values = space.ritz(0).values
         bar, last, highest = float(values[k - 1]), highest, float(values[k])
-        if step < least:
+        if step < min_steps:
             continue
         ahead = highest + PROBE_AHEAD * (highest - last)
         if ahead <= bar + tolerance * abs(bar) or _risen(space, before, k, tolerance):

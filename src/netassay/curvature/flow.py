@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
-from netassay.curvature.copies import copied
+from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
@@ -22,7 +22,7 @@ from netassay.curvature.objective import Objective
 from netassay.curvature.weights import lasting
 from netassay.errors import ModelError, NotFinite
 
-# Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and what those of fourth order add to them
+# Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and the difference of those of fourth order
 _STAGES = (
     (1 / 5,),
     (3 / 40, 9 / 40),
@@ -37,7 +37,7 @@ STABLE = 3.3
 
 _SAFETY, _LEAST_FACTOR, _MOST_FACTOR = 0.9, 0.2, 5.0
 _MOST_REJECTED = 60  # trials of a step, by which one halved each time is 1e-18 of what it was
-_ROUNDING = 64.0  # how many units in the last place a loss may rise by without having risen
+_ROUNDING = 64.0  # units in the last place by which a loss may rise without counting as a rise
 
 STOPPED = (
     "",
@@ -46,7 +46,7 @@ STOPPED = (
     "loss or gradient are not finite however small the step",
     "the steps that its accuracy needs have become too small to tell one time from the next",
 )
-"""Why a flow may end before the time that was asked for."""
+"""Why a flow may end before the requested time."""
 
 
 class Point(NamedTuple):
@@ -57,8 +57,8 @@ class Point(NamedTuple):
 
 
 class FlowLook(NamedTuple):
-    """The flow at one time: its sharpness, whose errors hold what the path's error adds, and the estimated absolute
-    errors of its loss and (Euclidean) of its weights.
+    """The flow at one time: its sharpness, whose errors include the effect of the path's error, and the estimated
+    absolute errors of its loss and (Euclidean) of its weights.
     """
 
     sharpness: Sharpness
@@ -71,13 +71,13 @@ class FlowLook(NamedTuple):
 
 
 class GradientFlow:
-    """The flow d theta / dt = -grad L(theta) from the weights of a model, which is copied.
+    """The flow d theta / dt = -grad L(theta) from the weights of a model, which is copy_of.
 
-    The method is Dormand and Prince's of fifth order. Each step is as long as keeps its error, the difference to the
-    embedded method of fourth order, below `accuracy`, and as does not let the loss rise, which no flow does; where the
-    curvature is large that is about 3.3 / lambda. A second path, of fourth order, is followed by the same steps: its
-    distance is the stated error of the first, which is more accurate by an order. 13 gradients a step; the
-    network's weights are summed in float64. A step holds the graph of one batch at a time.
+    The method is Dormand and Prince's of fifth order. Each step is the longest that keeps its error, the difference to
+    the embedded method of fourth order, below `accuracy`, and does not raise the loss, as no flow does; where the
+    curvature is large that is about 3.3 / lambda. A second path, of fourth order, takes the same steps: its distance
+    is the stated error of the first, which is more accurate by an order. 13 gradients per step; the network's weights
+    are summed in float64. A step holds the graph of one batch at a time.
 
     Args:
         model: Any module.
@@ -93,9 +93,9 @@ class GradientFlow:
         memory: Bytes for gradient graphs, as for `sharpness`.
 
     Attributes:
-        time: Where the flow is.
+        time: Present time of the flow.
         steps: Steps taken.
-        stopped: Why it did not go on; None where it can.
+        stopped: Why it stopped; None if it can continue.
 
     Raises:
         ModelError: For a module or loss without well-defined curvature.
@@ -132,7 +132,7 @@ class GradientFlow:
                 f"alpha={alpha}: the flow's steps are at most alpha / curvature, alpha above 0 and up to {STABLE}, or "
                 "None for steps as long as the accuracy allows"
             )
-        self.model, self.loss, self.batches = copied(model), loss, batches
+        self.model, self.loss, self.batches = copy_of(model), loss, batches
         self.parameters = trainable_parameters(self.model)
         first = next(iter(self.parameters.values()))
         self._eps = torch.finfo(first.dtype).eps
@@ -151,44 +151,44 @@ class GradientFlow:
         self._beside = self._at.clone()
         self._step, self._last = math.nan, 1.0
         self._first, self._lowest = math.nan, math.inf
-        self._rises = 0  # steps given up for a rise since the loss was last at its lowest
+        self._rises = 0  # steps rejected for a rise since the loss was last at its lowest
 
     @property
     def stopped(self) -> str | None:
         return STOPPED[self._reason] or None
 
     def look(self) -> FlowLook:
-        """Loss and sharpness where the flow is, with errors."""
-        self._place(self._at)
+        """Loss and sharpness at the flow's present time, with errors."""
+        self._set_weights(self._at)
         with self._curvature() as curvature:
-            seen = self.follower.follow(curvature)
+            sharpness = self.follower.follow(curvature)
             steepest = float(torch.linalg.vector_norm(curvature.gradient.double()))
         apart = float(torch.linalg.vector_norm(self._at - self._beside))
         if self.steps == 0:
-            return FlowLook(seen, _ROUNDING * self._eps * abs(seen.loss), 0.0)
-        # where steps are long the two paths, which share their stages, may agree more than either is right: then what
-        # is allowed to one step is stated, and of the distance always the double
+            return FlowLook(sharpness, _ROUNDING * self._eps * abs(sharpness.loss), 0.0)
+        # where steps are long the two paths, which share their stages, may agree better than either is accurate: then
+        # the error allowed to one step is stated, and otherwise twice the distance
         off = max(2 * apart, self.accuracy * float(torch.linalg.vector_norm(self._at)))
-        self._place(self._beside)
+        self._set_weights(self._beside)
         with self._curvature() as curvature:
             curvature.trust()
             beside = curvature.loss
             times = off / apart if apart > 0 else 0.0
-            whole = _moved(seen, curvature.product, times)
+            errors = _moved(sharpness, curvature.product, times)
             parts = {
                 name: replace(pairs, errors=_moved(pairs, partial(curvature.block_product, name), times))
-                for name, pairs in seen.blocks.items()
+                for name, pairs in sharpness.blocks.items()
             }
-        self._place(self._at)
-        bent = max(float(seen.values[0]), 0.0) * off**2 / 2
-        loss_error = max(abs(beside - seen.loss), steepest * off + bent)
-        loss_error += _ROUNDING * self._eps * max(abs(seen.loss), abs(self._first))
-        return FlowLook(replace(seen, errors=whole, blocks=parts), loss_error, off)
+        self._set_weights(self._at)
+        bent = max(float(sharpness.values[0]), 0.0) * off**2 / 2
+        loss_error = max(abs(beside - sharpness.loss), steepest * off + bent)
+        loss_error += _ROUNDING * self._eps * max(abs(sharpness.loss), abs(self._first))
+        return FlowLook(replace(sharpness, errors=errors, blocks=parts), loss_error, off)
 
     def advance(self, time: float, most_steps: int | None = None) -> bool:
-        """Goes on to `time`, in at most `most_steps` further steps; whether it came there.
+        """Advances to `time` in at most `most_steps` further steps; returns whether it got there.
 
-        Where it did not, `stopped` says why. Raises ModelError for a time that has passed.
+        If not, `stopped` says why. Raises ModelError for a time that has passed.
         """
         if time < self.time:
             raise ModelError(f"the flow is at time {self.time:g} and cannot go back to {time:g}")
@@ -197,24 +197,24 @@ class GradientFlow:
         if time == self.time or self._reason:
             return not self._reason
         last = math.inf if most_steps is None else self.steps + most_steps
-        here = self._point(self._at)
-        if here is None:
+        point = self._point(self._at)
+        if point is None:
             self._reason = 3
             return False
         if math.isnan(self._step):
-            self._first = self._lowest = here.loss
-            self._step = self._first_step(here, time)
+            self._first = self._lowest = point.loss
+            self._step = self._first_step(point, time)
         while self.time < time and not self._reason:
             if self.steps >= last:
                 self._reason = 1
-            elif (onward := self._one_step(here, time)) is not None:
-                here = onward
-        self._place(self._at)
+            elif (onward := self._one_step(point, time)) is not None:
+                point = onward
+        self._set_weights(self._at)
         return not self._reason
 
     def state(self) -> dict[str, Tensor]:
         """Everything the future depends on."""
-        followed = {f"follower/{key}": held for key, held in self.follower.state().items()}
+        followed = {f"follower/{key}": tensor for key, tensor in self.follower.state().items()}
         numbers = [self.time, self._step, self._last, self._first, self._lowest]
         return {
             "at": self._at,
@@ -234,63 +234,63 @@ class GradientFlow:
             self._at = torch.cat([part.to(self._at).reshape(-1) for part in parts])
             self._beside = self._at.clone()
             self.time, self.steps = float(tensors["time"]), int(tensors["steps"])
-        self._place(self._at)
+        self._set_weights(self._at)
         self.follower.load(
-            {k.removeprefix("follower/"): held for k, held in tensors.items() if k.startswith("follower/")}
+            {k.removeprefix("follower/"): tensor for k, tensor in tensors.items() if k.startswith("follower/")}
         )
 
-    def _one_step(self, here: Point, time: float) -> Point | None:
-        """One accepted step, shortened as often as need be; None where the flow cannot go on, with the reason."""
+    def _one_step(self, point: Point, time: float) -> Point | None:
+        """One accepted step, shortened as often as necessary; None if the flow cannot continue, with the reason."""
         reason, beside = 0, None
         for _ in range(_MOST_REJECTED):
             step = min(self._step, time - self.time)
             if self.time + step == self.time:
                 self._reason = reason or 4
                 return None
-            new, there, error, curved = self._tried(self._at, here, step)
-            if there is None:
+            new, end, error, curved = self._try_step(self._at, point, step)
+            if end is None:
                 reason, factor = 3, 0.25
-            elif there.loss > self._lowest + self._rise(curved):
+            elif end.loss > self._lowest + self._rise(curved):
                 reason, factor = 2, 0.5
                 self._rises += 1
                 if self._rises == _MOST_REJECTED:
                     self._reason = reason
                     return None
             else:
-                other, _, off, _ = self._tried(self._beside, beside, step, order=4)
+                new_beside, _, off, _ = self._try_step(self._beside, beside, step, order=4)
                 error, reason = max(error, off), 0
                 if error <= 1:
-                    self._accept(step, new, other, there, error, curved, time)
-                    return there
+                    self._accept(step, new, new_beside, end, error, curved, time)
+                    return end
                 factor = max(_LEAST_FACTOR, _SAFETY * error**-0.2) if math.isfinite(error) else 0.25
             self._step = step * factor
         self._reason = reason or 4
         return None
 
     def _accept(
-        self, step: float, new: Tensor, other: Tensor, there: Point, error: float, curved: float, time: float
+        self, step: float, new: Tensor, beside: Tensor, end: Point, error: float, curved: float, time: float
     ) -> None:
         # proportional and integral control (Gustafsson 1991) keeps the steps even at the border of stability
         growth = _SAFETY * max(error, 1e-10) ** -0.14 * self._last**0.08
         longer = step * min(_MOST_FACTOR, max(_LEAST_FACTOR, growth))
-        cut = step < self._step  # to end at a time that was asked for: no reason to go on with steps as short
-        self._step = max(longer, self._step) if cut else longer
+        shortened = step < self._step  # to end at a requested time: no reason to continue with steps as short
+        self._step = max(longer, self._step) if shortened else longer
         if self.alpha is not None and curved > 0:
             self._step = min(self._step, self.alpha / curved)
         self._last = max(error, 1e-4)
         self.time = time if step == time - self.time else self.time + step
-        self._at, self._beside = new, other
-        if there.loss < self._lowest:
-            self._lowest, self._rises = there.loss, 0
+        self._at, self._beside = new, beside
+        if end.loss < self._lowest:
+            self._lowest, self._rises = end.loss, 0
         self.steps += 1
 
-    def _tried(
-        self, start: Tensor, here: Point | None, step: float, order: Literal[4, 5] = 5
+    def _try_step(
+        self, start: Tensor, begin: Point | None, step: float, order: Literal[4, 5] = 5
     ) -> tuple[Tensor, Point | None, float, float]:
         """A step from `start`: where it leads, loss and slope at its end, its error over what is allowed, and the
         curvature along it. The end is None, the error infinite, where something on the way is not finite.
         """
-        point = self._point(start) if here is None else here
+        point = self._point(start) if begin is None else begin
         slopes: list[Tensor] = []
         before = start
         at = start
@@ -310,18 +310,18 @@ class GradientFlow:
             off.add_(slope, alpha=step * weight)
         size = max(float(torch.linalg.vector_norm(start)), float(torch.linalg.vector_norm(at)))
         error = float(torch.linalg.vector_norm(off)) / (self.accuracy * size) if size > 0 else 0.0
-        # the last two stages stand at one time, so their slopes differ by the curvature alone
+        # the last two stages are at the same time, so their slopes differ only by the curvature
         apart = float(torch.linalg.vector_norm(at - before))
         curved = float(torch.linalg.vector_norm(slopes[-1] - slopes[-2])) / apart if apart > 0 else 0.0
         return (at if order == 5 else at + off), point, error, curved
 
-    def _first_step(self, here: Point, time: float) -> float:
-        steep, size = (float(torch.linalg.vector_norm(v)) for v in (here.slope, self._at))
+    def _first_step(self, point: Point, time: float) -> float:
+        steep, size = (float(torch.linalg.vector_norm(v)) for v in (point.slope, self._at))
         step = 0.01 * size / steep if steep > 0 and size > 0 else 1e-6 if steep > 0 else time - self.time
         return step if math.isfinite(step) else 1.0
 
     def _rise(self, curved: float) -> float:
-        """By how much the loss may exceed its lowest value: rounding, and what the error allowed to a step can do."""
+        """How much the loss may exceed its lowest value: rounding, and the effect of the error allowed per step."""
         allowed = self.accuracy * float(torch.linalg.vector_norm(self._at))
         return _ROUNDING * self._eps * max(abs(self._first), abs(self._lowest)) + curved * allowed**2 / 2
 
@@ -338,7 +338,7 @@ class GradientFlow:
         self.weights = curvature.weights
         return curvature
 
-    def _place(self, at: Tensor) -> None:
+    def _set_weights(self, at: Tensor) -> None:
         """Sets the model's weights."""
         with torch.no_grad():
             sizes = [p.numel() for p in self.parameters.values()]
@@ -347,9 +347,9 @@ class GradientFlow:
 
     def _point(self, at: Tensor) -> Point | None:
         """Loss and slope at these weights; None where they are not finite."""
-        self._place(at)
+        self._set_weights(at)
         try:
-            # how the batches weigh is found once, not at every step
+            # the weights of the batches are determined once, not at every step
             if self._objective is None:
                 self._objective = Objective(self.model, self.loss, self.batches, weights=self.weights, head=self.head)
                 self.weights = self._objective.weights.later
@@ -361,9 +361,9 @@ class GradientFlow:
 
 
 def _moved(pairs: Sharpness | Eigenpairs, product: Product, times: float) -> Tensor:
-    """The errors of eigenvalues, with `times` that by which the form of each vector is off in a matrix nearby."""
-    there = torch.tensor([float(v.double() @ product(v).double()) for v in pairs.vectors.unbind(1)])
-    return pairs.errors + times * (there.double() - pairs.values).abs()
+    """The errors of eigenvalues, plus `times` the change of each vector's Rayleigh quotient in a nearby matrix."""
+    forms = torch.tensor([float(v.double() @ product(v).double()) for v in pairs.vectors.unbind(1)])
+    return pairs.errors + times * (forms.double() - pairs.values).abs()
 
 
 def gradient(objective: Objective, parameters: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
@@ -371,13 +371,13 @@ def gradient(objective: Objective, parameters: Sequence[Tensor]) -> tuple[float,
     sums = [torch.zeros_like(p) for p in parameters]
     value = 0.0
 
-    def add(_: int, one: Evaluation) -> None:
+    def add(_: int, evaluation: Evaluation) -> None:
         nonlocal value
-        value += float(one.loss.detach()) * one.weight
-        slopes = torch.autograd.grad(one.loss, parameters, allow_unused=True)
+        value += float(evaluation.loss.detach()) * evaluation.weight
+        slopes = torch.autograd.grad(evaluation.loss, parameters, allow_unused=True)
         for total, slope in zip(sums, slopes, strict=True):
             if slope is not None:
-                total.add_(slope.detach(), alpha=one.weight)
+                total.add_(slope.detach(), alpha=evaluation.weight)
 
     objective.visit(add)
     return value / objective.total, [total.div_(objective.total) for total in sums]
@@ -385,9 +385,9 @@ def gradient(objective: Objective, parameters: Sequence[Tensor]) -> tuple[float,
 
 @dataclass(frozen=True)
 class FlowPath:
-    """Gradient flow at those of the ascending times asked for that it reached, with estimated absolute errors.
+    """Gradient flow at those of the requested times that it reached, with estimated absolute errors.
 
-    `times`, `losses`, `loss_errors`, `sharpness`, `errors` (of the sharpness) and `weights_errors` (Euclidean) go
+    `times`, `losses`, `loss_errors`, `sharpness`, `errors` (of the sharpness) and `weights_errors` (Euclidean) belong
     together, as do the tuples of `blocks`, the sharpness of each block. `reached` says whether all times were reached;
     if not, `stopped` says why, and `weights` (by parameter) are those at `end_time`, where the flow stopped.
     """
@@ -476,23 +476,23 @@ def gradient_flow(
         head=head,
         memory=memory,
     )
-    seen: list[FlowLook] = []
+    looks: list[FlowLook] = []
     for time in times:
         if not flow.advance(time, None if most_steps is None else max(0, most_steps - flow.steps)):
             break
-        seen.append(flow.look())
-    names = seen[0].sharpness.blocks if seen else ()
+        looks.append(flow.look())
+    names = looks[0].sharpness.blocks if looks else ()
     return FlowPath(
-        tuple(times[: len(seen)]),
-        tuple(look.loss for look in seen),
-        tuple(look.loss_error for look in seen),
-        tuple(float(look.sharpness.values[0]) for look in seen),
-        tuple(float(look.sharpness.errors[0]) for look in seen),
-        {name: tuple(float(look.sharpness.blocks[name].values[0]) for look in seen) for name in names},
+        tuple(times[: len(looks)]),
+        tuple(look.loss for look in looks),
+        tuple(look.loss_error for look in looks),
+        tuple(float(look.sharpness.values[0]) for look in looks),
+        tuple(float(look.sharpness.errors[0]) for look in looks),
+        {name: tuple(float(look.sharpness.blocks[name].values[0]) for look in looks) for name in names},
         {name: p.detach() for name, p in flow.parameters.items()},
-        tuple(look.weights_error for look in seen),
+        tuple(look.weights_error for look in looks),
         flow.steps,
-        len(seen) == len(times),
+        len(looks) == len(times),
         flow.time,
-        flow.stopped if len(seen) < len(times) else None,
+        flow.stopped if len(looks) < len(times) else None,
     )

@@ -29,24 +29,24 @@ from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import ModelError
 
 SETTLING, NEAREST, LOOSE = 4, 3, 3e-3
-"""Products beyond those of a cold start to a tolerance that is loose, and how many rivals they are spent on: such a
-start stops with the rivals half seen. One to a finer tolerance sees them by itself.
+"""Extra products of a cold start to a loose tolerance, and the number of rivals that they are spent on: such a
+start stops with the rivals poorly resolved. A finer tolerance resolves them anyway.
 """
 
 LEAP, LEAST_LEAP = 2.0, 0.01
-"""How many times the tolerance, and how much of its value at least, a leader changes beyond its trend before the
-eigenvectors count as having turned: one that the residual holds a part of may lead now."""
+"""Change of a leader beyond its trend, in units of the tolerance and at least as a share of its value, above which
+the eigenvectors count as having turned: one with a part in the residual may lead now."""
 
-FURTHER = 4  # products spent on the residuals of leaders that have leapt
-FIRST = 2  # rivals that are multiplied to see a first drift
-_TINY = 1e-300  # keeps a zero denominator from being one
+FURTHER = 4  # extra products on the residuals of leaders that have leapt
+FIRST = 2  # rivals that are multiplied to measure a first drift
+_TINY = 1e-300  # avoids division by zero
 
 
 @dataclass(frozen=True)
 class Track:
-    """What is remembered of one matrix: k leaders and their nearest rivals, descending."""
+    """The memory of one matrix: k leaders and their nearest rivals, descending."""
 
-    vectors: Tensor  # (m, n), orthonormal up to what one correction leaves
+    vectors: Tensor  # (m, n), orthonormal up to one correction
     values: Tensor  # (m,) float64, when last multiplied, scaled since then as the k-th leader
     radii: Tensor  # (m,) float64, how far the eigenvalue may have been above
     ages: Tensor  # (m,) float64, steps since then
@@ -55,15 +55,15 @@ class Track:
     moved: Tensor  # (k,) float64, by how much the leaders changed in the last step
 
     def uppers(self) -> Tensor:
-        """The most that each eigenvalue can plausibly be by now."""
+        """Plausible upper bound on each eigenvalue by now."""
         return self.values + self.radii + self.drift * self.ages
 
 
 class Follower:
     """Follows the k largest eigenvalues of a curvature and of all its blocks along a training trajectory.
 
-    Every step multiplies the leading vectors of the step before, corrected to first order by their residuals and by
-    the remembered rivals, and goes on (Davidson) only where the error estimate exceeds `tolerance` relative to the
+    Every step multiplies the leading vectors of the previous step, corrected to first order by their residuals and by
+    the remembered rivals, and continues (Davidson) only where the error estimate exceeds `tolerance` relative to the
     value: one product for each matrix and leader where the top is isolated. A rival is multiplied again when it may
     have caught up by the drift so far; where a leader leaps away from its trend further products are spent on its
     residual, and every `probe_every` steps a random vector searches for a leader that was never in the subspace. After
@@ -114,9 +114,9 @@ class Follower:
         counts = {"k": k, "block_k": block_k, "probe_every": probe_every, "remember": remember}
         counts["max_products"] = max_products
         if min(counts.values()) < 1 or not 0 < tolerance < 1:
-            given = ", ".join(f"{name}={value}" for name, value in counts.items())
+            text = ", ".join(f"{name}={value}" for name, value in counts.items())
             raise ModelError(
-                f"{given}, tolerance={tolerance}: "
+                f"{text}, tolerance={tolerance}: "
                 "the counts must be at least 1 and the tolerance strictly between 0 and 1"
             )
         self.k, self.block_k, self.tolerance, self.probe_every = k, block_k, tolerance, probe_every
@@ -133,17 +133,15 @@ class Follower:
         """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
         if self.step and isinstance(curvature, Trusting):
             curvature.trust()
-        whole = self._matrix(None, curvature.product, curvature)
+        full = self._matrix(None, curvature.product, curvature)
         blocks = {
             name: self._matrix(name, partial(curvature.block_product, name), curvature) for name in curvature.blocks
         }
         self.step += 1
-        return Sharpness.of(whole, blocks, curvature.loss)
+        return Sharpness.of(full, blocks, curvature.loss)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the future depends on; a follower of the same options that loads it goes on bit for
-        bit.
-        """
+        """The complete state; a follower with the same options that loads it continues bit for bit."""
         tensors = {"generator": self._generator.get_state(), "step": torch.tensor(self.step)}
         for name, track in self._tracks.items():
             prefix = "whole" if name is None else f"block:{name}"
@@ -151,14 +149,14 @@ class Follower:
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores what `state` gave. Raises ModelError when something is missing from it."""
+        """Restores a state. Raises ModelError if something is missing from it."""
         try:
             self._generator.set_state(tensors["generator"])
             self.step = int(tensors["step"])
             prefixes = [key.removesuffix(":vectors") for key in tensors if key.endswith(":vectors")]
             self._tracks = {
                 None if p == "whole" else p.removeprefix("block:"): Track(
-                    **{f.name: _held(tensors, p, f.name).clone() for f in fields(Track)}
+                    **{f.name: _state_tensor(tensors, p, f.name).clone() for f in fields(Track)}
                 )
                 for p in prefixes
             }
@@ -172,38 +170,38 @@ class Follower:
         k = min(self.k if name is None else self.block_k, size)
         track = self._tracks.get(name)
         if (name, k) not in self._rooms:
-            wanted = max(24, 2 * k + self.remember + 12)
-            self._rooms[name, k] = room(wanted, k + self.remember, size, curvature.dtype, curvature.device)
+            vectors = max(24, 2 * k + self.remember + 12)
+            self._rooms[name, k] = room(vectors, k + self.remember, size, curvature.dtype, curvature.device)
         capacity, cramped = self._rooms[name, k]
         space = Subspace(product, size, capacity, curvature.dtype, curvature.device, cramped)
         if track is not None and track.vectors.shape[1] != size:
-            what = "the network" if name is None else f"block {name!r}"
+            subject = "the network" if name is None else f"block {name!r}"
             raise ModelError(
-                f"{what} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
+                f"{subject} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
                 "use a new Follower for another network or other blocks"
             )
-        found = self._search(space, k) if track is None else self._advance(space, track, k)
-        pairs, self._tracks[name] = found
+        result = self._search(space, k) if track is None else self._advance(space, track, k)
+        pairs, self._tracks[name] = result
         return pairs
 
     def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
-        most = self.search_products
+        limit = self.search_products
         settling = SETTLING if self.tolerance > LOOSE else 0
-        settling = settling if most is None else min(settling, (most - k) // 4)
+        settling = settling if limit is None else min(settling, (limit - k) // 4)
         pairs = run_lanczos(
             space,
             k=k,
             tolerance=self.tolerance,
             start=None,
             generator=self._generator,
-            max_products=None if most is None else most - settling,
+            max_products=None if limit is None else limit - settling,
         )
-        kept = len(pairs.values) + self.remember
+        count = len(pairs.values) + self.remember
         for _ in range(settling):
-            ritz = space.ritz(kept)
+            ritz = space.ritz(count)
             if space.full or not space.expand(ritz.residuals[int(ritz.norms[: k + NEAREST].argmax())]):
                 break
-        ritz = space.ritz(kept)
+        ritz = space.ritz(count)
         pairs = replace(pairs, products=space.products)
         return pairs, _remembered(ritz, k, torch.tensor(math.inf, dtype=torch.float64), ritz.values[-1])
 
@@ -216,26 +214,26 @@ class Follower:
         rivals = _rows(track, [i for i, multiplied in enumerate(inside) if not multiplied])
         further: int | None = None
         outside = float(rivals.uppers().max()) if len(rivals.values) else -math.inf
-        most = max(self.max_products, space.dimension)
+        limit = max(self.max_products, space.dimension)
         while True:
             ritz = space.ritz(k + self.remember)
             floor = rounding(ritz.values, ritz.vectors.dtype)
             errors = error_bounds(ritz.values, ritz.norms, k, outside) + floor
             loose = errors > self.tolerance * ritz.values[:k].abs() + 2 * floor
-            done = not bool(loose.any()) or space.full or space.products >= most
-            if done and further is None:
+            complete = not bool(loose.any()) or space.full or space.products >= limit
+            if complete and further is None:
                 # a leader that follows its trend, or stands still, has not leapt
                 change = ritz.values[:k] - last
                 leaps = torch.minimum(change.abs(), (change - moved).abs())
                 leap = float((leaps / ritz.values[:k].abs().clamp_min(_TINY)).max())
                 further = FURTHER if leap > max(LEAP * self.tolerance, LEAST_LEAP) else 0
-                most += further
-            if done and further and space.expand(ritz.residuals[further % k]):
+                limit += further
+            if complete and further and space.expand(ritz.residuals[further % k]):
                 further -= 1
-            elif done and searching:
-                searching, most = False, space.products + 2 * self.max_products
+            elif complete and searching:
+                searching, limit = False, space.products + 2 * self.max_products
                 probe(space, k, self.tolerance, self._generator, self.max_products, rivals.vectors)
-            elif done or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
+            elif complete or not space.expand(_correction(ritz, slackest(ritz, loose), rivals)):
                 # a rival that was not multiplied may lie above by less than the tolerance, and between searches
                 # eigenvectors that were never seen may have a part in the residual
                 errors = torch.maximum(errors, outside - ritz.values[:k])
@@ -247,13 +245,11 @@ class Follower:
                 return pairs, self._renewed(ritz, track, rivals, k)
 
     def _multiplied(self, space: Subspace, track: Track, k: int, searching: bool) -> tuple[Track, list[bool]]:
-        """Multiplies the leaders, then the rivals that may have caught up; the track as of now, and which
-        those were.
-        """
+        """Multiplies the leaders, then the rivals that may have caught up; returns the track and which were."""
         inside = [i < k for i in range(len(track.vectors))]
         for vector in track.vectors[:k]:
             space.expand(vector)
-        while space.dimension < k:  # two leaders had become one
+        while space.dimension < k:  # two leaders have become one
             space.expand(random_direction(space, self._generator))
         last, bar = track.values[k - 1], space.rayleigh(k - 1)
         ratio = bar / last if 0.5 < float(bar / last) < 2 else torch.ones_like(bar)
@@ -274,7 +270,7 @@ class Follower:
             if space.expand(track.vectors[due[0]]):
                 inside[due[0]] = True
                 moved = (space.rayleigh(space.dimension - 1) - values[due[0]]).abs()
-                # what was known poorly is found out within its radius, which is no movement
+                # a poorly known value that is corrected within its radius has not moved
                 poor = track.radii[due[0]] > self.tolerance * bar.abs()
                 moved = (moved - track.radii[due[0]]).clamp_min(0) if bool(poor) else moved
                 moves.append(moved / track.ages[due[0]])
@@ -286,25 +282,23 @@ class Follower:
         return track, inside
 
     def _renewed(self, ritz: Ritz, track: Track, rivals: Track, k: int) -> Track:
-        """The Ritz vectors corrected for the next step, and behind the k leaders whichever rivals are
-        largest.
-        """
+        """The Ritz vectors corrected for the next step, and after the k leaders the largest rivals."""
         lowest = torch.minimum(track.lowest, ritz.values[-1])
         vectors = torch.stack([v + _correction(ritz, i, rivals) for i, v in enumerate(ritz.vectors)])
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         fresh = replace(_remembered(ritz, k, track.drift, lowest), vectors=vectors)
-        found, m = len(fresh.values), k + self.remember
-        both = torch.cat([fresh.values, rivals.values])
-        order = torch.cat([torch.arange(k), both[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
-        if found == k and order == [*range(len(track.values))]:
+        count, m = len(fresh.values), k + self.remember
+        values = torch.cat([fresh.values, rivals.values])
+        order = torch.cat([torch.arange(k), values[k:].argsort(descending=True, stable=True) + k])[:m].tolist()
+        if count == k and order == [*range(len(track.values))]:
             # nothing but the leaders is new: the rivals' vectors stay where they are
             track.vectors[:k] = fresh.vectors
             vectors = track.vectors
         else:
-            vectors = torch.stack([fresh.vectors[i] if i < found else rivals.vectors[i - found] for i in order])
+            vectors = torch.stack([fresh.vectors[i] if i < count else rivals.vectors[i - count] for i in order])
         return Track(
             vectors,
-            both[order],
+            values[order],
             torch.cat([fresh.radii, rivals.radii])[order],
             torch.cat([fresh.ages, rivals.ages])[order],
             track.drift,
@@ -313,17 +307,17 @@ class Follower:
         )
 
 
-def _held(tensors: Mapping[str, Tensor], prefix: str, field: str) -> Tensor:
-    """A tensor of a state; of one that 0.1.0 wrote, which did not look for leaps, nothing has moved."""
+def _state_tensor(tensors: Mapping[str, Tensor], prefix: str, field: str) -> Tensor:
+    """A tensor of a state; in states of 0.1.0, which did not look for leaps, nothing has moved."""
     if field == "moved" and f"{prefix}:{field}" not in tensors:
         return torch.zeros(0, dtype=torch.float64)
     return tensors[f"{prefix}:{field}"]
 
 
 def _remembered(ritz: Ritz, k: int, drift: Tensor, lowest: Tensor) -> Track:
-    """The Ritz pairs as a track of age zero, of k leaders that have not moved.
+    """The Ritz pairs as a track of age zero, with k leaders that have not moved.
 
-    The radius is twice what the residual adds to second order if it lies where `_correction` takes it to lie.
+    The radius is twice the second-order effect of the residual, if it lies where `_correction` assumes.
     """
     values = ritz.values[: len(ritz.norms)]
     depth = torch.maximum(values, (values - lowest) / 2).clamp_min(0)
@@ -353,16 +347,16 @@ def _rows(track: Track, which: list[int]) -> Track:
 
 
 def _correction(ritz: Ritz, i: int, rivals: Track) -> Tensor:
-    """What to add to Ritz vector i, to first order, to make it an eigenvector.
+    """First-order correction that makes Ritz vector i an eigenvector.
 
-    The residual's part along each rival is turned by the angle of their two-by-two problem; the rest is
-    taken to lie at eigenvalue zero, damped where the spectrum reaches far below it.
+    The residual's part along each rival is rotated by the angle of their two-by-two problem; the rest is
+    assumed to lie at eigenvalue zero, damped if the spectrum reaches far below it.
     """
     residual, value = ritz.residuals[i], float(ritz.values[i]) / ritz.unit
     low = min(float(rivals.lowest), float(ritz.values[-1])) / ritz.unit
-    # of a matrix that is zero but for rounding the residual is all there is
-    least = max(1e-6 * float(ritz.norms[i]) / ritz.unit, torch.finfo(residual.dtype).tiny)
-    depth = max(value, (value - low) / 2, 1e-3 * abs(low), least)
+    # of a matrix that is zero up to rounding the residual is everything
+    floor = max(1e-6 * float(ritz.norms[i]) / ritz.unit, torch.finfo(residual.dtype).tiny)
+    depth = max(value, (value - low) / 2, 1e-3 * abs(low), floor)
     parts = (rivals.vectors @ residual).double().cpu()  # (j,)
     gaps = value - rivals.values / ritz.unit
     angles = 2 * parts / (gaps + torch.copysign(torch.hypot(gaps, 2 * parts) + _TINY, gaps))  # within 1

@@ -1,4 +1,4 @@
-"""One pass of a model and a loss over a batch, and the tensor of the output that the loss is taken of."""
+"""One pass of a model and a loss over a batch, and the output tensor that the loss is computed from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ parameter named model. Either may return (value, weight) with the number of term
 """
 
 Batches = Iterable[Any]
-"""Batches that can be gone over again: (x, y) pairs, or mappings that hold inputs and labels.
+"""Batches that can be iterated repeatedly: (x, y) pairs, or mappings that hold inputs and labels.
 
 Of a pair, a tuple x is the model's arguments, a mapping its keywords, or its one argument where the model has no
 such keywords. Of a mapping, the model gets the keys that its `forward` names, the loss the first of `batches.TARGETS`.
@@ -30,10 +30,10 @@ Head = str | int | Callable[[Any], Tensor]
 """Which tensor of a model's output the loss is taken of: a key or attribute, an index, or a function of the output."""
 
 Weights = Iterable[float | int] | Callable[[Any], Any]
-"""One number a batch, in their order, or weights(batch) -> number."""
+"""One number per batch, in their order, or weights(batch) -> number."""
 
 _MODEL_NAMES = ("model", "module", "net", "network")
-# what torch raises when shapes and types do not fit, and what an output of another form raises
+# errors of torch when shapes and types do not fit, and of an output in another form
 MISFITS = (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError)
 
 
@@ -52,51 +52,51 @@ class Evaluation:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the loss was taken at a copy of the output, so that nothing else can have entered it."""
+        """Whether the loss was computed from a copy of the output, so that nothing else can have entered it."""
         return self.head is not self.output
 
 
 class ForwardPass:
     """Runs a model and a loss on a batch.
 
-    What it learns of the loss with the first batch holds for all: whether it calls the model itself, and whether it is
-    given the whole of an output that is no tensor, or its head. With `cut`, the loss is taken at a detached copy of the
-    output where that is a tensor.
+    What it learns about the loss from the first batch holds for all: whether it calls the model itself, and whether it
+    gets all of an output that is not a tensor, or its head. With `detach`, the loss is computed from a detached copy of
+    the output if that is a tensor.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, head: Head | None, cut: bool) -> None:
-        self.model, self.loss, self.head, self.cut = model, loss, head, cut
+    def __init__(self, model: nn.Module, loss: Loss, head: Head | None, detach: bool) -> None:
+        self.model, self.loss, self.head, self.detach = model, loss, head, detach
         self.calls = 0
-        """How often it was run on a batch."""
+        """Number of runs on a batch."""
         self.terms = terms_of(loss)
         self._takes_model = _names_a_model(loss)
         self._takes_head: bool | None = None  # of an output that is not a tensor
 
     def run_model(self, batch: Any) -> None:
-        """The model on a batch, for what its hooks do."""
+        """Runs the model on a batch, for the effect of its hooks."""
         if self._takes_model:
             self.loss(self.model, batch)
         else:
             call(self.model, halves(self.model, 0, batch)[0])
 
     def halves(self, batch: Any) -> tuple[Any, Any] | None:
-        """What of a batch goes to the model, and what to the loss; None where the loss calls the model itself."""
+        """The parts of a batch for the model and for the loss; None if the loss calls the model itself."""
         return None if self._takes_model else halves(self.model, 0, batch)
 
     def value(self, model: nn.Module, batch: Any) -> Tensor:
-        """The loss of a batch under a module that stands in for the model, once a batch was visited."""
+        """The loss of a batch under a module that replaces the model, once a batch was visited."""
         parts = self.halves(batch)
         if parts is None:
             return alone(self.loss(model, batch))
-        positional, named = arguments(self.model, parts[0])
-        return self.value_at(model(*positional, **named), parts[1])
+        positional, keywords = arguments(self.model, parts[0])
+        return self.value_at(model(*positional, **keywords), parts[1])
 
     def value_at(self, output: Any, target: Any) -> Tensor:
         """The loss of an output of the model, once a batch was visited."""
         return alone(self.loss(self._part(output) if self._takes_head else output, target))
 
     def run(self, i: int, batch: Any, name: str) -> tuple[Any, Any, Any, Any]:
-        """Output, what the loss was given of it, what the loss returned, and the target."""
+        """Output, the part given to the loss, the loss's return value, and the target."""
         self.calls += 1
         if self._takes_model:
             return self._value_by_model(batch, name)
@@ -106,7 +106,7 @@ class ForwardPass:
         except MISFITS as error:
             raise ModelError(f"{name}: {type(self.model).__name__} failed on its input: {error}") from error
         if isinstance(output, Tensor) and self.head is None:
-            head = output.detach().requires_grad_() if self.cut else output
+            head = output.detach().requires_grad_() if self.detach else output
             try:
                 return output, head, self.loss(head, y), y
             except MISFITS as error:
@@ -117,14 +117,14 @@ class ForwardPass:
         return self._value_of_part(output, batch, y, name)
 
     def _value_of_part(self, output: Any, batch: Any, y: Any, name: str) -> tuple[Any, Any, Any, Any]:
-        """Of an output that is not a tensor, the loss is given the whole, or its head if it cannot take the whole."""
+        """If the output is not a tensor, the loss gets all of it, or its head if it cannot handle all."""
         part = self._part(output)
         if self._takes_head is None:
             inside = any(part is tensor for _, tensor in _tensors_of_output(output))
             self._takes_head = part is not None and (self.terms is not None or not inside)
             if not self._takes_head:
                 try:
-                    return part if self.cut else output, part, self.loss(output, y), y
+                    return part if self.detach else output, part, self.loss(output, y), y
                 except MISFITS as error:
                     if _called(error, output):
                         self._takes_model = True
@@ -136,15 +136,15 @@ class ForwardPass:
                     except MISFITS:
                         raise self._failed(name, error) from error
                     self._takes_head = True
-        given = output
+        argument = output
         if self._takes_head:
             assert part is not None
-            given = part.detach().requires_grad_() if self.cut else part
+            argument = part.detach().requires_grad_() if self.detach else part
         try:
-            value = self.loss(given, y)
+            value = self.loss(argument, y)
         except MISFITS as error:
             raise self._failed(name, error) from error
-        return part if self.cut else output, given if self._takes_head else part, value, y
+        return part if self.detach else output, argument if self._takes_head else part, value, y
 
     def _value_by_model(self, batch: Any, name: str) -> tuple[Any, Any, Any, Any]:
         outputs: list[Any] = []
@@ -155,7 +155,7 @@ class ForwardPass:
             raise ModelError(f"{name}: the loss of model and batch failed: {error}") from error
         finally:
             hook.remove()
-        if not self.cut:
+        if not self.detach:
             return None, None, value, None
         if len(outputs) != 1:
             raise ModelError(
@@ -166,7 +166,7 @@ class ForwardPass:
         return part, part, value, None
 
     def _part(self, output: Any) -> Tensor | None:
-        """The tensor of an output that the loss is taken of, where that is plain or was said."""
+        """The tensor of an output that the loss is computed from, if that is clear or was specified."""
         if self.head is not None:
             return _selected(output, self.head)
         if isinstance(output, Tensor):
@@ -178,7 +178,7 @@ class ForwardPass:
         }
         if "logits" in tensors_by_name or len(tensors_by_name) == 1:
             return tensors_by_name.get("logits", next(iter(tensors_by_name.values())))
-        if self.cut:
+        if self.detach:
             names = ", ".join(name for name, _ in _tensors_of_output(output)) or "no tensor"
             raise ModelError(
                 f"the model returns a {type(output).__name__} of {names}; "
@@ -207,7 +207,7 @@ def _names_a_model(loss: Loss) -> bool:
 
 
 def _called(error: Exception, output: Any) -> bool:
-    """Whether a loss failed because it called what it took for the model."""
+    """Whether a loss failed because it called its first argument as a model."""
     return isinstance(error, TypeError) and f"'{type(output).__name__}' object is not callable" in str(error)
 
 

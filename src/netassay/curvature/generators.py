@@ -1,4 +1,4 @@
-"""Random generators: which a model, a loss and batches may draw from, and their states."""
+"""Random generators that a model, a loss and batches may use, and their states."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ Generator = torch.Generator | random.Random | np.random.Generator | np.random.Ra
 
 
 def shared_generators(batches: Batches) -> list[Generator]:
-    """Those of Python and NumPy that all share, and those that a loader of the batches has for itself."""
+    """The global ones of Python and NumPy, and those of a loader of the batches."""
     samplers = [getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
     samplers.append(getattr(samplers[1], "sampler", None))
     own = [getattr(part, "generator", None) for part in (batches, *samplers)]
-    return [PYTHON, _NUMPY, *{id(one): one for one in own if isinstance(one, Generator)}.values()]
+    return [PYTHON, _NUMPY, *{id(item): item for item in own if isinstance(item, Generator)}.values()]
 
 
 def own_generators(model: nn.Module, loss: Loss) -> list[Generator]:
     """Generators that the model's modules or the loss hold as attributes, keywords or in a closure, and the global ones
     that their code names.
     """
-    held: list[Any] = []
+    objects: list[Any] = []
     for part in (*model.modules(), loss, getattr(loss, "func", None)):
-        held += getattr(part, "__dict__", {}).values()
-        held += getattr(part, "keywords", {}).values()
-        held += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
-        held += getattr(part, "__defaults__", None) or ()
+        objects += getattr(part, "__dict__", {}).values()
+        objects += getattr(part, "keywords", {}).values()
+        objects += [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _filled(cell)]
+        objects += getattr(part, "__defaults__", None) or ()
     for function in {getattr(part, "forward", part) for part in (*model.modules(), loss)}:
         code = getattr(function, "__code__", None)
-        known = getattr(function, "__globals__", {})
-        held += [known[name] for name in getattr(code, "co_names", ()) if name in known]
-    found = {id(one): one for one in held if isinstance(one, Generator)}
-    return [*found.values()]
+        namespace = getattr(function, "__globals__", {})
+        objects += [namespace[name] for name in getattr(code, "co_names", ()) if name in namespace]
+    generators = {id(item): item for item in objects if isinstance(item, Generator)}
+    return [*generators.values()]
 
 
 def _filled(cell: Any) -> bool:
@@ -54,7 +54,7 @@ def _filled(cell: Any) -> bool:
 
 
 def random_state(model: nn.Module, own: list[Generator]) -> list[Any]:
-    """One of each of `own`, and before them one of all that torch's own functions draw from."""
+    """States of torch's own generators together, then of each of `own`."""
     devices = [torch.cuda.get_rng_state(d) for d in cuda_devices(model)]
     torches = _frozen((torch.get_rng_state(), *devices))
     return [torches, *(_frozen(state_of(generator)) for generator in own)]
@@ -92,7 +92,7 @@ def _frozen(state: Any) -> Any:
         return state.tobytes()
     if isinstance(state, Mapping):
         return {key: _frozen(part) for key, part in state.items()}
-    # the parts of long tuples, as that of Python's generator is, are numbers
+    # the parts of long tuples, such as that of Python's generator, are numbers
     if isinstance(state, tuple) and len(state) < 10:
         return tuple(map(_frozen, state))
     return state

@@ -1,4 +1,4 @@
-"""The trace of a symmetric matrix that is only ever multiplied."""
+"""The trace of a symmetric matrix known only by products."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
 from netassay.numerics.seeds import given
 
-LEAST_PRODUCTS = 6  # two for the range, two for its image, two to tell a standard error from
+LEAST_PRODUCTS = 6  # two for the range, two for its image, two for a standard error
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def curvature_trace(
         dtype=curvature.dtype,
         device=curvature.device,
     )
-    whole, parts = whole_and_blocks(curvature, of)
-    return replace(whole, blocks=parts)
+    full, parts = whole_and_blocks(curvature, of)
+    return replace(full, blocks=parts)
 
 
 def hutchplusplus(
@@ -143,7 +143,7 @@ def hutchplusplus(
         return Trace(_dense_trace(product, size, dtype, device), 0.0, size, converged=True)
     generator = given(generator)
     third = products // 3
-    # signs, their images and the basis made of them are there together
+    # signs, their images and the basis made from them are in memory together
     require_vectors(
         3 * third,
         size,
@@ -153,8 +153,8 @@ def hutchplusplus(
     )
 
     def signs(count: int) -> Tensor:
-        drawn = torch.randint(0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8)
-        return (2 * drawn - 1).to(device=device, dtype=dtype)
+        bits = torch.randint(0, 2, (count, size), generator=generator, device=generator.device, dtype=torch.int8)
+        return (2 * bits - 1).to(device=device, dtype=dtype)
 
     images = torch.stack([product(v) for v in signs(third)])  # (third, n)
     basis, _ = torch.linalg.qr(images.T)  # (n, third)

@@ -1,4 +1,4 @@
-"""Sharpness: the largest curvature of the loss, of the whole network and of every block."""
+"""Sharpness: the largest curvature of the loss, for the entire network and for every block."""
 
 from __future__ import annotations
 
@@ -214,13 +214,13 @@ def sharpness(
                 return lanczos(product, size, start=begin, **options)
             return davidson(product, sample.of(name), size, share=sample.share, search=search, **options)
 
-        whole = solve(None, whole_start)
+        full = solve(None, whole_start)
         parts = {name: solve(name, block_starts.get(name)) for name in curvature.blocks}
-        return Sharpness.of(whole, parts, curvature.loss)
+        return Sharpness.of(full, parts, curvature.loss)
 
 
 def _copy(generator: torch.Generator) -> torch.Generator:
-    """One in the same state, so that all methods begin from the same vector."""
+    """A copy in the same state, so that all methods begin from the same vector."""
     copy = torch.Generator(generator.device)
     copy.set_state(generator.get_state())
     return copy
@@ -229,15 +229,15 @@ def _copy(generator: torch.Generator) -> torch.Generator:
 def _starts(curvature: Curvature, start: Sharpness | Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
     if start is None:
         return None, {}
-    whole = start.vectors if isinstance(start, Sharpness) else start
+    full = start.vectors if isinstance(start, Sharpness) else start
     blocks = {n: p.vectors for n, p in start.blocks.items()} if isinstance(start, Sharpness) else {}
     blocks = {name: vectors for name, vectors in blocks.items() if name in curvature.blocks}
-    sizes = [("the network", whole, curvature.size)]
+    sizes = [("the network", full, curvature.size)]
     sizes += [(f"block {name!r}", vectors, curvature.block_size(name)) for name, vectors in blocks.items()]
-    for what, vectors, size in sizes:
+    for subject, vectors, size in sizes:
         if vectors.ndim not in (1, 2) or vectors.shape[0] != size or not bool(vectors.isfinite().all()):
             raise ModelError(
-                f"start has vectors of shape {tuple(vectors.shape)} for {what}, which has {size} parameters; "
+                f"start has vectors of shape {tuple(vectors.shape)} for {subject}, which has {size} parameters; "
                 f"give finite vectors ({size},) or ({size}, s)"
             )
-    return whole.to(curvature.gradient), {name: vectors.to(curvature.gradient) for name, vectors in blocks.items()}
+    return full.to(curvature.gradient), {name: vectors.to(curvature.gradient) for name, vectors in blocks.items()}

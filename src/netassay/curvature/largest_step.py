@@ -127,7 +127,7 @@ def step_size(
         raise ModelError(f"momentum={momentum}: momentum is from 0 to below 1")
     if not (weight_decay >= 0 and math.isfinite(weight_decay)):
         raise ModelError(f"weight_decay={weight_decay}: weight decay is a finite number from 0 on")
-    found = sharpness(
+    result = sharpness(
         model,
         loss,
         batches,
@@ -142,8 +142,8 @@ def step_size(
     )
     # the threshold falls as one over the step size, so the largest step is the threshold at 1 over the curvature
     limit = threshold("nesterov" if nesterov else "polyak", 1.0, momentum=momentum)
-    layers = {name: _largest(pairs, limit, weight_decay) for name, pairs in found.blocks.items()}
-    return StepSizes(_largest(found, limit, weight_decay), layers, found.loss)
+    layers = {name: _largest(pairs, limit, weight_decay) for name, pairs in result.blocks.items()}
+    return StepSizes(_largest(result, limit, weight_decay), layers, result.loss)
 
 
 def _largest(pairs: Sharpness | Eigenpairs, limit: float, weight_decay: float) -> LargestStep:

@@ -13,21 +13,21 @@ NO_RISE = "no rise"
 OUT_OF_PASSES = "out of passes"
 
 FARTHEST = 1e12
-"""How far from its start a search goes, up or down, as a factor."""
+"""Largest distance of a search from its start, up or down, as a factor."""
 
-_LEAP = 16.0  # the most that one guess moves an open end
-_CREEP = 4.0  # two guesses that moved an open end by less are followed by a leap
+_LEAP = 16.0  # largest factor by which one guess moves an open end
+_CREEP = 4.0  # after two guesses that moved an open end by less, a leap follows
 _STEEP = 8.0  # ratio of the two ends' rise / rate above which they are halved
 _FAR = 50.0  # exponent of the largest factor that a guess moves by
 _NEAR = 0.4  # share of the first rise / rate from which on guesses are good
-_TRUSTED = 6  # guesses after which some go to the middle
-_ASCENTS, _FLAT = 3, 0.25  # rises that must be in proportion to their rates, and how far off they may be
+_TRUSTED = 6  # number of guesses after which some go to the middle
+_ASCENTS, _FLAT = 3, 0.25  # number of rises that must be proportional to their rates, and their tolerance
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """`lower` is the largest rate tried below `upper` at which the function does not rise, 0 if none; `upper` the
-    smallest at which it does, infinite if none; `points` every rate tried -> the rise there; `status` how it ended.
+    """`lower` is the largest evaluated rate below `upper` at which the function does not rise, 0 if none; `upper` the
+    smallest at which it does, infinite if none; `points` every evaluated rate -> the rise there; `status` the outcome.
     """
 
     lower: float
@@ -46,7 +46,7 @@ class Bracket:
         return self.lower + (self.upper - self.lower) * -low / (high - low)
 
 
-def bracketed(
+def find_bracket(
     rise: Callable[[float], float],
     start: float,
     *,
@@ -55,15 +55,15 @@ def bracketed(
     warm: bool = False,
     small: float = math.inf,
     tolerance: float = 0.05,
-    most: int = 60,
+    max_passes: int = 60,
 ) -> Bracket:
     """Two rates around the one at which `rise` (0 at rate 0, infinite where it is not finite) turns positive.
 
     Exponential search from `start` > 0 and then a search between the ends, as Kalra et al. (2026, arXiv 2601.16979)
     do, with guesses from the line through rise / rate, which for a quadratic is straight, in place of bisection.
-    `slope` is that of the rise at 0 where it is exact: one from 0 on is no descent. `hint` is a slope that may be
+    `slope` is that of the rise at 0, if known exactly: one of 0 or more is no descent. `hint` is a slope that may be
     another function's and only guides the guesses; `warm` says that the crossing is expected at `start`. The ends are
-    closer than `tolerance` either way of their middle unless `most` evaluations did not suffice. A rise up to `small`
+    within `tolerance` of their middle unless `max_passes` evaluations did not suffice. A rise up to `small`
     that is in proportion to the rate is an ascent. Which of several crossings it finds depends on the start.
     """
     points: dict[float, float] = {}
@@ -72,7 +72,7 @@ def bracketed(
         return Bracket(0.0, math.inf, points, NO_DESCENT)
     guide = slope if slope is not None else hint if hint is not None and hint < 0 else None
     rate = start * math.sqrt(width) if warm else start
-    while len(points) < most:
+    while len(points) < max_passes:
         points[rate] = rise(rate)
         lower, upper = _ends(points)
         if lower > 0 and upper <= lower * width * (1 + 1e-9):
@@ -93,8 +93,8 @@ def _ends(points: Mapping[float, float]) -> tuple[float, float]:
 
 
 def _ascends(points: Mapping[float, float], small: float) -> bool:
-    """Whether the rises at the smallest rates are in proportion to the rates, and small, as those of a straight line
-    upwards are: far away from 0 the rise of many a loss is in proportion too, but large.
+    """Whether the rises at the smallest rates are small and proportional to the rates, as on a rising straight line:
+    far from 0 the rise of many losses is proportional too, but large.
     """
     smallest = sorted((rate, rise / rate) for rate, rise in points.items() if math.isfinite(rise))[:_ASCENTS]
     if len(smallest) < _ASCENTS or not 0 < smallest[0][0] * smallest[0][1] <= small:
@@ -118,7 +118,7 @@ def _next(
         if _creeps(points, upper, max(points)):
             guess = min(guess, upper / (4 if len(points) <= _TRUSTED else _LEAP))
         return upper / width if guess >= upper / width else guess / math.sqrt(width)
-    # a guess that keeps to one end would never close the other: after some, every other goes to the middle
+    # guesses that stay at one end would never close the other: after some, every second one goes to the middle
     if guess is None or not lower < guess < upper or (len(points) > _TRUSTED and len(points) % 2):
         guess = math.sqrt(lower * upper)
     if guess <= lower * width:
@@ -135,7 +135,7 @@ def _creeps(points: Mapping[float, float], end: float, first: float) -> bool:
 
 
 def _root(points: Mapping[float, float], lower: float, upper: float, guide: float | None) -> float | None:
-    """Where rise / rate passes 0, by the nearest two or three points, on either side if there are such.
+    """Where rise / rate passes 0, by the nearest two or three points, on either side if possible.
 
     None where they do not rise towards it.
     """
@@ -158,10 +158,10 @@ def _root(points: Mapping[float, float], lower: float, upper: float, guide: floa
         return None  # a straight line would stay at the lower end
     bend = (heights[b] - heights[a]) / (b - a)
     straight = b - heights[b] / bend if bend > 0 else None
-    others = sorted(rate for rate in heights if rate not in nearest)
-    if straight is None or not others:
+    further = sorted(rate for rate in heights if rate not in nearest)
+    if straight is None or not further:
         return straight
-    c = min(others, key=lambda rate: abs(rate - straight))
+    c = min(further, key=lambda rate: abs(rate - straight))
     bent = _inverse([(heights[rate], rate) for rate in (a, b, c)])
     inside = lower < bent < upper and straight / 2 < bent < 2 * straight
     return bent if inside else straight

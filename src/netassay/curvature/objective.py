@@ -1,4 +1,4 @@
-"""The loss of a model over all batches, batch by batch, refusing what has no well-defined curvature."""
+"""The loss of a model over all batches, batch by batch; refuses losses without well-defined curvature."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from netassay.curvature.generators import (
 from netassay.curvature.primitives import differentiable_twice
 from netassay.curvature.refusals import refuse_random, require_batches, require_scalar
 from netassay.curvature.terms import plain
-from netassay.curvature.weights import BatchWeights, numbers_of_all, tried, weight
+from netassay.curvature.weights import BatchWeights, numbers_of_all, trial_value, weight
 from netassay.errors import DataError, ModelError, NetassayError
 
 _T = TypeVar("_T")
-_PASSES = 10  # after which a layer that is kept or dropped by a coin has been seen both ways
-_SAMPLES = 4  # further passes over a sample: less work than one over the whole, and as likely to see a coin
+_PASSES = 10  # enough to see a randomly dropped layer both ways
+_SAMPLES = 4  # further passes over a sample: less work than one over all, and as likely to reveal randomness
 
 
 class Objective:
-    """The loss over all batches at the weights of a model as they are when asked.
+    """The loss over all batches at the present weights of a model.
 
     The full loss is the sum of the batches' losses times their weights, over `total`. `reduction` says what the loss
     does over the terms of a batch ("mean" or "sum"; default: what the loss states, as a module or as
     `functools.partial(..., reduction=...)`, else "mean"). The weight of a mean is the number of its terms: that of
     `weights`, or that returned with the value, or that of the losses of `torch.nn`; of other losses one that makes two
-    batches alone and joined agree, which is tried when the objective is made. With `cut`, the loss is taken
+    batches alone and joined agree, which is tried when the objective is made. With `detach`, the loss is taken
     at a detached copy of the output where that is a tensor. `order` is the highest derivative of the loss that will be
     taken, 2, 1 or 0: below 2 torch keeps its fast backends, at 0 there are no graphs. Mode, gradients, buffers, random
     states and flags of torch stay as they were. Raises ModelError or DataError for what cannot be assayed, and in the
@@ -61,41 +61,41 @@ class Objective:
         reduction: str | None = None,
         weights: Weights | None = None,
         head: Head | None = None,
-        cut: bool = False,
+        detach: bool = False,
         order: int = 2,
     ) -> None:
         self.model, self.loss, self.batches = original(model), plain(loss), batches
         self.order, self.count, self.total = order, 0, 0.0
-        self.forward = ForwardPass(self.model, self.loss, head, cut)
+        self.forward = ForwardPass(self.model, self.loss, head, detach)
         self.weights = BatchWeights(weights, self.loss, reduction)
-        self._surveyed: int | None = None  # number of batches, where they were counted beforehand
+        self._surveyed: int | None = None  # number of batches, if they were counted beforehand
         # value and weight of each batch, and its tensors, in the first visit
-        self._seen: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
+        self._records: list[tuple[float, float, list[weakref.ref[Tensor]]]] = []
         self._sample: tuple[int, Any] | None = None  # number of the first batch with a term, and some examples of it
         self._repeats = False  # whether a second pass over all batches gave the same loss
         require_batches(batches)
         if order > 1:
             trainable_parameters(self.model)
         shared = shared_generators(batches)
-        own = [g for g in own_generators(self.model, self.loss) if all(g is not one for one in shared)]
+        own = [g for g in own_generators(self.model, self.loss) if all(g is not s for s in shared)]
         self._generators: list[Generator] = [*shared, *own]
         self._begin = torch.get_rng_state(), [state_of(generator) for generator in self._generators]
-        if self.weights.mean and self.weights.given is None and self.forward.terms is None:
+        if self.weights.mean and self.weights.explicit is None and self.forward.terms is None:
             self._weigh_by_trial()
 
     def visit(self, of: Callable[[int, Evaluation], None], only: Container[int] | None = None) -> None:
-        """Hands number and evaluation of each batch, or of those in `only`, to `of`, one after the other.
+        """Passes number and evaluation of each batch, or of those in `only`, to `of`, one after the other.
 
         The graphs live as long as `of` keeps them. Batches without a term are left out. `total` and `count` are known
         after the first full visit.
         """
-        whole = only is None
-        count, total, seen = 0, 0.0, []
+        full = only is None
+        count, total, records = 0, 0.0, []
         with self.undisturbed():
             for i, batch in enumerate(self.batches):
                 self._refuse_random_at(i)
                 count = i + 1
-                if not whole and i not in only:  # type: ignore[operator]
+                if not full and i not in only:  # type: ignore[operator]
                     continue
                 parts = tensors(batch)
                 versions = _versions(parts)
@@ -109,13 +109,13 @@ class Objective:
                     total += evaluation.weight
                 number = 0.0 if evaluation is None else evaluation.weight
                 value = 0.0 if evaluation is None else float(evaluation.loss.detach())
-                seen.append((value, number, [weakref.ref(t) for t in parts]))
+                records.append((value, number, [weakref.ref(t) for t in parts]))
                 if self._sample is None and evaluation is not None:
                     self._sample = i, sample_of(batch)
                 if evaluation is not None:
                     of(i, evaluation)
                 del evaluation, batch, parts  # the next graph must not be built while this one is alive
-        if not whole:
+        if not full:
             return
         if self._surveyed not in (None, count):
             raise DataError(
@@ -127,8 +127,8 @@ class Objective:
         self.weights.require_number(count)
         if total <= 0:
             raise DataError("no batch has a term in its mean (all weights are 0, or all targets are ignored)")
-        first = not self._seen
-        self.count, self.total, self._seen = count, total if self.weights.mean else 1.0, seen
+        first = not self._records
+        self.count, self.total, self._records = count, total if self.weights.mean else 1.0, records
         if first:
             self._require_repeat()
 
@@ -138,12 +138,12 @@ class Objective:
         return self.weights.mean
 
     def run_model(self) -> None:
-        """The model on the first batch, for what its hooks do."""
+        """Runs the model on the first batch, for the effect of its hooks."""
         with self.undisturbed():
             self.forward.run_model(next(iter(self.batches)))
 
     def on_sample(self, of: Callable[[Evaluation], _T]) -> _T | None:
-        """`of` some examples of the first batch as a batch of their own; None where they cannot be evaluated apart."""
+        """`of` some examples of the first batch as a batch of their own; None if they cannot be evaluated alone."""
         i, batch = self._sample or (0, None)
         if batch is None:
             return None
@@ -155,10 +155,10 @@ class Objective:
             return None if evaluation is None else of(evaluation)
 
     def require_same_loss(self, before: float) -> None:
-        """ModelError where a further pass does not give the loss of the first, `before`.
+        """ModelError if a further pass does not give the loss of the first, `before`.
 
-        What draws from a source of its own, such as the system's or a clock, leaves no other trace. A sample shows it
-        as well as all examples do; without one, the modules of torch, which have none, cost no pass.
+        Random numbers from other sources, such as the system or a clock, leave no other trace. A sample reveals them
+        as well as all examples do; without a sample, modules of torch, which have no such source, cost no pass.
         """
         parts = (*self.model.modules(), *(self.loss.modules() if isinstance(self.loss, nn.Module) else ()))
         torches = all(type(part).__module__.partition(".")[0] in ("torch", "netassay") for part in parts)
@@ -172,10 +172,10 @@ class Objective:
 
             def add(_: int, evaluation: Evaluation) -> None:
                 nonlocal value, rounding
-                one, rounding = _value(evaluation)
-                value += one * evaluation.weight
+                loss, rounding = _value(evaluation)
+                value += loss * evaluation.weight
 
-            self.visit(add, only=range(self.count) if self._seen else None)
+            self.visit(add, only=range(self.count) if self._records else None)
             self._require_same((before, rounding), (value / self.total, rounding))
 
     def _require_same(self, first: tuple[float, float], again: tuple[float, float]) -> None:
@@ -187,7 +187,7 @@ class Objective:
 
     @contextmanager
     def undisturbed(self, *, later: bool = False) -> Iterator[None]:
-        """Nothing outside is changed; random states are those of the beginning, or, `later`, others."""
+        """Context that changes nothing outside; random states are the initial ones or, if `later`, others."""
         with (
             torch.random.fork_rng(devices=cuda_devices(self.model)),
             states_kept(self._generators),
@@ -207,16 +207,16 @@ class Objective:
             yield
 
     def _weigh_by_trial(self) -> None:
-        """Finds which number of terms weighs the batches; none for a single batch, or if the loss says it."""
+        """Finds which number of terms weighs the batches; none for a single batch, or if the loss gives it."""
 
         def trial(numbers: tuple[int, ...], with_gradient: bool) -> Tensor:
             with self.undisturbed():
-                return tried(self.batches, numbers, self._evaluation, self.model if with_gradient else None)
+                return trial_value(self.batches, numbers, self._evaluation, self.model if with_gradient else None)
 
         with self.undisturbed():
             self._surveyed, counts = numbers_of_all(self.batches, self._refuse_random_at)
         if counts:
-            self.weights.settle(counts, trial, listed=isinstance(self.batches, list | tuple))
+            self.weights.settle(counts, trial, is_list=isinstance(self.batches, list | tuple))
 
     def _refuse_random_at(self, i: int) -> None:
         if i < 2:
@@ -233,11 +233,12 @@ class Objective:
         returned = None
         if isinstance(value, tuple | list) and len(value) == 2:
             value, returned = value[0], weight(name, value[1])
-        # type checkers of Python draw from its generator too: only what changes the loss counts there
+        # runtime type checkers use Python's generator too: there only a change of the loss counts
         after = random_state(self.model, self._generators)
         changed = [a != b for a, b in zip(before, after, strict=True)]
         if any(changed) and (
-            changed != [False, *(one is PYTHON for one in self._generators)] or self._varies(i, batch, name, value)
+            changed != [False, *(generator is PYTHON for generator in self._generators)]
+            or self._varies(i, batch, name, value)
         ):
             raise ModelError(
                 f"{name}: {type(self.model).__name__} or the loss drew random numbers (of torch, Python or NumPy), so "
@@ -272,7 +273,7 @@ class Objective:
         with self.undisturbed(later=True):
             for i, batch in enumerate(self.batches):
                 count += 1
-                value, number, before = self._seen[i] if i < len(self._seen) else (0.0, 0.0, [])
+                value, number, before = self._records[i] if i < len(self._records) else (0.0, 0.0, [])
                 now = tensors(batch)
                 if not len(now) == len(before) > 0 or any(a() is not b for a, b in zip(before, now, strict=True)):
                     evaluation = self._evaluation(i, batch)
@@ -284,7 +285,7 @@ class Objective:
                     del evaluation
                 loss, total = loss + number * value, total + number
         self._repeats = evaluated == count
-        first = sum(number * value for value, number, _ in self._seen) / self.total
+        first = sum(number * value for value, number, _ in self._records) / self.total
         again = loss / (total if self.weights.mean and total else 1.0)
         if count != self.count or not abs(again - first) <= rounding * max(abs(first), abs(again)):
             raise DataError(
@@ -299,5 +300,5 @@ def _value(evaluation: Evaluation) -> tuple[float, float]:
 
 
 def _versions(parts: list[Tensor]) -> list[int]:
-    """How often each tensor was written to."""
+    """Number of writes to each tensor."""
     return [0 if t.is_inference() else t._version for t in parts]

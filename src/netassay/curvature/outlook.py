@@ -1,7 +1,7 @@
-"""When a training will reach its edge of stability, and how large a step will still be stable, from past looks.
+"""When a training will reach its edge of stability, and which steps will still be stable, from past measurements.
 
-The ratio of a training to its edge (eta lambda / 2 for gradient descent, 1 is the edge) is carried on by the straight
-line through the looks of the last half horizon, at an unchanged learning rate. How far off that is was measured on
+The ratio of a training to its edge (eta lambda / 2 for gradient descent, 1 is the edge) is extrapolated by a straight
+line through the measurements of the last half horizon, at an unchanged learning rate. The error was measured on
 trainings of digits (three activations, one to three layers, two losses, descent, momentum and Adam; looks 5 or 10 steps
 apart), whose quantiles the intervals are; on trainings of other kinds, which were not used, the intervals held as
 `benchmarks/results/forecast.txt` says.
@@ -18,30 +18,30 @@ from typing import NamedTuple
 from netassay.errors import ModelError
 
 BEYOND = 3
-"""Horizons ahead that a crossing is foretold at most."""
+"""Maximum number of horizons ahead for which a crossing is predicted."""
 
 NEAR = 0.9
 """Ratio from which on a training is at its edge."""
 
 ARRIVAL = (0.85, 2.4)
-"""Steps that it took to the edge over those predicted, 10 % and 90 % quantile: sharpening slows down near the edge."""
+"""Actual over predicted steps to the edge, 10 % and 90 % quantiles: sharpening slows down near the edge."""
 
 LATER = (0.95, 1.13)
-"""The same of the ratio a horizon later over the predicted."""
+"""Actual over predicted ratio a horizon later, 10 % and 90 % quantiles."""
 
 MARGIN = 1.1
-"""How much the ratio of the next horizon exceeded the larger of now and then, at most, in 9 trainings of 10."""
+"""In 9 trainings of 10 the ratio within the next horizon exceeded the larger of now and then by at most this factor."""
 
 CROSSINGS_RIGHT = 0.58
-"""Share of the crossings foretold in trainings of other kinds that came within their intervals; those that had not come
-when a training was ended count as wrong.
+"""Share of the crossings predicted in trainings of other kinds that fell within their intervals; those that had not
+happened when a training ended count as wrong.
 """
 
 RATES_RIGHT = 0.91
-"""Share of the rates named for a horizon in trainings of other kinds that stayed below the edge all along."""
+"""Share of the rates given for a horizon in trainings of other kinds that stayed below the edge throughout."""
 
 _TESTED_HORIZON = 100
-_FEWEST = 4  # looks that make a line
+_FEWEST = 4  # measurements needed for a line
 
 
 class Prediction(NamedTuple):
@@ -56,7 +56,7 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the ratio to the edge says of the steps to come, as long as the learning rate stays.
+    """What the ratio to the edge implies for the coming steps, if the learning rate does not change.
 
     Attributes:
         step: Step of the last look.
@@ -113,7 +113,7 @@ class Forecast:
         )
 
     def _right(self, share: float) -> str:
-        """Tests were made at one horizon, before the edge."""
+        """The share of right predictions; tested only at one horizon, before the edge."""
         tested = self.horizon == _TESTED_HORIZON and self.ratio < 1
         return f", right in {share:.0%} of tests" if tested else ""
 
@@ -130,8 +130,8 @@ def forecast(
     Args:
         steps: Steps of the looks, increasing.
         ratios: Ratio to the edge at each (1 at the edge).
-        rate: Learning rate, one for all looks or one a look, of which the last is the present: ratios at others are
-            scaled to it, to which they are proportional.
+        rate: Learning rate, one for all looks or one per look, the last being the present one: ratios at others are
+            scaled to it, as they are proportional to the rate.
         horizon: Number of steps to look ahead (1 or more); intervals were measured at 100.
 
     Returns:
@@ -149,14 +149,14 @@ def forecast(
     steps, ratios = [int(step) for step in steps], [float(ratio) for ratio in ratios]
     if not steps or len(steps) != len(ratios) or any(b <= a for a, b in pairwise(steps)):
         raise ModelError(
-            f"{len(steps)} steps and {len(ratios)} ratios: give one ratio a look, steps in increasing order"
+            f"{len(steps)} steps and {len(ratios)} ratios: give one ratio per look, steps in increasing order"
         )
     if not all(map(math.isfinite, ratios)):
-        raise ModelError("a ratio to the edge is not finite; leave the looks out that failed")
-    rates = [float(rate)] * len(steps) if isinstance(rate, int | float) else [float(one) for one in rate]
-    if horizon < 1 or len(rates) != len(steps) or not all(one > 0 and math.isfinite(one) for one in rates):
+        raise ModelError("a ratio to the edge is not finite; leave out the looks that failed")
+    rates = [float(rate)] * len(steps) if isinstance(rate, int | float) else [float(number) for number in rate]
+    if horizon < 1 or len(rates) != len(steps) or not all(number > 0 and math.isfinite(number) for number in rates):
         raise ModelError(
-            f"horizon={horizon}, rate={rate}: a horizon is at least 1 step, a rate, one or one a look, finite and "
+            f"horizon={horizon}, rate={rate}: a horizon is at least 1 step; rates, one or one per look, are finite and "
             "above 0"
         )
     present, since = rates[-1], _since(steps, ratios)
@@ -194,7 +194,7 @@ def _since(steps: Sequence[int], ratios: Sequence[float]) -> int | None:
 
 
 def _slope(steps: Sequence[int], ratios: Sequence[float], horizon: int) -> float | None:
-    """By least squares over the last half horizon, four looks at least."""
+    """Slope by least squares over the last half horizon, at least four looks."""
     first = min(
         next(i for i, step in enumerate(steps) if step >= steps[-1] - horizon / 2),
         max(len(steps) - _FEWEST, 0),

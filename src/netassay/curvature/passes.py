@@ -21,11 +21,11 @@ from netassay.curvature.weighing import NoNumber
 from netassay.errors import DataError, ModelError
 
 ROUNDINGS = 4.0
-"""Roundings of the loss, in units of its last place, that two passes may differ by."""
+"""Maximum difference of two passes, in units of the loss's last place."""
 
 
 class Losses(NamedTuple):
-    """Of each batch its loss and its share in the loss of all; the shares sum to 1 for means."""
+    """The loss of each batch and its share in the total; the shares sum to 1 for means."""
 
     values: list[float]
     shares: list[float]
@@ -36,25 +36,25 @@ class Losses(NamedTuple):
 
 
 class Rise(NamedTuple):
-    """How much a loss rose, and the standard error of that where the batches are a sample (NaN for one batch)."""
+    """The rise of a loss, and its standard error if the batches are a sample (NaN for one batch)."""
 
     value: float
     error: float
 
 
 def rise(before: Losses, after: Losses) -> Rise:
-    """From batch to batch, so that what the batches differ by from each other is no noise."""
+    """Difference batch by batch, so that differences between batches are not noise."""
     parts = [b - a for a, b in zip(before.values, after.values, strict=True)]
     value = sum(share * part for share, part in zip(after.shares, parts, strict=True))
-    n, whole = len(parts), sum(after.shares)
+    n, total = len(parts), sum(after.shares)
     if n < 2:
         return Rise(value, math.nan)
-    off = sum((share * (part - value / whole)) ** 2 for share, part in zip(after.shares, parts, strict=True))
+    off = sum((share * (part - value / total)) ** 2 for share, part in zip(after.shares, parts, strict=True))
     return Rise(value, math.sqrt(off * n / (n - 1)))
 
 
 class _RaisedBatches:
-    """Batches of a loader in float32, with what else it has."""
+    """Batches of a loader in float32, with the loader's other attributes."""
 
     def __init__(self, batches: Any, displaced: Displaced) -> None:
         self._batches, self._displaced = batches, displaced
@@ -69,8 +69,8 @@ class _RaisedBatches:
 class Passes:
     """Losses of a model over all batches along lines from its weights, and its gradient, with the calls counted.
 
-    Arguments and errors are those of `Objective`. Without graphs but for `gradient`; nothing of the model is changed.
-    With `processes`, which the shards of a model bring along, the losses are those of the batches of all of them.
+    Arguments and errors are those of `Objective`. No graphs except for `gradient`; the model is not changed.
+    With `processes`, given by a model's shards, the losses are those of the batches of all processes.
     """
 
     def __init__(
@@ -94,30 +94,30 @@ class Passes:
             batches = [self.displaced.raised(batch) for batch in batches]
         elif self.displaced.is_raised and not isinstance(batches, Iterator):
             batches = _RaisedBatches(batches, self.displaced)
-        self._given: dict[str, Any] = {"reduction": reduction, "weights": weights, "head": head}
+        self._settings: dict[str, Any] = {"reduction": reduction, "weights": weights, "head": head}
         with self._at():
-            self._objective = Objective(model, loss, batches, order=0, **self._given)
+            self._objective = Objective(model, loss, batches, order=0, **self._settings)
         self._of = model, loss, batches
         self._batches = 0
         self._more = 0.0  # passes of other objectives
-        self.epsilon = 0.0  # spacing of the numbers in which the loss is computed, relative
+        self.epsilon = 0.0  # relative spacing of the numbers in which the loss is computed
         self.is_coarse = self._is_coarse()
 
     @property
-    def spent(self) -> int:
-        """Forward passes over all batches so far, what checks took included."""
-        here = self._batches / (1 if self.processes is None else self.processes.count)
-        return math.ceil(self._objective.forward.calls / max(here, 1) + self._more)
+    def count(self) -> int:
+        """Forward passes over all batches so far, including checks."""
+        batches = self._batches / (1 if self.processes is None else self.processes.count)
+        return math.ceil(self._objective.forward.calls / max(batches, 1) + self._more)
 
     def inner_product(self, a: Direction, b: Direction) -> float:
-        """Of two directions, from all their shards."""
+        """Inner product of two directions, over all their shards."""
         value = inner_product(a, b)
         return self.processes.summed(value) if self.is_sharded and self.processes is not None else value
 
     def losses(self, rate: float = 0.0, direction: Direction | None = None) -> Losses | None:
-        """At the weights minus rate times direction; None where the loss is not finite there.
+        """At the weights minus rate times direction; None if the loss is not finite there.
 
-        At the weights themselves that raises.
+        At the weights themselves this is an error.
         """
         if self.processes is not None:
             return self._losses_of_all(self.processes, rate, direction)
@@ -139,7 +139,7 @@ class Passes:
         return self._shared(values, weights)
 
     def _losses_of_all(self, processes: Processes, rate: float, direction: Direction | None) -> Losses | None:
-        """Batch by batch together, so that none waits for a process that stopped at a loss that is not finite."""
+        """Batch by batch in step, so that no process waits for one that stopped at a loss that is not finite."""
         mine: list[tuple[float, float]] = []
 
         def keep(_: int, evaluation: Evaluation) -> None:
@@ -168,7 +168,7 @@ class Passes:
         return self._shared([value for value, _ in pairs], [weight for _, weight in pairs])
 
     def require_same(self, loss: float) -> None:
-        """ModelError where the next pass gives another loss at the same weights."""
+        """ModelError if the next pass gives another loss at the same weights."""
         if self.processes is not None:
             again = self.losses()
             if again is None or not abs(again.total - loss) <= 1e3 * self.epsilon * abs(loss):
@@ -181,7 +181,7 @@ class Passes:
             self._objective.require_same_loss(loss)
 
     def gradient(self) -> tuple[dict[str, Tensor], Losses]:
-        """Of the loss over all batches, by one backward pass a batch; float32 where weights are of 16 bits."""
+        """Gradient of the loss over all batches, by one backward pass per batch; float32 for weights of 16 bits."""
         if self.processes is not None:
             raise ModelError(
                 "the gradient over the batches of several processes is taken by their own backward passes; give the "
@@ -206,11 +206,11 @@ class Passes:
 
         with self._at():
             model, loss, batches = self._of
-            objective = Objective(model, loss, batches, order=1, **self._given)
+            objective = Objective(model, loss, batches, order=1, **self._settings)
             objective.visit(add)
         self._more += objective.forward.calls / max(len(values), 1)
         losses = self._shared(values, weights)
-        return {name: part / self._whole(weights) for name, part in total.items()}, losses
+        return {name: part / self._total_weight(weights) for name, part in total.items()}, losses
 
     def _shared(self, values: list[float], weights: list[float]) -> Losses:
         if self._batches not in (0, len(values)):
@@ -219,10 +219,10 @@ class Passes:
                 "repeat (no one-pass source)"
             )
         self._batches = len(values)
-        whole = self._whole(weights)
-        return Losses(values, [weight / whole for weight in weights])
+        total = self._total_weight(weights)
+        return Losses(values, [weight / total for weight in weights])
 
-    def _whole(self, weights: list[float]) -> float:
+    def _total_weight(self, weights: list[float]) -> float:
         return sum(weights) if self._objective.is_mean else 1.0
 
     @contextmanager
@@ -232,10 +232,10 @@ class Passes:
             if self.displaced.is_raised:
                 for device in self.displaced.devices:
                     stack.enter_context(torch.autocast(device, enabled=False))
-            # autocast would go on with the 16-bit copies of the weights that it made before they moved
+            # autocast would continue with the 16-bit copies of the weights from before they moved
             stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
             torch.set_autocast_cache_enabled(False)
-            # the fast path of encoder layers, taken without a graph alone, rounds in another way
+            # the fast path of encoder layers, used only without a graph, rounds differently
             stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
             torch.backends.mha.set_fastpath_enabled(False)
             try:
@@ -265,14 +265,15 @@ class Passes:
 
 
 def _require_alike(processes: Processes, loss: Loss, batches: Batches, weights: Weights | None) -> None:
-    """The processes have to make the same passes in the same order."""
+    """Checks that the processes make the same passes in the same order."""
     count = len(batches) if isinstance(batches, list | tuple) else None
     counts = processes.gathered(count)
-    if count is None or any(one != count for one in counts):
+    if count is None or any(number != count for number in counts):
         raise DataError(
-            f"the processes have {', '.join(map(str, counts))} batches (None: no list); give each a list of as many"
+            f"the processes have {', '.join(map(str, counts))} batches (None: no list); give each a list of the same "
+            "length"
         )
     if count > 1 and weights is None and terms_of(loss) is None:
         raise ModelError(
-            "the loss does not say the number of its terms, which cannot be tried by several processes; give weights="
+            "the loss does not say the number of its terms, which several processes cannot find by trial; give weights="
         )

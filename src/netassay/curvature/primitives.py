@@ -1,7 +1,7 @@
 """Normalisations from primitives, where PyTorch's own cannot be differentiated as often as is needed.
 
 The second derivative of its weight norm, and the third derivatives of its layer, instance and (in train mode) batch
-norm, are wrong without a word: they take the statistics that the forward pass keeps for constants.
+norm, are silently wrong: they treat the statistics that the forward pass keeps as constants.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.overrides import TorchFunctionMode
 
 
 class _Replaced(TorchFunctionMode):
-    """Calls another function in the place of some."""
+    """Replaces some functions by others."""
 
-    def __init__(self, others: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+    def __init__(self, replacements: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
         super().__init__()
-        self._others = others
+        self._replacements = replacements
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        return self._others.get(func, func)(*args, **(kwargs or {}))
+        return self._replacements.get(func, func)(*args, **(kwargs or {}))
 
 
 def differentiable_thrice() -> AbstractContextManager[object]:
-    """Within it a forward pass gives a graph with right third derivatives through all normalisations of torch.
+    """Context in which a forward pass gives a graph with correct third derivatives through all normalisations of torch.
 
     Running statistics are not updated meanwhile.
     """
@@ -41,7 +41,7 @@ def differentiable_thrice() -> AbstractContextManager[object]:
 
 
 def differentiable_twice(model: nn.Module) -> AbstractContextManager[object]:
-    """The same for second derivatives, which concerns weight norm alone."""
+    """The same for second derivatives, where only weight norm is wrong."""
     return _Replaced({torch._weight_norm: _weight_norm}) if _has_weight_norm(model) else nullcontext()
 
 
@@ -87,8 +87,8 @@ def _rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     axes = [*range(-len(normalized_shape), 0)]
-    least = torch.finfo(input.dtype).eps if eps is None else eps
-    x = input * (input.square().mean(axes, keepdim=True) + least).rsqrt()
+    floor = torch.finfo(input.dtype).eps if eps is None else eps
+    x = input * (input.square().mean(axes, keepdim=True) + floor).rsqrt()
     return x if weight is None else x * weight
 
 

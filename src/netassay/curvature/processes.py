@@ -1,4 +1,4 @@
-"""Several processes as one: what each measures on its own batches, summed; weights in one piece or in shards."""
+"""Several processes as one: the sums of what each measures on its own batches."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _T = TypeVar("_T")
 class Summed:
     """The curvature of the loss over the batches of all processes, from that of each: products, gradient and loss.
 
-    Takes the place of the curvature in `eigenpairs`, `Follower` and `Preconditioned`. Every process multiplies the same
+    Can replace the curvature in `eigenpairs`, `Follower` and `Preconditioned`. Every process multiplies the same
     vectors in the same order; an error in one is raised in all. A mean is weighted by the number of terms of each
-    process, equally where the loss does not say it and each has one batch.
+    process, equally if the loss does not give it and each has one batch.
     """
 
     def __init__(self, curvature: Curvature, processes: Processes) -> None:
         self.curvature, self.processes = curvature, processes
         everywhere = processes.gathered((curvature.names, curvature.size, curvature.is_mean))
-        if any(one != everywhere[0] for one in everywhere):
+        if any(facts != everywhere[0] for facts in everywhere):
             raise ModelError("the processes have different parameters or losses; train one model in all of them")
-        whole = processes.summed(curvature.terms)
-        self._share = curvature.terms / whole if curvature.is_mean else 1.0
+        total = processes.summed(curvature.terms)
+        self._share = curvature.terms / total if curvature.is_mean else 1.0
         self.loss: float = processes.summed(curvature.loss * self._share)
         self.gradient: Float[Tensor, " P"] = self._sum(curvature.gradient, None)
         self.names, self.sizes, self.blocks = curvature.names, curvature.sizes, curvature.blocks
@@ -38,7 +38,7 @@ class Summed:
 
     @property
     def weights(self) -> Any:
-        """What weighs the batches of this process."""
+        """The weights of the batches of this process."""
         return self.curvature.weights
 
     def trust(self) -> None:
@@ -65,7 +65,7 @@ class Summed:
             raise
 
     def _sum(self, image: Tensor, failure: Exception | None) -> Tensor:
-        """One message: the numbers, and behind them how many processes failed."""
+        """One message: the numbers, followed by the number of processes that failed."""
         flat = torch.cat([image.reshape(-1) * self._share, image.new_tensor([float(failure is not None)])])
         self.processes.add_up(flat)
         if failure is None and float(flat[-1]) > 0:
@@ -74,17 +74,17 @@ class Summed:
 
 
 def in_all(processes: Processes, make: Callable[[], _T]) -> _T:
-    """What `make()` returns, once it did in all processes; where one failed ModelError in the others."""
+    """The result of `make()`, once it succeeded in all processes; if it fails in one, ModelError in the others."""
     failure: Exception | None = None
-    made: list[_T] = []
+    results: list[_T] = []
     try:
-        made.append(make())
+        results.append(make())
     except Exception as cause:
         failure = cause
-    said = processes.gathered(None if failure is None else f"{type(failure).__name__}: {failure}")
+    failures = processes.gathered(None if failure is None else f"{type(failure).__name__}: {failure}")
     if failure is not None:
         raise failure
-    for rank, words in enumerate(said):
+    for rank, words in enumerate(failures):
         if words is not None:
             raise ModelError(f"process {rank} failed: {words}")
-    return made[0]
+    return results[0]

@@ -1,4 +1,4 @@
-"""What has no well-defined curvature, or none that is a number."""
+"""Refusals of models, losses and data without well-defined or finite curvature."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def require_scalar(i: int, name: str, value: Any, batch: Any) -> None:
 
 
 def refuse_data_not_finite(batches: Batches) -> None:
-    """DataError where a batch holds NaN or infinity."""
+    """DataError if a batch holds NaN or infinity."""
     for i, batch in enumerate(batches):
         _refuse_not_finite(f"batch {i}", batch)
 

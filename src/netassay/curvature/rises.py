@@ -1,4 +1,4 @@
-"""How a loss rises along a line, and what of that is noise."""
+"""How a loss rises along a line, and how much of that is noise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from netassay.curvature.passes import ROUNDINGS, Losses, Passes, rise
 from netassay.errors import ModelError
 
 HIDDEN = "hidden by noise"
-DEVIATIONS = 2.0  # standard errors of a sampled rise that its sign is trusted beyond
-PROBE = 0.02  # of the critical rate: so near, the loss is a straight line and what is bent in it is noise
+DEVIATIONS = 2.0  # standard errors beyond which the sign of a sampled rise is trusted
+PROBE = 0.02  # of the critical rate: this near, the loss is a straight line and any bend is noise
 
 
 class Line(NamedTuple):
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 
 class Rises:
-    """The rise of the loss along a line, with what it cannot be told from."""
+    """The rise of the loss along a line, with its noise."""
 
     def __init__(self, passes: Passes, line: Line, base: Losses | float, sample: bool) -> None:
         self.passes, self.line, self.base, self.sample = passes, line, base, sample
@@ -42,7 +42,7 @@ class Rises:
             )
 
     def rise(self, rate: float) -> float:
-        """Infinite where the loss is not finite."""
+        """The rise at a rate; infinite if the loss is not finite."""
         after = self.passes.losses(rate, self.line.direction)
         if after is None:
             return math.inf
@@ -53,25 +53,25 @@ class Rises:
         return change.value
 
     def noise(self, bracket: Bracket, before: float) -> float:
-        """The rise that cannot be told from none near the crossing; `before` is that of an earlier look, or 0."""
+        """The rise that is indistinguishable from none near the crossing; `before` is that of an earlier look, or 0."""
         noise = ROUNDINGS * self.passes.epsilon * abs(self.loss)
         if self.passes.is_coarse and before > 0:
             noise = max(noise, before)
         elif self.passes.is_coarse and (rate := bracket.crossing) > 0:
-            # of the sum of rises ahead and behind the slope cancels; it holds three independent errors, one of them
-            # twice, and a rise holds two
-            both = self.rise(PROBE * rate) + self.rise(-PROBE * rate)
-            noise = max(noise, DEVIATIONS * abs(both) / math.sqrt(3))
+            # in the sum of the rises ahead and behind the slope cancels; it has three independent errors, one of them
+            # twice, and a rise has two
+            bend = self.rise(PROBE * rate) + self.rise(-PROBE * rate)
+            noise = max(noise, DEVIATIONS * abs(bend) / math.sqrt(3))
         if self.sample and self._errors:
             end = bracket.upper if bracket.upper in self._errors else bracket.lower
             noise += DEVIATIONS * self._errors.get(end, max(self._errors.values()))
         return noise
 
     def interval(self, bracket: Bracket, noise: float) -> tuple[float, float, float, str]:
-        """Critical sharpness, its least and its greatest value, and the status."""
+        """Critical sharpness, its lower and upper bound, and the status."""
         rises = bracket.points.values()
         if bracket.status == line_search.NO_DESCENT:
-            hidden = bool(rises) and all(abs(one) <= noise for one in rises)
+            hidden = bool(rises) and all(abs(value) <= noise for value in rises)
             return math.nan, math.nan, math.nan, HIDDEN if hidden else bracket.status
         if bracket.status == line_search.NO_RISE:
             return 0.0, 0.0, 2 / bracket.lower, bracket.status

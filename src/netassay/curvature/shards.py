@@ -1,4 +1,4 @@
-"""Modules whose weights lie in shards on several processes (FSDP2), and the processes themselves."""
+"""Modules whose weights are sharded over several processes (FSDP2), and the processes themselves."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ ELEMENTWISE = (
     torch.optim.RAdam,
     torch.optim.ASGD,
 )
-"""Optimisers that move each number by its own gradient and state alone, and so each shard by itself."""
+"""Optimisers that update each number from its own gradient and state, and so each shard by itself."""
 
 REMEDY = "fully_shard(..., reshard_after_forward=False), or model.set_reshard_after_forward(False)"
 
 
 class Processes:
-    """The processes of a group, which call each method together and in one order."""
+    """The processes of a group, which call each method together and in the same order."""
 
     def __init__(self, group: Any = None) -> None:
         self.group = group
         self.rank: int = torch.distributed.get_rank(group)
         self.count: int = torch.distributed.get_world_size(group)
 
-    def gathered(self, thing: Any) -> list[Any]:
-        """What each process gives, by rank; small objects."""
-        things: list[Any] = [None] * self.count
-        torch.distributed.all_gather_object(things, thing, group=self.group)
-        return things
+    def gathered(self, item: Any) -> list[Any]:
+        """The items of all processes, by rank; for small objects."""
+        items: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(items, item, group=self.group)
+        return items
 
     def summed(self, value: float) -> float:
-        """The sum of one number of each process, the same in all."""
+        """The sum of one number per process, the same in all."""
         return sum(self.gathered(float(value)))
 
     def add_up(self, tensor: Tensor) -> None:
@@ -53,7 +53,7 @@ class Processes:
         torch.distributed.all_reduce(tensor, group=self.group)
 
     def agreed(self, decision: bool) -> bool:
-        """What the first process decides."""
+        """The decision of the first process."""
         return bool(self.gathered(decision)[0])
 
 
@@ -63,15 +63,14 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def processes_of(model: nn.Module) -> Processes:
-    """The processes on which the shards lie.
+    """The processes that hold the shards.
 
     Raises ModelError for more than one dimension of them, and for parameters sharded by anything but `fully_shard`.
     """
     meshes = {p.device_mesh for p in model.parameters() if hasattr(p, "device_mesh")}
     if len(meshes) != 1 or next(iter(meshes)).ndim != 1:
         raise ModelError(
-            "the weights are sharded over more than one dimension of processes; one mesh of one dimension can be "
-            "looked at"
+            "the weights are sharded over more than one dimension of processes; one mesh of one dimension is supported"
         )
     return Processes(next(iter(meshes)).get_group())
 
@@ -88,9 +87,9 @@ def full(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def moved(model: nn.Module, steps: Mapping[str, Tensor], rate: float) -> Iterator[None]:
-    """Within it each piece is theta - rate * step; afterwards its bits are those of before.
+    """Context in which each piece is theta - rate * step; its bits are restored afterwards.
 
-    Gathered weights are dropped before and after, since they would be the old ones.
+    Gathered weights are dropped before and after, since they would be outdated.
     """
     pieces = {name: local(p.detach()).data for name, p in model.named_parameters() if name in steps}
     saved = {name: piece.clone() for name, piece in pieces.items()} if rate else {}
@@ -107,15 +106,15 @@ def moved(model: nn.Module, steps: Mapping[str, Tensor], rate: float) -> Iterato
 
 @contextmanager
 def in_one_piece(model: nn.Module) -> Iterator[None]:
-    """Within it the weights are gathered on every process and plain parameters, as exact products need them.
+    """Context in which the weights are gathered on every process as plain parameters, as exact products need them.
 
-    Raises ModelError where `fully_shard` was asked to give gathered weights back after each forward pass.
+    Raises ModelError if `fully_shard` is set to free gathered weights after each forward pass.
     """
     shards = {name: module for name, module in model.named_modules() if _is_shard(module)}
     for name, module in shards.items():
         if any(group._reshard_after_forward for group in _groups(module)):
             raise ModelError(
-                f"module {name!r} is sharded and gives its gathered weights back after each forward pass, so there is "
+                f"module {name!r} is sharded and frees its gathered weights after each forward pass, so there is "
                 f"nothing to differentiate twice; keep them with {REMEDY}, or take the forward level"
             )
     hooks = [(m, m._forward_pre_hooks, m._forward_hooks) for m in shards.values()]
@@ -132,12 +131,12 @@ def in_one_piece(model: nn.Module) -> Iterator[None]:
         _reshard(model)
 
 
-def stepped(optimizer: Any, parameters: Mapping[str, nn.Parameter], rate: float) -> dict[str, Tensor]:
+def sharded_update(optimizer: Any, parameters: Mapping[str, nn.Parameter], rate: float) -> dict[str, Tensor]:
     """This process's pieces of the next update, per unit of `rate`, from a step in float64 on copies of its pieces."""
     if type(optimizer) not in ELEMENTWISE:
-        known = ", ".join(kind.__name__ for kind in ELEMENTWISE)
+        names = ", ".join(kind.__name__ for kind in ELEMENTWISE)
         raise ModelError(
-            f"{type(optimizer).__name__} on sharded weights may need the other shards for its update; known are {known}"
+            f"{type(optimizer).__name__} on sharded weights may need the other shards for its update; known are {names}"
         )
     twins = {
         p: nn.Parameter(_wide(local(p.detach())), requires_grad=False)
@@ -180,7 +179,7 @@ def _is_shard(module: nn.Module) -> bool:
 def _groups(module: Any) -> list[Any]:
     state = module._get_fsdp_state()
     groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
-    # a module whose parameters are all those of modules within has none
+    # a module without parameters of its own has none
     return [group for group in groups if group is not None]
 
 
@@ -188,7 +187,7 @@ def _reshard(model: nn.Module) -> None:
     for module in model.modules():
         if _is_shard(module):
             module.reshard()  # type: ignore[operator]
-            # what the passes of a look left for a backward pass that does not come
+            # left by the passes for a backward pass that does not follow
             for group in _groups(module):
                 group._post_forward_indices.clear()
                 if hasattr(group, "comm_ctx"):
@@ -196,5 +195,5 @@ def _reshard(model: nn.Module) -> None:
 
 
 def _without_sharding(hooks: Mapping[int, Any]) -> Any:
-    kept = [(key, hook) for key, hook in hooks.items() if "fsdp" not in (getattr(hook, "__module__", None) or "")]
-    return OrderedDict(kept)
+    entries = [(key, hook) for key, hook in hooks.items() if "fsdp" not in (getattr(hook, "__module__", None) or "")]
+    return OrderedDict(entries)

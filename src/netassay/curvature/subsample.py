@@ -1,4 +1,4 @@
-"""The curvature of a few examples that stands in for that of all, chosen by the curvature of the loss at the output."""
+"""The curvature of a few examples in place of all, chosen by the curvature of the loss at the output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from netassay.curvature.batches import NotJoined, examples, joined, tensors
+from netassay.curvature.batches import NotJoined, examples, join, tensors
 from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Product
@@ -19,18 +19,18 @@ from netassay.curvature.forward import Batches, Evaluation, Head, Loss
 from netassay.errors import NetassayError
 
 LEAST, FEW, TENTH, SHARE = 40, 200, 10, 25
-"""A subsample is a 25th of the examples, or 200 if that is more, but at most a tenth, and nothing below 40."""
+"""A subsample is a 25th of the examples, or 200 if that is more, but at most a tenth; none below 40."""
 
-MOST_BATCHES = 16  # beyond which slices of every batch would cost more than they save
+MOST_BATCHES = 16  # with more, slices of every batch would cost more than they save
 DRAWS = 8  # sign vectors that estimate each example's trace
 
 
 class OutputCurvature:
-    """Of each example the trace of the second derivative of the loss at the output, as the batches go by.
+    """For each example the trace of the second derivative of the loss at the output, collected batch by batch.
 
     For cross-entropy it is 1 - sum p^2, for half squares the same for all. By Hutchinson's estimate with a few sign
-    vectors, whose products at the output cost next to nothing. Examples of a loss that calls the model itself are all
-    alike.
+    vectors, whose products at the output cost next to nothing. All examples of a loss that calls the model itself
+    count the same.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class OutputCurvature:
         self._parts[i] = _traces(evaluation.loss, evaluation.head)
 
     def of(self, sizes: list[int]) -> Float[Tensor, " n"]:
-        """One number an example, ones where an estimate is missing or all are negative."""
+        """One number per example; all ones if an estimate is missing or none is positive."""
         parts = [self._parts.get(i) for i in range(len(sizes))]
         if any(part is None or len(part) != n for part, n in zip(parts, sizes, strict=True)):
             return torch.ones(sum(sizes), dtype=torch.float64)
-        whole = torch.cat([part for part in parts if part is not None]).clamp_min(0)
-        fit = bool(whole.isfinite().all()) and float(whole.sum()) > 0
-        return whole if fit else torch.ones_like(whole)
+        traces = torch.cat([part for part in parts if part is not None]).clamp_min(0)
+        fit = bool(traces.isfinite().all()) and float(traces.sum()) > 0
+        return traces if fit else torch.ones_like(traces)
 
 
 def _traces(loss: Tensor, output: Any) -> Float[Tensor, " n"] | None:
@@ -66,10 +66,10 @@ def _traces(loss: Tensor, output: Any) -> Float[Tensor, " n"] | None:
 
 
 class Subsample:
-    """The curvature of a few of the examples, weighed so that its mean over draws is that of all of them."""
+    """The curvature of a few of the examples, weighted so that its mean over draws is that of all."""
 
     def __init__(self, strata: list[tuple[float, Curvature]], share: float) -> None:
-        """`strata` holds weight and curvature of each part, `share` is the part of the examples that is in any."""
+        """`strata` holds weight and curvature of each part, `share` is the share of the examples in any of them."""
         self._strata, self.share = strata, share
 
     def product(self, v: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Subsample:
         return self._sum(lambda curvature: curvature.block_product(name, v))
 
     def of(self, name: str | None) -> Product:
-        """The product of the whole, or of a block."""
+        """The product with the full matrix, or with a block."""
         return self.product if name is None else partial(self.block_product, name)
 
     def _sum(self, product: Callable[[Curvature], Tensor]) -> Tensor:
@@ -125,7 +125,7 @@ def subsample(
                 )
                 stack.enter_context(curvature)
                 parts.append((share * (1 if full.is_mean else sum(sizes) / len(rows)), curvature))
-        # whatever keeps some of the examples from being a batch of their own, Lanczos's method needs none
+        # if no batch can be made of some of the examples, Lanczos's method does without
         except (NotJoined, NetassayError):
             yield None
             return
@@ -133,7 +133,7 @@ def subsample(
 
 
 def _sizes(batches: Any) -> list[int]:
-    """Numbers of examples. Raises NotJoined where a subsample would not pay."""
+    """Numbers of examples. Raises NotJoined if a subsample would not pay."""
     if not isinstance(batches, list | tuple) or not 1 <= len(batches) <= MOST_BATCHES:
         raise NotJoined("batches are no short list")
     sizes = [examples(i, batch) for i, batch in enumerate(batches)]
@@ -149,8 +149,8 @@ def _count(n: int) -> int:
 def strata_of(curvature: Float[Tensor, " n"], generator: torch.Generator) -> list[tuple[Int[Tensor, " m"], float]]:
     """Rows and weight of the certain examples, and of those drawn from the rest; the weights sum to 1.
 
-    Certain are those that drawing in proportion to `curvature` would take for sure, the largest first, at most half of
-    the subsample; the rest is drawn uniformly, and stands for all that are not certain.
+    Certain are those that sampling in proportion to `curvature` would always include, the largest first, at most half
+    of the subsample; the rest is drawn uniformly, and represents all that are not certain.
     """
     n = len(curvature)
     m = _count(n)
@@ -159,8 +159,8 @@ def strata_of(curvature: Float[Tensor, " n"], generator: torch.Generator) -> lis
     if bool(curvature.max() < 2 * curvature.mean()):
         certain = 0
     rest = order[certain:]
-    drawn = rest[torch.randperm(len(rest), generator=generator, device=generator.device).cpu()[: m - certain]]
-    strata = [(drawn.sort().values, len(rest) / n)]
+    sample = rest[torch.randperm(len(rest), generator=generator, device=generator.device).cpu()[: m - certain]]
+    strata = [(sample.sort().values, len(rest) / n)]
     return [(order[:certain].sort().values, certain / n), *strata] if certain else strata
 
 
@@ -175,7 +175,7 @@ def _rows(batches: Any, sizes: list[int], rows: Tensor) -> Any:
         if any(len(t) != size for t in tensors(batch) if t.ndim):
             raise NotJoined("a tensor has no row for each example")
         part = _cut(batch, inside, size)
-        merged = part if count == 0 else joined(merged, part, (count, len(inside)))
+        merged = part if count == 0 else join(merged, part, (count, len(inside)))
         count += len(inside)
     return merged
 

@@ -1,4 +1,4 @@
-"""Which module of a network has wrong derivatives: each by itself, in double precision, against what must hold.
+"""Finds the module of a network with wrong derivatives, testing each by itself, in double precision.
 
 PyTorch's formulas for higher derivatives of some operations are wrong, as may be those of a custom function.
 """
@@ -18,20 +18,20 @@ from netassay.curvature.batches import arguments
 from netassay.curvature.objective import Objective
 
 ASYMMETRIC = 1e-6
-"""How far the two sides of u'Hv = v'Hu may be apart in double precision, relative to Hu."""
+"""Maximum difference of the two sides of u'Hv = v'Hu in double precision, relative to Hu."""
 
-INEXACT = 1e-3  # the same of third derivatives against central differences
+INEXACT = 1e-3  # the same for third derivatives against central differences
 _DRAWS = 3  # a difference across a kink, as of a rectifier, is no fault: one draw that agrees is enough
 _SHIFT = 1e-6
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError)
 
 
-class _Held(nn.Module):
+class _WithState(nn.Module):
     """A model with other tensors for its weights and buffers."""
 
     def __init__(self, model: nn.Module, state: dict[str, Tensor]) -> None:
         super().__init__()
-        self._of = (model, state)  # a tuple, so that the model is no part of this one
+        self._of = (model, state)  # a tuple, so that the model is not a submodule
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return functional_call(*self._of, args, kwargs)
@@ -39,7 +39,7 @@ class _Held(nn.Module):
 
 @dataclass(frozen=True)
 class Form:
-    """A scalar function of some tensors, at a place; `name` is what computes it."""
+    """A scalar function of some tensors, at given values; `name` is what computes it."""
 
     name: str
     value: Callable[[Sequence[Tensor]], Tensor]
@@ -52,18 +52,18 @@ def asymmetric(objective: Objective) -> str | None:
 
 
 def thrice_wrong(objective: Objective) -> tuple[str, float] | None:
-    """What has third derivatives that are not the differences of its second, and by how much of them; None where all
-    is well. The loss of the first batch is looked at as a whole, and its parts only if that is wrong.
+    """The module whose third derivatives disagree with differences of its second, and by how much; None if all agree.
+    The loss of the first batch is tested as a whole, and its parts only if that is wrong.
     """
-    whole = _whole(objective)
-    off = min(_third_off(whole, draw) for draw in range(_DRAWS))
+    model_form = _model_form(objective)
+    off = min(_third_off(model_form, draw) for draw in range(_DRAWS))
     if off <= INEXACT:
         return None
     for form in _forms(objective):
         part = min(_third_off(form, draw) for draw in range(_DRAWS))
         if part > INEXACT:
             return form.name, part
-    return whole.name, off
+    return model_form.name, off
 
 
 def asymmetry(form: Form) -> float:
@@ -89,18 +89,18 @@ def _third_off(form: Form, draw: int) -> float:
             _times(form, [t + sign * step * part for t, part in zip(form.at, u, strict=True)], u) for sign in (1, -1)
         )
         third = _form_gradient(form, u)
-        here = _norm(_times(form, form.at, u))
+        scale = _norm(_times(form, form.at, u))
     except _FAILURES:
         return 0.0
     slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
     apart = _norm([a - b for a, b in zip(third, slopes, strict=True)])
     size = max(_norm(third), _norm(slopes))
-    # what is no more than the rounding of the difference is zero
-    return apart / size if apart > 1e-11 * here / step else 0.0
+    # a difference within rounding is zero
+    return apart / size if apart > 1e-11 * scale / step else 0.0
 
 
 def _times(form: Form, at: Sequence[Tensor], u: Sequence[Tensor]) -> list[Tensor]:
-    """H u at a place."""
+    """H u at given values."""
     leaves = [t.detach().requires_grad_() for t in at]
     return [t.detach() for t in _pulled(form, leaves, u, graph=False)]
 
@@ -133,9 +133,9 @@ def _filled(parts: Iterable[Tensor | None], like: Sequence[Tensor]) -> list[Tens
 
 
 def _direction(at: Sequence[Tensor], draws: torch.Generator) -> list[Tensor]:
-    drawn = [torch.randn(t.shape, generator=draws, dtype=torch.float64).to(t) for t in at]
-    size = _norm(drawn) or 1.0
-    return [t / size for t in drawn]
+    parts = [torch.randn(t.shape, generator=draws, dtype=torch.float64).to(t) for t in at]
+    size = _norm(parts) or 1.0
+    return [t / size for t in parts]
 
 
 def _inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
@@ -158,43 +158,43 @@ def _doubled(tree: Any) -> Any:
 
 
 def _state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Trainable weights, and all else, in double precision; copies."""
+    """Copies of trainable weights, and of everything else, in double precision."""
     own = {name: _double(p).clone() for name, p in module.named_parameters()}
     live = {name: own.pop(name) for name, p in module.named_parameters() if p.requires_grad}
     return live, own | {name: _double(b).clone() for name, b in module.named_buffers()}
 
 
-def _whole(objective: Objective) -> Form:
+def _model_form(objective: Objective) -> Form:
     model, batch = objective.model, _doubled(next(iter(objective.batches)))
-    live, rest = _state(model)
+    live, frozen = _state(model)
 
     def value(weights: Sequence[Tensor]) -> Tensor:
-        # buffers that a pass writes to begin each as they were
-        held = {key: t.clone() for key, t in rest.items()} | dict(zip(live, weights, strict=True))
-        return objective.forward.value(_Held(model, held), batch)
+        # buffers that a pass writes to start from their original values each time
+        state = {key: t.clone() for key, t in frozen.items()} | dict(zip(live, weights, strict=True))
+        return objective.forward.value(_WithState(model, state), batch)
 
     return Form(f"the model ({type(model).__name__}) or the loss", value, list(live.values()))
 
 
 def _forms(objective: Objective) -> Iterator[Form]:
-    """Every module at its inputs in the first batch, inner ones before those that hold them, and the loss."""
+    """Every module at its inputs in the first batch, inner ones before outer ones, and the loss."""
     calls: dict[nn.Module, tuple[Any, Any]] = {}
 
-    def seen(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if module not in calls:
             calls[module] = (_doubled(args), _doubled(kwargs))
 
     model, batch = objective.model, next(iter(objective.batches))
     halves, output = objective.forward.halves(batch), None
     names = {module: name for name, module in model.named_modules()}
-    hooks = [module.register_forward_hook(seen, with_kwargs=True) for module in names]
+    hooks = [module.register_forward_hook(record, with_kwargs=True) for module in names]
     try:
         with objective.undisturbed(), torch.no_grad():
             if halves is None:
                 objective.forward.value(model, batch)
             else:
-                positional, named = arguments(model, halves[0])
-                output = model(*positional, **named)
+                positional, keywords = arguments(model, halves[0])
+                output = model(*positional, **keywords)
     finally:
         for hook in hooks:
             hook.remove()
@@ -209,9 +209,9 @@ def _forms(objective: Objective) -> Iterator[Form]:
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     target = _doubled(halves[1])
 
-    def value(given: Sequence[Tensor]) -> Tensor:
+    def value(tensors: Sequence[Tensor]) -> Tensor:
         parts = [*leaves]
-        for i, tensor in zip(places, given, strict=True):
+        for i, tensor in zip(places, tensors, strict=True):
             parts[i] = tensor
         return objective.forward.value_at(tree_unflatten(parts, shape), target)
 
@@ -219,20 +219,20 @@ def _forms(objective: Objective) -> Iterator[Form]:
 
 
 def _form_of(name: str, module: nn.Module, args: Any, kwargs: Any) -> Form:
-    """What a module computes of its inputs and weights, times fixed random numbers."""
-    live, rest = _state(module)
+    """The outputs of a module as a function of its inputs and weights, times fixed random numbers."""
+    live, frozen = _state(module)
     leaves, shape = tree_flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
-    def value(given: Sequence[Tensor]) -> Tensor:
+    def value(tensors: Sequence[Tensor]) -> Tensor:
         parts = [*leaves]
-        for i, tensor in zip(places, given, strict=False):
+        for i, tensor in zip(places, tensors, strict=False):
             parts[i] = tensor * 1.0  # a module that works in place may not write into a leaf
-        weights = dict(zip(live, given[len(places) :], strict=True))
-        held = {key: t.clone() for key, t in rest.items()} | weights
-        positional, named = tree_unflatten(parts, shape)
-        found = functional_call(module, held, positional, named)
-        outputs = [t for t in tree_flatten(found)[0] if isinstance(t, Tensor) and t.is_floating_point()]
+        weights = dict(zip(live, tensors[len(places) :], strict=True))
+        state = {key: t.clone() for key, t in frozen.items()} | weights
+        positional, keywords = tree_unflatten(parts, shape)
+        output = functional_call(module, state, positional, keywords)
+        outputs = [t for t in tree_flatten(output)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         draws = torch.Generator().manual_seed(1)
         return torch.stack(
             [(t * torch.randn(t.shape, generator=draws, dtype=torch.float64).to(t)).sum() for t in outputs]

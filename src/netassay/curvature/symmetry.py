@@ -1,4 +1,4 @@
-"""How far a matrix that is known by its products alone is from a symmetric one."""
+"""How far a matrix known only by its products is from symmetric."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
-    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: what the two sides of a symmetric H differ by, as a
-    share of the products; of random vectors the square root makes up for how little of a product they see.
+    """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: the difference of the two sides, equal for a
+    symmetric H, as a share of the products; the square root compensates for the small overlap of random vectors.
     """
     u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
     lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)

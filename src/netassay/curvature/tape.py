@@ -1,4 +1,4 @@
-"""The gradient of one batch as a graph that is kept, and the products with the curvature read from it."""
+"""The gradient of one batch as a retained graph, and the products with the curvature computed from it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GaussNewtonTape:
     """
 
     def __init__(self, evaluation: Evaluation, parameters: dict[str, nn.Parameter], *, again: bool = False) -> None:
-        """`again`: the batch was seen before, so the gradient is not computed, nor anything checked."""
+        """`again`: the batch was seen before, so the gradient is not computed, and nothing is checked."""
         self.parameters = parameters
         self.output, self.head = evaluation.output, evaluation.head
         weights = list(parameters.values())
@@ -59,10 +59,10 @@ class GaussNewtonTape:
             self._require_all_through_head(evaluation.loss)
 
     def _require_all_through_head(self, loss: Tensor) -> None:
-        whole = _pull([loss], list(self.parameters.values()), [torch.ones_like(loss)])
+        full = _pull([loss], list(self.parameters.values()), [torch.ones_like(loss)])
         pairs = [
             (torch.zeros(()) if a is None else a.detach(), torch.zeros(()) if b is None else b.detach())
-            for a, b in zip(whole, self.gradient, strict=True)
+            for a, b in zip(full, self.gradient, strict=True)
         ]
         size = sum(float(a.double().square().sum()) for a, _ in pairs)
         off = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
@@ -91,15 +91,13 @@ def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tenso
 
 
 def differentiable_once(roots: Sequence[Tensor]) -> bool:
-    """Whether the graph has a function marked so: autograd would prune it from a product in silence,
-    giving zeros.
-    """
+    """Whether the graph has a function marked once_differentiable, which autograd would silently take for zero."""
     return _has_node(roots, "torch::autograd::Error")
 
 
 def is_reentrant(loss: Tensor) -> bool:
-    """Whether the graph has a checkpoint that is reentrant: the weights within it are not part of the graph, so that
-    autograd would take them for weights that the loss does not reach.
+    """Whether the graph has a checkpoint that is reentrant: the weights within it are not part of the graph, so
+    autograd would treat them as weights that the loss does not reach.
     """
     return _has_node([loss], "CheckpointFunctionBackward")
 
@@ -112,11 +110,11 @@ REENTRANT = (
 
 
 def _has_node(roots: Sequence[Tensor], name: str) -> bool:
-    todo, seen = [r.grad_fn for r in roots], set()
+    todo, visited = [r.grad_fn for r in roots], set()
     while todo:
         node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
+        if node is not None and node not in visited:
+            visited.add(node)
             if node.name() == name:
                 return True
             todo += [following for following, _ in node.next_functions]
@@ -124,46 +122,46 @@ def _has_node(roots: Sequence[Tensor], name: str) -> bool:
 
 
 def graph_bytes(roots: Iterable[Tensor], apart: Iterable[Tensor]) -> int:
-    """Bytes of the tensors that the graphs behind the roots keep, each storage once, without those of `apart`."""
-    known = {t.untyped_storage().data_ptr() for t in apart}
-    todo, seen, total = [r.grad_fn for r in roots], set(), 0
+    """Bytes of the tensors that the graphs of the roots keep, each storage once, without those of `apart`."""
+    storages = {t.untyped_storage().data_ptr() for t in apart}
+    todo, visited, total = [r.grad_fn for r in roots], set(), 0
     while todo:
         node = todo.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         for tensor in _saved(node):
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in known:
-                known.add(storage.data_ptr())
+            if storage.data_ptr() not in storages:
+                storages.add(storage.data_ptr())
                 total += storage.nbytes()
         todo += [following for following, _ in node.next_functions]
     return total
 
 
 _SAVED: dict[type, tuple[str, ...]] = {}
-"""Where each kind of node keeps its tensors; the kinds are torch's own and few."""
+"""Attributes in which each kind of node keeps its tensors."""
 
 
 def _saved(node: Any) -> list[Tensor]:
     kind = type(node)
     if kind not in _SAVED:
         _SAVED[kind] = tuple(n for n in dir(node) if n.startswith("_saved_") or n == "saved_tensors")
-    kept: list[Tensor] = []
+    tensors: list[Tensor] = []
     for name in _SAVED[kind]:
-        # what was freed or cannot be unpacked takes no memory
+        # a tensor that was freed or cannot be unpacked takes no memory
         with suppress(RuntimeError):
             value = getattr(node, name)
             values = value if isinstance(value, tuple | list) else [value]
-            kept += [t for t in values if isinstance(t, Tensor) and t.layout is torch.strided]
-    return kept
+            tensors += [t for t in values if isinstance(t, Tensor) and t.layout is torch.strided]
+    return tensors
 
 
 def not_twice_differentiable(model: nn.Module, run: Callable[[], None]) -> nn.Module | None:
     """The innermost module that fails to be differentiated twice by itself as `run` calls the model, if one does.
 
-    Each is tried on copies of its inputs, so that neither what came before it nor a weight that it shares with another
-    module can be what fails.
+    Each is tested on copies of its inputs, so that neither earlier modules nor a weight that it shares with another
+    module can be the cause.
     """
     culprits: list[nn.Module] = []
     busy = False
@@ -179,7 +177,7 @@ def not_twice_differentiable(model: nn.Module, run: Callable[[], None]) -> nn.Mo
         finally:
             busy = False
 
-    # called as the modules end, those within before those around them
+    # called as the modules finish, inner ones before outer ones
     hooks = [module.register_forward_hook(try_twice, with_kwargs=True) for module in model.modules()]
     try:
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""How many terms the mean of one of torch's losses is over."""
+"""The number of terms in the mean of one of torch's losses."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def _classes(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float
     if target.is_floating_point():  # probabilities of the classes: one term for each position
         return output.numel() / output.shape[min(1, output.ndim - 1)]
     # a given keyword of None would fail in torch itself
-    counted = target[target != stated.get("ignore_index", IGNORED)]
+    labels = target[target != stated.get("ignore_index", IGNORED)]
     weight = stated.get("weight")
-    return counted.numel() if weight is None else float(weight[counted].sum())
+    return labels.numel() if weight is None else float(weight[labels].sum())
 
 
 def _divergence(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
@@ -49,7 +49,7 @@ def _rows(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
     return output.numel() / output.shape[-1]
 
 
-# of these `weight` and the like scale the terms and leave their number as it is, but where the name says otherwise
+# `weight` and the like scale the terms of these without changing their number, except where the name says so
 _BY_FUNCTION: dict[Any, Callable[[Tensor, Tensor, Mapping[str, Any]], float]] = {
     F.cross_entropy: _classes,
     F.nll_loss: _classes,
@@ -87,51 +87,49 @@ _BY_MODULE: dict[type[nn.Module], Callable[[Tensor, Tensor, Mapping[str, Any]], 
 
 
 def plain(loss: Any) -> Any:
-    """The loss as it was before `torch.compile`."""
+    """The loss before `torch.compile`."""
     loss = getattr(loss, "_torchdynamo_orig_callable", loss)
     return loss._modules.get("_orig_mod", loss) if isinstance(loss, nn.Module) else loss
 
 
-def stated(loss: Any, name: str) -> Any:
-    """What a loss says of itself: a module by an attribute, a partial function by a keyword."""
+def setting_of(loss: Any, name: str) -> Any:
+    """A setting of a loss: an attribute of a module, a keyword of a partial function."""
     loss = plain(loss)
     if isinstance(loss, functools.partial):
-        return loss.keywords.get(name, stated(loss.func, name))
+        return loss.keywords.get(name, setting_of(loss.func, name))
     return getattr(loss, name, None)
 
 
 def terms_of(loss: Any) -> Terms | None:
-    """The number of terms of the mean that a loss of `torch.nn` or `torch.nn.functional` takes, as it was set;
-    None for any other loss.
-    """
+    """The number of terms in the mean of a loss of `torch.nn` or `torch.nn.functional`; None for any other loss."""
     loss = plain(loss)
     if isinstance(loss, nn.Module):
         # a subclass with a forward of its own computes something else
         count = next((c for k, c in _BY_MODULE.items() if type(loss).forward is k.forward), None)
         if count is None:
             return None
-        said = {
+        settings = {
             name: value
             for name in ("weight", "ignore_index", "reduction")
             if (value := getattr(loss, name, None)) is not None
         }
-        return functools.partial(_count, count, said)
+        return functools.partial(_count, count, settings)
     keywords: dict[str, Any] = {}
     while isinstance(loss, functools.partial):
         if loss.args:
             return None
         keywords = {**loss.keywords, **keywords}
         loss = loss.func
-    known = next((count for function, count in _BY_FUNCTION.items() if loss is function), None)
-    if known is None or keywords.keys() & {"size_average", "reduce"}:
+    entry = next((count for function, count in _BY_FUNCTION.items() if loss is function), None)
+    if entry is None or keywords.keys() & {"size_average", "reduce"}:
         return None
-    return functools.partial(_count, known, keywords)
+    return functools.partial(_count, entry, keywords)
 
 
 def _count(
     count: Callable[[Tensor, Tensor, Mapping[str, Any]], float],
-    said: Mapping[str, Any],
+    settings: Mapping[str, Any],
     output: Tensor,
     target: Any,
 ) -> float:
-    return float(count(output, target, said))
+    return float(count(output, target, settings))

@@ -5,7 +5,7 @@ For f = lambda x^2 / 2 every method is a linear recursion in x, stable while its
 - gradient descent: lambda < 2 / eta. Stochastic gradient descent: the same, for its mean.
 - Polyak's heavy ball, v <- b v + g, x <- x - eta v: lambda < 2 (1 + b) / eta.
 - Nesterov, x_{t+1} = y_t - eta g(y_t), y_{t+1} = x_{t+1} + b (x_{t+1} - x_t): lambda < 2 (1 + b) / (eta (1 + 2 b)).
-- RMSprop with a preconditioner P that stands still: the eigenvalue of P^-1 H, 2 / eta.
+- RMSprop with a constant preconditioner P: the eigenvalue of P^-1 H, 2 / eta.
 - Adam likewise, whose momentum averages, m <- b1 m + (1 - b1) g: 2 (1 + b1) / (eta (1 - b1)), 38 / eta at b1 = 0.9.
 - Sharpness-aware minimisation, x <- x - eta g(x + rho g / ||g||): with g along the eigenvector a step multiplies x by
   1 - eta lambda (1 + rho lambda / ||g||), which shrinks it while lambda is below
@@ -31,8 +31,8 @@ def threshold(
         optimiser: Name of the optimiser, as in the config of the edge study.
         step_size: Step size eta (above 0).
         momentum: b or b1 (0 to below 1).
-        rho: Radius of SAM (0 or more); of SAM alone.
-        gradient_norm: Norm of the gradient (0 or more); of SAM alone, whose threshold is 0 where the gradient is 0.
+        rho: Radius of SAM (0 or more); only for SAM.
+        gradient_norm: Norm of the gradient (0 or more); only for SAM, whose threshold is 0 if the gradient is 0.
 
     Returns:
         The threshold.

@@ -1,4 +1,4 @@
-"""The step that an optimiser would take now, taken on copies of weights and state."""
+"""The next step of an optimiser, taken on copies of weights and state."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
-from netassay.curvature.shards import stepped
+from netassay.curvature.shards import sharded_update
 from netassay.errors import ModelError
 
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
 class Update(NamedTuple):
-    """theta <- theta - rate * direction is the next step; `memory` is what the copies took, in bytes."""
+    """theta <- theta - rate * direction is the next step; `memory` is the size of the copies in bytes."""
 
     direction: dict[str, Tensor]
     rate: float
     memory: int
 
 
-def is_optimizer(thing: Any) -> bool:
-    return hasattr(thing, "param_groups") and callable(getattr(thing, "step", None))
+def is_optimizer(candidate: Any) -> bool:
+    return hasattr(candidate, "param_groups") and callable(getattr(candidate, "step", None))
 
 
 def next_update(
@@ -56,7 +56,7 @@ def next_update(
         raise ModelError(f"the learning rate of {type(optimizer).__name__} is {rate:g}, so its update is zero")
     failure: Exception | None = None
     if any(hasattr(p, "device_mesh") for p in parameters.values()):
-        return Update(stepped(optimizer, parameters, rate), rate, 0)
+        return Update(sharded_update(optimizer, parameters, rate), rate, 0)
     for kind in (torch.float64, torch.float32, None):
         try:
             return _stepped(optimizer, parameters, gradients, rate, kind)
@@ -72,8 +72,8 @@ def _refuse_closure(optimizer: Any) -> None:
         closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     except (TypeError, ValueError):
         closure = None
-    needed = closure is not None and closure.default is inspect.Parameter.empty
-    if needed or any(isinstance(one, torch.optim.LBFGS) for one in _nested(optimizer)):
+    required = closure is not None and closure.default is inspect.Parameter.empty
+    if required or any(isinstance(inner, torch.optim.LBFGS) for inner in _nested(optimizer)):
         raise ModelError(
             f"{type(optimizer).__name__} steps by a closure that evaluates the loss again, so its next update is no "
             'fixed direction; take direction="gradient"'
@@ -87,19 +87,19 @@ def _stepped(
     rate: float,
     kind: torch.dtype | None,
 ) -> Update:
-    members = {id(p): p for one in _nested(optimizer) for group in one.param_groups for p in group["params"]}
+    members = {id(p): p for inner in _nested(optimizer) for group in inner.param_groups for p in group["params"]}
     devices = sorted({p.device.index for p in members.values() if p.device.type == "cuda"})
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
-        # a graph that the caller still has must not take the weights for changed
+        # a graph that the caller still has must not consider the weights changed
         stack.enter_context(_unsafe_preserve_version_counter(tuple(members.values())))
         stack.enter_context(_global_hooks_off())
         if gradients is not None:
             stack.enter_context(_gradients_given(parameters, gradients))
         twins = {key: _twin(p, kind) for key, p in members.items()}
-        sizes = [stack.enter_context(_state_copied(one, kind, twins)) for one in _nested(optimizer)]
+        sizes = [stack.enter_context(_state_copied(inner, kind, twins)) for inner in _nested(optimizer)]
         sizes.append(stack.enter_context(_weights_copied(members)))
-        # an optimiser may know a weight by other ways than its groups, state and attributes; then that itself moves
+        # an optimiser may reach a weight otherwise than by its groups, state and attributes; then the weight moves
         moving = {name: [p.data, *([twins[id(p)].data] if id(p) in twins else [])] for name, p in parameters.items()}
         before = {name: [part.clone() for part in parts] for name, parts in moving.items()}
         with torch.no_grad():
@@ -120,11 +120,11 @@ def _nested(optimizer: Any) -> list[Any]:
     chain: list[Any] = []
     ahead = [optimizer]
     while ahead:
-        one = ahead.pop()
-        if any(one is old for old in chain):
+        current = ahead.pop()
+        if any(current is old for old in chain):
             continue
-        chain.append(one)
-        ahead += [inner for inner in vars(one).values() if is_optimizer(inner)]
+        chain.append(current)
+        ahead += [inner for inner in vars(current).values() if is_optimizer(inner)]
     return chain
 
 
@@ -145,10 +145,10 @@ def _global_hooks_off() -> Iterator[None]:
 
 
 def _twin(p: Tensor, kind: torch.dtype | None) -> nn.Parameter:
-    """A parameter with copies of a weight and its gradient, of another type.
+    """A parameter with copies of a weight and its gradient, in another type.
 
-    A weight itself must not change its type, even for a moment: its accumulator of gradients would be made anew,
-    without the hooks by which DistributedDataParallel averages gradients.
+    A weight itself must not change its type, even for a moment: its gradient accumulator would be recreated without
+    the hooks by which DistributedDataParallel averages gradients.
     """
     twin = nn.Parameter(_copied(p.data, kind), requires_grad=p.requires_grad)
     if p.grad is not None:
@@ -170,8 +170,8 @@ def _gradients_given(parameters: Mapping[str, nn.Parameter], gradients: Mapping[
 
 @contextmanager
 def _state_copied(optimizer: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter]) -> Iterator[int]:
-    """Copies stand in for state, settings and attributes, and twins for weights; the originals come back as the objects
-    that they were.
+    """Replaces state, settings and attributes by copies, and weights by twins; restores the original objects
+    afterwards.
 
     Yields the bytes of the copies.
     """
@@ -230,8 +230,8 @@ def _weights_copied(members: Mapping[int, Tensor]) -> Iterator[int]:
 
 
 def _copied(tree: Any, kind: torch.dtype | None, twins: Mapping[int, nn.Parameter] | None = None) -> Any:
-    """Containers and tensors anew, floating-point ones of more than one number in `kind`; parameters as their twins,
-    and all other objects as they are.
+    """Copies of containers and tensors, floating-point ones of more than one number in `kind`; parameters as their
+    twins, other objects as they are.
     """
 
     def copy(leaf: Any) -> Any:

@@ -26,7 +26,7 @@ _REASONS = {
 
 
 def is_bam(path: Path) -> bool:
-    """Whether a file is called one of alignments."""
+    """Whether a file's name ends in .bam, .cram or .sam."""
     return path.suffix.lower() in (".bam", ".cram", ".sam")
 
 
@@ -43,7 +43,7 @@ def read_alignments(
     Both mates must be mapped with at least `quality`, be primary, and not marked as failed or duplicate. The start is
     that of the forward read plus 4, the end that of the reverse read less 5, so that they are those of a fragment file
     of 10x. The barcode is the value of `tag`, null where a read has none. Reads that give no fragment are counted in
-    `left_out`. Raises DataError for a file that is no BAM, is truncated, or holds no read pair.
+    `left_out`. Raises DataError for a file that is not BAM, is truncated, or holds no read pair.
     """
     left_out = Counter() if left_out is None else left_out
     waiting: dict[str, Any] = {}
@@ -82,7 +82,7 @@ def _reads(path: Path) -> Iterator[Any]:
         import pysam
     except ImportError as error:
         raise ExtraMissing(f"{path}: BAM needs the package pysam; install netassay[reads]") from error
-    # the library writes of a missing index and of damage on standard error itself
+    # the library itself reports a missing index and damage on standard error
     before = pysam.set_verbosity(0)
     try:
         with pysam.AlignmentFile(str(path), check_sq=False) as opened:

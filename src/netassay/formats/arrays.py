@@ -47,13 +47,13 @@ def read(path: Path, name: str) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as file:
             if f"{name}.npy" not in file.namelist():
-                known = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
-                raise DataError(f"{path}: has no array {name!r}; it has: {known}")
+                names = ", ".join(sorted(n.removesuffix(".npy") for n in file.namelist())) or "nothing"
+                raise DataError(f"{path}: has no array {name!r}; it has: {names}")
             size = file.getinfo(f"{name}.npy").file_size
-            refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", what="unpacks to")
+            refuse_size(f"{path}: {name}.npy", size, "LARGEST_ARRAY", phrase="unpacks to")
             data = file.read(f"{name}.npy")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as cause:
-        raise DataError(f"{path}: is no sound .npz file ({first_line(cause)}); write it with numpy.savez") from None
+        raise DataError(f"{path}: is not a valid .npz file ({first_line(cause)}); write it with numpy.savez") from None
     except OSError as cause:
         raise DataError(
             f"{path}: cannot be read ({cause.strerror or cause}); give an .npz file or a folder of .npy files"

@@ -59,7 +59,7 @@ def reverse_complement(codes: Any) -> Any:
 def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None) -> Float[Tensor, "*n 4 length"]:
     """One row a base in the order A, C, G, T; a column of zeros where the base is not known.
 
-    `dtype` is float32 unless given. Memory runs along the length, as a convolution takes it.
+    `dtype` defaults to float32. Memory is contiguous along the length, as convolutions expect.
     """
     import torch
 
@@ -70,11 +70,11 @@ def one_hot(codes: UInt8[Tensor, "*n length"], dtype: torch.dtype | None = None)
     return rows
 
 
-def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, what: str = "array") -> UInt8[np.ndarray, "n length"]:
-    """Codes of a one-hot array (n, 4, length) whose four rows stand for the letters of `order`.
+def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, label: str = "array") -> UInt8[np.ndarray, "n length"]:
+    """Codes of a one-hot array (n, 4, length) whose four rows are the letters of `order`.
 
-    Raises DataError, naming `what` and the first place, for values other than 0 and 1, more than one base at a
-    place, or an order that is not a permutation of ACGT.
+    Raises DataError, naming `label` and the first position, for values other than 0 and 1, more than one base at a
+    position, or an order that is not a permutation of ACGT.
     """
     from netassay.errors import DataError
 
@@ -83,14 +83,14 @@ def from_one_hot(planes: np.ndarray, order: str = ALPHABET, *, what: str = "arra
             f"one-hot order {order!r}: give the four letters A, C, G, T in the order of the rows, such as ATGC"
         )
     if planes.ndim != 3 or planes.shape[1] != 4:
-        raise DataError(f"{what}: has shape {planes.shape}; one-hot sequences are peaks x 4 bases x length")
+        raise DataError(f"{label}: has shape {planes.shape}; one-hot sequences are peaks x 4 bases x length")
     hot = planes == 1
     odd = ~(hot | (planes == 0)).all(axis=1) | (hot.sum(axis=1) > 1)
     if odd.any():
-        peak, place = np.argwhere(odd)[0]
+        peak, position = np.argwhere(odd)[0]
         raise DataError(
-            f"{what}: peak {peak}, position {place} (both from 0) holds {planes[peak, :, place].tolist()}; allowed "
-            "are a single 1 (a base) or four zeros (no base known)"
+            f"{label}: peak {peak}, position {position} (both from 0) holds "
+            f"{planes[peak, :, position].tolist()}; allowed are a single 1 (a base) or four zeros (no base known)"
         )
     letters = np.array([ALPHABET.index(letter) for letter in order], np.uint8)
     return np.where(hot.any(axis=1), letters[hot.argmax(axis=1)], np.uint8(UNKNOWN))

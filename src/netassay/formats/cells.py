@@ -11,7 +11,7 @@ import numpy as np
 from netassay.errors import DataError, ExtraMissing, did_you_mean
 
 ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
-"""Modalities of a .h5mu that hold regions, the likeliest first."""
+"""Modalities of a .h5mu that hold regions, most likely first."""
 
 CELLS_AT_ONCE = 500
 
@@ -32,7 +32,8 @@ def open_cells(path: Path) -> Any:
         import h5py
 
         with h5py.File(path) as file:
-            return anndata.io.read_elem(file["mod"][_modality(path, list(file.get("mod", {})))])
+            cells = anndata.io.read_elem(file["mod"][_modality(path, list(file.get("mod", {})))])
+            return _with_shared_columns(cells, anndata.io.read_elem(file["obs"]) if "obs" in file else None)
     except OSError as error:
         raise DataError(f"{path}: cannot be read as .h5ad: {error.strerror or error}") from error
     except DataError:
@@ -42,8 +43,16 @@ def open_cells(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read as .h5ad: {reason}") from error
 
 
+def _with_shared_columns(cells: Any, shared: Any) -> Any:
+    """Cells of a modality with the columns of the `obs` that all modalities of a .h5mu share, unless its own."""
+    for name in () if shared is None else shared.columns:
+        if name not in cells.obs.columns:
+            cells.obs[name] = shared[name].reindex(cells.obs_names)
+    return cells
+
+
 def read_obs(path: Path, column: str) -> tuple[list[str], list[Any]]:
-    """Names of the cells and their values in a column of `obs`; DataError where there is no such column."""
+    """Names of the cells and their values in a column of `obs`; DataError if there is no such column."""
     cells = open_cells(path)
     return [str(name) for name in cells.obs_names], column_of_cells(cells, column, str(path))
 
@@ -64,10 +73,10 @@ def sums(matrix: Any, groups: Sequence[int], count: int) -> np.ndarray:
     """
     from scipy.sparse import csr_array
 
-    chosen = np.asarray(groups)
+    labels = np.asarray(groups)
     total = np.zeros((count, matrix.shape[1]))
-    for first in range(0, len(chosen), CELLS_AT_ONCE):
-        part = chosen[first : first + CELLS_AT_ONCE]
+    for first in range(0, len(labels), CELLS_AT_ONCE):
+        part = labels[first : first + CELLS_AT_ONCE]
         rows = np.flatnonzero(part >= 0)
         weights = csr_array((np.ones(len(rows)), (part[rows], rows)), shape=(count, len(part)))
         added = weights @ matrix[first : first + CELLS_AT_ONCE]

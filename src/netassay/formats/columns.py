@@ -26,8 +26,8 @@ def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = N
     """Texts under the key `column` of a file of one JSON object a line, plain or packed.
 
     "a.b" is the key b of the object under a, unless there is a key "a.b". Blank lines, nulls and texts of nothing but
-    white space are left out and counted in `skipped`. Raises DataError, naming the line, for what is no JSON
-    object, has no such key, or holds no text there.
+    white space are left out and counted in `skipped`. Raises DataError, naming the line, for what is not a JSON
+    object, lacks the key, or holds no text under it.
     """
     skipped = Counter() if skipped is None else skipped
     for number, line in enumerate(read_lines(path), 1):
@@ -36,7 +36,7 @@ def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = N
             continue
         where = f"{path}:{number}"
         row = _object(line, where)
-        yield from _kept(_value(row, column, where, "give one JSON object a line"), column, where, skipped)
+        yield from _text_of(_value(row, column, where, "give one JSON object a line"), column, where, skipped)
 
 
 def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
@@ -55,9 +55,9 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
     try:
         value = json.loads("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: is no JSON ({error.msg}, column {error.colno}); {advice}") from error
+        raise DataError(f"{path}:{error.lineno}: is not JSON ({error.msg}, column {error.colno}); {advice}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no JSON ({error}); {advice}") from error
+        raise DataError(f"{path}: is not JSON ({error}); {advice}") from error
     if not isinstance(value, list):
         keys = f" with the keys {', '.join(map(repr, list(value)[:8]))}" if isinstance(value, dict) else ""
         raise DataError(
@@ -65,13 +65,13 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
         )
     for number, row in enumerate(value):
         where = f"{path}: element {number} (from 0)"
-        yield from _kept(_value(row, column, where, advice), column, where, skipped)
+        yield from _text_of(_value(row, column, where, advice), column, where, skipped)
 
 
 def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
-    """Texts of the column `column` of a table with a header, fields parted by commas, semicolons or tabs.
+    """Texts of the column `column` of a table with a header, fields separated by commas, semicolons or tabs.
 
-    The header tells which. Fields in double quotes may hold separators and line ends, of any length. Empty fields and
+    The header decides which. Fields in double quotes may hold separators and line ends, of any length. Empty fields and
     texts of nothing but white space are left out and counted in `skipped`. Raises DataError, naming the line, for a
     missing column, a row with more or fewer fields than the header, and quotes that do not close.
     """
@@ -81,7 +81,7 @@ def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = No
     if not first.strip():
         if next(lines, None) is None:
             return
-        raise DataError(f"{path}:1: is blank where the names of the columns should stand; give the table a header")
+        raise DataError(f"{path}:1: is blank, but should name the columns; give the table a header")
     separator = max(",;\t", key=first.count)
     rows = csv.reader((f"{line}\n" for line in chain([first], lines)), delimiter=separator, strict=True)
     header = [name.strip() for name in _row(rows, path) or []]
@@ -90,7 +90,7 @@ def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = No
         if column in header:
             raise DataError(f"{where}: {header.count(column)} columns are named {column!r}; give each its own name")
         raise DataError(f"{where}: {_missing(column, header)}; the first line must name the columns")
-    place, line = header.index(column), rows.line_num + 1
+    index, line = header.index(column), rows.line_num + 1
     while (row := _row(rows, path)) is not None:
         if not row:
             skipped["blank line"] += 1
@@ -100,7 +100,7 @@ def read_delimited(path: Path, column: str, *, skipped: Counter[str] | None = No
                 f"{separator!r} into double quotes"
             )
         else:
-            yield from _kept(row[place], column, f"{path}:{line}", skipped)
+            yield from _text_of(row[index], column, f"{path}:{line}", skipped)
         line = rows.line_num + 1
 
 
@@ -123,19 +123,19 @@ def read_table(path: Path, column: str, *, skipped: Counter[str] | None = None) 
         )
     for first, batch in _batches(path, frame.select(pl.col(column).cast(pl.String))):
         for row, value in enumerate(batch[column], first):
-            yield from _kept(value, column, f"{path}: row {row}", skipped)
+            yield from _text_of(value, column, f"{path}: row {row}", skipped)
 
 
 def token_kind(path: Path, column: str) -> str:
-    """What a column of a Parquet or Arrow file keeps lists of integers as, such as Int32; "" where it holds none.
+    """The integer type of a column of lists in a Parquet or Arrow file, such as Int32; "" if it holds no such lists.
 
     DataError as `read_table`.
     """
     import polars as pl
 
     _, kind = _scanned(path, column)
-    listed = isinstance(kind, pl.List | pl.Array) and kind.inner is not None and kind.inner.is_integer()
-    return str(kind.inner) if listed else ""
+    is_list = isinstance(kind, pl.List | pl.Array) and kind.inner is not None and kind.inner.is_integer()
+    return str(kind.inner) if is_list else ""
 
 
 def read_token_lines(
@@ -148,7 +148,7 @@ def read_token_lines(
 ) -> Iterator[Documents]:
     """Documents of lists of token ids under the key `column` of JSON lines, as `read_token_column`."""
     skipped = Counter() if skipped is None else skipped
-    held: list[list[int]] = []
+    batch: list[list[int]] = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             skipped["blank line"] += 1
@@ -160,18 +160,18 @@ def read_token_lines(
             continue
         if not isinstance(value, list) or not all(type(token) is int for token in value):
             raise DataError(f"{where}: {column!r} holds {value!r:.40}; the lines before hold lists of token ids")
-        least = min((token for token in value[:limit] if token != ignore), default=0)
-        if least < 0 or max(value[:limit], default=0) >= 1 << 63:
+        lowest = min((token for token in value[:limit] if token != ignore), default=0)
+        if lowest < 0 or max(value[:limit], default=0) >= 1 << 63:
             raise DataError(
-                f"{where}: {column!r} holds {least if least < 0 else max(value)}, which is not a token; take padding "
+                f"{where}: {column!r} holds {lowest if lowest < 0 else max(value)}, which is not a token; take padding "
                 "and ignored places (-100) out of the lists, or say which id to ignore"
             )
-        held.append(value[:limit])
-        if len(held) == ROWS_AT_ONCE:
-            yield Documents.of(held)
-            held = []
-    if held:
-        yield Documents.of(held)
+        batch.append(value[:limit])
+        if len(batch) == ROWS_AT_ONCE:
+            yield Documents.of(batch)
+            batch = []
+    if batch:
+        yield Documents.of(batch)
 
 
 def lines_hold_token_ids(path: Path, column: str) -> bool:
@@ -189,7 +189,7 @@ def _object(line: str, where: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is no JSON ({error}); give one JSON object a line") from error
+        raise DataError(f"{where}: is not JSON ({error}); give one JSON object a line") from error
 
 
 def read_token_column(
@@ -212,20 +212,20 @@ def read_token_column(
     ids = pl.col(column) if isinstance(kind, pl.List) else pl.col(column).arr.to_list()
     ids = ids if limit is None else ids.list.head(limit)
     for first, batch in _batches(path, frame.select(ids.alias(column))):
-        kept = batch[column].is_not_null()
-        rows = batch[column].filter(kept)
+        present = batch[column].is_not_null()
+        rows = batch[column].filter(present)
         skipped[f"{column} is null"] += len(batch) - len(rows)
         lengths = rows.list.len().to_numpy().astype(np.int64)
         flat = rows.filter(lengths > 0).explode()
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         negative = flat < 0 if ignore is None else (flat < 0) & (flat != ignore)
-        for odd, what in ((flat.is_null(), "a null"), (negative, "a negative number")):
-            if (place := odd.arg_max()) is not None and odd[place]:
-                document = int(np.searchsorted(offsets, place, "right")) - 1
-                row = first + int(np.flatnonzero(kept.to_numpy())[document])
-                number = "" if flat[place] is None else f" ({flat[place]})"
+        for odd, problem in ((flat.is_null(), "a null"), (negative, "a negative number")):
+            if (position := odd.arg_max()) is not None and odd[position]:
+                document = int(np.searchsorted(offsets, position, "right")) - 1
+                row = first + int(np.flatnonzero(present.to_numpy())[document])
+                number = "" if flat[position] is None else f" ({flat[position]})"
                 raise DataError(
-                    f"{path}: row {row}: {column!r} holds {what}{number} as element {place - offsets[document]} "
+                    f"{path}: row {row}: {column!r} holds {problem}{number} as element {position - offsets[document]} "
                     "(from 0), which is not a token; take padding and ignored places (-100) out of the lists, or say "
                     "which id to ignore"
                 )
@@ -234,7 +234,7 @@ def read_token_column(
 
 
 def _scanned(path: Path, column: str) -> tuple[Any, Any]:
-    """A lazy frame with `column` among its columns, and the type of that."""
+    """A lazy frame that has `column`, and the type of that column."""
     import polars as pl
 
     head = first_bytes(path)
@@ -249,9 +249,9 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
             frame = pl.scan_ipc(path, glob=False)
         kinds = dict(frame.collect_schema())
     except (OSError, pl.exceptions.PolarsError) as error:
-        known = signature_of(head)
-        seen = f" (its first bytes are those of {known.name})" if known and known.name not in form else ""
-        raise DataError(f"{path}: cannot be read as {form}{seen}: {_first_line(error)}") from error
+        signature = signature_of(head)
+        hint = f" (its first bytes are those of {signature.name})" if signature and signature.name not in form else ""
+        raise DataError(f"{path}: cannot be read as {form}{hint}: {_first_line(error)}") from error
     if column in kinds:
         return frame, kinds[column]
     name, *path_in = column.split(".")
@@ -338,21 +338,21 @@ def _parses(line: str) -> bool:
 
 def _row(rows: Any, path: Path) -> list[str] | None:
     """The next row of a table, None after the last."""
-    # the library's limit on a field is one number for the whole process: lifted for this row alone
+    # the library limits the length of a field for the whole process: lifted for this row alone
     before = csv.field_size_limit(MOST_LETTERS)
     try:
         return next(rows, None)
     except csv.Error as error:
         raise DataError(
-            f"{path}:{rows.line_num}: is not a row of the table ({error}); a field with a double quote is put into "
-            "double quotes, and the quote in it doubled"
+            f"{path}:{rows.line_num}: is not a row of the table ({error}); put a field that contains a "
+            "double quote into double quotes, and double the quote in it"
         ) from error
     finally:
         csv.field_size_limit(before)
 
 
 def _value(row: Any, column: str, where: str, advice: str) -> Any:
-    """What a row of JSON holds under a key, or under a path of keys parted by dots; None under a null."""
+    """What a row of JSON holds under a key, or under a path of keys separated by dots; None under a null."""
     if not isinstance(row, dict):
         raise DataError(f"{where}: holds a JSON {_kind(row)}; {advice}")
     if column in row:
@@ -380,7 +380,7 @@ def _all_keys(row: Mapping[str, Any], before: str = "") -> list[str]:
     return keys
 
 
-def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterator[str]:
+def _text_of(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterator[str]:
     if value is None:
         skipped[f"{column} is null"] += 1
     elif not isinstance(value, str):
@@ -403,12 +403,12 @@ def _kept(value: Any, column: str, where: str, skipped: Counter[str]) -> Iterato
         yield value
 
 
-def _missing(column: str, known: list[str]) -> str:
-    close = get_close_matches(column, known, n=1)
-    # a key of that name deeper within is nearer than any spelling
-    close = [name for name in known if name.endswith(f".{column}")][:1] or close
+def _missing(column: str, names: list[str]) -> str:
+    close = get_close_matches(column, names, n=1)
+    # a nested key of that name is a better guess than a similar spelling
+    close = [name for name in names if name.endswith(f".{column}")][:1] or close
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"there is no column {column!r}; {hint}known: {', '.join(map(repr, known[:20])) or 'none'}"
+    return f"there is no column {column!r}; {hint}known: {', '.join(map(repr, names[:20])) or 'none'}"
 
 
 def _first_line(error: Exception) -> str:

@@ -9,15 +9,15 @@ MITOCHONDRION = ("chrM", "MT", "M", "chrMT")
 
 
 def other_names(name: str) -> tuple[str, ...]:
-    """Names under which the same contig may stand elsewhere, the likeliest first."""
+    """Other names of the same contig, most likely first."""
     if name in MITOCHONDRION:
-        return tuple(other for other in MITOCHONDRION if other != name)
+        return tuple(alias for alias in MITOCHONDRION if alias != name)
     return (name[3:],) if name.startswith("chr") else (f"chr{name}",)
 
 
-def known_as(name: str, known: Container[str]) -> str | None:
-    """The name by which `known` has the contig: its own if it is there, else another; None where it has none."""
-    return next((form for form in (name, *other_names(name)) if form in known), None)
+def known_as(name: str, names: Container[str]) -> str | None:
+    """The name of the contig among `names`: its own if it is there, else another; None if there is none."""
+    return next((form for form in (name, *other_names(name)) if form in names), None)
 
 
 def canonical(name: str) -> str:

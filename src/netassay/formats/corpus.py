@@ -1,4 +1,4 @@
-"""A corpus from files of any of the known forms, or one that Python brings with it."""
+"""A corpus from files of any supported form, or one that ships with Python."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Source = str | Path | Sequence[str | Path]
 class Reading:
     """How the files of a corpus become documents of token ids: the keys of every command, config and function.
 
-    `form`: text, jsonl, json, csv, parquet, arrow, npy or raw, where first bytes and ending do not tell it. Of text:
-    what a `document` is ("line" unless given; of the topics a topic) and the `separator` between records. Of the
-    forms with columns, where a row is a document: the `column`, "text" unless given; "a.b" reaches into objects.
-    Of what is text in the end: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so
-    that one that begins another is told from it. Of raw token ids: `dtype`, and `skip`, bytes of a header; of these and
-    .npy: `end`, the id that closes a document. Of token ids in any form: `ignore`, an id such as padding, taken out
-    wherever it stands. What does not apply to a file is refused.
+    `form`: text, jsonl, json, csv, parquet, arrow, npy or raw, where first bytes and ending do not show it. For text:
+    what a `document` is (by default "line"; for the topics, a topic) and the `separator` between records. For
+    forms with columns, where a row is a document: the `column`, by default "text"; "a.b" reaches into objects.
+    For all text: the `tokenizer`, and `add_end`, which closes every document with a token of its own, so that a
+    document differs from one that it begins. For raw token ids: `dtype`, and `skip`, bytes of a header; for these
+    and .npy: `end`, the id that closes a document. For token ids in any form: `ignore`, an id such as padding,
+    removed wherever it occurs. What does not apply to a file is refused.
     """
 
     document: Unit | None = None
@@ -71,9 +71,9 @@ class Corpus:
 
     @property
     def words(self) -> tuple[str, ...] | None:
-        """What the token ids 0, 1, 2, ... stand for, where words were numbered as they came up; else None.
+        """What the token ids 0, 1, 2, ... stand for, if words were numbered as they came up; else None.
 
-        Of any corpus but one of bare ids `documents.words(ids)` spells ids out.
+        For any corpus but one of bare ids `documents.words(ids)` spells ids out.
         """
         vocabulary = self.documents.vocabulary
         return tuple(vocabulary.numbers) if isinstance(vocabulary, Words) else None
@@ -113,10 +113,9 @@ def read_corpus(
         dtype: Integer type of raw token ids.
         end: Token id that ends a document.
         skip: Bytes of a header before raw ids.
-        form: Form of the files, where first bytes and ending do not tell it.
-        ignore: Token id that is padding, or an ignored place, and taken out.
-        words: Number words by their place in this list (of a saved model, say) instead of in the order in which they
-            occur.
+        form: Form of the files, where first bytes and ending do not show it.
+        ignore: Token id to remove, such as padding or an ignored position.
+        words: Number words by their position in this list (of a saved model, say) instead of in order of occurrence.
         limit: Read only this many tokens of each document.
 
     Returns:
@@ -149,7 +148,7 @@ def read_corpus(
         limit=limit,
         skipped=skipped,
     )
-    documents = Documents.joined(parts)
+    documents = Documents.concatenate(parts)
     require_tokens(source, len(documents.tokens), skipped)
     return Corpus(documents, skipped)
 
@@ -174,8 +173,8 @@ def read_in_parts(
 ) -> Iterator[Documents]:
     """What `read_corpus` reads, in parts of complete documents.
 
-    All files are looked at before the first is read. Their words are numbered in common; parts of two calls are joined
-    by `contexts_within` and `Documents.joined`.
+    All files are checked before the first is read. They share one numbering of words; parts of two calls are joined
+    by `contexts_within` and `Documents.concatenate`.
 
     Args:
         source: Files, folders or patterns, as for `read_corpus`.
@@ -211,9 +210,9 @@ def read_in_parts(
     # a tokenizer is made once for all files, as it numbers their words
     encodes = encoder(tokenizer) if any(not file.ids for file in files) else None
     if words is not None and encodes is None:
-        raise DataError(f"{named(source)}: holds token ids, which have no words; leave words out")
-    given = None if words is None else Words(words, closed=True)
-    return _all_parts(files, reading, encodes, given, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
+        raise DataError(f"{source_name(source)}: holds token ids, which have no words; leave words out")
+    vocabulary = None if words is None else Words(words, closed=True)
+    return _all_parts(files, reading, encodes, vocabulary, limit=limit, skipped=skipped, tokens_at_once=tokens_at_once)
 
 
 def lone_documents(source: Source, reading: Reading) -> list[Path]:
@@ -236,20 +235,20 @@ def require_tokens(source: Source, tokens: int, skipped: Mapping[str, int]) -> N
     """Raises DataError, with the reasons for what was left out, where a corpus holds no token."""
     if not tokens:
         reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "the file is empty"
-        raise DataError(f"{named(source)}: holds no document with a token ({reasons})")
+        raise DataError(f"{source_name(source)}: holds no document with a token ({reasons})")
 
 
-def named(source: Source) -> str:
+def source_name(source: Source) -> str:
     """A corpus in words: its file, or the first and how many more."""
     if isinstance(source, str | Path):
         return str(source)
-    first, *others = source
-    return f"{first} and {len(others)} more" if others else str(first)
+    first, *further = source
+    return f"{first} and {len(further)} more" if further else str(first)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file of a corpus, its form, what its token ids are kept as ("" of text), and its size and time of change."""
+    """A file of a corpus, its form, the type of its token ids ("" for text), and its size and modification time."""
 
     path: str | Path
     form: str
@@ -290,7 +289,7 @@ def _files(source: Source, reading: Reading, skipped: Counter[str]) -> list[_Fil
 
 
 def _kind(path: Path, form: str, reading: Reading) -> str:
-    """What a file keeps its token ids as; "" of text."""
+    """The type of a file's token ids; "" for text."""
     column = reading.column or "text"
     if form in ("parquet", "arrow"):
         return token_kind(path, column)
@@ -319,7 +318,7 @@ _FORMS = {
 
 
 def _require_applying(file: _File, reading: Reading) -> None:
-    """Raises DataError, with all keys that were given and mean nothing for a file of this form."""
+    """Raises DataError, listing all keys that were set but do not apply to a file of this form."""
     columns = file.form in ("jsonl", "json", "csv", "parquet", "arrow")
     flat = file.form in ("npy", "raw")
     checks = (
@@ -328,17 +327,17 @@ def _require_applying(file: _File, reading: Reading) -> None:
             "separator",
             reading.separator != SEPARATOR,
             file.form == "text" and reading.document == "record",
-            "it stands between records (document record)",
+            "it separates records (document record)",
         ),
         ("tokenizer", reading.tokenizer != WORDPUNCT, not file.ids, "ids are tokens already"),
-        ("column", reading.column is not None, columns, "it is of JSON, CSV, Parquet and Arrow"),
-        ("add_end", reading.add_end, not file.ids, "documents of ids end as they stand"),
-        ("dtype", reading.dtype is not None, file.form == "raw", "it is of raw token ids"),
-        ("end", reading.end is not None, flat, "it parts token ids; for text, choose what a document is"),
-        ("skip", reading.skip != 0, file.form == "raw", "it is of raw token ids, with a dtype"),
-        ("ignore", reading.ignore is not None, file.ids, "it is of token ids"),
+        ("column", reading.column is not None, columns, "it is for JSON, CSV, Parquet and Arrow"),
+        ("add_end", reading.add_end, not file.ids, "documents of ids are not changed"),
+        ("dtype", reading.dtype is not None, file.form == "raw", "it is for raw token ids"),
+        ("end", reading.end is not None, flat, "it separates token ids; for text, choose what a document is"),
+        ("skip", reading.skip != 0, file.form == "raw", "it is for raw token ids, with a dtype"),
+        ("ignore", reading.ignore is not None, file.ids, "it is for token ids"),
     )
-    wrong = [f"{key} ({why})" for key, given, applies, why in checks if given and not applies]
+    wrong = [f"{key} ({why})" for key, is_set, applies, why in checks if is_set and not applies]
     if wrong:
         ids = " of token ids" if file.ids and columns else ""
         raise DataError(
@@ -351,24 +350,24 @@ def _all_parts(
     files: Sequence[_File],
     reading: Reading,
     encodes: Encoder | None,
-    given: Words | None,
+    vocabulary: Words | None,
     *,
     limit: int | None,
     skipped: Counter[str],
     tokens_at_once: int,
 ) -> Iterator[Documents]:
-    """The parts of all files, in the words `given` if there are such, without ids to ignore."""
-    # what is ignored counts for no limit
-    most = limit if reading.ignore is None else None
+    """The parts of all files, numbered by `vocabulary` if there is one, without ids to ignore."""
+    # ignored tokens do not count towards the limit
+    read_limit = limit if reading.ignore is None else None
     for file in files:
         before = 0
-        how: dict[str, Any] = {"limit": most, "skipped": skipped, "tokens_at_once": tokens_at_once}
+        how: dict[str, Any] = {"limit": read_limit, "skipped": skipped, "tokens_at_once": tokens_at_once}
         for part in _parts(file, reading, encodes, **how):
             if reading.ignore is not None:
                 part, removed = part.without(reading.ignore)
                 skipped[f"token of id {reading.ignore}"] += removed
                 part = part if limit is None else part.beginnings(limit)
-            yield part if given is None else part.named_by(given, where=str(file.path), before=before)
+            yield part if vocabulary is None else part.named_by(vocabulary, where=str(file.path), before=before)
             before += len(part)
         if file.stamp is not None and _stamp(file.path) != file.stamp:
             raise DataError(f"{file.path}: changed while it was read; read it when nothing writes to it any more")
@@ -401,8 +400,8 @@ def _parts(
             tokens_at_once=tokens_at_once,
         )
     if file.ids:
-        read = read_token_lines if file.form == "jsonl" else read_token_column
-        return read(path, reading.column or "text", limit=limit, ignore=reading.ignore, skipped=skipped)
+        reader = read_token_lines if file.form == "jsonl" else read_token_column
+        return reader(path, reading.column or "text", limit=limit, ignore=reading.ignore, skipped=skipped)
     assert encodes is not None, "text is read by an encoder"
     return tokenize_in_parts(
         _texts(file, reading, skipped),
@@ -421,8 +420,8 @@ def _texts(file: _File, reading: Reading, skipped: Counter[str]) -> Iterator[str
         return _topics(reading.document, reading.separator, skipped)
     if file.form == "text":
         return read_text(path, reading.document or "line", separator=reading.separator, skipped=skipped)
-    read = {"jsonl": read_json_lines, "json": read_json, "csv": read_delimited}.get(file.form, read_table)
-    return read(path, column, skipped=skipped)
+    reader = {"jsonl": read_json_lines, "json": read_json, "csv": read_delimited}.get(file.form, read_table)
+    return reader(path, column, skipped=skipped)
 
 
 def _topics(document: Unit | None, separator: str, skipped: Counter[str]) -> Iterator[str]:

@@ -48,27 +48,27 @@ class Documents:
         tokens, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         remaining, first = iter(documents), 0
         while chunk := list(islice(remaining, DOCUMENTS_AT_ONCE)):
-            flat, sizes = _joined(chunk, first)
+            flat, sizes = _flatten(chunk, first)
             tokens.append(flat)
             lengths.append(sizes)
             first += len(chunk)
-        kept = tokens[1:] or tokens
-        return cls(np.concatenate(kept), _edges(np.concatenate(lengths)))
+        arrays = tokens[1:] or tokens
+        return cls(np.concatenate(arrays), _edges(np.concatenate(lengths)))
 
     @classmethod
-    def joined(cls, parts: Iterable[Documents]) -> Documents:
+    def concatenate(cls, parts: Iterable[Documents]) -> Documents:
         """The documents of all parts, one after another, tokens named by the vocabulary of the first.
 
         Raises DataError where parts have vocabularies that cannot become one.
         """
-        held = list(in_one_vocabulary(parts))
-        if len(held) == 1:
-            return held[0]
-        lengths = [part.lengths for part in held]
+        pieces = list(in_one_vocabulary(parts))
+        if len(pieces) == 1:
+            return pieces[0]
+        lengths = [part.lengths for part in pieces]
         return cls(
-            np.concatenate([part.tokens for part in held]) if held else np.empty(0, np.int64),
-            _edges(np.concatenate(lengths) if held else np.empty(0, np.int64)),
-            next((part.vocabulary for part in held if len(part)), None),
+            np.concatenate([part.tokens for part in pieces]) if pieces else np.empty(0, np.int64),
+            _edges(np.concatenate(lengths) if pieces else np.empty(0, np.int64)),
+            next((part.vocabulary for part in pieces if len(part)), None),
         )
 
     @property
@@ -89,7 +89,7 @@ class Documents:
         return (self[i] for i in range(len(self)))
 
     def first(self, count: int) -> Documents:
-        """The first `count` documents, all where there are no more."""
+        """The first `count` documents, or all if there are fewer."""
         return self.between(0, min(max(count, 0), len(self)))
 
     def words(self, tokens: Sequence[int]) -> tuple[str, ...] | None:
@@ -108,10 +108,10 @@ class Documents:
         """The same documents with words numbered in the order they come up here; others stay as they are."""
         if not isinstance(self.vocabulary, Words) or self.vocabulary.closed or not len(self.tokens):
             return self
-        seen = np.maximum.accumulate(self.tokens)
-        if seen[0] == 0 and (seen[1:] - seen[:-1] <= 1).all():
+        running_max = np.maximum.accumulate(self.tokens)
+        if running_max[0] == 0 and (running_max[1:] - running_max[:-1] <= 1).all():
             return self
-        del seen
+        del running_max
         first = np.full(int(self.tokens.max()) + 1, len(self.tokens))
         np.minimum.at(first, self.tokens, np.arange(len(self.tokens)))
         order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(self.tokens))]
@@ -123,7 +123,7 @@ class Documents:
     def named_by(self, vocabulary: Vocabulary | None, *, where: str = "", before: int = 0) -> Documents:
         """The same documents with tokens numbered by another vocabulary.
 
-        `where` (a file, say) and how many documents stand `before` these are named in errors. Raises DataError where
+        `where` (a file, say) and the number of documents `before` these are named in errors. Raises DataError where
         the two have nothing in common, and for a word that a closed vocabulary does not have.
         """
         own = self.vocabulary
@@ -133,31 +133,31 @@ class Documents:
             return Documents(self.tokens, self.offsets, vocabulary)
         if own is None or not isinstance(vocabulary, Words) or not (vocabulary.closed or isinstance(own, Words)):
             raise DataError(
-                f"documents of {_named(own)} follow documents of {_named(vocabulary)}; a corpus has one vocabulary: "
-                "read all of it with one tokenizer, or take all of it as token ids"
+                f"documents of {_vocabulary_name(own)} follow documents of {_vocabulary_name(vocabulary)}; "
+                "a corpus has one vocabulary: read all of it with one tokenizer, or take all of it as token ids"
             )
         distinct, places = np.unique(self.tokens, return_inverse=True)
         numbers = [vocabulary.number(own.word(token)) for token in distinct.tolist()]
         if None in numbers:
             missing = int(distinct[numbers.index(None)])
-            place = int((self.tokens == missing).argmax())
-            number = int(np.searchsorted(self.offsets, place, "right")) - 1
+            position = int((self.tokens == missing).argmax())
+            number = int(np.searchsorted(self.offsets, position, "right")) - 1
             raise DataError(
                 f"{where}{': ' if where else ''}document {before + number + 1} (from 1) holds "
-                f"{own.word(missing)!r:.60} as token {place - self.offsets[number] + 1}, which is none of the "
+                f"{own.word(missing)!r:.60} as token {position - self.offsets[number] + 1}, which is none of the "
                 f"{len(vocabulary):,} words given; give a corpus of these words, cut to the length that they were "
                 "taken from"
             )
         return Documents(np.array(numbers, np.int64)[places], self.offsets, vocabulary)
 
     def without(self, token: int) -> tuple[Documents, int]:
-        """The documents without a token wherever it stands, and how often it stood there."""
-        kept = self.tokens != token
-        removed = len(kept) - int(np.count_nonzero(kept))
+        """The documents without any occurrence of a token, and how often it occurred."""
+        mask = self.tokens != token
+        removed = len(mask) - int(np.count_nonzero(mask))
         if not removed:
             return self, 0
-        edges = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
-        return Documents(self.tokens[kept], edges, self.vocabulary), removed
+        edges = np.concatenate([[0], np.cumsum(mask)])[self.offsets]
+        return Documents(self.tokens[mask], edges, self.vocabulary), removed
 
     def beginnings(self, length: int) -> Documents:
         """Every document's first `length` tokens, numbered as they are."""
@@ -166,16 +166,16 @@ class Documents:
             return self
         return self.gathered(self.offsets[:-1], np.minimum(lengths, length))
 
-    def select(self, chosen: np.ndarray) -> Documents:
-        """The documents for which the boolean array `chosen` (N,) is true."""
-        return self if chosen.all() else self.gathered(self.offsets[:-1][chosen], self.lengths[chosen])
+    def select(self, mask: np.ndarray) -> Documents:
+        """The documents for which the boolean array `mask` (N,) is true."""
+        return self if mask.all() else self.gathered(self.offsets[:-1][mask], self.lengths[mask])
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
         """The documents in parts of a maximum number of tokens, a longer document by itself."""
         first = 0
         while first < len(self):
-            most = self.offsets[first] + tokens_at_once
-            last = max(first + 1, int(np.searchsorted(self.offsets, most, "right")) - 1)
+            limit = self.offsets[first] + tokens_at_once
+            last = max(first + 1, int(np.searchsorted(self.offsets, limit, "right")) - 1)
             yield self.between(first, last)
             first = last
 
@@ -194,20 +194,20 @@ class Documents:
 def in_one_vocabulary(parts: Iterable[Documents]) -> Iterator[Documents]:
     """Parts of a corpus, one after another, tokens named by the vocabulary of the first that has documents.
 
-    Two readers number their words each by itself; here the same word becomes the same token. Raises DataError as
+    Two readers number their words independently; here the same word becomes the same token. Raises DataError as
     `named_by`.
     """
-    begun, vocabulary = False, None
+    started, vocabulary = False, None
     for part in paced(parts, "documents", size=len):
         if not len(part):
             yield part
             continue
-        if not begun:
-            begun, vocabulary = True, part.vocabulary
+        if not started:
+            started, vocabulary = True, part.vocabulary
         yield part.named_by(vocabulary)
 
 
-def _named(vocabulary: Vocabulary | None) -> str:
+def _vocabulary_name(vocabulary: Vocabulary | None) -> str:
     if vocabulary is None:
         return "bare token ids"
     return vocabulary.name if isinstance(vocabulary, Codes) else "words"
@@ -226,7 +226,7 @@ def rows_of(array: np.ndarray) -> Documents:
     return Documents(tokens, np.arange(len(array) + 1, dtype=np.int64) * array.shape[1])
 
 
-def _joined(chunk: list[Any], first: int) -> tuple[np.ndarray, np.ndarray]:
+def _flatten(chunk: list[Any], first: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens and lengths of some documents, `first` being the number of the first."""
     try:
         chunk = [d if hasattr(d, "__len__") else list(d) for d in chunk]
@@ -246,10 +246,10 @@ def _culprit(chunk: list[Any], first: int) -> str:
     advice = "give every document as a sequence of integers that 64 bits hold"
     for number, document in enumerate(chunk, first):
         try:
-            found = np.asarray(list(document))
+            array = np.asarray(list(document))
         except (TypeError, ValueError):
             return f"document {number} (from 0) is {document!r:.60}; {advice}"
-        if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
+        if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
             return f"document {number} (from 0) begins {list(document)[:3]!r:.60}; {advice}"
     return f"the documents mix kinds of numbers; {advice}"
 

@@ -46,20 +46,20 @@ class Windows:
 def read_fasta(path: Path) -> Iterator[Record]:
     """Records of a FASTA file, plain or gzip (BGZF too), one in memory at a time.
 
-    Case is kept; white space within sequences is taken off. Raises DataError, naming the line, for text before
+    Case is kept; white space within sequences is removed. Raises DataError, naming the line, for text before
     the first header, a header without a name, a name that comes twice, and for a file without a record.
     """
-    seen: set[str] = set()
+    names: set[str] = set()
     for record in _records(path):
         if not record.name:
             raise DataError(f"{path}:{record.line}: the header has no name after '>'; give each sequence one")
-        if record.name in seen:
+        if record.name in names:
             raise DataError(
-                f"{path}:{record.line}: sequence {record.name!r} is there a second time; give each a name of its own"
+                f"{path}:{record.line}: sequence {record.name!r} occurs a second time; give each a name of its own"
             )
-        seen.add(record.name)
+        names.add(record.name)
         yield record
-    if not seen:
+    if not names:
         raise DataError(f"{path}: holds no sequence; a FASTA file has headers that begin with '>'")
 
 
@@ -76,7 +76,7 @@ def read_windows(
 ) -> Windows:
     """Bases [start, start + width) (0-based) of each chromosome in a FASTA or 2bit file.
 
-    Windows over the end of their contig hold no base; with `padded` those that it has, and unknown ones beyond it.
+    Windows that cross an end of their contig hold no base; with `padded`, its bases, and unknown ones beyond it.
 
     With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
     once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by another name of
@@ -91,16 +91,16 @@ def read_windows(
     for contig in _contigs(genome):
         lengths[contig.name] = contig.length
         for name in (contig.name, *other_names(contig.name)):
-            alias, chosen = name != contig.name, rows.get(name, _NONE)
-            chosen = chosen[missing[chosen]] if alias else chosen
-            if not len(chosen):
+            alias, matches = name != contig.name, rows.get(name, _NONE)
+            matches = matches[missing[matches]] if alias else matches
+            if not len(matches):
                 continue
-            first = starts[chosen]
-            out = (first < 0) | (first + width > contig.length)
-            missing[chosen], beyond[chosen], renamed[chosen] = False, out, alias
-            kept = chosen[~out]
-            codes[kept] = contig.windows(starts[kept], width)
-            for row in chosen[out].tolist() if padded else ():
+            first = starts[matches]
+            outside = (first < 0) | (first + width > contig.length)
+            missing[matches], beyond[matches], renamed[matches] = False, outside, alias
+            inside = matches[~outside]
+            codes[inside] = contig.windows(starts[inside], width)
+            for row in matches[outside].tolist() if padded else ():
                 start = int(starts[row])
                 begin, end = max(start, 0), min(start + width, contig.length)
                 if begin < end:
@@ -116,28 +116,28 @@ def _rows_by_name(chromosomes: Sequence[str]) -> dict[str, np.ndarray]:
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(chromosomes):
         rows[name].append(row)
-    return {name: np.array(held) for name, held in rows.items()}
+    return {name: np.array(indices) for name, indices in rows.items()}
 
 
-def _contigs(genome: Path) -> Iterator[_Read | _Indexed | TwoBitContig]:
+def _contigs(genome: Path) -> Iterator[_LoadedContig | _IndexedContig | TwoBitContig]:
     if is_twobit(genome):
         yield from twobit_contigs(genome)
         return
     index = _fresh_index(genome)
     if index is None:
         for record in read_fasta(genome):
-            yield _Read(genome, record)
+            yield _LoadedContig(genome, record)
         return
     import pyfaidx
 
     try:
-        # white space after the name is no part of it, as in `read_fasta`
+        # white space after the name is not part of it, as in `read_fasta`
         opened = pyfaidx.Faidx(str(genome), str(index), as_raw=True, build_index=False, rebuild=False)
     except Exception as error:  # the library raises its own kinds and ValueError for indexes it cannot read
-        raise DataError(f"{index}: is no index of {genome} ({error}); {_REINDEX}") from error
+        raise DataError(f"{index}: is not an index of {genome} ({error}); {_REINDEX}") from error
     try:
         for name, entry in opened.index.items():
-            yield _Indexed(genome, index, opened, name, entry)
+            yield _IndexedContig(genome, index, opened, name, entry)
     finally:
         opened.close()
 
@@ -146,7 +146,7 @@ _REINDEX = "delete it, or make it again with samtools faidx"
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class _LoadedContig:
     """A contig that is in memory."""
 
     genome: Path
@@ -164,13 +164,13 @@ class _Read:
         if not len(starts):
             return np.empty((0, width), np.uint8)
         letters = np.frombuffer(self.record.letters, np.uint8)
-        found = np.lib.stride_tricks.sliding_window_view(letters, width)[starts]
-        return _known(encode(found.tobytes()).reshape(-1, width), starts, f"{self.genome}: {self.name}")
+        views = np.lib.stride_tricks.sliding_window_view(letters, width)[starts]
+        return _require_dna(encode(views.tobytes()).reshape(-1, width), starts, f"{self.genome}: {self.name}")
 
 
 @dataclass(frozen=True, eq=False)
-class _Indexed:
-    """A contig that the index tells the place of."""
+class _IndexedContig:
+    """A contig that the index locates."""
 
     genome: Path
     index: Path
@@ -188,36 +188,36 @@ class _Indexed:
         self._check()
         order = np.argsort(starts, kind="stable")
         letters = [self.opened.fetch(self.name, start + 1, start + width) for start in starts[order].tolist()]
-        if any(len(held) != width for held in letters):
+        if any(len(window) != width for window in letters):
             raise self._unfit()
         codes = np.empty((len(starts), width), np.uint8)
         codes[order] = encode("".join(letters)).reshape(-1, width)
-        return _known(codes, starts, f"{self.genome}: {self.name}")
+        return _require_dna(codes, starts, f"{self.genome}: {self.name}")
 
     def _check(self) -> None:
         """The contig lies between a header with its name and the next header, as the index says."""
         entry = self.entry
-        lines, rest = divmod(entry.rlen, entry.lenc) if entry.lenc else (0, 0)
-        end = entry.offset + lines * entry.lenb + rest
+        lines, remainder = divmod(entry.rlen, entry.lenc) if entry.lenc else (0, 0)
+        end = entry.offset + lines * entry.lenb + remainder
         with self.genome.open("rb") as file:
             back = min(entry.offset, 4_096)
             file.seek(entry.offset - back)
             header = file.read(back).rstrip(b"\r\n").rpartition(b"\n")[2]
             file.seek(end)
             after = file.read(64).lstrip(b"\r\n")
-        named = header.startswith(b">") and header[1:].split()[:1] == [self.name.encode()]
-        if (back < 4_096 and not named) or after[:1] not in (b"", b">"):
+        has_header = header.startswith(b">") and header[1:].split()[:1] == [self.name.encode()]
+        if (back < 4_096 and not has_header) or after[:1] not in (b"", b">"):
             raise self._unfit()
 
     def _unfit(self) -> DataError:
         return DataError(f"{self.index}: does not fit {self.genome} at contig {self.name!r}; {_REINDEX}")
 
 
-def _known(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarray:
+def _require_dna(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarray:
     if (codes == FOREIGN).any():
-        row, place = np.argwhere(codes == FOREIGN)[0]
+        row, column = np.argwhere(codes == FOREIGN)[0]
         raise DataError(
-            f"{where}, base {int(starts[row]) + int(place) + 1} (from 1) is not a letter of DNA; allowed are A, C, G, "
+            f"{where}, base {int(starts[row]) + int(column) + 1} (from 1) is not a letter of DNA; allowed are A, C, G, "
             "T, U, N and the IUPAC letters, in either case"
         )
     return codes
@@ -239,14 +239,14 @@ def _fresh_index(genome: Path) -> Path | None:
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """Records as they come; `pending` is kept back where a header may begin or has not ended."""
-    name, line, seen = "", 0, 0  # of the record that is open, its header's line, line feeds before `text`
+    """Records as they come; `pending` is held back while a header may begin or has not ended."""
+    name, line, line_feeds = "", 0, 0  # of the open record; its header's line; line feeds before `text`
     opened = False
     body: list[bytes] = []
     pending = b"\n"  # the first header is found as any other
     for block in _line_fed(path):
-        text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not seen and not opened else block)
-        begin = counted = 0  # line feeds before `counted` are in `seen`
+        text = pending + (block.removeprefix(b"\xef\xbb\xbf") if not line_feeds and not opened else block)
+        begin = counted_to = 0  # `line_feeds` includes those before `counted_to`
         while (mark := text.find(b"\n>", begin)) >= 0:
             stop = text.find(b"\n", mark + 1)
             if stop < 0:
@@ -258,19 +258,19 @@ def _records(path: Path) -> Iterator[Record]:
                 _refuse_prelude(path, body)
             opened, body = True, []
             name = (text[mark + 2 : stop].decode("utf-8", "replace").split() or [""])[0]
-            seen += text.count(b"\n", counted, mark)
-            line, counted = seen + 1, mark
+            line_feeds += text.count(b"\n", counted_to, mark)
+            line, counted_to = line_feeds + 1, mark
             begin = stop
-        cut = mark if mark >= 0 else len(text) - text.endswith(b"\n")
-        body.append(text[begin:cut])
+        end = mark if mark >= 0 else len(text) - text.endswith(b"\n")
+        body.append(text[begin:end])
         if not opened:
             _refuse_prelude(path, body)
-        pending = text[cut:]
-        seen += text.count(b"\n", counted, cut)
+        pending = text[end:]
+        line_feeds += text.count(b"\n", counted_to, end)
     if pending.startswith(b"\n>"):
         if opened:
             yield Record(name, _letters(body), line)
-        name, line, body, opened = pending[2:].decode("utf-8", "replace").strip(), seen + 1, [], True
+        name, line, body, opened = pending[2:].decode("utf-8", "replace").strip(), line_feeds + 1, [], True
     if opened:
         yield Record(name, _letters(body), line)
     else:

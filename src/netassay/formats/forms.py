@@ -59,7 +59,7 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
     """The form of a file: as stated, `raw` with a `dtype`, else by its first bytes, else by its ending; else text.
 
     Raises DataError, saying what the file is and what to do, where it is of a form that is not read, where its bytes
-    are no text, and where an unnamed text looks like JSON.
+    are not text, and where text without a telling ending looks like JSON.
     """
     if form is not None and form not in get_args(Form):
         raise DataError(f"form {form!r}: {did_you_mean(form, get_args(Form))}")
@@ -68,7 +68,7 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
         return _raw(path, end, form, dtype)
     head = first_bytes(path)
     refuse_unreadable(path, head)
-    by_bytes = next((known for begin, known in _BY_BYTES.items() if head.startswith(begin)), None)
+    by_bytes = next((kind for begin, kind in _BY_BYTES.items() if head.startswith(begin)), None)
     if form is None and llm_c(head) is not None:
         return "raw"
     if form is not None:
@@ -87,12 +87,12 @@ def form_of(path: Path, *, form: str | None = None, dtype: str | None = None) ->
 
 def _raw(path: Path, end: str, form: str | None, dtype: str | None) -> Form:
     if form not in (None, "raw"):
-        raise DataError(f"{path}: dtype {dtype} is of raw token ids, not of form {form}; leave one of the two out")
+        raise DataError(f"{path}: dtype {dtype} is for raw token ids, not of form {form}; leave one of the two out")
     if dtype is None:
         raise DataError(f"{path}: raw token ids need their dtype, such as uint16")
     if form is None and (end in _BY_ENDING or end == ".txt"):
         raise DataError(
-            f"{path}: dtype {dtype} is of raw token ids, and {end} is not their ending; leave dtype out (or state "
+            f"{path}: dtype {dtype} is for raw token ids, and {end} is not their ending; leave dtype out (or state "
             "form raw if it holds raw ids all the same)"
         )
     if PACKED.search(str(path)):
@@ -101,7 +101,7 @@ def _raw(path: Path, end: str, form: str | None, dtype: str | None) -> Form:
 
 
 def _refuse_no_prose(path: Path) -> None:
-    """Raises DataError for text of no name of its own that is binary, or looks like JSON."""
+    """Raises DataError for a file taken as text that is binary, or looks like JSON."""
     content = content_head(path, HEAD)
     if (inner := signature_of(content)) and inner.begin not in UTF_16:
         raise DataError(f"{path}: holds {inner.name}, packed; {inner.advice or 'unpack it and give what it holds'}")
@@ -109,10 +109,10 @@ def _refuse_no_prose(path: Path) -> None:
         content = content.decode("utf-16", errors="ignore").encode(errors="ignore")
     odd = len(content) - len(content.translate(None, bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b")))
     if b"\x00" in content or 10 * odd > len(content):
-        what = f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
+        evidence = f"byte 0x00 at offset {content.index(0)}" if b"\x00" in content else f"{odd} control characters"
         raise DataError(
-            f"{path}: holds {what}, as no text does; if it holds token ids, state their dtype, such as uint16; if it "
-            "is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
+            f"{path}: holds {evidence}, as no text does; if it holds token ids, state their dtype, such as uint16; "
+            "if it is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
         )
     text = content.decode("utf-8-sig", errors="ignore")
     if _OBJECT.match(text) and (len(content) == HEAD or _parses(text) or _parses(_first_line(text))):

@@ -13,7 +13,7 @@ from netassay.formats.text import blocks
 
 SCHEMA = {"chromosome": pl.String, "start": pl.Int64, "end": pl.Int64, "barcode": pl.String}
 BYTES_AT_ONCE = 32 << 20
-_FORM = "chromosome, start, end (0-based, end exclusive), and a barcode, parted by tabs"
+_FORM = "chromosome, start, end (0-based, end exclusive), and a barcode, separated by tabs"
 
 
 def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFrame]:
@@ -22,16 +22,16 @@ def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFram
     Columns chromosome, start, end (0-based, end exclusive) and barcode, null where the file has three columns or
     `barcodes` are not asked for, which is quicker; further columns, such as 10x's number of read pairs, are not read: a
     line is a fragment. Lines that begin with # are skipped. Need not be sorted. Raises DataError, naming the line, for
-    a truncated file, too few columns, coordinates that are no whole numbers, and a fragment without a base.
+    a truncated file, too few columns, coordinates that are not whole numbers, and a fragment without a base.
     """
     line, rest, any_read = 1, b"", False
     for chunk in _chunks(path):
         text = rest + chunk
-        cut = text.rfind(b"\n") + 1
-        rest = text[cut:]
-        if cut:
-            yield (frame := _parsed(text[:cut], path, line, barcodes))
-            line += text.count(b"\n", 0, cut)
+        end = text.rfind(b"\n") + 1
+        rest = text[end:]
+        if end:
+            yield (frame := _parsed(text[:end], path, line, barcodes))
+            line += text.count(b"\n", 0, end)
             any_read = any_read or len(frame) > 0
     if rest.strip():
         yield (frame := _parsed(rest, path, line, barcodes))
@@ -41,15 +41,15 @@ def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFram
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    held: list[bytes] = []
+    pieces: list[bytes] = []
     size = 0
     for block in blocks(path):
-        held.append(block)
+        pieces.append(block)
         size += len(block)
         if size >= BYTES_AT_ONCE:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    yield b"".join(pieces)
 
 
 def _parsed(text: bytes, path: Path, line: int, barcodes: bool) -> pl.DataFrame:
@@ -89,13 +89,14 @@ def _refusal(text: bytes, path: Path, line: int) -> DataError:
         words = raw.rstrip(b"\r").split(b"\t")
         if raw.startswith(b"#") or not raw.strip():
             continue
-        shown = raw[:60].decode("utf-8", "replace")
+        excerpt = raw[:60].decode("utf-8", "replace")
         if len(words) < 3:
-            return DataError(f"{path}:{number}: has {len(words)} of the columns {_FORM}: {shown!r}")
+            return DataError(f"{path}:{number}: has {len(words)} of the columns {_FORM}: {excerpt!r}")
         if not (words[1].isdigit() and words[2].isdigit()):
-            return DataError(f"{path}:{number}: start and end are no whole numbers of 0 and more: {shown!r}")
+            return DataError(f"{path}:{number}: start and end are not whole numbers of 0 and more: {excerpt!r}")
         if int(words[2]) <= int(words[1]):
             return DataError(
-                f"{path}:{number}: ends at or before its start, so it holds no base (0-based, end exclusive): {shown!r}"
+                f"{path}:{number}: ends at or before its start, so it holds no base (0-based, end exclusive): "
+                f"{excerpt!r}"
             )
     return DataError(f"{path}:{line}: cannot be read as fragments; give lines of {_FORM}")

@@ -30,7 +30,7 @@ BASES, FACTS, LINEAGE = "netassay_bases", "netassay", "lineage"
 DIGESTS = "netassay_digests"
 """Where in `uns` netassay writes a SHA-256 of each part that it wrote."""
 MOST_CELL_TYPES = 500
-"""More rows than this are taken for single cells, of which a note tells."""
+"""More rows than this are taken for single cells, and noted."""
 _BARCODE = re.compile(r"(\w*[#_:-])?[ACGTN]{4,}[0-9]*(-[0-9]+)?")
 
 
@@ -40,7 +40,7 @@ class Annotated:
 
     `matrix` holds the heights, numbers of any kind, dense or a sparse matrix of SciPy, as they were given. `bases` are
     codes of the regions' sequences where the file holds them; `facts` what netassay wrote of an atlas; `notes` counts
-    what was taken otherwise than it stands, or looks wrong, by reason.
+    what was read differently or looks wrong, by reason.
     """
 
     matrix: Any
@@ -53,7 +53,7 @@ class Annotated:
 
     @property
     def heights(self) -> Float32[np.ndarray, "cell_types n"]:
-        """The heights as a dense array, made anew at each call."""
+        """The heights as a dense array, a new one at each call."""
         values = self.matrix.toarray() if hasattr(self.matrix, "toarray") else self.matrix
         return np.ascontiguousarray(values, dtype=np.float32)
 
@@ -65,24 +65,24 @@ def read_h5ad(path: Path, *, layer: str | None = None, twice: bool = False) -> A
     wrote, and as `annotated_of` does.
     """
     refuse_odd_file(path)
-    held = open_cells(path)
-    annotated = annotated_of(held, str(path), layer=layer, twice=twice)
-    if layer is None and DIGESTS in held.uns:
-        _compare(path, held.uns[DIGESTS], _digests(annotated))
+    adata = open_cells(path)
+    annotated = annotated_of(adata, str(path), layer=layer, twice=twice)
+    if layer is None and DIGESTS in adata.uns:
+        _compare(path, adata.uns[DIGESTS], _digests(annotated))
     return annotated
 
 
-def _digests(held: Annotated) -> dict[str, str]:
+def _digests(annotated: Annotated) -> dict[str, str]:
     """A SHA-256 of each part that an atlas is built from."""
     parts = {
-        "cell types": json.dumps([held.cell_types, held.lineages]).encode(),
+        "cell types": json.dumps([annotated.cell_types, annotated.lineages]).encode(),
         "regions": json.dumps(
-            [held.regions[name].to_list() for name in ("name", "chromosome", "start", "end")]
+            [annotated.regions[name].to_list() for name in ("name", "chromosome", "start", "end")]
         ).encode(),
-        "heights": held.heights.tobytes(),
+        "heights": annotated.heights.tobytes(),
     }
-    if held.bases is not None:
-        parts["bases"] = held.bases.tobytes()
+    if annotated.bases is not None:
+        parts["bases"] = annotated.bases.tobytes()
     return {part: hashlib.sha256(data).hexdigest() for part, data in parts.items()}
 
 
@@ -90,70 +90,70 @@ def _compare(path: Path, recorded: Any, digests: Mapping[str, str]) -> None:
     """DataError for a part that is not as recorded; one that was taken out, such as the bases, may be missing."""
     try:
         expected = json.loads(str(recorded))
-        other = [part for part, digest in digests.items() if expected.get(part, digest) != digest]
+        differing = [part for part, digest in digests.items() if expected.get(part, digest) != digest]
     except (AttributeError, ValueError, RecursionError):
-        other = [DIGESTS]
-    if other:
+        differing = [DIGESTS]
+    if differing:
         raise DataError(
-            f"{path}: {' and '.join(other)} are not those that netassay wrote (SHA-256 differs): it is damaged, or "
+            f"{path}: {' and '.join(differing)} are not those that netassay wrote (SHA-256 differs): it is damaged, or "
             f"was changed since; export the atlas again, or, if it was changed on purpose, delete uns[{DIGESTS!r}]"
         )
 
 
-def annotated_of(held: Any, where: str, *, layer: str | None = None, twice: bool = False) -> Annotated:
+def annotated_of(adata: Any, where: str, *, layer: str | None = None, twice: bool = False) -> Annotated:
     """What an AnnData object holds: X, or a layer by name; without X its only layer.
 
     Coordinates are the columns chrom (or chr, seqnames, ...), start and end of `var`, or names of regions such as
-    chr1:100-351, chr1-100-351 and chr1_100_351, which may also stand in a column `interval`; both 0-based, end
-    exclusive. Lineages are the column `lineage` of `obs`. With `twice`, a region that is there again is left out, and
+    chr1:100-351, chr1-100-351 and chr1_100_351, which may also be in a column `interval`; both 0-based, end
+    exclusive. Lineages are the column `lineage` of `obs`. With `twice`, a repeated region is left out, and
     counted. Raises DataError, beginning with `where`, for names that come twice, regions without coordinates, and
     columns that disagree with the names. Nothing is changed in the object; a sparse matrix stays sparse.
     """
     notes: Counter[str] = Counter()
-    values = _matrix(held, where, layer, notes)
-    names = [str(name) for name in held.var_names]
-    cell_types = [str(name) for name in held.obs_names]
+    values = _matrix(adata, where, layer, notes)
+    names = [str(name) for name in adata.var_names]
+    cell_types = [str(name) for name in adata.obs_names]
     keep = _named_once(names, where, "region", twice, notes)
     _named_once(cell_types, where, "cell type", False, notes)
     lineages = [""] * len(cell_types)
-    if LINEAGE in held.obs:
-        lineages = ["" if value is None or value != value else str(value) for value in held.obs[LINEAGE]]
-    bases = held.varm.get(BASES)
-    regions = _regions(where, held.var, names, notes, own=FACTS in held.uns)
+    if LINEAGE in adata.obs:
+        lineages = ["" if value is None or value != value else str(value) for value in adata.obs[LINEAGE]]
+    bases = adata.varm.get(BASES)
+    regions = _regions(where, adata.var, names, notes, own=FACTS in adata.uns)
     if len(keep) < len(names):
         regions, values = regions[keep], values[:, keep]
         bases = None if bases is None else np.asarray(bases)[keep]
-    _note_cells(held, cell_types, notes)
+    _note_cells(adata, cell_types, notes)
     return Annotated(
         values,
         regions,
         tuple(cell_types),
         tuple(lineages),
         None if bases is None else np.ascontiguousarray(bases, dtype=np.uint8),
-        _facts(where, held.uns[FACTS]) if FACTS in held.uns else {},
+        _facts(where, adata.uns[FACTS]) if FACTS in adata.uns else {},
         notes,
     )
 
 
-def _matrix(held: Any, where: str, layer: str | None, notes: Counter[str]) -> Any:
+def _matrix(adata: Any, where: str, layer: str | None, notes: Counter[str]) -> Any:
     """X or the layer that is asked for, sparse if it is sparse."""
-    layers = [str(name) for name in held.layers.keys() if name is not None]  # noqa: SIM118
+    layers = [str(name) for name in adata.layers.keys() if name is not None]  # noqa: SIM118
     if layer is not None:
         if layer not in layers:
             raise DataError(f"{where}: has no layer {layer!r}; {did_you_mean(layer, layers)}")
-        values, what = held.layers[layer], f"layer {layer}"
-    elif _is_empty(held.X):
+        values, label = adata.layers[layer], f"layer {layer}"
+    elif _is_empty(adata.X):
         if len(layers) != 1:
             has = f"layers {', '.join(layers)}: name one with --layer (layer=)" if layers else "no layer either"
             raise DataError(f"{where}: has no matrix X; heights are X, cell types x regions. It has {has}")
-        values, what = held.layers[layers[0]], f"layer {layers[0]}"
+        values, label = adata.layers[layers[0]], f"layer {layers[0]}"
         notes[f"no matrix X, heights of its only layer {layers[0]}"] = 1
     else:
-        values, what = held.X, "X"
+        values, label = adata.X, "X"
     if not hasattr(values, "toarray"):
         values = np.asarray(values)
     if values.dtype.kind not in "iufb":
-        raise DataError(f"{where}: {what} holds {values.dtype}; heights are numbers")
+        raise DataError(f"{where}: {label} holds {values.dtype}; heights are numbers")
     return values
 
 
@@ -171,27 +171,27 @@ def _is_empty(values: Any) -> bool:
     return values is None or getattr(values, "ndim", 2) == 0
 
 
-def _named_once(names: list[str], where: str, what: str, twice: bool, notes: Counter[str]) -> list[int]:
-    """Places of the names that were not there before. DataError for one that was, unless these are left out."""
+def _named_once(names: list[str], where: str, kind: str, twice: bool, notes: Counter[str]) -> list[int]:
+    """Indices of the first occurrence of each name. DataError for a repeated name, unless `twice`."""
     first: dict[str, int] = {}
-    for place, name in enumerate(names):
-        first.setdefault(name, place)
+    for index, name in enumerate(names):
+        first.setdefault(name, index)
     if len(first) == len(names):
         return [*range(len(names))]
     if not twice:
-        again = next(name for place, name in enumerate(names) if first[name] != place)
-        hint = 'or leave the second out with --drop twice (drop=["twice"])' if what == "region" else ""
+        again = next(name for index, name in enumerate(names) if first[name] != index)
+        hint = 'or leave the second out with --drop twice (drop=["twice"])' if kind == "region" else ""
         raise DataError(
-            f"{where}: {what} {again!r} is there twice; give each a name of its own{', ' * bool(hint)}{hint}"
+            f"{where}: {kind} {again!r} is there twice; give each a name of its own{', ' * bool(hint)}{hint}"
         )
     notes["region that stood there before"] += len(names) - len(first)
     return [*first.values()]
 
 
-def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> None:
+def _note_cells(adata: Any, cell_types: Sequence[str], notes: Counter[str]) -> None:
     barcodes = sum(_BARCODE.fullmatch(name) is not None for name in cell_types)
     if 2 * barcodes > len(cell_types) or len(cell_types) > MOST_CELL_TYPES:
-        columns = ", ".join(map(str, held.obs.columns[:6]))
+        columns = ", ".join(map(str, adata.obs.columns[:6]))
         hint = f" (obs has {columns})" if columns else ""
         notes[
             f"rows such as {cell_types[0]} look like single cells; each is taken as a cell type: sum them by type with "
@@ -199,7 +199,7 @@ def _note_cells(held: Any, cell_types: Sequence[str], notes: Counter[str]) -> No
         ] = len(cell_types)
 
 
-def write_h5ad(path: Path, held: Annotated) -> None:
+def write_h5ad(path: Path, annotated: Annotated) -> None:
     """Writes a .h5ad that `read_h5ad` takes back unchanged; ExtraMissing without the package, DataError where the
     file cannot be written.
 
@@ -209,22 +209,22 @@ def write_h5ad(path: Path, held: Annotated) -> None:
     anndata = _anndata(path)
     import pandas
 
-    columns = {name: held.regions[name].to_list() for name in held.regions.columns if name != "name"}
+    columns = {name: annotated.regions[name].to_list() for name in annotated.regions.columns if name != "name"}
     columns["chrom"] = columns.pop("chromosome")
-    digests = _digests(held)
-    made = anndata.AnnData(
-        X=held.heights,
-        obs=pandas.DataFrame({LINEAGE: list(held.lineages)}, index=list(held.cell_types)),
-        var=pandas.DataFrame(columns, index=held.regions["name"].to_list()),
-        varm={} if held.bases is None else {BASES: held.bases},
-        uns={FACTS: json.dumps(dict(held.facts)), DIGESTS: json.dumps(digests)},
+    digests = _digests(annotated)
+    adata = anndata.AnnData(
+        X=annotated.heights,
+        obs=pandas.DataFrame({LINEAGE: list(annotated.lineages)}, index=list(annotated.cell_types)),
+        var=pandas.DataFrame(columns, index=annotated.regions["name"].to_list()),
+        varm={} if annotated.bases is None else {BASES: annotated.bases},
+        uns={FACTS: json.dumps(dict(annotated.facts)), DIGESTS: json.dumps(digests)},
     )
     with whole_file(path, refusal=DataError) as part:
         try:
             with _silent_destructors():
-                made.write_h5ad(part)
+                adata.write_h5ad(part)
             back = read_h5ad(part)
-            if _digests(back) != digests or back.facts != held.facts:
+            if _digests(back) != digests or back.facts != annotated.facts:
                 raise OSError(EIO, "what was written does not come back")
         except OSError:
             raise
@@ -234,7 +234,7 @@ def write_h5ad(path: Path, held: Annotated) -> None:
 
 @contextmanager
 def _silent_destructors() -> Iterator[None]:
-    """Within it what HDF5 cannot write when it closes is printed by no destructor; reading the file back finds it."""
+    """Keeps destructors from printing what HDF5 cannot write when it closes; reading the file back finds it."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:
@@ -271,9 +271,9 @@ def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str], *,
             places = _agreed(where, names, places, [place for place in called if place], notes)
     elif all(called):
         places = [place for place in called if place]
-        other = [name for name, place in zip(names, places, strict=True) if name != "{}:{}-{}".format(*place)]
-        if other:
-            notes[f"places read from names such as {other[0]}"] = len(other)
+        differing = [name for name, place in zip(names, places, strict=True) if name != "{}:{}-{}".format(*place)]
+        if differing:
+            notes[f"places read from names such as {differing[0]}"] = len(differing)
     else:
         raise DataError(
             f"{where}: has no coordinates: `var` has the columns {', '.join(headings) or '(none)'}, "
@@ -298,33 +298,33 @@ _Place = tuple[str, int, int]
 def _agreed(
     where: str, names: Sequence[str], columns: list[_Place], called: list[_Place], notes: Counter[str]
 ) -> list[_Place]:
-    """Places in `columns` and in the names, where these are the same; or differ in a way that can be told and noted."""
+    """Places in `columns` and in the names, if these agree, or differ in a way that is understood and noted."""
     if columns == called:
         return columns
-    other = [row for row, (a, b) in enumerate(zip(columns, called, strict=True)) if a != b]
+    differing = [row for row, (a, b) in enumerate(zip(columns, called, strict=True)) if a != b]
     if all(known_as(c[0], (n[0],)) for c, n in zip(columns, called, strict=True)):
         shifts = {(c[1] - n[1], c[2] - n[2]) for c, n in zip(columns, called, strict=True)}
         if shifts == {(0, 0)}:
-            notes["chromosome called otherwise in `var` than in the name"] = len(other)
+            notes["chromosome called otherwise in `var` than in the name"] = len(differing)
             return columns
         if shifts == {(-1, 0)}:
-            notes["name that counts from 1, columns of `var` from 0: the columns are taken"] = len(other)
+            notes["name that counts from 1, columns of `var` from 0: the columns are taken"] = len(differing)
             return columns
         if shifts == {(1, 0)}:
-            notes["columns of `var` that count from 1, names from 0: the names are taken"] = len(other)
+            notes["columns of `var` that count from 1, names from 0: the names are taken"] = len(differing)
             return called
         if all(abs(sum(c[1:]) - sum(n[1:])) <= 2 for c, n in zip(columns, called, strict=True)):
-            notes["name of another width about the same middle: the columns of `var` are taken"] = len(other)
+            notes["name of another width about the same middle: the columns of `var` are taken"] = len(differing)
             return columns
-    row = other[0]
+    row = differing[0]
     raise DataError(
-        f"{where}: region {names[row]!r} is {'{}:{}-{}'.format(*columns[row])} by the columns of `var`, so name and "
-        f"columns disagree (as in {len(other):,} of {len(names):,}); one of the two is out of date: name the regions "
-        "anew, or delete the columns"
+        f"{where}: region {names[row]!r} is {'{}:{}-{}'.format(*columns[row])} by the columns of `var`, so name "
+        f"and columns disagree (as in {len(differing):,} of {len(names):,}); one of the two is out of date: rename the "
+        "regions, or delete the columns"
     )
 
 
-def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> list[int]:
+def _whole_numbers(where: str, names: Sequence[str], values: Any, column: str) -> list[int]:
     numbers = []
     for name, value in zip(names, values, strict=True):
         try:
@@ -334,7 +334,7 @@ def _whole_numbers(where: str, names: Sequence[str], values: Any, what: str) -> 
             exact = False
         if not exact:
             raise DataError(
-                f"{where}: region {name!r}: {what} is {value!s:.40}, which is not a whole number, as coordinates are"
+                f"{where}: region {name!r}: {column} is {value!s:.40}, which is not a whole number, as coordinates are"
             )
         numbers.append(number)
     return numbers

@@ -1,4 +1,4 @@
-"""Headings of tables of peaks: which columns tell of the peaks themselves, whatever a program calls them."""
+"""Headings of tables of peaks: which columns describe the peaks themselves, whatever a program calls them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ END = ("end", "stop", "chromend")
 SUMMIT = ("abssummit", "summit")
 WIDTH = ("length", "width")
 NAMES = ("interval", "region", "regions", "regionname", "peak", "peakid", "peakname", "name", "id", "geneid")
-"""Columns that may hold the name of a peak, the likeliest first."""
+"""Columns that may hold the name of a peak, most likely first."""
 
 REGION = re.compile(r"(?P<chromosome>[^\s:]+)[:_-](?P<start>[0-9][0-9,]*)[-_:](?P<end>[0-9][0-9,]*)")
 """Names that are regions: chr1:200-300, chr1-200-300, chr1_200_300."""
@@ -98,13 +98,13 @@ def plain(heading: str) -> str:
 
 
 def column_of(kind: Sequence[str], headings: Iterable[str]) -> str | None:
-    """The heading that means the likeliest word of `kind`, as it is written; None where there is none."""
+    """The heading that matches the first possible word of `kind`, as written; None if there is none."""
     words = {plain(heading): heading for heading in reversed([*headings])}
     return next((words[word] for word in kind if word in words), None)
 
 
 def describes_peaks(heading: str) -> bool:
-    """Whether a column of this heading tells of the peaks, and holds no heights of a cell type."""
+    """Whether a column of this heading describes the peaks, rather than holding the heights of a cell type."""
     word = plain(heading)
     return word in _DESCRIBING or word.startswith("peakidcmd") or any(name in word for name in _CONSERVATION)
 

@@ -53,22 +53,24 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
         raise DataError(
             f"{path}: byte 0: expected 00 00, a type of {', '.join(f'{t:02x}' for t in TYPES)} and the number of "
-            f"dimensions, found {magic.hex(' ') or 'nothing'}; this is no IDX file"
+            f"dimensions, found {magic.hex(' ') or 'nothing'}; this is not an IDX file"
         )
     if dimensions is not None and magic[3] != dimensions:
-        raise DataError(f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the file meant?")
+        raise DataError(f"{path}: byte 3: expected {dimensions} dimensions, found {magic[3]}; is it the right file?")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
-        found = 4 + len(header)
-        raise DataError(f"{path}: byte {found}: expected {magic[3]} sizes up to byte {4 + 4 * magic[3]}, found the end")
+        offset = 4 + len(header)
+        raise DataError(
+            f"{path}: byte {offset}: expected {magic[3]} sizes up to byte {4 + 4 * magic[3]}, found the end"
+        )
     shape = struct.unpack(f">{magic[3]}I", header)
     dtype = np.dtype(TYPES[magic[2]])
     start, size = 4 + len(header), math.prod(shape) * dtype.itemsize
     if size > _MOST_BYTES:
         raise DataError(f"{path}: byte 4: the sizes {shape} make {size:,} bytes; the header is damaged")
     if not size:
-        raise DataError(f"{path}: byte 4: the sizes {shape} are of no entry at all; fetch the file again")
-    refuse_size(path, size, "LARGEST_ARRAY", what=f"says that it holds the shape {shape}, which is")
+        raise DataError(f"{path}: byte 4: the sizes {shape} leave no entries at all; fetch the file again")
+    refuse_size(path, size, "LARGEST_ARRAY", phrase=f"says that it holds the shape {shape}, which is")
     data = _bytes(file, size)
     if len(data) != size:
         more = "more" if len(data) > size else f"the end after {len(data):,}"
@@ -81,10 +83,10 @@ def _parse(path: Path, file: BinaryIO, dimensions: int | None) -> np.ndarray:
 
 def _bytes(file: BinaryIO, size: int) -> bytes:
     """`size` bytes and one more if there is one, read piece by piece: a header may claim anything."""
-    pieces, left = [], size + 1
-    while left and (piece := file.read(min(left, 1 << 24))):
+    pieces, remaining = [], size + 1
+    while remaining and (piece := file.read(min(remaining, 1 << 24))):
         pieces.append(piece)
-        left -= len(piece)
+        remaining -= len(piece)
     return b"".join(pieces)
 
 
@@ -94,7 +96,7 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_CLASSES = 10
 
 
-_BINARY = "the binary version is wanted, with data_batch_1.bin to data_batch_5.bin and test_batch.bin"
+_BINARY = "give the binary version, with data_batch_1.bin to data_batch_5.bin and test_batch.bin"
 
 
 def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -108,18 +110,18 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
         data = path.read_bytes()
     except OSError as cause:
         raise DataError(f"{path}: cannot be read ({cause.strerror}); {_BINARY}") from None
-    whole, left = divmod(len(data), CIFAR_RECORD)
-    if left or not whole:
+    count, remainder = divmod(len(data), CIFAR_RECORD)
+    if remainder or not count:
         hint = ""
         if data[:1] == b"\x80":
             hint = "; it looks like the Python version, a pickle, which is never opened"
         elif len(data) and len(data) % (CIFAR_RECORD + 1) == 0:
             hint = "; its size fits CIFAR-100"
         raise DataError(
-            f"{path}: byte {whole * CIFAR_RECORD}: expected a whole number of records of "
-            f"{CIFAR_RECORD} bytes, at least one, found {left} bytes before the end{hint}; {_BINARY}"
+            f"{path}: byte {count * CIFAR_RECORD}: expected a whole number of records of "
+            f"{CIFAR_RECORD} bytes, at least one, found {remainder} bytes before the end{hint}; {_BINARY}"
         )
-    records = np.frombuffer(data, np.uint8).reshape(whole, CIFAR_RECORD)
+    records = np.frombuffer(data, np.uint8).reshape(count, CIFAR_RECORD)
     wrong = np.flatnonzero(records[:, 0] >= CIFAR_CLASSES)
     if len(wrong):
         at = int(wrong[0])
@@ -127,4 +129,4 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: byte {at * CIFAR_RECORD}: expected a label of 0 to {CIFAR_CLASSES - 1} at the start "
             f"of record {at}, found {records[at, 0]}; {_BINARY}"
         )
-    return records[:, 1:].reshape(whole, 3, 32, 32), records[:, 0]
+    return records[:, 1:].reshape(count, 3, 32, 32), records[:, 0]

@@ -19,7 +19,7 @@ Form = Literal["bed", "immgen", "table"]
 """BED and narrowPeak; ImmGen's peak table; any table whose header names chromosome, start and end."""
 
 Repeats = Literal["refuse", "drop", "keep"]
-"""What becomes of a region or name that was there before."""
+"""What to do with a repeated region or name."""
 
 SCHEMA = {
     "name": pl.String,
@@ -33,7 +33,7 @@ NARROW_PEAK_COLUMNS = 10
 
 
 class Region(NamedTuple):
-    """A region in 0-based coordinates, its end exclusive; `summit` lies within it where the file tells one."""
+    """A region in 0-based coordinates, its end exclusive; `summit` lies within it if the file gives one."""
 
     name: str
     chromosome: str
@@ -51,18 +51,18 @@ def read_intervals(
     notes: Counter[str] | None = None,
     repeats: Repeats = "refuse",
     shared_names: bool = False,
-    needed: Collection[str] = (),
+    required_names: Collection[str] = (),
 ) -> pl.DataFrame:
     """Regions of a file, plain or gzip, one a row: name, chromosome, start, end (0-based, end exclusive), summit, line.
 
     bed: three columns or more, 0-based, end exclusive; a fourth names the region, else it is called
     chromosome:start-end; ten columns of narrowPeak's kinds are narrowPeak, whose last is the summit's offset. immgen:
     name, chromosome, start, stop, 1-based, stop inclusive, with or without a header. Blank lines, comments and track
-    lines are counted in `skipped`, what else was made of the file in `notes`. A name that comes twice is refused,
-    unless `repeats` keeps it; or drops, and counts in `skipped`, lines of a region that stood there before. With
+    lines are counted in `skipped`, other observations in `notes`. A repeated name is refused,
+    unless `repeats` keeps it; or drops, and counts in `skipped`, lines that repeat a region. With
     `shared_names`, names of several regions, such as those of genes, are replaced by places and counted in `notes`,
-    unless one of these is `needed`.
-    Raises DataError, naming the line, for too few columns, coordinates that are no whole numbers or out of order, and
+    unless one of these is among `required_names`.
+    Raises DataError, naming the line, for too few columns, coordinates that are not whole numbers or out of order, and
     names that come twice.
     """
     skipped = Counter() if skipped is None else skipped
@@ -71,15 +71,17 @@ def read_intervals(
     if not regions:
         raise DataError(f"{path}: holds no region{_reasons(skipped)}; give at least one line {_COLUMNS[form]}")
     frame = pl.DataFrame(regions, schema=SCHEMA, orient="row")
-    return named_once(path, frame, notes, repeats, shared_names=shared_names, needed=needed, skipped=skipped)[0]
+    return named_once(
+        path, frame, notes, repeats, shared_names=shared_names, required_names=required_names, skipped=skipped
+    )[0]
 
 
 def guess_form(path: Path) -> Form:
     """The form of a file of regions.
 
-    table: its header names a chromosome with start and end, or summit; immgen: a name and a chromosome stand before two
-    numbers. Where both BED and immgen would do (chromosomes that are numbers), the column that names every line
-    otherwise is that of the names. Raises DataError for a file that has none of these forms, or may have two.
+    table: its header names a chromosome with start and end, or summit; immgen: a name and a chromosome precede two
+    numbers. Where both BED and immgen are possible (chromosomes that are numbers), the column whose values
+    all differ is that of the names. Raises DataError for a file that has none of these forms, or may have two.
     """
     if heads_a_table(path):
         return "table"
@@ -92,12 +94,12 @@ def guess_form(path: Path) -> Form:
             )
         if len(words) >= 3 and not line.startswith("#"):
             first.append(words)
-    numbered = [words for words in first if _is_number(words[1]) and _is_number(words[2])]
-    named = [words for words in first if len(words) >= 4 and _is_number(words[2]) and _is_number(words[3])]
+    as_bed = [words for words in first if _is_number(words[1]) and _is_number(words[2])]
+    as_immgen = [words for words in first if len(words) >= 4 and _is_number(words[2]) and _is_number(words[3])]
     for words in first:
-        if words in numbered:
-            return _numbers_guessed(path, numbered, named)
-        if words in named:
+        if words in as_bed:
+            return _numbers_guessed(path, as_bed, as_immgen)
+        if words in as_immgen:
             return "immgen"
     raise DataError(
         f"{path}: no line reads as a region; give lines {_COLUMNS['bed']} (BED), {_COLUMNS['immgen']} (ImmGen's "
@@ -106,7 +108,7 @@ def guess_form(path: Path) -> Form:
 
 
 def heads_a_table(path: Path) -> bool:
-    """Whether the first line that is no comment, or one of the comments, names a chromosome with start and end or
+    """Whether the first line that is not a comment, or one of the comments, names a chromosome with start and end or
     summit; but not where the columns are those of ImmGen's peak table alone."""
     for line in read_rows(path):
         if line.strip() and _is_header(line):
@@ -117,7 +119,7 @@ def heads_a_table(path: Path) -> bool:
 
 
 def _numbers_guessed(path: Path, bed: list[list[str]], immgen: list[list[str]]) -> Form:
-    """bed, unless lines read as those of names and numbered chromosomes too, and rather."""
+    """bed, unless the lines fit names and numbered chromosomes better."""
     as_bed = len(bed[0]) < 4 or all(int(words[1]) < int(words[2]) for words in bed)
     as_immgen = len(immgen) == len(bed) and all(int(words[2]) <= int(words[3]) for words in immgen)
     if not as_immgen:
@@ -161,41 +163,41 @@ _COLUMNS = {
 
 def _bed(path: Path, skipped: Counter[str], notes: Counter[str]) -> Iterator[Region]:
     narrow = _narrow_peak(path, notes)
-    begun = False
+    started = False
     for number, line in enumerate(read_rows(path, skipped=skipped), 1):
         words = line.split("\t") if "\t" in line else line.split()
         if not line.strip():
             skipped["blank line"] += 1
         elif words[0].split(" ")[0] in ("track", "browser") or line.startswith("#"):
             skipped["comment or track line"] += 1
-        elif not begun and _is_header(line):
+        elif not started and _is_header(line):
             skipped["header"] += 1
         else:
-            begun = True
+            started = True
             where = f"{path}:{number}"
             if len(words) < 3:
                 raise DataError(f"{where}: has {len(words)} of the columns {_COLUMNS['bed']}: {line!r:.80}")
             chromosome = words[0].strip()
             start, end = _coordinates(words[1], words[2], where)
             refuse_order(start, end, where, "0-based start, end exclusive")
-            named = len(words) > 3 and words[3].strip() not in NO_NAME
-            name = words[3].strip() if named else f"{chromosome}:{start}-{end}"
+            has_name = len(words) > 3 and words[3].strip() not in NO_NAME
+            name = words[3].strip() if has_name else f"{chromosome}:{start}-{end}"
             summit = _summit(words, start, end, where) if narrow else None
             yield Region(name, chromosome, start, end, summit, number)
 
 
 NO_NAME = ("", ".", "-")
-"""What stands in the column of names where there is none."""
+"""Entries of the column of names that mean that there is none."""
 
 _STRANDS = ("+", "-", ".")
 _PEAK_ENDINGS = (".narrowpeak", ".encodepeak", ".regionpeak")
 
 
 def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
-    """Whether the file is narrowPeak: so called, or of ten columns whose kinds are those of narrowPeak on every line.
+    """Whether the file is narrowPeak: by name, or by ten columns of narrowPeak's kinds on every line.
 
-    These are a score, a strand, signal, p and q (each a number, or a point for none), and a whole number. Files that
-    are not so called are noted, whether taken for it or not.
+    These are a score, a strand, signal, p and q (each a number, or a point for none), and a whole number. Files
+    without that name are noted, whether taken for it or not.
     """
     if any(ending in path.name.lower() for ending in _PEAK_ENDINGS):
         return True
@@ -210,7 +212,7 @@ def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
         kinds = [_is_value(words[4]), words[5] in _STRANDS, *map(_is_value, words[6:9]), _is_number(words[9])]
         if not all(kinds):
             if _is_number(words[9]):
-                notes[f"ten columns of {path.name} that are no narrowPeak: column 10 is no summit"] = 1
+                notes[f"ten columns of {path.name} that are not narrowPeak: column 10 is not a summit"] = 1
             return False
         summits += words[9] != "-1"
     if summits:
@@ -271,7 +273,7 @@ def _summit(words: list[str], start: int, end: int, where: str) -> int | None:
     if not offset.isascii() or not offset.isdigit() or int(offset) >= end - start:
         raise DataError(
             f"{where}: column 10, the summit's offset from the start, is {offset!r:.40}; allowed are -1 (none) and "
-            f"0 to {end - start - 1} (if it is no summit, leave the column out: cut -f1-9)"
+            f"0 to {end - start - 1} (if it is not a summit, leave the column out: cut -f1-9)"
         )
     return start + int(offset)
 
@@ -288,24 +290,24 @@ def named_once(
     repeats: Repeats,
     *,
     shared_names: bool = False,
-    needed: Collection[str] = (),
+    required_names: Collection[str] = (),
     skipped: Counter[str] | None = None,
 ) -> tuple[pl.DataFrame, list[int]]:
-    """Regions with a name of their own each, as `read_intervals` tells, and which rows they were."""
+    """Regions with unique names, as `read_intervals` describes, and their rows in the frame."""
     skipped = notes if skipped is None else skipped
     frame = frame.with_row_index("row")
-    place = ["chromosome", "start", "end"]
+    coordinates = ["chromosome", "start", "end"]
     if repeats == "keep":
         return frame.drop("row"), frame["row"].to_list()
     if repeats == "drop":
-        once = frame.unique([*place, "name"], keep="first", maintain_order=True)
+        once = frame.unique([*coordinates, "name"], keep="first", maintain_order=True)
         if len(once) < len(frame):
             skipped[f"region of {path.name} that stood there before"] += len(frame) - len(once)
         frame = once
     again = frame.filter(pl.col("name").is_duplicated())
-    shared_names = shared_names and not again["name"].is_in([*needed]).any()
-    if len(again) and shared_names and not again.select("name", *place).is_duplicated().any():
-        called = pl.format("{}:{}-{}", *place)
+    shared_names = shared_names and not again["name"].is_in([*required_names]).any()
+    if len(again) and shared_names and not again.select("name", *coordinates).is_duplicated().any():
+        called = pl.format("{}:{}-{}", *coordinates)
         count = again["name"].n_unique()
         notes[f"names of {path.name} that stand for several regions: all regions called chromosome:start-end"] = count
         frame = frame.with_columns(name=called)
@@ -314,8 +316,8 @@ def named_once(
         name = again["name"][0]
         alike = again.filter(pl.col("name") == name)
         first, second = alike["line"][:2]
-        if len(alike[:2].select(place).unique()) == 1:
-            region = "{}:{}-{}".format(*alike.select(place).row(0))
+        if len(alike[:2].select(coordinates).unique()) == 1:
+            region = "{}:{}-{}".format(*alike.select(coordinates).row(0))
             raise DataError(
                 f"{path}:{second}: the region {region} (0-based) stands on line {first} already; leave the second out "
                 'with --drop twice (drop=["twice"]), or give each line a name of its own'

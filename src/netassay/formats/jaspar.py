@@ -23,7 +23,7 @@ RELEASE = "JASPAR2024"
 
 TAXA = ("vertebrates", "plants", "insects", "fungi", "nematodes", "urochordates")
 GROUPS = tuple(f"jaspar-{name}" for name in TAXA)
-"""Groups of species that JASPAR CORE has a collection of."""
+"""Groups of species with a collection in JASPAR CORE."""
 
 # one query for all counts: through the library's objects, a motif at a time, it takes ten times as long
 _COUNTS = """
@@ -57,11 +57,11 @@ def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
 
     Raises DataError for one that is not there, ExtraMissing for one that is not shipped where pyjaspar is missing.
     """
-    wanted = list(ids)
+    names = list(ids)
     if release == RELEASE:
-        shipped = {row["id"]: row for row in _shipped().filter(pl.col("id").is_in(wanted)).to_dicts()}
-        if shipped.keys() >= set(wanted):
-            rows = [shipped[name] for name in wanted]
+        shipped = {row["id"]: row for row in _shipped().filter(pl.col("id").is_in(names)).to_dicts()}
+        if shipped.keys() >= set(names):
+            rows = [shipped[name] for name in names]
             return [Motif(row["id"], row["name"], np.array([row[base] for base in "ACGT"])) for row in rows]
     base = _open(release)
     from Bio import BiopythonWarning
@@ -69,7 +69,7 @@ def read_jaspar(ids: Iterable[str], release: str = RELEASE) -> list[Motif]:
     with closing(base.conn), warnings.catch_warnings():
         # the library warns of motifs that are not there; below they are refused
         warnings.simplefilter("ignore", BiopythonWarning)
-        return [_motif(base.fetch_motif_by_id(name), name, release) for name in wanted]
+        return [_motif(base.fetch_motif_by_id(name), name, release) for name in names]
 
 
 def read_database(source: str | Path, release: str = RELEASE) -> Motifs:
@@ -118,11 +118,11 @@ def _collection(group: str, release: str) -> Motifs:
     base = _open(release)
     with closing(base.conn):
         rows = base.conn.execute(_COUNTS, (group,)).fetchall()
-    found: dict[str, tuple[str, list[list[float]]]] = {}
+    collection: dict[str, tuple[str, list[list[float]]]] = {}
     for name, title, letter, _, value in rows:
-        found.setdefault(name, (title, [[], [], [], []]))[1]["ACGT".index(letter)].append(float(value))
-    matrices = [torch.tensor(counts, dtype=torch.float64) for _, counts in found.values()]
-    return _motifs(list(found), [title for title, _ in found.values()], matrices)
+        collection.setdefault(name, (title, [[], [], [], []]))[1]["ACGT".index(letter)].append(float(value))
+    matrices = [torch.tensor(counts, dtype=torch.float64) for _, counts in collection.values()]
+    return _motifs(list(collection), [title for title, _ in collection.values()], matrices)
 
 
 def _motifs(names: list[str], titles: list[str], matrices: list[torch.Tensor]) -> Motifs:
@@ -144,8 +144,8 @@ def _open(release: str) -> Any:
     return jaspardb(release=release)
 
 
-def _motif(found: object, name: str, release: str) -> Motif:
-    if found is None:
+def _motif(record: object, name: str, release: str) -> Motif:
+    if record is None:
         raise DataError(f"motif {name!r} is not in {release}")
-    counts = np.array([found.counts[letter] for letter in "ACGT"], dtype=np.float64)  # type: ignore[attr-defined]
-    return Motif(found.matrix_id, found.name, counts)  # type: ignore[attr-defined]
+    counts = np.array([record.counts[letter] for letter in "ACGT"], dtype=np.float64)  # type: ignore[attr-defined]
+    return Motif(record.matrix_id, record.name, counts)  # type: ignore[attr-defined]

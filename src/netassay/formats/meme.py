@@ -1,7 +1,7 @@
 """Motifs in the minimal MEME text format, read and written.
 
-Our own parser: universalmotif's rescales rows that do not sum to one, takes motifs of the same name and whatever
-stands before the first one, and names no line; Biopython's wants a background that the format leaves open.
+Our own parser: universalmotif's rescales rows that do not sum to one, accepts repeated names and anything
+before the first motif, and names no line; Biopython's requires a background, which the format leaves optional.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netassay.formats.bases import ALPHABET
 from netassay.formats.motifs import UNIFORM, Motifs
 from netassay.formats.rows import is_number, read_rows
 
-_SITES = 20  # of a motif that does not tell, as the tools of the MEME suite take it
+_SITES = 20  # of a motif without nsites=, as the tools of the MEME suite assume
 _SUM_TOLERANCE = 0.01  # files are written with few digits
 _KEYS = ("alength", "w", "nsites")  # an E that is not a number does no harm
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
@@ -41,8 +41,8 @@ def read_meme(path: Path | str) -> Motifs:
         path: The file.
 
     Returns:
-        The motifs. `notes` counts motifs left out because they have no rows or occur twice; second ones of a name
-        whose matrices differ, called NAME#2; and matrices with nsites= 0.
+        The motifs. `notes` counts motifs left out because they have no rows or occur twice; repeated names
+        with different matrices, called NAME#2; and matrices with nsites= 0.
 
     Raises:
         DataError: With file and line, for a file in another format, letters other than DNA's, rows that are not
@@ -84,7 +84,7 @@ def write_meme(motifs: Motifs, path: Path | str) -> Path:
         >>> netassay.write_meme(netassay.read_database("jaspar-plants"), "plants.meme").name
         'plants.meme'
     """
-    text = "\n".join(chain(_head(motifs), *(_written(motifs, i) for i in range(len(motifs))))) + "\n"
+    text = "\n".join(chain(_head(motifs), *(_motif_lines(motifs, i) for i in range(len(motifs))))) + "\n"
     return write_file(path, text.encode(), refusal=DataError)
 
 
@@ -94,7 +94,7 @@ def _head(motifs: Motifs) -> list[str]:
     return ["MEME version 4", "", alphabet, "", "strands: + -", "", "Background letter frequencies", law]
 
 
-def _written(motifs: Motifs, i: int) -> Iterator[str]:
+def _motif_lines(motifs: Motifs, i: int) -> Iterator[str]:
     name, title = motifs.names[i], " ".join(motifs.titles[i].split())
     if not name or any(letter.isspace() for letter in name):
         raise DataError(f"motif name {name!r}: the names of a MEME file are not empty and have no white space")
@@ -112,9 +112,9 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self.path, self.number = path, 0
         self.lines = read_rows(path)
-        self.waiting: str | None = None  # a line that was looked at and is to come again
+        self.waiting: str | None = None  # a line that was read ahead and is to be read again
         self.background = UNIFORM
-        self.found: dict[str, tuple[str, Tensor, int]] = {}
+        self.entries: dict[str, tuple[str, Tensor, int]] = {}
         self.open: tuple[str, str, int] | None = None  # a motif that waits for its matrix
         self.notes: Counter[str] = Counter()
         self.other_matrices = False
@@ -134,19 +134,21 @@ class _Reading:
             elif word.startswith("log-odds matrix"):
                 self.other_matrices = True
         self._closed()
-        if not self.found:
-            left = f" ({told})" if (told := ", ".join(f"{n} {why}" for why, n in self.notes.items())) else ""
+        if not self.entries:
+            explanation = (
+                f" ({reasons})" if (reasons := ", ".join(f"{n} {why}" for why, n in self.notes.items())) else ""
+            )
             only = "; log-odds alone cannot be turned back into shares" if self.other_matrices else ""
             raise DataError(
-                f"{self.path}: holds no motifs with a letter-probability matrix{left}{only}; a motif is a line such as "
-                "'MOTIF MA0080.7 Spi1' and such a matrix below it"
+                f"{self.path}: holds no motifs with a letter-probability matrix{explanation}{only}; a motif is "
+                "a line such as 'MOTIF MA0080.7 Spi1' and such a matrix below it"
             )
-        titles, matrices, sites = zip(*self.found.values(), strict=True)
-        found = Motifs.of_matrices(list(self.found), matrices, sites, titles, self.background)
-        return replace(found, notes=self.notes)
+        titles, matrices, sites = zip(*self.entries.values(), strict=True)
+        motifs = Motifs.of_matrices(list(self.entries), matrices, sites, titles, self.background)
+        return replace(motifs, notes=self.notes)
 
     def __iter__(self) -> Iterator[str]:
-        """The lines that are no comments."""
+        """The lines that are not comments."""
         while (line := self._next()) is not None:
             yield line
 
@@ -162,7 +164,7 @@ class _Reading:
         return None
 
     def _again(self, line: str) -> None:
-        """The line just read comes again."""
+        """Puts back the line just read."""
         self.waiting = line
         self.number -= 1
 
@@ -170,17 +172,17 @@ class _Reading:
         return DataError(f"{self.path}:{self.number}: {words}")
 
     def _begin(self) -> None:
-        """Up to the line that tells the version; the output of MEME itself has a banner before it."""
+        """Reads up to the line with the version; the output of MEME itself has a banner before it."""
         for line in self:
             if line.startswith("MEME version"):
                 return
             if line.strip() and not line.startswith(("*", "MEME - ")):
-                raise self._refuse(f"is no MEME file, it begins with {line[:40]!r}; {_ADVICE}")
+                raise self._refuse(f"is not a MEME file, it begins with {line[:40]!r}; {_ADVICE}")
         raise DataError(f"{self.path}: is empty; {_ADVICE}")
 
     def _alphabet(self, line: str) -> None:
-        given = line.removeprefix("ALPHABET").strip(" =\t")
-        if "=" not in line and given.upper() != ALPHABET:
+        alphabet = line.removeprefix("ALPHABET").strip(" =\t")
+        if "=" not in line and alphabet.upper() != ALPHABET:
             # a block: one letter or pair of letters a line, up to END ALPHABET
             letters: list[str] = []
             for inner in self:
@@ -188,12 +190,12 @@ class _Reading:
                     break
                 if re.match(r"(MOTIF|letter-probability)", inner.strip()):
                     raise self._refuse("the block of the ALPHABET does not end; close it with END ALPHABET")
-                # letters for several bases, "N = ACGT", are no letters of a matrix
+                # letters for several bases, "N = ACGT", are not letters of a matrix
                 letters += _LETTER.findall(inner.strip()) if "~" in inner else []
-            given = "".join(sorted(letters))
-        if given.upper() not in (ALPHABET, "DNA"):
+            alphabet = "".join(sorted(letters))
+        if alphabet.upper() not in (ALPHABET, "DNA"):
             raise self._refuse(
-                f"motifs over the letters {given!r}; only those of DNA, ACGT, can be compared with sequences"
+                f"motifs over the letters {alphabet!r}; only those of DNA, ACGT, can be compared with sequences"
             )
 
     def _law(self) -> None:
@@ -238,29 +240,31 @@ class _Reading:
             raise self._refuse(f"motif {name!r} has w= {width:g}; give the number of its rows")
         sites = round(keys.get("nsites", _SITES))
         if sites < 0:
-            raise self._refuse(f"motif {name!r} has nsites= {sites}; give how many sequences it was made from")
+            raise self._refuse(
+                f"motif {name!r} has nsites= {sites}; give the number of sequences that it was made from"
+            )
         rows = self._rows(name, None if width is None else int(width))
         if not rows:
             self.notes["motifs without a letter-probability matrix, left out"] += 1
             return
         shares = torch.tensor(rows, dtype=torch.float64).T
         law = torch.tensor(self.background, dtype=torch.float64)[:, None]
-        # a motif without any site is written as the background; other shares were counted somewhere
+        # a motif without any site is written as the background; other shares come from real counts
         if not sites and not torch.allclose(shares, law.expand_as(shares), rtol=0, atol=1e-6):
-            self.notes["motifs with nsites= 0, read as not told"] += 1
+            self.notes["motifs with nsites= 0, read as missing"] += 1
             sites = _SITES
         self._add(name, title, shares * sites, sites)
 
     def _add(self, name: str, title: str, counts: Tensor, sites: int) -> None:
-        if name in self.found:
-            _, before, before_sites = self.found[name]
+        if name in self.entries:
+            _, before, before_sites = self.entries[name]
             if before.shape == counts.shape and torch.allclose(before * sites, counts * before_sites):
                 self.notes["motifs that are there twice, left out"] += 1
                 return
             self.notes["motifs named as one before with another matrix, called NAME#2"] += 1
-            number = next(i for i in count(2) if f"{name}#{i}" not in self.found)
+            number = next(i for i in count(2) if f"{name}#{i}" not in self.entries)
             name = f"{name}#{number}"
-        self.found[name] = (title, counts, sites)
+        self.entries[name] = (title, counts, sites)
 
     def _rows(self, name: str, width: int | None) -> list[list[float]]:
         """Rows of a matrix, as many as `width` says, else up to a line that is none; blank lines may part them."""
@@ -282,15 +286,15 @@ class _Reading:
                 return rows
             elif width is not None:
                 raise self._refuse(
-                    f"motif {name!r} has more rows than the {width} that w= tells; correct w= or the rows"
+                    f"motif {name!r} has more rows than the {width} that w= says; correct w= or the rows"
                 )
             rows.append(self._row(name, len(rows), words))
 
     def _row(self, name: str, i: int, words: list[str]) -> list[float]:
         shares = [self._number(word) for word in words]
         if len(shares) != 4 or min(shares) < 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
-            counted = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
-            hint = " (these look like counts: divide each row by its sum)" if counted and sum(shares) > 1 else ""
+            are_counts = len(shares) == 4 and min(shares) >= 0 and all(share.is_integer() for share in shares)
+            hint = " (these look like counts: divide each row by its sum)" if are_counts and sum(shares) > 1 else ""
             raise self._refuse(
                 f"row {i + 1} of motif {name!r} is {' '.join(words)[:60]!r}; a row is four shares from 0 to 1 that sum "
                 f"to 1, of A, C, G and T{hint}"

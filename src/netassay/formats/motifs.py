@@ -24,16 +24,16 @@ _PAIRS = {(0, 1): "M", (0, 2): "R", (0, 3): "W", (1, 2): "S", (1, 3): "Y", (2, 3
 
 @dataclass(frozen=True, eq=False)
 class Motifs:
-    """Motifs as counts of the bases A, C, G, T; a column of zeros is one where nothing was seen.
+    """Motifs as counts of the bases A, C, G, T; a column of zeros has no counts.
 
     Attributes:
         names: Unique names ("filter_0", or the ids of a database).
         counts: (motifs, 4, width); motifs narrower than the widest end in columns of zeros.
         sites: (motifs,) the number of sequences that each was counted from.
-        titles: What else they are called (a factor's name).
+        titles: Other names (a factor's name).
         background: Distribution of bases against which information is counted.
         pseudocount: Number of sequences with that distribution that are added to every column with counts.
-        notes: What was left out of the file that they are from, or read differently, by reason.
+        notes: What was left out of their file, or read differently, by reason.
 
     Example:
         >>> import netassay
@@ -71,7 +71,7 @@ class Motifs:
 
     @cached_property
     def pwm(self) -> Float64[Tensor, "motifs 4 width"]:
-        """Shares of the four bases in each column; zeros where nothing was seen."""
+        """Shares of the four bases in each column; zeros for columns without counts."""
         law = torch.tensor(self.background, dtype=torch.float64)[:, None]
         raised = self.counts + self.pseudocount * law
         shares = raised / raised.sum(1, keepdim=True)
@@ -79,7 +79,7 @@ class Motifs:
 
     @cached_property
     def information(self) -> Float64[Tensor, "motifs width"]:
-        """Bits a column, sum_b p_b log2(p_b / q_b) with the background q; 0 where nothing was seen.
+        """Bits a column, sum_b p_b log2(p_b / q_b) with the background q; 0 for columns without counts.
 
         Against equally frequent bases this is 2 + sum_b p_b log2 p_b (Schneider and Stephens 1990).
         """
@@ -94,12 +94,12 @@ class Motifs:
 
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """First column and the one after the last that is no flank (`FLANK_BITS`); (0, 0) if there is none."""
-        found = []
+        """First column and the one after the last that is not flank (`FLANK_BITS`); (0, 0) if there is none."""
+        spans = []
         for bits in self.information:
-            held = (bits >= FLANK_BITS).nonzero().flatten().tolist()
-            found.append((held[0], held[-1] + 1) if held else (0, 0))
-        return tuple(found)
+            columns = (bits >= FLANK_BITS).nonzero().flatten().tolist()
+            spans.append((columns[0], columns[-1] + 1) if columns else (0, 0))
+        return tuple(spans)
 
     @property
     def informative_lengths(self) -> Int64[Tensor, " motifs"]:
@@ -143,10 +143,10 @@ class Motifs:
         """Motifs of matrices (4, own width)."""
         width = max((matrix.shape[1] for matrix in matrices), default=0)
         counts = torch.zeros(len(matrices), 4, width, dtype=torch.float64)
-        for held, matrix in zip(counts, matrices, strict=True):
-            held[:, : matrix.shape[1]] = matrix
-        found = torch.tensor(list(sites), dtype=torch.int64)
-        return cls(tuple(names), counts, found, tuple(titles), background)
+        for padded, matrix in zip(counts, matrices, strict=True):
+            padded[:, : matrix.shape[1]] = matrix
+        site_counts = torch.tensor(list(sites), dtype=torch.int64)
+        return cls(tuple(names), counts, site_counts, tuple(titles), background)
 
 
 def _check(motifs: Motifs) -> None:

@@ -21,8 +21,8 @@ class _Name(NamedTuple):
     words: str
 
 
-class _Made(NamedTuple):
-    """What the stream would have made by a call; nothing is called."""
+class _Call(NamedTuple):
+    """A call that the stream asks for; nothing is called."""
 
     maker: str
     arguments: tuple[Any, ...]
@@ -78,8 +78,8 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
     try:
         version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read_header(file)
     except Exception as error:  # headers are read by Python's own parser, which raises many kinds
         raise DataError(f"{file.name}: is not an array in NumPy's .npy format ({first_line(error)})") from error
     return shape, dtype
@@ -89,10 +89,10 @@ def _values(path: Path, file: BinaryIO, shape: tuple[int, ...]) -> list[Any]:
     """The list of objects in the state of the one array that the stream describes."""
     built = _follow(path, file)
     try:
-        (made, (version, inner_shape, kind, _fortran, values)) = built
+        (call, (version, inner_shape, kind, _fortran, values)) = built
         fits = (
-            made.maker == "reconstruct"
-            and made.arguments[0] == _Name("ndarray")
+            call.maker == "reconstruct"
+            and call.arguments[0] == _Name("ndarray")
             and version == 1
             and kind[0].maker == "dtype"
             and kind[0].arguments[0] in ("O8", "O4", "O")
@@ -110,18 +110,18 @@ def _values(path: Path, file: BinaryIO, shape: tuple[int, ...]) -> list[Any]:
 
 
 def _follow(path: Path, file: BinaryIO) -> Any:
-    """The value that the stream ends with, calls left standing as `_Made`."""
+    """The value that the stream ends with, calls left as `_Call`."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     try:
-        for opcode, argument, place in pickletools.genops(file):
+        for opcode, argument, offset in pickletools.genops(file):
             if len(stack) > MOST_OBJECTS or len(memo) > MOST_OBJECTS:
                 raise DataError(f"{path}: holds more than {MOST_OBJECTS:,} objects")
             if opcode.name == "STOP":
                 return stack.pop()
             act = _ACTS.get(opcode.name)
             if act is None:
-                raise DataError(f"{path}: opcode {opcode.name} at byte {place} is no part of an array; {_ADVICE}")
+                raise DataError(f"{path}: opcode {opcode.name} at byte {offset} is not part of an array; {_ADVICE}")
             act(stack, memo, argument)
     except DataError:
         raise
@@ -169,19 +169,19 @@ def _get(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 
 def _above_mark(stack: list[Any]) -> list[Any]:
-    place = len(stack) - 1 - stack[::-1].index(_MARK)
-    found = stack[place + 1 :]
-    del stack[place:]
-    return found
+    mark = len(stack) - 1 - stack[::-1].index(_MARK)
+    items = stack[mark + 1 :]
+    del stack[mark:]
+    return items
 
 
 def _tuple_of(count: int) -> Callable[[list[Any], dict[int, Any], Any], None]:
     def act(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
         if len(stack) < count:
             raise IndexError("the stack is empty")
-        found = tuple(stack[len(stack) - count :])
+        items = tuple(stack[len(stack) - count :])
         del stack[len(stack) - count :]
-        stack.append(found)
+        stack.append(items)
 
     return act
 
@@ -211,14 +211,14 @@ def _appends(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError("what is filled is not a list")
+        raise TypeError("the target is not a list")
     return value
 
 
 def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
     arguments, maker = stack.pop(), stack.pop()
     if not isinstance(maker, _Name) or not isinstance(arguments, tuple):
-        raise TypeError("a call of what is no known maker")
+        raise TypeError("a call of an unknown maker")
     if maker.words == "encode":
         # how Python 2 protocols hold bytes: encode(text, "latin1")
         text, encoding = arguments
@@ -226,12 +226,12 @@ def _reduce(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
             raise TypeError(f"an encoding {encoding!r:.20}")
         stack.append(text.encode("latin1"))
     else:
-        stack.append(_Made(maker.words, arguments))
+        stack.append(_Call(maker.words, arguments))
 
 
 def _build(stack: list[Any], memo: dict[int, Any], argument: Any) -> None:
-    state, made = stack.pop(), stack.pop()
-    stack.append((made, state))
+    state, call = stack.pop(), stack.pop()
+    stack.append((call, state))
 
 
 _ACTS: dict[str, Callable[[list[Any], dict[int, Any], Any], None]] = {
@@ -263,10 +263,10 @@ _ACTS: dict[str, Callable[[list[Any], dict[int, Any], Any], None]] = {
 
 def _decoded(path: Path, array: np.ndarray) -> np.ndarray:
     flat = array.reshape(-1)
-    for place, value in enumerate(flat):
+    for index, value in enumerate(flat):
         if isinstance(value, bytes):
             try:
-                flat[place] = value.decode("utf-8")
+                flat[index] = value.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}: value {place} is {value!r:.40}, which is no UTF-8") from error
+                raise DataError(f"{path}: value {index} is {value!r:.40}, which is not UTF-8") from error
     return array

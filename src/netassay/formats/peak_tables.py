@@ -46,12 +46,12 @@ class PeakTable:
 def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repeats = "refuse") -> PeakTable:
     """Regions of a table whose header names a chromosome with start and end, or with a summit; and its heights.
 
-    `first_base` is what the table counts from, 0 (end exclusive) or 1 (end inclusive). Unless given it is told by a
-    column of widths, or by the program whose headings these are, else it is 0; which one is noted. A summit without
+    `first_base` is what the table counts from, 0 (end exclusive) or 1 (end inclusive). By default it follows from a
+    column of widths, or from the program whose headings these are, else it is 0; the choice is noted. A summit without
     ends is the middle of 251 bases. `repeats` are as for `read_intervals`.
-    Raises DataError, naming the line, for coordinates that are no whole numbers or out of order.
+    Raises DataError, naming the line, for coordinates that are not whole numbers or out of order.
     """
-    table = read_numbers(path, needed=False)
+    table = read_numbers(path, required=False)
     headings = table.described.columns
     chromosome = column_of(CHROMOSOME, headings)
     start, end = column_of(START, headings), column_of(END, headings)
@@ -82,25 +82,25 @@ def read_peak_table(path: Path, *, first_base: int | None = None, repeats: Repea
     names = _names(table, chromosome, chromosomes, starts, ends)
     convention = "1-based start, end inclusive" if base else "0-based start, end exclusive"
     rows = []
-    for row, place in enumerate(zip(names, chromosomes, starts, ends, summits, strict=True)):
+    for row, region in enumerate(zip(names, chromosomes, starts, ends, summits, strict=True)):
         where = table.where(row)
-        if not place[1]:
+        if not region[1]:
             raise DataError(f"{where}: the chromosome is missing; correct or leave out the line")
         if start is not None:
-            refuse_order(place[2], place[3], where, convention)
-        elif place[4] is None or place[4] < 0:
+            refuse_order(region[2], region[3], where, convention)
+        elif region[4] is None or region[4] < 0:
             raise DataError(f"{where}: the summit lies before the first base; correct or leave out the line")
-        middle = place[4]
-        if middle is not None and not place[2] <= middle < place[3]:
+        middle = region[4]
+        if middle is not None and not region[2] <= middle < region[3]:
             raise DataError(f"{where}: the summit {middle + base} lies outside the region; correct the line")
-        rows.append(Region(*place, line=row if table.first_line is None else table.first_line + row))
+        rows.append(Region(*region, line=row if table.first_line is None else table.first_line + row))
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    frame, kept = named_once(path, frame, notes, repeats, shared_names=True)
-    return PeakTable(frame, _rows_of(table, kept), notes)
+    frame, row_numbers = named_once(path, frame, notes, repeats, shared_names=True)
+    return PeakTable(frame, _rows_of(table, row_numbers), notes)
 
 
 def read_regions(path: Path, *, skipped: Counter[str] | None = None, notes: Counter[str] | None = None) -> pl.DataFrame:
-    """Regions of a file of any form that `guess_form` knows, those that are there twice and their names too."""
+    """Regions of a file of any form that `guess_form` knows, including repeated regions and names."""
     skipped = Counter() if skipped is None else skipped
     notes = Counter() if notes is None else notes
     form = guess_form(path)
@@ -112,19 +112,19 @@ def read_regions(path: Path, *, skipped: Counter[str] | None = None, notes: Coun
 
 
 def _counted_from(
-    headings: Sequence[str], table: NumberTable, starts: list[int], ends: list[int], given: int | None
+    headings: Sequence[str], table: NumberTable, starts: list[int], ends: list[int], first_base: int | None
 ) -> tuple[int, str]:
-    """0 or 1, the number of a chromosome's first base, and what tells it."""
-    if given is not None:
-        return given, "as asked for"
+    """0 or 1, the number of a chromosome's first base, and the reason."""
+    if first_base is not None:
+        return first_base, "as asked for"
     if (width := column_of(WIDTH, headings)) is not None:
         lengths = table.described[width].cast(pl.Float64, strict=False).to_list()
-        told = [
+        offsets = [
             length is not None and length - (end - start)
             for start, end, length in zip(starts, ends, lengths, strict=True)
         ]
-        if set(told) in ({0}, {1}):
-            return int(told[0]), f"column {width} says so"
+        if set(offsets) in ({0}, {1}):
+            return int(offsets[0]), f"column {width} says so"
     words = {plain(heading) for heading in headings}
     if {"abssummit", "foldenrichment"} & words and {"pileup", "log10pvalue"} & words:
         return 1, "as MACS writes .xls"
@@ -139,14 +139,14 @@ def _counted_from(
 
 def _whole_numbers(table: NumberTable, name: str) -> list[int]:
     words = table.described[name]
-    if (joined := words.fill_null("").str.contains(";")).any():
-        row = joined.arg_max() or 0
+    if (multiple := words.fill_null("").str.contains(";")).any():
+        row = multiple.arg_max() or 0
         raise DataError(
             f"{table.where(row)}: {name} is {words[row]!r:.40}, several regions in one row, as featureCounts joins the "
             "exons of a gene; count over peaks (a SAF file with a GeneID of its own for each)"
         )
     plainly = words.str.strip_chars().str.replace(r"\.0*$", "")
-    # too long a number is none either
+    # numbers that are too long are refused as well
     numbers = plainly.cast(pl.Int64, strict=False)
     if numbers.null_count():
         row = numbers.is_null().arg_max() or 0
@@ -159,21 +159,21 @@ def _whole_numbers(table: NumberTable, name: str) -> list[int]:
 def _names(
     table: NumberTable, chromosome: str, chromosomes: list[str], starts: list[int], ends: list[int]
 ) -> list[str]:
-    """Those of the rows, unless these were made of the places."""
+    """Names of the rows, unless these were made from the places."""
     if chromosome != table.described.columns[0] or table.rows.name in table.described.columns[1:]:
         return table.rows.to_list()
     return [f"{name}:{start}-{end}" for name, start, end in zip(chromosomes, starts, ends, strict=True)]
 
 
-def _rows_of(table: NumberTable, kept: list[int]) -> NumberTable:
-    if len(kept) == len(table.rows):
+def _rows_of(table: NumberTable, row_numbers: list[int]) -> NumberTable:
+    if len(row_numbers) == len(table.rows):
         return table
     return NumberTable(
-        table.rows.gather(kept),
+        table.rows.gather(row_numbers),
         table.columns,
-        table.values[kept],
+        table.values[row_numbers],
         table.path,
         None,
-        table.described[kept],
+        table.described[row_numbers],
         table.notes,
     )

@@ -21,14 +21,14 @@ _PATTERNS = {"r50k_base": _GPT_2, "p50k_base": _GPT_2, "cl100k_base": _GPT_4}
 
 
 def tiktoken_encoder(name: str) -> Encoder:
-    """A published encoding of tiktoken by its name, such as gpt2; the package may fetch it once and keep it.
+    """A published encoding of tiktoken by its name, such as gpt2; the package may fetch it once and cache it.
 
     Raises ExtraMissing without the package, and DataError for a name that it does not know or cannot fetch.
     """
     tiktoken = _package("tiktoken", f"tiktoken:{name}")
-    known = tiktoken.list_encoding_names()
-    if name not in known:
-        raise DataError(f"tokenizer tiktoken:{name}: known are {', '.join(sorted(known))}")
+    names = tiktoken.list_encoding_names()
+    if name not in names:
+        raise DataError(f"tokenizer tiktoken:{name}: known are {', '.join(sorted(names))}")
     try:
         encoding = tiktoken.get_encoding(name)
     except Exception as error:  # of the network
@@ -40,7 +40,7 @@ def tiktoken_encoder(name: str) -> Encoder:
 
 
 def tiktoken_file_encoder(path: Path) -> Encoder:
-    """A file of ranks whose name tells the encoding: r50k_base, p50k_base or cl100k_base."""
+    """A file of ranks named for its encoding: r50k_base, p50k_base or cl100k_base."""
     tiktoken = _package("tiktoken", str(path))
     if path.stem not in _PATTERNS:
         raise DataError(
@@ -54,7 +54,7 @@ def tiktoken_file_encoder(path: Path) -> Encoder:
         ranks = load_tiktoken_bpe(str(path))
         encoding = tiktoken.Encoding(path.stem, pat_str=_PATTERNS[path.stem], mergeable_ranks=ranks, special_tokens={})
     except Exception as error:  # whatever a file of unknown kind makes of its reader
-        raise DataError(f"tokenizer {path}: is no file of tiktoken's ranks ({error})") from error
+        raise DataError(f"tokenizer {path}: is not a file of tiktoken's ranks ({error})") from error
     return _of_encoding(encoding, f"tiktoken {hashlib.sha256(text).hexdigest()[:12]}")
 
 
@@ -62,11 +62,11 @@ def sentencepiece_encoder(path: Path) -> Encoder:
     """A SentencePiece model, without the tokens that it would put before and behind."""
     package = _package("sentencepiece", str(path))
     try:
-        held = path.read_bytes()
-        processor = package.SentencePieceProcessor(model_proto=held)
+        model = path.read_bytes()
+        processor = package.SentencePieceProcessor(model_proto=model)
         size = processor.get_piece_size()
     except Exception as error:  # whatever a file of unknown kind makes of its reader
-        raise DataError(f"tokenizer {path}: is no SentencePiece model ({error})") from error
+        raise DataError(f"tokenizer {path}: is not a SentencePiece model ({error})") from error
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         return (ids[:limit] for ids in processor.encode(texts, add_bos=False, add_eos=False))
@@ -77,7 +77,7 @@ def sentencepiece_encoder(path: Path) -> Encoder:
     def decode(tokens: Sequence[int]) -> str:
         return str(processor.decode([token for token in tokens if token < size]))
 
-    name = f"SentencePiece {hashlib.sha256(held).hexdigest()[:12]}"
+    name = f"SentencePiece {hashlib.sha256(model).hexdigest()[:12]}"
     return Encoder(encode, Codes(name, spell, decode), lambda: size)
 
 

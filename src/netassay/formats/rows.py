@@ -1,4 +1,4 @@
-"""Lines of tables as people keep them: with the line ends of any system, and the byte with which DOS ends a text."""
+"""Lines of tables from any system: with its line ends, and the byte with which DOS ends a text."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def read_rows(path: Path, *, skipped: Counter[str] | None = None) -> Iterator[st
             yield waiting
         waiting = line
     if waiting is not None:
-        kept = waiting.rstrip().rstrip(END_OF_TEXT)
-        if len(kept) == len(waiting.rstrip()):
+        last = waiting.rstrip().rstrip(END_OF_TEXT)
+        if len(last) == len(waiting.rstrip()):
             yield waiting
         else:
             skipped[_SKIPPED] += 1
-            if kept:
-                yield kept
+            if last:
+                yield last
 
 
 def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
@@ -41,12 +41,12 @@ def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
     """
     if first_bytes(path).startswith((ZSTANDARD, *UTF_16)):
         return "\n".join(read_rows(path, skipped=skipped)).encode().rstrip(b"\n")
-    whole = b"".join(blocks(path))
-    if b"\r" in whole:
-        whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if skipped is not None and whole[-100:].rstrip().endswith(b"\x1a"):
+    data = b"".join(blocks(path))
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if skipped is not None and data[-100:].rstrip().endswith(b"\x1a"):
         skipped[_SKIPPED] += 1
-    return whole.rstrip(b"\n \x1a")
+    return data.rstrip(b"\n \x1a")
 
 
 def _rows(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The files that a corpus is named by: files, folders and patterns."""
+"""The files of a corpus, from the files, folders and patterns that name it."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ def shards(
 ) -> list[str | Path]:
     """The files of one corpus, in the order given, those of a folder or pattern (*, ?, [...], **) sorted by name.
 
-    A text among `names` stands for itself. Of a folder all files are taken, within its folders too; those whose
+    A text among `names` stands for itself. All files of a folder and its subfolders are taken; those whose
     names begin with "." or "_" are left out and counted in `skipped`. Raises DataError for a folder without a file or
-    with files of several endings, a pattern that nothing matches, and a file that is there twice.
+    with files of several endings, a pattern that nothing matches, and a file that occurs twice.
     """
     skipped = Counter() if skipped is None else skipped
-    given = [source] if isinstance(source, str | Path) else list(source)
-    if not given:
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    if not sources:
         raise DataError("no file is given; name one at least")
     files: list[str | Path] = []
-    for one in given:
-        if not str(one):
+    for item in sources:
+        if not str(item):
             raise DataError("a file has an empty name; name one, or . for this folder")
-        if isinstance(one, str) and one in names:
-            files.append(one)
-        elif Path(one).is_dir():
-            files += _of_folder(Path(one), skipped)
-        elif glob.has_magic(str(one)) and not Path(one).exists():
-            files += _matching(str(one))
+        if isinstance(item, str) and item in names:
+            files.append(item)
+        elif Path(item).is_dir():
+            files += _of_folder(Path(item), skipped)
+        elif glob.has_magic(str(item)) and not Path(item).exists():
+            files += _matching(str(item))
         else:
-            files.append(Path(one))
+            files.append(Path(item))
     places: dict[str | Path, str | Path] = {}
     for file in files:
-        place = file if file in names else Path(file).resolve()
-        if place in places:
+        key = file if file in names else Path(file).resolve()
+        if key in places:
             raise DataError(
-                f"{file}: is given twice (as {places[place]} before), so that its documents would count twice; give "
+                f"{file}: is given twice (as {places[key]} before), so that its documents would count twice; give "
                 "each file once"
             )
-        places[place] = file
+        places[key] = file
     return files
 
 
 def ending(path: str | Path) -> str:
-    """The ending of a file's name that tells its form, without that of its packing: ".json" of "a.json.gz"."""
+    """The ending of a file's name, without that of its compression: ".json" of "a.json.gz"."""
     return Path(PACKED.sub("", str(path))).suffix.lower()
 
 
@@ -115,5 +115,5 @@ def _matching(pattern: str) -> list[Path]:
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no pattern from the root)
     files = sorted(path for path in map(Path, names) if path.is_file())
     if not files:
-        raise DataError(f"{pattern}: no file matches this pattern; quote it as it stands, or name the files")
+        raise DataError(f"{pattern}: no file matches this pattern; check its spelling, or name the files")
     return files

@@ -40,9 +40,9 @@ def read_signal(
     """Mean, sum or largest value of a bigWig over each region (0-based, end exclusive).
 
     Bases without a value count as zero, and so do those whose value is NaN. Chromosomes are found by name, or by
-    another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all is zero.
-    Raises DataError for a file that is no bigWig, regions beyond the end of their chromosome, and for a file that has
-    none of the chromosomes.
+    another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all values
+    are zero. Raises DataError for a file that is not bigWig or has none of the chromosomes, and for regions beyond
+    the end of their chromosome.
     """
     import pybigtools
 
@@ -52,9 +52,9 @@ def read_signal(
     try:
         with path.open("rb") as file:
             if file.read(4) not in _MAGIC:
-                raise DataError(f"{path}: is no bigWig (its first four bytes are not those of one)")
-        # the library raises its own kind for files that are none of its own, or panics
-        with reraised(lambda why: DataError(f"{path}: is no bigWig ({why})")):
+                raise DataError(f"{path}: is not a bigWig file (its first four bytes are not those of one)")
+        # the library raises its own error for other files, or panics
+        with reraised(lambda why: DataError(f"{path}: is not a bigWig file ({why})")):
             opened = pybigtools.open(str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -80,15 +80,15 @@ def _over(
             f"{path}: has none of the regions' chromosomes ({', '.join(sorted(names)[:5])}); it has "
             f"{', '.join(sorted(lengths)[:10])}: take a bigWig of the regions' assembly"
         )
-    kept = [row for row, name in enumerate(chromosomes) if names[name]]
-    places = sorted(kept, key=lambda row: (names[chromosomes[row]], starts[row]))
+    rows = [row for row, name in enumerate(chromosomes) if names[name]]
+    places = sorted(rows, key=lambda row: (names[chromosomes[row]], starts[row]))
     for row in places:
         name = names[chromosomes[row]]
         assert name is not None
         if starts[row] < 0 or ends[row] > lengths[name]:
-            what = "begins before" if starts[row] < 0 else "ends beyond"
+            problem = "begins before" if starts[row] < 0 else "ends beyond"
             raise DataError(
-                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} {what} {name}, which has "
+                f"{path}: region {chromosomes[row]}:{starts[row]}-{ends[row]} {problem} {name}, which has "
                 f"{lengths[name]:,} bases here; take a bigWig of the regions' assembly"
             )
     values = np.zeros(len(chromosomes), np.float32)
@@ -100,19 +100,19 @@ def _over(
             encoding="utf-8",
         )
         with reraised(lambda why: DataError(f"{path}: is damaged ({why})")):
-            found = np.array(
+            statistics = np.array(
                 list(opened.average_over_bed(str(bed), stats=["bases", "sum", "max"])), np.float64
             ).reshape(len(places), 3)
-            odd = np.flatnonzero(np.isnan(found[:, 1]))
-            for place in odd.tolist():
-                row = places[place]
-                found[place] = _without_nan(
+            odd = np.flatnonzero(np.isnan(statistics[:, 1]))
+            for index in odd.tolist():
+                row = places[index]
+                statistics[index] = _without_nan(
                     np.asarray(opened.values(names[chromosomes[row]], int(starts[row]), int(ends[row]), fillna=None))
                 )
-    covered, total, largest = found.T
+    covered, total, largest = statistics.T
     widths = (np.asarray(ends) - np.asarray(starts))[places]
     if statistic == "max":
-        # a base without a value is 0, and greater than what lies below
+        # a base without a value is 0, which is greater than any negative value
         total = np.where(covered < widths, np.fmax(largest, 0.0), largest)
     elif statistic == "mean":
         total = total / widths
@@ -123,5 +123,5 @@ def _over(
 
 def _without_nan(values: np.ndarray) -> tuple[int, float, float]:
     """Bases that have a value, their sum, and the largest."""
-    held = values[~np.isnan(values)]
-    return len(held), float(held.sum()), float(held.max(initial=-np.inf))
+    present = values[~np.isnan(values)]
+    return len(present), float(present.sum()), float(present.max(initial=-np.inf))

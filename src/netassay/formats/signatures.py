@@ -15,7 +15,7 @@ _OF_TEXT = bytes(b for b in range(256) if b >= 32 and b != 127) + b"\t\n\v\f\r\x
 
 
 class Signature(NamedTuple):
-    """First bytes, what they are the beginning of, and what to do where no reader here takes it."""
+    """First bytes, the form that they begin, and what to do if it cannot be read here."""
 
     begin: bytes
     name: str
@@ -29,14 +29,14 @@ NPY = b"\x93NUMPY"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 LLM_C = {20240520: "uint16", 20240801: "uint32"}
-"""What files of llm.c begin with, and the ids that follow their header."""
+"""First integer of files of llm.c, and the type of the ids that follow their header."""
 LLM_C_HEADER = 1024
 
 _OLD_PICKLE = re.compile(rb"\([ldt]p\d+\r?\n|c[a-z_][\w.]*\r?\n\w+\r?\n(?:p\d+\r?\n|\()")
 """How pickles of protocol 0, which are ASCII, begin: a container, or the name of a class."""
 
 _LETTERS = (b"ORC", b"GGUF", BZIP2, PARQUET)
-"""Letters that a text may begin with as well; what is binary goes on with other bytes."""
+"""Letters that a text may begin with as well; a binary file continues with other bytes."""
 
 _PICKLE = "a pickle may run any code when it is opened; write its content as JSON lines, Parquet or .npy"
 _UNPACK = "unpack it and give the files that it holds"
@@ -91,15 +91,15 @@ def signature_of(head: bytes) -> Signature | None:
         return Signature(b"ustar", "a tar archive", _UNPACK)
     if _OLD_PICKLE.match(head):
         return Signature(b"", "a pickle", _PICKLE)
-    for known in SIGNATURES:
-        if head.startswith(known.begin) and not (known.begin in _LETTERS and reads_as_text(head[:32])):
-            return known
+    for signature in SIGNATURES:
+        if head.startswith(signature.begin) and not (signature.begin in _LETTERS and reads_as_text(head[:32])):
+            return signature
     return None
 
 
-def reads_as_text(some: bytes) -> bool:
-    """Whether bytes hold no control character but white space, as nearly all of a text does not."""
-    return not some.translate(None, _OF_TEXT)
+def reads_as_text(data: bytes) -> bool:
+    """Whether bytes hold no control characters other than white space, as is true of nearly any text."""
+    return not data.translate(None, _OF_TEXT)
 
 
 def first_bytes(path: Path, size: int = HEAD) -> bytes:
@@ -116,9 +116,9 @@ def first_bytes(path: Path, size: int = HEAD) -> bytes:
 
 
 def refuse_unreadable(path: Path, head: bytes) -> None:
-    """Raises DataError, with what to do, where the first bytes are of a form that no reader here takes."""
-    if (known := signature_of(head)) and known.advice:
-        raise DataError(f"{path}: is by its first bytes {known.name}; {known.advice}")
+    """Raises DataError, with what to do, where the first bytes are of a form that cannot be read here."""
+    if (signature := signature_of(head)) and signature.advice:
+        raise DataError(f"{path}: is by its first bytes {signature.name}; {signature.advice}")
 
 
 class Header(NamedTuple):
@@ -131,6 +131,6 @@ class Header(NamedTuple):
 def llm_c(head: bytes) -> Header | None:
     """The header of llm.c at the beginning of a file: 256 integers, magic, version and number of tokens first."""
     magic, version, tokens = (int.from_bytes(head[i : i + 4], "little") for i in (0, 4, 8))
-    # zeros fill it up, which no ids of a text do
+    # it is padded with zeros, which no ids of a text are
     filled = len(head) == HEAD and not any(head[12:])
     return Header(LLM_C[magic], tokens) if magic in LLM_C and version < 100 and filled else None

@@ -19,7 +19,7 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(eq=False)
 class Spill:
-    """A file of documents: what is appended comes back in the same order, as many tokens at a time as asked.
+    """A file of documents: they come back in the order in which they were appended, in parts of any size.
 
     Tokens and lengths take 4 bytes each where 32 bits hold them. For the process that writes it only: the form is
     this machine's and carries no digest. Raises StoreError where the disk is full or the file cannot be reached.
@@ -33,15 +33,15 @@ class Spill:
         """Writes the documents of a part at the end."""
         try:
             with self.path.open("ab") as file:
-                for some in part.parts(BLOCK_TOKENS):
-                    lengths, tokens = _narrow(some.lengths), _narrow(some.tokens)
-                    sizes = (len(some), lengths.itemsize, len(tokens), tokens.itemsize)
+                for block in part.parts(BLOCK_TOKENS):
+                    lengths, tokens = _narrow(block.lengths), _narrow(block.tokens)
+                    sizes = (len(block), lengths.itemsize, len(tokens), tokens.itemsize)
                     for array in (np.array(sizes, np.int64), lengths, tokens):
                         file.write(array.data)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
-                "token used, 4 or 8 bytes each: name a folder that has it, or give more memory"
+                "token used, 4 or 8 bytes each: name a folder with enough room, or allow more memory"
             ) from error
         self.documents += len(part)
         self.tokens += len(part.tokens)
@@ -50,20 +50,20 @@ class Spill:
         """All documents, in parts as they were appended, small ones joined up to a maximum size."""
         if not self.documents:
             return
-        held: list[Documents] = []
+        pending: list[Documents] = []
         size = 0
         try:
             with self.path.open("rb", buffering=0) as file:
                 while block := _block(file):
                     weight = max(len(block.tokens), len(block))
-                    if held and size + weight > tokens_at_once:
-                        yield Documents.joined(held)
-                        held, size = [], 0
-                    held.append(block)
+                    if pending and size + weight > tokens_at_once:
+                        yield Documents.concatenate(pending)
+                        pending, size = [], 0
+                    pending.append(block)
                     size += weight
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be read back: {error.strerror or error}") from error
-        yield Documents.joined(held)
+        yield Documents.concatenate(pending)
 
     def remove(self) -> None:
         """Deletes the file."""

@@ -31,15 +31,15 @@ from netassay.inputs import refuse_odd_file
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
-"""What stands for a value that is not there."""
+"""Entries that mean a missing value."""
 
 
 @dataclass(frozen=True, eq=False)
 class NumberTable:
-    """`values` (rows, columns) in float32, the names of both, and where each row stands ("file:line").
+    """`values` (rows, columns) in float32, the names of both, and the place of each row ("file:line").
 
-    `described` holds, as text, the columns that tell of the rows and are no columns of numbers: chromosome, start,
-    Length and the like, the first column too. `notes` counts what was left out or is called otherwise, by reason.
+    `described` holds, as text, the columns that describe the rows and are not columns of numbers: chromosome, start,
+    Length and the like, the first column too. `notes` counts what was left out or renamed, by reason.
     """
 
     rows: pl.Series
@@ -57,15 +57,15 @@ class NumberTable:
         return f"{self.path}:{self.first_line + row}"
 
 
-def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
+def read_numbers(path: Path, *, required: bool = True) -> NumberTable:
     """A table whose first column names the rows and whose header names the columns, plain, gzip or Parquet.
 
-    The separator (tab, comma or semicolon) is told by the header; a header with one name less than the rows have
+    The separator (tab, comma or semicolon) is read from the header; a header with one name less than the rows have
     fields, as R writes it, names all columns but the first. Lines before the header that begin with # are skipped.
-    Columns that tell of peaks (Chr, Start, Length, Strand, ...) and columns of words are no columns of numbers; they
+    Columns that describe peaks (Chr, Start, Length, Strand, ...) and columns of words are not columns of numbers; they
     are counted. A table that begins with the chromosome calls its rows chromosome:start-end. Missing values and "NA"
-    are NaN. Raises DataError, naming line and column, for a table without columns of numbers (where they are `needed`),
-    values that are no numbers, rows of another length, and names that come twice or are empty.
+    are NaN. Raises DataError, naming line and column, for a table without columns of numbers (if these are `required`),
+    values that are not numbers, rows of another length, and names that are repeated or empty.
     """
     notes: Counter[str] = Counter()
     if path.name.lower().endswith(".parquet"):
@@ -74,10 +74,12 @@ def read_numbers(path: Path, *, needed: bool = True) -> NumberTable:
         frame, first_line = _delimited(path, notes)
     words = [name for name, kind in frame.schema.items() if kind == pl.String]
     numbers = frame.drop(words)
-    if left := words[1:]:
-        more = ", ..." if len(left) > 8 else ""
-        notes[f"columns of {path.name} that describe peaks, no cell types: {', '.join(left[:8])}{more}"] = len(left)
-    if needed and not numbers.width:
+    if describing := words[1:]:
+        more = ", ..." if len(describing) > 8 else ""
+        notes[f"columns of {path.name} that describe peaks, not cell types: {', '.join(describing[:8])}{more}"] = len(
+            describing
+        )
+    if required and not numbers.width:
         raise DataError(
             f"{path}: has no column of heights: {', '.join(frame.columns[:8])} describe peaks; add a column a cell type"
         )
@@ -116,13 +118,13 @@ def _row_names(described: pl.DataFrame) -> pl.Series:
 def read_pairs(path: Path) -> dict[str, str]:
     """A table of two columns, such as cell type and lineage, as a mapping; a header of any two words is skipped.
 
-    Columns are parted by a tab or comma, else by white space. Raises DataError, naming the line, for rows of
+    Columns are separated by a tab or comma, else by white space. Raises DataError, naming the line, for rows of
     another length and keys that come twice.
     """
     pairs: dict[str, str] = {}
     for first, second, number in _two_columns(path, "cell type and lineage"):
         if first in pairs:
-            raise DataError(f"{path}:{number}: {first!r} is there a second time; give each one line")
+            raise DataError(f"{path}:{number}: {first!r} occurs a second time; give each one line")
         pairs[first] = second
     return pairs
 
@@ -156,7 +158,7 @@ def read_links(path: Path) -> list[Link]:
     return links
 
 
-def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
+def _two_columns(path: Path, columns: str) -> list[tuple[str, str, int]]:
     rows = []
     for number, line in enumerate(read_rows(path), 1):
         if not line.strip() or line.startswith("#"):
@@ -165,16 +167,17 @@ def _two_columns(path: Path, what: str) -> list[tuple[str, str, int]]:
         words = [word.strip().strip('"') for word in line.split(separator)]
         if len(words) != 2 or not words[0]:
             raise DataError(
-                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {what}, parted by a tab or comma"
+                f"{path}:{number}: holds {len(words)} fields ({line!r:.60}); give two, {columns}, separated by a "
+                "tab or comma"
             )
         rows.append((words[0], words[1], number))
     if not rows:
-        raise DataError(f"{path}: holds no pair; give two columns, {what}")
+        raise DataError(f"{path}: holds no pair; give two columns, {columns}")
     return rows
 
 
 class _Head(NamedTuple):
-    """The header of a table, the line it stands on, and the first row."""
+    """The header of a table, its line, and the first row."""
 
     header: str
     line: int
@@ -182,7 +185,7 @@ class _Head(NamedTuple):
 
 
 def _head(path: Path, notes: Counter[str]) -> _Head:
-    """The header is the first line that is no comment, or a comment that names the columns of a row below it."""
+    """The header: the first line that is not a comment, or a comment that names the columns of a row below it."""
     comment, number, skipped = "", 0, 0
     lines = enumerate(read_rows(path), 1)
     for at, line in lines:
@@ -226,26 +229,26 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
     _refuse_numbers([names[0], *(name for name in names[1:] if name not in words)], where)
     words[0] = names[0] = _free_name(names)
     skipped: Counter[str] = Counter()
-    whole = content(path, skipped=skipped)
+    data = content(path, skipped=skipped)
     notes.update({f"{reason} in {path.name}, skipped": count for reason, count in skipped.items()})
     try:
-        frame = _parsed(whole, separator, names, words, head.line)
+        frame = _parsed(data, separator, names, words, head.line)
     except pl.exceptions.PolarsError as error:
-        if found := _culprit(path, separator, names, names, head.line):
-            raise DataError(found) from error
+        if culprit := _culprit(path, separator, names, names, head.line):
+            raise DataError(culprit) from error
         try:
-            texts = _parsed(whole, separator, names, names, head.line)
+            texts = _parsed(data, separator, names, names, head.line)
         except pl.exceptions.PolarsError as again:
             raise DataError(f"{where}: the table cannot be read: {_first_line(again)}") from again
         words += [name for name in names if name not in words and _in_words(texts[name])]
-        if found := _culprit(path, separator, names, words, head.line):
-            raise DataError(found) from error
+        if culprit := _culprit(path, separator, names, words, head.line):
+            raise DataError(culprit) from error
         # also numbers with blanks around them, which the reader's own parser does not take
         numbers = [name for name in names if name not in words]
         frame = texts.with_columns(pl.col(numbers).str.strip_chars().cast(pl.Float32, strict=False))
     numbers = [name for name in names if name not in words]
     if len(frame) and numbers and frame[numbers].null_count().sum_horizontal().item():
-        # short rows are filled with nulls by the reader, and are no missing values
+        # the reader fills short rows with nulls, which are not missing values
         if short := _short_row(path, separator, len(names), head.line):
             raise DataError(short)
         frame = frame.with_columns(pl.col(numbers).fill_null(math.nan))
@@ -254,20 +257,20 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
 
 def _in_words(column: pl.Series) -> bool:
     """Whether a column holds words, none of which could be a number that is written in another way."""
-    held = column.drop_nulls().str.strip_chars()
-    held = held.filter(~held.is_in(sorted(MISSING)))
-    return not held.str.contains(r"^[+-]?[.,]?[0-9]").any()
+    words = column.drop_nulls().str.strip_chars()
+    words = words.filter(~words.is_in(sorted(MISSING)))
+    return not words.str.contains(r"^[+-]?[.,]?[0-9]").any()
 
 
 def _parsed(
-    whole: bytes,
+    data: bytes,
     separator: str,
     names: Sequence[str],
     words: Sequence[str],
     header_line: int,
 ) -> pl.DataFrame:
     return pl.read_csv(
-        BytesIO(whole),
+        BytesIO(data),
         separator=separator,
         has_header=False,
         skip_lines=header_line,
@@ -283,8 +286,8 @@ def _separator(where: str, header: str) -> str:
     separator = max(counts, key=lambda mark: counts[mark])
     if not counts[separator]:
         raise DataError(
-            f"{where}: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; part "
-            "the columns with one of these"
+            f"{where}: the header {header!r:.60} holds no tab, comma or semicolon, so the table has one column; "
+            "separate the columns with one of these"
         )
     return separator
 
@@ -303,8 +306,8 @@ def _fields(line: str, separator: str, where: str) -> list[str]:
         return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error as error:
         raise DataError(
-            f"{where}: {line[:40]!r}... is not a row of a table ({error}); part its fields with commas, semicolons or "
-            "tabs, and close each double quote"
+            f"{where}: {line[:40]!r}... is not a row of a table ({error}); separate its fields with commas, semicolons "
+            "or tabs, and close each double quote"
         ) from error
 
 
@@ -316,9 +319,9 @@ def _free_name(names: Sequence[str]) -> str:
 
 
 def _refuse_columns(names: Sequence[str], where: str) -> None:
-    for place, name in enumerate(names[1:], 2):
+    for number, name in enumerate(names[1:], 2):
         if not name:
-            raise DataError(f"{where}: column {place} has no name; name each after its cell type")
+            raise DataError(f"{where}: column {number} has no name; name each after its cell type")
     if twice := [name for name, count in Counter(names[1:]).items() if count > 1]:
         raise DataError(f"{where}: two columns are named {twice[0]!r}; give each cell type its own name")
 
@@ -338,7 +341,7 @@ def _refuse_names(table: NumberTable) -> None:
 
 
 def _culprit(path: Path, separator: str, names: list[str], words: list[str], header_line: int) -> str | None:
-    """The first line that is not a name and as many numbers as there are columns, in words."""
+    """An error message for the first line that is not a name and one number per column."""
     for number, line in enumerate(read_rows(path), 1):
         if number <= header_line or not line.strip():
             continue
@@ -357,19 +360,19 @@ def _culprit(path: Path, separator: str, names: list[str], words: list[str], hea
 
 def _short_row(path: Path, separator: str, fields: int, header_line: int) -> str | None:
     for number, line in enumerate(read_rows(path), 1):
-        found = line.count(separator) + 1
+        count = line.count(separator) + 1
         if (
             number > header_line
             and line.strip()
-            and found != fields
+            and count != fields
             and len(_fields(line, separator, f"{path}:{number}")) != fields
         ):
-            return _another_length(path, number, found, fields)
+            return _another_length(path, number, count, fields)
     return None
 
 
-def _another_length(path: Path, number: int, found: int, wanted: int) -> str:
-    return f"{path}:{number}: holds {found} fields; the header names {wanted} columns"
+def _another_length(path: Path, number: int, fields: int, columns: int) -> str:
+    return f"{path}:{number}: holds {fields} fields; the header names {columns} columns"
 
 
 def _parquet(path: Path) -> pl.DataFrame:

@@ -62,9 +62,9 @@ def cut_text(
 ) -> Iterator[str]:
     """Documents of a text given by its lines, one at a time.
 
-    Paragraphs are parted by blank lines, records by `separator` wherever it stands. Line ends within a document
-    stay as line feeds, those at its ends belong to none. Documents of nothing but white space are left out and
-    counted in `skipped`. Raises DataError for a unit that is not known and for a blank separator.
+    Paragraphs are separated by blank lines, records by `separator` wherever it occurs. Line ends within a document
+    stay as line feeds, those at its ends are removed. Documents of nothing but white space are left out and
+    counted in `skipped`. Raises DataError for an unknown unit and for a blank separator.
     """
     skipped = Counter() if skipped is None else skipped
     for document in _documents(lines, unit, separator):
@@ -122,29 +122,29 @@ def _documents(lines: Iterable[str], unit: Unit, separator: str) -> Iterator[str
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
-    held: list[str] = []
+    paragraph: list[str] = []
     for line in lines:
         if line.strip():
-            held.append(line)
-        elif held:
-            yield "\n".join(held)
-            held = []
-    if held:
-        yield "\n".join(held)
+            paragraph.append(line)
+        elif paragraph:
+            yield "\n".join(paragraph)
+            paragraph = []
+    if paragraph:
+        yield "\n".join(paragraph)
 
 
 def _records(lines: Iterable[str], separator: str) -> Iterator[str]:
-    """What stands between separators; nothing follows a separator that ends the file."""
-    held: list[str] = []
+    """The text between separators; nothing follows a separator that ends the file."""
+    record: list[str] = []
     for line in lines:
         *closed, rest = line.split(separator)
         for part in closed:
-            yield "\n".join([*held, part]).strip("\n")
-            held = []
-        if held or rest.strip() or not closed:
-            held.append(rest)
-    if any(line.strip() for line in held):
-        yield "\n".join(held).strip("\n")
+            yield "\n".join([*record, part]).strip("\n")
+            record = []
+        if record or rest.strip() or not closed:
+            record.append(rest)
+    if any(line.strip() for line in record):
+        yield "\n".join(record).strip("\n")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -157,13 +157,13 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 
 
 def _bounded_lines(path: Path, stream: Any) -> Iterator[bytes]:
-    """Lines of a stream; DataError for one that no memory may hold, as a few packed bytes can make it."""
-    most = bound("LONGEST_LINE")
+    """Lines of a stream; DataError for one too long for memory, which a few compressed bytes can produce."""
+    limit = bound("LONGEST_LINE")
     number = 0
-    while line := stream.readline(most + 1):
+    while line := stream.readline(limit + 1):
         number += 1
-        if len(line) > most:
-            refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
+        if len(line) > limit:
+            refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", phrase="begins a line of at least")
         yield line
 
 
@@ -175,7 +175,7 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
         with TextIOWrapper(stream, "utf-16", newline="\n") as text:
             while line := text.readline(bound("LONGEST_LINE") + 1):
                 number += 1
-                refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", what="begins a line of at least")
+                refuse_size(f"{path}:{number}", len(line), "LONGEST_LINE", phrase="begins a line of at least")
                 yield line.encode()
     except UnicodeError as error:
         raise DataError(
@@ -198,7 +198,7 @@ def _zstandard_lines(path: Path) -> Iterator[str]:
             yield from texts
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
-            f"{path}: after line {lines} the Zstandard stream is damaged, or what it holds is no UTF-8 "
+            f"{path}: after line {lines} the Zstandard stream is damaged, or its content is not UTF-8 "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); unpack it with zstd -d to "
             "see which"
         ) from error
@@ -227,7 +227,7 @@ def content_head(path: Path, size: int) -> bytes:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Any]:
-    """A file's content as a stream of bytes, gzip, bzip2 or xz taken off.
+    """A file's content as a stream of bytes, decompressed from gzip, bzip2 or xz.
 
     Raises DataError for a file that cannot be read, for Zstandard, and for a damaged or cut stream.
     """

@@ -78,72 +78,72 @@ class TokenFile:
         return self.end is None and self.array().ndim == 1
 
     def require_ids(self, ignore: int | None = None) -> None:
-        """Goes through the file once; DataError where its numbers cannot be the token ids that were asked for.
+        """Goes through the file once; DataError where its numbers cannot be token ids as stated.
 
-        An id to `ignore` is none of them. These are negative numbers, an `end` that never occurs, and raw numbers as a
-        wrong dtype makes them: larger than any vocabulary, none of them small, or every second one 0.
+        An id to `ignore` is allowed anywhere. Refused are negative numbers, an `end` that never occurs, and raw
+        numbers as a wrong dtype makes them: larger than any vocabulary, none of them small, or every second one 0.
         """
         array = self.array()
         rows = max(1, LOOKED_AT_ONCE // max(int(np.prod(array.shape[1:])), 1))
-        ends, most, fewest = False, 0, 2**64
+        ends, largest, smallest = False, 0, 2**64
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
-            some = self.read(slice(first, first + rows + rows % 2))
-            paired = every_second and not some.reshape(-1)[1::2].any()
+            ids = self.read(slice(first, first + rows + rows % 2))
+            paired = every_second and not ids.reshape(-1)[1::2].any()
             if ignore is not None:
-                some = some[some != ignore]
-            if not some.size:
+                ids = ids[ids != ignore]
+            if not ids.size:
                 continue
-            if some.dtype.kind == "i" and (least := int(some.min())) < 0:
-                self._refuse_negative(first, some, least)
-            most, fewest = max(most, int(some.max())), min(fewest, int(some.min()))
-            ends = ends or (self.end is not None and bool((some == self.end).any()))
+            if ids.dtype.kind == "i" and (lowest := int(ids.min())) < 0:
+                self._refuse_negative(first, ids, lowest)
+            largest, smallest = max(largest, int(ids.max())), min(smallest, int(ids.min()))
+            ends = ends or (self.end is not None and bool((ids == self.end).any()))
             every_second = paired
-        misread = self._misread(fewest, most, every_second) if array.size >= 4 or most >= MOST_IDS else ""
+        misread = self._misread(smallest, largest, every_second) if array.size >= 4 or largest >= MOST_IDS else ""
         if self.end is not None and not ends and array.size:
             advice = misread or "give the id that closes its documents, and the dtype that it was written with"
             raise DataError(
-                f"{self.path}: the end token does not occur: none of its {array.size:,} ids ({fewest:,} to {most:,}) "
-                f"is {self.end}, so that all would be one document; {advice}"
+                f"{self.path}: the end token does not occur: none of its {array.size:,} ids "
+                f"({smallest:,} to {largest:,}) is {self.end}, so that all would be one document; {advice}"
             )
         if misread:
             raise DataError(f"{self.path}: {misread}")
 
-    def _misread(self, fewest: int, most: int, every_second: bool) -> str:
-        """What tells that raw ids were written with another dtype, and what to do; nothing where nothing does."""
+    def _misread(self, smallest: int, largest: int, every_second: bool) -> str:
+        """Why raw ids seem to have been written with another dtype, and what to do; "" if they do not."""
         if self.dtype is None:
             return ""
-        other = "state the dtype that it was written with"
+        advice = "state the dtype that it was written with"
         npy = "(or save the ids as .npy, which states it by itself)"
-        if most >= MOST_IDS:
+        if largest >= MOST_IDS:
             return (
-                f"as {self.dtype} it holds ids up to {most:,}, more than any vocabulary has ({MOST_IDS:,}); {other}, "
-                f"such as uint16 {npy}, and skip its header if it has one"
+                f"as {self.dtype} it holds ids up to {largest:,}, more than any vocabulary has ({MOST_IDS:,}); "
+                f"{advice}, such as uint16 {npy}, and skip its header if it has one"
             )
-        if fewest >= 1 << 16:
+        if smallest >= 1 << 16:
             return (
-                f"as {self.dtype} it holds no id below {fewest:,}, as where two ids of two bytes each are read as "
-                f"one; {other}, such as uint16 {npy}"
+                f"as {self.dtype} it holds no id below {smallest:,}, as where two ids of two bytes each are read as "
+                f"one; {advice}, such as uint16 {npy}"
             )
-        if every_second and most:
+        if every_second and largest:
             wide = np.dtype(self.dtype).itemsize * 16
             return (
-                f"as {self.dtype} every second id is 0, as where ids take twice the bytes; {other}, such as "
+                f"as {self.dtype} every second id is 0, as where ids take twice the bytes; {advice}, such as "
                 f"uint{wide} {npy}"
             )
         return ""
 
     def read(self, rows: slice) -> np.ndarray:
-        """Some of the array, loaded."""
-        # mapped anew each time: pages that were touched count as memory for as long as their map lives
+        """A slice of the array, loaded."""
+        # mapped again each time: pages that were touched count as memory for as long as their map lives
         return np.array(self.array()[rows])
 
-    def _refuse_negative(self, first: int, some: np.ndarray, least: int) -> None:
-        place = [int(index) for index in np.argwhere(some < 0)[0]]
-        place[0] += first
-        value = some[some < 0][0]
-        where = f"row {place[0]}, column {place[1]}" if len(place) == 2 else f"place {place[0]}"
-        if self.dtype is not None and least != -100:
+    def _refuse_negative(self, first: int, ids: np.ndarray, lowest: int) -> None:
+        position = [int(index) for index in np.argwhere(ids < 0)[0]]
+        position[0] += first
+        value = ids[ids < 0][0]
+        where = f"row {position[0]}, column {position[1]}" if len(position) == 2 else f"place {position[0]}"
+        if self.dtype is not None and lowest != -100:
             advice = f"state u{self.dtype} if ids are that large"
         else:
             advice = "cut rows where padding begins, or write lists of unequal length to Parquet"
@@ -154,7 +154,7 @@ class TokenFile:
 
     def _npy(self) -> np.ndarray:
         if self.skip:
-            raise DataError(f"{self.path}: skip={self.skip} is of raw ids, with a dtype; a .npy has no such header")
+            raise DataError(f"{self.path}: skip={self.skip} is for raw ids, with a dtype; a .npy has no such header")
         head = first_bytes(self.path)
         refuse_unreadable(self.path, head)
         try:
@@ -187,7 +187,7 @@ class TokenFile:
             if size % kind.itemsize:
                 after = f" after the {self.skip} that are skipped" if self.skip else ""
                 raise DataError(
-                    f"{self.path}: {size} bytes{after} are no whole number of {self.dtype} ({kind.itemsize} bytes "
+                    f"{self.path}: {size} bytes{after} are not a whole number of {self.dtype} ({kind.itemsize} bytes "
                     "each); state the dtype that it was written with, and skip its header if it has one"
                 )
             return np.memmap(self.path, dtype=kind, mode="r", offset=self.skip) if size else np.empty(0, kind)
@@ -198,13 +198,13 @@ class TokenFile:
         head = first_bytes(self.path)
         if self.skip:
             return
-        known = signature_of(head)
+        signature = signature_of(head)
         if head.startswith(NPY):
-            raise DataError(f"{self.path}: is an array of NumPy, which states its own kind; leave dtype out")
+            raise DataError(f"{self.path}: is an array of NumPy, which states its own type; leave dtype out")
         # two bytes of ids may spell a mark or a pickle by chance
-        if known is not None and len(known.begin) > 3:
-            advice = known.advice or "leave dtype out, or unpack it first"
-            raise DataError(f"{self.path}: is {known.name} by its first bytes, not raw {self.dtype}; {advice}")
+        if signature is not None and len(signature.begin) > 3:
+            advice = signature.advice or "leave dtype out, or unpack it first"
+            raise DataError(f"{self.path}: is {signature.name} by its first bytes, not raw {self.dtype}; {advice}")
         if head.startswith(b"\x1f\x8b\x08"):
             raise DataError(f"{self.path}: is gzip by its first bytes; unpack it: gunzip FILE")
         if len(head) >= 4 and (magic := int.from_bytes(head[:4], "little")) in LLM_C:
@@ -260,11 +260,11 @@ def read_tokens_in_parts(
         return
     rest = np.empty(0, array.dtype)
     for first in range(0, len(array), tokens_at_once):
-        held = _closed(np.concatenate([rest, file.read(slice(first, first + tokens_at_once))]), end)
-        whole = len(held) - (held.tokens[-1] != end)
-        rest = held.tokens[held.offsets[whole] :]
-        if whole:
-            part = held.first(whole)
+        documents = _closed(np.concatenate([rest, file.read(slice(first, first + tokens_at_once))]), end)
+        complete = len(documents) - (documents.tokens[-1] != end)
+        rest = documents.tokens[documents.offsets[complete] :]
+        if complete:
+            part = documents.first(complete)
             yield part if limit is None else part.cut(limit)
     if len(rest):
         yield rows_of(rest[None, :limit])

@@ -31,11 +31,11 @@ WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
 
 
 class _Refused(Exception):
-    """The text of this place among those given cannot be encoded."""
+    """The text of this index cannot be encoded."""
 
-    def __init__(self, place: int, reason: str) -> None:
+    def __init__(self, index: int, reason: str) -> None:
         super().__init__(reason)
-        self.place = place
+        self.index = index
 
 
 def tokenize(
@@ -49,14 +49,14 @@ def tokenize(
     """Token ids of texts, in one array; of each text the first `limit` at most.
 
     `tokenizer` is "wordpunct" (runs of word characters, and of neither those nor white space), "whitespace"
-    (what stands between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
+    (the words between it), "characters" (code points), "bytes" (of UTF-8) or the path of a JSON file of Hugging
     Face's `tokenizers`, without the special tokens it would add. Words are numbered in the order they come up.
     With `add_end` every text ends with one more token, an id of its own, which counts for the limit. Texts without a
     token are left out and counted in `skipped`. Raises DataError for an unknown name, a file of another kind and
     a text that it cannot encode, ExtraMissing where the package `tokenizers` is needed and absent.
     """
     parts = tokenize_in_parts(texts, encoder(tokenizer), limit=limit, add_end=add_end, skipped=skipped)
-    return Documents.joined(parts)
+    return Documents.concatenate(parts)
 
 
 def tokenize_in_parts(
@@ -76,14 +76,14 @@ def tokenize_in_parts(
     skipped = Counter() if skipped is None else skipped
     tokens, lengths = array("q"), array("q", [0])
     remaining, before = iter(texts), 0
-    while some := list(islice(remaining, TEXTS_AT_ONCE)):
+    while batch := list(islice(remaining, TEXTS_AT_ONCE)):
         try:
-            for ids in encoder.encode(some, limit):
+            for ids in encoder.encode(batch, limit):
                 if not ids:
                     skipped["without a token"] += 1
                     continue
                 tokens.extend(ids)
-                # a text of as many tokens as are wanted has been cut for all that is known
+                # a text that reaches the limit may have been cut
                 closed = add_end and (limit is None or len(ids) < limit)
                 if closed:
                     tokens.append(encoder.end())
@@ -93,10 +93,10 @@ def tokenize_in_parts(
                     tokens, lengths = array("q"), array("q", [0])
         except _Refused as refused:
             raise DataError(
-                f"{where}{': ' if where else ''}document {before + refused.place + 1} (from 1, "
-                f"{some[refused.place]!r:.60}) cannot be encoded: {refused}"
+                f"{where}{': ' if where else ''}document {before + refused.index + 1} (from 1, "
+                f"{batch[refused.index]!r:.60}) cannot be encoded: {refused}"
             ) from refused
-        before += len(some)
+        before += len(batch)
     if tokens:
         yield _part(tokens, lengths, encoder.vocabulary)
 
@@ -112,12 +112,12 @@ def encoder(tokenizer: str | Path) -> Encoder:
     if str(tokenizer).startswith("tiktoken:"):
         return tiktoken_encoder(str(tokenizer).removeprefix("tiktoken:"))
     readers = {".json": _from_file, ".model": sentencepiece_encoder, ".tiktoken": tiktoken_file_encoder}
-    if (read := readers.get(Path(tokenizer).suffix)) is None:
+    if (reader := readers.get(Path(tokenizer).suffix)) is None:
         raise DataError(
             f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)} or the path of a tokenizer.json of "
             "Hugging Face's tokenizers, a SentencePiece .model or a .tiktoken file, or tiktoken:NAME"
         )
-    return read(Path(tokenizer))
+    return reader(Path(tokenizer))
 
 
 def _words(split: Callable[[str, int | None], Iterable[str]]) -> Encoder:
@@ -189,36 +189,36 @@ def _from_file(path: Path) -> Encoder:
         ) from error
     form = "is not a tokenizer file of Hugging Face's tokenizers"
     with reraised(lambda why: DataError(f"tokenizer {path}: {form} ({why}); give a tokenizer.json")):
-        held: Any = tokenizers.Tokenizer.from_str(text)
-    held.no_truncation()
-    held.no_padding()
-    after_all = max(held.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        tokenizer: Any = tokenizers.Tokenizer.from_str(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    after_all = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def encode(texts: list[str], limit: int | None) -> Iterator[list[int]]:
         try:
             with reraised(DataError):
-                encodings = held.encode_batch(texts, add_special_tokens=False)
+                encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
         except DataError:  # the library does not say for which text
-            encodings = (_encoded(held, path, place, text) for place, text in enumerate(texts))
+            encodings = (_encoded(tokenizer, path, index, text) for index, text in enumerate(texts))
         return (encoding.ids[:limit] for encoding in encodings)
 
     def spell(token: int) -> str:
-        return END_WORD if token == after_all else str(held.id_to_token(token))
+        return END_WORD if token == after_all else str(tokenizer.id_to_token(token))
 
     def decode(tokens: Sequence[int]) -> str:
-        return str(held.decode([token for token in tokens if token < after_all], skip_special_tokens=False))
+        return str(tokenizer.decode([token for token in tokens if token < after_all], skip_special_tokens=False))
 
     name = f"tokenizer {hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return Encoder(encode, Codes(name, spell, decode), lambda: after_all)
 
 
-def _encoded(held: Any, path: Path, place: int, text: str) -> Any:
+def _encoded(tokenizer: Any, path: Path, index: int, text: str) -> Any:
     try:
         with reraised(DataError):
-            return held.encode(text, add_special_tokens=False)
+            return tokenizer.encode(text, add_special_tokens=False)
     except DataError as error:
         raise _Refused(
-            place,
+            index,
             f"tokenizer {path} says {str(error).rstrip('.')!r}; give its vocabulary the token that it takes for "
             "unknown words (unk_token), or take a tokenizer that knows all of the text",
         ) from error

@@ -33,43 +33,43 @@ def track(chromosomes: Sequence[str], starts: np.ndarray, values: np.ndarray) ->
 
     A base under several windows has their mean; values that are not finite leave a gap.
     """
-    held = np.asarray(chromosomes)
-    found, shared = [], 0
+    names = np.asarray(chromosomes)
+    stretches, shared = [], 0
     for chromosome in sorted(set(chromosomes)):
-        rows = np.flatnonzero(held == chromosome)
+        rows = np.flatnonzero(names == chromosome)
         places = (np.asarray(starts, np.int64)[rows, None] + np.arange(values.shape[1])).ravel()
         flat = np.asarray(values[rows], np.float64).ravel()
-        kept = np.isfinite(flat)
-        unique, where, counts = np.unique(places[kept], return_inverse=True, return_counts=True)
+        finite = np.isfinite(flat)
+        unique, where, counts = np.unique(places[finite], return_inverse=True, return_counts=True)
         if len(unique):
-            means = np.bincount(where, flat[kept], len(unique)) / counts
-            found.append(Stretch(chromosome, unique, means))
+            means = np.bincount(where, flat[finite], len(unique)) / counts
+            stretches.append(Stretch(chromosome, unique, means))
             shared += int((counts > 1).sum())
-    return Track(tuple(found), shared)
+    return Track(tuple(stretches), shared)
 
 
-def write_bedgraph(path: Path, given: Track) -> None:
+def write_bedgraph(path: Path, signal: Track) -> None:
     """A line a base: chromosome, start, end, value with seven digits.
 
-    The file is complete or not there. Raises DataError if it cannot be written.
+    The file is written completely or not at all. Raises DataError if it cannot be written.
     """
     with whole_file(path, refusal=DataError) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        for stretch in given.stretches:
+        for stretch in signal.stretches:
             file.writelines(
-                f"{stretch.chromosome}\t{place}\t{place + 1}\t{value:.7g}\n"
-                for place, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True)
+                f"{stretch.chromosome}\t{position}\t{position + 1}\t{value:.7g}\n"
+                for position, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True)
             )
 
 
-def write_bigwig(path: Path, given: Track, lengths: Mapping[str, int]) -> None:
+def write_bigwig(path: Path, signal: Track, lengths: Mapping[str, int]) -> None:
     """The track as bigWig, in single precision; `lengths` are those of the chromosomes.
 
-    The file is complete or not there. Raises DataError for a chromosome without a length, for values beyond its end,
-    and if it cannot be written.
+    The file is written completely or not at all. Raises DataError for a chromosome without a length, for values
+    beyond its end, and if it cannot be written.
     """
     import pybigtools
 
-    for stretch in given.stretches:
+    for stretch in signal.stretches:
         name = stretch.chromosome
         if name not in lengths:
             raise DataError(f"{path}: the length of chromosome {name!r} is not known; give it")
@@ -78,14 +78,14 @@ def write_bigwig(path: Path, given: Track, lengths: Mapping[str, int]) -> None:
                 f"{path}: values at {name}:{stretch.places[0]}-{stretch.places[-1] + 1}, beyond {name}, which has "
                 f"{lengths[name]:,} bases"
             )
-    used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in given.stretches}
+    used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in signal.stretches}
     if not used:
         raise DataError(f"{path}: there is no value to write; a bigWig cannot be empty")
     with whole_file(path, refusal=DataError) as part:
-        pybigtools.open(str(part), "w").write(used, _bases(given))
+        pybigtools.open(str(part), "w").write(used, _bases(signal))
 
 
-def _bases(given: Track) -> Iterator[tuple[str, int, int, float]]:
-    for stretch in given.stretches:
-        for place, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True):
-            yield stretch.chromosome, place, place + 1, value
+def _bases(signal: Track) -> Iterator[tuple[str, int, int, float]]:
+    for stretch in signal.stretches:
+        for position, value in zip(stretch.places.tolist(), stretch.values.tolist(), strict=True):
+            yield stretch.chromosome, position, position + 1, value

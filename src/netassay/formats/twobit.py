@@ -29,7 +29,7 @@ def is_twobit(path: Path) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TwoBitContig:
-    """A contig of which windows are read as they are asked for."""
+    """A contig whose windows are read on demand."""
 
     path: Path
     name: str

@@ -1,7 +1,7 @@
 """Variants of a VCF file: the five columns that say what is changed, one alternative allele a row.
 
-Own code, because the libraries for this (pysam, cyvcf2) bring a C library of 20 MB or more for what are five columns,
-and do not say on which line a file is wrong. For BCF, which is binary, bcftools makes a VCF.
+Our own parser, because the libraries for this (pysam, cyvcf2) bring a C library of 20 MB or more for five columns,
+and do not say on which line a file is wrong. bcftools converts BCF, the binary form, to VCF.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COLUMNS = "CHROM, POS, ID, REF, ALT"
 class Variant(NamedTuple):
     """An alternative allele at a place of the genome; `position` counts from 1, as in the file, letters are capital.
 
-    `left_out` says why it is not a sequence that can be put in the place of REF, None where it is one.
+    `left_out` says why it is not a sequence that can replace REF, None if it is one.
     """
 
     chromosome: str
@@ -61,11 +61,11 @@ def read_vcf(path: Path, *, skipped: Counter[str] | None = None) -> pl.DataFrame
     alleles = read_alleles(path, skipped=skipped)
     for reason in alleles[LEFT_OUT].drop_nulls():
         skipped[reason] += 1
-    kept = alleles.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
-    if not len(kept):
+    variants = alleles.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
+    if not len(variants):
         reasons = "".join(f"; {count} left out: {reason}" for reason, count in skipped.items())
         raise DataError(f"{path}: holds no variant with an alternative sequence{reasons}")
-    return kept
+    return variants
 
 
 def read_alleles(path: Path, *, skipped: Counter[str] | None = None) -> pl.DataFrame:
@@ -93,20 +93,20 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
     where = f"{path}:{number}"
     if len(columns) < 5:
         _refuse_headings(line.split(), where)
-        hint = "; its columns are parted by spaces" if len(line.split()) >= 5 else ""
-        raise DataError(f"{where}: VCF has {_COLUMNS} and more, parted by tabs{hint}: {line!r:.80}")
-    chromosome, place, name, ref, alts = (column.strip() for column in columns[:5])
+        hint = "; its columns are separated by spaces" if len(line.split()) >= 5 else ""
+        raise DataError(f"{where}: VCF has {_COLUMNS} and more, separated by tabs{hint}: {line!r:.80}")
+    chromosome, position, name, ref, alts = (column.strip() for column in columns[:5])
     if not chromosome:
         raise DataError(f"{where}: CHROM is empty; give the name of the chromosome")
-    if not (place.isascii() and place.isdigit() and len(place) < 16):
+    if not (position.isascii() and position.isdigit() and len(position) < 16):
         _refuse_headings(columns, where)
-        raise DataError(f"{where}: POS is {place!r:.40}; give a whole number, counted from 1")
+        raise DataError(f"{where}: POS is {position!r:.40}; give a whole number, counted from 1")
     ref = ref.upper()
     if ref in ("-", "."):
         raise DataError(f"{where}: REF is {ref!r}; {_UNANCHORED.format(what='an insertion', ref='A', alt='ACG')}")
     if not ref or not _LETTERS.issuperset(ref):
         raise DataError(f"{where}: REF is {ref!r:.40}; give the bases of the reference (A, C, G, T, N)")
-    found = []
+    variants = []
     for alt in alts.upper().split(","):
         reason = _no_sequence(alt, ref)
         if alt == "-":
@@ -117,18 +117,18 @@ def _variants(line: str, number: int, path: Path) -> list[Variant]:
             raise DataError(
                 f"{where}: ALT is {alts!r:.40}; give bases, <...>, * or ., with commas between several{hint}"
             )
-        if int(place) == 0:
+        if int(position) == 0:
             reason = "position 0, before the first base"
         elif reason is None and not _BASES.issuperset(alt):
             reason = "alternative with bases other than A, C, G, T"
-        words = name if name not in ("", ".") else f"{chromosome}:{place}:{ref}>{alt}"
-        found.append(Variant(chromosome, int(place), words, ref, alt, number, reason))
-    return found
+        words = name if name not in ("", ".") else f"{chromosome}:{position}:{ref}>{alt}"
+        variants.append(Variant(chromosome, int(position), words, ref, alt, number, reason))
+    return variants
 
 
 _UNANCHORED = (
     "this is {what} as MAF files (TCGA), ANNOVAR and Ensembl's VEP write it, without a base of the reference. In VCF "
-    "the base before stands first in both alleles and POS is that base's, such as REF {ref} and ALT {alt}: put it "
+    "the preceding base comes first in both alleles and POS is that base's, such as REF {ref} and ALT {alt}: add it "
     "there (maf2vcf, or ANNOVAR's convert2annovar, does it)"
 )
 _SCORER = (
@@ -144,8 +144,8 @@ def _refuse_headings(words: list[str], where: str) -> None:
         raise DataError(f"{where}: {' '.join(words)[:60]!r} heads no VCF; {_SCORER} (leave this line out)")
     if len(plain) > 1 and plain[1] in ("pos", "position", "start", "start_position"):
         raise DataError(
-            f"{where}: {' '.join(words)[:60]!r} heads the columns, and no # stands before it; VCF has a header "
-            f"'#CHROM' with {_COLUMNS}, parted by tabs: put the columns in this order, and a # before their names"
+            f"{where}: {' '.join(words)[:60]!r} names the columns, but does not begin with #; VCF has a header "
+            f"'#CHROM' with {_COLUMNS}, separated by tabs: put the columns in this order, and a # before their names"
         )
 
 

@@ -12,15 +12,15 @@ END_WORD = "<end of document>"
 
 
 class Words:
-    """Words numbered from 0 in the order they come up, or in a given order to which none is added."""
+    """Words numbered from 0 in the order they come up, or in a given order that is closed to new words."""
 
     def __init__(self, words: Iterable[str] = (), *, closed: bool = False) -> None:
         self.closed = closed
         self.numbers: dict[str, int] = {}
-        for place, word in enumerate(words):
-            if self.numbers.setdefault(word, place) != place:
+        for token, word in enumerate(words):
+            if self.numbers.setdefault(word, token) != token:
                 raise DataError(
-                    f"word {word!r:.60} is given as token {self.numbers[word]} and {place}; give each word once"
+                    f"word {word!r:.60} is given as token {self.numbers[word]} and {token}; give each word once"
                 )
         self._spelled: list[str] = []
 
@@ -28,7 +28,7 @@ class Words:
         return len(self.numbers)
 
     def number(self, word: str) -> int | None:
-        """The id of a word, a new one unless no word is added; then None."""
+        """The id of a word, a new one if necessary; None for an unknown word of a closed vocabulary."""
         if self.closed:
             return self.numbers.get(word)
         return self.numbers.setdefault(word, len(self.numbers))
@@ -44,8 +44,8 @@ class Words:
 class Codes:
     """Ids that a tokenizer fixes, the same in every file.
 
-    `name` tells the tokenizer, `spell` the text of an id, and `decode` that of several, where it is more than theirs
-    one after another.
+    `name` names the tokenizer, `spell` gives the text of an id, and `decode` that of several, where it is more than
+    the texts one after another.
     """
 
     name: str
@@ -61,12 +61,12 @@ Vocabulary = Words | Codes
 
 
 def spelled(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> tuple[str, ...] | None:
-    """The words of token ids; None where ids are all that is known."""
+    """The words of token ids; None if only the ids are known."""
     return None if vocabulary is None else tuple(vocabulary.word(token) for token in tokens)
 
 
 def text_of(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> str | None:
-    """The text that token ids stand for, words parted by blanks; None where ids are all that is known."""
+    """The text that token ids stand for, words separated by spaces; None if only the ids are known."""
     if isinstance(vocabulary, Codes) and vocabulary.decode is not None:
         return vocabulary.decode(tokens)
     words = spelled(vocabulary, tokens)

@@ -1,6 +1,6 @@
-"""Weights of a network from a file of others: safetensors, or a state dict that PyTorch saved; nothing is unpickled.
+"""Weights of a network from other programs: safetensors, or a state dict that PyTorch saved; nothing is unpickled.
 
-`torch.load(weights_only=True)` builds tensors and plain containers alone and refuses whatever else a file asks for.
+`torch.load(weights_only=True)` builds only tensors and plain containers, and refuses anything else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """Tensors of a file as `read_weights` gives them, and what else stands beside them, plain values alone."""
+    """Tensors of a file as `read_weights` gives them, and the plain values beside them."""
     path = Path(path)
     refuse_odd_file(path)
     try:
@@ -40,18 +40,18 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], Mapping[str, A
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a file that is there") from None
     # eight bytes of length, then JSON
-    held = _safetensors(path) if begin[8:] == b"{" else _pytorch(path)
-    inner = _weights_in(held)
-    found = {name: tensor for name, tensor in inner.items() if isinstance(tensor, Tensor)}
-    if not found:
+    checkpoint = _safetensors(path) if begin[8:] == b"{" else _pytorch(path)
+    inner = _weights_in(checkpoint)
+    tensors = {name: tensor for name, tensor in inner.items() if isinstance(tensor, Tensor)}
+    if not tensors:
         raise DataError(f"{path}: holds no tensors by name; {_HOW}")
-    return found, {name: value for name, value in held.items() if value is not inner and name not in found}
+    return tensors, {name: value for name, value in checkpoint.items() if value is not inner and name not in tensors}
 
 
-def _weights_in(held: Mapping[str, Any]) -> Mapping[str, Any]:
-    # first, as other tensors may stand beside the weights, such as nanoGPT's best_val_loss
-    inner = [held[key] for key in _WITHIN if isinstance(held.get(key), Mapping)]
-    return inner[0] if inner else held
+def _weights_in(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    # first, as there may be other tensors beside the weights, such as nanoGPT's best_val_loss
+    inner = [checkpoint[key] for key in _WITHIN if isinstance(checkpoint.get(key), Mapping)]
+    return inner[0] if inner else checkpoint
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
 
 def _pytorch(path: Path) -> Mapping[str, Any]:
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file of unknown kind makes of its reader
         why = str(error).split("\n", 1)[0][:200]
         raise DataError(
@@ -71,6 +71,6 @@ def _pytorch(path: Path) -> Mapping[str, Any]:
             "holds "
             f"code, which is never run: {_HOW}"
         ) from None
-    if not isinstance(held, Mapping):
-        raise DataError(f"{path}: holds a {type(held).__name__} and no tensors by name; {_HOW}")
-    return held
+    if not isinstance(checkpoint, Mapping):
+        raise DataError(f"{path}: holds a {type(checkpoint).__name__} and no tensors by name; {_HOW}")
+    return checkpoint

@@ -13,7 +13,7 @@ SEPARATORS = "\t,;"
 
 
 def read_word_table(path: Path) -> pl.DataFrame:
-    """A table with a header, parted by tabs, commas or semicolons, every value as a word; the first column names rows.
+    """A table with a header, separated by tabs, commas or semicolons, every value as text; the first column names rows.
 
     A header with one name less than the rows, as R writes it, names all columns but the first. Raises DataError for a
     table of one column, rows of another length, and names of columns that come twice.
@@ -28,7 +28,7 @@ def read_word_table(path: Path) -> pl.DataFrame:
         names = ["", *names]
     if fields < 2 or len(names) < 2:
         raise DataError(
-            f"{path}: holds no table of two columns or more; give a header and rows, parted by tabs or commas"
+            f"{path}: holds no table of two columns or more; give a header and rows, separated by tabs or commas"
         )
     if len({*names}) < len(names):
         raise DataError(f"{path}:1: names a column twice: {', '.join(names[:8])}")

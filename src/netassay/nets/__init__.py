@@ -1,4 +1,4 @@
-"""Plain modules that any study may take: mlp, decoder, averaging, sequence_cnn, and what they are made of."""
+"""Plain modules for any study: mlp, decoder, averaging, sequence_cnn, and their parts."""
 
 from netassay.contents import contents
 

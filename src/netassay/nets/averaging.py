@@ -16,8 +16,8 @@ class AveragingNetwork(nn.Module):
     """The network of Theorem 23, whose capacity is at least its `width`: V' psi(W' Z[:, alpha] u[1:|alpha|] + b).
 
     Letters: Z (d, zeta) the `embedding` of size d, u (T,) the `weights` of the positions, T being `longest`, W (d,
-    `width`), b, V (`width`, zeta). Its parameters number `studies.capacity.bounds.averaging_parameters`. Weights
-    are drawn from `generator` alone: Z and u standard normal, linear maps as PyTorch does.
+    `width`), b, V (`width`, zeta). `netassay.averaging_parameters` is its number of parameters. Weights are
+    drawn only from `generator`: Z and u standard normal, linear maps as in PyTorch.
     """
 
     def __init__(
@@ -63,5 +63,5 @@ class AveragingNetwork(nn.Module):
         return self.feed_forward(features)
 
     def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
-        """Logits of the next token at every position; those at t depend on tokens[:, : t + 1] alone."""
+        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
         return self.read_out(self.features(tokens))

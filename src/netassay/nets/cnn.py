@@ -27,7 +27,7 @@ class CNN(nn.Sequential):
     Inputs (n, channels * height * width) are taken as images of shape `image`. Each convolution keeps the size and is
     followed by the normalisation, if any, the activation, and 2 x 2 average pooling, smooth so that the loss has a
     Hessian (Cohen et al. 2021, Appendix), as long as both sides have at least `POOLED_AT` pixels. Layers are named
-    layer1, norm1, ..., output. Weights are drawn from `generator` alone, by a rule of `nets.initialisation`.
+    layer1, norm1, ..., output. Weights are drawn only from `generator`, by a rule of `nets.initialisation`.
     """
 
     def __init__(

@@ -25,11 +25,10 @@ class Decoder(nn.Module):
 
     X = Z[:, alpha] + U[:, 1:|alpha|] (d, |alpha|); x = W0' vec_r(W3_r' X softmax(X' W1_r W2_r' X[:, -1]));
     logits V' psi(W' x + b). Letters: d `embedding`, |alpha| at most `longest` tokens, r = 1..`heads`, W1_r and
-    W2_r (d, `key`), W3_r (d, `value`), both d unless given, W (d, `width`). Its parameters number
-    `studies.capacity.bounds.decoder_parameters`.
+    W2_r (d, `key`), W3_r (d, `value`), both d unless given, W (d, `width`). `netassay.decoder_parameters` is its number
+    of parameters.
 
-    Weights are drawn from `generator` alone: embeddings and positions standard normal, linear maps as
-    PyTorch does.
+    Weights are drawn only from `generator`: embeddings and positions standard normal, linear maps as in PyTorch.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Decoder(nn.Module):
         return self.feed_forward(features)
 
     def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
-        """Logits of the next token at every position; those at t depend on tokens[:, : t + 1] alone."""
+        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
         return self.read_out(self.features(tokens))
 
 
@@ -97,8 +96,8 @@ class ExperimentDecoder(nn.Module):
 
     Query, key, value and output are linear layers (d, d) with bias, scores are divided by sqrt(d), the
     feed-forward part is linear d -> `width`, activation, linear -> `vocabulary`, with biases; no dropout, norm or
-    residual. Its parameters number `studies.capacity.bounds.experiment_parameters`. Weights are drawn from
-    `generator` alone, as PyTorch's layers would draw theirs.
+    residual. `netassay.experiment_parameters` is its number of parameters. Weights are drawn only from `generator`, as
+    PyTorch's layers draw theirs.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class ExperimentDecoder(nn.Module):
         return dict(self._sizes)
 
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
-        """What the attention makes of the context tokens[:, : t + 1], at every position t."""
+        """The attention's output for the context tokens[:, : t + 1], at every position t."""
         x = self.embedding(tokens)  # (B, T, d)
         x = x + sinusoids(x.shape[1], x.shape[2], like=x)
         query = self.query(x) / math.sqrt(x.shape[2])
@@ -145,7 +144,7 @@ class ExperimentDecoder(nn.Module):
         return self.feed_forward(features)
 
     def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
-        """Logits of the next token at every position; those at t depend on tokens[:, : t + 1] alone."""
+        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
         return self.read_out(self.features(tokens))
 
 
@@ -171,8 +170,8 @@ def sinusoids(length: int, size: int, *, like: Tensor) -> Float[Tensor, "length 
 def _sinusoids(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     pairs = torch.arange((size + 1) // 2, dtype=torch.float64, device=device)
     angles = torch.outer(torch.arange(length, dtype=torch.float64, device=device), 10_000.0 ** (-2 * pairs / size))
-    both = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-    return both[:, :size].to(dtype)
+    table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return table[:, :size].to(dtype)
 
 
 def require_sizes(**sizes: int) -> None:
@@ -183,7 +182,7 @@ def require_sizes(**sizes: int) -> None:
 
 
 def require_length(tokens: Tensor, longest: int) -> None:
-    """Raises DataError for more tokens than a model with free positions was made for."""
+    """Raises DataError for more tokens than a model with free positions has positions for."""
     if tokens.shape[1] > longest:
         raise DataError(
             f"the documents have {tokens.shape[1]} tokens and the model has positions for {longest}; "

@@ -1,10 +1,10 @@
-"""Convolution along a sequence with fewer multiplications, as one matrix product a frequency.
+"""Convolution along a sequence with fewer multiplications, as one matrix product per frequency.
 
 A correlation y_t = sum_k w_k x_{t+k-p} is bilinear, so it can be written y = C^T [(A x) * (G w)] with fixed matrices.
 Here A and G are the discrete Fourier transform of a length that holds the whole linear correlation, and C is its
 inverse. The product of two complex numbers takes three real ones (Gauss); the sums that this needs are rows of A and G
 and columns of C, so that real matrix products are all there is. For 84 positions and 11 taps this takes 140
-products a pair of channels where the definition takes 924. Gradients come by the same three matrices.
+products per pair of channels where the definition takes 924. Gradients use the same three matrices.
 
 Source: Winograd, Arithmetic Complexity of Computations (1980); Mathieu, Henaff, LeCun, Fast training of convolutional
 networks through FFTs (ICLR 2014).
@@ -31,7 +31,7 @@ class Transforms(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # they are kept, and training cannot take what was made in inference mode
+@torch.inference_mode(False)  # they are cached, and training cannot use tensors made in inference mode
 def transforms(
     length: int,
     width: int,
@@ -40,13 +40,13 @@ def transforms(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Transforms:
-    """The three matrices for inputs of `length`, `width` taps and outputs at `positions` (may come twice).
+    """The three matrices for inputs of `length`, `width` taps and outputs at `positions` (may repeat).
 
     Position t is the one at which an ordinary convolution padded by `padding` zeros gives its t-th output.
     """
     period = length + width - 1
     angle = 2 * math.pi / period
-    place = torch.arange(length, dtype=torch.float64)
+    position = torch.arange(length, dtype=torch.float64)
     # a correlation is a convolution with the taps reversed, whose output number t + width - 1 - padding is ours
     tap = width - 1 - torch.arange(width, dtype=torch.float64)
     output = torch.tensor(positions, dtype=torch.float64) + (width - 1 - padding)
@@ -54,9 +54,9 @@ def transforms(
     for frequency in range(period // 2 + 1):
         turn = angle * frequency
         if frequency == 0 or 2 * frequency == period:  # the two real ones
-            rows.append((torch.cos(turn * place), torch.cos(turn * tap), torch.cos(turn * output) / period))
+            rows.append((torch.cos(turn * position), torch.cos(turn * tap), torch.cos(turn * output) / period))
             continue
-        x_re, x_im = torch.cos(turn * place), -torch.sin(turn * place)
+        x_re, x_im = torch.cos(turn * position), -torch.sin(turn * position)
         w_re, w_im = torch.cos(turn * tap), -torch.sin(turn * tap)
         c, s = 2 * torch.cos(turn * output) / period, 2 * torch.sin(turn * output) / period
         # k1 = w_re (x_re + x_im), k2 = x_re (w_im - w_re), k3 = x_im (w_re + w_im): product (k1 - k3) + i (k1 + k2)
@@ -65,10 +65,10 @@ def transforms(
 
 
 def saves_work(length: int, width: int, positions: int, inputs: int, outputs: int) -> bool:
-    """Whether the transforms and products here are fewer multiplications than half of the definition's."""
+    """Whether transforms and products take less than half of the multiplications of the definition."""
     rank = 3 * (length + width) // 2
-    here = rank * (inputs * length + outputs * positions + inputs * outputs)
-    return 2 * here < positions * width * inputs * outputs
+    work = rank * (inputs * length + outputs * positions + inputs * outputs)
+    return 2 * work < positions * width * inputs * outputs
 
 
 def correlate(
@@ -78,7 +78,7 @@ def correlate(
     *,
     padding: int,
 ) -> Float[Tensor, "positions batch outputs"]:
-    """What `conv1d(x, weight, padding=padding)` gives at `positions`, for inputs and outputs with the length first.
+    """`conv1d(x, weight, padding=padding)` at `positions`, for inputs and outputs with the length first.
 
     In single precision it agrees with the definition to about 1e-6 of the largest output.
     """
@@ -101,5 +101,5 @@ def correlate_transformed(
     length, batch, inputs = x.shape
     spectrum = (matrices.inputs @ x.reshape(length, -1)).view(len(taps), batch, inputs)  # (r, batch, inputs)
     products = torch.bmm(spectrum, taps)  # (r, batch, outputs)
-    found = matrices.inverse.T @ products.view(len(taps), -1)
-    return found.view(len(found), batch, taps.shape[2])
+    outputs = matrices.inverse.T @ products.view(len(taps), -1)
+    return outputs.view(len(outputs), batch, taps.shape[2])

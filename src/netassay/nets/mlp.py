@@ -23,9 +23,9 @@ class MLP(nn.Sequential):
     """`depth` hidden layers of `width`, each followed by the activation, and a linear output.
 
     Layers are named layer1, layer2, ..., output. depth 0 is a linear map. Inputs of any shape are flattened from
-    dimension 1 on. `normalisation` ("none", "batch", "layer"; named norm1, norm2, ...) stands between a hidden layer
+    dimension 1 on. `normalisation` ("none", "batch", "layer"; named norm1, norm2, ...) lies between a hidden layer
     and its activation; with `residual` every hidden layer but the first adds its result to its input. Weights are
-    drawn from `generator` alone, by a rule of `nets.initialisation`.
+    drawn only from `generator`, by a rule of `nets.initialisation`.
     """
 
     def __init__(

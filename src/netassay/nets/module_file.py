@@ -19,14 +19,14 @@ FORM = "FILE.py:NAME, the file and the function in it (without arguments) that g
 
 
 def module_of(spec: str, kinds: tuple[type, ...] = (nn.Module,), *, or_else: str = "") -> Any:
-    """What the function that `spec` ("FILE.py:make") names gives, one of `kinds`. The file is imported: its code runs.
+    """The result of the function that `spec` ("FILE.py:make") names, one of `kinds`.
 
-    What it imports from its own folder is imported anew as well.
+    The file is imported: its code runs. Modules that it imports from its own folder are imported anew as well.
 
     Args:
-        spec: File and function; or a name in the file that is one of `kinds` already.
-        kinds: What may be given.
-        or_else: How errors name the kinds besides a module.
+        spec: File and function; or the name of an object in the file that is one of `kinds`.
+        kinds: Allowed types.
+        or_else: Names of the types besides a module, for errors.
 
     Returns:
         The module.
@@ -50,15 +50,16 @@ def module_of(spec: str, kinds: tuple[type, ...] = (nn.Module,), *, or_else: str
         form.loader.exec_module(code)
         make = getattr(code, name, None)
         if make is None:
-            held = [key for key, value in vars(code).items() if callable(value) and not key.startswith("_")]
-            raise ConfigError(f"module = {spec!r}: {file} has no {name!r}; it has {', '.join(held) or 'no function'}")
+            callables = [key for key, value in vars(code).items() if callable(value) and not key.startswith("_")]
+            names = ", ".join(callables) or "no function"
+            raise ConfigError(f"module = {spec!r}: {file} has no {name!r}; it has {names}")
         answer = make() if callable(make) and not isinstance(make, kinds) else make
     except NetassayError:
         raise
     except Exception as error:  # of code that is not ours
         raise ConfigError(
             f"module = {spec!r}: {name} of {file} failed ({type(error).__name__}: {error}); it is called without "
-            "arguments and gives a torch.nn.Module"
+            "arguments and must return a torch.nn.Module"
         ) from error
     finally:
         sys.path.remove(str(path.parent.resolve()))
@@ -68,13 +69,14 @@ def module_of(spec: str, kinds: tuple[type, ...] = (nn.Module,), *, or_else: str
 
 
 def _forget_beside(path: Path) -> None:
-    """Modules of an earlier import of this file, or of the same name from another's folder, are imported no more.
+    """Forgets modules of an earlier import of this file, and those of the same names from another file's folder.
 
-    Else the code that runs would not be that of the files. Modules that can be imported from elsewhere are left alone.
+    Otherwise the code that runs would not be that of the files. Modules that can be imported from elsewhere are left
+    alone.
     """
     for name, file in sources(path).items():
-        known = None if name.partition(".")[0] in sys.stdlib_module_names else sys.modules.get(name)
-        if known is not None and name != "__main__":
+        module = None if name.partition(".")[0] in sys.stdlib_module_names else sys.modules.get(name)
+        if module is not None and name != "__main__":
             top = PathFinder.find_spec(name.partition(".")[0])
             if top is None or not top.origin or Path(top.origin).parent in (file.parent, *file.parents):
                 del sys.modules[name]
@@ -82,27 +84,27 @@ def _forget_beside(path: Path) -> None:
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Puts the tensors of a file into a module, whatever wrapper they were saved from; ModelError where they differ."""
-    wanted = model.state_dict()
+    expected = model.state_dict()
     # files of before PyTorch 0.4.1 do not count the batches
-    counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
+    counts = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
     wrapped = ({name.removeprefix(prefix): t for name, t in state.items()} for prefix in _WRAPPERS)
-    own = next((held for held in wrapped if set(counts | held) == set(wanted)), dict(state))
+    own = next((candidate for candidate in wrapped if set(counts | candidate) == set(expected)), dict(state))
     own = {**counts, **own}
-    missing, more = sorted(set(wanted) - set(own)), sorted(set(own) - set(wanted))
+    missing, more = sorted(set(expected) - set(own)), sorted(set(own) - set(expected))
     if missing or more:
         parts = [
-            f"{what} {', '.join(some[:5])}{' …' if len(some) > 5 else ''}"
-            for what, some in (("lack", missing), ("have besides", more))
-            if some
+            f"{verb} {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+            for verb, names in (("lack", missing), ("have besides", more))
+            if names
         ]
         raise ModelError(
             f"{path}: the weights {' and '.join(parts)}, so they are not of the module {type(model).__name__}; give "
             "those that were saved from it"
         )
     for name, tensor in own.items():
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != expected[name].shape:
             raise ModelError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, the module {type(model).__name__} takes "
-                f"{tuple(wanted[name].shape)}; make it with the sizes that the weights were trained with"
+                f"{tuple(expected[name].shape)}; make it with the sizes that the weights were trained with"
             )
     model.load_state_dict(own)

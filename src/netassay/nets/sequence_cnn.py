@@ -1,8 +1,8 @@
 """AI-TAC, the convolutional network from DNA to accessibility (Maslova et al., PNAS 2020), of any length and width.
 
-It computes what the published network computes in fewer operations. Inside, tensors run length first (length, batch,
-channels), so that convolutions are large matrix products; wide ones go through `fourier_convolution`. Pooling comes
-before bias and activation, which rise steadily and so commute with a maximum. Under bf16 autocast everything but the
+It computes the published network in fewer operations. Inside, tensors have the length first (length, batch, channels),
+so that convolutions are large matrix products; wide ones go through `fourier_convolution`. Pooling comes before bias
+and activation, which are monotone and so commute with a maximum. Under bf16 autocast everything but the
 statistics of batch norm and the last layer is in bf16.
 """
 
@@ -38,22 +38,22 @@ STAGES = (Stage(19, 3), Stage(11, 4), Stage(7, 4))
 
 
 class Share(NamedTuple):
-    """Rows first to last (exclusive) of a batch of `whole` sequences."""
+    """Rows first to last (exclusive) of a batch of `total` sequences."""
 
     first: int
     last: int
-    whole: int
+    total: int
 
 
 class AITAC(nn.Module):
-    """Three convolutions with max-pooling and batch norm, two hidden linear layers, one output a cell type.
+    """Three convolutions with max-pooling and batch norm, two hidden linear layers, one output per cell type.
 
     Takes (batch, 4, length) one-hot sequences, rows A, C, G, T; gives (batch, n_outputs), no final activation.
     `first_activation` exponential makes first-layer filters easier to read (Koo and Ploenzke 2021).
     With `reverse_complement` every output is the mean over both strands. Weights are drawn from `generator`
     as PyTorch draws them by default; `noise` (None: the global one) is the generator of dropout. `share` says which
-    rows of a larger batch the next input is: dropout is then drawn for the whole, and these rows taken. 3,047,981
-    parameters for 81 outputs. Raises ModelError for lengths that leave nothing after pooling.
+    rows of a larger batch the next input is: dropout is then drawn for the larger batch, and these rows are used.
+    3,047,981 parameters for 81 outputs. Raises ModelError for lengths that leave nothing after pooling.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class AITAC(nn.Module):
             )
         if not self.reverse_complement:
             return self.head(self.stem(x))
-        both = self.head(self.stem(torch.cat([x, x.flip(1, 2)])))
-        return both.unflatten(0, (2, len(x))).mean(0)
+        outputs = self.head(self.stem(torch.cat([x, x.flip(1, 2)])))
+        return outputs.unflatten(0, (2, len(x))).mean(0)
 
     def first_layer(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch filters length"]:
         """Activations of the first layer at every position, before pooling."""
@@ -108,8 +108,8 @@ class AITAC(nn.Module):
         dtype = _arithmetic(x)
         windows = _windows(x.to(dtype), STAGES[0].width, pooling_positions(self.length, STAGES[0].pool))
         weight = self._layer("convolution", 1).weight.to(dtype).transpose(1, 2).flatten(1)  # (filters, width * 4)
-        found = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], len(weight))
-        return self._finish(1, found)
+        sums = (windows.flatten(0, 1) @ weight.T).view(*windows.shape[:2], len(weight))
+        return self._finish(1, sums)
 
     def head(self, h: Float[Tensor, "pooled batch filters"]) -> Float[Tensor, "batch outputs"]:
         """All that comes after `stem`."""
@@ -118,16 +118,16 @@ class AITAC(nn.Module):
         flat = h.permute(1, 2, 0).flatten(1)  # (batch, channels * length), as the published network flattens
         for layer in (self.hidden1, self.hidden2):
             flat = self._drop(F.relu(_linear(flat, layer)))
-        # the last layer as precise as its weights: correlations across cell types are of small differences
+        # the last layer is as precise as its weights: correlations across cell types depend on small differences
         with torch.autocast(flat.device.type, enabled=False):
             return F.linear(flat.to(self.output.weight.dtype), self.output.weight, self.output.bias)
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the weights of the authors' network: their names, (filters, 1, 4, 19) shapes and A, T, G, C order.
+        """Loads the weights of the authors' network: their names, (filters, 1, 4, 19) shapes and A, T, G, C order.
 
         Raises ModelError for a name or shape that does not fit; nothing is then changed.
         """
-        self.load_state_dict(_translated(state, self.state_dict()))
+        self.load_state_dict(_translate(state, self.state_dict()))
 
     def _convolve(self, i: int, h: Tensor) -> Tensor:
         convolution, stage = self._layer("convolution", i), STAGES[i - 1]
@@ -136,19 +136,19 @@ class AITAC(nn.Module):
         work = (len(h), stage.width, len(positions), weight.shape[1], weight.shape[0])
         if h.device.type == "cpu" and saves_work(*work):
             return correlate(h, weight, positions, padding=padding)
-        found = F.conv1d(h.permute(1, 2, 0), weight, padding=padding)
-        return found.permute(2, 0, 1)[list(positions)]
+        outputs = F.conv1d(h.permute(1, 2, 0), weight, padding=padding)
+        return outputs.permute(2, 0, 1)[list(positions)]
 
-    def _finish(self, i: int, found: Tensor) -> Tensor:
+    def _finish(self, i: int, sums: Tensor) -> Tensor:
         """Pooling, bias, activation and batch norm of convolution i, length first."""
         pool = STAGES[i - 1].pool
-        pooled = greatest(found.view(len(found) // pool, pool, *found.shape[1:]))
+        pooled = greatest(sums.view(len(sums) // pool, pool, *sums.shape[1:]))
         biased = pooled + self._layer("convolution", i).bias.to(pooled.dtype)
         active = self._first(biased) if i == 1 else F.relu(biased)
-        return self._normalised(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
+        return self._normalise(self._layer("norm", i), active.flatten(0, 1)).view_as(active)
 
-    def _normalised(self, norm: nn.Module, x: Tensor) -> Any:
-        # one of batch norm's own kind alone: a shared one sees the whole batch, and a frozen one is none
+    def _normalise(self, norm: nn.Module, x: Tensor) -> Any:
+        # only a plain batch norm: a shared one sees the batch of all processes, a frozen one is another module
         if len(x) > 1 or not self.training or type(norm) is not nn.BatchNorm1d:
             return norm(x)
         # one value has no variance: a batch of one short sequence is normalised as in evaluation
@@ -161,9 +161,9 @@ class AITAC(nn.Module):
         if not self.training or not self.dropout:
             return x
         strands = 2 if self.reverse_complement else 1
-        first, last, whole = self.share or (0, len(x) // strands, len(x) // strands)
-        kept = x.new_empty(strands, whole, *x.shape[1:]).bernoulli_(1 - self.dropout, generator=self.noise)
-        return x * kept[:, first:last].flatten(0, 1).div(1 - self.dropout)
+        first, last, total = self.share or (0, len(x) // strands, len(x) // strands)
+        mask = x.new_empty(strands, total, *x.shape[1:]).bernoulli_(1 - self.dropout, generator=self.noise)
+        return x * mask[:, first:last].flatten(0, 1).div(1 - self.dropout)
 
     def _layer(self, kind: str, i: int) -> Any:
         return getattr(self, f"{kind}{i}")
@@ -182,9 +182,9 @@ def pooled_lengths(length: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def pooling_positions(length: int, pool: int) -> tuple[int, ...]:
-    """Positions under the pooling windows, one after the other; those beyond an end are the end's own.
+    """Positions under the pooling windows, one after the other; an end stands in for those beyond it.
 
-    The padding of a maximum changes nothing, and neither does an end that comes twice.
+    The padding of a maximum changes nothing, and neither does an end that occurs twice.
     """
     windows = (length + 2 - pool) // pool + 1
     return tuple(min(max(at, 0), length - 1) for at in range(-1, pool * windows - 1))
@@ -227,30 +227,30 @@ _PUBLISHED = {
 }  # fmt: skip
 
 
-def _translated(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+def _translate(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
         layer, _, part = key.removeprefix("module.").rpartition(".")
         if layer not in _PUBLISHED:
             raise ModelError(f"{key!r} is not a tensor of the published network; its layers: {', '.join(_PUBLISHED)}")
         name = f"{_PUBLISHED[layer]}.{part}"
-        if name not in wanted:
+        if name not in expected:
             raise ModelError(f"{key!r}: layer {layer} has no {part!r}")
         if key.endswith("layer1_conv.0.weight") and tensor.ndim == 4 and tensor.shape[1:3] == (1, 4):
             tensor = tensor[:, 0, list(_ACGT_IN_ATGC)]
         elif tensor.ndim == 4 and tensor.shape[2] == 1:
             tensor = tensor[:, :, 0]
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != expected[name].shape:
             raise ModelError(
-                f"{key!r} has shape {tuple(tensor.shape)}, this network takes {tuple(wanted[name].shape)} there; build "
-                "it with the length, filters and outputs that the weights were trained with"
+                f"{key!r} has shape {tuple(tensor.shape)}, this network takes {tuple(expected[name].shape)}; build it "
+                "with the length, filters and outputs that the weights were trained with"
             )
-        found[name] = tensor
+        tensors[name] = tensor
     # files of before PyTorch 0.4.1 do not count the batches
-    counts = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    if missing := sorted(wanted.keys() - found.keys() - counts.keys()):
+    counts = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    if missing := sorted(expected.keys() - tensors.keys() - counts.keys()):
         raise ModelError(f"the published weights lack {', '.join(missing)} (names of this network)")
-    return {**counts, **found}
+    return {**counts, **tensors}
 
 
 def greatest(x: Float[Tensor, "windows pool batch channels"]) -> Float[Tensor, "windows batch channels"]:
@@ -282,7 +282,7 @@ class _Greatest(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> Tensor:
         pieces = []
         for lead in reversed(ctx.saved_tensors):
-            taken = torch.ops.aten.threshold_backward(slope, lead, 0)  # the slope where lead > 0, else 0
-            pieces.append(taken)
-            slope = slope - taken
+            part = torch.ops.aten.threshold_backward(slope, lead, 0)  # the slope where lead > 0, else 0
+            pieces.append(part)
+            slope = slope - part
         return torch.stack([slope, *reversed(pieces)], 1)

@@ -1,6 +1,6 @@
-"""The files that a module's Python file is made of: itself, and what it imports from its own folder.
+"""The files that make up a module's Python file: itself, and what it imports from its own folder.
 
-Nothing of the file is run and nothing heavy is loaded here.
+The file is not run and nothing heavy is loaded here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 def sources(file: str | Path) -> dict[str, Path]:
     """Files by the name they are imported by, the file itself first, as "__main__".
 
-    Found by the import statements, in functions too, of the file and of what it imports from its own folder; names that
-    are put together when the code runs are not. OSError for a file that cannot be read. Of a file that is not Python
-    only itself.
+    They are found by the import statements, in functions too, of the file and of what it imports from its own folder;
+    names that are assembled when the code runs are missed. OSError for a file that cannot be read. For a file that is
+    not Python, only the file itself.
 
     >>> from pathlib import Path
     >>> _ = Path("blocks.py").write_text("width = 4")

@@ -1,5 +1,5 @@
-"""Arithmetic that is no curvature.
+"""Arithmetic other than curvature.
 
-seeds, devices: where randomness and arithmetic come from. memory: what room there is. fits: lines through data, with
+seeds, devices: sources of randomness and arithmetic. memory: size of main memory. fits: lines through data, with
 intervals.
 """

@@ -1,4 +1,4 @@
-"""Where and how the arithmetic is done: device, threads, and what of both a run must remember."""
+"""Where and how arithmetic is done: device and threads, and what a run must record of both."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from netassay.numerics import memory
 def device(name: str) -> torch.device:
     """The torch device of that name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine has none."""
     try:
-        chosen = torch.device(name)
+        target = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if target.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise ConfigError(f"device {name!r} was asked for; this machine has cuda:0 to cuda:{last}")
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
+    if target.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable Apple GPU; use cpu")
-    return chosen
+    return target
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be had on a device, None where the system does not say."""
+    """Free bytes on a device, None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return memory.free_bytes()
 
 
 def environment() -> dict[str, Any]:
-    """What besides the config can change the last bits of a number."""
+    """What can change the last bits of a number, apart from the config."""
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -49,9 +49,9 @@ def environment() -> dict[str, Any]:
 
 @contextmanager
 def settings(threads: int | None) -> Iterator[Mapping[str, Any]]:
-    """Sets threads and flushes denormals (late training crawls through them), and puts both back.
+    """Sets threads and flushes denormals (late training crawls through them), and restores both.
 
-    Yields `environment()` as it is inside.
+    Yields `environment()` under these settings.
     """
     before = torch.get_num_threads()
     if threads is not None:

@@ -14,7 +14,7 @@ from netassay.errors import DataError
 class Line(NamedTuple):
     """y = intercept + slope x by least squares; standard error of the slope, and its interval at `level`.
 
-    `r_squared` is the share of the variance of y that the line explains. `points` >= 3 are what it rests on.
+    `r_squared` is the share of the variance of y that the line explains, `points` (3 or more) the number of points.
     """
 
     slope: float
@@ -64,7 +64,7 @@ def slope_ratio(upper: Line, lower: Line, *, level: float = 0.95) -> Ratio:
     """The slope of one line over that of another, independent one, with the interval of Fieller (1954).
 
     rho is inside where (b1 - rho b2)^2 <= t^2 (s1^2 + rho^2 s2^2), t with the points of both less four degrees of
-    freedom. Infinite on both sides where the lower slope is not told from zero.
+    freedom. Infinite on both sides where the lower slope does not differ significantly from zero.
     """
     from scipy.stats import t
 

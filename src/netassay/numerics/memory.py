@@ -1,4 +1,4 @@
-"""What main memory this machine has, what of it is free, and the most that this process has taken."""
+"""Main memory: size, free bytes, and the peak use of this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def machine_bytes() -> int:
 
 
 def free_bytes() -> int | None:
-    """Main memory that can still be had, within what a container allows; None where the system does not say.
+    """Free main memory in bytes, within the limit of a container; None where the system does not say.
 
     >>> free_bytes() is None or free_bytes() >= 0
     True
@@ -38,7 +38,7 @@ def free_bytes() -> int | None:
 
 
 def resident_bytes() -> int | None:
-    """Main memory that this process holds now; None where the system does not say.
+    """Main memory in bytes that this process uses now; None where the system does not say.
 
     >>> resident_bytes() is None or resident_bytes() > 0
     True
@@ -49,13 +49,13 @@ def resident_bytes() -> int | None:
 
 
 def peak_bytes() -> int | None:
-    """Most main memory that this process has taken at once; None where the system does not say.
+    """Peak main memory of this process in bytes; None where the system does not say.
 
     >>> peak_bytes() is None or peak_bytes() > 0
     True
     """
     with suppress(OSError):
-        # of this program alone, where getrusage also counts what the process was before it ran this program
+        # only this program; getrusage also counts what the process was before it ran this program
         status = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         if status:
             return int(status[1]) * 1024
@@ -69,6 +69,6 @@ def peak_bytes() -> int | None:
 def _allowed_by_container(folder: Path) -> int:
     """Bytes left to a container (control groups, version 2); ValueError where there is no limit."""
     limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-    # what is only there to speed up files is given up when it is needed
+    # the cache of files is released on demand
     cache = (folder / "memory.stat").read_text().partition("\ninactive_file ")[2].split()
     return max(0, limit - used + int(cache[0] if cache else 0))

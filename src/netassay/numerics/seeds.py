@@ -10,7 +10,7 @@ from netassay.errors import ModelError
 
 
 def generator(seed: int, *purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own for each purpose ("init", "order", ...) of a run's seed.
+    """A separate generator for each purpose ("init", "order", ...) of a run's seed.
 
     The stream is keyed by SHA-256 of seed and purpose, so adding a purpose never shifts another's numbers.
     """

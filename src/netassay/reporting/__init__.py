@@ -1,4 +1,4 @@
-"""Charts, sections and the self-contained page they stand on. Knows no study."""
+"""Charts, sections and the self-contained page that holds them. Knows no study."""
 
 from netassay.contents import contents
 

@@ -1,4 +1,4 @@
-"""The first screen of a page: what each study found, in a sentence and a figure, and what else."""
+"""The first screen of a page: what each study found, in a sentence and a figure, then further findings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from netassay.reporting.table import text
 
 
 def answers(parts: Sequence[Part]) -> str:
-    """One card for the first finding of each part, and a table of the other findings; "" where there is none.
+    """One card for the first finding of each part, and a table of the other findings; "" if there are none.
 
-    A study comes before what belongs to a study, such as its interpretations.
+    A study comes before what is derived from it, such as its interpretations.
     """
     speaking = sorted((part for part in parts if part.findings), key=lambda part: "-" in part.name)
     if not speaking:
         return ""
     cards = "\n".join(map(_card, speaking))
-    rest = [(part, finding) for part in speaking for finding in part.findings[1:]]
+    further = [(part, finding) for part in speaking for finding in part.findings[1:]]
     return (
         '<section class="answers" aria-labelledby="answers.title">\n'
         f'<h2 id="answers.title" class="quiet">Findings</h2>\n<div class="cards">\n{cards}\n</div>\n'
-        f"{_others(rest)}</section>\n"
+        f"{_further_findings(further)}</section>\n"
     )
 
 
@@ -40,13 +40,13 @@ def _card(part: Part) -> str:
     )
 
 
-def _others(rest: Sequence[tuple[Part, Finding]]) -> str:
-    if not rest:
+def _further_findings(findings: Sequence[tuple[Part, Finding]]) -> str:
+    if not findings:
         return ""
     rows = "\n".join(
         f"<div><dt>{text(finding.question or part.question)}</dt>"
         f"<dd>{sentence(finding)}{_link(part, finding)}</dd></div>"
-        for part, finding in rest
+        for part, finding in findings
     )
     return f'<h3 class="also">Also found</h3>\n<dl class="others">\n{rows}\n</dl>\n'
 
@@ -63,7 +63,7 @@ def figures(part: Part) -> Iterator[Figure]:
 
 
 def sentence(finding: Finding) -> str:
-    """The finding as HTML, its numbers not parted from their per cent."""
+    """The finding as HTML, with no line break between a number and its per cent sign."""
     return text(finding.text).replace(" %", "\u00a0%")
 
 

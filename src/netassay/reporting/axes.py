@@ -14,7 +14,7 @@ _UNSPOKEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
 @dataclass(frozen=True)
 class Axis:
-    """A column and how it is shown. `domain` bounds the axis; without it the data does."""
+    """A column and how it is shown. `domain` bounds the axis; without it the data do."""
 
     column: str
     title: str = ""
@@ -33,13 +33,13 @@ class Axis:
     @property
     def label(self) -> str:
         words = self.title or self.column
-        # titles become parts of Vega expressions, whose strings may not hold line separators or controls
+        # titles become parts of Vega expressions, whose strings must not contain line separators or control characters
         return _UNSPOKEN.sub("\ufffd", f"{words} ({self.unit})" if self.unit else words)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A labelled horizontal line at `value`; coloured as `series` and only in `panel`, if given."""
+    """A labelled horizontal line at `value`; in the colour of `series` and only in `panel`, if given."""
 
     value: float
     label: str

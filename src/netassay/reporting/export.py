@@ -18,7 +18,7 @@ from netassay.reporting.table import csv_text
 from netassay.reporting.theme import theme
 
 CHART_ROWS = 50_000
-"""Most rows one chart may hold; above it a browser no longer draws and zooms without waiting."""
+"""Maximum number of rows of a chart; beyond it a browser is slow to draw and zoom."""
 
 _DPI = 300
 _FORBIDDEN_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -30,7 +30,7 @@ Format = Literal["png", "svg", "pdf", "csv"]
 
 
 def vega_lite(figure: Figure) -> dict[str, Any]:
-    """The figure's chart in the common theme as strict JSON (numbers that are not finite become null).
+    """The figure's chart in the common theme as strict JSON (non-finite numbers become null).
 
     Raises DataError if the chart holds more than CHART_ROWS rows or takes its data from an address.
     """
@@ -45,38 +45,38 @@ def vega_lite(figure: Figure) -> dict[str, Any]:
         )
     if _holds_address(spec):
         raise DataError(
-            f"figure {figure.name!r}: its chart loads data from an address; a report is whole without a "
+            f"figure {figure.name!r}: its chart loads data from an address; a report must work without a "
             "network, so give the chart the data itself"
         )
     return {**_strict(spec), "description": f"{figure.title}. {figure.caption}"}
 
 
 def drawing_notes(spec: dict[str, Any]) -> list[str]:
-    """What the constructors in `chart` and `heat` did to the data before drawing it, a sentence each."""
+    """What the constructors in `chart` and `heat` did to the data before drawing it, one sentence each."""
     return list(spec.get("usermeta", {}).get("notes", []))
 
 
 def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = ("png", "svg", "csv")) -> list[Path]:
     """Writes `folder/<figure.name>.<format>` for each format and returns the paths in that order.
 
-    PNG is 300 dpi on white; SVG and PDF are vector. A figure without data has only its CSV, a line of column
+    PNG is 300 dpi on white; SVG and PDF are vector. A figure without data has only a CSV with its column
     names. Raises DataError for an unknown format, StoreError if a file cannot be written.
     """
     for name in formats:
         if name not in ("png", "svg", "pdf", "csv"):
             raise DataError(f"format {name!r} for figure {figure.name!r}: choose from png, svg, pdf, csv")
-    drawn = figure.data.height > 0 and any(name != "csv" for name in formats)
-    svg = _drawing(figure) if drawn else ""
+    has_chart = figure.data.height > 0 and any(name != "csv" for name in formats)
+    svg = _drawing(figure) if has_chart else ""
     contents: dict[Format, Callable[[], bytes]] = {
-        "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
+        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
         "svg": svg.encode,
-        "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),
+        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
         "csv": csv_text(figure.data).encode,
     }
     return [
         write_file(Path(folder) / f"{figure.name}.{name}", contents[name]())
         for name in formats
-        if name == "csv" or drawn
+        if name == "csv" or has_chart
     ]
 
 
@@ -94,15 +94,15 @@ def _drawing(figure: Figure) -> str:
         raise DataError(f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart") from error
 
 
-def lowered(svg: str) -> str:
+def with_shifted_digits(svg: str) -> str:
     """Sub- and superscript digits as shifted plain digits.
 
-    Few faces have them, and the renderer sets the whole label in another face when it misses one glyph.
+    Few fonts have them, and the renderer sets the whole label in another font if one glyph is missing.
     """
 
-    def shift(found: re.Match[str]) -> str:
-        low = found[0][0] in _LOW
-        plain = found[0].translate(str.maketrans(_LOW + _HIGH, _PLAIN + _PLAIN))
+    def shift(match: re.Match[str]) -> str:
+        low = match[0][0] in _LOW
+        plain = match[0].translate(str.maketrans(_LOW + _HIGH, _PLAIN + _PLAIN))
         return f'<tspan baseline-shift="{"sub" if low else "super"}" font-size="75%">{plain}</tspan>'
 
     return _SHIFTED.sub(shift, svg)
@@ -111,7 +111,7 @@ def lowered(svg: str) -> str:
 def still(value: Any) -> Any:
     """The spec without invisible hover targets and without characters that XML or Vega expressions forbid.
 
-    On some of these the renderer ends the whole process.
+    Some of these make the renderer end the whole process.
     """
     if isinstance(value, dict):
         return {_FORBIDDEN_IN_XML.sub("\ufffd", key): still(part) for key, part in value.items()}

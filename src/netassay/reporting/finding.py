@@ -1,4 +1,4 @@
-"""What runs say, as sentences made by rule from their tables; the works that they rest on."""
+"""What runs show, as sentences made by rule from their tables; the works that they build on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Finding(NamedTuple):
     """One sentence: an effect, its interval or error, and what it is compared with.
 
-    `figure` is the name of the figure or table of a page that shows it, `command` what makes its run again, `question`
-    what it answers in a few words.
+    `figure` names the figure or table of a page that shows it, `command` is the command that repeats its run,
+    `question` is the question it answers, in a few words.
 
     >>> Finding("Layer 2 leads at 97 % of the steps.", "edge-layer-sharpness").figure
     'edge-layer-sharpness'
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A work that a study rests on.
+    """A work that a study builds on.
 
     >>> Reference("doe2020", "Doe", "A title", 2020, "Journal", doi="10.1/2").link
     'https://doi.org/10.1/2'
@@ -38,7 +38,7 @@ class Reference(NamedTuple):
 
     @property
     def link(self) -> str:
-        """Address of the work, "" where it has no DOI and no arXiv number."""
+        """Address of the work, "" if it has neither DOI nor arXiv number."""
         if self.doi:
             return f"https://doi.org/{self.doi}"
         return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else ""
@@ -47,12 +47,12 @@ class Reference(NamedTuple):
     def bibtex(self) -> str:
         """The entry for a bibliography."""
         kind = "article" if self.doi else "misc"
-        place = "journal" if self.doi else "howpublished"
+        venue = "journal" if self.doi else "howpublished"
         fields = {
             "author": self.authors,
             "title": f"{{{self.title}}}",
             "year": str(self.year),
-            place: self.where,
+            venue: self.where,
         }
         fields |= {"doi": self.doi} if self.doi else {}
         fields |= {"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {}

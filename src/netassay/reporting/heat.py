@@ -16,7 +16,7 @@ from netassay.reporting.axes import Axis
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL
 from netassay.reporting.trace import shown_names
 
-_LABELLED = 120  # cells up to which the number stands in the cell
+_LABELLED = 120  # maximum number of cells for which each shows its number
 _EMPTY = "#E6E6E3"
 
 
@@ -31,26 +31,26 @@ def heat_map(
     width: int = 640,
     height: int | None = None,
 ) -> alt.LayerChart:
-    """One cell an (x, y) pair, coloured by `colour`; numbers on the axes are sorted, words are as they come.
+    """One cell per (x, y) pair, coloured by `colour`; numbers on the axes are sorted, words keep their order.
 
-    Up to 120 cells show their number. A cell whose value is null or not finite (or not above zero where the
+    Up to 120 cells show their number. A cell whose value is null or not finite (or not above zero if the
     colour is logarithmic) is grey with a cross and counted in a note. `diverging` has its neutral colour at
-    `centre`. Raises DataError if a pair comes twice or a column is missing or not numeric.
+    `centre`. Raises DataError for a repeated pair and for a column that is missing or not numeric.
     """
     x, y, colour = (Axis(axis) if isinstance(axis, str) else axis for axis in (x, y, colour))
     names_x, names_y = shown_names(data, x), shown_names(data, y)
     cells = _cells(data, x, y, colour, scheme, centre)
     bounds = colour.domain or _bounds(cells["value"], scheme, centre)
-    drawn = _shaded(cells, bounds, colour.log, scheme)
-    missing = drawn["value"].null_count()
-    notes = [f"{missing:,} of {drawn.height:,} cells have no value to colour (grey, ×)."] if missing else []
-    chart = _layers(drawn, x, y, colour, scheme, bounds, (names_x, names_y))
+    shaded = _shaded(cells, bounds, colour.log, scheme)
+    missing = shaded["value"].null_count()
+    notes = [f"{missing:,} of {shaded.height:,} cells have no value to colour (grey, ×)."] if missing else []
+    chart = _layers(shaded, x, y, colour, scheme, bounds, (names_x, names_y))
     tall = height or max(120, min(640, 34 * len(names_y)))
     return chart.properties(width=width, height=tall, usermeta={"notes": notes})
 
 
 def _layers(
-    drawn: pl.DataFrame,
+    cells: pl.DataFrame,
     x: Axis,
     y: Axis,
     colour: Axis,
@@ -60,7 +60,7 @@ def _layers(
 ) -> alt.LayerChart:
     fields = {"x": x, "y": y, "shown": colour}
     straight = alt.Axis(labelAngle=0, labelFlush=False)
-    base = alt.Chart(drawn).encode(
+    base = alt.Chart(cells).encode(
         alt.X("x:N", title=x.label, scale=alt.Scale(domain=list(names[0].values())), axis=straight),
         alt.Y("y:N", title=y.label, scale=alt.Scale(domain=list(names[1].values())), axis=straight),
         tooltip=[alt.Tooltip(f"{field}:N", title=axis.label) for field, axis in fields.items()],
@@ -72,7 +72,7 @@ def _layers(
     blank = base.transform_filter("!isValid(datum.value)").mark_rect(stroke="white", color=_EMPTY)
     rect = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white").encode(color=fill)
     layers = [blank.properties(name="missing"), rect.properties(name="cells")]
-    if drawn.height <= _LABELLED:
+    if cells.height <= _LABELLED:
         ink = alt.when("datum.light").then(alt.value("white")).otherwise(alt.value(INK))
         numbers = base.mark_text(fontSize=11).encode(text="label:N", color=ink)
         layers.append(numbers.properties(name="numbers"))
@@ -102,9 +102,9 @@ def _cells(data: pl.DataFrame, x: Axis, y: Axis, colour: Axis, scheme: str, cent
     full = pl.DataFrame({"x": list(names_x.values())}, schema={"x": pl.String}).join(
         pl.DataFrame({"y": list(names_y.values())}, schema={"y": pl.String}), how="cross"
     )
-    given = pl.col("given")
-    sound = given.is_finite() & ((given > 0) | pl.lit(not colour.log))
-    return full.join(cells, on=["x", "y"], how="left").with_columns(value=pl.when(sound).then(given))
+    number = pl.col("given")
+    sound = number.is_finite() & ((number > 0) | pl.lit(not colour.log))
+    return full.join(cells, on=["x", "y"], how="left").with_columns(value=pl.when(sound).then(number))
 
 
 def _bounds(values: pl.Series, scheme: str, centre: float) -> tuple[float, ...]:
@@ -117,7 +117,7 @@ def _bounds(values: pl.Series, scheme: str, centre: float) -> tuple[float, ...]:
 
 
 def _shaded(cells: pl.DataFrame, bounds: tuple[float, ...], log: bool, scheme: str) -> pl.DataFrame:
-    """Adds what stands in each cell and whether it is written in white."""
+    """Adds the label of each cell and whether it is written in white."""
     low, high = bounds[0], bounds[-1]
 
     def on_dark(value: float | None) -> bool:
@@ -135,7 +135,7 @@ def _shaded(cells: pl.DataFrame, bounds: tuple[float, ...], log: bool, scheme: s
 
 
 def _short(value: float) -> str:
-    """Three digits; thousands whole, as 2,040 reads better than 2.04e+03."""
+    """Three digits; thousands in full, as 2,040 reads better than 2.04e+03."""
     return (f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}").replace("-", "−")
 
 
@@ -143,10 +143,10 @@ def _plain(value: float | None) -> str:
     return "no value" if value is None else f"{value:.6g}"
 
 
-def clustered(values: Float64[np.ndarray, "rows columns"]) -> list[int]:
-    """An order of the rows that puts like profiles together: average linkage of 1 - r, leaves in the optimal order.
+def cluster_order(values: Float64[np.ndarray, "rows columns"]) -> list[int]:
+    """An order of the rows that puts similar profiles together: average linkage of 1 - r, optimal leaf order.
 
-    Rows that do not vary count as unlike all others. Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17 (2001).
+    Constant rows are equally far from all others. Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17 (2001).
     """
     from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 

@@ -10,11 +10,11 @@ from netassay.reporting.section import Figure, Note, Table
 from netassay.reporting.table import SHOWN_ROWS, csv_text, table_rows, text
 
 CSV_CELLS = 1_000_000
-"""Most cells of a figure or table whose CSV travels inside the page (20 MB); above, the page says so."""
+"""Maximum number of cells of a figure or table whose CSV is inside the page (20 MB); beyond it, the page says so."""
 
 
 def item_markup(item: Figure | Table | Note, level: int = 3) -> str:
-    """The item as HTML, its title a heading of that level; everything in it that came from outside is escaped."""
+    """The item as HTML, its title a heading of that level; all text from outside is escaped."""
     if isinstance(item, Note):
         word = "Note" if item.kind == "info" else "Warning"
         kind = "info" if item.kind == "info" else "warning"
@@ -39,12 +39,12 @@ def _table(table: Table, level: int) -> str:
     label = f'aria-labelledby="{table.name}.title"'
     block = f'<div class="scroll" tabindex="0" role="region" {label}><table {label}>\n{rows}\n</table></div>'
     height = table.data.height
-    cut = f"The first {SHOWN_ROWS:,} of {height:,} rows; the CSV holds them all."
-    return _frame(table, level, block, [], [cut] if height > SHOWN_ROWS else [])
+    truncation = f"The first {SHOWN_ROWS:,} of {height:,} rows; the CSV holds them all."
+    return _frame(table, level, block, [], [truncation] if height > SHOWN_ROWS else [])
 
 
 def _frame(item: Figure | Table, level: int, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
-    """The common shape of figures and tables: title, downloads, the thing itself, caption and notes."""
+    """The common shape of figures and tables: title, downloads, chart or table, caption and notes."""
     cells = item.data.height * item.data.width
     if 0 < cells <= CSV_CELLS:
         saves = [*saves, "CSV"]

@@ -1,4 +1,4 @@
-"""Sequence logos: stacks of letters as high as what each base tells (Schneider and Stephens 1990), many side by side.
+"""Sequence logos: stacks of letters as high as the information of each base (Schneider and Stephens 1990).
 
 Letters are polygons on the chart's own axes, so they stretch with it and need no font.
 """
@@ -38,11 +38,11 @@ def logos(
     width: int = 210,
     height: int = 56,
 ) -> alt.FacetChart:
-    """One logo a panel (name, heights of A, C, G, T in each column), `columns` panels a row, on common axes.
+    """One logo per panel (name, heights of A, C, G, T in each column), `columns` panels per row, on common axes.
 
-    Heights below zero hang under the axis. `domain` bounds the vertical axis, None: the data do. `first` is the number
-    of the first column (of each panel, if several are given), `positions` the first and last that are shown; without
-    it all are. Raises DataError for no panels and heights that are not (4, width) or not finite.
+    Heights below zero hang under the axis. `domain` bounds the vertical axis; if None, the data do. `first` is the
+    number of the first column (of each panel, if several are given), `positions` the first and last that are shown, by
+    default all. Raises DataError for no panels and heights that are not (4, width) or not finite.
     """
     if not panels:
         raise DataError("no motifs to draw; give at least one")
@@ -57,13 +57,13 @@ def logos(
     left, right = positions or (min(starts), max(ends))
     names = [name for name, _ in panels]
     frames = [
-        # panels of the same name stay apart by a letter that is not seen
+        # an invisible letter distinguishes panels of the same name
         _letters(i, name + "\u200b" * names[:i].count(name), heights, start, (low, high)).filter(
             pl.col("at").is_between(left, right)
         )
         for i, ((name, heights), start) in enumerate(zip(panels, starts, strict=True))
     ]
-    return _drawn(pl.concat(frames), title, (low, high), (left, right), columns, (width, height))
+    return _facets(pl.concat(frames), title, (low, high), (left, right), columns, (width, height))
 
 
 def logo(
@@ -75,7 +75,7 @@ def logo(
     width: int = 640,
     height: int = 120,
 ) -> alt.LayerChart:
-    """One logo alone; for contributions of bases, signed, give `domain` None."""
+    """A single logo; for signed contributions of bases set `domain` to None."""
     low, high = domain or _bounds([heights])
     rows = _letters(0, "", heights, first, (low, high))
     layers = _layers(rows, title, (low, high), (first, first + heights.shape[1] - 1))
@@ -89,18 +89,18 @@ def _bounds(heights: Sequence[Heights]) -> tuple[float, float]:
 
 
 def _letters(panel: int, name: str, heights: Heights, first: int, domain: tuple[float, float]) -> pl.DataFrame:
-    """A row for every letter that can be seen: its left and lower edge, its height, and what it stands for.
+    """A row for every visible letter: its left and lower edge, its height, base, position and value.
 
     The highest letter of a column is farthest from the axis.
     """
-    least = _LEAST * (domain[1] - domain[0])
+    threshold = _LEAST * (domain[1] - domain[0])
     rows: list[tuple[float, float, float, str | None, int, float]] = []
     for column, values in enumerate(heights.T.tolist()):
         for sign in (1, -1):
             level = 0.0
             for base in sorted(range(4), key=lambda b: abs(values[b])):
                 size = max(0.0, sign * values[base])
-                if size >= least:
+                if size >= threshold:
                     bottom, at = level if sign > 0 else -level - size, first + column
                     left = at - 0.5 + _GAP / 2
                     rows.append((left, round(bottom, 5), round(size, 5), BASES[base], at, round(values[base], 4)))
@@ -113,34 +113,34 @@ def _letters(panel: int, name: str, heights: Heights, first: int, domain: tuple[
         "at": pl.Int64,
         "value": pl.Float64,
     }
-    # a panel without a letter that can be seen is there all the same
+    # a panel without a visible letter is drawn all the same
     letters = pl.DataFrame(rows or [(None, None, None, None, first, None)], schema=schema, orient="row")
     return letters.with_columns(panel=pl.lit(name), rank=pl.lit(panel, pl.Int64))
 
 
-def _drawn(
+def _facets(
     rows: pl.DataFrame,
     title: str,
     domain: tuple[float, float],
-    shown: tuple[int, int],
+    span: tuple[int, int],
     columns: int,
     size: tuple[int, int],
 ) -> alt.FacetChart:
     order = alt.EncodingSortField("rank", op="min", order="ascending")
     header = alt.Header(labelPadding=3, labelFontSize=11, labelFontWeight="normal", labelLimit=size[0])
     facet = alt.Facet("panel:N", title=None, sort=order, header=header)
-    panels = _layers(rows, title, domain, shown).properties(width=size[0], height=size[1])
+    panels = _layers(rows, title, domain, span).properties(width=size[0], height=size[1])
     return panels.facet(facet=facet, columns=columns).properties(spacing={"column": 26, "row": 14})
 
 
-def _layers(rows: pl.DataFrame, title: str, domain: tuple[float, float], shown: tuple[int, int]) -> alt.LayerChart:
+def _layers(rows: pl.DataFrame, title: str, domain: tuple[float, float], span: tuple[int, int]) -> alt.LayerChart:
     low, high = domain
     ticks = [0, high / 2, high] if low >= 0 else [low, 0, high]
     x = alt.X(
         "x:Q",
         title=None,
-        scale=alt.Scale(domain=[shown[0] - 0.5, shown[1] + 0.5], nice=False),
-        axis=alt.Axis(values=_marks(*shown), format="d", grid=False, domain=low >= 0, tickSize=3),
+        scale=alt.Scale(domain=[span[0] - 0.5, span[1] + 0.5], nice=False),
+        axis=alt.Axis(values=_marks(*span), format="d", grid=False, domain=low >= 0, tickSize=3),
     )
     y = alt.Y(
         "y:Q",

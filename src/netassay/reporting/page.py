@@ -1,4 +1,4 @@
-"""One self-contained HTML page: needs no server and no network, and runs nothing that came with the data."""
+"""One self-contained HTML page that needs no server and no network, and runs nothing that came with the data."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def write_page(
     """Writes the page and returns its path; the same arguments give the same bytes.
 
     Findings of the `parts` come first, then their sections, then `sections` that belong to no part; `facts` (version,
-    runs, date ...) fold away at the end. Notes of `first` stand above all. The file is replaced whole or not at all.
-    Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
+    runs, date ...) fold away at the end. Notes of `first` are at the top. The file is replaced completely or not at
+    all. Raises DataError if two items share a name or a chart is too large, StoreError if it cannot be written.
     """
     from netassay.files import write_file
 
-    every = [*(section for part in parts for section in part.sections), *sections]
-    refuse_twins([*every, *(Section("Methods", items=part.methods) for part in parts)])
-    charts = _has_charts(every)
-    numbers = {id(section): number for number, section in enumerate(every, 1)}
+    all_sections = [*(section for part in parts for section in part.sections), *sections]
+    refuse_twins([*all_sections, *(Section("Methods", items=part.methods) for part in parts)])
+    charts = _has_charts(all_sections)
+    numbers = {id(section): number for number, section in enumerate(all_sections, 1)}
     body = "\n".join(
         [
             *(_part(part, numbers) for part in parts),
             *(_section(section, numbers[id(section)]) for section in sections),
         ]
     )
-    if not every:
+    if not all_sections:
         body = '<p class="nothing">There is nothing to report yet: no section was given.</p>'
     page = _PAGE.format(
         policy=_policy(),
@@ -98,9 +98,9 @@ out (double-click for all), Ctrl and scroll to zoom, drag to move, double-click 
 
 
 def _part(part: Part, numbers: Mapping[int, int]) -> str:
-    """A study: its findings, its sections, how its runs were made, and the works that it rests on."""
-    found = "".join(f"<li>{sentence(finding)}</li>\n" for finding in part.findings)
-    findings = f'<ul class="found">\n{found}</ul>\n' if found else ""
+    """A study: its findings, its sections, how its runs were made, and the works that it builds on."""
+    items = "".join(f"<li>{sentence(finding)}</li>\n" for finding in part.findings)
+    findings = f'<ul class="found">\n{items}</ul>\n' if items else ""
     sections = "\n".join(_section(section, numbers[id(section)], level=3) for section in part.sections)
     return (
         f'<section class="part" id="part.{part.name}" aria-labelledby="part.{part.name}.title">\n'
@@ -114,13 +114,13 @@ def _methods(part: Part) -> str:
         return ""
     items = "\n".join(item_markup(item, level=4) for item in part.methods)
     works = "".join(_work(reference) for reference in part.references)
-    listed = f'<h4>References</h4>\n<ul class="works">\n{works}</ul>\n' if works else ""
+    references = f'<h4>References</h4>\n<ul class="works">\n{works}</ul>\n' if works else ""
     bibtex = "\n\n".join(reference.bibtex for reference in part.references)
     entries = f'<details><summary>BibTeX</summary><pre tabindex="0">{text(bibtex)}</pre></details>\n' if works else ""
     return (
         f'<section class="methods" aria-labelledby="part.{part.name}.methods">\n'
         f'<h3 id="part.{part.name}.methods">Methods and references: {text(part.name)}</h3>\n'
-        f"{items}\n{listed}{entries}</section>\n"
+        f"{items}\n{references}{entries}</section>\n"
     )
 
 
@@ -152,8 +152,8 @@ def _subtitle(subtitle: str) -> str:
 
 def _facts(facts: Mapping[str, object]) -> str:
     pairs = "".join(f"<div><dt>{text(key)}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items())
-    listed = f'<dl class="facts">{pairs}</dl>'
-    return f"<footer><details><summary>About this page</summary>{listed}</details></footer>\n" if pairs else ""
+    entries = f'<dl class="facts">{pairs}</dl>'
+    return f"<footer><details><summary>About this page</summary>{entries}</details></footer>\n" if pairs else ""
 
 
 def _contents(parts: Sequence[Part], sections: Sequence[Section], numbers: Mapping[int, int]) -> str:
@@ -173,13 +173,13 @@ def _entry(section: Section, numbers: Mapping[int, int]) -> str:
     return f'<li><a href="#section.{numbers[id(section)]}">{text(section.title)}</a></li>'
 
 
-def _named(sections: Sequence[Section]) -> Iterator[Figure | Table]:
+def _figures_and_tables(sections: Sequence[Section]) -> Iterator[Figure | Table]:
     for section in sections:
         yield from (item for item in section.items if not isinstance(item, Note))
 
 
 def _has_charts(sections: Sequence[Section]) -> bool:
-    return any(isinstance(item, Figure) and item.data.height for item in _named(sections))
+    return any(isinstance(item, Figure) and item.data.height for item in _figures_and_tables(sections))
 
 
 @cache
@@ -205,7 +205,7 @@ def _hash(content: str) -> str:
 
 @cache
 def _policy() -> str:
-    """Nothing loads, and nothing runs or styles but what stands in this package."""
+    """Nothing loads, and only scripts and styles of this package apply."""
     return "; ".join(
         [
             "default-src 'none'",

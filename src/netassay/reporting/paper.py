@@ -12,14 +12,14 @@ import vl_convert
 
 from netassay.errors import ConfigError, DataError
 from netassay.files import write_file
-from netassay.reporting.export import lowered, still, vega_lite
+from netassay.reporting.export import still, vega_lite, with_shifted_digits
 from netassay.reporting.section import Figure
 from netassay.reporting.table import csv_text
 
 Theme = Literal["screen", "print"]
 
 NARROWEST, WIDEST = 100.0, 4000.0
-"""Widths in pixels (96 an inch) between which a chart can have letters and axes at all."""
+"""Widths in pixels (96 per inch) between which a chart can have letters and axes at all."""
 _UNITS = {"mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0, "pt": 96 / 72, "px": 1.0}
 _WIDTH = re.compile(r"(\d+(?:\.\d+)?)(mm|cm|in|pt|px)")
 _DPI = 300
@@ -50,11 +50,11 @@ _PRINT: dict[str, Any] = {
 
 
 def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "screen") -> Path:
-    """Writes the figure to `path`, whose ending chooses PDF, SVG, PNG (300 dpi) or CSV, and returns the path.
+    """Writes the figure to `path`, whose suffix chooses PDF, SVG, PNG (300 dpi) or CSV, and returns the path.
 
-    `width` is that of the whole drawing with axes and legend, within a point. Letters of SVG and PDF are those of a
-    face that this package carries; PDF embeds it. Raises ConfigError for an ending, a width or a theme that cannot be,
-    DataError for a figure without data.
+    `width` is that of the whole drawing with axes and legend, within a point. SVG and PDF use a font that this package
+    ships; PDF embeds it. Raises ConfigError for an unknown suffix or theme and an impossible width, DataError for a
+    figure without data.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("pdf", "svg", "png", "csv"):
@@ -68,8 +68,8 @@ def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "s
     svg = _drawing(figure, pixels(width) if width else None, theme)
     contents: dict[str, Callable[[], bytes]] = {
         "svg": svg.encode,
-        "png": lambda: vl_convert.svg_to_png(lowered(svg), ppi=_DPI),
-        "pdf": lambda: vl_convert.svg_to_pdf(lowered(svg)),
+        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
+        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
     }
     return write_file(path, contents[kind]())
 
@@ -95,22 +95,22 @@ def _drawing(figure: Figure, width: float | None, theme: Theme) -> str:
     spec = still({**vega_lite(figure), "background": "white"})
     if theme == "print":
         spec["config"] = _merged(spec.get("config", {}), _PRINT)
-    drawn = _svg(figure, spec)
+    svg = _svg(figure, spec)
     if width is None:
-        return drawn
-    # the drawing is wider than its axes by what stands beside them, which is known once it was drawn
+        return svg
+    # the drawing is wider than its axes by labels and legend, whose width is known only after drawing
     scale = 1.0
     for _ in range(6):
-        beside = _width(drawn) - width
+        beside = _width(svg) - width
         if abs(beside) <= _POINT:
-            return drawn
-        scale *= width / _width(drawn) if beside > 0 and scale == 1.0 else max(0.2, 1 - beside / _width(drawn))
-        drawn = _svg(figure, _scaled(spec, scale))
-    if _width(drawn) > width + _POINT:
+            return svg
+        scale *= width / _width(svg) if beside > 0 and scale == 1.0 else max(0.2, 1 - beside / _width(svg))
+        svg = _svg(figure, _scaled(spec, scale))
+    if _width(svg) > width + _POINT:
         raise ConfigError(
-            f"figure {figure.name!r} needs {_width(drawn) / _UNITS['mm']:.0f} mm for its letters; give a larger width"
+            f"figure {figure.name!r} needs {_width(svg) / _UNITS['mm']:.0f} mm for its letters; give a larger width"
         )
-    return drawn
+    return svg
 
 
 def _svg(figure: Figure, spec: dict[str, Any]) -> str:
@@ -148,8 +148,11 @@ def _scaled(spec: dict[str, Any], scale: float) -> dict[str, Any]:
     return scaled
 
 
-def _merged(config: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _merged(config: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     return {
         **config,
-        **{key: {**config.get(key, {}), **value} if isinstance(value, dict) else value for key, value in other.items()},
+        **{
+            key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
+            for key, value in overrides.items()
+        },
     }

@@ -24,11 +24,11 @@ def scatter(
     width: int = 640,
     height: int = 320,
 ) -> alt.LayerChart:
-    """One point a row, told apart by colour and shape; `lines` maps a series to (intercept, slope) of its line.
+    """One point per row, series distinguished by colour and shape; `lines` maps a series to its (intercept, slope).
 
-    A line is drawn from the least to the greatest x of its series, on axes that are not logarithmic, and ends where the
-    axes do: they hold it, but begin below zero only where a point does. At most six
-    series. Raises DataError for more, for a column that is missing, and for values that are no numbers.
+    A line runs from the smallest to the largest x of its series, on linear axes. The axes include it, but begin below
+    zero only if a point does. Raises DataError for more than six series, for a missing column and for values that are
+    not numbers.
     """
     x, y, by = (Axis(axis) if isinstance(axis, str) else axis for axis in (x, y, series))
     for axis in (x, y, by):
@@ -44,7 +44,7 @@ def scatter(
     )
     names = rows["series"].unique(maintain_order=True).to_list()
     if len(names) > len(SHAPES):
-        raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be told apart")
+        raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be distinguished")
     legend = alt.Legend(title=by.label)
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
     shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
@@ -56,9 +56,9 @@ def scatter(
         alt.Tooltip("x:Q", title=x.label, format=",.6~g"),
         alt.Tooltip("y:Q", title=y.label, format=",.6~g"),
     ]
-    drawn = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
-    fitted = alt.Chart(ends).mark_line(clip=True).encode(*channels, color=colour)
-    return alt.LayerChart(layer=[fitted, drawn] if ends.height else [drawn]).properties(width=width, height=height)
+    marks = points.encode(*channels, color=colour, shape=shape, tooltip=tips)
+    fits = alt.Chart(ends).mark_line(clip=True).encode(*channels, color=colour)
+    return alt.LayerChart(layer=[fits, marks] if ends.height else [marks]).properties(width=width, height=height)
 
 
 def _channel(
@@ -72,7 +72,7 @@ def _channel(
 
 
 def _with_room(values: pl.Series, ends: pl.Series) -> tuple[float, float] | None:
-    """The range of values and ends of lines and a little on either side, but not below zero where no value is."""
+    """The range of values and line ends with a margin on either side, but not below zero unless a value is."""
     sound = values.filter(values.is_finite()).drop_nulls()
     if not sound.len():
         return None
@@ -90,7 +90,7 @@ def _ends(rows: pl.DataFrame, lines: Mapping[str, tuple[float, float]]) -> pl.Da
     return pl.DataFrame(ends, schema={"x": pl.Float64, "y": pl.Float64, "series": pl.String}, orient="row")
 
 
-_HIGH = 24  # pixels a row
+_HIGH = 24  # pixels per row
 
 
 def forest(
@@ -106,10 +106,10 @@ def forest(
     columns: int = 2,
     width: int = 300,
 ) -> alt.LayerChart | alt.FacetChart:
-    """One point a row with a bar from column `low` to column `high`, and a dashed line at `reference`.
+    """One point per row with a bar from column `low` to column `high`, and a dashed line at `reference`.
 
-    Rows and panels are in the order in which they come; `series` tells points apart by colour and shape, up to six. A
-    null value leaves its row empty, a null end leaves out the bar. `width` is that of a panel. Raises DataError for a
+    Rows and panels keep their order; `series` distinguishes points by colour and shape, up to six. A null value leaves
+    its row empty, a null end omits the bar. `width` is that of a panel. Raises DataError for a
     column that is missing or not numeric, and for more than six series.
     """
     value, row = (Axis(axis) if isinstance(axis, str) else axis for axis in (value, row))
@@ -119,15 +119,15 @@ def forest(
         if name not in data.columns:
             raise DataError(f"no column {name!r} to draw; the data has: {', '.join(data.columns)}")
         if not (data[name].dtype.is_numeric() or data[name].dtype == pl.Null):
-            raise DataError(f"column {name!r} is of type {data[name].dtype}; a point stands for a number")
+            raise DataError(f"column {name!r} is of type {data[name].dtype}; a point needs a number")
     rows, kinds, panels = (shown_names(data, axis) for axis in (row, by, group))
     if len(kinds) > len(SHAPES):
-        raise DataError(f"{len(kinds)} series of points; at most {len(SHAPES)} can be told apart")
-    drawn = pl.DataFrame(
+        raise DataError(f"{len(kinds)} series of points; at most {len(SHAPES)} can be distinguished")
+    frame = pl.DataFrame(
         {
-            "row": [rows[held] for held in data[row.column].to_list()],
-            "series": [kinds[held] for held in data[by.column].to_list()] if by else [""] * len(data),
-            "panel": [panels[held] for held in data[group.column].to_list()] if group else [""] * len(data),
+            "row": [rows[key] for key in data[row.column].to_list()],
+            "series": [kinds[key] for key in data[by.column].to_list()] if by else [""] * len(data),
+            "panel": [panels[key] for key in data[group.column].to_list()] if group else [""] * len(data),
             "value": data[value.column].cast(pl.Float64),
             "low": data[low].cast(pl.Float64),
             "high": data[high].cast(pl.Float64),
@@ -135,7 +135,7 @@ def forest(
         schema_overrides={"row": pl.String, "series": pl.String, "panel": pl.String},
     ).filter(pl.col("value").is_finite())
     rank = pl.col("panel").replace_strict(list(panels.values()) or [""], range(max(1, len(panels))), default=0)
-    layers = _layers(drawn.with_columns(rank=rank, reference=pl.lit(reference)), value, by, list(rows.values()), kinds)
+    layers = _layers(frame.with_columns(rank=rank, reference=pl.lit(reference)), value, by, list(rows.values()), kinds)
     sized = layers.properties(width=width, height=max(50, _HIGH * len(rows)))
     if group is None:
         return sized
@@ -144,9 +144,7 @@ def forest(
     return sized.facet(facet=facet, columns=columns).resolve_axis(x="independent")
 
 
-def _layers(
-    drawn: pl.DataFrame, value: Axis, by: Axis | None, rows: list[str], kinds: dict[Any, str]
-) -> alt.LayerChart:
+def _layers(data: pl.DataFrame, value: Axis, by: Axis | None, rows: list[str], kinds: dict[Any, str]) -> alt.LayerChart:
     scale: dict[str, Any] = {"type": "log"} if value.log else {"zero": False, "padding": 10}
     if value.domain is not None:
         scale |= {"domain": list(value.domain), "padding": 0, "clamp": True}
@@ -164,7 +162,7 @@ def _layers(
         legend = alt.Legend(title=by.label, columns=3) if len(names) > 1 else None
         colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
         shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
-    base = alt.Chart(drawn)
+    base = alt.Chart(data)
     numbers = {"value": value.label, "low": "from", "high": "to"}
     tips = [alt.Tooltip(f"{field}:Q", title=title, format=".4g") for field, title in numbers.items()]
     bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_rule(strokeWidth=1.8)
@@ -175,4 +173,4 @@ def _layers(
         bars.encode(begin, y, alt.X2("high:Q"), color=colour),
         points.encode(x, y, color=colour, shape=shape, tooltip=[alt.Tooltip("row:N", title=" "), *tips]),
     ]
-    return alt.LayerChart(layer=[line, *layers] if drawn["reference"].is_not_null().any() else layers)
+    return alt.LayerChart(layer=[line, *layers] if data["reference"].is_not_null().any() else layers)

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of figures, tables and notes."""
+"""The parts of a page: sections of figures, tables and notes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Figure:
     """A chart with the numbers behind it.
 
     `name` becomes file names and anchors: lower-case letters, digits, single `-` or `_` between them, at most
-    80 characters (DataError otherwise). `data` is offered as CSV, all rows of it, whatever the chart draws.
+    80 characters (DataError otherwise). All rows of `data` are offered as CSV, even if the chart draws fewer.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Figure:
 class Table:
     """Numbers to be read; `formats` maps a column to a format spec such as ".3f", `units` to its unit.
 
-    Of a wide table a page shows the columns of `first` at once, and the others when they are asked for.
+    A page shows the columns of `first` of a wide table at once, and the others on request.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that must not be overlooked, such as why an analysis could not be made."""
+    """A sentence that must not be overlooked, such as why an analysis is missing."""
 
     text: str
     kind: Literal["info", "warning"] = "info"
@@ -72,7 +72,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs of plain text (a blank line between two), and what they speak of."""
+    """A heading, paragraphs of plain text (a blank line between two), and the items that they describe."""
 
     title: str
     text: str = ""
@@ -99,7 +99,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """What one study has on a page: its findings first, then its sections, then how it was made.
+    """The part of a page on one study: its findings first, then its sections, then how its runs were made.
 
     `name` becomes an anchor; `question` is what the study asks, `reading` how to read the figure of its first finding.
     `methods` is the table of its runs.
@@ -129,10 +129,10 @@ def refuse_twins(sections: Sequence[Section]) -> None:
             names.add(item.name)
 
 
-def check_slug(name: str, what: str) -> None:
+def check_slug(name: str, kind: str) -> None:
     """Refuses a name that is not safe and legible as a file name and an anchor (DataError)."""
     if len(name) > _LONGEST_SLUG or not _SLUG.fullmatch(name):
         raise DataError(
-            f"{what} name {name[:100]!r}: a name is lower-case letters and digits with single '-' or '_' "
+            f"{kind} name {name[:100]!r}: a name is lower-case letters and digits with single '-' or '_' "
             f"between them, at most {_LONGEST_SLUG} characters; for example 'sharpness-by-layer'"
         )

@@ -1,4 +1,4 @@
-"""Figures and tables as data: what one is called, what it says, how it is drawn; a page gives the numbers."""
+"""Figures and tables as data: name, title, caption and drawing; a page supplies the numbers."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ class FigureSpec:
         self,
         data: pl.DataFrame,
         *more: Any,
-        kept: pl.DataFrame | None = None,
+        csv: pl.DataFrame | None = None,
         words: Mapping[str, object] | None = None,
         **options: Any,
     ) -> Figure:
-        """The figure of these numbers. `more` follows the axes, `options` come beside its own, and `kept` is what is
-        offered as CSV where that is not what is drawn."""
+        """The figure of these numbers. `more` follows the axes, `options` extend its own, and `csv` is the data offered
+        as CSV if they differ from those drawn."""
         chart = self.draw(data, *self.axes, *more, **{**self.options, **options})
         name, title, caption = (text.format(**words or {}) for text in (self.name, self.title, self.caption))
-        return Figure(name, title, caption, chart, data if kept is None else kept)
+        return Figure(name, title, caption, chart, data if csv is None else csv)
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table without its numbers; formats, units and `first` (the columns shown at once) are those of columns that it
-    may have.
+    """A table without its numbers; formats, units and `first` (the columns shown at once) may name columns
+    that the data lack.
 
     >>> import polars as pl
     >>> TableSpec("runs", "Runs", "All {n}.", {"loss": ".3f"}).of(pl.DataFrame({"run": ["a"]}), words={"n": 1}).formats
@@ -72,11 +72,11 @@ class TableSpec:
         formats: Mapping[str, str] | None = None,
         words: Mapping[str, object] | None = None,
     ) -> Table:
-        """The table of these numbers; `formats` come beside its own."""
+        """The table of these numbers; `formats` extend its own."""
         name, title, caption = (text.format(**words or {}) for text in (self.name, self.title, self.caption))
         formats, units = (
-            {key: form for key, form in given.items() if key in data.columns}
-            for given in ({**self.formats, **(formats or {})}, self.units)
+            {key: form for key, form in mapping.items() if key in data.columns}
+            for mapping in ({**self.formats, **(formats or {})}, self.units)
         )
         first = tuple(key for key in self.first if key in data.columns)
         return Table(name, title, caption, data, formats, units, first)

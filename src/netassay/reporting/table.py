@@ -1,4 +1,4 @@
-"""A data frame as HTML rows to be read and as CSV to be computed with."""
+"""A data frame as HTML rows for reading and as CSV for computing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHOWN_ROWS = 500
-"""Rows of a table that a page shows; its CSV holds them all."""
+"""Maximum number of rows of a table on a page; its CSV has them all."""
 
-_SHORT = 40  # characters that are never broken into two lines; the id of a run is shorter
+_SHORT = 40  # characters that are never broken across lines; run ids are shorter
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def text(value: object) -> str:
-    """Any string as HTML text or a quoted attribute; what HTML cannot hold becomes U+FFFD."""
+    """Any string as HTML text or a quoted attribute; characters that HTML cannot hold become U+FFFD."""
     return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)))
 
 
@@ -54,12 +54,12 @@ def table_rows(
 ) -> str:
     """`<thead>` and `<tbody>` of the first SHOWN_ROWS rows; numbers keep their full value for sorting.
 
-    Heads of columns that are not among `first`, where it is given, are marked for the page to fold.
+    If `first` is given, the heads of other columns are marked for the page to fold.
     """
     first = [name for name in first if name in data.columns]
     numeric = [kind.is_numeric() for kind in data.dtypes]
     heads = "".join(
-        f'<th scope="col"{_class(number)}{_fold(name, first)}>{text(words(name))}{_unit(units.get(name, ""))}</th>'
+        f'<th scope="col"{_class(number)}{_fold(name, first)}>{text(heading(name))}{_unit(units.get(name, ""))}</th>'
         for name, number in zip(data.columns, numeric, strict=True)
     )
     writers = [_writer(name, formats.get(name)) for name in data.columns]
@@ -69,10 +69,10 @@ def table_rows(
     return f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
 
-def words(name: str) -> str:
-    """A column's name as it is read: without underscores.
+def heading(name: str) -> str:
+    """A column's name for reading: without underscores.
 
-    >>> words("flow_reached")
+    >>> heading("flow_reached")
     'flow reached'
     """
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""One look for all charts: colours that colour-blind readers can tell apart, quiet axes, legible type."""
+"""One look for all charts: colours that colour-blind readers can distinguish, quiet axes, legible type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long data made ready to be drawn as lines: named, ordered, thinned, with what cannot be drawn set apart."""
+"""Long data prepared for line charts: named, ordered and thinned, without points that cannot be drawn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from netassay.reporting.axes import Axis, Rule
 
 LINE_POINTS = 1_000
-"""Points above which a line is thinned; twice what the widest chart can show side by side."""
+"""Points above which a line is thinned; twice as many as the widest chart can show side by side."""
 MOST_LINES = 200
-"""Lines of a chart, over all its panels; of more, some that lie evenly among them are drawn."""
+"""Maximum number of lines of a chart, over all its panels; of more, an even sample is drawn."""
 _POINTS = 30_000
 """Points of all lines of a chart, above which each is thinned further; the ends and gaps of lines come on top."""
 _FEWEST_POINTS = 40
@@ -26,7 +26,7 @@ _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
 _LABEL_DIGITS = 5e-3  # labels mostly show three digits
 LABEL_WIDTH = 150  # pixels after which the label of a rule is cut
-_MARGIN = 50  # the outermost part of a long line that carries no shape, one in this many points
+_MARGIN = 50  # a long line carries no shape on its outermost 1 / 50 at either end
 MARKS = 30  # every point of a line with at most this many is marked; of longer lines a few are
 _SPARSE = 7
 _SHAPED_SERIES = 6
@@ -35,10 +35,10 @@ _LINE = ("panel", "series")
 
 @dataclass(frozen=True)
 class Trace:
-    """Rows (panel, rank, series, x, y, label, kind "point" or "rule", near, marked, shift) and what is known.
+    """Rows (panel, rank, series, x, y, label, kind "point" or "rule", near, marked, shift) and their properties.
 
     `series` is in drawing order; `ordered` says that the series are numbers, `longest` is the
-    number of points of the longest line, `shaped` says that lines are told apart by shape too.
+    number of points of the longest line, `shaped` says that lines differ by shape too.
     """
 
     rows: pl.DataFrame
@@ -60,17 +60,17 @@ def trace(
     rules: Sequence[Rule],
     height: int,
 ) -> Trace:
-    """Brings `data` into the form that line charts of `height` pixels draw.
+    """Brings `data` into the form for line charts of `height` pixels.
 
-    A series or panel that only a rule names (a run without a number yet) has its place in legend or grid.
+    A series or panel that only a rule names (a run without numbers yet) also appears in legend or grid.
     """
     data, rules, sampled = _sampled(data, by, group, rules)
     series = shown_names(data, by, (rule.series for rule in rules))
     panels = shown_names(data, group, (rule.panel for rule in rules))
     points = pl.DataFrame(
         {
-            "panel": _named(data, group, panels),
-            "series": _named(data, by, series),
+            "panel": _name_column(data, group, panels),
+            "series": _name_column(data, by, series),
             "x": _numbers(data, x),
             "y": _numbers(data, y),
         },
@@ -99,17 +99,17 @@ def trace(
 def _sampled(
     data: pl.DataFrame, by: Axis | None, group: Axis | None, rules: Sequence[Rule]
 ) -> tuple[pl.DataFrame, Sequence[Rule], list[str]]:
-    """Of more than MOST_LINES lines those of some panels and series, the first and last among them, and a note."""
+    """An even sample of panels and series if there are more than MOST_LINES lines, with first and last, and a note."""
     notes, room = [], MOST_LINES
     for axis, key, word in ((group, "panel", "panels"), (by, "series", "lines")):
         if axis is None:
             continue
         names = list(shown_names(data, axis, (getattr(rule, key) for rule in rules)))
         if (count := len(names)) > room:
-            kept = [names[i * (count - 1) // max(1, room - 1)] for i in range(room)]
-            chosen = set(kept)
-            data = data.filter([name in chosen for name in data[axis.column].to_list()])
-            rules = [rule for rule in rules if getattr(rule, key) in (None, *kept)]
+            sample = [names[i * (count - 1) // max(1, room - 1)] for i in range(room)]
+            members = set(sample)
+            data = data.filter([name in members for name in data[axis.column].to_list()])
+            rules = [rule for rule in rules if getattr(rule, key) in (None, *sample)]
             notes.append(f"{room:,} of {count:,} {word} are drawn, evenly chosen; the CSV holds them all.")
         room = max(1, room // max(1, min(count, room)))
     return data, rules, notes
@@ -129,7 +129,7 @@ def _numbers(data: pl.DataFrame, axis: Axis) -> pl.Series:
 
 
 def shown_names(data: pl.DataFrame, axis: Axis | None, more: Iterable[Any] = ()) -> dict[Any, str]:
-    """Value -> shown name: numbers in their order, everything else as it first appears."""
+    """Value -> shown name: numbers sorted, everything else in order of appearance."""
     if axis is None:
         return {}
     values = _column(data, axis).unique(maintain_order=True).to_list()
@@ -142,7 +142,7 @@ def shown_names(data: pl.DataFrame, axis: Axis | None, more: Iterable[Any] = ())
     return {value: "(none)" if value is None else name for value, name in short.items()}
 
 
-def _named(data: pl.DataFrame, axis: Axis | None, names: dict[Any, str]) -> pl.Series:
+def _name_column(data: pl.DataFrame, axis: Axis | None, names: dict[Any, str]) -> pl.Series:
     if axis is None:
         return pl.Series([None] * data.height, dtype=pl.String)
     return pl.Series([names[value] for value in data[axis.column].to_list()], dtype=pl.String)
@@ -155,28 +155,28 @@ def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFr
 
     drawable = points.filter(sound("x", log_x))
     gaps = drawable.with_columns(pl.when(sound("y", log_y)).then(pl.col("y")).alias("y"))
-    lost = points.height - drawable.height + gaps["y"].null_count()
-    if not lost:
+    undrawable = points.height - drawable.height + gaps["y"].null_count()
+    if not undrawable:
         return gaps, []
     why = "not finite, or not above zero on a logarithmic axis" if log_x or log_y else "not finite"
-    return gaps, [f"{lost:,} of {points.height:,} points cannot be drawn ({why}); the CSV holds them."]
+    return gaps, [f"{undrawable:,} of {points.height:,} points cannot be drawn ({why}); the CSV holds them."]
 
 
 def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Long lines reduced to their ends and the least and greatest of each stretch."""
+    """Long lines reduced to their ends and the minimum and maximum of each stretch."""
     lines = max(1, points.select(_LINE).n_unique())
-    most = min(LINE_POINTS, max(_FEWEST_POINTS, _POINTS // lines))
+    limit = min(LINE_POINTS, max(_FEWEST_POINTS, _POINTS // lines))
     ordered = points.sort("panel", "series", "x", maintain_order=True, nulls_last=True)
-    place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
-    cells = ordered.with_columns(place=place, length=length).with_columns(
-        stretch=pl.col("place") * (most // 2) // pl.col("length")
+    index, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
+    cells = ordered.with_columns(index=index, length=length).with_columns(
+        stretch=pl.col("index") * (limit // 2) // pl.col("length")
     )
     stretch = (*_LINE, "stretch")
     inner, y = pl.int_range(pl.len()).over(stretch), pl.col("y")
     thinned = cells.filter(
-        (pl.col("length") <= most)
-        | (pl.col("place") == 0)
-        | (pl.col("place") == pl.col("length") - 1)
+        (pl.col("length") <= limit)
+        | (pl.col("index") == 0)
+        | (pl.col("index") == pl.col("length") - 1)
         | (inner == y.arg_min().over(stretch))
         | (inner == y.arg_max().over(stretch))
         | (y.is_null() & (inner == y.is_null().arg_max().over(stretch)))
@@ -190,32 +190,32 @@ def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
 
 def _with_marks(points: pl.DataFrame, series: Sequence[str], shaped: bool) -> pl.DataFrame:
-    """Flags the points of a line that answer to the pointer (`near`) and that carry its shape (`marked`).
+    """Flags the points of a line that respond to the pointer (`near`) and those that carry its shape (`marked`).
 
-    Without shapes a line of a single point, which would not be seen, is marked.
+    Without shapes a line of a single point, which would be invisible, is marked.
     """
-    place, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
+    index, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     stride = (length + _HOVER_POINTS - 1) // _HOVER_POINTS
-    near = (place % stride == 0) | (place == length - 1)
-    # the shapes of neighbouring lines stand at different places, so that they do not cover each other
+    near = (index % stride == 0) | (index == length - 1)
+    # the shapes of neighbouring lines are at different positions, so that they do not cover each other
     turn = pl.col("series").replace_strict(list(series), range(len(series)), default=0, return_dtype=pl.Int64)
     step = length // _SPARSE
-    sparse = place % step == (2 * turn + 1) * step // (2 * max(1, len(series)))
+    sparse = index % step == (2 * turn + 1) * step // (2 * max(1, len(series)))
     margin = (length + _MARGIN - 1) // _MARGIN  # a shape at the end of a long line would be cut by the frame
-    inside = (place >= margin) & (place < length - margin)
-    drawn = pl.col("y").is_not_null()
+    inside = (index >= margin) & (index < length - margin)
+    drawable = pl.col("y").is_not_null()
     several = pl.when(length <= MARKS).then(pl.lit(True)).otherwise(sparse & inside)
     return points.with_columns(
         label=pl.lit(None, pl.String),
         kind=pl.lit("point"),
-        near=near & drawn,
-        marked=drawn & (several if shaped else drawn.sum().over(_LINE) == 1),
+        near=near & drawable,
+        marked=drawable & (several if shaped else drawable.sum().over(_LINE) == 1),
     )
 
 
 def _rule_rows(rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, str], y: Axis) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
-    for rule in _told_apart(rules):
+    for rule in _merged_rules(rules):
         if not math.isfinite(rule.value) or (y.log and rule.value <= 0):
             raise DataError(
                 f"rule {rule.label!r} at {rule.value}: give a finite value, above zero on a logarithmic axis"
@@ -224,66 +224,66 @@ def _rule_rows(rules: Sequence[Rule], series: dict[Any, str], panels: dict[Any, 
         where = [panels[rule.panel]] if rule.panel is not None else everywhere
         name = series[rule.series] if rule.series is not None else None
         label = rule.label.encode("utf-8", "replace").decode()  # a file name may hold half a surrogate pair
-        rest = (name, None, float(rule.value), label, "rule", False, False)
-        rows.extend((panel, *rest) for panel in where)
+        cells = (name, None, float(rule.value), label, "rule", False, False)
+        rows.extend((panel, *cells) for panel in where)
     text, number = pl.String, pl.Float64
     schema = {"panel": text, "series": text, "x": number, "y": number, "label": text, "kind": text}
     return pl.DataFrame(rows, schema={**schema, "near": pl.Boolean, "marked": pl.Boolean}, orient="row")
 
 
-def _told_apart(rules: Sequence[Rule]) -> list[Rule]:
-    """One rule of those in a panel whose labels are the same and whose values differ by less than labels show.
+def _merged_rules(rules: Sequence[Rule]) -> list[Rule]:
+    """Merges the rules of a panel that have the same label and values that differ by less than labels show.
 
-    It stands at the mean of their values, and belongs to no series where theirs differ.
+    A merged rule is at the mean of the values, and belongs to no series if theirs differ.
     """
     alike: list[list[Rule]] = []
     for rule in rules:
-        for found in alike:
-            first = found[0]
+        for group in alike:
+            first = group[0]
             near = math.isclose(rule.value, first.value, rel_tol=_LABEL_DIGITS, abs_tol=0.0)
             if near and (rule.label, rule.panel) == (first.label, first.panel):
-                found.append(rule)
+                group.append(rule)
                 break
         else:
             alike.append([rule])
     return [
         replace(
-            found[0],
-            value=sum(rule.value for rule in found) / len(found),
-            series=found[0].series if len({rule.series for rule in found}) == 1 else None,
+            group[0],
+            value=sum(rule.value for rule in group) / len(group),
+            series=group[0].series if len({rule.series for rule in group}) == 1 else None,
         )
-        for found in alike
+        for group in alike
     ]
 
 
-def _with_shifts(lines: pl.DataFrame, drawn: pl.Series, y: Axis, height: int) -> pl.DataFrame:
-    """Adds by how many pixels each rule's label moves down, so that those of one panel do not overlap."""
-    values = [*drawn.drop_nulls().to_list(), *lines["y"].to_list()]
+def _with_shifts(lines: pl.DataFrame, heights: pl.Series, y: Axis, height: int) -> pl.DataFrame:
+    """Adds the shift of each rule's label in pixels, downwards, so that labels of a panel do not overlap."""
+    values = [*heights.drop_nulls().to_list(), *lines["y"].to_list()]
     low, high = y.domain or (min(values, default=1.0), max(values, default=2.0))
     scale = math.log if y.log else float
     reach = (scale(high) - scale(low)) or 1.0
     shifts = [0.0] * lines.height
     for _, places in lines.with_row_index().group_by("panel", maintain_order=True):
         rows = places["index"].to_list()
-        wanted = [height * (scale(high) - scale(value)) / reach for value in places["y"].to_list()]
-        for row, before, after in zip(rows, wanted, _spread(wanted, _LABEL_HEIGHT), strict=True):
+        targets = [height * (scale(high) - scale(value)) / reach for value in places["y"].to_list()]
+        for row, before, after in zip(rows, targets, _spread(targets, _LABEL_HEIGHT), strict=True):
             shifts[row] = round(after - before, 1)
     return lines.with_columns(shift=pl.Series(shifts, dtype=pl.Float64))
 
 
-def _spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """The places at least `gap` apart, in the same order, nearest to the wanted ones in least squares.
+def _spread(targets: Sequence[float], gap: float) -> list[float]:
+    """The positions at least `gap` apart, in the same order, nearest to the targets in least squares.
 
-    Pool adjacent violators (Ayer et al., 1955) on the places less the room their predecessors need.
+    Pool adjacent violators (Ayer et al., 1955) on the positions minus the room that their predecessors need.
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    order = sorted(range(len(targets)), key=lambda i: targets[i])
     pools: list[tuple[float, int]] = []
     for turn, i in enumerate(order):
-        mean, size = wanted[i] - turn * gap, 1
+        mean, size = targets[i] - turn * gap, 1
         while pools and pools[-1][0] > mean:
-            other, count = pools.pop()
-            mean, size = (mean * size + other * count) / (size + count), size + count
+            previous, count = pools.pop()
+            mean, size = (mean * size + previous * count) / (size + count), size + count
         pools.append((mean, size))
     level = [mean for mean, size in pools for _ in range(size)]
-    placed = {i: level[turn] + turn * gap for turn, i in enumerate(order)}
-    return [placed[i] for i in range(len(wanted))]
+    positions = {i: level[turn] + turn * gap for turn, i in enumerate(order)}
+    return [positions[i] for i in range(len(targets))]

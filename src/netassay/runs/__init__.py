@@ -1,4 +1,4 @@
-"""What is on disk, and the only code that writes it: `Run` reads, `RunWriter` writes, `Store` holds many."""
+"""Runs on disk, and the only code that writes them: `Run` reads one, `RunWriter` writes one, `Store` holds many."""
 
 from netassay.runs.run import Run
 from netassay.runs.states import State, run_id

@@ -76,11 +76,11 @@ def _way_on(connection: sqlite3.Connection, damaged: int) -> str:
     older = [step for step in steps(connection) if step < damaged]
     start = max(older, default=0)
     kind = "the older checkpoint" if older else "the start"
-    return f"restore it from a copy, or go on from {kind} with from_step={start}"
+    return f"restore it from a copy, or continue from {kind} with from_step={start}"
 
 
 def pack(tensors: Mapping[str, Tensor]) -> bytes:
-    """One safetensors file; tensors that share memory are written apart. StoreError for an unknown dtype."""
+    """One safetensors file; tensors that share memory are written separately. StoreError for an unknown dtype."""
     import torch
     from safetensors.torch import save
 

@@ -1,4 +1,4 @@
-"""Facts of a run as a table: one writer and one reader, so that a number read back is a number and not its text."""
+"""Facts of a run as a table, with one writer and one reader, so that a number is read back as a number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OLD_NUMBER = re.compile(r"(0|[1-9]\d{0,17})(\.\d+)?")
 
 
 def fact_table(facts: Mapping[str, Any]) -> pl.DataFrame:
-    """A row a fact: its name in column fact, its value in column json, as JSON (true, 12, 0.5, "text", lists of them).
+    """One row per fact: its name in column fact, its value in column json, as JSON (true, 12, 0.5, "text", lists).
 
     TypeError or ValueError for a value that JSON cannot hold.
 
@@ -26,10 +26,10 @@ def fact_table(facts: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def facts_of(table: pl.DataFrame, *, lists: Collection[str] = ()) -> dict[str, Any]:
-    """Name -> value, as `fact_table` was given them.
+    """Name -> value, as given to `fact_table`.
 
-    Tables of netassay 0.1.0 hold text in the second column: there yes and True, no and False, and numbers are read as
-    what they mean, and the facts named in `lists` are split at their commas.
+    Tables of netassay 0.1.0 hold text in the second column: there yes and True, no and False, and numbers are
+    converted, and the facts named in `lists` are split at their commas.
 
     >>> facts_of(fact_table({"simulated": True, "silent": ["filter_4"]}))
     {'simulated': True, 'silent': ['filter_4']}

@@ -1,4 +1,4 @@
-"""Run folders that appear whole and disappear whole, whatever kills the process in between."""
+"""Run folders that appear and disappear completely or not at all, even if the process is killed in between."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None
 
 
-def store_folder(given: Path | str) -> Path:
-    """The folder that was named as a store. StoreError for no name, which would mean the current folder unsaid."""
-    if not str(given):
+def store_folder(path: Path | str) -> Path:
+    """The folder that was named as a store. StoreError for an empty name, which would mean the current folder."""
+    if not str(path):
         raise StoreError('store "": is not a folder; give its name, or "." for the current folder')
-    return Path(given)
+    return Path(path)
 
 
 def make(folder: Path, facts: dict[str, str]) -> None:
@@ -60,7 +60,7 @@ def make(folder: Path, facts: dict[str, str]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Deletes a run folder: hidden in one rename first. RunLocked while it is written."""
+    """Deletes a run folder, after hiding it by a rename. RunLocked while it is written."""
     store = folder.parent
     try:
         with _store_lock(store) as swept:
@@ -82,7 +82,7 @@ def remove(folder: Path) -> None:
 
 
 def checked(folder: Path) -> Path:
-    """`folder` if it is a run, damaged or not, and no link. StoreError otherwise."""
+    """`folder` if it is a run, damaged or not, and not a link. StoreError otherwise."""
     if not is_id(folder.name):
         raise StoreError(f"{folder.name!r} is not a run id; ids look like edge-0123456789ab")
     try:
@@ -98,7 +98,7 @@ def checked(folder: Path) -> Path:
 
 
 def begun_removals(store: Path) -> set[str]:
-    """Ids of the runs that a killed remover had hidden and not yet deleted."""
+    """Ids of the runs that a killed process had hidden but not yet deleted."""
     try:
         names = [path.name for path in store.iterdir() if path.name.startswith(_DELETED)]
     except OSError:
@@ -108,23 +108,23 @@ def begun_removals(store: Path) -> set[str]:
 
 @contextmanager
 def _store_lock(store: Path) -> Iterator[set[str]]:
-    """Serialises makers and removers; what one that was killed left behind is swept on entry.
+    """Serialises creation and removal; leftovers of a killed process are removed on entry.
 
-    Yields the ids of the runs whose deletion had been begun.
+    Yields the ids of the runs whose deletion had been started.
     """
     path = store / ".lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINKS, 0o644)
-    taken = False
+    locked = False
     try:
-        while not (taken := MUTEX.take(handle, path)):
+        while not (locked := MUTEX.take(handle, path)):
             time.sleep(_PAUSE)
-        begun = begun_removals(store)
-        for left in store.iterdir():
-            if left.name.startswith((_NEW, _DELETED)) and left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left)
-        yield begun
+        removals = begun_removals(store)
+        for remnant in store.iterdir():
+            if remnant.name.startswith((_NEW, _DELETED)) and remnant.is_dir() and not remnant.is_symlink():
+                shutil.rmtree(remnant)
+        yield removals
     finally:
-        if taken:
+        if locked:
             MUTEX.free(handle, path)
         os.close(handle)
 

@@ -1,4 +1,4 @@
-"""A look at a run under way: everything that is shown while it goes on, in one read."""
+"""A look at a run in progress: everything that is shown meanwhile, in one read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from netassay.runs import checkpoints, ledger
 
 
 class Glance(NamedTuple):
-    """What a folder says of its run at one moment: `numbers` of one metric by step, `floor` the last of another.
+    """A run at one moment: `numbers` of one metric by step, `floor` the last of another.
 
-    `step` and `seconds` are those of the last commit, `updated` the time of it in seconds since 1970, `steps` the last
-    step, where the run has noted it.
+    `step` and `seconds` are those of the last commit, `updated` its time in seconds since 1970, `steps` the last step,
+    if the run has recorded it.
     """
 
     state: str
@@ -43,7 +43,7 @@ def glance(folder: Path, name: str, part: str, above: tuple[str, str] | None = N
 
 
 def mark(folder: Path) -> tuple[float, ...]:
-    """What differs after a commit, without opening the run; empty where there is none."""
+    """Values that differ after a commit, without opening the run; empty if there is none."""
     stats: list[float] = []
     for name in (ledger.NAME, f"{ledger.NAME}-wal"):
         try:

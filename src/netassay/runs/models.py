@@ -42,7 +42,7 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
     folder = Path(folder)
     kind = type(model).__name__
     if kind not in _kinds():
-        raise ConfigError(f"the model is a {kind}; what can be saved are {', '.join(_kinds())}")
+        raise ConfigError(f"the model is a {kind}; only {', '.join(_kinds())} can be saved")
     require_new(folder)
     weights = pack(model.state_dict())
     description = {
@@ -59,7 +59,7 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
 
 
 def require_new(folder: Path | str) -> None:
-    """Raises StoreError where `folder` exists already."""
+    """Raises StoreError if `folder` already exists."""
     if os.path.lexists(folder):
         raise StoreError(f"{folder}: exists already; name another folder, or remove it")
 
@@ -75,7 +75,7 @@ def load_model(folder: Path | str) -> nn.Module:
 
     Raises:
         StoreError: For a folder that holds no model.
-        RunDamaged: Where the weights are not those that were saved.
+        RunDamaged: If the weights are not those that were saved.
 
     Example:
         >>> import netassay
@@ -133,7 +133,7 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
 
 
 def _kinds() -> dict[str, Any]:
-    # torch is loaded only by who handles a model
+    # torch is loaded only when a model is handled
     from netassay.nets.averaging import AveragingNetwork
     from netassay.nets.decoder import Decoder, ExperimentDecoder
 
@@ -141,7 +141,7 @@ def _kinds() -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own kinds; numbers that are not finite become None."""
+    """The value in JSON's own types; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a writer does before it goes on: checks the rows, goes back to a checkpoint, notes changes."""
+"""What a writer does before it continues: checks the rows, goes back to a checkpoint, records changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> int:
-    """The step to go on from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
+    """The step to continue from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
     steps = checkpoints.steps(connection)
     if from_step is None:
         return max(steps, default=0)
@@ -37,20 +37,20 @@ def trusted_metrics(connection: sqlite3.Connection, folder: Path, before: int, *
         start = max(checkpoints.steps(connection), default=0)
         raise RunDamaged(
             f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
-            f"accept them and go on with from_step={start}"
+            f"accept them and continue with from_step={start}"
         )
     return metrics
 
 
-def rewind(connection: sqlite3.Connection, start: int, *, asked: bool) -> None:
+def rewind(connection: sqlite3.Connection, start: int, *, on_request: bool) -> None:
     """Removes the metrics at or after `start` and the checkpoints after it, inside a transaction.
 
-    Going to 0 on request removes a checkpoint at 0 too: the start is made anew from the config.
+    Going to 0 on request also removes a checkpoint at 0: the start is created again from the config.
     """
     newest = max(checkpoints.steps(connection), default=0)
     removed = connection.execute("DELETE FROM metrics WHERE step >= ?", (start,)).rowcount
-    connection.execute("DELETE FROM checkpoints WHERE step > ?", (-1 if asked and start == 0 else start,))
-    if asked:
+    connection.execute("DELETE FROM checkpoints WHERE step > ?", (-1 if on_request and start == 0 else start,))
+    if on_request:
         ledger.add_event(connection, start, "rewound", f"on request, from step {newest} to {start}")
     if removed:
         text = f"{removed} metrics from step {start} on, to be measured again"
@@ -69,5 +69,5 @@ def note_environment(connection: sqlite3.Connection, environment: Mapping[str, A
     ]
     if changes:
         ledger.add_event(connection, step, "environment", "; ".join(changes))
-    kept = {"environment": facts.get("environment", text), "environment.last": text}
-    connection.executemany("REPLACE INTO facts VALUES (?, ?)", kept.items())
+    entries = {"environment": facts.get("environment", text), "environment.last": text}
+    connection.executemany("REPLACE INTO facts VALUES (?, ?)", entries.items())

@@ -45,7 +45,7 @@ _FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """The read side of a run; state, step, message and seconds are read anew at every access.
+    """The read side of a run; state, step, message and seconds are read again at every access.
 
     Attributes:
         folder: Folder of the run.
@@ -67,14 +67,14 @@ class Run:
     digest: str
     created: str
     package: str = ""
-    """Name and version of the package that brought the study, where that is not netassay itself."""
+    """Name and version of the package that provided the study, if that is not netassay itself."""
 
     @classmethod
     def create(cls, store: Path, *, study: str, config: Mapping[str, Any], digest: str, package: str = "") -> Run:
-        """The run of this config in `store`, made (state planned) if it is not there yet.
+        """The run of this config in `store`, created (state planned) if necessary.
 
-        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits; `package` what brings the study, where
-        that is another package.
+        `digest` is the SHA-256 of the config's canonical JSON, 64 hex digits; `package` names the package of the study,
+        if that is not netassay.
         Raises StoreError for a refused name, a wrong digest, a store that cannot be written.
         """
         store = Path(store).absolute()
@@ -107,9 +107,9 @@ class Run:
 
     @classmethod
     def look(cls, folder: Path) -> tuple[Run, ledger.Status]:
-        """As `open`, and its status, in one read; the state in it is the stored one."""
+        """The run and its status, in one read; the state is the stored one."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
-        facts, status = ledger.read(folder, lambda held: (ledger.facts(held), ledger.status(held)))
+        facts, status = ledger.read(folder, lambda connection: (ledger.facts(connection), ledger.status(connection)))
         return cls._of(folder, facts), status
 
     @classmethod
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        for _ in range(2):  # a run may end between the two looks; then the second says how
+        for _ in range(2):  # a run may end between the two checks; then the second says how
             state = stored_state(self.folder, self._status)
             if state is not State.RUNNING or lock.is_held(self.folder):
                 return state
@@ -144,8 +144,8 @@ class Run:
         return self.state.is_final and "metrics" in self.tables()
 
     def concluded(self, end: State) -> Run:
-        """This run as it will be once it has ended so: what its tables are made from before it says it has."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        """This run as it will be once it has ended this way, for making its tables before the end is recorded."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
         return _Concluded(**values, end=end)
 
     @property
@@ -164,7 +164,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the run first ran on, as its first writer was told; empty before."""
+        """The environment of the run's first writer; empty before."""
         text = ledger.read(self.folder, ledger.facts).get("environment", "{}")
         try:
             environment = json.loads(text)
@@ -232,7 +232,7 @@ class Run:
 
     @property
     def findings(self) -> list[str]:
-        """What the run says, in sentences made by rule from its tables; see `netassay.findings`."""
+        """The run's findings, sentences made by rule from its tables; see `netassay.findings`."""
         return [finding.text for finding in import_module("netassay.study").findings([self])]
 
     @property
@@ -266,7 +266,7 @@ class Run:
     def model(self) -> nn.Module:
         """The trained network, in evaluation mode, at the weights that its study scores.
 
-        StoreError where its study has no single network, or none is trained yet; the data of an edge run are read
+        StoreError if its study has no single network, or none is trained yet; the data of an edge run are read
         again.
         """
         return import_module("netassay.performing").trained_model(self)
@@ -297,13 +297,13 @@ class Run:
         return tuple(step for (step,) in self._rows((int,), "SELECT step FROM checkpoints ORDER BY step"))
 
     def verify(self) -> list[Problem]:
-        """All that differs from what was written; empty for a sound run."""
+        """All differences from what was written; empty for an intact run."""
         from netassay.runs.verify import verify_run
 
         return verify_run(self.folder)
 
     def writer(self, environment: Mapping[str, Any], *, from_step: int | None = None, keep: int = 2) -> RunWriter:
-        """The one writer of this run, which goes on from its newest checkpoint or from `from_step`.
+        """The only writer of this run, which continues from its newest checkpoint or from `from_step`.
 
         `keep` checkpoints stay on disk (at least 1). Raises RunLocked while another process writes.
         """
@@ -339,7 +339,7 @@ class _Concluded(Run):
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and mappings lie in each other, as far as that matters here."""
+    """Nesting depth of lists and mappings, up to the limit."""
     layer, depth = [value], 0
     while layer and depth <= _DEEPEST:
         inner = [part for part in layer if isinstance(part, dict | list)]
@@ -352,7 +352,7 @@ def _depth(value: Any) -> int:
 
 @contextmanager
 def guarded(run: Run) -> Iterator[None]:
-    """Around the reading of what a run holds: whatever it makes its reader raise is RunDamaged and names the run.
+    """Around reading a run's content: any unexpected error of the reader becomes RunDamaged and names the run.
 
     A refusal of its config or data names the run too.
     """
@@ -368,10 +368,10 @@ def guarded(run: Run) -> Iterator[None]:
         if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
             raise
         raise RunDamaged(
-            f"run {run.id}: holds what cannot be read ({type(cause).__name__}: {first_line(cause)}); restore "
+            f"run {run.id}: cannot be read ({type(cause).__name__}: {first_line(cause)}); restore "
             f"{run.folder} from a copy, or delete the run and start it again"
         ) from cause
 
 
-def _odd_facts(folder: Path, what: str) -> RunDamaged:
-    return RunDamaged(f"{folder / ledger.NAME}: its facts are damaged ({what}); restore the folder from a copy")
+def _odd_facts(folder: Path, problem: str) -> RunDamaged:
+    return RunDamaged(f"{folder / ledger.NAME}: its facts are damaged ({problem}); restore the folder from a copy")

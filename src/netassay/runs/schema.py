@@ -1,4 +1,4 @@
-"""The schema of run.sqlite, and the strict reading of a file that anybody may have written."""
+"""The schema of run.sqlite, and strict reading of untrusted files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), sha256 TEXT NOT NULL);
 _DECLARED = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 _BESIDE = ("", "-wal", "-shm", "-journal")
 _SMALLEST = 1 << 20
-# a row of metrics takes 20 bytes or more and its longest query some 100 steps; a file whose pages lead to each other
-# again and again has no end otherwise
+# a row of metrics takes 20 bytes or more and its longest query some 100 steps; without a limit, a file whose pages
+# point to each other in a loop would be read forever
 _STEPS_A_BYTE, _STEPS_AT_ONCE = 50, 100_000
 
 
 def refuse_odd_files(path: Path) -> None:
-    """StoreError where run.sqlite, or what SQLite opens beside it, is a link, a pipe or anything but a plain file."""
+    """StoreError if run.sqlite, or a file that SQLite opens beside it, is a link, a pipe or not a plain file."""
     for ending in _BESIDE:
         file = path.with_name(path.name + ending)
         try:
@@ -52,12 +52,12 @@ def refuse_odd_files(path: Path) -> None:
 
 
 def restrict(connection: sqlite3.Connection, size: int) -> None:
-    """Only reads, no code of the schema's, nothing longer than the file of `size` bytes, and an end to every query."""
-    left = [_STEPS_A_BYTE * max(size, _SMALLEST) // _STEPS_AT_ONCE]
+    """Allows only reads, no code of the schema, no value longer than the file (`size` bytes), and limits queries."""
+    budget = [_STEPS_A_BYTE * max(size, _SMALLEST) // _STEPS_AT_ONCE]
 
     def ended() -> bool:
-        left[0] -= 1
-        return left[0] < 0
+        budget[0] -= 1
+        return budget[0] < 0
 
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size, _SMALLEST), 1_000_000_000))
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -72,9 +72,11 @@ def check(connection: sqlite3.Connection) -> None:
     declared = connection.execute(_DECLARED).fetchall()
     if declared == _expected():
         return
-    for row, other in zip(declared, _expected(), strict=False):
-        if row != other:
-            raise sqlite3.DataError(f"its schema has {row[0]} {row[1]!r:.80} where {other[0]} {other[1]} is expected")
+    for row, expected in zip(declared, _expected(), strict=False):
+        if row != expected:
+            raise sqlite3.DataError(
+                f"its schema has {row[0]} {row[1]!r:.80} where {expected[0]} {expected[1]} is expected"
+            )
     raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(_expected())}")
 
 
@@ -96,7 +98,7 @@ def _expected() -> list[tuple[Any, ...]]:
 def rows(
     connection: sqlite3.Connection, kinds: tuple[type, ...], select: str, *values: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows of a query, each value of the type of its column; sqlite3.DataError for another, as any may be stored."""
+    """Rows of a query, each value of the type of its column; sqlite3.DataError for others, as any may be stored."""
     for row in connection.execute(select, values):
         if tuple(map(type, row)) != kinds:
             raise sqlite3.DataError(f"it holds {row!r:.100} where {', '.join(kind.__name__ for kind in kinds)} belong")

@@ -1,4 +1,4 @@
-"""Where a run stands, and what it is called."""
+"""States and ids of runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from netassay.errors import RunDamaged
 from netassay.runs import disk, ledger
 
 DIGITS = 12
-"""How many hex digits of the config's digest are in a run's id."""
+"""Number of hex digits of the config's digest in a run's id."""
 
 
 class State(StrEnum):
-    """Where a run stands. KILLED is never stored: it is a run that says running and whose lock is free."""
+    """State of a run. KILLED is never stored: it is a run stored as running whose lock is free."""
 
     PLANNED = "planned"
     RUNNING = "running"

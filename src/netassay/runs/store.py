@@ -63,11 +63,11 @@ class Store:
         """List the runs of a store, with the config values in which they differ.
 
         Runs that cannot be read are listed too, with state "damaged" and the reason as message; under a condition they
-        are warned of.
+        cause a warning.
 
         Args:
-            where: Only runs with this value, KEY=VALUE, may be repeated: of a config key (a.b if nested), id, study or
-                state. In Python a mapping.
+            where: Only runs with this value, KEY=VALUE, of a config key (a.b if nested), id, study or state; may be
+                repeated. In Python a mapping.
 
         Returns:
             A row for each run: id, study, state, step, seconds, created, message, and the config values in which runs
@@ -96,8 +96,8 @@ class Store:
             name: [getattr(status, name) for _, status, _ in entries] for name in ("step", "seconds", "message")
         }
         columns = {name: columns[name] for name in fixed}
-        asked = [key for key in where or () if any(key in values for values in flat) and key not in columns]
-        for key in dict.fromkeys([*asked, *differing(flat, studies)]):
+        where_keys = [key for key in where or () if any(key in values for values in flat) and key not in columns]
+        for key in dict.fromkeys([*where_keys, *differing(flat, studies)]):
             name = f"config.{key}" if key in columns else key
             columns[name] = _column([values.get(key) for values in flat])
         for problem in broken:
@@ -123,15 +123,15 @@ class Store:
         for key in where:
             if runs and key not in keys:
                 raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, keys)}")
-        wanted = [(key, _plain(value)) for key, value in where.items()]
+        conditions = [(key, _plain(value)) for key, value in where.items()]
         return [
             entry
             for entry, values in zip(entries, flat, strict=True)
-            if all(key in values and _same(values[key], value) for key, value in wanted)
+            if all(key in values and _same(values[key], value) for key, value in conditions)
         ]
 
     def find(self, prefix: str) -> Run:
-        """The run of this id, or of the only id that begins so; "latest" is the run that was created last.
+        """The run with this id, or with the only id that begins with it; "latest" is the run that was created last.
 
         StoreError names the nearest if there is none.
         """
@@ -154,7 +154,7 @@ class Store:
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
 
         Returns:
-            The problems: run, file, and what is wrong. Empty where every byte is as it was written.
+            The problems: run, file, and what is wrong. Empty if every byte is as it was written.
 
         Raises:
             StoreError: For a run that does not exist.
@@ -174,8 +174,8 @@ class Store:
     def delete(self, ids: Iterable[str] = (), *, where: Mapping[str, Any] | None = None) -> list[str]:
         """Delete runs, given by full id or by a condition; never anything outside the store.
 
-        All are checked before the first is deleted; damaged runs can be deleted too, by id. What a killed deletion left
-        is deleted by the same command.
+        All are checked before the first is deleted; damaged runs can be deleted too, by id. The same command deletes
+        what a killed deletion left.
 
         Args:
             ids: Full ids of runs.
@@ -185,7 +185,7 @@ class Store:
             The ids of the deleted runs.
 
         Raises:
-            ConfigError: Where both `ids` and `where` are given.
+            ConfigError: If both `ids` and `where` are given.
             StoreError: For no id at all, and anything that is not a run of this store (a path, a link, another folder).
             RunLocked: For a run that is being written.
 
@@ -201,9 +201,9 @@ class Store:
             names = [run.id for run in self.select(where)]
         if not names and not where:
             raise StoreError("no run is named; give the full ids of the runs to delete (netassay runs lists them)")
-        begun = folders.begun_removals(self.folder)
+        removals = folders.begun_removals(self.folder)
         for name in names:
-            if name not in begun or os.path.lexists(self._inside(name)):
+            if name not in removals or os.path.lexists(self._inside(name)):
                 folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
@@ -226,13 +226,13 @@ class Store:
             out: File to write; its ending (csv, parquet, json) gives the format.
             runs: Ids, beginnings of ids, or folders of runs; by default all runs of the store.
             where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
-            format: csv, parquet or json; by default what the ending says.
+            format: csv, parquet or json; by default that of the ending.
 
         Returns:
             The path of the file.
 
         Raises:
-            ConfigError: Where both `runs` and `where` are given.
+            ConfigError: If both `runs` and `where` are given.
             StoreError: For an unknown format, and a run or key that does not exist.
             RunDamaged: For a run of `runs` that cannot be read; nothing is written.
 
@@ -254,13 +254,13 @@ class Store:
                 if runs:
                     raise
                 warn_of(Problem(run.id, ".", str(cause)))
-        write_file(path, _encoded(_joined(frames), format))
+        write_file(path, _encoded(_concatenate(frames), format))
         return path
 
     def chosen(
         self, runs: Iterable[Run | Path | str] | None = None, where: Mapping[str, Any] | None = None
     ) -> list[Run]:
-        """These runs, or those with these values, or all. ConfigError where both are given.
+        """These runs, or those with these values, or all. ConfigError if both are given.
 
         A run that cannot be read is an error if it is one of `runs`, else a RunWarning.
         """
@@ -281,21 +281,21 @@ class Store:
         return [run for run, _, _ in entries], problems
 
     def _readable(self) -> list[_Entry]:
-        """Every run that can be read, with its status and state; of the others a RunWarning."""
+        """Every run that can be read, with its status and state; a RunWarning for the others."""
         entries, problems = self._look()
         for problem in problems:
             warn_of(problem)
         return entries
 
     def _look(self) -> tuple[list[_Entry], list[Problem]]:
-        """Every run with its status and state, read once each, and what cannot be read."""
+        """Every run with its status and state, read once each, and those that cannot be read."""
         entries: list[_Entry] = []
         problems = []
         for name in self._ids():
             try:
                 run, status = Run.look(folders.checked(self.folder / name))
                 state = stored_state(run.folder, status)
-                # of a run that says running, the lock says whether it is
+                # the lock says whether a run stored as running is
                 entries.append((run, status, run.state if state is State.RUNNING else state))
             except StoreError as cause:
                 problems.append(Problem(name, ".", str(cause)))
@@ -308,10 +308,10 @@ class Store:
 
 
 def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
-    """The run of that id, or of the only id in the store that begins so, or in that folder."""
+    """The run with that id, or with the only id in the store that begins with it, or in that folder."""
     if isinstance(run, Run):
         return run
-    # of a path, or of a folder beside us; os.path, because Path raises for a name too long
+    # a path, or a folder here; os.path, because Path raises for a name that is too long
     if isinstance(run, Path) or "/" in run or os.path.exists(f"{run}/run.sqlite"):  # noqa: PTH110
         return Run.open(Path(run))
     return Store(store).find(run)
@@ -329,7 +329,7 @@ def _metrics(run: Run) -> pl.DataFrame:
     return run.metrics().select(pl.lit(run.id).alias("run"), pl.lit(run.study).alias("study"), pl.all())
 
 
-def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+def _concatenate(frames: list[pl.DataFrame]) -> pl.DataFrame:
     import polars as pl
 
     schema = {"run": pl.String, "study": pl.String, "step": pl.Int64, "name": pl.String, "part": pl.String}
@@ -362,7 +362,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
-    """Keys in which runs of one study differ; those of two studies differ in nearly all."""
+    """Keys in which runs of one study differ; runs of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
     values_of: dict[str, dict[str, set[Any]]] = {key: {} for key in keys}
     for values, study in zip(flat, studies, strict=True):
@@ -372,12 +372,12 @@ def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
 
 
 def _hashed(value: Any) -> Any:
-    """Equal for values that are equal in JSON: 1, 1.0 and true are three."""
+    """Equal for values that are equal in JSON, where 1, 1.0 and true differ."""
     return (type(value), value) if isinstance(value, (str, int, type(None))) else json.dumps(value)
 
 
 def _column(values: list[Any]) -> list[Any]:
-    """Values of one scalar type as they are (int among float as float), anything else as JSON text."""
+    """Values of one scalar type unchanged (int among float as float), anything else as JSON text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return [None if value is None else float(value) for value in values]
@@ -390,9 +390,9 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _same(stored: Any, wanted: Any) -> bool:
+def _same(value: Any, condition: Any) -> bool:
     # True == 1 in Python, but not in a config
-    return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
+    return value == condition and isinstance(value, bool) == isinstance(condition, bool)
 
 
 def _did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What differs in a run folder from what its writer recorded."""
+"""Differences of a run folder from what its writer recorded."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Problem(NamedTuple):
 
 
 def verify_run(folder: Path) -> list[Problem]:
-    """Every file against its row, missing and extra files, run.sqlite and every row in it."""
+    """Checks every file against its row, missing and extra files, run.sqlite and every row in it."""
     try:
         findings = ledger.read(folder, _wrong_rows) or _wrong_bytes(folder)
         findings += ledger.read(folder, lambda connection: _wrong_files(connection, folder))
     except StoreError as cause:
         findings = [(ledger.NAME, str(cause))]
-    return [Problem(folder.name, file, what) for file, what in findings]
+    return [Problem(folder.name, file, finding) for file, finding in findings]
 
 
 def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    findings = [what for (what,) in connection.execute("PRAGMA integrity_check") if what != "ok"]
+    findings = [finding for (finding,) in connection.execute("PRAGMA integrity_check") if finding != "ok"]
     connection.execute("BEGIN")  # one snapshot for the rows and their seal
     metrics = hashlib.sha256()
     ledger.absorb(metrics, ledger.metric_rows(connection))
@@ -46,11 +46,11 @@ def _wrong_rows(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     digest = hashlib.sha256(facts.get("config", "").encode()).hexdigest()
     if json.dumps(digest) != facts.get("digest"):
         findings.append(f"the config has digest {digest}, recorded was {facts.get('digest')}")
-    return [(ledger.NAME, what) for what in findings]
+    return [(ledger.NAME, finding) for finding in findings]
 
 
 def _wrong_bytes(folder: Path) -> list[tuple[str, str]]:
-    """Of the file run.sqlite, while it is at rest; a run at work or killed at it has no digest of it."""
+    """Checks the file run.sqlite of a run that has ended; a running or killed run has no digest of it."""
     try:
         expected = disk.read_short(folder, ledger.DIGEST)
         actual = disk.digest(folder, ledger.NAME)
@@ -67,7 +67,7 @@ def _wrong_files(connection: sqlite3.Connection, folder: Path) -> list[tuple[str
     wrong = dict(_mismatches(folder, before))
     # a living writer may have replaced files since their rows were read
     now = ledger.files(connection)
-    findings = [(file, what) for file, what in wrong.items() if now.get(file) == before[file]]
+    findings = [(file, finding) for file, finding in wrong.items() if now.get(file) == before[file]]
     open_ended = ledger.status(connection).state == "running"
     return findings + list(_strangers(folder, before.keys() | now.keys(), open_ended))
 
@@ -85,7 +85,7 @@ def _mismatches(folder: Path, recorded: dict[str, str]) -> Iterator[tuple[str, s
 
 
 def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[tuple[str, str]]:
-    """Files no row names; those of a writer at work, or killed at it, are the next writer's to remove."""
+    """Files that no row names; those of a running or killed writer are removed by the next writer."""
     for path in sorted(folder.iterdir()):
         if path.name not in _KNOWN and not is_temporary(path.name):
             yield path.name, "is not a file of the run; move it elsewhere"

@@ -1,4 +1,4 @@
-"""The only code that writes a run: one process at a time, one transaction a commit."""
+"""The only code that writes a run: one process at a time, one transaction per commit."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class RunWriter:
     """Writes one run and holds its lock until closed; a `netassay.training.Recorder`.
 
     Opening a run that is not final removes, with an event, what was recorded at or after its newest
-    checkpoint: it is measured again. A final run (finished, diverged) takes tables only.
-    Raises RunLocked, RunDamaged, StoreError on opening; RunFailed when the disk does not take a write.
+    checkpoint: it is measured again. A final run (finished, diverged) accepts only tables.
+    Raises RunLocked, RunDamaged, StoreError on opening; RunFailed when the disk refuses a write.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RunWriter:
         self._stop = False
         self._closed = False
         self._floor = 0
-        self._spent = 0.0
+        self._earlier_seconds = 0.0
         self._ended: State | None = None
         self._buffer: dict[tuple[int, str, str], float] = {}
         self._started = time.monotonic()
@@ -100,7 +100,7 @@ class RunWriter:
         with self._guarded(f"committing step {step}"):
             data = checkpoints.pack(checkpoint.tensors)
             digest = disk.sha256(data)
-            file = self._place(f"{checkpoints.FOLDER}/step-{step}.safetensors", digest, data)
+            file = self._write_new(f"{checkpoints.FOLDER}/step-{step}.safetensors", digest, data)
             with self._transaction(self._buffer):
                 row = (step, file, digest, len(data), facts, self._seconds(), ledger.now())
                 self._connection.execute("REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -110,18 +110,18 @@ class RunWriter:
             self._floor = step
             self._clean()
 
-    def note(self, step: int, what: str, text: str) -> None:
-        """Keeps an event of the run at once; `what` is its kind in a word."""
+    def note(self, step: int, kind: str, text: str) -> None:
+        """Records an event of the run at once; `kind` is one word."""
         self._require_open()
         with self._guarded(f"noting an event at step {step}"), self._transaction({}):
-            ledger.add_event(self._connection, operator.index(step), what, text)
+            ledger.add_event(self._connection, operator.index(step), kind, text)
 
     def diverged(self, step: int, message: str) -> None:
-        """Ends the run as diverged; checkpoints at or after `step` go, so that the newest kept is finite."""
+        """Ends the run as diverged; checkpoints at or after `step` are removed, so that the newest is finite."""
         self.finish(State.DIVERGED, step=step, message=message)
 
     def finish(self, state: str, *, step: int, message: str = "") -> None:
-        """Ends the run as finished, diverged, interrupted or failed; all metrics recorded go with it."""
+        """Ends the run as finished, diverged, interrupted or failed, and commits all recorded metrics."""
         self._require_open()
         end = self._end_of(state)
         with self._guarded(f"ending it as {end} at step {step}"):
@@ -133,9 +133,9 @@ class RunWriter:
             self._clean()
 
     def settle(self, state: str, *, step: int, message: str = "") -> None:
-        """Makes all metrics durable that a run which is about to end as `state` recorded, for its tables.
+        """Makes all recorded metrics durable, for the tables of a run that is about to end as `state`.
 
-        It is still running: killed now, it goes on from its newest checkpoint.
+        It is still running: if killed now, it continues from its newest checkpoint.
         """
         self._require_open()
         end = self._end_of(state)
@@ -153,7 +153,7 @@ class RunWriter:
             self._connection.execute("DELETE FROM checkpoints WHERE step >= ?", (step,))
 
     def write_table(self, name: str, frame: pl.DataFrame) -> None:
-        """Keeps a finished table, in place of the one of the same name if there is one."""
+        """Writes a finished table, replacing one of the same name."""
         disk.checked_name("table", name)
         self._require_held()
         buffer = io.BytesIO()
@@ -161,14 +161,14 @@ class RunWriter:
         data = buffer.getvalue()
         digest = disk.sha256(data)
         with self._guarded(f"writing table {name}"):
-            file = self._place(f"{TABLES}/{name}.parquet", digest, data)
+            file = self._write_new(f"{TABLES}/{name}.parquet", digest, data)
             with self._transaction({}):
                 row = (name, file, digest, frame.height)
                 self._connection.execute("REPLACE INTO tables VALUES (?, ?, ?, ?)", row)
             self._clean()
 
     def remove_table(self, name: str) -> None:
-        """Takes a table away again; nothing where there is none of that name."""
+        """Removes a table; does nothing if there is none of that name."""
         self._require_held()
         with self._guarded(f"removing table {name}"):
             with self._transaction({}):
@@ -184,7 +184,7 @@ class RunWriter:
         self._stop = True
 
     def close(self) -> None:
-        """Lets go of the run; the state stays what was last committed."""
+        """Releases the run; the state stays what was last committed."""
         if not self._closed:
             self._closed = True
             ledger.close(self._connection, self.folder)
@@ -212,34 +212,34 @@ class RunWriter:
         try:
             self.finish(end, step=self._floor, message=message)
         except NetassayError:
-            # the error on its way out matters more; without metrics, measured again anyway, there may be room
+            # the original error matters more; without metrics, which are measured again anyway, there may be room
             self._buffer.clear()
             with suppress(NetassayError):
                 self.finish(end, step=self._floor, message=message)
 
     def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
         status = ledger.status(self._connection)
-        state, self._spent = stored_state(self.folder, status), status.seconds
+        state, self._earlier_seconds = stored_state(self.folder, status), status.seconds
         start = resumption.starting_step(self._connection, self.folder, from_step)
-        asked = from_step is not None
-        if state.is_final and not asked:
+        on_request = from_step is not None
+        if state.is_final and not on_request:
             self._ended, start = state, sys.maxsize
-        self._metrics = resumption.trusted_metrics(self._connection, self.folder, start, accepted=asked)
+        self._metrics = resumption.trusted_metrics(self._connection, self.folder, start, accepted=on_request)
         if self._ended is not None:
             return
         with self._transaction({}):
             if state is State.RUNNING:
                 text = "the process that wrote it ended without closing it"
                 ledger.add_event(self._connection, start, "killed", text)
-            what = "started" if state is State.PLANNED else "resumed"
-            ledger.add_event(self._connection, start, what, f"was {state}")
-            resumption.rewind(self._connection, start, asked=asked)
+            kind = "started" if state is State.PLANNED else "resumed"
+            ledger.add_event(self._connection, start, kind, f"was {state}")
+            resumption.rewind(self._connection, start, on_request=on_request)
             resumption.note_environment(self._connection, environment, start)
             self._set_status(State.RUNNING, start, "")
         self._floor = start
 
-    def _place(self, file: str, digest: str, data: bytes) -> str:
-        """Writes `data` where no row points yet (unless to the same bytes), and returns the name."""
+    def _write_new(self, file: str, digest: str, data: bytes) -> str:
+        """Writes `data` under a name that no row has (unless for the same bytes), and returns the name."""
         if ledger.files(self._connection).get(file, digest) != digest:
             plain = PurePosixPath(file)
             file = str(plain.with_suffix(f".{digest[:8]}{plain.suffix}"))
@@ -253,7 +253,7 @@ class RunWriter:
 
     @contextmanager
     def _transaction(self, buffered: dict[tuple[int, str, str], float]) -> Iterator[None]:
-        """A ledger transaction that takes the buffered metrics along and then empties the buffer."""
+        """A ledger transaction that includes the buffered metrics and then empties the buffer."""
         rows = sorted((*key, value) for key, value in buffered.items())
         metrics = self._metrics.copy()
         ledger.absorb(metrics, rows)
@@ -265,7 +265,7 @@ class RunWriter:
 
     @contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:
-        """Turns what the disk refuses into RunFailed, with what is intact and what to do."""
+        """Turns refused writes into RunFailed, with what is intact and what to do."""
         try:
             yield
         except sqlite3.ProgrammingError:
@@ -281,14 +281,14 @@ class RunWriter:
         intact: list[int] = []
         with suppress(sqlite3.DatabaseError):
             intact = checkpoints.steps(self._connection)
-        what = f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
-        return f"{what}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
+        state = f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
+        return f"{state}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
 
     def _set_status(self, state: State, step: int, message: str) -> None:
         ledger.set_status(self._connection, state, step, message, self._seconds())
 
     def _seconds(self) -> float:
-        return self._spent + time.monotonic() - self._started
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def _require_held(self) -> None:
         if self._closed:
@@ -301,10 +301,10 @@ class RunWriter:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a killed writer left in a run that no writer opens any more; nothing while it is written."""
+    """Removes what a killed writer left in a run that no writer will open again; nothing while it is written."""
     with suppress(NetassayError, OSError):
         if not any(_litter(folder, ledger.read(folder, ledger.files))):
-            return  # a sound run is left as it is, its lock too
+            return  # an intact run is left alone, its lock too
         own = Lock(folder)
         try:
             for path in list(_litter(folder, ledger.read(folder, ledger.files))):
@@ -313,12 +313,12 @@ def sweep(folder: Path) -> None:
             own.release()
 
 
-def _litter(folder: Path, named: Collection[str]) -> Iterator[Path]:
+def _litter(folder: Path, recorded: Collection[str]) -> Iterator[Path]:
     """Files that no row names: replaced ones, and what a killed writer left."""
     yield from (path for path in folder.iterdir() if is_temporary(path.name))
     for room in (checkpoints.FOLDER, TABLES):
         for path in (folder / room).iterdir():
-            if f"{room}/{path.name}" not in named and disk.is_ours(path.name):
+            if f"{room}/{path.name}" not in recorded and disk.is_ours(path.name):
                 yield path
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netassay.config import Config, read
 from netassay.errors import ConfigError, did_you_mean
-from netassay.study import builtin, find, performed
+from netassay.study import builtin, find, performable
 from netassay.sweeps.resources import RayResources, SlurmResources, refusal
 from netassay.sweeps.shard import Shard
 
@@ -93,7 +93,7 @@ class Plan(BaseModel):
         ConfigError tells the plans that are shipped where there is none of that name.
         """
         study, colon, name = str(word).partition(":")
-        if not colon or study not in performed() or Path(word).exists():
+        if not colon or study not in performable() or Path(word).exists():
             return cls.from_file(word)
         plans = {home.name.removesuffix(".toml"): home for home in _plans(study) if home.name.endswith(".toml")}
         if name not in plans:

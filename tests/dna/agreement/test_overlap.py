@@ -42,7 +42,7 @@ def test_shared_words_are_those_of_the_letters(peaks, sequences, k, start, rever
     piece = peaks[0][start : start + 15]
     sequences = [*sequences, "ACGTACGTACGTACGT", piece.translate(OTHER)[::-1] if reverse else piece]
     codes = np.stack([encode(peak) for peak in peaks])
-    found = by_sequence(codes, [encode(sequence) for sequence in sequences], k=k, least=2)
+    found = by_sequence(codes, [encode(sequence) for sequence in sequences], k=k, min_words=2)
     want = brute(peaks, sequences, k)
     assert found.extent.tolist() == want
     assert found.marked.tolist() == [count >= 2 for count in want]
@@ -73,7 +73,7 @@ def test_a_word_is_the_same_number_on_both_strands_and_no_other_word_has_it(k):
 )
 def test_what_cannot_be_compared_by_sequence_is_refused(k, least, sequences, message):
     with pytest.raises(DataError, match=message):
-        by_sequence(np.zeros((2, 30), np.uint8), [encode(s) for s in sequences], k=k, least=least)
+        by_sequence(np.zeros((2, 30), np.uint8), [encode(s) for s in sequences], k=k, min_words=least)
 
 
 def test_shares_of_dhs4_sites_that_pu1_sequences_mark():
@@ -106,7 +106,7 @@ def test_bases_in_common_are_those_counted_one_by_one():
 
     ours = [*some(40, ["chr1", "chr2", "3"]), (None, None, None)]
     theirs = some(25, ["1", "chr2", "chr3", "chrUn"])
-    found = by_coordinates(table(ours), table(theirs), least=5)
+    found = by_coordinates(table(ours), table(theirs), min_bases=5)
     name = {"1": "chr1", "chr3": "3"}
     want = [
         max((len(set(range(s, e)) & set(range(a, b))) for d, a, b in theirs if name.get(d, d) == c and c), default=0)

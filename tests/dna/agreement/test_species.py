@@ -35,7 +35,7 @@ def test_several_that_stand_for_one_are_averaged_in_the_order_of_the_atlas():
         ([("b1", "Liver"), ("t", "T")], r"the atlas has no cell type 'Liver'; did you mean 'liver'\? Allowed are: T,"),
         ([("mouse", "human"), ("b1", "B")], "map.csv:2.*if this line is a header, write it as source,target"),
         ([("b1", "?!")], r"no cell type '\?!'; allowed are: T, B, NK, liver"),
-        ([("b1", "B"), ("t", "T"), ("b1", "B")], "map.csv:4: the pair b1, B is there a second time"),
+        ([("b1", "B"), ("t", "T"), ("b1", "B")], "map.csv:4: the pair b1, B occurs twice"),
         ([("b1", "B"), ("t", "T")], "gives 2 of the atlas's 4 cell types.*needs 3"),
         ([], "gives 0 of"),
     ],

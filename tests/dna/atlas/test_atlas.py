@@ -136,11 +136,11 @@ def flip(file):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"codes": torch.zeros(30, 12)}, "a byte a base"),
+        ({"codes": torch.zeros(30, 12)}, "one byte per base"),
         ({"heights": torch.zeros(29, 3)}, r"need float32 of shape \(30, 3\)"),
         ({"heights": torch.zeros(30, 3, dtype=torch.float64)}, "need float32"),
         ({"lineages": ("B",)}, "1 lineages for 3 cell types"),
-        ({"cell_types": ("B", "T", "B")}, "'B' is there twice"),
+        ({"cell_types": ("B", "T", "B")}, "'B' occurs twice"),
         ({"peaks": pl.DataFrame({"name": ["p"] * 30})}, "table of peaks"),
     ],
 )

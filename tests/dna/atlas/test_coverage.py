@@ -121,6 +121,31 @@ def test_cells_of_h5ad_by_a_table_with_a_group_of_one(toy):
     assert fragments.cell_types == ("B", "NK", "T")
 
 
+def test_cells_of_h5mu_are_those_of_its_accessibility_with_the_columns_of_all_modalities(toy):
+    mudata = pytest.importorskip("mudata", reason="the package mudata is not installed")
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    from scipy.sparse import csr_matrix
+
+    draws = np.random.default_rng(1)
+    counts = draws.poisson(3, (12, 40)).astype(np.float32)
+    regions = pandas.DataFrame(index=[f"{c}:{s}-{e}" for _, c, s, e in toy.peaks])
+    own = pandas.DataFrame({"batch": ["one"] * 6 + ["two"] * 6}, index=[*CELLS])
+    genes = pandas.DataFrame(index=["GATA1", "SPI1"])
+    rna = anndata.AnnData(np.ones((9, 2), np.float32), obs=pandas.DataFrame(index=[*CELLS][3:]), var=genes)
+    mudata.set_options(pull_on_update=False)
+    both = mudata.MuData({"rna": rna, "atac": anndata.AnnData(csr_matrix(counts), obs=own, var=regions)})
+    types = pandas.Series(["B"] * 5 + ["T"] * 7, index=[*CELLS])
+    both.obs["type"] = types.reindex(both.obs_names)
+    both.write(toy.path("cells.h5mu"))
+    by_type = build_atlas(toy.path("cells.h5mu"), genome=toy.path("genome.fa"), group_by="type")
+    assert by_type.cell_types == ("B", "T")
+    np.testing.assert_array_equal(by_type.heights, np.stack([counts[:5].sum(0), counts[5:].sum(0)], -1))
+    by_batch = build_atlas(toy.path("cells.h5mu"), genome=toy.path("genome.fa"), group_by="batch")
+    np.testing.assert_array_equal(by_batch.heights[:, 0], counts[:6].sum(0))
+    with pytest.raises(DataError, match="no column 'typ'; did you mean 'type'"):
+        build_atlas(toy.path("cells.h5mu"), genome=toy.path("genome.fa"), group_by="typ")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

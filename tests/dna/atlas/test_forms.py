@@ -109,7 +109,7 @@ def test_tables_that_hold_peaks_and_heights(toy, form, comma):
     made = build(toy, "table.txt", None)
     assert alike(made, toy)
     assert any(why in reason for reason in made.notes), made.notes
-    assert any("no cell types" in reason for reason in made.notes)
+    assert any("not cell types" in reason for reason in made.notes)
     # as a table of heights of the same peaks too
     assert alike(build(toy, heights="table.txt"), toy)
 
@@ -136,10 +136,10 @@ def test_columns_called_by_files(toy):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (lambda n, c, s, e: f"{c}:{s}-{e}", "as the names of rows tell"),
-        (lambda n, c, s, e: f"{c}-{s}-{e}", "as the names of rows tell"),
-        (lambda n, c, s, e: f"{c}_{s}_{e}", "as the names of rows tell"),
-        (lambda n, c, s, e: f"{c[3:]}:{s}-{e}", "as the names of rows tell"),
+        (lambda n, c, s, e: f"{c}:{s}-{e}", "from the names of the rows"),
+        (lambda n, c, s, e: f"{c}-{s}-{e}", "from the names of the rows"),
+        (lambda n, c, s, e: f"{c}_{s}_{e}", "from the names of the rows"),
+        (lambda n, c, s, e: f"{c[3:]}:{s}-{e}", "from the names of the rows"),
         (lambda n, c, s, e: f"{c}:{s + 1}-{e}", "(1-based)"),
         (lambda n, c, s, e: f"{c}-{s + 1}-{e}", "(1-based)"),
         (lambda n, c, s, e: f"{c}:{s - 1}-{e}", "from 1 (1-based), as it seems"),
@@ -161,7 +161,7 @@ def test_an_interval_column_names_the_rows(toy):
     toy.path("h.tsv").write_text(text)
     made = build(toy, heights="h.tsv")
     assert alike(made, toy)
-    assert "rows of h.tsv matched by place, as column interval tells" in made.notes
+    assert "rows of h.tsv matched by place, from column interval" in made.notes
 
 
 def test_half_of_the_names_may_be_others(toy):

@@ -49,7 +49,7 @@ def test_forms_of_labels(folder, text):
     [
         ("1,0\n0,1\n", "has 2 rows of labels without names, and there are 4 sequences"),
         ("name,B\nx,1\n", "names none of the sequences of .*s.fa"),
-        ("1,0\n1\n1,1\n0,0\n", "not all of numbers"),
+        ("1,0\n1\n1,1\n0,0\n", "not all numbers"),
     ],
 )
 def test_labels_that_do_not_fit(folder, text, words):

@@ -6,9 +6,9 @@ import torch
 from plain_aitac import random_aitac
 
 from netassay import influence
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, joined
+from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
 from netassay.errors import DataError
-from netassay.reporting.heat import clustered
+from netassay.reporting.heat import cluster_order
 
 
 def found(seed=0, n_filters=6):
@@ -19,7 +19,7 @@ def found(seed=0, n_filters=6):
 
 
 def test_filters_with_the_same_name_are_one_factor():
-    factors = joined({0: "GATA1", 1: "SPI1", 2: "GATA1"}, 5)
+    factors = join_filters({0: "GATA1", 1: "SPI1", 2: "GATA1"}, 5)
     assert factors.names == ("GATA1", "SPI1", "filter 3", "filter 4")
     assert factors.sets == ((0, 2), (1,), (3,), (4,))
 
@@ -73,9 +73,9 @@ def test_a_matching_of_other_runs_is_refused(matching, message):
 def test_like_profiles_stand_together():
     up, down = torch.linspace(0, 1, 6), torch.linspace(1, 0, 6)
     rows = torch.stack([up, down, 3 * up + 1, torch.ones(6), 0.5 * down, up + 0.01 * torch.rand(6)]).double()
-    order = clustered(rows)
+    order = cluster_order(rows)
     assert sorted(order) == list(range(6))
     places = {row: place for place, row in enumerate(order)}
     assert max(places[i] for i in (0, 2, 5)) - min(places[i] for i in (0, 2, 5)) == 2
     assert abs(places[1] - places[4]) == 1
-    assert clustered(rows[:2]) == [0, 1]
+    assert cluster_order(rows[:2]) == [0, 1]

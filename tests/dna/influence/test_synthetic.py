@@ -5,7 +5,7 @@ import torch
 from hand_made_nets import Sites, additive, product
 from torch import nn
 
-from netassay.dna.influence.synthetic import planted, spacing
+from netassay.dna.influence.synthetic import plant, spacing
 from netassay.errors import DataError
 
 
@@ -21,7 +21,7 @@ BACKGROUND = torch.full((6, 60), 3, dtype=torch.uint8)
 
 
 def test_instances_are_written_where_they_are_said_to_start():
-    found = planted(BACKGROUND[:2], torch.tensor([[0, 1, 2], [2, 2, 0]], dtype=torch.uint8), torch.tensor([5, 57]))
+    found = plant(BACKGROUND[:2], torch.tensor([[0, 1, 2], [2, 2, 0]], dtype=torch.uint8), torch.tensor([5, 57]))
     assert found[0, 5:8].tolist() == [0, 1, 2]
     assert found[1, 57:].tolist() == [2, 2, 0]
     assert found.eq(3).sum() == 120 - 6

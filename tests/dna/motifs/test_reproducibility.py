@@ -10,11 +10,11 @@ import torch
 from netassay.dna.motifs.discoveries import q_values_by_row
 from netassay.dna.motifs.match import likeness
 from netassay.dna.motifs.reproducibility import (
-    aligned,
+    align,
     cluster_motifs,
-    needed,
-    permuted,
+    permute_columns,
     reproducible_filters,
+    runs_needed,
 )
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
@@ -52,9 +52,9 @@ def runs():
 
 
 def test_needed_is_eight_of_nine_and_what_that_is_of_fewer():
-    assert [needed(runs) for runs in (10, 9, 5, 3, 2)] == [8, 8, 4, 2, 1]
-    assert needed(10, 0.5) == 5
-    assert needed(3, 0.0) == 1
+    assert [runs_needed(runs) for runs in (10, 9, 5, 3, 2)] == [8, 8, 4, 2, 1]
+    assert runs_needed(10, 0.5) == 5
+    assert runs_needed(3, 0.0) == 1
 
 
 def test_a_filter_is_reproducible_where_the_others_have_it(runs):
@@ -113,12 +113,12 @@ def test_alignment_against_all_places_counted_one_by_one():
                 if 0 <= j + place < 9:
                     score += float(((one[:, j + place] - 0.25) * (matrix[:, j] - 0.25)).sum())
             best[place, strand] = score
-        assert aligned(one, other) == max(best, key=best.get)
+        assert align(one, other) == max(best, key=best.get)
 
 
 def test_permuted_keeps_columns_and_flanks():
     motifs = run_of(motif(ETS, 4))
-    again = permuted(motifs, torch.Generator().manual_seed(1))
+    again = permute_columns(motifs, torch.Generator().manual_seed(1))
     assert again.spans == motifs.spans
     assert not torch.equal(again.counts, motifs.counts)
     assert torch.equal(again.counts[0].T.sort(0).values, motifs.counts[0].T.sort(0).values)

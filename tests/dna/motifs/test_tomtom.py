@@ -52,7 +52,7 @@ def slow_p(score, query, length, spread, draws):
 def test_p_values_and_places_are_those_of_draws_of_columns():
     query, targets = matrices(1, (6, 7), 1)[0], matrices(12, (5, 9), 2)
     placements, spread = slow_placements(query, targets)
-    made = next(alignments([query], targets, least=LEAST))
+    made = next(alignments([query], targets, min_columns=LEAST))
     draws = random.Random(0)
     for number, matrix in enumerate(targets):
         _, strand, offset, score = max(
@@ -73,19 +73,19 @@ def test_p_values_and_places_are_those_of_draws_of_columns():
 def test_columns_in_another_order_are_those_of_a_query_written_so():
     query, targets = matrices(1, (9, 10), 3)[0], matrices(60, (5, 12), 4)
     orders = [[3, 1, 4, 0, 5, 8, 2, 6, 7], list(range(9))]
-    found = next(permuted_p_values([query], [orders], targets, least=5))
+    found = next(permuted_p_values([query], [orders], targets, min_columns=5))
     for row, order in zip(found, orders, strict=True):
-        np.testing.assert_allclose(row, next(alignments([query[:, order]], targets, least=5)).p)
+        np.testing.assert_allclose(row, next(alignments([query[:, order]], targets, min_columns=5)).p)
 
 
 def test_columns_that_are_common_by_chance_make_a_match_less_sure():
     query, targets = matrices(1, (8, 9), 5)[0], matrices(80, (6, 12), 6)
     alike = [query] * 40  # the null is full of the query's own columns
-    rare, common = (next(alignments([query], [query, *targets], more, least=5)).p[0] for more in ((), alike))
+    rare, common = (next(alignments([query], [query, *targets], more, min_columns=5)).p[0] for more in ((), alike))
     assert 0 < rare < common / 10
 
 
 def test_threads_change_nothing():
     queries, targets = matrices(4, (7, 12), 7), matrices(60, (6, 12), 8)
-    one, two = ([made.p for made in alignments(queries, targets, least=5, threads=n)] for n in (1, 2))
+    one, two = ([made.p for made in alignments(queries, targets, min_columns=5, threads=n)] for n in (1, 2))
     np.testing.assert_array_equal(one, two)

@@ -138,5 +138,5 @@ def test_the_planted_motifs_themselves_are_all_recovered():
 
 
 def test_an_atlas_without_truth_is_refused(found):
-    with pytest.raises(DataError, match="simulated atlases alone"):
+    with pytest.raises(DataError, match="only simulated atlases"):
         recovery(found, {}, generator=draws())

@@ -243,7 +243,7 @@ def test_each_strand_is_filled_with_its_own_mean_place_by_place():
             torch.testing.assert_close(found.by_output[f].float(), loss, rtol=1e-3, atol=1e-9)
     best = torch.stack([here.amax(2), there.amax(2)])
     place = torch.where(best[0] >= best[1], here.argmax(2), LENGTH - 1 - there.argmax(2))
-    assert torch.equal(survey.place, place)
+    assert torch.equal(survey.position, place)
 
 
 class Twice(Plain):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
+from netassay.dna.network.fields import Field, field_by_changes, field_of_aitac
 from netassay.dna.network.layers import activations, find_layer, replaced
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
@@ -46,8 +46,8 @@ def test_bases_seen_by_calculation_are_those_that_matter(i, want):
     model = AITAC(2, n_filters=24, n_channels=16, n_hidden=8, generator=torch.Generator().manual_seed(0)).eval()
     layer = find_layer(model, f"convolution{i}", 251)
     with torch.inference_mode():
-        found = seen_when_changed(lambda codes: torch.cat([part for _, part in layer.sums(codes)]), 251, "it")
-    assert found == layer.field == seen_by_aitac(i) == Field(*want)
+        found = field_by_changes(lambda codes: torch.cat([part for _, part in layer.sums(codes)]), 251, "it")
+    assert found == layer.field == field_of_aitac(i) == Field(*want)
     assert layer.positions == (251, 84, 21)[i - 1]
 
 

@@ -69,7 +69,7 @@ def test_without_some_filters_it_is_the_network_whose_second_layer_does_not_see_
 
 @pytest.mark.parametrize(
     ("filters", "words"),
-    [([12], "filters 0 to 11"), ([-1], "not there"), ([1, 1], "twice"), ([], "at least one")],
+    [([12], "filters 0 to 11"), ([-1], "does not exist"), ([1, 1], "twice"), ([], "at least one")],
 )
 def test_wrong_filters_are_refused(filters, words):
     with pytest.raises(ModelError, match=words):
@@ -162,7 +162,7 @@ def test_reproducible_filters_come_from_an_interpretation(begun, tmp_path, capsy
     assert answer["reduction"][2]["filters"] == 2
     assert len(trained(Run.open(answer["folder"])).norm1.weight) == 2
     interpretation(store, begun.id, [(begun.id, 4, True)])
-    with pytest.raises(DataError, match="tell different"):
+    with pytest.raises(DataError, match="name different"):
         perform(reduced_config(Run.open(store / begun.id), epochs=3), store, threads=1)
 
 

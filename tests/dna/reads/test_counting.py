@@ -194,7 +194,7 @@ def test_bam_is_shifted_and_its_duplicates_are_dropped():
     ("text", "words"),
     [
         ("chr1\t5\n", ":1: has 2 of the columns"),
-        ("#x\nchr1\t5\tx\tA\n", ":2: start and end are no whole numbers"),
+        ("#x\nchr1\t5\tx\tA\n", ":2: start and end are not whole numbers"),
         ("chr1\t5\t6\tA\nchr1\t9\t9\tA\n", ":2: ends at or before its start"),
         ("# nothing\n", "holds no fragment"),
         ("", "holds no fragment"),

@@ -154,7 +154,7 @@ def test_augmentation_turns_and_moves_whole_sequences(atlas):
     config = AitacConfig(atlas=atlas, **SMALL, strands="augmented", shift=4)
     fit = Fit(config, material(config))
     rows = fit._batch(0)
-    found, given = fit._augmented(rows, 0), fit.data.codes[rows]
+    found, given = fit._augment(rows, 0), fit.data.codes[rows]
     other = torch.tensor([3, 2, 1, 0, 4], dtype=torch.uint8)[given.flip(1).int()]
     ways = set()
     for now, before, turned in zip(found, given, other, strict=True):
@@ -169,7 +169,7 @@ def test_augmentation_turns_and_moves_whole_sequences(atlas):
         ways.add(fits[0])
     assert {strand for strand, _ in ways} == {0, 1}
     assert len({shift for _, shift in ways}) > 4
-    assert not torch.equal(found, fit._augmented(rows, 1))
+    assert not torch.equal(found, fit._augment(rows, 1))
 
 
 def test_nulls_change_what_they_say_and_never_the_test_heights(atlas):

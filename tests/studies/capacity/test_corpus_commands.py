@@ -128,7 +128,7 @@ def test_bad_input_is_named(command, stories, tmp_path):
         (("entropy", stories, "--memory", "2 cups"), ConfigError, "not a size; write it as 500MB"),
         (("entropy", stories, "--memory", "5MB"), ConfigError, "give at least"),
         (("bounds", "--config", tmp_path / "none.toml"), ConfigError, "cannot be read"),
-        (("bounds", "--config", "c.toml", "--width", 3), ConfigError, "leave the other words out"),
+        (("bounds", "--config", "c.toml", "--width", 3), ConfigError, "leave the other arguments out"),
     ]:
         with pytest.raises(kind, match=message):
             command(*words)

@@ -208,6 +208,6 @@ def test_the_fast_solver_memorises_in_its_budget():
     read = material(config)
     for number in range(2):
         trial = begin(config, read, Next(32, number))
-        while trial.measure() > 1.01 * read.found.bound_nats and trial.step < 300:
+        while trial.measure() > 1.01 * read.contexts.bound_nats and trial.step < 300:
             trial.advance()
-        assert trial.exact_loss() <= 1.0101 * read.found.bound_nats
+        assert trial.exact_loss() <= 1.0101 * read.contexts.bound_nats

@@ -18,7 +18,7 @@ from netassay.reporting import Figure
 from netassay.runs import State
 from netassay.studies.capacity.assay import build
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fit_table, told_apart
+from netassay.studies.capacity.fewest_pages import distinct_format, fit_table
 from netassay.studies.capacity.findings import attempt_table, corpus_of
 from netassay.studies.capacity.material import material
 from netassay.studies.capacity.pages import sections
@@ -40,8 +40,8 @@ def test_a_run_says_what_it_found(runs):
     run = runs[0]
     answer = summarise(run)
     read = material(CapacityConfig.from_mapping(run.config))
-    assert answer["contexts"] == read.found.n
-    assert answer["bound"] == read.found.bound_nats
+    assert answer["contexts"] == read.contexts.n
+    assert answer["bound"] == read.contexts.bound_nats
     assert answer["corpus_sha256"] == read.digest
     attempts = attempt_table(run)
     assert attempts.equals(run.table("attempts"))
@@ -101,9 +101,9 @@ def test_pages_draw_the_gaps_the_lines_and_the_losses(runs):
 
 
 def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
-    section = next(s for s in sections(runs) if s.title == "Bounds beside each other")
+    section = next(s for s in sections(runs) if s.title == "Bounds side by side")
     for run in runs[:3]:
-        found = material(CapacityConfig.from_mapping(run.config)).found
+        found = material(CapacityConfig.from_mapping(run.config)).contexts
         assert f"{100 * found.share_certain:.3g} % of the {found.n:,} contexts" in section.text
         assert summarise(run)["share_certain"] == found.share_certain
         assert summarise(run)["degrees_of_freedom_unequal"] == found.degrees_of_freedom_unequal
@@ -112,7 +112,7 @@ def test_the_page_says_what_each_corpus_and_each_model_allow(runs):
     for row in table.to_dicts():
         run = next(r for r in runs if corpus_of(r.metrics())["contexts"] == row["contexts"])
         judged = verdict(
-            material(CapacityConfig.from_mapping(run.config)).found,
+            material(CapacityConfig.from_mapping(run.config)).contexts,
             row["trained parameters"],
             width=row["neurons"],
         )
@@ -141,9 +141,9 @@ def test_one_width_and_one_search_lose_neither_curve_nor_cell(runs, single, tmp_
 @pytest.mark.parametrize("gap", [0.009996, 0.00999999, 0.0100004, 0.01])
 def test_a_gap_beside_its_criterion_shows_on_which_side_it_is(gap):
     table = pl.DataFrame({"gap": [gap, None, 0.5], "criterion": [0.01, 0.01, None]})
-    spec = told_apart(table, "gap", "criterion")
+    spec = distinct_format(table, "gap", "criterion")
     assert (f"{gap:{spec}}" == f"{0.01:{spec}}") == (gap == 0.01)
-    assert told_apart(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
+    assert distinct_format(pl.DataFrame({"gap": [0.2], "criterion": [0.01]}), "gap", "criterion") == ".3g"
 
 
 def test_slope_ratios_come_with_both_kinds_of_training():
@@ -298,10 +298,10 @@ def test_a_corpus_of_token_ids_and_its_words(tmp_path):
     (tmp_path / "ids.bin").write_bytes(np.array(ids, "<u2").tobytes())
     given = {"corpus": str(tmp_path / "ids.bin"), "dtype": "uint16", "length": 4}
     read = material(CapacityConfig(**given, end=9))
-    assert (read.found.documents, read.words) == (4, None)
-    assert read.found.bound_nats == pytest.approx(3 * math.log(3))
+    assert (read.contexts.documents, read.words) == (4, None)
+    assert read.contexts.bound_nats == pytest.approx(3 * math.log(3))
     exact = material(CapacityConfig(**given, end=9, exact_length=True))
-    assert (exact.found.documents, exact.found.bound_nats) == (2, pytest.approx(2 * math.log(2)))
+    assert (exact.contexts.documents, exact.contexts.bound_nats) == (2, pytest.approx(2 * math.log(2)))
     with pytest.raises(DataError, match="the end token does not occur"):
         material(CapacityConfig(**given, end=999))
     with pytest.raises(DataError, match="of token ids state the end that closes each"):

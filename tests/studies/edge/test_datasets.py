@@ -46,7 +46,7 @@ def test_idx_files_are_the_first_examples_scaled(fashion):
     assert data.train.labels.tolist() == y[:20].tolist()
     assert data.test.inputs.shape == (5, 30)
     assert (data.classes, data.image) == (10, (1, 6, 5))
-    with pytest.raises(DataError, match="holds 30 examples for training, 31 are asked for; set examples = 30"):
+    with pytest.raises(DataError, match="holds 30 examples for training, 31 are requested; set examples = 30"):
         load(Setting(data="idx", path=str(path), examples=31), dtype=F64)
 
 
@@ -100,7 +100,7 @@ def test_arrays_split_or_with_a_test_set_of_their_own(tmp_path):
             "x holds NaN or infinity, first in example 1",
         ),
         ({"x": np.ones((2, 1)), "y": np.array(["a", "b"])}, "y is of type <U1"),
-        ({"x": np.ones((2, 1)), "y": np.array([0, -1])}, "least value -1"),
+        ({"x": np.ones((2, 1)), "y": np.array([0, -1])}, "smallest value -1"),
         ({"x": np.ones((2, 1))}, "has no array 'y'"),
         (
             {
@@ -147,7 +147,7 @@ def test_settings_that_do_not_fit_together_are_refused(values, words):
 def test_networks_that_need_images_say_so(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones((4, 6)), y=np.arange(4) % 2)
     setting = Setting(data="arrays", path=str(tmp_path / "a.npz"), examples=4, network="cnn")
-    with pytest.raises(DataError, match="are no images"):
+    with pytest.raises(DataError, match="are not images"):
         network(setting, load(setting, dtype=F64), dtype=F64)
 
 

@@ -1,6 +1,6 @@
 """How runs are told apart on the page."""
 
-from netassay.naming import told_apart
+from netassay.naming import run_names
 from netassay.performing import perform
 from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
@@ -29,7 +29,7 @@ def test_one_config_in_two_stores_is_two_lines(tmp_path):
 
 def named(tmp_path, cases):
     runs = [perform(SMALL.replace(**case), tmp_path, threads=1) for case in cases]
-    return runs, told_apart(runs, FOLLOWING)
+    return runs, run_names(runs, FOLLOWING)
 
 
 def test_what_follows_from_other_keys_is_in_no_name_but_in_the_table_of_runs(tmp_path):

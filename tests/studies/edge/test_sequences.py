@@ -86,7 +86,7 @@ def test_text_is_the_first_tokens_of_lines_that_are_long_enough(corpus):
     assert (len(data.train.labels), len(data.test.labels)) == (3, 1)
     assert data.classes == len(words)
     assert data.left_out == {"blank line": 1, f"shorter than {TOKENS} tokens": 1}
-    with pytest.raises(DataError, match=r"holds 4 lines of 10 tokens or more for training, 9 are asked for"):
+    with pytest.raises(DataError, match=r"holds 4 lines of 10 tokens or more for training, 9 are requested"):
         load(Setting(**DECODER, path=corpus, examples=9), dtype=F64)
 
 
@@ -244,5 +244,5 @@ def test_networks_made_one_way_refuse_another(values, words):
 
 def test_images_are_no_dna():
     setting = Setting(**AITAC, examples=20)
-    with pytest.raises(DataError, match=r"'digits' are no DNA.*data = 'dhs4'"):
+    with pytest.raises(DataError, match=r"'digits' are not DNA.*data = 'dhs4'"):
         network(setting, load(setting, dtype=F64), dtype=F64)

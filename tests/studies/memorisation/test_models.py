@@ -164,7 +164,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "other.pt")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "object.pt")
     cases = [
-        ("nowhere", {}, ConfigError, "no file or folder"),
+        ("nowhere", {}, ConfigError, "not a file or folder"),
         ("empty", {}, ConfigError, "without config.json"),
         ("pickled", {}, DataError, "safe_serialization"),
         ("other.pt", {}, DataError, "model_args"),

@@ -10,7 +10,7 @@ import netassay
 from netassay.cli import main
 from netassay.errors import RunFailed
 from netassay.studies.memorisation.config import tiny
-from netassay.studies.memorisation.findings import binned, summary, tables
+from netassay.studies.memorisation.findings import length_bins, summary, tables
 
 HOW = {"tokenizer": "bytes", "document": "line", "documents": 80, "length": 40, "prefix": 4, "suffix": 4, "listed": 5,
        "resamples": 50}  # fmt: skip
@@ -32,7 +32,7 @@ def test_a_run_finds_what_the_function_gives(run):
     assert told["skipped"] == found.skipped
     lengths = tables(run)["lengths"]
     assert lengths["contexts"].to_list() == [group.contexts for group in found.by_length]
-    bins = binned(lengths)
+    bins = length_bins(lengths)
     assert bins["predictions"].sum() == found.predictions
     assert (bins["low"][1:] > bins["high"][:-1]).all()
     assert len(tables(run)["sequences"]) == 5
@@ -43,12 +43,12 @@ def test_its_page_has_gap_occurrences_bits_texts_methods_and_references(run, tmp
     for words in (
         "Loss and bound by length",
         "against occurrences",
-        "Bits a parameter",
+        "Bits per parameter",
         "3.6",
         "Methods",
         "2505.24832",
         "largest gaps",
-        "most likely to be given back",
+        "most likely to be reproduced",
         run.id,
     ):
         assert words in page, words

@@ -60,28 +60,28 @@ def associations(
     check_marks(marked)
     rows = []
     for column in range(values.shape[1]):
-        held = np.ones(len(marked), bool) if among is None else among[:, column]
-        large = held.copy()
-        if held.any():
-            large &= values[:, column] > np.quantile(values[held, column], 1 - share)
-        other = held & ~large
+        compared = np.ones(len(marked), bool) if among is None else among[:, column]
+        large = compared.copy()
+        if compared.any():
+            large &= values[:, column] > np.quantile(values[compared, column], 1 - share)
+        small = compared & ~large
         counts = (
             int(large.sum()),
             int((large & marked).sum()),
-            int(other.sum()),
-            int((other & marked).sum()),
+            int(small.sum()),
+            int((small & marked).sum()),
         )
         rows.append((column, *counts, *_odds(*counts)))
     names = ["filter", "large", "large_marked", "other", "other_marked", "odds_ratio", "low", "high", "p"]
     kinds = [*(pl.Int64,) * 5, *(pl.Float64,) * 4]
     frame = pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")
-    return frame.with_columns(q=_adjusted(frame["p"]))
+    return frame.with_columns(q=_adjust(frame["p"]))
 
 
 def enrichment(
     values: Float[np.ndarray, " n"], marked: Bool[np.ndarray, " n"], shares: Iterable[float]
 ) -> pl.DataFrame:
-    """Of the peaks with the largest values: how many are marked.
+    """How many of the peaks with the largest values are marked.
 
     Args:
         values: (n,).
@@ -89,9 +89,9 @@ def enrichment(
         shares: Shares of all peaks (0 to 1).
 
     Returns:
-        Columns share, peaks, marked (expected over the orders of tied peaks, so not whole), fold (share of marked
-        peaks among them over that among all), low and high: the folds between which 95 % of random choices of as many
-        peaks lie.
+        Columns share, peaks, marked (expected over the orders of tied peaks, so not a whole number), fold (share of
+        marked peaks among them over that among all), low and high: the folds between which 95 % of random choices of
+        as many peaks lie.
 
     Raises:
         DataError: If all peaks are marked or none.
@@ -107,17 +107,17 @@ def enrichment(
     n, m = len(marked), int(marked.sum())
     order = np.argsort(-values, kind="stable")
     ends = np.flatnonzero(np.diff(values[order], append=np.nan) != 0) + 1
-    found = np.concatenate([[0], np.cumsum(marked[order])[ends - 1]])
-    taken = np.unique([max(1, round(share * n)) for share in shares])
+    hits = np.concatenate([[0], np.cumsum(marked[order])[ends - 1]])
+    sizes = np.unique([max(1, round(share * n)) for share in shares])
     # within a run of ties every peak counts alike
-    among = np.interp(taken, np.concatenate([[0], ends]), found)
-    law = stats.hypergeom(n, m, taken)
+    among = np.interp(sizes, np.concatenate([[0], ends]), hits)
+    law = stats.hypergeom(n, m, sizes)
     low, high = law.ppf((1 - ranking.LEVEL) / 2), law.ppf((1 + ranking.LEVEL) / 2)
-    expected = taken * m / n
+    expected = sizes * m / n
     return pl.DataFrame(
         {
-            "share": taken / n,
-            "peaks": taken,
+            "share": sizes / n,
+            "peaks": sizes,
             "marked": among,
             "fold": among / expected,
             "low": low / expected,
@@ -131,8 +131,8 @@ def best_site(
 ) -> Float64[np.ndarray, " n"]:
     """The greatest log odds, in bits, of a motif along each sequence, on either strand, against equal bases.
 
-    `probabilities` are above zero, rows A, C, G, T. An unknown base counts nothing; sites lie whole within the
-    sequence. Raises DataError if the motif is wider than the sequences.
+    `probabilities` are above zero, rows A, C, G, T. An unknown base scores 0; sites lie entirely within the sequence.
+    Raises DataError if the motif is wider than the sequences.
     """
     if probabilities.shape[1] > codes.shape[1]:
         raise DataError(
@@ -145,14 +145,14 @@ def best_site(
 
 
 def factor_motif(database: Motifs, factor: str) -> Motifs:
-    """The motif of a factor by the id or, in either case, the title of a database's motif; the first of several.
+    """The motif of a database whose id, or title in upper or lower case, is `factor`; the first of several.
 
     Raises DataError, with the nearest name, if there is none.
     """
     for words in (database.names, tuple(title.casefold() for title in database.titles)):
-        wanted = factor if words is database.names else factor.casefold()
-        if wanted in words:
-            return database.select([words.index(wanted)])
+        key = factor if words is database.names else factor.casefold()
+        if key in words:
+            return database.select([words.index(key)])
     near = difflib.get_close_matches(factor.upper(), [*database.titles, *database.names], n=1)
     advice = f"did you mean {near[0]!r}?" if near else "give the name or id of one of them"
     raise DataError(f"none of the {len(database)} motifs of the database is called {factor!r}; {advice}")
@@ -160,9 +160,9 @@ def factor_motif(database: Motifs, factor: str) -> Motifs:
 
 def gc_content(codes: UInt8[Tensor, "n length"]) -> Float64[np.ndarray, " n"]:
     """Share of C and G among the known bases; a half where none is known."""
-    known = (codes < 4).sum(dim=1).double()
+    counts = (codes < 4).sum(dim=1).double()
     strong = ((codes == 1) | (codes == 2)).sum(dim=1).double()
-    return torch.where(known > 0, strong / known.clamp(min=1), 0.5).numpy()
+    return torch.where(counts > 0, strong / counts.clamp(min=1), 0.5).numpy()
 
 
 def check_marks(marked: Bool[np.ndarray, " n"]) -> None:
@@ -180,16 +180,16 @@ def check_marks(marked: Bool[np.ndarray, " n"]) -> None:
         )
 
 
-def _odds(large: int, large_marked: int, other: int, other_marked: int) -> tuple[float | None, ...]:
-    if not large or not other:
+def _odds(large: int, large_marked: int, small: int, small_marked: int) -> tuple[float | None, ...]:
+    if not large or not small:
         return (None,) * 4
-    table = [[large_marked, large - large_marked], [other_marked, other - other_marked]]
-    found = stats.contingency.odds_ratio(table, kind="conditional")
-    low, high = found.confidence_interval(ranking.LEVEL)
-    values = (found.statistic, low, high, stats.fisher_exact(table).pvalue)
+    table = [[large_marked, large - large_marked], [small_marked, small - small_marked]]
+    ratio = stats.contingency.odds_ratio(table, kind="conditional")
+    low, high = ratio.confidence_interval(ranking.LEVEL)
+    values = (ratio.statistic, low, high, stats.fisher_exact(table).pvalue)
     return tuple(None if np.isnan(value) else float(value) for value in values)
 
 
-def _adjusted(p: pl.Series) -> pl.Series:
-    known = torch.tensor(p.fill_null(math.nan).to_list(), dtype=torch.float64)
-    return pl.Series(q_values(known).numpy(), dtype=pl.Float64).fill_nan(None)
+def _adjust(p: pl.Series) -> pl.Series:
+    values = torch.tensor(p.fill_null(math.nan).to_list(), dtype=torch.float64)
+    return pl.Series(q_values(values).numpy(), dtype=pl.Float64).fill_nan(None)

@@ -1,4 +1,4 @@
-"""Which peaks an experiment marks: by the place of its regions, or by the bases of its sequences."""
+"""Which peaks an experiment marks: by the coordinates of its regions, or by the bases of its sequences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netassay.formats.bases import UNKNOWN
 from netassay.formats.contigs import known_as
 
 LONGEST_WORD = 32
-"""Bases that 64 bits hold."""
+"""Number of bases that fit in 64 bits."""
 
 SHIFTS = (-200_000, -100_000, 100_000, 200_000)
 """Bases by which regions are moved to see how many peaks they mark by chance."""
@@ -24,7 +24,7 @@ _AT_ONCE = 8_192
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """`marked`, and `extent`: the words a peak shares with the sequences, or the most bases with one region.
+    """`marked`, and `extent`: the number of words a peak shares with the sequences, or of bases with one region.
 
     `chance` is the share of peaks marked by regions moved to other places (NaN for sequences). `left_out` counts
     regions, sequences and peaks that could not be compared, by reason.
@@ -41,19 +41,19 @@ def by_sequence(
     sequences: Sequence[UInt8[np.ndarray, " bases"]],
     *,
     k: int = 24,
-    least: int = 14,
+    min_words: int = 14,
 ) -> Overlap:
     """Mark peaks that share words of bases with sequences, on either strand.
 
-    Words with an unknown base count for nothing. Fourteen places in a row are k + 13 bases of one piece. `least` = 1
-    asks for a single word, which for k = 24 marks many repeats: families of transposable elements share such words all
+    Words with an unknown base are ignored. Fourteen consecutive words span k + 13 bases. `min_words` = 1 accepts a
+    single shared word, which for k = 24 marks many repeats: families of transposable elements share such words all
     over a genome.
 
     Args:
         codes: (n, length) bases of the peaks.
         sequences: Bases of the sequences.
         k: Bases of a word (8 to 32).
-        least: Number of places of a peak that must begin a word that a sequence has too (1 or more).
+        min_words: Minimum number of positions of a peak at which a word of a sequence begins (1 or more).
 
     Returns:
         Which peaks are marked, and by how much.
@@ -68,56 +68,58 @@ def by_sequence(
         >>> by_sequence(codes, [codes[0]]).marked.tolist()
         [True, False, False]
     """
-    if not 8 <= k <= LONGEST_WORD or least < 1:
-        raise DataError(f"k = {k}, least = {least}: allowed are words of 8 to {LONGEST_WORD} bases, at least one")
-    if codes.shape[1] < k + least - 1:
+    if not 8 <= k <= LONGEST_WORD or min_words < 1:
         raise DataError(
-            f"peaks of {codes.shape[1]} bases have no {least} words of {k} bases; ask for fewer or shorter ones"
+            f"k = {k}, min_words = {min_words}: allowed are words of 8 to {LONGEST_WORD} bases, at least one"
+        )
+    if codes.shape[1] < k + min_words - 1:
+        raise DataError(
+            f"peaks of {codes.shape[1]} bases have no {min_words} words of {k} bases; ask for fewer or shorter ones"
         )
     lengths = np.array([len(sequence) for sequence in sequences])
-    found = []
+    pieces = []
     for length in np.unique(lengths[lengths >= k]).tolist():
-        held = np.stack([sequence for sequence in sequences if len(sequence) == length])
-        found += [word[known] for word, known in (words(part, k) for part in _parts(held))]
-    looked_for = pl.Series(np.concatenate(found) if found else [], dtype=pl.UInt64).unique()
+        batch = np.stack([sequence for sequence in sequences if len(sequence) == length])
+        pieces += [word[valid] for word, valid in (words(part, k) for part in _parts(batch))]
+    looked_for = pl.Series(np.concatenate(pieces) if pieces else [], dtype=pl.UInt64).unique()
     if not len(looked_for):
         raise DataError(f"none of the {len(sequences):,} sequences holds {k} known bases in a row to compare")
     extent = []
     for part in _parts(codes):
-        word, known = words(part, k)
+        word, valid = words(part, k)
         hit = pl.Series(word.ravel()).is_in(looked_for.implode()).to_numpy().reshape(word.shape)
-        extent.append((hit & known).sum(axis=1))
+        extent.append((hit & valid).sum(axis=1))
     shared = np.concatenate(extent)
     short = int((lengths < k).sum())
     left_out = {f"sequences shorter than {k} bases": short} if short else {}
-    return Overlap(shared >= least, shared, float("nan"), left_out)
+    return Overlap(shared >= min_words, shared, float("nan"), left_out)
 
 
 def words(codes: UInt8[np.ndarray, "n length"], k: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, length - k + 1): the word at each place as a number, the lesser of both strands; whether it is known."""
     bases = codes.astype(np.uint64) & np.uint64(3)
-    one: _Words = (bases, np.uint64(3) - bases, 1)
-    held = one
+    letter: _Words = (bases, np.uint64(3) - bases, 1)
+    prefix = letter
     # the digits of k in binary after the first: a word is doubled, and where the digit is 1, a base is added
     for digit in f"{k:b}"[1:]:
-        held = _joined(held, held)
-        held = _joined(held, one) if digit == "1" else held
-    forward, other, _ = held
+        prefix = _append(prefix, prefix)
+        prefix = _append(prefix, letter) if digit == "1" else prefix
+    forward, reverse, _ = prefix
     unknown = np.zeros((len(codes), codes.shape[1] + 1), np.int32)
     np.cumsum(codes == UNKNOWN, axis=1, out=unknown[:, 1:])
-    return np.minimum(forward, other), unknown[:, k:] == unknown[:, :-k]
+    return np.minimum(forward, reverse), unknown[:, k:] == unknown[:, :-k]
 
 
-def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1) -> Overlap:
+def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, min_bases: int = 1) -> Overlap:
     """Mark peaks that overlap regions.
 
-    Chromosomes are found by name, or by another name of the same (with or without "chr", chrM for MT). Peaks without
-    coordinates are not marked, and counted.
+    Chromosomes match by name or by a synonym (with or without "chr", chrM for MT). Peaks without coordinates are not
+    marked, but counted.
 
     Args:
         peaks: Columns chromosome, start, end (0-based, end exclusive).
         regions: The same columns.
-        least: Number of bases in common (1 or more).
+        min_bases: Minimum number of bases in common (1 or more).
 
     Returns:
         Which peaks are marked, and by how much.
@@ -132,8 +134,8 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
         >>> by_coordinates(peaks, peaks[:1]).marked.tolist()
         [True, False]
     """
-    placed = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
-    shared = _named_alike(placed["chromosome"], regions)
+    coordinates = peaks.select("chromosome", "start", "end").with_row_index("peak").drop_nulls()
+    shared = _named_alike(coordinates["chromosome"], regions)
     if not len(shared):
         ours, theirs = (
             ", ".join(frame["chromosome"].drop_nulls().unique().sort().head(5).to_list()) or "none"
@@ -144,29 +146,30 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, least: int = 1
             "called on the peaks' assembly"
         )
     extent = np.zeros(len(peaks), np.int64)
-    extent[placed["peak"].to_numpy()] = _bases_shared(placed, shared)
+    extent[coordinates["peak"].to_numpy()] = _bases_shared(coordinates, shared)
     moved = [
-        (_bases_shared(placed, shared.with_columns(pl.col("start", "end") + shift)) >= least).mean() for shift in SHIFTS
+        (_bases_shared(coordinates, shared.with_columns(pl.col("start", "end") + shift)) >= min_bases).mean()
+        for shift in SHIFTS
     ]
     counts = {
-        "peaks without a place": len(peaks) - len(placed),
+        "peaks without a place": len(peaks) - len(coordinates),
         "regions on chromosomes without a peak": len(regions) - len(shared),
     }
     left_out = {why: count for why, count in counts.items() if count}
-    return Overlap(extent >= max(1, least), extent, float(np.mean(moved)), left_out)
+    return Overlap(extent >= max(1, min_bases), extent, float(np.mean(moved)), left_out)
 
 
 _Words = tuple[np.ndarray, np.ndarray, int]
 
 
-def _joined(left: _Words, right: _Words) -> _Words:
+def _append(left: _Words, right: _Words) -> _Words:
     """Words of `left` each followed by the word of `right`; the other strand reads them the other way round."""
-    (forward, other, width), (after, other_after, more) = left, right
+    (forward, reverse, width), (after, reverse_after, more) = left, right
     places = min(forward.shape[1], after.shape[1] - width)
     ahead, behind = np.uint64(2 * more), np.uint64(2 * width)
     return (
         (forward[:, :places] << ahead) | after[:, width : width + places],
-        (other_after[:, width : width + places] << behind) | other[:, :places],
+        (reverse_after[:, width : width + places] << behind) | reverse[:, :places],
         width + more,
     )
 
@@ -180,13 +183,13 @@ def _named_alike(chromosomes: pl.Series, regions: pl.DataFrame) -> pl.DataFrame:
     ours = set(chromosomes.unique())
     names = {}
     for name in regions["chromosome"].unique():
-        if found := known_as(name, ours):
-            names[name] = found
-    known = regions.select("chromosome", "start", "end").filter(pl.col("chromosome").is_in(list(names)))
-    return known.with_columns(pl.col("chromosome").replace_strict(names, return_dtype=pl.String))
+        if alias := known_as(name, ours):
+            names[name] = alias
+    common = regions.select("chromosome", "start", "end").filter(pl.col("chromosome").is_in(list(names)))
+    return common.with_columns(pl.col("chromosome").replace_strict(names, return_dtype=pl.String))
 
 
-def _bases_shared(placed: pl.DataFrame, regions: pl.DataFrame) -> Int64[np.ndarray, " placed"]:
+def _bases_shared(peaks: pl.DataFrame, regions: pl.DataFrame) -> Int64[np.ndarray, " peaks"]:
     """The most bases that each peak has in common with one region."""
     import bioframe
     import pandas as pd
@@ -199,10 +202,10 @@ def _bases_shared(placed: pl.DataFrame, regions: pl.DataFrame) -> Int64[np.ndarr
                 "end": frame["end"].to_numpy(),
             }
         )
-        for frame in (placed, regions)
+        for frame in (peaks, regions)
     )
     pairs = bioframe.overlap(ours, theirs, how="inner", return_index=True, return_overlap=True)
-    found = np.zeros(len(placed), np.int64)
+    largest = np.zeros(len(peaks), np.int64)
     bases = (pairs["overlap_end"] - pairs["overlap_start"]).to_numpy(np.int64)
-    np.maximum.at(found, pairs["index"].to_numpy(np.int64), bases)
-    return found
+    np.maximum.at(largest, pairs["index"].to_numpy(np.int64), bases)
+    return largest

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
 LEVEL = 0.95
-"""Share of the cases that an interval is to hold the true value in."""
+"""Share of cases in which an interval should contain the true value."""
 
 _LEAST = 2  # peaks of either kind, for a stratum to count
 
@@ -34,11 +34,12 @@ class Areas:
         """Standard errors."""
         return np.sqrt(np.diag(self.covariance))
 
-    def difference(self, one: int, other: int) -> Difference:
-        """Area of score `one` minus that of score `other`, on the same peaks (DeLong et al. 1988)."""
-        value = float(self.auroc[one] - self.auroc[other])
-        held = self.covariance
-        error = math.sqrt(max(0.0, float(held[one, one] + held[other, other] - 2 * held[one, other])))
+    def difference(self, first: int, second: int) -> Difference:
+        """Area of score `first` minus that of score `second`, on the same peaks (DeLong et al. 1988)."""
+        value = float(self.auroc[first] - self.auroc[second])
+        covariance = self.covariance
+        variance = float(covariance[first, first] + covariance[second, second] - 2 * covariance[first, second])
+        error = math.sqrt(max(0.0, variance))
         p = float(2 * stats.norm.sf(abs(value) / error)) if error > 0 else math.nan
         return Difference(value, error, p)
 
@@ -88,23 +89,23 @@ def areas(scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"]) -> A
 def stratified(
     scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"], strata: Sequence[Bool[np.ndarray, " n"]]
 ) -> Areas:
-    """Areas where a marked peak is compared with others of its own stratum alone; strata must not overlap.
+    """Areas where a marked peak is compared only with others of its own stratum; strata must not overlap.
 
     The mean of the strata's areas, weighted by their number of pairs. What differs between strata, and not within
     them, has an area of one half. A stratum with fewer than two marked peaks or two others has no known error and is
     left out, of both counts too.
     """
-    parts = [areas(scores[held], marked[held]) for held in strata]
-    known = [part for part in parts if min(part.marked, part.others) >= _LEAST]
-    total = sum(part.marked * part.others for part in known)
+    parts = [areas(scores[stratum], marked[stratum]) for stratum in strata]
+    usable = [part for part in parts if min(part.marked, part.others) >= _LEAST]
+    total = sum(part.marked * part.others for part in usable)
     if not total:
         return areas(scores, np.zeros(len(scores), bool))
-    weights = [part.marked * part.others / total for part in known]
+    weights = [part.marked * part.others / total for part in usable]
     return Areas(
-        np.sum([w * part.auroc for w, part in zip(weights, known, strict=True)], axis=0),
-        np.sum([w**2 * part.covariance for w, part in zip(weights, known, strict=True)], axis=0),
-        sum(part.marked for part in known),
-        sum(part.others for part in known),
+        np.sum([w * part.auroc for w, part in zip(weights, usable, strict=True)], axis=0),
+        np.sum([w**2 * part.covariance for w, part in zip(weights, usable, strict=True)], axis=0),
+        sum(part.marked for part in usable),
+        sum(part.others for part in usable),
     )
 
 
@@ -145,16 +146,16 @@ def permuted_areas(
     """
     total = np.zeros((times, scores.shape[1]))
     pairs = 0
-    for held in strata:
-        m = int(marked[held].sum())
-        n = int(held.sum()) - m
+    for stratum in strata:
+        m = int(marked[stratum].sum())
+        n = int(stratum.sum()) - m
         if min(m, n) < _LEAST:
             continue
-        ranks = stats.rankdata(scores[held], axis=0)
+        ranks = stats.rankdata(scores[stratum], axis=0)
         for part, order in _orders(len(ranks), times, draws):
-            chosen = np.zeros((len(order), len(ranks)))
-            np.put_along_axis(chosen, order[:, :m], 1.0, axis=1)
-            total[part] += chosen @ ranks - m * (m + 1) / 2
+            marks = np.zeros((len(order), len(ranks)))
+            np.put_along_axis(marks, order[:, :m], 1.0, axis=1)
+            total[part] += marks @ ranks - m * (m + 1) / 2
         pairs += m * n
     return total / pairs if pairs else np.full_like(total, np.nan)
 
@@ -177,7 +178,7 @@ def _orders(n: int, times: int, draws: torch.Generator) -> Iterator[tuple[slice,
 
 
 def _covariance(values: np.ndarray) -> np.ndarray:
-    """Of columns (n, s); NaN where there is one row alone, whose spread is not known."""
+    """Covariance of columns (n, s); NaN for a single row, which has no spread."""
     if len(values) < 2:
         return np.full((values.shape[1],) * 2, np.nan)
     centred = values - values.mean(axis=0)

@@ -23,15 +23,15 @@ LEAST_TYPES = 3
 """Minimum number of cell types for a correlation across them."""
 
 _FEW_TYPES = 4
-"""Maximum number of mapped cell types for which all maps without a fixed point are taken (nine of four), not a draw."""
+"""Maximum number of mapped cell types for which all maps without a fixed point are used (nine for four), not a draw."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellTypeMap:
     """Which cell types of a network stand for which of an atlas; `weights` averages several that stand for one.
 
-    `targets` are those of the atlas that are mapped, in the atlas's order. The cell types of either side that the map
-    leaves out are told in `unused_sources` and `unused_targets`.
+    `targets` are the mapped cell types of the atlas, in the atlas's order. `unused_sources` and `unused_targets` list
+    the cell types of either side that the map leaves out.
     """
 
     sources: tuple[tuple[str, ...], ...]
@@ -81,13 +81,13 @@ def cell_type_map(
     """
     places = places or [f"pair {number}" for number in range(1, len(pairs) + 1)]
     for (source, target), place in zip(pairs, places, strict=True):
-        for name, known, whose in ((source, network, "the network"), (target, atlas, "the atlas")):
-            if name not in known:
+        for name, choices, whose in ((source, network, "the network"), (target, atlas, "the atlas")):
+            if name not in choices:
                 header = place == places[0] and source not in network and target not in atlas
                 hint = "; if this line is a header, write it as source,target" if header else ""
-                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_allowed(name, known)}{hint}")
+                raise DataError(f"{place}: {whose} has no cell type {name!r}; {_advice(name, choices)}{hint}")
     if twice := next((i for i, pair in enumerate(pairs) if pair in pairs[:i]), None):
-        raise DataError(f"{places[twice]}: the pair {', '.join(pairs[twice])} is there a second time; give it once")
+        raise DataError(f"{places[twice]}: the pair {', '.join(pairs[twice])} occurs twice; give it once")
     targets = [name for name in atlas if any(name == target for _, target in pairs)]
     if len(targets) < LEAST_TYPES:
         raise DataError(
@@ -130,18 +130,18 @@ def mapped_network(model: AITAC, types: CellTypeMap) -> AITAC:
         >>> mapped_network(model, types)(torch.zeros(2, 4, 100)).shape
         torch.Size([2, 3])
     """
-    found = copy.deepcopy(model)
+    network = copy.deepcopy(model)
     weights = types.weights.T.to(model.output.weight)
-    # made without first weights, which would be drawn from the global generator
-    found.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(model.output.weight)
+    # no initial weights, which would be drawn from the global generator
+    network.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(model.output.weight)
     with torch.no_grad():
-        found.output.weight.copy_(weights @ model.output.weight)
-        found.output.bias.copy_(weights @ model.output.bias)
-    return found.train(model.training)
+        network.output.weight.copy_(weights @ model.output.weight)
+        network.output.bias.copy_(weights @ model.output.bias)
+    return network.train(model.training)
 
 
 def permuted_rows(heights: Float[Tensor, "n mapped"], draws: torch.Generator, times: int) -> list[Tensor]:
-    """Null: heights that belong to other peaks, each profile whole."""
+    """Null: heights that belong to other peaks, each profile intact."""
     return [permute_rows(heights, draws) for _ in range(times)]
 
 
@@ -179,15 +179,15 @@ class RankAgreement:
 
 
 def rank_agreement(
-    one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], draws: torch.Generator, times: int = 999
+    first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], draws: torch.Generator, times: int = 999
 ) -> RankAgreement:
     """Whether the factors that matter in one species matter in the other: Spearman's rho.
 
     Pairs with a value that is not finite are left out.
 
     Args:
-        one: (n,) values in one species.
-        other: (n,) values in the other.
+        first: (n,) values in one species.
+        second: (n,) values in the other.
         draws: Draws the permutations.
         times: Number of permutations (1 or more).
 
@@ -204,8 +204,8 @@ def rank_agreement(
         >>> rank_agreement(np.arange(10.0), np.arange(10.0), torch.Generator()).rho
         1.0
     """
-    known = np.isfinite(one) & np.isfinite(other)
-    a, b = stats.rankdata(one[known]), stats.rankdata(other[known])
+    finite = np.isfinite(first) & np.isfinite(second)
+    a, b = stats.rankdata(first[finite]), stats.rankdata(second[finite])
     n = len(a)
     if n < 4 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return RankAgreement(math.nan, math.nan, math.nan, math.nan, n)
@@ -220,7 +220,7 @@ def rank_agreement(
     return RankAgreement(rho, math.tanh(middle - reach), math.tanh(middle + reach), p, n)
 
 
-def _allowed(name: str, known: Sequence[str]) -> str:
-    near = did_you_mean(name, known)
-    everything = f"allowed are: {', '.join(known)}"
+def _advice(name: str, choices: Sequence[str]) -> str:
+    near = did_you_mean(name, choices)
+    everything = f"allowed are: {', '.join(choices)}"
     return everything if near.startswith("known") else f"{near} {everything[0].upper()}{everything[1:]}"

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from netassay.dna.atlas.atlas import PEAK_COLUMNS, Atlas
-from netassay.dna.atlas.coverage import summed
+from netassay.dna.atlas.coverage import sum_cells
 from netassay.dna.atlas.draft import Draft
 from netassay.errors import DataError
 from netassay.formats.cells import open_cells
@@ -50,38 +50,38 @@ def read_annotated(
     halves = None
     if group_by is not None:
         cells = open_cells(source) if isinstance(source, Path) else source
-        joined, notes = summed(cells, group_by, layer, str(path), seed=seed)
-        held = annotated_of(joined, str(path), twice=twice)
-        parts = [annotated_of(joined, str(path), layer=name, twice=twice).heights.T for name in joined.layers]
+        groups, notes = sum_cells(cells, group_by, layer, str(path), seed=seed)
+        data = annotated_of(groups, str(path), twice=twice)
+        parts = [annotated_of(groups, str(path), layer=name, twice=twice).heights.T for name in groups.layers]
         halves = np.stack(parts, axis=2) if parts else None
-        held.notes.update(notes)
+        data.notes.update(notes)
     elif isinstance(source, Path):
-        held = read_h5ad(source, layer=layer, twice=twice)
+        data = read_h5ad(source, layer=layer, twice=twice)
     else:
-        held = annotated_of(source, IN_MEMORY, layer=layer, twice=twice)
+        data = annotated_of(source, IN_MEMORY, layer=layer, twice=twice)
     # peaks x cell types, sparse as long as the matrix is
-    matrix = held.matrix.T.tocsr() if hasattr(held.matrix, "tocsr") else np.ascontiguousarray(held.matrix.T, np.float32)
+    matrix = data.matrix.T.tocsr() if hasattr(data.matrix, "tocsr") else np.ascontiguousarray(data.matrix.T, np.float32)
     draft = Draft(
-        held.regions,
+        data.regions,
         matrix,
-        held.cell_types,
+        data.cell_types,
         path,
-        codes=held.bases,
-        lineages=held.lineages,
-        simulated=bool(held.facts.get("simulated", False)),
+        codes=data.bases,
+        lineages=data.lineages,
+        simulated=bool(data.facts.get("simulated", False)),
         halves=halves,
     )
-    for reason, count in held.notes.items():
+    for reason, count in data.notes.items():
         draft = draft.note(reason, count)
-    return draft.note("simulated, as the file says of itself", len(held.regions) if draft.simulated else 0)
+    return draft.note("simulated, as the file says of itself", len(data.regions) if draft.simulated else 0)
 
 
 IN_MEMORY = "AnnData"
-"""What an AnnData object is called in messages."""
+"""Name of an AnnData object in messages."""
 
 
 def is_annotated(source: object) -> bool:
-    """Whether an object is AnnData, or is used like one; the package is not loaded for it."""
+    """Whether an object is an AnnData object or behaves like one, without loading the package."""
     return all(hasattr(source, name) for name in ("X", "obs_names", "var_names", "layers", "varm", "uns"))
 
 

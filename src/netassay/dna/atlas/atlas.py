@@ -80,11 +80,11 @@ class Atlas:
         return self.codes.shape[1]
 
     def sequences(self, index: Index, dtype: torch.dtype = torch.float32) -> Float[Tensor, "n 4 length"]:
-        """One-hot sequences of the peaks at `index`, rows A, C, G, T; a base that is not known is all zeros."""
-        chosen = torch.as_tensor(index) if not isinstance(index, slice) else index
-        if isinstance(chosen, Tensor) and chosen.ndim == 0:
-            chosen = chosen[None]
-        return one_hot(self.codes[chosen], dtype)
+        """One-hot sequences of the peaks at `index`, rows A, C, G, T; an unknown base is all zeros."""
+        rows = torch.as_tensor(index) if not isinstance(index, slice) else index
+        if isinstance(rows, Tensor) and rows.ndim == 0:
+            rows = rows[None]
+        return one_hot(self.codes[rows], dtype)
 
     def split(
         self,
@@ -100,9 +100,9 @@ class Atlas:
     ) -> Split:
         """Rows for training, validation and test.
 
-        chromosome: whole chromosomes `test` and `validation` are kept out, so that neighbours are on one side.
+        chromosome: the chromosomes `test` and `validation` are held out, so that neighbours stay together.
         random: `test_share` of all peaks, `validation_share` of the others. folds: fold `fold` of `folds` is the
-        test, the next one validation; chromosome-folds: the same, no chromosome parted. Draws are from `seed`.
+        test, the next one validation; chromosome-folds: the same without splitting a chromosome. Draws are from `seed`.
         Raises DataError for chromosomes the atlas does not have and numbers out of range.
         """
         return splits.choose(
@@ -120,17 +120,17 @@ class Atlas:
     @cached_property
     def digest(self) -> str:
         """SHA-256, 64 hex digits, of sequences, heights, peaks and cell types: equal data, equal digests."""
-        found = hashlib.sha256()
+        sha = hashlib.sha256()
         facts = {"cell_types": self.cell_types, "lineages": self.lineages, "simulated": self.simulated}
-        found.update(json.dumps([facts, list(self.codes.shape)], sort_keys=True).encode())
+        sha.update(json.dumps([facts, list(self.codes.shape)], sort_keys=True).encode())
         for tensor in (self.codes, self.heights, *([] if self.halves is None else [self.halves])):
-            found.update(tensor.contiguous().numpy().data)
+            sha.update(tensor.contiguous().numpy().data)
         columns = {name: self.peaks[name].to_list() for name in PEAK_COLUMNS}
-        found.update(json.dumps(columns, sort_keys=True).encode())
-        return found.hexdigest()
+        sha.update(json.dumps(columns, sort_keys=True).encode())
+        return sha.hexdigest()
 
     def save(self, path: Path | str) -> Path:
-        """Writes the atlas as a folder that is there whole or not at all; DataError if `path` exists."""
+        """Writes the atlas as a folder, completely or not at all; DataError if `path` exists."""
         facts = {
             "digest": self.digest,
             "source": self.source,
@@ -148,7 +148,7 @@ class Atlas:
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool = False) -> Self:
-        """The atlas of a folder, its arrays mapped, not loaded; `verify` reads every byte and checks the digest."""
+        """The atlas of a folder, its arrays memory-mapped; `verify` reads every byte and checks the digest."""
         facts, arrays, peaks, truth = folder.read(Path(path))
         try:
             atlas = cls(
@@ -168,7 +168,7 @@ class Atlas:
                 f"{path}: the data have the digest {atlas.digest[:12]}..., but {facts['digest'][:12]}... was recorded "
                 "when they were written; the files were changed or damaged: build the atlas again"
             )
-        # known without reading the arrays
+        # spares reading the arrays
         atlas.__dict__["digest"] = facts["digest"]
         return atlas
 
@@ -178,8 +178,8 @@ def _check(atlas: Atlas) -> None:
     n, types = len(atlas.codes), len(atlas.cell_types)
     if atlas.codes.ndim != 2 or atlas.codes.dtype != torch.uint8:
         raise DataError(
-            f"the sequences are {atlas.codes.dtype} of shape {tuple(atlas.codes.shape)}; give a byte a base, peaks x "
-            "length (netassay.formats.bases.encode)"
+            f"the sequences are {atlas.codes.dtype} of shape {tuple(atlas.codes.shape)}; give one byte per base, peaks "
+            "x length (netassay.formats.bases.encode)"
         )
     if atlas.heights.shape != (n, types) or atlas.heights.dtype != torch.float32:
         raise DataError(
@@ -194,11 +194,11 @@ def _check(atlas: Atlas) -> None:
     if len(atlas.lineages) != types:
         raise DataError(f"{len(atlas.lineages)} lineages for {types} cell types; give one each, '' for none")
     if twice := [name for name, count in Counter(atlas.cell_types).items() if count > 1]:
-        raise DataError(f"cell type {twice[0]!r} is there twice; give each its own name")
+        raise DataError(f"cell type {twice[0]!r} occurs twice; give each its own name")
     if not n or not types or not atlas.length:
         raise DataError(f"an atlas of {n} peaks, {types} cell types and length {atlas.length} is empty")
-    held = {name: atlas.peaks.schema.get(name) for name in PEAK_COLUMNS}
-    if held != PEAK_COLUMNS or len(atlas.peaks) != n:
+    schema = {name: atlas.peaks.schema.get(name) for name in PEAK_COLUMNS}
+    if schema != PEAK_COLUMNS or len(atlas.peaks) != n:
         raise DataError(
             f"the table of peaks has {len(atlas.peaks)} rows and the columns {dict(atlas.peaks.schema)}; needed are "
             f"{n} rows with {PEAK_COLUMNS}"

@@ -1,4 +1,4 @@
-"""An atlas from files: regions, heights and a genome joined by name, every peak that is lost counted."""
+"""An atlas from files: regions, heights and a genome joined by name, with a count of every peak lost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 from netassay.dna.atlas.annotated import IN_MEMORY, is_annotated, read_annotated
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.choices import FLAWS, Flaw, Form, Normalisation, Statistic
-from netassay.dna.atlas.coverage import Reads, counted, restricted
-from netassay.dna.atlas.draft import Draft, advice, as_array, refuse_odd_heights, sound
+from netassay.dna.atlas.coverage import Reads, count_heights, restrict
+from netassay.dna.atlas.draft import Draft, advice, as_array, check_flaws, refuse_odd_heights
 from netassay.dna.atlas.heights import LOGARITHMS, nearly_linear, normalise
 from netassay.dna.atlas.joins import join
-from netassay.dna.atlas.labels import marked, read_labelled, region_files
+from netassay.dna.atlas.labels import mark_classes, read_labelled, region_files
 from netassay.dna.atlas.sample import read_sample
 from netassay.dna.reads.choices import Scale
 from netassay.dna.reads.scaling import scale_factors
@@ -77,9 +77,9 @@ def build_atlas(
         layer: Layer of a .h5ad that holds the heights, instead of X.
         common: Smallest share (0 to 1) of names that peaks and table must have in common.
         scale: How counts of cell types of unequal depth are made comparable, before the normalisation.
-        chromosomes: Take peaks on these alone.
+        chromosomes: Only peaks on these.
         blacklist: Regions whose peaks are left out.
-        reads: Files of fragments from which heights are counted, or how single cells are summed.
+        reads: Files of fragments from which heights are count_heights, or how single cells are summed.
 
     Returns:
         The atlas.
@@ -99,17 +99,17 @@ def build_atlas(
     if not in_memory and not isinstance(peaks, str | Path):
         raise DataError(f"peaks are {type(peaks).__name__}; give a path, or an AnnData object")
     source = Path(IN_MEMORY) if in_memory else Path(peaks)
-    chosen = "h5ad" if in_memory else _form(source, form)
+    kind = "h5ad" if in_memory else _form(source, form)
     if unknown := set(drop) - set(FLAWS):
         raise DataError(f"drop {', '.join(sorted(unknown))!r}: allowed are {', '.join(FLAWS)}")
     if not 0 <= common <= 1:
         raise DataError(f"common = {common} is not allowed: a share from 0 to 1 (--common, common=)")
-    if layer is not None and chosen != "h5ad":
-        raise DataError(f"layer {layer!r} is for .h5ad, and {source} is of form {chosen}; leave it out")
+    if layer is not None and kind != "h5ad":
+        raise DataError(f"layer {layer!r} is for .h5ad, and {source} is of form {kind}; leave it out")
     signals = [Path(heights)] if isinstance(heights, (str, Path)) else [Path(path) for path in heights]
-    if chosen == "arrays":
+    if kind == "arrays":
         draft = read_sample(source, order)
-    elif chosen == "h5ad":
+    elif kind == "h5ad":
         draft = read_annotated(
             peaks if in_memory else source,
             layer=layer,
@@ -117,26 +117,26 @@ def build_atlas(
             group_by=reads.group_by,
             seed=reads.seed,
         )
-    elif chosen == "fasta":
+    elif kind == "fasta":
         draft = _from_fasta(source, signals, genome, width, reads)
     elif reads.files:
-        draft = _from_fragments(source, chosen, signals, genome, width, drop, (chromosomes, blacklist), reads)
+        draft = _from_fragments(source, kind, signals, genome, width, drop, (chromosomes, blacklist), reads)
     else:
-        draft = _from_regions(source, chosen, signals, genome, width, statistic, drop, common)
-    if chosen in ("arrays", "h5ad") and (signals or reads.files):
+        draft = _from_regions(source, kind, signals, genome, width, statistic, drop, common)
+    if kind in ("arrays", "h5ad") and (signals or reads.files):
         raise DataError(f"{source}: holds its own heights; leave {(*signals, *reads.files)[0]} out")
-    if reads.group_by is not None and chosen != "h5ad" and not reads.files:
+    if reads.group_by is not None and kind != "h5ad" and not reads.files:
         raise DataError(f"group_by {reads.group_by!r}: is for fragments and for single cells of .h5ad; leave it out")
-    if chosen in ("arrays", "h5ad") and draft.codes is not None and (width is not None or genome is not None):
+    if kind in ("arrays", "h5ad") and draft.codes is not None and (width is not None or genome is not None):
         raise DataError(f"{source}: holds its own sequences; leave width and genome out")
     if draft.codes is None:
-        draft = _with_bases(_windows_of(draft, width) if chosen == "h5ad" else draft, genome, drop)
-    draft = sound(restricted(draft, chromosomes, None if blacklist is None else Path(blacklist)), drop)
+        draft = _with_bases(_windows_of(draft, width) if kind == "h5ad" else draft, genome, drop)
+    draft = check_flaws(restrict(draft, chromosomes, None if blacklist is None else Path(blacklist)), drop)
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
-    origin = _origin(source, chosen, [*signals, *reads.files], genome, normalisation, pseudocount)
+    origin = _origin(source, kind, [*signals, *reads.files], genome, normalisation, pseudocount)
     origin += "" if scale == "none" else f", scale {scale}"
-    return _finished(draft, normalisation, pseudocount, lineages, origin, scale)
+    return _finish(draft, normalisation, pseudocount, lineages, origin, scale)
 
 
 def _origin(
@@ -196,10 +196,10 @@ def _from_fragments(
     if own is not None and own.columns:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
     chromosomes, blacklist = where
-    draft = restricted(_windows_of(draft, width), chromosomes, None if blacklist is None else Path(blacklist))
+    draft = restrict(_windows_of(draft, width), chromosomes, None if blacklist is None else Path(blacklist))
     if not len(draft.peaks):
         raise DataError(f"{source}: no peak is left ({_counts(draft.dropped)}); the atlas would be empty")
-    return counted(_with_bases(draft, genome, drop), reads)
+    return count_heights(_with_bases(draft, genome, drop), reads)
 
 
 def _from_regions(
@@ -220,8 +220,8 @@ def _from_regions(
             "regions (.bed) alone"
         )
     table = read_numbers(signals[0]) if signals and not files and not classes else None
-    needed = () if table is None else table.rows.to_list()
-    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", needed)
+    names = () if table is None else table.rows.to_list()
+    draft, own = _regions(source, form, "drop" if "twice" in drop else "refuse", names)
     if not signals and (own is None or not own.columns):
         raise DataError(
             f"{source}: gives regions and no heights; add a table (a row a peak, a column a cell type), "
@@ -230,7 +230,7 @@ def _from_regions(
     if own is not None and own.columns and signals:
         draft = draft.note(f"columns of heights in {source.name}, not used", len(own.columns))
     if classes:
-        return marked(_windows_of(draft, width), signals)
+        return mark_classes(_windows_of(draft, width), signals)
     if files:
         # first the bases: peaks over the end of a chromosome are refused or dropped there, by their line
         return _with_signals(_with_bases(_windows_of(draft, width), genome, drop), files, statistic)
@@ -244,7 +244,7 @@ def _from_regions(
     return _windows_of(draft, width)
 
 
-def _regions(source: Path, form: Form, repeats: Repeats, needed: Sequence[str]) -> tuple[Draft, NumberTable | None]:
+def _regions(source: Path, form: Form, repeats: Repeats, names: Sequence[str]) -> tuple[Draft, NumberTable | None]:
     """Peaks without heights, and the table that gave them where there is one."""
     skipped: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -257,7 +257,7 @@ def _regions(source: Path, form: Form, repeats: Repeats, needed: Sequence[str]) 
     else:
         kind: Literal["bed", "immgen"] = "immgen" if form == "immgen" else "bed"
         regions = read_intervals(
-            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, needed=needed
+            source, kind, skipped=skipped, notes=notes, repeats=repeats, shared_names=True, required_names=names
         )
     draft = Draft(regions, np.empty((len(regions), 0), np.float32), (), source)
     for reason, count in skipped.items():
@@ -273,12 +273,12 @@ def _regions(source: Path, form: Form, repeats: Repeats, needed: Sequence[str]) 
 
 
 def _signal_files(signals: Sequence[Path]) -> list[Path]:
-    """bigWigs among the files, or of a folder, sorted by name there; none if these are no bigWigs."""
+    """The files, if all are bigWigs, or the bigWigs of a folder, sorted by name; otherwise none."""
     if len(signals) == 1 and signals[0].is_dir():
-        found = sorted(p for p in signals[0].iterdir() if p.suffix.lower() in SIGNAL_ENDINGS)
-        if not found:
+        files = sorted(p for p in signals[0].iterdir() if p.suffix.lower() in SIGNAL_ENDINGS)
+        if not files:
             raise DataError(f"{signals[0]}: holds no bigWig (.bw, .bigWig); give a file of heights, or their folder")
-        return found
+        return files
     return list(signals) if all(p.suffix.lower() in SIGNAL_ENDINGS for p in signals) else []
 
 
@@ -307,13 +307,13 @@ def _with_table(draft: Draft, table: NumberTable, drop: Sequence[Flaw], common: 
         draft = draft.note(f"rows of {table.path.name} {matches.how}", matches.matched)
     draft = replace(draft, heights=np.empty((len(matches.rows), 0), np.float32))
     draft = draft.keep(matches.rows >= 0, "without heights")
-    taken = matches.rows[matches.rows >= 0]
-    without = len(table.rows) - len(np.unique(taken))
+    rows = matches.rows[matches.rows >= 0]
+    without = len(table.rows) - len(np.unique(rows))
     if without:
         draft = replace(draft, dropped=draft.dropped + Counter({"heights without a peak": without}))
-    draft = replace(draft, heights=table.values[taken], cell_types=table.columns)
+    draft = replace(draft, heights=table.values[rows], cell_types=table.columns)
     if "not-finite" not in drop:
-        refuse_odd_heights(draft, lambda row: f"{table.where(taken[row])}: peak {draft.peaks['name'][row]!r}")
+        refuse_odd_heights(draft, lambda row: f"{table.where(rows[row])}: peak {draft.peaks['name'][row]!r}")
     return draft
 
 
@@ -340,8 +340,8 @@ def _windows_of(draft: Draft, width: int | None) -> Draft:
     centre = pl.coalesce("summit", middle) if "summit" in draft.peaks else middle
     begin = centre - width // 2
     changed = int((widths != width).sum())
-    kept = draft.peaks.with_columns(start=begin, end=begin + width)
-    return replace(draft, peaks=kept).note(f"of another width, made {width} around summit or middle", changed)
+    windows = draft.peaks.with_columns(start=begin, end=begin + width)
+    return replace(draft, peaks=windows).note(f"of another width, made {width} around summit or middle", changed)
 
 
 def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -> Draft:
@@ -349,41 +349,41 @@ def _with_bases(draft: Draft, genome: Path | str | None, drop: Sequence[Flaw]) -
         raise DataError(f"{draft.path}: gives regions and no bases; add the genome (FASTA or 2bit) they were called on")
     width = int(draft.peaks["end"][0] - draft.peaks["start"][0])
     path = Path(genome)
-    found = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)
-    draft = replace(draft, codes=found.codes, lengths=found.lengths)
+    windows = read_windows(path, draft.peaks["chromosome"].to_list(), draft.peaks["start"].to_numpy(), width)
+    draft = replace(draft, codes=windows.codes, lengths=windows.lengths)
     mitochondrial = draft.peaks["chromosome"].is_in(MITOCHONDRION).to_numpy()
     draft = draft.note(
         'found in the genome under the name with or without "chr"',
-        int((found.renamed & ~mitochondrial).sum()),
+        int((windows.renamed & ~mitochondrial).sum()),
     )
     draft = draft.note(
         "found in the genome under another name of the mitochondrial genome (chrM, MT)",
-        int((found.renamed & mitochondrial).sum()),
+        int((windows.renamed & mitochondrial).sum()),
     )
-    if found.missing.any() and "missing-contig" not in drop:
-        row = int(found.missing.argmax())
+    if windows.missing.any() and "missing-contig" not in drop:
+        row = int(windows.missing.argmax())
         raise DataError(
             f"{draft.where(row)} is on a chromosome that {path} does not have (it has "
-            f"{', '.join(list(found.lengths)[:6])}{', ...' if len(found.lengths) > 6 else ''}); "
-            f"{advice(found.missing, 'missing-contig', 'take the genome the peaks were called on')}"
+            f"{', '.join(list(windows.lengths)[:6])}{', ...' if len(windows.lengths) > 6 else ''}); "
+            f"{advice(windows.missing, 'missing-contig', 'take the genome the peaks were called on')}"
         )
-    if found.beyond.any() and "beyond-contig" not in drop:
-        raise DataError(_beyond(draft, found, path))
-    draft = draft.keep(~found.missing, FLAWS["missing-contig"])
-    return draft.keep(~found.beyond[~found.missing], FLAWS["beyond-contig"])
+    if windows.beyond.any() and "beyond-contig" not in drop:
+        raise DataError(_beyond(draft, windows, path))
+    draft = draft.keep(~windows.missing, FLAWS["missing-contig"])
+    return draft.keep(~windows.beyond[~windows.missing], FLAWS["beyond-contig"])
 
 
-def _beyond(draft: Draft, found: Windows, genome: Path) -> str:
-    row = int(found.beyond.argmax())
+def _beyond(draft: Draft, windows: Windows, genome: Path) -> str:
+    row = int(windows.beyond.argmax())
     name, start = draft.peaks["chromosome"][row], draft.peaks["start"][row]
-    length = found.lengths[known_as(name, found.lengths) or name]
-    hint = advice(found.beyond, "beyond-contig", "take the genome the peaks were called on")
+    length = windows.lengths[known_as(name, windows.lengths) or name]
+    hint = advice(windows.beyond, "beyond-contig", "take the genome the peaks were called on")
     if start < 0:
         return f"{draft.where(row)} begins before the chromosome's first base; {hint}"
     return f"{draft.where(row)} ends beyond its chromosome, which has {length:,} bases in {genome}; {hint}"
 
 
-def _finished(
+def _finish(
     draft: Draft,
     normalisation: Normalisation,
     pseudocount: float | None,
@@ -392,14 +392,14 @@ def _finished(
     scale: Scale,
 ) -> Atlas:
     assert draft.codes is not None
-    named, heights = draft.lineages, as_array(draft.heights)
+    lineage_names, heights = draft.lineages, as_array(draft.heights)
     halves = draft.halves
     if scale != "none":
         factors = scale_factors(heights, scale).astype(np.float32)
         heights = heights * factors
         halves = None if halves is None else halves * factors[:, None]
     if lineages is not None:
-        named, draft = _lineages(draft, Path(lineages))
+        lineage_names, draft = _lineages(draft, Path(lineages))
     low, median = nearly_linear(heights) if normalisation in LOGARITHMS and pseudocount is None else (0, 1.0)
     draft = draft.note(
         "heights between 0 and 1, as most are, where log2(x + 1) is nearly linear; a smaller --pseudocount "
@@ -420,7 +420,7 @@ def _finished(
         heights=torch.from_numpy(np.ascontiguousarray(heights)),
         peaks=peaks,
         cell_types=draft.cell_types,
-        lineages=named,
+        lineages=lineage_names,
         source=source,
         simulated=draft.simulated,
         dropped=dict(draft.dropped),
@@ -431,13 +431,13 @@ def _finished(
 
 def _lineages(draft: Draft, path: Path) -> tuple[tuple[str, ...], Draft]:
     pairs = read_pairs(path)
-    found = tuple(pairs.get(name, "") for name in draft.cell_types)
+    lineages = tuple(pairs.get(name, "") for name in draft.cell_types)
     if not any(name in pairs for name in draft.cell_types):
         raise DataError(
             f"{path}: names none of the cell types ({', '.join(draft.cell_types[:5])}, ...) but {next(iter(pairs))!r}, "
             "...; give two columns, cell type and lineage"
         )
-    return found, draft.note(f"cell types without a lineage in {path.name}", found.count(""))
+    return lineages, draft.note(f"cell types without a lineage in {path.name}", lineages.count(""))
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What an atlas holds, in numbers: what `netassay atlas info` prints and the pages show."""
+"""An atlas in numbers: what `netassay atlas info` prints and the pages show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netassay.formats.bases import UNKNOWN
 
 
 def describe_atlas(atlas: Atlas) -> dict[str, Any]:
-    """Sizes, source, counts of what was dropped or noted, heights, bases, chromosomes and lineages, as JSON holds them.
+    """Sizes, source, counts of what was dropped or noted, heights, bases, chromosomes and lineages, ready for JSON.
 
     Args:
         atlas: The atlas.
@@ -51,12 +51,12 @@ def describe_atlas(atlas: Atlas) -> dict[str, Any]:
 
 def _bases(atlas: Atlas) -> dict[str, float]:
     counts = torch.bincount(atlas.codes.flatten(), minlength=UNKNOWN + 1).tolist()
-    known = sum(counts[:UNKNOWN]) or 1
+    total = sum(counts[:UNKNOWN]) or 1
     c_then_g = int(((atlas.codes[:, :-1] == 1) & (atlas.codes[:, 1:] == 2)).sum())
     return {
-        "gc": (counts[1] + counts[2]) / known,
+        "gc": (counts[1] + counts[2]) / total,
         "unknown": counts[UNKNOWN] / atlas.codes.numel(),
-        "cpg_observed_over_expected": c_then_g * known / max(counts[1] * counts[2], 1),
+        "cpg_observed_over_expected": c_then_g * total / max(counts[1] * counts[2], 1),
     }
 
 

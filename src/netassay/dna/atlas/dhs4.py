@@ -14,7 +14,7 @@ from netassay.dna.atlas.atlas import Atlas
 
 
 def dhs4() -> Atlas:
-    """The atlas: 200 bases a site, heights 1 in the cell type that the site is open in and 0 in the others.
+    """The atlas: 200 bases per site, heights 1 in the cell type that the site is open in and 0 in the others.
 
     The window is 100 bases either side of the summit, moved no further than needed to begin or end within the
     site (checked on the 144 pairs of windows that overlap: all agree). Held out by default: chr1 for test

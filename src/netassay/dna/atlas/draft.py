@@ -22,7 +22,7 @@ from netassay.numerics import devices
 class Draft:
     """Peaks on their way into an atlas: the columns of `peaks`, rows of `heights` and `codes` belong together.
 
-    `heights` are an array or a sparse matrix of SciPy by rows, which stays one until the atlas is made.
+    `heights` are an array or a SciPy matrix in CSR form, which stays sparse until the atlas is built.
     `halves` (peaks, cell types, 2) are counts of two halves of the cells or reads; `lengths` those of the contigs.
     """
 
@@ -45,18 +45,18 @@ class Draft:
         region = "" if chromosome is None else f" ({chromosome}:{start}-{end}, 0-based)"
         return f"{self.path}{line}: peak {name!r}{region}"
 
-    def keep(self, chosen: np.ndarray, reason: str) -> Draft:
-        """Only the chosen rows; the others are counted under `reason`."""
-        lost = int((~chosen).sum())
-        if not lost:
+    def keep(self, mask: np.ndarray, reason: str) -> Draft:
+        """Only the rows of the mask; the others are counted under `reason`."""
+        count = int((~mask).sum())
+        if not count:
             return self
         return replace(
             self,
-            peaks=self.peaks.filter(pl.Series(chosen)),
-            heights=self.heights[chosen],
-            codes=None if self.codes is None else self.codes[chosen],
-            halves=None if self.halves is None else self.halves[chosen],
-            dropped=self.dropped + Counter({reason: lost}),
+            peaks=self.peaks.filter(pl.Series(mask)),
+            heights=self.heights[mask],
+            codes=None if self.codes is None else self.codes[mask],
+            halves=None if self.halves is None else self.halves[mask],
+            dropped=self.dropped + Counter({reason: count}),
         )
 
     def note(self, reason: str, count: int) -> Draft:
@@ -64,13 +64,13 @@ class Draft:
         return replace(self, notes=self.notes + Counter({reason: count})) if count else self
 
 
-def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
+def check_flaws(draft: Draft, drop: Sequence[Flaw]) -> Draft:
     """Peaks that hold what a network can take, the others refused, dropped or noted."""
     assert draft.codes is not None
     if (draft.codes > UNKNOWN).any():
         row = int((draft.codes > UNKNOWN).any(axis=1).argmax())
-        found = "letters of no DNA" if draft.codes.max() == FOREIGN else "codes above 4"
-        raise DataError(f"{draft.where(row)} holds {found}")
+        problem = "letters that are not DNA" if draft.codes.max() == FOREIGN else "codes above 4"
+        raise DataError(f"{draft.where(row)} holds {problem}")
     if "not-finite" not in drop:
         refuse_odd_heights(draft, draft.where)
     draft = draft.keep(_finite(draft.heights), FLAWS["not-finite"])
@@ -87,7 +87,7 @@ def sound(draft: Draft, drop: Sequence[Flaw]) -> Draft:
 
 
 def refuse_odd_heights(draft: Draft, where: Callable[[int], str]) -> None:
-    """DataError, at the place that `where` tells of a row, if a height is not finite."""
+    """DataError, with the place of the row by `where`, if a height is not finite."""
     odd = ~_finite(draft.heights)
     if odd.any():
         row = int(odd.argmax())
@@ -100,16 +100,16 @@ def refuse_odd_heights(draft: Draft, where: Callable[[int], str]) -> None:
 
 
 def as_array(heights: Any) -> np.ndarray:
-    """Heights as an array of float32, a sparse matrix without any other copy that is dense.
+    """Heights as an array of float32, of a sparse matrix without a second dense copy.
 
-    Raises DataError where the array would not fit in the memory that is free.
+    Raises DataError where the array would not fit in free memory.
     """
     if not hasattr(heights, "tocsr"):
         return np.ascontiguousarray(heights, np.float32)
-    needed, free = 4 * heights.shape[0] * heights.shape[1], devices.free_memory(torch.device("cpu"))
-    if free is not None and needed > free:
+    size, free = 4 * heights.shape[0] * heights.shape[1], devices.free_memory(torch.device("cpu"))
+    if free is not None and size > free:
         raise DataError(
-            f"{heights.shape[0]:,} peaks x {heights.shape[1]:,} cell types are {needed / 2**30:.1f} GiB as an atlas, "
+            f"{heights.shape[0]:,} peaks x {heights.shape[1]:,} cell types are {size / 2**30:.1f} GiB as an atlas, "
             f"and {free / 2**30:.1f} GiB of memory are free; sum single cells by cell type "
             "(--group-by, group_by=), or take fewer peaks"
         )
@@ -132,20 +132,20 @@ def _unknown(draft: Draft) -> np.ndarray:
 
 
 def _constant(draft: Draft) -> np.ndarray:
-    # of a single cell type nothing can be said
+    # a single cell type is always constant
     if draft.heights.shape[1] <= 1:
         return np.zeros(draft.heights.shape[0], bool)
     if hasattr(draft.heights, "tocsr"):
-        largest, least = (getattr(draft.heights, name)(axis=1).toarray()[:, 0] for name in ("max", "min"))
-        return np.asarray(largest == least)
+        largest, smallest = (getattr(draft.heights, name)(axis=1).toarray()[:, 0] for name in ("max", "min"))
+        return np.asarray(largest == smallest)
     return np.asarray((draft.heights == draft.heights[:, :1]).all(axis=1))
 
 
 def _again(draft: Draft) -> np.ndarray:
-    """Peaks at the place of one before them; those without a place are none."""
-    place = draft.peaks.select("chromosome", "start", "end")
-    known = ~place["start"].is_null() & ~place["chromosome"].is_null()
-    return (known & ~place.select(pl.struct(pl.all()).is_first_distinct()).to_series()).to_numpy()
+    """Peaks at the same place as an earlier one; peaks without a place do not count."""
+    places = draft.peaks.select("chromosome", "start", "end")
+    valid = ~places["start"].is_null() & ~places["chromosome"].is_null()
+    return (valid & ~places.select(pl.struct(pl.all()).is_first_distinct()).to_series()).to_numpy()
 
 
 def advice(flawed: np.ndarray, flaw: Flaw, first: str) -> str:

@@ -43,7 +43,7 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
 
 
 class Contents(NamedTuple):
-    """What the folder of an atlas holds: `facts` of atlas.json, tensors by name, the table of peaks, truth by name."""
+    """The contents of an atlas's folder: `facts` of atlas.json, tensors by name, the table of peaks, truth by name."""
 
     facts: Mapping[str, Any]
     arrays: Mapping[str, Tensor]
@@ -72,11 +72,11 @@ def save(path: Path, contents: Contents) -> Path:
 
 
 def read(path: Path) -> Contents:
-    """What the folder that `save` wrote holds, its arrays mapped, not loaded. DataError where it is damaged."""
+    """The contents of a folder that `save` wrote, its arrays memory-mapped. DataError where it is damaged."""
     facts = _read_facts(path)
     try:
         with reraised(lambda why: DataError(f"{path}: the atlas is damaged: {why}; build it again")):
-            arrays = _mapped(path / ARRAYS)
+            arrays = _load_arrays(path / ARRAYS)
             peaks = _table(path / PEAKS)
             truth = {name: _table(path / TRUTH / f"{name}.parquet") for name in facts["truth"]}
     except OSError as error:
@@ -113,12 +113,12 @@ def _table(file: Path) -> pl.DataFrame:
     return pl.read_parquet(file, glob=False)
 
 
-def _mapped(file: Path) -> dict[str, Any]:
+def _load_arrays(file: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     refuse_odd_file(file)
     try:
-        with safe_open(file, framework="pt") as held:
-            return {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+        with safe_open(file, framework="pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise DataError(f"{file}: is damaged ({error}); build the atlas again") from error

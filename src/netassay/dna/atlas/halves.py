@@ -16,7 +16,7 @@ from netassay.formats.contigs import known_as
 def halves_of(
     atlas: Atlas, replicate: Atlas | None = None, chromosomes: Sequence[str] = ()
 ) -> tuple[Float32[np.ndarray, "n cell_types 2"], pl.DataFrame]:
-    """Both measurements of each height, and the peaks, on some chromosomes alone if any is given.
+    """Both measurements of each height, and the peaks; on the given chromosomes only, if any.
 
     Raises DataError for an atlas without halves, a replicate of other peaks or cell types, and chromosomes without a
     peak.
@@ -32,10 +32,10 @@ def halves_of(
         halves, peaks = _beside(atlas, replicate), atlas.peaks
     if chromosomes:
         names = [name for name in peaks["chromosome"].drop_nulls().unique() if known_as(name, {*chromosomes})]
-        chosen = peaks["chromosome"].is_in(names).fill_null(False).to_numpy()
-        if not chosen.any():
+        mask = peaks["chromosome"].is_in(names).fill_null(False).to_numpy()
+        if not mask.any():
             raise DataError(f"the atlas has no peak on {', '.join(chromosomes)}")
-        halves, peaks = halves[chosen], peaks.filter(pl.Series(chosen))
+        halves, peaks = halves[mask], peaks.filter(pl.Series(mask))
     return halves, peaks
 
 

@@ -27,10 +27,11 @@ REGION_ENDINGS = (".bed", ".narrowpeak", ".broadpeak")
 def read_labelled(fasta: Path, table: Path, width: int | None = None) -> Draft:
     """Sequences of a FASTA file with their labels, as the draft of an atlas.
 
-    All are brought to one length, by default that of the longest: shorter ones lie in the middle of unknown bases, and
-    are counted. The table has a header and names of sequences in its first column, and then either a column of numbers
-    for each class, or one column of classes (several parted by ;). A table of numbers alone, without names, is in the
-    order of the sequences. A sequence called chr1:200-451 has that place. Raises DataError for labels that fit none.
+    All are brought to one length, by default that of the longest: shorter ones are padded with unknown bases on both
+    sides, and counted. The table has a header and names of sequences in its first column, and then either a column of
+    numbers for each class, or one column of classes (several separated by ;). A table of numbers alone, without names,
+    is in the order of the sequences. A sequence called chr1:200-451 has that place. Raises DataError for labels that
+    fit none.
     """
     lengths = {record.name: len(record.letters) for record in read_fasta(fasta)}
     if width is not None and width < 1:
@@ -38,19 +39,20 @@ def read_labelled(fasta: Path, table: Path, width: int | None = None) -> Draft:
     length = max(lengths.values()) if width is None else width
     if not length:
         raise DataError(f"{fasta}: its sequences hold no base")
-    given = sequences_of(fasta, length)
-    names = given.where["name"].to_list()
+    sequences = sequences_of(fasta, length)
+    names = sequences.where["name"].to_list()
     values, classes, notes = _labels(table, names)
-    known = ~np.isnan(values).all(axis=1)
-    if not known.any():
+    has_labels = ~np.isnan(values).all(axis=1)
+    if not has_labels.any():
         raise DataError(f"{table}: names none of the sequences of {fasta} (such as {names[0]!r}); name them alike")
-    draft = Draft(_places(names, lengths, length), values.astype(np.float32), classes, fasta, codes=given.codes.numpy())
-    for reason, count in (Counter(given.notes) + notes).items():
+    places, codes = _places(names, lengths, length), sequences.codes.numpy()
+    draft = Draft(places, values.astype(np.float32), classes, fasta, codes=codes)
+    for reason, count in (Counter(sequences.notes) + notes).items():
         draft = draft.note(reason.replace("than the network", f"than {length} bases"), count)
-    return draft.keep(known, "without labels")
+    return draft.keep(has_labels, "without labels")
 
 
-def marked(draft: Draft, files: Sequence[Path]) -> Draft:
+def mark_classes(draft: Draft, files: Sequence[Path]) -> Draft:
     """Peaks with a 1 for each set of regions that covers half of their bases, else 0; classes are the files."""
     names = tuple(_class_name(path) for path in files)
     if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -60,7 +62,7 @@ def marked(draft: Draft, files: Sequence[Path]) -> Draft:
     for column, path in enumerate(files):
         regions = read_regions(path)
         try:
-            labels[:, column] = by_coordinates(draft.peaks, regions, least=half).marked
+            labels[:, column] = by_coordinates(draft.peaks, regions, min_bases=half).marked
         except DataError as refused:
             raise DataError(f"{path}: {refused}") from refused
     draft = replace(draft, heights=labels, cell_types=names)
@@ -81,14 +83,14 @@ def _class_name(path: Path) -> str:
 
 
 def _places(names: Sequence[str], lengths: dict[str, int], length: int) -> pl.DataFrame:
-    """Places of the windows, where names tell those of the sequences."""
+    """Places of the windows, where the names give those of the sequences."""
     rows: list[tuple[str, str | None, int | None, int | None]] = []
     for name in names:
         place = place_of(name)
         if place is None or place[2] - place[1] != lengths[name]:
             rows.append((name, None, None, None))
         else:
-            # as sequences are fitted: cut, or laid, about the middle
+            # as sequences are fitted: cut, or padded, about the middle
             spare = lengths[name] - length
             start = place[1] + (spare // 2 if spare >= 0 else -(-spare // 2))
             rows.append((name, place[0], start, start + length))
@@ -97,7 +99,7 @@ def _places(names: Sequence[str], lengths: dict[str, int], length: int) -> pl.Da
 
 
 def _labels(table: Path, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], Counter[str]]:
-    """Labels of each sequence, NaN for one that the table does not have; the classes; what was noted."""
+    """Labels of each sequence, NaN for one that the table does not have; the classes; notes."""
     first = content(table).split(b"\n", 1)[0].decode("utf-8", "replace")
     separator = max(SEPARATORS, key=first.count)
     words = [word.strip() for word in first.split(separator)]
@@ -124,9 +126,7 @@ def _in_order(table: Path, separator: str, names: Sequence[str]) -> tuple[np.nda
     try:
         values = np.array([[float(word) for word in line.split(separator)] for line in lines])
     except ValueError as error:
-        raise DataError(
-            f"{table}: its rows are not all of numbers, and as many ({error}); name the sequences"
-        ) from error
+        raise DataError(f"{table}: its rows are not all numbers of one count ({error}); name the sequences") from error
     if len(values) != len(names):
         raise DataError(
             f"{table}: has {len(values):,} rows of labels without names, and there are {len(names):,} sequences; give "
@@ -144,14 +144,14 @@ def _by_class(
     table: Path, pairs: Sequence[tuple[str, str]], names: Sequence[str]
 ) -> tuple[np.ndarray, tuple[str, ...], Counter[str]]:
     rows = {name: row for row, name in enumerate(names)}
-    held = [(name, word.strip()) for name, words in pairs for word in words.split(";") if word.strip()]
-    classes = tuple(sorted({word for _, word in held}))
+    entries = [(name, word.strip()) for name, words in pairs for word in words.split(";") if word.strip()]
+    classes = tuple(sorted({word for _, word in entries}))
     if not classes:
         raise DataError(f"{table}: names no class; give two columns, sequence and class")
     values = np.full((len(names), len(classes)), np.nan)
     columns = {word: column for column, word in enumerate(classes)}
     strange = 0
-    for name, word in held:
+    for name, word in entries:
         if name not in rows:
             strange += 1
             continue

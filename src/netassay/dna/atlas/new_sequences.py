@@ -38,7 +38,7 @@ class NewSequences:
 def sequences_of(fasta: Path | str, length: int) -> NewSequences:
     """Every sequence of a FASTA file, brought to one length.
 
-    Longer ones are cut about their middle, shorter ones lie in the middle of unknown bases; both are counted.
+    Longer ones are cut about their middle, shorter ones padded with unknown bases on both sides; both are counted.
 
     Args:
         fasta: The file, plain or gzip.
@@ -60,9 +60,9 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
     for record in read_fasta(Path(fasta)):
         codes = encode(record.letters)
         if (codes == FOREIGN).any():
-            place = int((codes == FOREIGN).argmax())
+            position = int((codes == FOREIGN).argmax())
             raise DataError(
-                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {place + 1} that "
+                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that "
                 "is not DNA; allowed "
                 "are A, C, G, T, U, N and the IUPAC letters, in either case"
             )
@@ -70,7 +70,7 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
         if spare:
             notes["longer than the network, cut about the middle" if spare > 0 else "shorter, unknown bases added"] += 1
         names.append(record.name)
-        rows.append(_fitted(codes, length))
+        rows.append(_fit(codes, length))
     return NewSequences(pl.DataFrame({"name": names}), torch.from_numpy(np.stack(rows)), {}, notes)
 
 
@@ -92,41 +92,41 @@ def regions_of(regions: Path | str, genome: Path | str, length: int) -> NewSeque
 
     Example:
         >>> from netassay.dna.atlas import regions_of
-        >>> given = regions_of("peaks.bed", "genome.fa", 51)
-        >>> given.codes.shape, sum(given.dropped.values())
+        >>> windows = regions_of("peaks.bed", "genome.fa", 51)
+        >>> windows.codes.shape, sum(windows.dropped.values())
         (torch.Size([40, 51]), 0)
     """
     skipped: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
-    frame = read_regions(Path(regions), skipped=skipped, notes=taken)
+    counts: Counter[str] = Counter()
+    frame = read_regions(Path(regions), skipped=skipped, notes=counts)
     middle = (pl.col("start") + pl.col("end")) // 2
     centre = pl.coalesce("summit", middle) if "summit" in frame.columns else middle
     begin = (centre - length // 2).alias("begin")
-    windows = frame.select("name", "chromosome", begin)
-    found = read_windows(Path(genome), windows["chromosome"].to_list(), windows["begin"].to_numpy(), length)
-    kept = ~(found.missing | found.beyond)
+    places = frame.select("name", "chromosome", begin)
+    windows = read_windows(Path(genome), places["chromosome"].to_list(), places["begin"].to_numpy(), length)
+    inside = ~(windows.missing | windows.beyond)
     dropped = {
         **skipped,
-        f"on a contig that {Path(genome).name} does not have": int(found.missing.sum()),
-        "window beyond the end of its contig": int(found.beyond.sum()),
+        f"on a contig that {Path(genome).name} does not have": int(windows.missing.sum()),
+        "window beyond the end of its contig": int(windows.beyond.sum()),
     }
-    if not kept.any():
-        raise DataError(f"{regions}: no region is left ({told(dropped)}); take the genome they were called on")
-    where = windows.filter(pl.Series(kept)).select(
+    if not inside.any():
+        raise DataError(f"{regions}: no region is left ({in_words(dropped)}); take the genome they were called on")
+    where = places.filter(pl.Series(inside)).select(
         "name", "chromosome", pl.col("begin").alias("start"), (pl.col("begin") + length).alias("end")
     )
     moved = int(((frame["end"] - frame["start"]) != length).sum())
-    notes = taken + Counter({f"of another width, {length} bases about summit or middle taken": moved})
-    contigs = {name: found.lengths[known_as(name, found.lengths) or name] for name in set(where["chromosome"])}
-    return NewSequences(where, torch.from_numpy(found.codes[kept]), dropped, notes, contigs)
+    notes = counts + Counter({f"of another width, {length} bases about summit or middle taken": moved})
+    contigs = {name: windows.lengths[known_as(name, windows.lengths) or name] for name in set(where["chromosome"])}
+    return NewSequences(where, torch.from_numpy(windows.codes[inside]), dropped, notes, contigs)
 
 
-def told(counts: Mapping[str, int]) -> str:
-    """Counts in words, those of nothing left out."""
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts in words, zeros left out."""
     return ", ".join(f"{n:,} {why}" for why, n in counts.items() if n)
 
 
-def _fitted(codes: np.ndarray, length: int) -> np.ndarray:
+def _fit(codes: np.ndarray, length: int) -> np.ndarray:
     spare = len(codes) - length
     if spare >= 0:
         return codes[spare // 2 : spare // 2 + length]

@@ -1,4 +1,4 @@
-"""Null models: data that keep what they should and lose the link between sequence and height."""
+"""Null models: data that keep a statistic and lose the link between sequence and height."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LETTERS = UNKNOWN + 1
 
 
 def permute_rows(heights: Float[Tensor, "peaks cell_types"], generator: torch.Generator) -> Tensor:
-    """Heights of the peaks in another order: every profile stays whole and belongs to another peak."""
+    """Heights of the peaks in another order: every profile stays intact and belongs to another peak."""
     return heights[torch.randperm(len(heights), generator=generator)]
 
 
@@ -32,56 +32,56 @@ def shuffle_mononucleotides(codes: UInt8[Tensor, "n length"], generator: torch.G
 def shuffle_dinucleotides(codes: UInt8[Tensor, "n length"], generator: torch.Generator) -> UInt8[Tensor, "n length"]:
     """Every sequence drawn uniformly from those with the same count of each dinucleotide (and the same ends).
 
-    A sequence is a path through its letters along one edge a dinucleotide; another path takes the edges of each letter
+    A sequence is a path through its letters with one edge per dinucleotide; another path takes the edges of each letter
     in another order. Such an order can be walked exactly if the last edges of all letters lead to the final one; last
     edges are drawn again until they do. Unknown bases count as a letter. Altschul and Erickson (1985).
     """
     draw = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    given = codes.numpy()
-    if given.shape[1] < 3:
+    letters = codes.numpy()
+    if letters.shape[1] < 3:
         return codes.clone()
-    source = given[:, :-1].astype(np.int64)  # (n, edges)
+    source = letters[:, :-1].astype(np.int64)  # (n, edges)
     key = draw.random(source.shape)
     rows = np.arange(len(source))[:, None]
-    end = given[:, -1].astype(np.int64)
-    _put_last(key, source, _last_edges(given, source, end, draw))
+    end = letters[:, -1].astype(np.int64)
+    _put_last(key, source, _last_edges(letters, source, end, draw))
     order = np.lexsort((key, source), axis=1) if source.size else source
-    target = given[:, 1:][rows, order]
+    target = letters[:, 1:][rows, order]
     counts = np.stack([(source == letter).sum(axis=1) for letter in range(_LETTERS)], axis=1)
     at = np.cumsum(counts, axis=1) - counts  # where the edges of each letter begin
-    found = np.empty_like(given)
-    found[:, 0] = given[:, 0]
+    shuffled = np.empty_like(letters)
+    shuffled[:, 0] = letters[:, 0]
     row = rows[:, 0]
-    for place in range(source.shape[1]):
-        letter = found[:, place]
-        found[:, place + 1] = target[row, at[row, letter]]
+    for position in range(source.shape[1]):
+        letter = shuffled[:, position]
+        shuffled[:, position + 1] = target[row, at[row, letter]]
         at[row, letter] += 1
-    return torch.from_numpy(found)
+    return torch.from_numpy(shuffled)
 
 
-def _last_edges(given: np.ndarray, source: np.ndarray, end: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _last_edges(codes: np.ndarray, source: np.ndarray, end: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """(n, letters): the place of each letter's last edge, -1 where none is needed; all lead to `end`."""
     n = len(source)
     last = np.full((n, _LETTERS), -1)
-    left = np.arange(n)
-    while len(left):
-        part = source[left]
+    pending = np.arange(n)
+    while len(pending):
+        part = source[pending]
         chance = draw.random(part.shape)
-        drawn = np.full((len(left), _LETTERS), -1)
-        leads = np.broadcast_to(np.arange(_LETTERS), drawn.shape).copy()  # where each letter's last edge goes
+        edges = np.full((len(pending), _LETTERS), -1)
+        leads = np.broadcast_to(np.arange(_LETTERS), edges.shape).copy()  # where each letter's last edge goes
         for letter in range(_LETTERS):
-            here = part == letter
-            place = np.where(here, chance, -1).argmax(axis=1)
-            needed = here.any(axis=1) & (end[left] != letter)
-            drawn[needed, letter] = place[needed]
-            leads[needed, letter] = given[left[needed], place[needed] + 1]
-        row = np.arange(len(left))
+            at_letter = part == letter
+            position = np.where(at_letter, chance, -1).argmax(axis=1)
+            active = at_letter.any(axis=1) & (end[pending] != letter)
+            edges[active, letter] = position[active]
+            leads[active, letter] = codes[pending[active], position[active] + 1]
+        row = np.arange(len(pending))
         reached = leads.copy()
         for _ in range(_LETTERS):
             reached = leads[row[:, None], reached]
-        sound = ((drawn < 0) | (reached == end[left][:, None])).all(axis=1)
-        last[left[sound]] = drawn[sound]
-        left = left[~sound]
+        sound = ((edges < 0) | (reached == end[pending][:, None])).all(axis=1)
+        last[pending[sound]] = edges[sound]
+        pending = pending[~sound]
     return last
 
 

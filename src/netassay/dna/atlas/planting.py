@@ -39,8 +39,8 @@ def background(n: int, length: int, draw: np.random.Generator) -> np.ndarray:
     uniform = draw.random((n, length))
     codes = np.empty((n, length), np.uint8)
     codes[:, 0] = (uniform[:, 0] * 4).astype(np.uint8)
-    for place in range(1, length):
-        codes[:, place] = (uniform[:, place, None] >= cumulated[codes[:, place - 1]]).sum(axis=1)
+    for position in range(1, length):
+        codes[:, position] = (uniform[:, position, None] >= cumulated[codes[:, position - 1]]).sum(axis=1)
     return codes
 
 
@@ -56,46 +56,46 @@ def plant(
     A share of the sequences gets the two motifs of a pair (first, second, preferred distance of their centres),
     most of these at about that distance, the others anywhere; the remaining instances are of any motif.
     """
-    written: list[tuple[int, int, int, int]] = []
+    instances: list[tuple[int, int, int, int]] = []
     for peak, sequence in enumerate(codes):
-        taken = np.zeros(len(sequence), bool)
+        occupied = np.zeros(len(sequence), bool)
         for motif, start in _places(len(sequence), scorers, pairs, draw):
             width = scorers[motif].width
-            if start < 0 or start + width > len(sequence) or taken[start : start + width].any():
+            if start < 0 or start + width > len(sequence) or occupied[start : start + width].any():
                 continue
             strand = 1 if draw.random() < 0.5 else -1
             letters = instance(probabilities[motif], scorers[motif], draw)
             sequence[start : start + width] = letters if strand > 0 else 3 - letters[::-1]
-            taken[start : start + width] = True
-            written.append((peak, motif, start, strand))
-    return Instances(*np.array(written, dtype=np.int64).reshape(-1, 4).T)
+            occupied[start : start + width] = True
+            instances.append((peak, motif, start, strand))
+    return Instances(*np.array(instances, dtype=np.int64).reshape(-1, 4).T)
 
 
 def _places(
     length: int, scorers: Sequence[Scorer], pairs: Sequence[tuple[int, int, float]], draw: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Motifs and their first bases, to be tried in this order."""
-    wanted = []
+    sites = []
     if pairs and draw.random() < PAIRED:
         first, second, distance = pairs[int(draw.integers(len(pairs)))]
         start = int(draw.integers(length - scorers[first].width + 1))
-        wanted.append((first, start))
+        sites.append((first, start))
         if draw.random() < AT_PREFERRED:
             side = 1 if draw.random() < 0.5 else -1
             centre = start + scorers[first].width / 2 + side * (distance + draw.normal(0, 2))
-            wanted.append((second, round(centre - scorers[second].width / 2)))
+            sites.append((second, round(centre - scorers[second].width / 2)))
         else:
-            wanted.append((second, int(draw.integers(length - scorers[second].width + 1))))
-    for _ in range(int(draw.integers(MOST_SITES + 1 - len(wanted)))):
+            sites.append((second, int(draw.integers(length - scorers[second].width + 1))))
+    for _ in range(int(draw.integers(MOST_SITES + 1 - len(sites)))):
         motif = int(draw.integers(len(scorers)))
-        wanted.append((motif, int(draw.integers(length - scorers[motif].width + 1))))
-    return wanted
+        sites.append((motif, int(draw.integers(length - scorers[motif].width + 1))))
+    return sites
 
 
-def instance(probabilities: np.ndarray, held: Scorer, draw: np.random.Generator) -> np.ndarray:
+def instance(probabilities: np.ndarray, scorer: Scorer, draw: np.random.Generator) -> np.ndarray:
     """Codes of a sequence drawn from a motif (4, width) that is a site of it; its consensus if chance gives none."""
     cumulated = probabilities.cumsum(axis=0)
-    drawn = (draw.random((TRIES, 1, held.width)) >= cumulated[:3]).sum(axis=1)
-    scores = held.odds[drawn, np.arange(held.width)].sum(axis=1)
-    good = np.flatnonzero(scores >= held.threshold)
-    return (drawn[good[0]] if len(good) else held.odds.argmax(axis=0)).astype(np.uint8)
+    candidates = (draw.random((TRIES, 1, scorer.width)) >= cumulated[:3]).sum(axis=1)
+    scores = scorer.odds[candidates, np.arange(scorer.width)].sum(axis=1)
+    good = np.flatnonzero(scores >= scorer.threshold)
+    return (candidates[good[0]] if len(good) else scorer.odds.argmax(axis=0)).astype(np.uint8)

@@ -28,7 +28,7 @@ def read_sample(folder: Path, order: str) -> Draft:
                 f"{folder}: holds no {name}; the form `arrays` is a folder with {SEQUENCES}, {HEIGHTS}, {PEAKS} and "
                 f"{CELL_TYPES}"
             )
-    codes = from_one_hot(read_array(folder / SEQUENCES), order, what=str(folder / SEQUENCES))
+    codes = from_one_hot(read_array(folder / SEQUENCES), order, label=str(folder / SEQUENCES))
     heights = read_array(folder / HEIGHTS)
     names = [str(name) for name in read_words(folder / PEAKS).reshape(-1)]
     types = read_words(folder / CELL_TYPES)
@@ -42,9 +42,9 @@ def read_sample(folder: Path, order: str) -> Draft:
         raise DataError(f"{folder / PEAKS}: holds {len(names)} names for {len(codes)} sequences")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{folder / PEAKS}: peak {twice!r} is there twice; give each a name of its own")
-    none = pl.Series([None] * len(names), dtype=pl.Int64)
-    peaks = pl.DataFrame({"name": names, "chromosome": none.cast(pl.String), "start": none, "end": none})
+        raise DataError(f"{folder / PEAKS}: peak {twice!r} occurs twice; give each a name of its own")
+    missing = pl.Series([None] * len(names), dtype=pl.Int64)
+    peaks = pl.DataFrame({"name": names, "chromosome": missing.cast(pl.String), "start": missing, "end": missing})
     return Draft(peaks, np.array(heights, dtype=np.float32), cell_types, folder, codes=codes, lineages=lineages)
 
 

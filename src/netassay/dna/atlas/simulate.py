@@ -59,12 +59,12 @@ def simulate_atlas(
         )
     motifs = read_jaspar(factor.matrix for factor in grammar.factors)
     probabilities = [motif.probabilities() for motif in motifs]
-    scorers = [scorer(held, SITE_P_VALUE) for held in probabilities]
+    scorers = [scorer(matrix, SITE_P_VALUE) for matrix in probabilities]
     numbers = {factor.name: i for i, factor in enumerate(grammar.factors)}
     pairs = [(numbers[pair.first], numbers[pair.second], pair.distance) for pair in grammar.pairs]
     codes = background(peaks, length, _draws(seed, "background"))
-    planted = plant(codes, probabilities, scorers, pairs, _draws(seed, "planting"))
-    sites = _site_table(scan(torch.from_numpy(codes), scorers), scorers, planted)
+    instances = plant(codes, probabilities, scorers, pairs, _draws(seed, "planting"))
+    sites = _site_table(scan(torch.from_numpy(codes), scorers), scorers, instances)
     pair_sites = _pair_table(sites, grammar, scorers)
     effects, pair_effects = _effects(grammar, seed)
     signal = (
@@ -115,8 +115,8 @@ def _effects(grammar: Grammar, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(everywhere, single, single * vary), paired
 
 
-def _site_table(sites: Sites, scorers: Sequence[Scorer], planted: Instances) -> pl.DataFrame:
-    best = np.array([held.best for held in scorers])
+def _site_table(sites: Sites, scorers: Sequence[Scorer], instances: Instances) -> pl.DataFrame:
+    best = np.array([entry.best for entry in scorers])
     frame = pl.DataFrame(
         {
             "peak": sites.peak,
@@ -126,25 +126,25 @@ def _site_table(sites: Sites, scorers: Sequence[Scorer], planted: Instances) -> 
             "strength": sites.score / best[sites.motif],
         }
     )
-    written = pl.DataFrame({"peak": planted.peak, "motif": planted.motif, "start": planted.start, "planted": True})
-    joined = frame.join(written, on=["peak", "motif", "start"], how="left", maintain_order="left")
-    return joined.with_columns(pl.col("planted").fill_null(False))
+    truth = pl.DataFrame({"peak": instances.peak, "motif": instances.motif, "start": instances.start, "planted": True})
+    table = frame.join(truth, on=["peak", "motif", "start"], how="left", maintain_order="left")
+    return table.with_columns(pl.col("planted").fill_null(False))
 
 
 def _pair_table(sites: pl.DataFrame, grammar: Grammar, scorers: Sequence[Scorer]) -> pl.DataFrame:
-    """The best site pair of each pair of factors in each peak; sites that overlap are none."""
-    widths = pl.DataFrame({"motif": np.arange(len(scorers)), "width": [held.width for held in scorers]})
-    placed = sites.join(widths, on="motif", maintain_order="left").with_columns(
+    """The best site pair of each pair of factors in each peak; overlapping sites do not count."""
+    widths = pl.DataFrame({"motif": np.arange(len(scorers)), "width": [entry.width for entry in scorers]})
+    spans = sites.join(widths, on="motif", maintain_order="left").with_columns(
         end=pl.col("start") + pl.col("width"), centre=pl.col("start") + pl.col("width") / 2
     )
     numbers = {factor.name: i for i, factor in enumerate(grammar.factors)}
-    found = []
+    tables = []
     for number, pair in enumerate(grammar.pairs):
-        one, other = (placed.filter(pl.col("motif") == numbers[name]) for name in (pair.first, pair.second))
+        first, second = (spans.filter(pl.col("motif") == numbers[name]) for name in (pair.first, pair.second))
         distance = (pl.col("centre_other") - pl.col("centre")).abs()
         deviation = (distance - pair.distance) / pair.spread
-        both = (
-            one.join(other, on="peak", suffix="_other")
+        candidates = (
+            first.join(second, on="peak", suffix="_other")
             .filter((pl.col("start_other") >= pl.col("end")) | (pl.col("end_other") <= pl.col("start")))
             .with_columns(
                 pair=pl.lit(number, pl.Int64),
@@ -153,8 +153,8 @@ def _pair_table(sites: pl.DataFrame, grammar: Grammar, scorers: Sequence[Scorer]
             )
             .select("peak", "pair", "start", "start_other", "distance", "weight")
         )
-        found.append(both.sort("peak", "weight", "start", "start_other", descending=[False, True, False, False]))
-    return pl.concat(found).unique(["peak", "pair"], keep="first", maintain_order=True) if found else EMPTY_PAIRS
+        tables.append(candidates.sort("peak", "weight", "start", "start_other", descending=[False, True, False, False]))
+    return pl.concat(tables).unique(["peak", "pair"], keep="first", maintain_order=True) if tables else EMPTY_PAIRS
 
 
 EMPTY_PAIRS = pl.DataFrame(
@@ -193,14 +193,14 @@ def _truth(
     factors = {
         "factor": names,
         "matrix": [motif.id for motif in motifs],
-        "width": [held.width for held in scorers],
-        "consensus": ["".join("ACGT"[i] for i in held.odds.argmax(axis=0)) for held in scorers],
-        "threshold_bits": [held.threshold / UNITS_PER_BIT for held in scorers],
+        "width": [entry.width for entry in scorers],
+        "consensus": ["".join("ACGT"[i] for i in entry.odds.argmax(axis=0)) for entry in scorers],
+        "threshold_bits": [entry.threshold / UNITS_PER_BIT for entry in scorers],
     }
     rows = [
-        (name, place, *column)
+        (name, position, *column)
         for name, motif in zip(names, motifs, strict=True)
-        for place, column in enumerate(motif.probabilities().T.tolist())
+        for position, column in enumerate(motif.probabilities().T.tolist())
     ]
     pairs = {
         "pair": pair_names,
@@ -219,20 +219,20 @@ def _truth(
         "effects": _long("factor", names, types, effects),
         "pairs": pl.DataFrame(pairs),
         "pair_effects": _long("pair", pair_names, types, pair_effects),
-        "sites": _named(sites, "motif", "factor", names),
-        "pair_sites": _named(pair_sites, "pair", "pair", pair_names),
+        "sites": _with_names(sites, "motif", "factor", names),
+        "pair_sites": _with_names(pair_sites, "pair", "pair", pair_names),
         "signal": pl.DataFrame(signal.astype(np.float32), schema=list(types)),
     }
 
 
-def _long(what: str, names: Sequence[str], types: Sequence[str], values: np.ndarray) -> pl.DataFrame:
+def _long(column: str, names: Sequence[str], types: Sequence[str], values: np.ndarray) -> pl.DataFrame:
     rows = [(name, kind) for name in names for kind in types]
-    frame = pl.DataFrame(rows, schema={what: pl.String, "cell_type": pl.String}, orient="row")
+    frame = pl.DataFrame(rows, schema={column: pl.String, "cell_type": pl.String}, orient="row")
     return frame.with_columns(pl.Series("effect", values.reshape(-1), dtype=pl.Float64))
 
 
-def _named(frame: pl.DataFrame, number: str, what: str, names: Sequence[str]) -> pl.DataFrame:
-    """Numbers of factors or pairs replaced by their names, first of the columns but one."""
-    words = pl.Series(what, [names[i] for i in frame[number]], dtype=pl.String)
+def _with_names(frame: pl.DataFrame, number: str, column: str, names: Sequence[str]) -> pl.DataFrame:
+    """Numbers of factors or pairs replaced by their names, as the second column."""
+    words = pl.Series(column, [names[i] for i in frame[number]], dtype=pl.String)
     rest = frame.drop(number, "peak")
     return pl.DataFrame([frame["peak"], words, *rest.get_columns()])

@@ -76,8 +76,8 @@ def simulate_reads(
         types = np.repeat(np.arange(len(atlas.cell_types)), cells)
         labels = [atlas.cell_types[number] for number in types]
         pl.DataFrame({"barcode": barcodes, "cell type": labels}).write_csv(part / "cells.csv")
-        named = {"cell type": atlas.cell_types, "lineage": atlas.lineages}
-        pl.DataFrame(named).write_csv(part / "lineages.csv")
+        lineages = {"cell type": atlas.cell_types, "lineage": atlas.lineages}
+        pl.DataFrame(lineages).write_csv(part / "lineages.csv")
         atlas.truth["signal"].insert_column(0, atlas.peaks["name"]).write_csv(part / "signal.csv")
         fragments = pl.concat(
             _fragments(barcode, chances[:, kind], depth, contig, start, (length, size), draws)
@@ -98,7 +98,7 @@ def simulate_reads(
 def _barcodes(count: int) -> list[str]:
     """Different words of sixteen bases."""
     letters = "ACGT"
-    return ["".join(letters[number >> 2 * place & 3] for place in range(16)) + "-1" for number in range(count)]
+    return ["".join(letters[number >> 2 * position & 3] for position in range(16)) + "-1" for number in range(count)]
 
 
 def _fragments(

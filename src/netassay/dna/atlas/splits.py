@@ -38,19 +38,19 @@ class Split(NamedTuple):
 
 
 def by_chromosome(chromosomes: pl.Series, *, test: Sequence[str], validation: Sequence[str]) -> Split:
-    """Whole chromosomes kept out; names match with or without "chr"."""
-    known = chromosomes.unique().drop_nulls().to_list()
-    if not known:
+    """Whole chromosomes held out; names match with or without "chr"."""
+    available = chromosomes.unique().drop_nulls().to_list()
+    if not available:
         raise DataError(
             "the atlas has no chromosomes, so neighbours cannot be kept apart; split it at random or in folds"
         )
     groups = {}
     for role, names in (("test", test), ("validation", validation)):
-        groups[role] = {_known_chromosome(name, known, role) for name in names}
-    if both := groups["test"] & groups["validation"]:
-        raise DataError(f"chromosome {', '.join(sorted(both))} is named for test and for validation; give it once")
+        groups[role] = {_known_chromosome(name, available, role) for name in names}
+    if shared := groups["test"] & groups["validation"]:
+        raise DataError(f"chromosome {', '.join(sorted(shared))} is named for test and for validation; give it once")
     tested, validated = (chromosomes.is_in(list(groups[role])).to_numpy() for role in ("test", "validation"))
-    return _checked(~(tested | validated), validated, tested)
+    return _split_of(~(tested | validated), validated, tested)
 
 
 def at_random(n: int, *, seed: int, test_share: float, validation_share: float) -> Split:
@@ -72,23 +72,23 @@ def in_folds(n: int, *, seed: int, folds: int, fold: int) -> Split:
 
 
 def in_chromosome_folds(chromosomes: pl.Series, *, seed: int, folds: int, fold: int) -> Split:
-    """As `in_folds`, with every chromosome whole in one fold; folds hold about equally many peaks.
+    """As `in_folds`, with every chromosome in a single fold; folds hold about equally many peaks.
 
-    Chromosomes go to the emptiest fold, the largest first, those of one size in an order of the seed.
+    Chromosomes go to the emptiest fold, the largest first, ties in an order drawn from the seed.
     """
     counts = dict(chromosomes.drop_nulls().value_counts().sort(chromosomes.name).iter_rows())
     _check_fold(len(counts), folds, fold, "chromosomes")
     tie = torch.randperm(len(counts), generator=generator(seed, "folds")).tolist()
     order = sorted(zip(counts, tie, strict=True), key=lambda pair: (-counts[pair[0]], pair[1]))
-    place = torch.randperm(folds, generator=generator(seed, "places")).tolist()
+    numbers = torch.randperm(folds, generator=generator(seed, "places")).tolist()
     filled, home = [0] * folds, {}
     for name, _ in order:
         emptiest = min(range(folds), key=lambda i: filled[i])
         filled[emptiest] += counts[name]
-        home[name] = place[emptiest]
+        home[name] = numbers[emptiest]
     where = chromosomes.replace_strict(home, return_dtype=pl.Int64, default=None).to_numpy()
     validated = where == (fold + 1) % folds
-    return _checked(~((where == fold) | validated), validated, where == fold)
+    return _split_of(~((where == fold) | validated), validated, where == fold)
 
 
 def choose(
@@ -103,7 +103,7 @@ def choose(
     folds: int,
     fold: int,
 ) -> Split:
-    """The split of that kind; words that the kind does not use are ignored."""
+    """The split of that kind; arguments that the kind does not use are ignored."""
     n = len(chromosomes)
     if kind == "chromosome":
         return by_chromosome(chromosomes, test=test, validation=validation)
@@ -116,19 +116,19 @@ def choose(
     raise DataError(f"split {kind!r}: allowed are {', '.join(get_args(SplitKind))}")
 
 
-def _known_chromosome(name: str, known: list[str], role: str) -> str:
-    if form := known_as(name, known):
+def _known_chromosome(name: str, names: list[str], role: str) -> str:
+    if form := known_as(name, names):
         return form
     raise DataError(
-        f"{role} chromosome {name!r} holds no peak; the atlas has {', '.join(sorted(known)[:30])}; name one of these, "
+        f"{role} chromosome {name!r} holds no peak; the atlas has {', '.join(sorted(names)[:30])}; name one of these, "
         "or split at random or in folds"
     )
 
 
-def _check_fold(n: int, folds: int, fold: int, what: str) -> None:
+def _check_fold(n: int, folds: int, fold: int, unit: str) -> None:
     if not 3 <= folds <= n:
         raise DataError(
-            f"folds = {folds}: allowed are 3 (test, validation and training need one each) to {n}, the number of {what}"
+            f"folds = {folds}: allowed are 3 (test, validation and training need one each) to {n}, the number of {unit}"
         )
     if not 0 <= fold < folds:
         raise DataError(f"fold = {fold}: allowed are 0 to {folds - 1}")
@@ -137,10 +137,10 @@ def _check_fold(n: int, folds: int, fold: int, what: str) -> None:
 def _from_parts(n: int, test: np.ndarray, validation: np.ndarray) -> Split:
     roles = np.zeros(n, np.int8)
     roles[validation], roles[test] = 1, 2
-    return _checked(roles == 0, roles == 1, roles == 2)
+    return _split_of(roles == 0, roles == 1, roles == 2)
 
 
-def _checked(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Split:
+def _split_of(train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Split:
     if not train.any():
         raise DataError("the split leaves no peak for training; keep fewer chromosomes or a smaller share out")
     return Split(*(torch.from_numpy(np.flatnonzero(part)) for part in (train, validation, test)))

@@ -31,7 +31,7 @@ Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 TOLERANCE = 0.05
-"""Most that contributions may miss, in the mean, of what they must sum to, as a share of its mean size."""
+"""Maximum mean error of the sums of contributions, as a share of their mean size."""
 
 _PAIRS = BATCH // 4  # of sequence and reference at a time; rules keep every layer's inputs and outputs
 
@@ -43,10 +43,10 @@ class Attributions:
     Attributes:
         method: The method.
         codes: (n, length) the bases.
-        hypothetical: (n, 4, length) of each base A, C, G, T if it stood there.
+        hypothetical: (n, 4, length) of each base A, C, G, T if it were there.
         difference: (n,) the output minus its mean over the references, which the contributions sum to; None for
             methods without references.
-        error: (n,) what the contributions miss of it.
+        error: (n,) sum of the contributions minus `difference`.
 
     Example:
         >>> import torch, netassay
@@ -65,7 +65,7 @@ class Attributions:
 
     @property
     def actual(self) -> Float[Tensor, "n length"]:
-        """Contributions of the bases that are there; 0 where none is known."""
+        """Contributions of the bases of the sequences; 0 for unknown bases."""
         return (self.hypothetical * one_hot(self.codes)).sum(1)
 
 
@@ -87,10 +87,10 @@ def attribute(
     """Contributions of every base of every sequence to one number: an output, the mean of some, or a combination.
 
     gradient: of the output by the one-hot base, minus its mean over the four bases, as the network can see only
-    differences between bases. mutagenesis: output with each base there, minus the mean over the four; exact. deepshap:
-    DeepLIFT against dinucleotide-shuffled forms of each sequence, averaged, by the extra `attributions`.
+    differences between bases. mutagenesis: output with each base in turn, minus the mean over the four; exact.
+    deepshap: DeepLIFT against dinucleotide-shuffled forms of each sequence, averaged, by the extra `attributions`.
     integrated_gradients: the gradient averaged along the straight line from each such reference. For a linear network
-    all four agree up to a constant at each place. The network is in evaluation mode meanwhile and is left unchanged.
+    all four agree up to a constant at each position. The network runs in evaluation mode and is left unchanged.
 
     Args:
         model: Any module from one-hot (n, 4, length) to (n, outputs), or a network; for deepshap its nonlinearities
@@ -103,7 +103,7 @@ def attribute(
         steps: Number of points (Gauss-Legendre) of integrated_gradients (1 or more).
         tolerance: Mean error of the sums, relative to their mean size, above which contributions are refused.
         generator: Draws the shuffles; by default with a fixed seed.
-        readout: Which of the model's outputs is meant (see `Network`).
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
         batch: Sequences at a time (1 or more).
 
@@ -135,10 +135,10 @@ def attribute(
         raise DataError("there is no sequence to explain; give one or more")
     network = Network.of(model, both_strands=both_strands, readout=readout, layout=layout)
     weights = _weights(network, codes, output)
-    whole = replace(network, less_mean=False)  # the weights know of it
+    raw_network = replace(network, less_mean=False)  # the weights subtract the mean already
     if method == "mutagenesis":
-        made = mutagenesis(whole, codes, output=weights[:, 0], precision=torch.float32, batch=batch)
-        effects = made.effects[..., 0]
+        saturation = mutagenesis(raw_network, codes, output=weights[:, 0], precision=torch.float32, batch=batch)
+        effects = saturation.effects[..., 0]
         return Attributions(method, codes, effects - effects.mean(1, keepdim=True))
     inner = plain(network.aitac) if method == "deepshap" and network.aitac else network.shaped
     explained = combined(BothStrands(inner) if network.both_strands else inner, weights)
@@ -155,14 +155,14 @@ def attribute(
             raise ModelError(f"references {references}, steps {steps}: give at least one of each")
         draws = generator or seeds.generator(0, "attribute")
         shuffled = torch.stack([shuffle_dinucleotides(codes, draws) for _ in range(references)], 1)
-        # where no base is known there is nothing to explain: no reference has one there either
+        # unknown bases contribute nothing: no reference has a base there either
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)
         if method == "deepshap":
             _refuse_without_rule(network.model)
             with out_of_place(explained, one_hot(codes[:1])):
                 hypothetical = _deepshap(explained, codes, shuffled)
         else:
-            hypothetical = _integrated(explained, codes, shuffled, steps, batch)
+            hypothetical = _integrate(explained, codes, shuffled, steps, batch)
         difference = _difference(explained, codes, shuffled, batch)
     error = (hypothetical.double() * one_hot(codes)).sum((1, 2)) - difference
     _refuse_incomplete(method, network, difference, error, tolerance)
@@ -171,9 +171,9 @@ def attribute(
 
 @contextmanager
 def out_of_place(model: nn.Module, x: Float[Tensor, "n 4 length"]) -> Iterator[None]:
-    """No module writes into its input inside: a rule looks at inputs after the pass.
+    """Inside, no module writes into its input: a rule looks at inputs after the pass.
 
-    ModelError where outputs for `x` depend on it, as what such a module gives back is not used.
+    ModelError where outputs for `x` depend on such writing, because what the module returns is not used.
     """
     writing = {n: module for n, module in model.named_modules() if getattr(module, "inplace", None) is True}
     with torch.inference_mode():
@@ -209,7 +209,7 @@ def _weights(network: Network, codes: Tensor, output: Output) -> Float[Tensor, "
 
 
 def _input(model: nn.Module, x: Tensor) -> Tensor:
-    """One-hot sequences where the model takes them, of the type it takes."""
+    """One-hot sequences on the model's device, of its dtype."""
     device, dtype = form_of(model)
     return x.to(device, dtype)
 
@@ -221,20 +221,20 @@ def _slope(explained: nn.Module, x: Float[Tensor, "n 4 length"]) -> Float[Tensor
     return slope.float().cpu()
 
 
-def _integrated(
+def _integrate(
     explained: nn.Module, codes: Tensor, references: UInt8[Tensor, "n r length"], steps: int, batch: int
 ) -> Float[Tensor, "n 4 length"]:
     places, shares = (torch.from_numpy(a).float() / 2 for a in np.polynomial.legendre.leggauss(steps))
-    found = torch.zeros(len(codes), 4, codes.shape[1])
+    total = torch.zeros(len(codes), 4, codes.shape[1])
     many = references.shape[1]
     for row in paced(range(len(codes)), "sequences", total=len(codes)):
         x, begins = one_hot(codes[row]), one_hot(references[row])
         for part in torch.arange(many * steps).split(batch):
             reference, step = begins[part // steps], part % steps
-            way = reference + (places[step] + 0.5)[:, None, None] * (x - reference)
-            slope = _slope(explained, way) * shares[step][:, None, None]
-            found[row] += (slope - (slope * reference).sum(1, keepdim=True)).sum(0)
-    return found / many
+            points = reference + (places[step] + 0.5)[:, None, None] * (x - reference)
+            slope = _slope(explained, points) * shares[step][:, None, None]
+            total[row] += (slope - (slope * reference).sum(1, keepdim=True)).sum(0)
+    return total / many
 
 
 def _deepshap(
@@ -249,17 +249,17 @@ def _deepshap(
         ) from error
     device, dtype = form_of(explained)
     rules = {**dict.fromkeys(_PLACE_BY_PLACE, library._nonlinear), **dict.fromkeys(_WIDEST, _widest_rule)}
-    found = []
+    parts = []
     with warnings.catch_warnings():
-        # what contributions miss is checked by the caller, whatever the library warns of
+        # the caller checks the sums, whatever the library warns of
         warnings.simplefilter("ignore")
         pairs = zip(codes.split(_PAIRS), references.split(_PAIRS), strict=True)
-        for part, others in paced(pairs, "sequences", total=len(codes), size=_PAIRS):
-            found.append(
+        for part, baselines in paced(pairs, "sequences", total=len(codes), size=_PAIRS):
+            parts.append(
                 library.deep_lift_shap(
                     explained,
                     one_hot(part, dtype),
-                    references=one_hot(others, dtype),
+                    references=one_hot(baselines, dtype),
                     batch_size=_PAIRS,
                     hypothetical=True,
                     device=str(device),
@@ -267,11 +267,11 @@ def _deepshap(
                     only_warn=True,
                 ).float()
             )
-    return torch.cat(found)
+    return torch.cat(parts)
 
 
 def _refuse_without_rule(model: nn.Module) -> None:
-    """ModelError for modules that have no rule: what they are given multiplies itself."""
+    """ModelError for modules without a rule: they multiply their inputs by each other."""
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase | nn.RNNCellBase):
             raise ModelError(
@@ -298,22 +298,22 @@ _WIDEST = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 def _widest_rule(module: Any, grad_input: tuple[Tensor, ...], grad_output: tuple[Tensor, ...]) -> tuple[Tensor]:
     """DeepLIFT's rule of max-pooling for one whose windows follow from the length of its input.
 
-    Each output's change goes to the places that attain the maximum in the sequence and in the reference; where an input
-    does not change there is no ratio, and the ordinary gradient of the sequence stands.
+    Each output's change goes to the positions that attain the maximum in the sequence and in the reference; where an
+    input does not change there is no ratio, and the ordinary gradient of the sequence is kept.
     """
     flat = isinstance(module, nn.AdaptiveMaxPool1d)
     pool = nn.functional.adaptive_max_pool1d if flat else nn.functional.adaptive_max_pool2d
     _, places = pool(module.input, module.output_size, return_indices=True)
     output, reference = module.output.chunk(2)
-    most = torch.maximum(output, reference)
-    shares = grad_output[0] * torch.cat([most - reference, output - most])
-    kept = 2 if flat else -2
-    routed = torch.zeros_like(module.input).flatten(kept)
-    routed.scatter_add_(-1, places.flatten(kept), shares.flatten(kept))
+    largest = torch.maximum(output, reference)
+    shares = grad_output[0] * torch.cat([largest - reference, output - largest])
+    axis = 2 if flat else -2
+    routed = torch.zeros_like(module.input).flatten(axis)
+    routed.scatter_add_(-1, places.flatten(axis), shares.flatten(axis))
     change = torch.sub(*module.input.chunk(2))
-    both = sum(routed.view_as(module.input).chunk(2))
-    one = torch.where(change == 0, grad_input[0].chunk(2)[0], both / change.masked_fill(change == 0, 1))
-    return (torch.cat([one, one]),)
+    products = sum(routed.view_as(module.input).chunk(2))
+    multiplier = torch.where(change == 0, grad_input[0].chunk(2)[0], products / change.masked_fill(change == 0, 1))
+    return (torch.cat([multiplier, multiplier]),)
 
 
 def _difference(explained: nn.Module, codes: Tensor, references: Tensor, batch: int) -> Tensor:

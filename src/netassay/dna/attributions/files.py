@@ -43,8 +43,8 @@ def save_attributions(path: Path | str, attributions: Attributions) -> None:
     for name in ("difference", "error"):
         if (values := getattr(attributions, name)) is not None:
             tensors[name] = values
-    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    write_file(path, save(whole, metadata={"method": attributions.method}))
+    contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    write_file(path, save(contiguous, metadata={"method": attributions.method}))
 
 
 def load_attributions(path: Path | str) -> Attributions:
@@ -77,14 +77,14 @@ def load_attributions(path: Path | str) -> Attributions:
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")
         method = json.loads(data[8 : 8 + size])["__metadata__"]["method"]
-        given = {name: tensors.pop(name) for name in ("codes", "hypothetical")}
+        arrays = {name: tensors.pop(name) for name in ("codes", "hypothetical")}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the library raises its own kinds
         raise DataError(f"{path}: is not a file of contributions ({error})") from error
     if method not in METHODS:
         raise DataError(f"{path}: holds contributions by {method!r:.40}; known are {', '.join(METHODS)}")
-    return Attributions(method, **given, difference=tensors.get("difference"), error=tensors.get("error"))
+    return Attributions(method, **arrays, difference=tensors.get("difference"), error=tensors.get("error"))
 
 
 def write_tracks(folder: Path, attributions: Attributions, where: pl.DataFrame, contigs: Mapping[str, int]) -> int:
@@ -117,7 +117,7 @@ def write_tracks(folder: Path, attributions: Attributions, where: pl.DataFrame, 
         0
     """
     values = np.where((attributions.codes == UNKNOWN).numpy(), np.nan, attributions.actual.numpy())
-    made = track(where["chromosome"].to_list(), where["start"].to_numpy(), values)
-    write_bigwig(folder / "contributions.bw", made, contigs)
-    write_bedgraph(folder / "contributions.bedgraph", made)
-    return made.shared
+    signal = track(where["chromosome"].to_list(), where["start"].to_numpy(), values)
+    write_bigwig(folder / "contributions.bw", signal, contigs)
+    write_bedgraph(folder / "contributions.bedgraph", signal)
+    return signal.shared

@@ -80,10 +80,8 @@ def find_patterns(
     try:
         signs = tfmodisco.TFMoDISco(hot, hypothetical, max_seqlets_per_metacluster=most_sites, **options)
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise DataError(
-            f"TF-MoDISco found no way through these {len(hot)} sequences ({error}); give a hundred or more"
-        ) from error
-    positive, negative = ([] if found is None else list(found) for found in signs)
+        raise DataError(f"TF-MoDISco failed on these {len(hot)} sequences ({error}); give a hundred or more") from error
+    positive, negative = ([] if patterns is None else list(patterns) for patterns in signs)
     if not positive and not negative:
         raise DataError(f"no pattern recurs among the contributions of these {len(hot)} sequences; give more")
     if file is not None:
@@ -92,14 +90,14 @@ def find_patterns(
 
 
 def _patterns(positive: Sequence[Any], negative: Sequence[Any]) -> Patterns:
-    found = [*positive, *negative]
-    names = [f"{word}_{i}" for word, held in (("positive", positive), ("negative", negative)) for i in range(len(held))]
-    sites = [len(pattern.seqlets) for pattern in found]
-    # rows of a pattern are places, its values shares of the bases
-    counts = [torch.from_numpy(np.asarray(p.sequence, np.float64).T) * n for p, n in zip(found, sites, strict=True)]
-    shown = [torch.from_numpy(np.asarray(p.contrib_scores, np.float64).T) for p in found]
+    patterns = [*positive, *negative]
+    names = [f"positive_{i}" for i in range(len(positive))] + [f"negative_{i}" for i in range(len(negative))]
+    sites = [len(pattern.seqlets) for pattern in patterns]
+    # rows of a pattern are positions, its values shares of the bases
+    counts = [torch.from_numpy(np.asarray(p.sequence, np.float64).T) * n for p, n in zip(patterns, sites, strict=True)]
+    matrices = [torch.from_numpy(np.asarray(p.contrib_scores, np.float64).T) for p in patterns]
     motifs = Motifs.of_matrices(names, counts, sites)
     contributions = torch.zeros_like(motifs.counts)
-    for held, matrix in zip(contributions, shown, strict=True):
-        held[:, : matrix.shape[1]] = matrix
+    for row, matrix in zip(contributions, matrices, strict=True):
+        row[:, : matrix.shape[1]] = matrix
     return Patterns(motifs, contributions, len(positive))

@@ -1,4 +1,4 @@
-"""Saturation mutagenesis: what every single-base change of a sequence does to a network's outputs, exactly."""
+"""Saturation mutagenesis: the exact effect of every single-base change of a sequence on a network's outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netassay.nets.sequence_cnn import AITAC
 from netassay.pace import paced
 
 SEQUENCES = 8
-"""Of AI-TAC at a time: their mutants of one kind, about 50 a sequence, fill the matrix products."""
+"""Sequences at a time for AI-TAC: their mutants of one kind, about 50 per sequence, fill the matrix products."""
 
 _Effects = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -32,8 +32,8 @@ class Mutagenesis:
 
     Attributes:
         reference: (n, outputs) outputs of the sequences.
-        effects: (n, 4, length, outputs) output with base A, C, G, T at a place, minus `reference`. The effect of the
-            base of the sequence is zero; where that is unknown, all four are changes.
+        effects: (n, 4, length, outputs) output with base A, C, G, T at a position, minus `reference`. The effect of
+            the base of the sequence is zero; where that is unknown, all four are changes.
 
     Example:
         >>> import torch, netassay
@@ -67,7 +67,7 @@ def mutagenesis(
     """Effects of all 3 x length single-base changes on outputs, on the CPU.
 
     They agree with one forward pass for each mutant up to rounding. For AI-TAC only what a change reaches is computed;
-    any other module is run in full, `batch` mutants at a time. The module is in evaluation mode meanwhile, and is left
+    any other module is run in full, `batch` mutants at a time. The module runs in evaluation mode and is left
     unchanged.
 
     Args:
@@ -101,55 +101,55 @@ def mutagenesis(
     check_batch(batch)
     codes = as_codes(sequences)
     network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
-    found: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     with network.asked():
         effects: _Effects
         if network.aitac:
-            parts, effects = SEQUENCES, _reached(network, network.aitac, output)
+            parts, effects = SEQUENCES, _reach_effects(network, network.aitac, output)
         else:
-            parts, effects = max(1, batch // (3 * codes.shape[1])), _whole(network, output, batch)
+            parts, effects = max(1, batch // (3 * codes.shape[1])), _full_passes(network, output, batch)
         for part in paced(codes.split(parts), "sequences", total=len(codes), size=parts):
-            here = part.to(network.device)
-            pair = effects(here)
+            rows = part.to(network.device)
+            pair = effects(rows)
             if network.hears_both:
-                other = effects(reverse_complement(here))
-                # base b of the other strand is 3 - b here, and its places count from the other end
-                pair = (pair[0] + other[0]) / 2, (pair[1] + other[1].flip(1, 2)) / 2
-            found.append((pair[0].float().cpu(), pair[1].float().cpu()))
-    reference, changes = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+                reverse = effects(reverse_complement(rows))
+                # base b of the other strand is 3 - b on this one, and its positions count from the other end
+                pair = (pair[0] + reverse[0]) / 2, (pair[1] + reverse[1].flip(1, 2)) / 2
+            pairs.append((pair[0].float().cpu(), pair[1].float().cpu()))
+    reference, changes = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
     # clones made outside inference mode are ordinary tensors
     return Mutagenesis(reference.clone(), changes.clone())
 
 
-def _reached(network: Network, model: AITAC, output: Output) -> _Effects:
+def _reach_effects(network: Network, model: AITAC, output: Output) -> _Effects:
     """Only what each change reaches."""
     return Reach(model, network.weights(output, len(model.output.bias)), network.precision).effects
 
 
-def _whole(network: Network, output: Output, batch: int) -> _Effects:
-    """Whole forward passes of every mutant."""
+def _full_passes(network: Network, output: Output, batch: int) -> _Effects:
+    """A full forward pass of every mutant."""
     outputs, device = network.forward(), network.device
 
     def forward(codes: Tensor) -> Tensor:
-        found = outputs(codes).float()
+        values = outputs(codes).float()
         with torch.autocast(device.type, enabled=False):
-            return found @ network.weights(output, found.shape[1]).to(found)
+            return values @ network.weights(output, values.shape[1]).to(values)
 
     def effects(codes: Tensor) -> tuple[Tensor, Tensor]:
         reference = forward(codes)
-        rows, places, bases = mutants(codes)
+        rows, positions, bases = mutants(codes)
         changes = reference.new_zeros(len(codes), 4, codes.shape[1], reference.shape[1])
-        for row, place, base in zip(*(t.split(batch) for t in (rows, places, bases)), strict=True):
+        for row, position, base in zip(*(t.split(batch) for t in (rows, positions, bases)), strict=True):
             mutated = codes[row]
-            mutated[torch.arange(len(row), device=device), place] = base.to(codes.dtype)
-            changes[row, base, place] = forward(mutated) - reference[row]
+            mutated[torch.arange(len(row), device=device), position] = base.to(codes.dtype)
+            changes[row, base, position] = forward(mutated) - reference[row]
         return reference, changes
 
     return effects
 
 
 def mutants(codes: UInt8[Tensor, "n length"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Sequence, place and new base of every single-base change, in this order."""
+    """Sequence, position and new base of every single-base change, in this order."""
     changed = codes[:, :, None] != torch.arange(4, dtype=codes.dtype, device=codes.device)
     rows, places, bases = changed.nonzero(as_tuple=True)
     return rows, places, bases

@@ -1,4 +1,4 @@
-"""How far contributions of bases can be trusted: do methods agree, and do they depend on what was learned?"""
+"""How far to trust contributions of bases: do methods agree, and do they depend on what was learned?"""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def site_auroc(contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n
     from scipy.stats import rankdata
 
     ranks = torch.from_numpy(np.asarray(rankdata(contributions.abs().double().numpy(), axis=1), np.float64))
-    many = inside.sum(1).double()
-    others = inside.shape[1] - many
-    above = (ranks * inside).sum(1) - many * (many + 1) / 2
-    return torch.where((many > 0) & (others > 0), above / (many * others), torch.nan)
+    n_inside = inside.sum(1).double()
+    n_outside = inside.shape[1] - n_inside
+    above = (ranks * inside).sum(1) - n_inside * (n_inside + 1) / 2
+    return torch.where((n_inside > 0) & (n_outside > 0), above / (n_inside * n_outside), torch.nan)

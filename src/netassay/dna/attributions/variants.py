@@ -1,4 +1,4 @@
-"""What a variant changes in the outputs of a network."""
+"""Effects of variants on the outputs of a network."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class VariantEffects:
     def p(self) -> Float[Tensor, " n"]:
         """(1 + number of random changes with at least the variant's largest effect) / (1 + their number).
 
-        The null is of single-base changes, also where a variant is longer. NaN without a null.
+        The null is of single-base changes, even for longer variants. NaN without a null.
         """
         if not len(self.null):
             return torch.full((len(self.reference),), torch.nan)
@@ -81,10 +81,10 @@ class VariantEffects:
         return (1 + len(self.null) - below) / (1 + len(self.null))
 
     def table(self) -> pl.DataFrame:
-        """A row an allele, line by line of the file.
+        """A row for each allele, in the order of the file.
 
-        What it is, its largest effect, where, p, then effect and reference of every output, and why it was left out
-        (then nothing else is told of it).
+        The allele, its largest effect, in which output, p, then effect and reference of every output, and why it was
+        left out (then the other columns are null).
         """
         n = len(self.variants)
         largest = self.effects.abs().argmax(1) if n else torch.zeros(0, dtype=torch.int64)
@@ -98,14 +98,14 @@ class VariantEffects:
         for words, values in (("effect", self.effects), ("reference", self.reference)):
             columns += [pl.Series(f"{words}{how} {name}", values[:, i].numpy()) for i, name in enumerate(self.outputs)]
         scored = self.variants.hstack([*columns, pl.Series(LEFT_OUT, [None] * n, dtype=pl.String)])
-        both = pl.concat([scored, self.left_out], how="diagonal")
+        rows = pl.concat([scored, self.left_out], how="diagonal")
         # alleles of one line keep their order
-        return both.sort("line", maintain_order=True).drop("line") if len(self.left_out) else both.drop("line")
+        return rows.sort("line", maintain_order=True).drop("line") if len(self.left_out) else rows.drop("line")
 
 
 @dataclass(frozen=True, eq=False)
 class Alleles:
-    """Both sequences of every variant that is left, and the alleles that are left out, with their reasons."""
+    """Both sequences of every variant that is scored, and the alleles that are left out, with their reasons."""
 
     variants: pl.DataFrame
     reference: UInt8[Tensor, "n length"]
@@ -130,20 +130,20 @@ def variant_effects(
 ) -> VariantEffects:
     """Effects of the variants of a VCF file on every output, by the sequences of a genome.
 
-    The first base of REF is in the middle (place length // 2) of the window. The window of the alternative allele
-    begins at the same base of the genome: what follows an insertion moves out of it, what follows a deletion in. A
+    The first base of REF is in the middle (position length // 2) of the window. The window of the alternative allele
+    begins at the same base of the genome: an insertion pushes bases out of its end, a deletion draws bases in. A
     window over the end of its contig is filled with unknown bases, and counted. Left out, counted and kept as rows of
     `left_out` and of the table, with the reason: alleles that are not a sequence, variants on contigs that the genome
-    does not have, alleles longer than half a window, bases that the genome does not know.
+    does not have, alleles longer than half a window, unknown bases of the genome.
 
     Args:
         model: Any module from one-hot (n, 4, length) to (n, outputs), or a network.
         vcf: The file, plain or gzip.
         genome: FASTA.
-        length: Bases of a window; AI-TAC knows its own.
+        length: Bases of a window; by default that of AI-TAC.
         names: Names of the outputs.
         both_strands: Whether to take the mean over both strands; by default yes.
-        readout: Which of the model's outputs is meant (see `Network`).
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
         mismatches: What to do where the genome has other bases than REF, as in a file called on another assembly:
             "refuse" or "skip".
@@ -164,8 +164,8 @@ def variant_effects(
         >>> from netassay.nets import AITAC
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
-        >>> found = netassay.dna.attributions.variant_effects(model, "gwas.vcf", "genome.fa", null=10)
-        >>> found.variants["id"].to_list()
+        >>> effects = netassay.dna.attributions.variant_effects(model, "gwas.vcf", "genome.fa", null=10)
+        >>> effects.variants["id"].to_list()
         ['rs1']
     """
     if both_strands is None and not isinstance(model, Network):
@@ -174,8 +174,8 @@ def variant_effects(
     if network.length is None or network.length < 1:
         raise DataError("give length=, the number of bases that the network takes")
     skipped: Counter[str] = Counter()
-    given = read_alleles(Path(vcf), skipped=skipped)
-    alleles = _alleles(given, Path(genome), network.length, Path(vcf), mismatches)
+    variants = read_alleles(Path(vcf), skipped=skipped)
+    alleles = _alleles(variants, Path(genome), network.length, Path(vcf), mismatches)
     skipped.update(alleles.left_out[LEFT_OUT].to_list())
     reference, alternative = (_outputs(network, codes) for codes in (alleles.reference, alleles.alternative))
     words = network.words(reference.shape[1])
@@ -195,7 +195,7 @@ def variant_effects(
 
 
 def _outputs(network: Network, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "n outputs"]:
-    """Predictions; where there is no sequence, of none, but with as many columns as the network has outputs."""
+    """Predictions; without sequences an empty tensor with as many columns as the network has outputs."""
     if len(codes):
         return predict(network, codes)
     unknown = torch.full((1, codes.shape[1]), UNKNOWN, dtype=torch.uint8)
@@ -203,10 +203,10 @@ def _outputs(network: Network, codes: UInt8[Tensor, "n length"]) -> Float[Tensor
 
 
 def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, mismatches: Mismatches) -> Alleles:
-    """Both sequences of every allele that `read_alleles` gives, its first base at place length // 2.
+    """Both sequences of every allele that `read_alleles` gives, its first base at position length // 2.
 
     Windows over the end of their contig are filled with unknown bases, and counted in `notes`. Raises DataError where
-    the genome has other bases than REF, unless such `mismatches` are left out.
+    the genome has other bases than REF, unless such `mismatches` are skipped.
     """
     half = length // 2
     why: list[str | None] = variants[LEFT_OUT].to_list()
@@ -218,7 +218,7 @@ def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, misma
     places = variants["position"].gather(rows).to_numpy() - 1
     refs, alts = (variants[column].gather(rows).to_list() for column in ("ref", "alt"))
     windows = read_windows(genome, names, places - half, length, padded=True)
-    # a deletion brings bases from behind the window in
+    # a deletion draws in bases from behind the window
     deleted = np.array([max(len(ref) - len(alt), 0) for ref, alt in zip(refs, alts, strict=True)], np.int64)
     behind = _behind(names, places - half + length, deleted, genome)
     ends = np.array([windows.lengths.get(known_as(name, windows.lengths) or name, 0) for name in names], np.int64)
@@ -228,23 +228,23 @@ def _alleles(variants: pl.DataFrame, genome: Path, length: int, vcf: Path, misma
         elif places[at] + len(refs[at]) > ends[at]:
             why[row] = "beyond the end of its contig"
         else:
-            found = windows.codes[at, half : half + len(refs[at])]
-            why[row] = _disagreement(refs[at], found)
+            bases = windows.codes[at, half : half + len(refs[at])]
+            why[row] = _disagreement(refs[at], bases)
             if why[row] == MISMATCH and mismatches == "refuse":
-                chromosome, place, line = variants.select("chromosome", "position", "line").row(row)
+                chromosome, position, line = variants.select("chromosome", "position", "line").row(row)
                 raise DataError(
-                    f"{vcf}:{line}: REF is {refs[at][:40]} at {chromosome}:{place}, where {genome} has "
-                    f"{decode(found)[:40]}; take the assembly that the file was called on, or leave such variants out: "
+                    f"{vcf}:{line}: REF is {refs[at][:40]} at {chromosome}:{position}, where {genome} has "
+                    f"{decode(bases)[:40]}; take the assembly that the file was called on, or leave such variants out: "
                     "--mismatches skip"
                 )
-    kept = np.array([why[row] is None for row in rows], bool)
-    reference = windows.codes[kept]
+    valid = np.array([why[row] is None for row in rows], bool)
+    reference = windows.codes[valid]
     alternative = np.empty_like(reference)
-    for i, at in enumerate(np.flatnonzero(kept).tolist()):
+    for i, at in enumerate(np.flatnonzero(valid).tolist()):
         after = np.concatenate([reference[i, half + len(refs[at]) :], behind.codes[at]])
         alternative[i] = np.concatenate([reference[i, :half], encode(alts[at]), after])[:length]
     padded = windows.beyond | (behind.beyond & (deleted > 0))
-    notes = Counter({"window over the end of its contig, filled with unknown bases": int(padded[kept].sum())})
+    notes = Counter({"window over the end of its contig, filled with unknown bases": int(padded[valid].sum())})
     with_reasons = variants.with_columns(pl.Series(LEFT_OUT, why, dtype=pl.String))
     scored = with_reasons.filter(pl.col(LEFT_OUT).is_null()).drop(LEFT_OUT)
     left_out = with_reasons.filter(pl.col(LEFT_OUT).is_not_null())
@@ -256,16 +256,16 @@ def _open(why: list[str | None]) -> list[int]:
 
 
 def _behind(chromosomes: list[str], starts: np.ndarray, counts: np.ndarray, genome: Path) -> Windows:
-    """The bases behind the windows, as many for each as the longest deletion brings in; none where there is none."""
-    most = int(counts.max(initial=0))
+    """The bases behind the windows, for each as many as the longest deletion draws in; none without a deletion."""
+    longest = int(counts.max(initial=0))
     n = len(chromosomes)
-    codes, beyond = np.full((n, most), UNKNOWN, np.uint8), np.zeros(n, bool)
+    codes, beyond = np.full((n, longest), UNKNOWN, np.uint8), np.zeros(n, bool)
     rows = np.flatnonzero(counts > 0)
     if len(rows):
-        found = read_windows(genome, [chromosomes[row] for row in rows], starts[rows], most, padded=True)
-        codes[rows] = found.codes
+        windows = read_windows(genome, [chromosomes[row] for row in rows], starts[rows], longest, padded=True)
+        codes[rows] = windows.codes
         # of the longest deletion; a shorter one may need fewer
-        ends = np.array([found.lengths.get(known_as(chromosomes[row], found.lengths) or "", 0) for row in rows])
+        ends = np.array([windows.lengths.get(known_as(chromosomes[row], windows.lengths) or "", 0) for row in rows])
         beyond[rows] = starts[rows] + counts[rows] > ends
     nothing = np.zeros(n, bool)
     return Windows(codes, nothing, beyond, nothing, {})
@@ -274,13 +274,13 @@ def _behind(chromosomes: list[str], starts: np.ndarray, counts: np.ndarray, geno
 MISMATCH = "REF is not what the genome has there"
 
 
-def _disagreement(ref: str, found: UInt8[np.ndarray, " bases"]) -> str | None:
-    """Why REF is not what the genome has there, with known bases; None where it is."""
-    wanted = encode(ref)
-    known = (wanted != UNKNOWN) & (found != UNKNOWN)
-    if (wanted != found)[known].any():
+def _disagreement(ref: str, bases: UInt8[np.ndarray, " bases"]) -> str | None:
+    """Why REF differs from the bases of the genome, or is not all known; None where it agrees."""
+    expected = encode(ref)
+    valid = (expected != UNKNOWN) & (bases != UNKNOWN)
+    if (expected != bases)[valid].any():
         return MISMATCH
-    return None if known.all() else "bases of REF that are not known"
+    return None if valid.all() else "bases of REF that are not known"
 
 
 def _null(
@@ -297,13 +297,13 @@ def _null(
     rows = torch.randint(len(variants), (count,), generator=draws).tolist()
     moved = torch.randint(-NEAR, NEAR + 1, (count,), generator=draws).numpy()
     begin = variants["position"].to_numpy()[rows] - 1 + moved - length // 2
-    found = read_windows(genome, [variants["chromosome"][row] for row in rows], begin, length, padded=True)
+    windows = read_windows(genome, [variants["chromosome"][row] for row in rows], begin, length, padded=True)
     step = torch.randint(1, 4, (count,), generator=draws).numpy()
-    middle = found.codes[:, length // 2]
-    kept = ~found.missing & (middle != UNKNOWN)
-    before = found.codes[kept]
+    middle = windows.codes[:, length // 2]
+    valid = ~windows.missing & (middle != UNKNOWN)
+    before = windows.codes[valid]
     after = before.copy()
-    after[:, length // 2] = (middle[kept] + step[kept]) % 4
+    after[:, length // 2] = (middle[valid] + step[valid]) % 4
     if not len(before):
         return torch.empty(0)
     outputs = [predict(network, torch.from_numpy(codes)) for codes in (before, after)]

@@ -32,7 +32,7 @@ def area_intervals(
     """Areas under the curves of one label, with bootstrap intervals over blocks of the genome.
 
     Args:
-        guess: A number for each peak, larger for those held likelier to have the label.
+        guess: A number for each peak, larger for those more likely to have the label.
         truth: Which peaks have it.
         blocks: Which peaks are drawn together.
         repeats: Number of bootstrap repeats.
@@ -57,13 +57,13 @@ def area_intervals(
         return Areas(missing, missing)
     order = np.argsort(-guess, kind="stable")
     ordered = guess[order]
-    # peaks of one guess are met together
+    # peaks with equal guesses are counted together
     last = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True])
     weights = np.vstack([np.ones((1, blocks.total)), draws_of(blocks, repeats=repeats, seed=seed)])
     auroc, auprc = [], []
     for weight in weights:
-        held = weight[blocks.codes[order]]
-        hits, misses = (np.cumsum(held * kind)[last] for kind in (truth[order], ~truth[order]))
+        peak_weights = weight[blocks.codes[order]]
+        hits, misses = (np.cumsum(peak_weights * kind)[last] for kind in (truth[order], ~truth[order]))
         auroc.append(_roc(hits, misses))
         auprc.append(_precision(hits, misses))
     return Areas(Interval(auroc[0], *bounds(np.array(auroc[1:]))), Interval(auprc[0], *bounds(np.array(auprc[1:]))))
@@ -88,8 +88,7 @@ def area_floor(
 ) -> list[Areas]:
     """A lower bound of the areas that a perfect model could reach: one half's calls scored by the other half's values.
 
-    The scoring half is noisy where a perfect model is not, so that the model could do better. The mean of both ways
-    round.
+    The scoring half is noisy and a perfect model is not, so the model could do better. The mean of both directions.
 
     Args:
         halves: (n, cell types, 2) heights of two halves.
@@ -98,7 +97,7 @@ def area_floor(
         seed: Seed of the bootstrap.
 
     Returns:
-        Areas for each cell type; NaN where no peak or every peak is called.
+        Areas for each cell type; NaN where no peak or every peak is called open.
 
     Raises:
         DataError: For shapes that do not fit.
@@ -116,15 +115,15 @@ def area_floor(
     """
     if halves.ndim != 3 or halves.shape[2] != 2:
         raise DataError(f"halves have the shape {halves.shape}; needed is (peaks, cell types, 2)")
-    found = []
+    areas = []
     for column in range(halves.shape[1]):
-        ways = [
+        directions = [
             area_intervals(halves[:, column, 1 - half], halves[:, column, half] > threshold, blocks, seed=seed)
             for half in (0, 1)
         ]
-        found.append(Areas(*(_mean(*pair) for pair in zip(*ways, strict=True))))
-    return found
+        areas.append(Areas(*(_mean(*pair) for pair in zip(*directions, strict=True))))
+    return areas
 
 
-def _mean(one: Interval, other: Interval) -> Interval:
-    return Interval(*((a + b) / 2 for a, b in zip(one, other, strict=True)))
+def _mean(first: Interval, second: Interval) -> Interval:
+    return Interval(*((a + b) / 2 for a, b in zip(first, second, strict=True)))

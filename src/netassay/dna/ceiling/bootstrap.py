@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 BLOCK = 5_000_000
 FEWEST_CHROMOSOMES, FEWEST_BLOCKS = 10, 10
 MOST_BLOCKS = 500
-"""Single peaks, where these are more, are drawn in this many random groups, which cost less and say the same."""
+"""More single peaks than this are drawn in this many random groups, which cost less for the same interval."""
 REPEATS = 1_000
 LEVEL = 0.95
 
@@ -44,7 +44,7 @@ def blocks_of(peaks: pl.DataFrame) -> Blocks:
 
     Returns:
         Chromosomes where there are ten or more, else stretches of 5 Mb; single peaks where these are fewer than ten, or
-        where places are not known.
+        where coordinates are missing.
 
     Source:
         Kunsch (1989) for blocks; Bickel et al. (2010) for the genome.
@@ -55,10 +55,10 @@ def blocks_of(peaks: pl.DataFrame) -> Blocks:
         >>> blocks_of(pl.DataFrame({"chromosome": ["chr1"] * 3, "start": [1, 5, 9]})).words
         'single peaks'
     """
-    known = not peaks["chromosome"].has_nulls() and not peaks["start"].has_nulls()
-    if known and peaks["chromosome"].n_unique() >= FEWEST_CHROMOSOMES:
+    located = not peaks["chromosome"].has_nulls() and not peaks["start"].has_nulls()
+    if located and peaks["chromosome"].n_unique() >= FEWEST_CHROMOSOMES:
         return Blocks(_codes(peaks.select("chromosome")), "chromosomes")
-    if known:
+    if located:
         codes = _codes(peaks.select("chromosome", pl.col("start") // BLOCK))
         if codes.max(initial=-1) + 1 >= FEWEST_BLOCKS:
             return Blocks(codes, "blocks of 5 Mb")
@@ -79,11 +79,11 @@ def draws_of(blocks: Blocks, *, repeats: int = REPEATS, seed: int = 0) -> Float6
 def block_sums(
     values: Float[np.ndarray, "n m"], blocks: Blocks
 ) -> tuple[Float64[np.ndarray, "blocks m"], Float64[np.ndarray, "blocks m"]]:
-    """Sums of each column within each block, and numbers of values; NaN is none."""
-    known = np.isfinite(values)
+    """Sums of each column within each block, and numbers of values; NaN does not count."""
+    finite = np.isfinite(values)
     sums, counts = np.zeros((blocks.total, values.shape[1])), np.zeros((blocks.total, values.shape[1]))
-    np.add.at(sums, blocks.codes, np.where(known, values, 0.0))
-    np.add.at(counts, blocks.codes, known)
+    np.add.at(sums, blocks.codes, np.where(finite, values, 0.0))
+    np.add.at(counts, blocks.codes, finite)
     return sums, counts
 
 
@@ -99,7 +99,7 @@ def bounds(samples: Float[np.ndarray, " repeats"]) -> tuple[float, float]:
 def mean_interval(
     values: Float[np.ndarray, " n"], blocks: Blocks, *, repeats: int = REPEATS, seed: int = 0
 ) -> Interval:
-    """The mean of values, one a peak, with a bootstrap interval over blocks.
+    """The mean of values, one per peak, with a bootstrap interval over blocks.
 
     Args:
         values: A value for each peak, NaN where it has none.
@@ -123,7 +123,7 @@ def mean_interval(
     sums, counts = block_sums(np.asarray(values, np.float64)[:, None], blocks)
     if not counts.sum():
         return Interval(float("nan"), float("nan"), float("nan"))
-    drawn = draws_of(blocks, repeats=repeats, seed=seed)
+    weights = draws_of(blocks, repeats=repeats, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = (drawn @ sums)[:, 0] / (drawn @ counts)[:, 0]
+        means = (weights @ sums)[:, 0] / (weights @ counts)[:, 0]
     return Interval(float(sums.sum() / counts.sum()), *bounds(means))

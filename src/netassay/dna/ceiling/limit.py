@@ -23,10 +23,10 @@ from netassay.dna.ceiling.bootstrap import (
 from netassay.errors import DataError
 
 FEWEST = 3
-"""Cell types, below which no correlation across them is scored."""
+"""Minimum number of cell types for a correlation across them."""
 
 LAW_REPEATS = 200
-"""Bootstrap repeats of the law of reliabilities, each of which is fitted anew."""
+"""Bootstrap repeats of the law of reliabilities, which is fitted anew in each."""
 
 NONE = "no ceiling can be given"
 
@@ -74,20 +74,20 @@ def ceiling_of(
 ) -> Ceiling:
     """The ceiling of scores against the mean of two halves (or against one of two replicates).
 
-    The interval of the whole holds the score of a perfect model on these very peaks. Per cell type the ceiling is the
-    square root of the halves' correlation over peaks after the Spearman-Brown formula; per peak and whole it takes into
-    account besides that few cell types give noisy correlations.
+    The interval of `whole` covers the score of a perfect model on these very peaks. Per cell type the ceiling is the
+    square root of the halves' correlation over peaks after the Spearman-Brown formula; `whole` and the ceiling of each
+    peak also allow for the noise of correlations across few cell types.
 
     Args:
         halves: (n, cell types, 2) heights of two halves, or of two replicates.
         peaks: Columns chromosome and start, for the blocks of the intervals.
-        cell_types: Their names.
+        cell_types: Names of the cell types.
         target: Whether the score is against both halves together, or against one of two replicates.
         centred: Whether the r of cell types is of rows less their mean.
         seed: Seed of the bootstrap.
 
     Returns:
-        The ceilings. Where the reliability is not above 0 (its interval holds 0), the note says so and all are missing.
+        The ceilings. Where the interval of the reliability includes 0, the note says so and all are missing.
 
     Raises:
         DataError: For shapes that do not fit.
@@ -124,21 +124,21 @@ def ceiling_of(
         )
         return Ceiling(Interval(math.nan, math.nan, math.nan), mean, _peaks(r, None), by_type, blocks.words, note)
     law = model.kernel(count, 2 if target == "both" else 1)
-    whole, shares = _whole(r, blocks, law, seed)
-    return Ceiling(whole, mean, _peaks(r, _expected(r, law, shares)), by_type, blocks.words)
+    ceiling, shares = _mean_ceiling(r, blocks, law, seed)
+    return Ceiling(ceiling, mean, _peaks(r, _expected(r, law, shares)), by_type, blocks.words)
 
 
-def _whole(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -> tuple[Interval, np.ndarray]:
+def _mean_ceiling(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -> tuple[Interval, np.ndarray]:
     """The mean score of a perfect model, and the law of the reliabilities."""
     bins = model.bins_of(r)
     one_hot = np.zeros((blocks.total, len(model.EDGES) - 1))
-    known = bins >= 0
-    np.add.at(one_hot, (blocks.codes[known], bins[known]), 1.0)
+    finite = bins >= 0
+    np.add.at(one_hot, (blocks.codes[finite], bins[finite]), 1.0)
     counts = np.vstack([one_hot.sum(axis=0, keepdims=True), draws_of(blocks, repeats=LAW_REPEATS, seed=seed) @ one_hot])
     shares = model.laws(counts, law.chances)
     scores = shares @ law.scores
     # the score of a perfect model on these very peaks, which scatters about its expectation
-    scatter = np.sqrt(shares @ law.spreads**2 / max(1, known.sum()))
+    scatter = np.sqrt(shares @ law.spreads**2 / max(1, finite.sum()))
     scores[1:] += scatter[1:] * np.random.default_rng([seed, 0x7363]).standard_normal(len(scores) - 1)
     return Interval(float(scores[0]), *bounds(scores[1:])), shares[0]
 
@@ -171,11 +171,11 @@ def _of_cell_types(
     first, second = (rows - rows.mean(axis=0) for rows in (first, second))  # for the sake of rounding
     moments = [first, second, first**2, second**2, first * second, np.ones_like(first)]
     sums = [block_sums(values, blocks)[0] for values in moments]
-    drawn = draws_of(blocks, seed=seed)
+    weights = draws_of(blocks, seed=seed)
     rows = []
     r, samples = (
         _correlation([values.sum(axis=0) for values in sums]),
-        _correlation([drawn @ values for values in sums]),
+        _correlation([weights @ values for values in sums]),
     )
     for column, name in enumerate(names):
         low, high = bounds(samples[:, column])

@@ -37,10 +37,10 @@ class Kernel(NamedTuple):
 def kernel(cell_types: int, halves: int = 2) -> Kernel:
     """By simulation of a peak of each reliability: a fixed signal over cell types and Gaussian noise in each half.
 
-    `halves`: how many of them the target is the mean of, on which the model is scored.
+    `halves`: number of halves whose mean the model is scored against.
     """
     draws = np.random.default_rng([cell_types, 0x6B65])
-    # only lengths and angles matter: `along` the signal, `off` it, and of the second half `beside` the first's off-part
+    # only lengths and angles matter: `along` the signal, `off` it, and in the second half `beside` the first's off-part
     along = draws.standard_normal((2, DRAWS))
     off = np.sqrt(draws.chisquare(cell_types - 2, DRAWS))
     beside = draws.standard_normal(DRAWS)
@@ -87,6 +87,6 @@ def laws(
     shares = np.full((len(counts), chances.shape[1]), 1 / chances.shape[1])
     total = counts.sum(axis=1, keepdims=True)
     for _ in range(STEPS):
-        seen = shares @ chances.T
-        shares = shares * ((counts / np.maximum(seen, 1e-300)) @ chances) / np.maximum(total, 1e-300)
+        expected = shares @ chances.T
+        shares = shares * ((counts / np.maximum(expected, 1e-300)) @ chances) / np.maximum(total, 1e-300)
     return shares

@@ -1,4 +1,4 @@
-"""What a score is worth: beside its baseline, its nulls and its ceiling, peak by peak, with intervals."""
+"""A score compared with its baseline, its nulls and its ceiling, peak by peak, with intervals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ EXPLAINS = {
     "rows": "heights permuted over peaks",
     "cells": "heights permuted over cell types",
 }
-"""What a null model stands for, those that explain most first."""
+"""The meaning of each null model, those that explain most first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """A score beside what it has to be compared with.
+    """A score beside its baseline, nulls and ceiling.
 
     Attributes:
         table: Columns what, r, low, high (95 %), above (of the model over this, peak by peak), above_low, above_high,
@@ -80,16 +80,16 @@ def verdict_of(
     beside = {BASELINE: _numbers(peaks["r_baseline"])}
     for kind in (*EXPLAINS, *(set(nulls or {}) - set(EXPLAINS))):
         if nulls and kind in nulls:
-            other = peaks.select("name").join(
+            scores = peaks.select("name").join(
                 nulls[kind].select("name", "r").unique("name"), on="name", how="left", maintain_order="left"
             )
-            beside[f"null: {kind}"] = _numbers(other["r"])
+            beside[f"null: {kind}"] = _numbers(scores["r"])
     top = ceiling.value if ceiling is not None and ceiling.value > 0 else math.nan
     rows = []
-    for what, values in {MODEL: r, **beside}.items():
-        found = mean_interval(values, blocks, seed=seed)
-        above = mean_interval(r - values, blocks, seed=seed) if what != MODEL else (None, None, None)
-        rows.append((what, *found, *above, found.value / top, int(np.isfinite(values).sum())))
+    for label, values in {MODEL: r, **beside}.items():
+        interval = mean_interval(values, blocks, seed=seed)
+        above = mean_interval(r - values, blocks, seed=seed) if label != MODEL else (None, None, None)
+        rows.append((label, *interval, *above, interval.value / top, int(np.isfinite(values).sum())))
     if "r_beyond" in peaks.columns:
         values = _numbers(peaks["r_beyond"])
         rows.append(
@@ -115,12 +115,12 @@ def _sentence(table: pl.DataFrame) -> str:
         return "No peak has a defined r."
     words = [f"Mean r {_number(model['r'], model['low'], model['high'])}"]
     best = next((kind for kind in EXPLAINS if f"null: {kind}" in rows), None)
-    row, what = (rows[f"null: {best}"], EXPLAINS[best]) if best else (rows[BASELINE], "the column means")
+    row, reference = (rows[f"null: {best}"], EXPLAINS[best]) if best else (rows[BASELINE], "the column means")
     if row["above"] is not None:
-        # what is below is told as a number above 0, its interval turned round
+        # a negative difference is reported as a positive number "below", its interval turned round
         sign, side = (1, "above") if row["above"] >= 0 else (-1, "below")
         low, high = sorted((sign * row["above_low"], sign * row["above_high"]))
-        words.append(f"{_number(sign * row['above'], low, high)} {side} {what}")
+        words.append(f"{_number(sign * row['above'], low, high)} {side} {reference}")
     sentence = ": ".join(words)
     if model["share"] is not None:
         sentence += f"; {model['share']:.0%} of the ceiling".replace("%", " %")
@@ -140,8 +140,8 @@ def beyond_means(r: np.ndarray, r_baseline: np.ndarray, r_both: np.ndarray) -> n
         r_both: That of predictions and column means.
 
     Returns:
-        (n,) What predictions tell of heights beyond the column means; free of the scale and offset of predictions. NaN
-        where one of the correlations is, or is 1 in size.
+        (n,) How much predictions say about heights beyond the column means; free of the scale and offset of
+        predictions. NaN where one of the correlations is NaN or 1 in size.
 
     Source:
         Yule (1907) for the formula.
@@ -152,6 +152,6 @@ def beyond_means(r: np.ndarray, r_baseline: np.ndarray, r_both: np.ndarray) -> n
         >>> beyond_means(np.array([0.5]), np.array([0.0]), np.array([0.0])).tolist()
         [0.5]
     """
-    left = (1 - np.asarray(r_baseline) ** 2) * (1 - np.asarray(r_both) ** 2)
+    unexplained = (1 - np.asarray(r_baseline) ** 2) * (1 - np.asarray(r_both) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(left > 1e-12, (r - r_baseline * r_both) / np.sqrt(np.maximum(left, 0)), math.nan)
+        return np.where(unexplained > 1e-12, (r - r_baseline * r_both) / np.sqrt(np.maximum(unexplained, 0)), math.nan)

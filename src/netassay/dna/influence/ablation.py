@@ -1,8 +1,8 @@
 """A layer of a network over many sequences, and the outputs of the network without some of its channels.
 
-A channel is ablated by putting its mean over the data set, place by place, where its output was: what it says of this
-sequence is gone, what it says of all of them is kept. AI-TAC's first layer takes a fast way (`first_layer`), any other
-layer of any module the slow one (`any_layer`).
+A channel is ablated by replacing its output, position by position, with its mean over the data set: what it says about
+this sequence is lost, what it says about all of them is kept. AI-TAC's first layer is computed fast (`first_layer`),
+any other layer of any module by full passes (`any_layer`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from netassay.errors import DataError, ModelError
 from netassay.formats.bases import reverse_complement
 
 Fill = Literal["mean", "zero", "published"]
-"""What takes the place of an output: its mean over the data set at the same place; zero; or, as in the published
-analysis, the mean of the activation over all places before pooling and batch norm (AI-TAC only)."""
+"""What replaces an output: its mean over the data set at the same position; zero; or, as in the published analysis, the
+mean of the activation over all positions before pooling and batch norm (AI-TAC only)."""
 
 BATCH = 100
 """Sequences at a time, each with all its ablations."""
@@ -34,16 +34,16 @@ BATCH = 100
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a layer gives over a data set: `mean` place by place, `lowest` and `greatest` of each channel anywhere.
+    """Outputs of a layer over a data set: `mean` at each position, `lowest` and `greatest` of each channel anywhere.
 
-    `highest` is the greatest value of each channel in each sequence (either strand), `place` its position.
+    `highest` is the greatest value of each channel in each sequence (either strand), at `position`.
     """
 
     mean: Float[Tensor, "positions channels"]
     lowest: Float[Tensor, " channels"]
     greatest: Float[Tensor, " channels"]
     highest: Float[Tensor, "n channels"]
-    place: Int64[Tensor, "n channels"]
+    position: Int64[Tensor, "n channels"]
 
     @property
     def strength(self) -> Float[Tensor, "n channels"]:
@@ -53,13 +53,13 @@ class Survey:
 
 
 class Removal(NamedTuple):
-    """Outputs of a batch of sequences: of the whole network, and without each set of channels.
+    """Outputs for a batch of sequences: of the intact network, and without each set of channels.
 
-    `removed` is how much each set's outputs lay above their fill, summed over channels and places.
+    `removed` is how much each set's outputs lay above their fill, summed over channels and positions.
     """
 
     rows: slice
-    whole: Float[Tensor, "batch outputs"]
+    intact: Float[Tensor, "batch outputs"]
     without: Float[Tensor, "sets batch outputs"]
     removed: Float[Tensor, "batch sets"]
 
@@ -68,11 +68,11 @@ class Ablation:
     """A network, one of its layers and a data set, ready to leave out channels.
 
     `sequences` are codes (n, length), or one-hot floats (n, 4, length). `layer` names the module whose output is
-    replaced, (n, channels, positions), of a convolution what the norm and activation that follow it directly make of
-    it; for AI-TAC it is the first layer after pooling and batch norm, and no name is given. With `both_strands` outputs
-    are means over each sequence and its reverse complement, and so is what is filled in. `precision` bfloat16 is that
-    of the matrix products. Nothing of the model is changed. Raises ModelError for layers that it does not have,
-    DataError for sequences of another form.
+    replaced, (n, channels, positions); a convolution is read behind the norm and activation that directly follow it.
+    For AI-TAC it is the first layer after pooling and batch norm, and no name is given. With `both_strands` outputs
+    are means over each sequence and its reverse complement, and so is the fill. `precision` bfloat16 is that of the
+    matrix products. The model is not changed. Raises ModelError for layers that it does not have, DataError for
+    sequences of another form.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class Ablation:
                 )
             self.engine = FirstLayer(self.network.aitac, self.network.precision)
         elif layer is None:
-            whole = self.network.model
-            names = [name for name, part in whole.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)]
+            module = self.network.model
+            names = [name for name, part in module.named_modules() if isinstance(part, nn.Conv1d | nn.Conv2d)]
             raise ModelError(
-                f"{type(whole).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
+                f"{type(module).__name__} is no AI-TAC: name the layer whose channels are left out; its convolutions: "
                 f"{', '.join(names) or 'none'}"
             )
         else:
             self.engine = AnyLayer(self.network, layer)
         if not len(sequences):
             raise DataError("there are no sequences to ablate anything in")
-        self.survey = self._surveyed()
-        self.fill = self._filled(fill)
+        self.survey = self._survey_layer()
+        self.fill = self._fill_values(fill)
 
     @property
     def n_channels(self) -> int:
@@ -124,32 +124,32 @@ class Ablation:
     def removals(self, sets: Sequence[Sequence[int]], sequences: Tensor | None = None) -> Iterator[Removal]:
         """Outputs without each set of channels, batch after batch of the data set, or of other sequences if given."""
         self.check(sets)
-        for rows, here in self._batches(self.sequences if sequences is None else as_codes(sequences)):
+        for rows, codes in self._batches(self.sequences if sequences is None else as_codes(sequences)):
             with self.network.asked():
-                maps = self.engine.maps(here)
-                whole, without = self.engine.without(here, maps, self.fill.to(maps.dtype), sets)
+                maps = self.engine.maps(codes)
+                intact, without = self.engine.without(codes, maps, self.fill.to(maps.dtype), sets)
                 above = ((maps.float() - self.fill[:, None]) * self.engine.rising).sum(0)  # (rows, channels)
-                removed = torch.stack([above[:, list(chosen)].sum(1) for chosen in sets], dim=1)
-                whole, without = self.network.read(whole), self.network.read(without)
-                found = (self._joined(part) for part in (whole, without.transpose(0, 1), removed))
-                whole, without, removed = (part.cpu() for part in found)
+                removed = torch.stack([above[:, list(channels)].sum(1) for channels in sets], dim=1)
+                intact, without = self.network.read(intact), self.network.read(without)
+                means = (self._over_strands(part) for part in (intact, without.transpose(0, 1), removed))
+                intact, without, removed = (part.cpu() for part in means)
             # clones made outside inference mode are ordinary tensors
-            yield Removal(rows, whole.clone(), without.transpose(0, 1).clone(), removed.clone())
+            yield Removal(rows, intact.clone(), without.transpose(0, 1).clone(), removed.clone())
 
-    def _surveyed(self) -> Survey:
+    def _survey_layer(self) -> Survey:
         sums: list[Tensor] = []
         bounds: list[Tensor] = []
         highest: list[tuple[Tensor, Tensor]] = []
         count = 0
-        for _, here in self._batches(self.sequences):
+        for _, codes in self._batches(self.sequences):
             with self.network.asked():
-                maps = self.engine.maps(here)
+                maps = self.engine.maps(codes)
                 rising = (maps * self.engine.rising.to(maps.dtype)).float()
                 total = maps.double().sum(1)
                 sums = [sums[0] + total] if sums else [total]
                 bounds.append(torch.stack([rising.amin((0, 1)), rising.amax((0, 1))]).cpu())
                 highest.append(self._highest(rising))
-            count += len(here)
+            count += len(codes)
         # clones made outside inference mode are ordinary tensors
         values, places = (torch.cat(part).clone() for part in zip(*highest, strict=True))
         low, high = torch.stack(bounds).unbind(1)
@@ -162,12 +162,12 @@ class Ablation:
         positions = len(rising) // self.engine.runs
         places = places % positions
         if self.both_strands:
-            (forward, backward), (here, there) = values.unflatten(0, (2, -1)), places.unflatten(0, (2, -1))
+            (forward, backward), (at_forward, at_backward) = values.unflatten(0, (2, -1)), places.unflatten(0, (2, -1))
             values = torch.maximum(forward, backward)
-            places = torch.where(forward >= backward, here, positions - 1 - there)
+            places = torch.where(forward >= backward, at_forward, positions - 1 - at_backward)
         return values.cpu(), places.cpu()
 
-    def _filled(self, fill: Fill) -> Float[Tensor, "positions channels"]:
+    def _fill_values(self, fill: Fill) -> Float[Tensor, "positions channels"]:
         if fill == "mean":
             return self.survey.mean
         if fill == "zero":
@@ -175,32 +175,33 @@ class Ablation:
         if fill != "published":
             raise DataError(f"fill = {fill!r}; allowed are mean, zero and published")
         total, count = torch.zeros(()), 0
-        for _, here in self._batches(self.sequences):
+        for _, codes in self._batches(self.sequences):
             with self.network.asked():
                 total, count = (
-                    total + self.engine.published_fill(here).double() * len(here),
-                    count + len(here),
+                    total + self.engine.published_fill(codes).double() * len(codes),
+                    count + len(codes),
                 )
         return (total / count).float().expand_as(self.survey.mean).clone()
 
     def _batches(self, sequences: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Rows, and their sequences followed by the reverse complements if both strands count."""
         for start in range(0, len(sequences), self.batch):
-            here = sequences[start : start + self.batch].to(self.network.device)
-            rows = slice(start, start + len(here))
-            yield rows, torch.cat([here, reverse_complement(here)]) if self.both_strands else here
+            part = sequences[start : start + self.batch].to(self.network.device)
+            rows = slice(start, start + len(part))
+            yield rows, torch.cat([part, reverse_complement(part)]) if self.both_strands else part
 
-    def _joined(self, values: Tensor) -> Tensor:
+    def _over_strands(self, values: Tensor) -> Tensor:
         """Mean over the strands of rows."""
         return values.unflatten(0, (2, -1)).mean(0) if self.both_strands else values
 
     def check(self, sets: Sequence[Sequence[int]]) -> None:
-        """DataError for no sets, and for one that is empty or names a channel twice or one that is not there."""
+        """DataError for no sets, an empty set, and a channel that occurs twice or does not exist."""
         if not sets:
             raise DataError("no set of channels is given to leave out; give one or more")
-        for chosen in sets:
-            if not chosen or min(chosen) < 0 or max(chosen) >= self.n_channels or len(set(chosen)) < len(chosen):
+        for channels in sets:
+            odd = not channels or min(channels) < 0 or max(channels) >= self.n_channels
+            if odd or len(set(channels)) < len(channels):
                 raise DataError(
-                    f"channels {list(chosen)}: give one or more different numbers from 0 to {self.n_channels - 1} to "
+                    f"channels {list(channels)}: give one or more different numbers from 0 to {self.n_channels - 1} to "
                     "leave out"
                 )

@@ -1,4 +1,4 @@
-"""Any module without some channels of one of its layers: whole passes, with what the layer gives replaced."""
+"""Any module without some channels of one of its layers: full passes with the output of the layer replaced."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from netassay.formats.bases import reverse_complement
 
 
 class AnyLayer:
-    """What the module called `layer` within a network gives, and the outputs without some of its channels.
+    """The output of the module called `layer` within a network, and the network's outputs without some of its channels.
 
-    A convolution is read behind the norm and activation that follow it directly, where a filter answers; any other
+    A convolution is read behind the norm and activation that directly follow it, where a filter responds; any other
     module at its output, (n, channels) or (n, channels, positions ...). A layer that runs several times in a pass, as
     on both strands, is left out in all its runs: maps are (positions, n, channels), run after run, those of the other
     strand turned round. The mode of the model is the caller's. Raises ModelError for a name that the model does not
@@ -39,7 +39,7 @@ class AnyLayer:
 
     @property
     def runs(self) -> int:
-        """How often the layer runs in a pass, once it was seen."""
+        """Number of times that the layer runs in a pass, once a pass was made."""
         return len(self.turned)
 
     def maps(self, sequences: Tensor) -> Float[Tensor, "positions n channels"]:
@@ -72,18 +72,18 @@ class AnyLayer:
         fill: Float[Tensor, "positions channels"],
         sets: Sequence[Sequence[int]],
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "sets n outputs"]]:
-        """Outputs of the whole network, and with the maps of each set of channels replaced by `fill`."""
+        """Outputs of the intact network, and with the maps of each set of channels replaced by `fill`."""
         assert self.place is not None
         x = self.network.one_hot(sequences)
-        whole = self.network.shaped(x).float()
-        found = whole.new_empty(len(sets), *whole.shape)
-        for row, chosen in zip(found, sets, strict=True):
-            with self.place.taking(self._filled(list(chosen), fill, len(sequences))):
+        intact = self.network.shaped(x).float()
+        outputs = intact.new_empty(len(sets), *intact.shape)
+        for row, channels in zip(outputs, sets, strict=True):
+            with self.place.taking(self._replacement(list(channels), fill, len(sequences))):
                 row.copy_(self.network.shaped(x))
-        return whole, found
+        return intact, outputs
 
-    def _filled(
-        self, chosen: list[int], fill: Float[Tensor, "positions channels"], n: int
+    def _replacement(
+        self, channels: list[int], fill: Float[Tensor, "positions channels"], n: int
     ) -> Callable[[Tensor], Tensor]:
         rest, turned = fill, iter(self.turned)
 
@@ -92,35 +92,36 @@ class AnyLayer:
             new = output.clone()
             for part in new.split(n):
                 places = part[0, 0].numel()
-                here, rest = rest[:places], rest[places:]
-                values = (here.flip(0) if next(turned) else here)[:, chosen].T.to(new.dtype)  # (chosen, positions)
-                part[:, chosen] = values.reshape(len(chosen), *new.shape[2:])
+                section, rest = rest[:places], rest[places:]
+                section = section.flip(0) if next(turned) else section
+                values = section[:, channels].T.to(new.dtype)  # (channels, positions)
+                part[:, channels] = values.reshape(len(channels), *new.shape[2:])
             return new
 
         return replaced
 
     def _parts(self, place: Place, sequences: Tensor) -> list[Float[Tensor, "positions n channels"]]:
         runs: list[Tensor] = []
-        # a copy: what follows may write into it
-        with place.taking(lambda output: runs.append(self._checked(output, len(sequences)).clone())):
+        # a copy: later modules may write into it
+        with place.taking(lambda output: runs.append(self._check(output, len(sequences)).clone())):
             self.network.shaped.run(self.network.one_hot(sequences))
         parts = [part for output in runs for part in output.split(len(sequences))]
         return [(part.flatten(2) if part.ndim > 2 else part[:, :, None]).permute(2, 0, 1).float() for part in parts]
 
-    def _find_strands(self, place: Place, one: Tensor) -> None:
-        """Which runs read the other strand: they give what the first gives for the reverse complement."""
-        first, *others = self._parts(place, one)
+    def _find_strands(self, place: Place, sequence: Tensor) -> None:
+        """Which runs read the other strand: their output is that of the first for the reverse complement."""
+        first, *later = self._parts(place, sequence)
         self.turned = [False]
-        if others:
-            other_strand = self._parts(place, reverse_complement(one))[0]
+        if later:
+            other_strand = self._parts(place, reverse_complement(sequence))[0]
             self.turned += [
                 part.shape == first.shape
                 and not torch.allclose(part, first, atol=1e-5)
                 and torch.allclose(part, other_strand, atol=1e-5)
-                for part in others
+                for part in later
             ]
 
-    def _checked(self, output: Any, n: int) -> Tensor:
+    def _check(self, output: Any, n: int) -> Tensor:
         if not isinstance(output, Tensor) or output.ndim < 2 or not len(output) or len(output) % n:
             form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(

@@ -1,9 +1,9 @@
 """One monotone curve behind each output of a network, from ablations (global epistasis: Otwinowski et al. 2018).
 
-A sum of what factors add, behind a curve that saturates, makes an interaction of every pair, though no pair is special.
-Fitted is the curve h, smooth and rising, on whose scale the ablations of pairs add up best: the second mixed difference
-h(y) - h(y^f) - h(y^g) + h(y^fg) is least for most pairs (as MAVE-NN and SQUID do with a model of the sequence). Pairs
-that stay apart from the rest weigh little, so that the curve does not take in what is theirs alone.
+When the effects of factors add up behind a curve that saturates, every pair interacts, though no pair is special. The
+fit finds the curve h, smooth and rising, on whose scale the ablations of pairs add up best: the second mixed difference
+h(y) - h(y^f) - h(y^g) + h(y^fg) is smallest for most pairs (as MAVE-NN and SQUID do with a model of the sequence).
+Pairs that differ from the rest have little weight, so that the curve does not absorb what is theirs alone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ PIECES = 24
 """Pieces of a curve of equal width, and as many of equally many values; towards its ends they are halved again."""
 
 LEAST_PAIRS = 3
-"""Of fewer pairs whose factors change an output no curve can be told from what these pairs do."""
+"""With fewer pairs whose factors change an output, a curve cannot be distinguished from the effects of these pairs."""
 
 _ROUNDS = 10
 _HALVINGS = 20
 _FEW = 10  # values between two knots
 _RIDGE = 1e-7  # of the relative square: a straight line where the data do not say otherwise
-_HEARD = 1e-3  # of the strongest factor's effect: a weaker one tells nothing of the curve
+_HEARD = 1e-3  # of the strongest factor's effect: a weaker one says nothing about the curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +49,13 @@ class Curves:
         if self.straight:
             return values.double()
         columns = [
-            _mapped(knots, slopes, values[..., i].double().contiguous())
+            _apply(knots, slopes, values[..., i].double().contiguous())
             for i, (knots, slopes) in enumerate(zip(self.knots, self.slopes, strict=True))
         ]
         return torch.stack(columns, dim=-1)
 
     def slope(self, values: Float[Tensor, "*shape outputs"]) -> Float64[Tensor, "*shape outputs"]:
-        """How steep the curves are at the values: what rounding of a value is multiplied by."""
+        """Slope of the curves at the values, the factor by which they magnify rounding."""
         if self.straight:
             return torch.ones_like(values, dtype=torch.float64)
         columns = [
@@ -72,27 +72,27 @@ def straight_lines(outputs: int) -> Curves:
 
 
 def fit_curves(
-    whole: Float[Tensor, "n outputs"],
+    intact: Float[Tensor, "n outputs"],
     single: Float[Tensor, "sets n outputs"],
     double: Float[Tensor, "pairs n outputs"],
     pairs: Int64[Tensor, "pairs 2"],
 ) -> Curves:
-    """The curve behind each output, from outputs of the whole network, without each set, and without each pair of sets.
+    """The curve behind each output, from outputs of the intact network, without each set and without each pair of sets.
 
     A straight line where fewer than `LEAST_PAIRS` pairs change an output.
     """
     knots: list[Tensor] = []
     slopes: list[Tensor] = []
     first, second = pairs.T.numpy()
-    for output in range(whole.shape[1]):
-        own, one, both = (part[..., output].double().numpy() for part in (whole, single, double))
-        edges = _edges(np.concatenate([own.ravel(), one.ravel(), both.ravel()]))
+    for output in range(intact.shape[1]):
+        own, singles, doubles = (part[..., output].double().numpy() for part in (intact, single, double))
+        edges = _edges(np.concatenate([own.ravel(), singles.ravel(), doubles.ravel()]))
         knots.append(torch.from_numpy(edges))
-        slopes.append(torch.from_numpy(_slopes(edges, own, one, both, first, second)))
+        slopes.append(torch.from_numpy(_slopes(edges, own, singles, doubles, first, second)))
     return Curves(tuple(knots), tuple(slopes))
 
 
-def _mapped(
+def _apply(
     knots: Float64[Tensor, " knots"], slopes: Float64[Tensor, " knots"], values: Float64[Tensor, "*shape"]
 ) -> Float64[Tensor, "*shape"]:
     widths = knots.diff()
@@ -117,9 +117,9 @@ def _slope(
 
 
 def _edges(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " knots"]:
-    """Knots from the least to the greatest value, closer where there are many and towards both ends.
+    """Knots from the smallest to the greatest value, closer where values are dense and towards both ends.
 
-    A curve that saturates presses whole orders of magnitude of what is behind it into its ends.
+    A curve that saturates squeezes orders of magnitude of its argument into its ends.
     """
     values = np.sort(values)
     low, span = float(values[0]), float(values[-1] - values[0])
@@ -139,7 +139,7 @@ def _edges(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " knots"]:
 
 def _slopes(
     edges: Float64[np.ndarray, " knots"],
-    whole: Float64[np.ndarray, " n"],
+    intact: Float64[np.ndarray, " n"],
     single: Float64[np.ndarray, "sets n"],
     double: Float64[np.ndarray, "pairs n"],
     first: Int64[np.ndarray, " pairs"],
@@ -148,32 +148,32 @@ def _slopes(
     widths = np.diff(edges)
     hats = (np.append(widths, 0) + np.insert(widths, 0, 0)) / (2 * widths.sum())  # what each slope adds to the whole
     line = np.ones(len(edges))
-    lost = np.abs(whole - single)
-    strength = np.sqrt((lost**2).mean(1))
+    losses = np.abs(intact - single)
+    strength = np.sqrt((losses**2).mean(1))
     heard = strength > _HEARD * strength.max()
     telling = heard[first] & heard[second]
     if telling.sum() < LEAST_PAIRS:
         return line
     first, second, double = first[telling], second[telling], double[telling]
-    own, one = _integrals(edges, whole), _integrals(edges, single)
-    effects = own - one  # (sets, n, knots)
-    squares = np.einsum("snk,snl->skl", effects, effects) / len(whole)
+    own, singles = _integrals(edges, intact), _integrals(edges, single)
+    effects = own - singles  # (sets, n, knots)
+    squares = np.einsum("snk,snl->skl", effects, effects) / len(intact)
     mixed = np.stack(
         [
-            _squares(own - one[a] - one[b] + _integrals(edges, both))
-            for a, b, both in zip(first, second, double, strict=True)
+            _squares(own - singles[a] - singles[b] + _integrals(edges, pair))
+            for a, b, pair in zip(first, second, double, strict=True)
         ]
     )
-    total = (np.sign(whole - single)[:, :, None] * effects).sum((0, 1))
+    total = (np.sign(intact - single)[:, :, None] * effects).sum((0, 1))
     total /= total.sum()
     slopes = line
     for _ in range(_ROUNDS):
         effect = np.einsum("skl,k,l->s", squares, slopes, slopes)
-        least = np.minimum(effect[first], effect[second])
-        left = np.einsum("pkl,k,l->p", mixed, slopes, slopes).clip(min=0) / least
-        middle = np.median(left)
-        weights = 1 / (1 + left / (4 * middle)) ** 2 if middle > 0 else (left == 0).astype(float)
-        weights = weights / (least * weights.sum())
+        smaller = np.minimum(effect[first], effect[second])
+        residual = np.einsum("pkl,k,l->p", mixed, slopes, slopes).clip(min=0) / smaller
+        middle = np.median(residual)
+        weights = 1 / (1 + residual / (4 * middle)) ** 2 if middle > 0 else (residual == 0).astype(float)
+        weights = weights / (smaller * weights.sum())
         # the squares are a length: a root of the matrix, a pull to the line, and the mean effect kept
         values, vectors = np.linalg.eigh(np.einsum("p,pkl->kl", weights, mixed))
         root = np.sqrt(values.clip(min=0))[:, None] * vectors.T
@@ -190,12 +190,12 @@ def _squares(features: Float64[np.ndarray, "n knots"]) -> Float64[np.ndarray, "k
 def _integrals(
     edges: Float64[np.ndarray, " knots"], values: Float64[np.ndarray, "*shape"]
 ) -> Float64[np.ndarray, "*shape knots"]:
-    """Integral up to each value of each knot's hat (1 there, 0 at the knots beside it)."""
+    """Integral up to each value of each knot's hat function (1 at the knot, 0 at its neighbours)."""
     widths = np.diff(edges)
     inside = ((values[..., None] - edges[:-1]) / widths).clip(0, 1)
     right = widths * inside**2 / 2
     left = widths * inside - right
-    whole = np.zeros((*values.shape, len(edges)))
-    whole[..., :-1] += left
-    whole[..., 1:] += right
-    return whole
+    integrals = np.zeros((*values.shape, len(edges)))
+    integrals[..., :-1] += left
+    integrals[..., 1:] += right
+    return integrals

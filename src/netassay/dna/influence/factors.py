@@ -16,7 +16,7 @@ from netassay.errors import DataError
 
 @dataclass(frozen=True)
 class Factors:
-    """Sets of filters of the same factor or family, and filters without a name, each a set of its own.
+    """Sets of filters of the same factor or family; each filter without a name is a set of its own.
 
     Attributes:
         names: Names of the sets.
@@ -32,7 +32,7 @@ class Factors:
     sets: tuple[tuple[int, ...], ...]
 
 
-def joined(names: Mapping[int, str], filters: int) -> Factors:
+def join_filters(names: Mapping[int, str], filters: int) -> Factors:
     """Factors of filters 0 to `filters` - 1 by their names (`factor_names`); those without are "filter 12"."""
     sets: dict[str, list[int]] = {}
     for i in range(filters):
@@ -41,19 +41,19 @@ def joined(names: Mapping[int, str], filters: int) -> Factors:
 
 
 def groups(lineages: Sequence[str]) -> dict[str, list[int]]:
-    """Outputs of each lineage, in order; those without are left out, or "all cell types" if no one has a lineage."""
-    found: dict[str, list[int]] = {}
+    """Outputs of each lineage, in order; those without one are left out. "all cell types" if none has a lineage."""
+    outputs: dict[str, list[int]] = {}
     for i, lineage in enumerate(lineages):
         if lineage:
-            found.setdefault(lineage, []).append(i)
-    return found or {"all cell types": list(range(len(lineages)))}
+            outputs.setdefault(lineage, []).append(i)
+    return outputs or {"all cell types": list(range(len(lineages)))}
 
 
-def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
+def hierarchy(influence: Influence, lineages: Sequence[str]) -> pl.DataFrame:
     """Sets ranked in each lineage by influence, the mean over its cell types of `by_output`.
 
     Args:
-        found: The influence of the sets.
+        influence: The influence of the sets.
         lineages: Lineage of each output.
 
     Returns:
@@ -69,21 +69,21 @@ def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
         >>> from netassay.nets import AITAC
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
-        >>> found = netassay.influence(model, codes)
-        >>> netassay.dna.influence.hierarchy(found, ["B", "B", "T"])["rank"].to_list()
+        >>> influence = netassay.influence(model, codes)
+        >>> netassay.dna.influence.hierarchy(influence, ["B", "B", "T"])["rank"].to_list()
         [1, 2, 3, 4, 1, 2, 3, 4]
     """
     frames = []
     for lineage, outputs in groups(lineages).items():
-        each = found.by_output[:, outputs]
-        squared, weighted = each.mean(1), (each * found.direction[:, outputs].nan_to_num(0)).mean(1)
-        agreement = found.agreement[:, outputs].mean(1)
+        by_output = influence.by_output[:, outputs]
+        squared, weighted = by_output.mean(1), (by_output * influence.direction[:, outputs].nan_to_num(0)).mean(1)
+        agreement = influence.agreement[:, outputs].mean(1)
         frames.append(
             pl.DataFrame(
                 {
-                    "lineage": [lineage] * len(found.names),
-                    "set": list(found.names),
-                    "filters": [len(part) for part in found.sets],
+                    "lineage": [lineage] * len(influence.names),
+                    "set": list(influence.names),
+                    "filters": [len(part) for part in influence.sets],
                     "influence": squared.numpy(),
                     "share": (squared / squared.sum()).numpy(),
                     "direction": (weighted / squared).numpy(),
@@ -92,26 +92,26 @@ def hierarchy(found: Influence, lineages: Sequence[str]) -> pl.DataFrame:
             ).sort("influence", descending=True, maintain_order=True)
         )
     ranked = [frame.with_columns(rank=pl.int_range(1, frame.height + 1)) for frame in frames]
-    told = pl.concat(ranked).with_columns(pl.col("direction", "agreement").fill_nan(None))
-    return told.select("lineage", "rank", "set", "filters", "influence", "share", "direction", "agreement")
+    table = pl.concat(ranked).with_columns(pl.col("direction", "agreement").fill_nan(None))
+    return table.select("lineage", "rank", "set", "filters", "influence", "share", "direction", "agreement")
 
 
 def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.DataFrame:
     """Influence of each group of matched filters over the runs of an ensemble.
 
-    `matching` says with columns cluster, run (number of the influence, from 0) and filter (number of the set) what
-    belongs together. Within a run the influences of a cluster's filters are summed; over the runs that have the cluster
-    stand mean and standard deviation (null for one run). Columns cluster, runs, filters, influence, spread,
-    influence_signed, spread_signed (of the overall influence), output (number), by_output, by_output_spread: a row a
-    cluster and output. Raises DataError for runs and filters that are not there.
+    `matching` says what belongs together, by columns cluster, run (number of the influence, from 0) and filter (number
+    of the set). Within a run the influences of a cluster's filters are summed; the table has their mean and standard
+    deviation (null for one run) over the runs that have the cluster. Columns cluster, runs, filters, influence, spread,
+    influence_signed, spread_signed (of the overall influence), output (number), by_output, by_output_spread: a row for
+    each cluster and output. Raises DataError for runs and filters that do not exist.
     """
-    needed = {"cluster", "run", "filter"}
-    if not needed <= set(matching.columns):
+    columns = {"cluster", "run", "filter"}
+    if not columns <= set(matching.columns):
         raise DataError(f"the matching has the columns {matching.columns}; needed are cluster, run and filter")
-    for run, chosen in matching.group_by("run", maintain_order=True).agg("filter").iter_rows():
-        if not 0 <= run < len(influences) or not all(0 <= i < len(influences[run].names) for i in chosen):
+    for run, filters in matching.group_by("run", maintain_order=True).agg("filter").iter_rows():
+        if not 0 <= run < len(influences) or not all(0 <= i < len(influences[run].names) for i in filters):
             raise DataError(
-                f"the matching names filters {sorted(chosen)[:5]} of run {run}, of {len(influences)} influences; both "
+                f"the matching names filters {sorted(filters)[:5]} of run {run}, of {len(influences)} influences; both "
                 "count from 0"
             )
     rows = []
@@ -119,12 +119,12 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
         by_run = part.group_by("run", maintain_order=True).agg("filter").iter_rows()
         sums = [
             tuple(
-                value[list(chosen)].sum(0)
+                value[list(filters)].sum(0)
                 for value in (influences[i].overall, influences[i].overall_signed, influences[i].by_output)
             )
-            for i, chosen in by_run
+            for i, filters in by_run
         ]
-        overall, signed, outputs = (torch.stack([held[i] for held in sums]) for i in range(3))
+        overall, signed, outputs = (torch.stack([values[i] for values in sums]) for i in range(3))
         (mean, spread), (mean_signed, spread_signed), (means, spreads) = map(_over_runs, (overall, signed, outputs))
         rows += [
             (
@@ -132,12 +132,12 @@ def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.Data
                 len(sums),
                 part.height,
                 float(mean),
-                _told(spread),
+                _or_none(spread),
                 float(mean_signed),
-                _told(spread_signed),
+                _or_none(spread_signed),
                 i,
                 float(means[i]),
-                _told(spreads[i]),
+                _or_none(spreads[i]),
             )
             for i in range(len(means))
         ]
@@ -161,5 +161,5 @@ def _over_runs(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean(0), spread
 
 
-def _told(value: Tensor) -> float | None:
+def _or_none(value: Tensor) -> float | None:
     return None if bool(value.isnan()) else float(value)

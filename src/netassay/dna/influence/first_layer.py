@@ -1,9 +1,9 @@
-"""AI-TAC without some of its first-layer filters, exact, from what the whole network computes anyway.
+"""AI-TAC without some of its first-layer filters, exact, from what the intact network computes anyway.
 
-The second layer is linear before its ReLU: without a filter its sums are those of the whole network plus the filter's
-own taps times (fill - output), 11 products an output where the layer takes 3,300. Everything is kept in windows of
-pooling, so that sums, maximum and ReLU stay in the cache. What follows is computed as `Folded` does. Of 63 million
-products an ablated sequence (251 bases, from the second layer on) 4.4 million are left.
+The second layer is linear before its ReLU: without a filter its sums are those of the intact network plus the filter's
+own taps times (fill - output), 11 products per output where the layer takes 3,300. Work goes by pooling windows, so
+that sums, maximum and ReLU stay in the cache. The later layers are computed as in `Folded`. Of 63 million products per
+ablated sequence (251 bases, from the second layer on) 4.4 million remain.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ class FirstLayer:
         fill: Float[Tensor, "positions filters"],
         sets: Sequence[Sequence[int]],
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "sets n outputs"]]:
-        """Outputs of the whole network, and with the maps of each set of filters replaced by `fill`."""
+        """Outputs of the intact network, and with the maps of each set of filters replaced by `fill`."""
         sums = self.folded.convolutions[0].sums(maps)
-        whole = self.folded.after_second(self._second(sums))
+        intact = self.folded.after_second(self._second(sums))
         by_filter = maps.permute(2, 0, 1).contiguous()
-        found = whole.new_empty(len(sets), *whole.shape)
-        for row, chosen in zip(found, sets, strict=True):
-            index = list(chosen)
+        outputs = intact.new_empty(len(sets), *intact.shape)
+        for row, filters in zip(outputs, sets, strict=True):
+            index = list(filters)
             change = fill.T[index, :, None] - by_filter[index]
-            row.copy_(self._changed(sums, change, index) if change.any() else whole)
-        return whole, found
+            row.copy_(self._ablate(sums, change, index) if change.any() else intact)
+        return intact, outputs
 
-    def _changed(self, sums: Tensor, change: Float[Tensor, "chosen positions n"], chosen: list[int]) -> Tensor:
-        taps = self.taps[chosen].flatten(0, 1)  # (chosen * width, outputs)
+    def _ablate(self, sums: Tensor, change: Float[Tensor, "filters positions n"], filters: list[int]) -> Tensor:
+        taps = self.taps[filters].flatten(0, 1)  # (filters * width, outputs)
         width = self.taps.shape[1]
         around = F.pad(change, (0, 0, width // 2, width // 2)).unfold(1, width, 1)
         around = around[:, self.places].permute(1, 2, 0, 3).flatten(2)
@@ -86,16 +86,16 @@ class FirstLayer:
     def _second(self, sums: Tensor, around: Tensor | None = None, taps: Tensor | None = None) -> Tensor:
         """The second layer after pooling and batch norm from its sums at the positions under its pooling windows.
 
-        `around` (positions under windows, n, chosen * width) is the change of the maps about each; its products with
+        `around` (positions under windows, n, filters * width) is the change of the maps about each; its products with
         `taps` are added to the sums.
         """
         convolution, finish = self.folded.convolutions[0], self.folded.finishes[1]
         pool = convolution.pool
         best = sums.new_empty(len(sums) // pool, *sums.shape[1:])
         for start in range(0, len(best), _WINDOWS):
-            here = slice(start * pool, (start + _WINDOWS) * pool)
-            part = sums[here]
+            rows = slice(start * pool, (start + _WINDOWS) * pool)
+            part = sums[rows]
             if around is not None and taps is not None:
-                part = torch.addmm(part.flatten(0, 1), around[here].flatten(0, 1), taps).view_as(part)
+                part = torch.addmm(part.flatten(0, 1), around[rows].flatten(0, 1), taps).view_as(part)
             greatest_of_windows(part, pool, best[start : start + _WINDOWS])
         return finish(best.add_(convolution.bias))

@@ -4,4 +4,4 @@ FEWEST = 10
 """Peaks with both sites, and with one, below which a pair is not tested."""
 
 SHARE = 0.1
-"""An interaction counts from this share of the smaller single effect on: less is what a fitted curve leaves."""
+"""Minimum interaction that counts, as a share of the smaller single effect: a fitted curve leaves less than this."""

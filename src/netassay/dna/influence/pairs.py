@@ -1,19 +1,19 @@
-"""Pairs of factors: what a network makes of two together beyond what it makes of each (Maslova et al. 2020).
+"""Pairs of factors: the effect of two together beyond the sum of their single effects (Maslova et al. 2020).
 
 With y^(S) the output without the filters of S, the effect of an ablation is y^(S) - y, and the interaction of f and g
 effect(f, g) - effect(f) - effect(g) = y - y^(f) - y^(g) + y^(f,g), the second mixed difference: zero for a sum of a
 function of f and one of g, the product itself for a product. Above 0 the two open more together (synergy), below less.
-A sum behind a curve that bends makes such an interaction of every pair; so y is taken on the scale of one rising curve
+A sum behind a curve that bends makes every pair interact in this sense; so y is put on the scale of one rising curve
 for each output (`fit_curves`), on which most pairs add up.
 
-Where both have a site, near enough to each other, it is compared with matched peaks in which one has: within fifths of
-the peaks by their strongest site, which of the peaks are the ones with both is permuted. What is left must further be a
-good part of what the weaker of the two does alone (`SHARE`), and more than other pairs, by the same measure, have.
+Peaks with both sites, near enough to each other, are compared with matched peaks that have one: the labels "both" and
+"one" are permuted within fifths of the peaks by their strongest site. The difference must also be a good part of the
+single effect of the weaker of the two (`SHARE`), and stand out among those of other pairs.
 
 Where a loss leaves a row of outputs free by an offset (`Network.less_mean`), the rows are centred before the curve is
-fitted: only what is left then is determined by the training, and a curve of the outputs themselves would change with
-the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. What
-such bends leave in every pair is told from a pair of its own by the comparison with other pairs alone.
+fitted: only the centred rows are determined by the training, and a curve of the outputs themselves would change with
+the offset. A centred output holds a part of every other, so no curve makes a sum behind curves additive again. Only the
+comparison with other pairs separates a special pair from what such bends leave in every pair.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from netassay.dna.network.network import Network
 from netassay.errors import DataError
 
 SITE_SHARE = 0.2
-"""A peak has a site of a factor if it is among this share of peaks in which the factor's filters answer most."""
+"""A peak has a site of a factor if it is among this share of peaks in which the factor's filters respond most."""
 
 STRATA = 5
-_MOST = 1000  # peaks of each kind that a test takes, drawn at random
+_MOST = 1000  # maximum number of peaks of each kind in a test, drawn at random
 _FIT_PEAKS, _FIT_PAIRS = 500, 60  # peaks and pairs from which curves are fitted, drawn at random
-_CROWD = 5  # other pairs that tell how much pairs interact
+_CROWD = 5  # minimum number of other pairs to compare a pair with
 _LONG_TAILS = 5  # degrees of freedom, Student's t, of shares that bends leave in outputs less their mean
 _ROUNDING = 16  # times the precision of the outputs: less is rounding
 
@@ -81,8 +81,8 @@ class Interactions:
         >>> from netassay.nets import AITAC
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
-        >>> found = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
-        >>> found.effect.shape
+        >>> result = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
+        >>> result.effect.shape
         torch.Size([1, 3])
     """
 
@@ -134,7 +134,7 @@ def interactions(
 ) -> Interactions:
     """Interactions of pairs of sets of filters.
 
-    A peak has a site of a set if it is among the `site_share` in which its filters answer most.
+    A peak has a site of a set if it is among the `site_share` of peaks in which the set's filters respond most.
 
     Args:
         model: The module or network.
@@ -173,8 +173,8 @@ def interactions(
         >>> from netassay.nets import AITAC
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
-        >>> found = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
-        >>> found.pairs.tolist()
+        >>> result = netassay.interactions(model, codes, [[0], [1]], generator=torch.Generator(), permutations=20)
+        >>> result.pairs.tolist()
         [[0, 1]]
     """
     ablation = Ablation(
@@ -215,20 +215,20 @@ def interactions_of(
     permutations: int = 5000,
     curve: bool = True,
 ) -> Interactions:
-    """`interactions` where the ablation is there already."""
-    chosen = tuple(tuple(part) for part in sets)
-    told = list(pairs) if pairs is not None else list(combinations(range(len(chosen)), 2))
-    ablation.check(chosen)
-    _check(chosen, told, site_share, permutations)
-    strengths, places = set_strengths(ablation, chosen)
+    """`interactions` of an existing ablation."""
+    filters = tuple(tuple(part) for part in sets)
+    numbers = list(pairs) if pairs is not None else list(combinations(range(len(filters)), 2))
+    ablation.check(filters)
+    _check(filters, numbers, site_share, permutations)
+    strengths, places = set_strengths(ablation, filters)
     sites = sites_of(strengths, site_share)
-    index = torch.tensor(told, dtype=torch.int64)
+    index = torch.tensor(numbers, dtype=torch.int64)
     first, second = index.T
-    held_both, one = sites[:, first] & sites[:, second], sites[:, first] ^ sites[:, second]
+    with_both, one = sites[:, first] & sites[:, second], sites[:, first] ^ sites[:, second]
     near = torch.ones_like(one) if within is None else (places[:, first] - places[:, second]).abs() <= within
-    both = held_both & near
-    curves = _curves(ablation, chosen, generator) if curve else None
-    by_peak, by_output, alone, floor, held = _measured(ablation, chosen, index, both, lineages, curves)
+    both = with_both & near
+    curves = _curves(ablation, filters, generator) if curve else None
+    by_peak, by_output, alone, floor, members = _measure(ablation, filters, index, both, lineages, curves)
     strongest = torch.maximum(strengths[:, first], strengths[:, second])
     tests = [
         stratified_test(
@@ -243,13 +243,13 @@ def interactions_of(
     ]
     effect, matched, p = (torch.stack([test[i] for test in tests]) for i in range(3))
     return Interactions(
-        names=tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen),
-        sets=chosen,
-        groups=tuple(held),
+        names=tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in filters),
+        sets=filters,
+        groups=tuple(members),
         pairs=index,
         both=both.sum(0),
         one=one.sum(0),
-        apart=(held_both & ~near).sum(0),
+        apart=(with_both & ~near).sum(0),
         effect=effect,
         matched=matched,
         alone=alone,
@@ -263,12 +263,14 @@ def interactions_of(
 def set_strengths(
     ablation: Ablation, sets: Sequence[Sequence[int]]
 ) -> tuple[Float[Tensor, "n sets"], Int64[Tensor, "n sets"]]:
-    """How strongly each set's filters answer to each sequence, from the lowest (0) to the greatest (1) anywhere, and
-    where."""
-    strength, place = ablation.survey.strength, ablation.survey.place
+    """How strongly each set's filters respond to each sequence, from the lowest (0) to the greatest (1) response
+    anywhere, and at which position."""
+    strength, position = ablation.survey.strength, ablation.survey.position
     best = [strength[:, list(part)].max(1) for part in sets]
-    where = [place[:, list(part)].gather(1, held.indices[:, None])[:, 0] for part, held in zip(sets, best, strict=True)]
-    return torch.stack([held.values for held in best], dim=1), torch.stack(where, dim=1)
+    where = [
+        position[:, list(part)].gather(1, top.indices[:, None])[:, 0] for part, top in zip(sets, best, strict=True)
+    ]
+    return torch.stack([top.values for top in best], dim=1), torch.stack(where, dim=1)
 
 
 def sites_of(strengths: Float[Tensor, "n sets"], share: float) -> Bool[Tensor, "n sets"]:
@@ -288,11 +290,11 @@ def stratified_test(
 ) -> tuple[Float64[Tensor, " groups"], Float64[Tensor, " groups"], Float64[Tensor, " groups"]]:
     """Mean of `values` over `both`, over matched rows of `one`, and the two-sided p of their difference.
 
-    Rows are matched within fifths by `strength`; a fifth without rows of either kind counts for nothing. Labels are
-    permuted within fifths. NaN for p, and for what has no rows, with fewer than `FEWEST` of either kind.
+    Rows are matched within fifths by `strength`; a fifth that lacks rows of either kind is ignored. Labels are permuted
+    within fifths. With fewer than `FEWEST` rows of either kind p is NaN, as is a mean of no rows.
     """
     nothing = torch.full(values.shape[1:], torch.nan, dtype=torch.float64)
-    rows_both, rows_one = (_drawn(mask, generator) for mask in (both, one))
+    rows_both, rows_one = (_draw_rows(mask, generator) for mask in (both, one))
     effect = values[rows_both].mean(0)
     if min(len(rows_both), len(rows_one)) < FEWEST:
         return effect, values[rows_one].mean(0), nothing
@@ -300,27 +302,27 @@ def stratified_test(
     labels = torch.arange(len(rows)) < len(rows_both)
     edges = torch.quantile(strength[rows].double(), torch.linspace(0, 1, STRATA + 1, dtype=torch.float64)[1:-1])
     stratum = torch.bucketize(strength[rows].double(), edges)
-    observed, means, counted = torch.zeros_like(nothing), torch.zeros_like(nothing), 0
+    observed, means, total = torch.zeros_like(nothing), torch.zeros_like(nothing), 0
     permuted = torch.zeros(permutations, len(nothing), dtype=torch.float64)
     for number in range(STRATA):
-        here = stratum == number
-        inside, flags = values[rows[here]], labels[here]
+        in_stratum = stratum == number
+        inside, flags = values[rows[in_stratum]], labels[in_stratum]
         n_both, n = int(flags.sum()), len(flags)
         if not 0 < n_both < n:
             continue
         mean_one = inside[~flags].mean(0)
-        counted += n_both
+        total += n_both
         observed += n_both * (inside[flags].mean(0) - mean_one)
         means += n_both * mean_one
         # means of a random part and of the rest differ by an affine function of the part's sum
         keys = torch.rand(permutations, n, generator=generator)
         part = (keys <= keys.kthvalue(n_both, dim=1, keepdim=True).values).double() @ inside
         permuted += part - n_both * (inside.sum(0) - part) / (n - n_both)
-    if not counted:
+    if not total:
         return effect, nothing, nothing
     # sums in another order differ in the last digits
     reached = (permuted.abs() >= observed.abs() * (1 - 1e-9)).sum(0)
-    return effect, means / counted, (1 + reached).double() / (1 + permutations)
+    return effect, means / total, (1 + reached).double() / (1 + permutations)
 
 
 def _among_others(
@@ -333,9 +335,8 @@ def _among_others(
 ) -> Float64[Tensor, "pairs groups"]:
     """The p of pairs that stand out among others: against their interactions as shares of the smaller single effect.
 
-    The others' shares are taken as normal about 0. Their spread is a root mean square, which their greatest ones count
-    in. With `long_tails` they are taken as Student's t with 5 degrees of freedom: bends that no curve takes away leave
-    a few great shares.
+    The others' shares are taken as normal about 0, with their root mean square as spread. With `long_tails` they are
+    taken as Student's t with 5 degrees of freedom: bends that no curve removes leave a few large shares.
     """
     combined = p.clone()
     share = difference.abs() / torch.maximum(alone, floor)
@@ -343,10 +344,10 @@ def _among_others(
         tested = (~p[:, group].isnan()).nonzero()[:, 0]
         values = share[tested, group]
         for number, pair in enumerate(tested.tolist()):
-            others = torch.cat([values[:number], values[number + 1 :]])
-            if len(others) >= _CROWD:
-                spread = max(float(others.square().mean().sqrt()), 1e-12)
-                freedom = min(len(others) - 1, _LONG_TAILS) if long_tails else len(others) - 1
+            rest = torch.cat([values[:number], values[number + 1 :]])
+            if len(rest) >= _CROWD:
+                spread = max(float(rest.square().mean().sqrt()), 1e-12)
+                freedom = min(len(rest) - 1, _LONG_TAILS) if long_tails else len(rest) - 1
                 chance = 2 * float(stats.t.sf(float(values[number]) / spread, freedom))
                 combined[pair, group] = max(float(p[pair, group]), chance)
     small = difference.abs() <= torch.maximum(SHARE * alone, floor)
@@ -358,17 +359,17 @@ def _curves(ablation: Ablation, sets: tuple[tuple[int, ...], ...], generator: to
     pairs = [(a, b) for a, b in combinations(range(len(sets)), 2) if not set(sets[a]) & set(sets[b])]
     if len(pairs) < LEAST_PAIRS:
         return None
-    chosen = torch.randperm(len(pairs), generator=generator)[:_FIT_PAIRS].tolist()
-    index = torch.tensor([pairs[i] for i in chosen])
+    order = torch.randperm(len(pairs), generator=generator)[:_FIT_PAIRS].tolist()
+    index = torch.tensor([pairs[i] for i in order])
     rows = torch.randperm(len(ablation.sequences), generator=generator)[:_FIT_PEAKS]
     joint = [sets[a] + sets[b] for a, b in index.tolist()]
     removals = list(ablation.removals([*sets, *joint], ablation.sequences[rows]))
-    whole = torch.cat([removal.whole for removal in removals])
+    intact = torch.cat([removal.intact for removal in removals])
     without = torch.cat([removal.without for removal in removals], dim=1)
-    return fit_curves(whole, without[: len(sets)], without[len(sets) :], index)
+    return fit_curves(intact, without[: len(sets)], without[len(sets) :], index)
 
 
-def _measured(
+def _measure(
     ablation: Ablation,
     sets: tuple[tuple[int, ...], ...],
     pairs: Int64[Tensor, "pairs 2"],
@@ -381,42 +382,42 @@ def _measured(
     joint = [sets[a] + sets[b] for a, b in pairs.tolist()]
     by_peak: list[Tensor] = []
     sums, squares, blurs = torch.zeros(()), torch.zeros(()), torch.zeros(())
-    held: dict[str, list[int]] = {}
+    members: dict[str, list[int]] = {}
     for removal in ablation.removals([*sets, *joint]):
-        outputs = removal.whole.shape[1]
-        if not held:
+        outputs = removal.intact.shape[1]
+        if not members:
             names = [f"output_{i}" for i in range(outputs)] if lineages is None else lineages
             if len(names) != outputs:
                 raise DataError(f"{len(names)} lineages for {outputs} outputs; give one each, '' for none")
-            held, sums = groups(names), torch.zeros(len(pairs), outputs, dtype=torch.float64)
-            squares = torch.zeros(2, len(pairs), len(held), dtype=torch.float64)
+            members, sums = groups(names), torch.zeros(len(pairs), outputs, dtype=torch.float64)
+            squares = torch.zeros(2, len(pairs), len(members), dtype=torch.float64)
             blurs = torch.zeros_like(squares[0])
         scale = curves or straight_lines(outputs)
-        whole, without = scale(removal.whole), scale(removal.without)
+        intact, without = scale(removal.intact), scale(removal.without)
         single, double = without[: len(sets)], without[len(sets) :]
-        mixed = whole - single[pairs[:, 0]] - single[pairs[:, 1]] + double
-        here = both[removal.rows].double()
-        sums += torch.einsum("np,pnc->pc", here, mixed)
-        alone = _squares(whole - single, held, over_all=ablation.network.less_mean)
-        squares += torch.stack([torch.einsum("np,png->pg", here, alone[pairs[:, i]]) for i in (0, 1)])
-        by_peak.append(torch.stack([mixed[:, :, part].mean(2) for part in held.values()], dim=2).float())
-        blur = removal.whole.double().abs() * scale.slope(removal.whole)
-        blurs += here.T @ torch.stack([blur[:, part].mean(1) for part in held.values()], dim=1)
+        mixed = intact - single[pairs[:, 0]] - single[pairs[:, 1]] + double
+        weights = both[removal.rows].double()
+        sums += torch.einsum("np,pnc->pc", weights, mixed)
+        alone = _squares(intact - single, members, over_all=ablation.network.less_mean)
+        squares += torch.stack([torch.einsum("np,png->pg", weights, alone[pairs[:, i]]) for i in (0, 1)])
+        by_peak.append(torch.stack([mixed[:, :, part].mean(2) for part in members.values()], dim=2).float())
+        blur = removal.intact.double().abs() * scale.slope(removal.intact)
+        blurs += weights.T @ torch.stack([blur[:, part].mean(1) for part in members.values()], dim=1)
     count = both.sum(0)[:, None]
     floor = _ROUNDING * torch.finfo(ablation.network.precision).eps * blurs / count
-    return torch.cat(by_peak, dim=1), sums / count, (squares / count).amin(0).sqrt(), floor, held
+    return torch.cat(by_peak, dim=1), sums / count, (squares / count).amin(0).sqrt(), floor, members
 
 
 def _squares(
-    effects: Float64[Tensor, "sets n outputs"], held: dict[str, list[int]], *, over_all: bool
+    effects: Float64[Tensor, "sets n outputs"], members: dict[str, list[int]], *, over_all: bool
 ) -> Float64[Tensor, "sets n groups"]:
     """Squares of the mean effect on each group; with `over_all` the mean square over all outputs, for each alike."""
     if over_all:
-        return effects.square().mean(2, keepdim=True).expand(-1, -1, len(held))
-    return torch.stack([effects[:, :, part].mean(2) for part in held.values()], dim=2).square()
+        return effects.square().mean(2, keepdim=True).expand(-1, -1, len(members))
+    return torch.stack([effects[:, :, part].mean(2) for part in members.values()], dim=2).square()
 
 
-def _drawn(mask: Bool[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " rows"]:
+def _draw_rows(mask: Bool[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " rows"]:
     rows = mask.nonzero()[:, 0]
     return rows[torch.randperm(len(rows), generator=generator)[:_MOST]] if len(rows) > _MOST else rows
 

@@ -1,12 +1,12 @@
-"""Influence of filters, or of factors made of several: what a network loses without them (Maslova et al. 2020).
+"""Influence of filters, or of factors with several filters: what a network loses without them (Maslova et al. 2020).
 
 With r_i the correlation across cell types of peak i and r_i^(f) the same without filter f: overall influence
 mean_i (r_i^(f) - r_i)^2, signed mean_i (r_i - r_i^(f)); of a cell type c mean_i (y_ic^(f) - y_ic)^2, signed
-mean_i (y_ic - y_ic^(f)). A mean over the data set is put in the filter's place, so the linear part of a signed effect
-on an output cancels over the peaks; which way a filter pushes is told by `direction`.
+mean_i (y_ic - y_ic^(f)). A mean over the data set replaces the filter's output, so the linear part of a signed effect
+on an output cancels over the peaks; `direction` says which way a filter pushes.
 
-The null is that of heights that belong to other peaks. With e the change of the centred unit row of predictions and v
-that row of heights, r_i - r_i^(f) = <e_i, v_i>. Over all orders of the peaks its mean has mean <mean e, mean v> and
+Under the null, heights belong to other peaks. With e the change of the centred unit row of predictions and v the same
+row of heights, r_i - r_i^(f) = <e_i, v_i>. Over all orders of the peaks its mean has mean <mean e, mean v> and
 variance tr(S_e S_v) / (n^2 (n - 1)), S the scatter matrices (Hoeffding, Annals of Mathematical Statistics 22, 1951),
 and the squared form has mean tr(M_e M_v), M the second moments: so no order is drawn.
 """
@@ -47,7 +47,7 @@ class Influence:
         overall_signed: (sets,) mean change of r; above 0: predictions are worse without it.
         null_overall: (sets,) expectation of `overall` if heights belonged to other peaks.
         null_signed: (sets,) the same of `overall_signed`.
-        z: (sets,) of the signed one against that null; `p` is two-sided.
+        z: (sets,) z-score of `overall_signed` against that null; `p` is two-sided.
         by_output: (sets, outputs) mean squared change of the output.
         by_output_signed: (sets, outputs) mean change; above 0: predictions are lower without it.
         direction: (sets, outputs) correlation over peaks of what is removed with what the output loses, -1 to 1: the
@@ -65,8 +65,8 @@ class Influence:
         >>> from netassay.nets import AITAC
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
-        >>> found = netassay.influence(model, codes)
-        >>> found.names, found.by_output.shape
+        >>> influence = netassay.influence(model, codes)
+        >>> influence.names, influence.by_output.shape
         (('filter_0', 'filter_1', 'filter_2', 'filter_3'), torch.Size([4, 3]))
     """
 
@@ -110,20 +110,21 @@ def influence(
 ) -> Influence:
     """What a model loses without each filter of its first layer, each set of filters, or another layer's channels.
 
-    AI-TAC is computed the fast way, exact in float32; any other module with one full pass for each set.
+    AI-TAC takes a fast algorithm, exact in float32; any other module one full pass for each set.
 
     Args:
         model: The module or network.
         sequences: Codes (n, length) or one-hot (n, 4, length).
         heights: (n, outputs) observed; without them only the influence on outputs is computed.
-        layer: Of other modules than AI-TAC, the module whose output (n, channels, positions) is replaced (a
+        layer: Name of the module whose output (n, channels, positions) is replaced, in networks other than AI-TAC (a
             convolution: behind norm and activation).
         sets: Numbers of the filters of each set; by default each filter is a set of its own.
         names: Names of the sets; "filter_3" by default.
-        fill: What takes an ablated filter's place: "mean" (over the peaks at the same place), "zero" or "published".
+        fill: What replaces an ablated filter's output: "mean" (over the peaks at the same position), "zero" or
+            "published".
         both_strands: Whether to take the mean over each sequence and its reverse complement.
         precision: torch.float32, or torch.bfloat16 for screening.
-        readout: Which of the model's outputs is meant (see `Network`).
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
         batch: Sequences at a time (1 or more).
 
@@ -166,32 +167,32 @@ def influence_of(
     sets: Sequence[Sequence[int]] | None = None,
     names: Sequence[str] | None = None,
 ) -> Influence:
-    """`influence` where the ablation is there already."""
+    """`influence` of an existing ablation."""
     if sets is not None and any(isinstance(part, int) for part in sets):
         raise DataError(f"sets = {sets!r}: each set is a list of channels; for single ones give [[0], [1]]")
-    chosen = (
+    filters = (
         tuple(tuple(part) for part in sets) if sets is not None else tuple((i,) for i in range(ablation.n_channels))
     )
-    words = tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in chosen)
-    if len(words) != len(chosen):
-        raise DataError(f"{len(words)} names for {len(chosen)} sets of filters; give one each")
+    words = tuple(names) if names is not None else tuple("+".join(f"filter_{i}" for i in part) for part in filters)
+    if len(words) != len(filters):
+        raise DataError(f"{len(words)} names for {len(filters)} sets of filters; give one each")
     n = len(ablation.sequences)
     if heights is not None:
         check_heights(heights, n)
         if not bool(heights.isfinite().all()):
             raise DataError("some heights are not finite; give numbers, or leave those sequences out")
-    held = _Sums(len(chosen))
-    for removal in ablation.removals(chosen):
-        if heights is not None and heights.shape[1] != removal.whole.shape[1]:
+    sums = _Sums(len(filters))
+    for removal in ablation.removals(filters):
+        if heights is not None and heights.shape[1] != removal.intact.shape[1]:
             raise DataError(
-                f"heights of {heights.shape[1]} cell types for {removal.whole.shape[1]} outputs; give a column each"
+                f"heights of {heights.shape[1]} cell types for {removal.intact.shape[1]} outputs; give a column each"
             )
-        held.add(removal, None if heights is None else heights[removal.rows])
-    return held.result(words, chosen)
+        sums.add(removal, None if heights is None else heights[removal.rows])
+    return sums.result(words, filters)
 
 
 class _Sums:
-    """Running sums over batches of peaks, a row a set."""
+    """Running sums over batches of peaks, a row for each set."""
 
     def __init__(self, sets: int) -> None:
         self.sets = sets
@@ -203,19 +204,19 @@ class _Sums:
         self.with_heights = True
 
     def add(self, removal: Removal, heights: Tensor | None) -> None:
-        whole = removal.whole.double()
+        intact = removal.intact.double()
         self.with_heights = heights is not None
-        observed = torch.full_like(whole, torch.nan) if heights is None else heights.double()
-        known = _unit(whole).isfinite().all(1) & _unit(observed).isfinite().all(1)
-        self.peaks += len(whole)
-        self.undefined += int((~known).sum())
+        observed = torch.full_like(intact, torch.nan) if heights is None else heights.double()
+        defined = _unit(intact).isfinite().all(1) & _unit(observed).isfinite().all(1)
+        self.peaks += len(intact)
+        self.undefined += int((~defined).sum())
         changes, squares = [], []
         for number, start in enumerate(range(0, self.sets, _SETS)):
             if number == len(self.parts):
-                self.parts.append(_Moments(min(_SETS, self.sets - start), whole.shape[1]))
-            here = slice(start, start + _SETS)
+                self.parts.append(_Moments(min(_SETS, self.sets - start), intact.shape[1]))
+            rows = slice(start, start + _SETS)
             change, square = self.parts[number].add(
-                whole, removal.without[here].double(), removal.removed[:, here].double(), observed, known
+                intact, removal.without[rows].double(), removal.removed[:, rows].double(), observed, defined
             )
             changes.append(change)
             squares.append(square)
@@ -223,7 +224,7 @@ class _Sums:
         self.squares.append(torch.cat(squares, dim=1).float())
 
     def result(self, names: tuple[str, ...], sets: tuple[tuple[int, ...], ...]) -> Influence:
-        found = [part.result(self.peaks) for part in self.parts]
+        results = [part.result(self.peaks) for part in self.parts]
         return Influence(
             names=names,
             sets=sets,
@@ -231,7 +232,7 @@ class _Sums:
             undefined=self.undefined if self.with_heights else 0,
             change=torch.cat(self.changes),
             by_peak=torch.cat(self.squares),
-            **{key: torch.cat([part[key] for part in found]) for key in found[0]},
+            **{key: torch.cat([part[key] for part in results]) for key in results[0]},
         )
 
 
@@ -259,14 +260,14 @@ class _Moments:
 
     def add(
         self,
-        whole: Float64[Tensor, "n outputs"],
+        intact: Float64[Tensor, "n outputs"],
         without: Float64[Tensor, "sets n outputs"],
         removed: Float64[Tensor, "n sets"],
         observed: Float64[Tensor, "n outputs"],
-        known: Tensor,
+        defined: Tensor,
     ) -> tuple[Float64[Tensor, "n sets"], Float64[Tensor, "n sets"]]:
         """Changes of r and mean squared changes of outputs of these peaks."""
-        loss = whole - without
+        loss = intact - without
         self.loss += loss.sum(1)
         self.loss_squared += loss.square().sum(1)
         self.removed += removed.sum(0)
@@ -277,16 +278,16 @@ class _Moments:
         self.height_squared += above.square().sum(0)
         self.height_loss += torch.einsum("nc,snc->sc", above, loss)
 
-        v, e = _unit(observed), _unit(whole) - _unit(without)
+        v, e = _unit(observed), _unit(intact) - _unit(without)
         change = torch.einsum("snc,nc->ns", e, v)  # r_i - r_i^(f)
-        counted = change.isfinite()
-        self.known += counted.sum(0)
-        self.lost += (known[:, None] & ~counted).sum(0)
-        kept = torch.where(counted, change, 0.0)
-        self.r += kept.sum(0)
-        self.r_squared += kept.square().sum(0)
-        e = torch.where(counted.T[:, :, None], e, 0.0)
-        v = torch.where(known[:, None], v, 0.0)
+        finite = change.isfinite()
+        self.known += finite.sum(0)
+        self.lost += (defined[:, None] & ~finite).sum(0)
+        r_change = torch.where(finite, change, 0.0)
+        self.r += r_change.sum(0)
+        self.r_squared += r_change.square().sum(0)
+        e = torch.where(finite.T[:, :, None], e, 0.0)
+        v = torch.where(defined[:, None], v, 0.0)
         self.e += e.sum(1)
         self.ee += e.transpose(1, 2) @ e
         self.v += v.sum(0)
@@ -348,5 +349,5 @@ def _correlation(
     """Pearson correlation from sums over n; NaN where one does not vary, up to rounding."""
     spread_a, spread_b = a_squared - a.square() / n, b_squared - b.square() / n
     flat = (spread_a <= 1e-12 * a_squared) | (spread_b <= 1e-12 * b_squared)
-    found = (products - a * b / n) / (spread_a * spread_b).clamp(min=0).sqrt()
-    return torch.where(flat, torch.nan, found).clamp(-1, 1)
+    r = (products - a * b / n) / (spread_a * spread_b).clamp(min=0).sqrt()
+    return torch.where(flat, torch.nan, r).clamp(-1, 1)

@@ -1,8 +1,8 @@
-"""Two motifs planted into backgrounds at every distance: what a network makes of both beyond each alone.
+"""Two motifs planted into backgrounds at every distance: the effect of both beyond those of each alone.
 
 synergy(d) = y(both) - y(first) - y(second) + y(neither), the mean over backgrounds, y on the scale of the curves behind
 the outputs if these are given: without them a bend alone makes synergy at every distance. The null is the same with the
-bases of the second motif in a random order, another one in every background.
+bases of the second motif shuffled, anew in every background.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netassay.errors import DataError
 from netassay.formats.bases import reverse_complement
 
 ORIENTATIONS = ("++", "+-", "-+", "--")
-"""Strand of the first motif, on the left, and of the second. Read from the other strand they are the other order."""
+"""Strands of the first motif, on the left, and of the second. The other strand reads them in the opposite order."""
 
 _JITTER = 10  # bases by which the place of a pair varies over backgrounds
 
@@ -37,11 +37,10 @@ class Spacing:
         distances: (distances,) bases between centres.
         synergy: (orientations, distances, outputs).
         error: Standard error of the mean over backgrounds.
-        null: (distances, outputs) synergy with the bases of the second motif in random order (over both strands of the
-            first).
+        null: (distances, outputs) synergy with the bases of the second motif shuffled (over both strands of the first).
         null_error: Its standard error.
-        alone: (2, outputs) mean effects of the first and the second motif alone, over both strands, the latter over
-            all places.
+        alone: (2, outputs) mean effects of the first and the second motif alone, over both strands, the second over
+            all positions.
         backgrounds: Number of backgrounds.
 
     Example:
@@ -50,10 +49,10 @@ class Spacing:
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
         >>> motif = torch.eye(4)
-        >>> found = netassay.dna.influence.spacing(
+        >>> result = netassay.dna.influence.spacing(
         ...     model, motif, motif, codes, generator=torch.Generator(), distances=[10]
         ... )
-        >>> found.backgrounds
+        >>> result.backgrounds
         20
     """
 
@@ -99,7 +98,7 @@ def spacing(
         both_strands: Whether to take the mean over each sequence and its reverse complement.
         precision: torch.float32, or torch.bfloat16 for screening.
         curves: Curves of `interactions`.
-        readout: Which of the model's outputs is meant (see `Network`).
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
 
     Returns:
@@ -117,44 +116,44 @@ def spacing(
         >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
         >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
         >>> motif = torch.eye(4)
-        >>> found = netassay.dna.influence.spacing(
+        >>> result = netassay.dna.influence.spacing(
         ...     model, motif, motif, codes, generator=torch.Generator(), distances=[10, 20]
         ... )
-        >>> found.synergy.shape
+        >>> result.synergy.shape
         torch.Size([4, 2, 3])
     """
     network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
     widths = first.shape[1], second.shape[1]
     near = (widths[0] + widths[1] + 1) // 2
-    asked = list(distances) if distances is not None else list(range(near, 61))
-    _check(backgrounds, widths, asked, near, orientations)
+    centres = list(distances) if distances is not None else list(range(near, 61))
+    _check(backgrounds, widths, centres, near, orientations)
     n, length = backgrounds.shape
-    extent = max(asked) + widths[0] + widths[1]
+    extent = max(centres) + widths[0] + widths[1]
     jitter = torch.randint(-_JITTER, _JITTER + 1, (n,), generator=generator)
     start = ((length - extent) // 2 + jitter).clamp(0, length - extent)
     left = _both_strands(_instances(first, n, sampled, generator))
     right = _both_strands(_instances(second, n, sampled, generator))
-    right["0"] = _scrambled(second, n, sampled, generator)
-    moves = [(widths[0] + 2 * d - widths[1]) // 2 for d in asked]
+    right["0"] = _scramble(second, n, sampled, generator)
+    moves = [(widths[0] + 2 * d - widths[1]) // 2 for d in centres]
 
     def outputs(parts: Sequence[Tensor]) -> Float64[Tensor, "parts n outputs"]:
-        found = predict(network, torch.cat(list(parts)))
-        scaled = found.double() if curves is None else curves(found)
+        predictions = predict(network, torch.cat(list(parts)))
+        scaled = predictions.double() if curves is None else curves(predictions)
         return scaled.view(len(parts), n, -1)
 
     neither = outputs([backgrounds])
-    lefts = {strand: planted(backgrounds, what, start) for strand, what in left.items()}
+    lefts = {strand: plant(backgrounds, instances, start) for strand, instances in left.items()}
     only_left = dict(zip(lefts, outputs(list(lefts.values())) - neither, strict=True))
     kinds = [*orientations, "+0", "-0"]
     synergy: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     only_second = []
     for move in moves:
-        rights = [planted(backgrounds, what, start + move) for what in right.values()]
-        both = [planted(lefts[kind[0]], right[kind[1]], start + move) for kind in kinds]
-        found = outputs([*rights, *both]) - neither
-        only_right = dict(zip(right, found, strict=False))
+        rights = [plant(backgrounds, instances, start + move) for instances in right.values()]
+        doubles = [plant(lefts[kind[0]], right[kind[1]], start + move) for kind in kinds]
+        effects = outputs([*rights, *doubles]) - neither
+        only_right = dict(zip(right, effects, strict=False))
         only_second.append((only_right["+"] + only_right["-"]).mean(0) / 2)
-        for kind, effect in zip(kinds, found[len(rights) :], strict=True):
+        for kind, effect in zip(kinds, effects[len(rights) :], strict=True):
             synergy[kind].append(effect - only_left[kind[0]] - only_right[kind[1]])
     nulls = [(plus + minus) / 2 for plus, minus in zip(synergy["+0"], synergy["-0"], strict=True)]
     null, null_error = _mean_and_error(nulls)
@@ -172,7 +171,7 @@ def spacing(
     )
 
 
-def planted(
+def plant(
     codes: UInt8[Tensor, "n length"], instances: UInt8[Tensor, "n width"], start: Tensor
 ) -> UInt8[Tensor, "n length"]:
     """Copies of the sequences with an instance of its own written from `start` on in each."""
@@ -185,16 +184,16 @@ def _instances(
 ) -> UInt8[Tensor, "n width"]:
     if not sampled:
         return motif.argmax(0).to(torch.uint8).expand(n, -1)
-    drawn = torch.multinomial(motif.T.double(), n, replacement=True, generator=generator)  # (width, n)
-    return drawn.T.to(torch.uint8).contiguous()
+    bases = torch.multinomial(motif.T.double(), n, replacement=True, generator=generator)  # (width, n)
+    return bases.T.to(torch.uint8).contiguous()
 
 
-def _scrambled(
+def _scramble(
     motif: Float[Tensor, "4 width"], n: int, sampled: bool, generator: torch.Generator
 ) -> UInt8[Tensor, "n width"]:
-    whole = _instances(motif, n, sampled, generator)
-    order = torch.rand(whole.shape, generator=generator).argsort(1)
-    return whole.gather(1, order)
+    instances = _instances(motif, n, sampled, generator)
+    order = torch.rand(instances.shape, generator=generator).argsort(1)
+    return instances.gather(1, order)
 
 
 def _both_strands(instances: UInt8[Tensor, "n width"]) -> dict[str, Tensor]:
@@ -202,9 +201,9 @@ def _both_strands(instances: UInt8[Tensor, "n width"]) -> dict[str, Tensor]:
 
 
 def _mean_and_error(values: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """(distances, outputs) from a tensor (backgrounds, outputs) a distance."""
-    held = torch.stack(values)
-    return held.mean(1), held.std(1) / held.shape[1] ** 0.5
+    """(distances, outputs) from a tensor (backgrounds, outputs) for each distance."""
+    stacked = torch.stack(values)
+    return stacked.mean(1), stacked.std(1) / stacked.shape[1] ** 0.5
 
 
 def _check(

@@ -1,9 +1,8 @@
 """What the filters of a network look for.
 
-filters: motifs of a layer. match: known motifs that they look like, with tomtom's p-values. families:
-how factors are called. reproducibility: filters that other networks
-learned too, and their clusters. truth: how much of the grammar of a simulated atlas they recover. discoveries:
-q-values.
+filters: motifs of a layer. match: known motifs that they resemble, with tomtom's p-values. families: names of factors.
+reproducibility: filters that other networks learned too, and their clusters. truth: how much of the grammar of a
+simulated atlas they recover. discoveries: q-values.
 """
 
 from netassay.contents import contents

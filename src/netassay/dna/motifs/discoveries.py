@@ -1,4 +1,4 @@
-"""q-values: the least false discovery rate at which each of many tests is rejected (Benjamini and Hochberg 1995)."""
+"""q-values: the lowest false discovery rate at which each of many tests is rejected (Benjamini and Hochberg 1995)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def q_values(p: Float64[Tensor, "*shape"], tests: int | None = None) -> Float64[
         >>> q_values(torch.tensor([0.01, 0.5], dtype=torch.float64)).tolist()
         [0.02, 0.5]
     """
-    known = ~p.isnan()
-    values = p[known].numpy()
+    defined = ~p.isnan()
+    values = p[defined].numpy()
     q = torch.full_like(p, torch.nan)
     if len(values):
-        others = np.ones(max(0, (tests or 0) - len(values)))
-        adjusted = stats.false_discovery_control(np.concatenate([values, others]))
-        q[known] = torch.from_numpy(adjusted[: len(values)])
+        ones = np.ones(max(0, (tests or 0) - len(values)))
+        adjusted = stats.false_discovery_control(np.concatenate([values, ones]))
+        q[defined] = torch.from_numpy(adjusted[: len(values)])
     return q
 
 

@@ -1,4 +1,4 @@
-"""Names of what motifs are like: a family of factors, since motifs of its members cannot be told from each other."""
+"""Names for what motifs resemble: families of factors, since motifs within a family cannot be told apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from netassay.dna.motifs.match import NAMED, Matches, likeness
 from netassay.dna.motifs.matrices import UNSURE
-from netassay.dna.motifs.reproducibility import linked
+from netassay.dna.motifs.reproducibility import link
 from netassay.formats.motifs import Motifs
 
 FAMILY_P = 1e-3
@@ -43,27 +43,27 @@ def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
     """
     best = {row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)}
     sure = dict(zip(matches.queries, (matches.fdr < q).tolist(), strict=True))
-    named = {query: target for query, target in best.items() if sure[query]}
-    families = _families(matches.known, set(named.values()))
+    targets = {query: target for query, target in best.items() if sure[query]}
+    families = _families(matches.known, set(targets.values()))
     titles = dict(zip(matches.known.names, matches.known.titles, strict=True))
     members: dict[int, list[str]] = {}
-    for target in named.values():
-        held = members.setdefault(families[target], [])
+    for target in targets.values():
+        titles_of_family = members.setdefault(families[target], [])
         title = titles[target] or target
-        if title not in held:
-            held.append(title)
-    return {query: _label(members[families[named[query]]]) if query in named else UNSURE for query in best}
+        if title not in titles_of_family:
+            titles_of_family.append(title)
+    return {query: _label(members[families[targets[query]]]) if query in targets else UNSURE for query in best}
 
 
-def _families(known: Motifs, targets: set[str]) -> dict[str, int]:
-    """A number for the family of each target."""
+def _families(database: Motifs, targets: set[str]) -> dict[str, int]:
+    """Number of the family of each target."""
     if len(targets) < 2:
         return dict.fromkeys(targets, 0)
-    numbers = _clustered(_Held(known))
-    return {name: number for name, number in zip(known.names, numbers.tolist(), strict=True) if name in targets}
+    numbers = _cluster(_Database(database))
+    return {name: number for name, number in zip(database.names, numbers.tolist(), strict=True) if name in targets}
 
 
-class _Held:
+class _Database:
     """Motifs that are equal where their matrices are, so that a database is clustered once."""
 
     def __init__(self, motifs: Motifs) -> None:
@@ -74,23 +74,23 @@ class _Held:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and self.key == other.key
+        return isinstance(other, _Database) and self.key == other.key
 
 
 @lru_cache(maxsize=4)
-def _clustered(held: _Held) -> Tensor:
-    return linked(likeness(held.motifs, held.motifs), FAMILY_P)
+def _cluster(motifs: _Database) -> Tensor:
+    return link(likeness(motifs.motifs, motifs.motifs), FAMILY_P)
 
 
 def _label(members: list[str]) -> str:
-    """The name of one member; of several the letters that their names begin with, and the names."""
+    """The name of a single member; for several the initial letters of their names, and the names."""
     if len(members) == 1:
         return members[0]
     order = sorted(members, key=str.upper)
     roots = list(dict.fromkeys(_root(name) for name in order))
     more = "/…" if len(roots) > _ROOTS else ""
-    shown = [*order[:_MEMBERS], "…"] if len(order) > _MEMBERS else order
-    return f"{'/'.join(roots[:_ROOTS])}{more} ({', '.join(shown)})"
+    names = [*order[:_MEMBERS], "…"] if len(order) > _MEMBERS else order
+    return f"{'/'.join(roots[:_ROOTS])}{more} ({', '.join(names)})"
 
 
 def _root(name: str) -> str:

@@ -25,7 +25,7 @@ __all__ = ["FilterMotifs", "Motifs", "filter_motifs", "well_predicted"]
 WELL = 0.75
 """A peak is well predicted above this correlation across cell types."""
 
-_HELD_SITES = 1 << 20  # sites gathered before they are counted
+_MAX_SITES = 1 << 20  # sites gathered before they are counted
 # bins of a quantile: the first bits of a float32, sign and 8 of exponent and 7 of mantissa, for values 2^-32 ... 2^32
 _BIN_BITS, _LOWEST, _BINS = 16, 0x2F80, 64 * 128
 
@@ -38,15 +38,15 @@ class FilterMotifs(Motifs):
         names: Names of the filters.
         counts: (motifs, 4, width) counts of A, C, G, T.
         sites: (motifs,) number of active positions.
-        titles: What else they are called.
+        titles: Other names of the motifs.
         background: Distribution of bases.
         pseudocount: Number of sequences that are added to every column.
         notes: What was read differently, by reason.
         layer: Name of the layer.
         field: The bases that a position sees.
-        peaks: (filters,) sequences with one or more sites.
+        peaks: (filters,) number of sequences with one or more sites.
         n_peaks: Number of sequences.
-        positions: (filters, positions) the sites at each place.
+        positions: (filters, positions) number of sites at each position.
         profile: (filters, outputs) mean of the heights of the sequences with sites, NaN where there are none; None
             without heights.
         references: (filters,) greatest activation of each filter (or a quantile); 0 for a filter that is `silent`.
@@ -96,7 +96,7 @@ def filter_motifs(
     """Motifs of all filters of a layer of any network.
 
     A filter is active where it exceeds `threshold` times its greatest activation over all positions and sequences.
-    Every active position is a site: the bases that it sees are counted, nothing beyond the ends and for unknown bases.
+    Every active position is a site: the bases that it sees are counted, except unknown ones and those beyond the ends.
     Sequences pass twice, `batch` at a time, and memory does not grow with their number.
 
     Args:
@@ -139,49 +139,51 @@ def filter_motifs(
     check_batch(batch)
     if not len(sequences):
         raise DataError("no sequences to look at; give one or more")
-    as_codes(sequences[:1])  # before their length is asked for: they may be no sequences at all
+    as_codes(sequences[:1])  # refuses what is not a sequence before its length is used
     if heights is not None:
         check_heights(heights, len(sequences))
     with evaluating(Network.of(model).model), torch.inference_mode():
-        held = find_layer(model, layer, sequences.shape[-1], activation=activation, layout=layout)
-        references = _references(held, sequences, quantile, batch)
-        counted = _Counts(held, sequences.shape[-1], 0 if heights is None else heights.shape[1])
+        filters = find_layer(model, layer, sequences.shape[-1], activation=activation, layout=layout)
+        references = _references(filters, sequences, quantile, batch)
+        counts = _Counts(filters, sequences.shape[-1], 0 if heights is None else heights.shape[1])
         for first in range(0, len(sequences), batch):
-            some = slice(first, first + batch)
-            counted.add(as_codes(sequences[some]), threshold * references, None if heights is None else heights[some])
-    peaks = torch.from_numpy(counted.peaks)
+            rows = slice(first, first + batch)
+            counts.add(as_codes(sequences[rows]), threshold * references, None if heights is None else heights[rows])
+    peaks = torch.from_numpy(counts.peaks)
     return FilterMotifs(
-        names=tuple(f"filter_{i}" for i in range(held.channels)),
-        counts=counted.matrices(),
-        sites=torch.from_numpy(counted.positions.sum(1)),
+        names=tuple(f"filter_{i}" for i in range(filters.channels)),
+        counts=counts.matrices(),
+        sites=torch.from_numpy(counts.positions.sum(1)),
         background=background,
         pseudocount=pseudocount,
         layer=layer,
-        field=held.field,
+        field=filters.field,
         peaks=peaks,
         n_peaks=len(sequences),
-        positions=torch.from_numpy(counted.positions),
-        profile=None if heights is None else counted.profile.clone() / peaks[:, None],
+        positions=torch.from_numpy(counts.positions),
+        profile=None if heights is None else counts.profile.clone() / peaks[:, None],
         references=references.clone(),
         thresholds=threshold * references,
     )
 
 
 def well_predicted(r: Float[Tensor, " n"], above: float = WELL, *, best: int | None = None) -> Int64[Tensor, " k"]:
-    """Rows with r above `above`, or the `best` rows of greatest r, ascending; rows without an r are never among them.
+    """Rows with r above `above`, or the `best` rows of greatest r, ascending; never rows without an r.
 
-    Raises DataError where there are none, saying how far the best ones come.
+    Raises DataError, with the greatest r, where there are none.
     """
-    known = r.isfinite()
+    defined = r.isfinite()
     if best is not None:
-        if not 1 <= best <= int(known.sum()):
-            raise DataError(f"best {best}: give 1 to {int(known.sum())}, the number of peaks with a correlation")
-        return r.masked_fill(~known, -math.inf).topk(best).indices.sort().values
+        if not 1 <= best <= int(defined.sum()):
+            raise DataError(f"best {best}: give 1 to {int(defined.sum())}, the number of peaks with a correlation")
+        return r.masked_fill(~defined, -math.inf).topk(best).indices.sort().values
     rows = (r > above).nonzero().flatten()
     if not len(rows):
-        most = f"the best of {len(r):,} has {float(r[known].max()):.2f}" if known.any() else "none has a correlation"
-        advice = f"; take the best ones instead, such as best = {min(500, int(known.sum()))}" if known.any() else ""
-        raise DataError(f"no peak is predicted with r above {above:g} ({most}){advice}")
+        nearest, advice = "none has a correlation", ""
+        if defined.any():
+            nearest = f"the best of {len(r):,} has {float(r[defined].max()):.2f}"
+            advice = f"; take the best ones instead, such as best = {min(500, int(defined.sum()))}"
+        raise DataError(f"no peak is predicted with r above {above:g} ({nearest}){advice}")
     return rows
 
 
@@ -212,10 +214,10 @@ def _bin(values: Tensor) -> Tensor:
     return ((values.view(torch.int32) >> _BIN_BITS) - _LOWEST).clamp(0, _BINS - 1).long()
 
 
-def _bin_top(found: Tensor) -> Tensor:
+def _bin_top(bins: Tensor) -> Tensor:
     """The greatest value of a bin; 0 for the first."""
-    top = ((found.int() + _LOWEST + 1) << _BIN_BITS).view(torch.float32)
-    return torch.where(found > 0, top, 0.0)
+    top = ((bins.int() + _LOWEST + 1) << _BIN_BITS).view(torch.float32)
+    return torch.where(bins > 0, top, 0.0)
 
 
 class _Counts:
@@ -229,35 +231,35 @@ class _Counts:
         self.positions = np.zeros((layer.channels, layer.positions), np.int64)
         self.peaks = np.zeros(layer.channels, np.int64)
         self.profile = torch.zeros(layer.channels, outputs, dtype=torch.float64)
-        self.held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(self, codes: Tensor, thresholds: Tensor, heights: Tensor | None) -> None:
         """Counts the sites of a batch of sequences."""
         letters = words(codes, self.before, self.after).numpy()
-        seen = np.zeros((len(codes), self.layer.channels), bool)
+        active_in = np.zeros((len(codes), self.layer.channels), bool)
         for first, part in self.layer.sums(codes):
             # above a threshold of 0 or more ReLU changes nothing
             values = part if self.layer.activation is torch.relu else self.layer.activation(part)
             active = np.flatnonzero((values > thresholds.to(values)).numpy(force=True))
-            place, sequence, channel = np.unravel_index(active, values.shape)
-            place += first
-            seen[sequence, channel] = True
-            begin = place * self.layer.field.stride + self.layer.field.first + self.before
-            self._hold(place, channel, begin * len(codes) + sequence, letters)
+            position, sequence, channel = np.unravel_index(active, values.shape)
+            position += first
+            active_in[sequence, channel] = True
+            begin = position * self.layer.field.stride + self.layer.field.first + self.before
+            self._hold(position, channel, begin * len(codes) + sequence, letters)
         self._count(letters)
-        self.peaks += seen.sum(0)
+        self.peaks += active_in.sum(0)
         if heights is not None:
-            self.profile += torch.from_numpy(seen.T).double() @ heights.double().cpu()
+            self.profile += torch.from_numpy(active_in.T).double() @ heights.double().cpu()
 
-    def _hold(self, place: np.ndarray, channel: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
-        self.held.append((place, channel, at))
-        if sum(len(channels) for _, channels, _ in self.held) > _HELD_SITES:
+    def _hold(self, position: np.ndarray, channel: np.ndarray, at: np.ndarray, letters: np.ndarray) -> None:
+        self.pending.append((position, channel, at))
+        if sum(len(channels) for _, channels, _ in self.pending) > _MAX_SITES:
             self._count(letters)
 
     def _count(self, letters: np.ndarray) -> None:
-        place, channel, at = (np.concatenate(part) for part in zip(*self.held, strict=True))
-        self.held = []
-        _raise(self.positions, channel * self.positions.shape[1] + place)
+        position, channel, at = (np.concatenate(part) for part in zip(*self.pending, strict=True))
+        self.pending = []
+        _raise(self.positions, channel * self.positions.shape[1] + position)
         flat, sequences = letters.reshape(-1), letters.shape[1]
         for i, start in starts(self.layer.field.width):
             _raise(self.words[:, i], channel * KINDS + flat[at + start * sequences])
@@ -271,6 +273,6 @@ class _Counts:
         return torch.from_numpy(counts[:, : self.layer.field.width, :4].transpose(0, 2, 1).astype(np.float64))
 
 
-def _raise(counts: np.ndarray, found: np.ndarray) -> None:
-    """Adds one to every entry of `counts` found, as often as it is found."""
-    counts += np.bincount(found, minlength=counts.size).reshape(counts.shape)
+def _raise(counts: np.ndarray, entries: np.ndarray) -> None:
+    """Adds to each entry of `counts` the number of times that it occurs in `entries`."""
+    counts += np.bincount(entries, minlength=counts.size).reshape(counts.shape)

@@ -1,4 +1,4 @@
-"""Known motifs that the motifs of filters look like (Tomtom: Gupta et al. 2007), beside what chance gives."""
+"""Known motifs that the motifs of filters resemble (Tomtom: Gupta et al. 2007), and a null."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LEAST_BITS = 4.0
 """Queries with less information between their flanks are not compared: correlations do not see that they are flat."""
 
 MOST_COLUMNS = 22
-"""Longer targets are cut to their most informative stretch: noise finds something in a long profile."""
+"""Longer targets are cut to their most informative stretch: noise matches some part of a long profile."""
 
 NAMED = 0.05
-"""A filter is called after its best match only below this q, and below this false discovery rate."""
+"""A filter is named after its best match only below this q, and below this false discovery rate."""
 
-_ALONE, _ENOUGH = 25, 1000  # permutations that let a single query be named; permuted queries that suffice
+_ALONE, _ENOUGH = 25, 1000  # maximum number of permutations for few queries; number of permuted queries that suffices
 
 LEAST_TARGETS = 50
-"""Fewer targets do not tell what columns are like by chance."""
+"""Fewer targets say too little about columns by chance."""
 
 PAIRS = {
     "query": pl.Int64,
@@ -49,10 +49,10 @@ PAIRS = {
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Known motifs that resemble those asked for.
+    """Known motifs that resemble the queries.
 
-    `fdr` is the false discovery rate among all queries that resemble a known motif as much, measured on the permuted
-    ones.
+    `fdr` is the false discovery rate among all queries that resemble a known motif at least as much, measured on the
+    permuted queries.
 
     Attributes:
         table: Rows for each query, best first: query, target (their names), name (the target's title), p, q, offset
@@ -83,7 +83,7 @@ class Matches:
 
     @cached_property
     def fdr(self) -> Float64[Tensor, " queries"]:
-        """Benjamini and Hochberg over the queries, each one's p the share of permuted queries that are as like."""
+        """Benjamini and Hochberg over the queries, each with p the share of permuted queries with as low a q."""
         compared = self.best_q.isfinite()
         null = self.null_q[:, compared].flatten().sort().values
         rates = torch.full_like(self.best_q, torch.nan)
@@ -106,9 +106,9 @@ class Matches:
         return float(mine.double().mean()), float(null.double().mean())
 
     def labels(self, q: float = NAMED) -> dict[str, str]:
-        """Each query's number, and in brackets what it is like, "filter 12 (SPI1)", where q and `fdr` are below `q`.
+        """Each query's number, and in brackets what it resembles, "filter 12 (SPI1)", where q and `fdr` are below `q`.
 
-        Where q alone is, "filter 12 (unsure)".
+        "filter 12 (unsure)" where only q is.
         """
         like = {row["query"]: row["name"] or row["target"] for row in self.best().iter_rows(named=True) if row["q"] < q}
         sure = dict(zip(self.queries, (self.fdr < q).tolist(), strict=True))
@@ -133,11 +133,11 @@ def match_motifs(
     Args:
         motifs: The queries.
         database: Known motifs, or what `read_database` takes.
-        permutations: Number of permutations (0 or more), or more where few queries are compared, so that one of them
-            can get a name; with 0 none has one.
+        permutations: Number of permutations (0 or more); raised where few queries are compared, so that one of them
+            can get a name. With 0 none gets one.
         most: Maximum number of matches for each query.
         generator: Draws the permutations; by default with seed 0.
-        threads: Threads; by default PyTorch's.
+        threads: Number of threads; by default PyTorch's.
 
     Returns:
         The matches.
@@ -154,51 +154,53 @@ def match_motifs(
         >>> netassay.match_motifs(known.select([3]), known).table["target"][0] == known.names[3]
         True
     """
-    known = database if isinstance(database, Motifs) else read_database(database)
+    reference = database if isinstance(database, Motifs) else read_database(database)
     if permutations < 0 or most < 1 or (threads is not None and threads < 1):
         raise DataError(f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more")
-    targets, skipped = _targets(known)
+    targets, skipped = _targets(reference)
     if not targets:
-        raise DataError(f"no motif of the {len(known)} in the database has {LEAST_COLUMNS} columns with information")
+        raise DataError(
+            f"no motif of the {len(reference)} in the database has {LEAST_COLUMNS} columns with information; give "
+            "another database"
+        )
     draws = generator or torch.Generator().manual_seed(0)
-    pairs = compare(motifs, known, threads=threads)
-    kept = _told(motifs)
-    if left := len(motifs) - len(kept):
-        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = left
-    ranked = _ranked(pairs, len(targets))
-    null_q = _null_q(motifs, known, _repeats(permutations, len(kept)), draws, threads)
-    return Matches(
-        _named(ranked, motifs, known, most), motifs.names, _least(ranked, len(motifs)), null_q, skipped, known
-    )
+    pairs = compare(motifs, reference, threads=threads)
+    rows = _comparable(motifs)
+    if n_skipped := len(motifs) - len(rows):
+        skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = n_skipped
+    ranked = _rank(pairs, len(targets))
+    null_q = _null_q(motifs, reference, _repeats(permutations, len(rows)), draws, threads)
+    table, best_q = _table(ranked, motifs, reference, most), _smallest_q(ranked, len(motifs))
+    return Matches(table, motifs.names, best_q, null_q, skipped, reference)
 
 
 def compare(queries: Motifs, targets: Motifs, *, threads: int | None = None) -> pl.DataFrame:
     """Every pair of a query and a target (`PAIRS`; their row numbers), the flanks of both cut off.
 
-    p is Tomtom's (`alignments`), of the best placement of all on both strands. By chance a column is one of the targets
-    that are compared or its complement; of fewer than `LEAST_TARGETS`, which say little of columns, or one of JASPAR
-    CORE's vertebrates. What else is asked does not matter. Motifs with fewer than `LEAST_COLUMNS` columns between their
+    p is Tomtom's (`alignments`), of the best placement on both strands. The null draws columns of the compared targets
+    or their complements; with fewer than `LEAST_TARGETS` targets also those of JASPAR CORE's vertebrates. The result
+    for a query does not depend on the other queries. Motifs with fewer than `LEAST_COLUMNS` columns between their
     flanks are left out, and queries with less than `LEAST_BITS`.
     """
-    rows, (kept, _) = _told(queries), _targets(targets)
-    if not rows or not kept:
+    rows, (spans, _) = _comparable(queries), _targets(targets)
+    if not rows or not spans:
         return pl.DataFrame(schema=PAIRS)
-    numbers = np.array(list(kept))
-    before = np.array([start for start, _ in kept.values()])
-    behind = np.array([targets.widths[i] - stop for i, (_, stop) in kept.items()])
+    numbers = np.array(list(spans))
+    before = np.array([start for start, _ in spans.values()])
+    behind = np.array([targets.widths[i] - stop for i, (_, stop) in spans.items()])
     parts = []
-    for row, made in zip(rows, alignments(**_words(queries, rows, targets, kept, threads)), strict=True):
-        offset = queries.spans[row][0] + made.offset - np.where(made.reverse, behind, before)
+    for row, alignment in zip(rows, alignments(**_words(queries, rows, targets, spans, threads)), strict=True):
+        offset = queries.spans[row][0] + alignment.offset - np.where(alignment.reverse, behind, before)
         parts.append(
             pl.DataFrame(
                 {
                     "query": np.full(len(numbers), row),
                     "target": numbers,
-                    "p": made.p,
+                    "p": alignment.p,
                     "offset": offset,
-                    "orientation": np.where(made.reverse, "-", "+"),
-                    "overlap": made.overlap,
-                    "similarity": made.similarity,
+                    "orientation": np.where(alignment.reverse, "-", "+"),
+                    "overlap": alignment.overlap,
+                    "similarity": alignment.similarity,
                 },
                 schema=PAIRS,
             )
@@ -210,16 +212,16 @@ def _words(
     queries: Motifs,
     rows: Sequence[int],
     targets: Motifs,
-    kept: Mapping[int, tuple[int, int]],
+    spans: Mapping[int, tuple[int, int]],
     threads: int | None,
 ) -> dict[str, Any]:
-    """What is aligned, flanks cut off, and how."""
-    held = _stretches(targets, kept)
+    """Arguments of the alignment, flanks cut off."""
+    columns = _stretches(targets, spans)
     return {
         "queries": _stretches(queries, {i: queries.spans[i] for i in rows}),
-        "targets": held,
-        "more": _vertebrates() if len(held) < LEAST_TARGETS else [],
-        "least": LEAST_COLUMNS,
+        "targets": columns,
+        "more": _vertebrates() if len(columns) < LEAST_TARGETS else [],
+        "min_columns": LEAST_COLUMNS,
         "threads": threads or torch.get_num_threads(),
     }
 
@@ -227,39 +229,39 @@ def _words(
 def _null_q(
     queries: Motifs, targets: Motifs, repeats: int, draws: torch.Generator, threads: int | None
 ) -> Float64[Tensor, "repeats queries"]:
-    """Least q of each query with its columns in random orders; NaN for those that are not compared."""
-    least = torch.full((repeats, len(queries)), torch.nan, dtype=torch.float64)
-    rows, (kept, _) = _told(queries), _targets(targets)
+    """Smallest q of each query with its columns in random orders; NaN for those that are not compared."""
+    smallest = torch.full((repeats, len(queries)), torch.nan, dtype=torch.float64)
+    rows, (spans, _) = _comparable(queries), _targets(targets)
     if not rows or not repeats:
-        return least
+        return smallest
     widths = {i: queries.spans[i][1] - queries.spans[i][0] for i in rows}
     orders = [[torch.randperm(widths[i], generator=draws).tolist() for _ in range(repeats)] for i in rows]
-    words = _words(queries, rows, targets, kept, threads)
+    words = _words(queries, rows, targets, spans, threads)
     for row, p in zip(rows, permuted_p_values(orders=orders, **words), strict=True):
-        # the least of Benjamini and Hochberg's q-values
-        ranks = np.arange(1, len(kept) + 1)
-        least[:, row] = torch.from_numpy((np.sort(p, axis=1) * len(kept) / ranks).min(1).clip(max=1))
-    return least
+        # the smallest of Benjamini and Hochberg's q-values
+        ranks = np.arange(1, len(spans) + 1)
+        smallest[:, row] = torch.from_numpy((np.sort(p, axis=1) * len(spans) / ranks).min(1).clip(max=1))
+    return smallest
 
 
-def _stretches(motifs: Motifs, kept: Mapping[int, tuple[int, int]]) -> list[np.ndarray]:
-    return [motifs.pwm[i, :, start:stop].numpy() for i, (start, stop) in kept.items()]
+def _stretches(motifs: Motifs, spans: Mapping[int, tuple[int, int]]) -> list[np.ndarray]:
+    return [motifs.pwm[i, :, start:stop].numpy() for i, (start, stop) in spans.items()]
 
 
 @cache
 def _vertebrates() -> list[np.ndarray]:
-    known = read_database("jaspar-vertebrates")
-    return _stretches(known, _targets(known)[0])
+    database = read_database("jaspar-vertebrates")
+    return _stretches(database, _targets(database)[0])
 
 
 def _repeats(permutations: int, queries: int) -> int:
-    """Permutations that are made: more than asked for where the queries are few."""
+    """Number of permutations to make, raised where the queries are few."""
     if not permutations or not queries:
         return permutations
     return max(permutations, min(_ALONE, -(-_ENOUGH // queries)))
 
 
-def _ranked(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
+def _rank(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
     """Pairs with their q, which is over the targets of each query."""
     if not pairs.height:
         return pairs.with_columns(q=pl.lit(None, pl.Float64))
@@ -270,28 +272,28 @@ def _ranked(pairs: pl.DataFrame, tests: int) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _least(ranked: pl.DataFrame, queries: int) -> Tensor:
-    least = torch.full((queries,), torch.nan, dtype=torch.float64)
+def _smallest_q(ranked: pl.DataFrame, queries: int) -> Tensor:
+    smallest = torch.full((queries,), torch.nan, dtype=torch.float64)
     best = ranked.group_by("query").agg(pl.col("q").min())
-    least[best["query"].to_torch()] = best["q"].to_torch()
-    return least
+    smallest[best["query"].to_torch()] = best["q"].to_torch()
+    return smallest
 
 
-def _named(ranked: pl.DataFrame, motifs: Motifs, known: Motifs, most: int) -> pl.DataFrame:
-    kept = ranked.group_by("query", maintain_order=True).head(most)
-    target = kept["target"].to_list()
+def _table(ranked: pl.DataFrame, motifs: Motifs, database: Motifs, limit: int) -> pl.DataFrame:
+    top = ranked.group_by("query", maintain_order=True).head(limit)
+    target = top["target"].to_list()
     return pl.DataFrame(
         {
-            "query": [motifs.names[i] for i in kept["query"]],
-            "target": [known.names[i] for i in target],
-            "name": [known.titles[i] for i in target],
+            "query": [motifs.names[i] for i in top["query"]],
+            "target": [database.names[i] for i in target],
+            "name": [database.titles[i] for i in target],
         },
         schema=dict.fromkeys(("query", "target", "name"), pl.String),
-    ).hstack(kept.select("p", "q", "offset", "orientation", "overlap", "similarity"))
+    ).hstack(top.select("p", "q", "offset", "orientation", "overlap", "similarity"))
 
 
-def _told(motifs: Motifs) -> list[int]:
-    """Rows of the queries that say enough to be compared."""
+def _comparable(motifs: Motifs) -> list[int]:
+    """Rows of the queries with enough information to be compared."""
     return [
         i
         for i, (start, stop) in enumerate(motifs.spans)
@@ -302,7 +304,7 @@ def _told(motifs: Motifs) -> list[int]:
 def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
     """Columns of each target that are compared, and how many were cut or left out."""
     counts: Counter[str] = Counter()
-    found = {}
+    spans = {}
     for i, (start, stop) in enumerate(motifs.spans):
         if stop - start < LEAST_COLUMNS:
             counts[f"targets with fewer than {LEAST_COLUMNS} columns with information, left out"] += 1
@@ -312,16 +314,16 @@ def _targets(motifs: Motifs) -> tuple[dict[int, tuple[int, int]], Counter[str]]:
             sums = motifs.information[i, start:stop].unfold(0, MOST_COLUMNS, 1).sum(1)
             start += int(sums.argmax())
             stop = start + MOST_COLUMNS
-        found[i] = (start, stop)
-    return found, counts
+        spans[i] = (start, stop)
+    return spans, counts
 
 
 def likeness(queries: Motifs, targets: Motifs) -> Float64[Tensor, "queries targets"]:
     """Tomtom's p-value (`compare`) of every query against every target, 1 where either is too short."""
     p = torch.ones(len(queries), len(targets), dtype=torch.float64)
-    rows, (kept, _) = _told(queries), _targets(targets)
-    if rows and kept:
-        columns = list(kept)
-        for row, made in zip(rows, alignments(**_words(queries, rows, targets, kept, None)), strict=True):
-            p[row, columns] = torch.from_numpy(made.p)
+    rows, (spans, _) = _comparable(queries), _targets(targets)
+    if rows and spans:
+        columns = list(spans)
+        for row, alignment in zip(rows, alignments(**_words(queries, rows, targets, spans, None)), strict=True):
+            p[row, columns] = torch.from_numpy(alignment.p)
     return p

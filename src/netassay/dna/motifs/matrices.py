@@ -1,4 +1,4 @@
-"""Motifs as tables of counts, and back; what a page draws of them needs no torch."""
+"""Motifs as tables of counts, and back; drawing them on a page needs no torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from netassay.formats.motifs import Motifs
 
 LEAST_COLUMNS = 5
-"""Motifs with fewer columns between their flanks are like anything and not compared."""
+"""Motifs with fewer columns between their flanks resemble anything and are not compared."""
 
 UNSURE = "unsure"
-"""What a motif is called that is like a known one, but no more surely than permuted ones are."""
+"""Label of a motif that resembles a known one, but no more than permuted ones do."""
 
 
 def matrix_table(motifs: Motifs) -> pl.DataFrame:
-    """Counts, a row a column of each motif that has any: motif, title, sites, position (from 0), A, C, G, T."""
+    """Counts, a row for each column with sites of each motif: motif, title, sites, position (from 0), A, C, G, T."""
     index = motifs.seen.nonzero()
     counts = motifs.counts.transpose(1, 2)[motifs.seen]
     rows = index[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""Filters that networks find again from other first weights, and the motifs they have in common."""
+"""Filters that networks learn again from other initial weights, and the motifs they have in common."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 
 SHARE = 0.88
-"""Share of the other runs in which a reproducible filter is found again (8 of 9, as in Maslova et al. 2020)."""
+"""Share of the other runs that must have a reproducible filter too (8 of 9, as in Maslova et al. 2020)."""
 
-_LEAST_P = 1e-10  # smaller ones are all the same: a mean of logarithms must not hang on one of them
+_LEAST_P = 1e-10  # smaller ones count as this: a mean of logarithms must not depend on one of them
 _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is left out
 
 
 @dataclass(frozen=True, eq=False)
 class Reproduced:
-    """A row a filter of any run: run (its number), filter, name, found (in how many of the `others`), reproducible
-    (in at least `needed` of them). `permuted`: the same for the filters of run 0 with their columns in a random order.
+    """A row for each filter of each run: run (its number), filter, name, found (in how many of the `others`),
+    reproducible (in at least `needed` of them). `permuted`: the same for the filters of run 0 with their columns in a
+    random order.
     """
 
     filters: pl.DataFrame
@@ -62,12 +63,12 @@ class Clusters:
     of: int
 
     def held_by(self, share: float = SHARE) -> Int64[Tensor, " held"]:
-        """Clusters that a run and `needed` others have."""
-        return (self.runs >= needed(self.of, share) + 1).nonzero()[:, 0]
+        """Clusters of `runs_needed` + 1 runs or more."""
+        return (self.runs >= runs_needed(self.of, share) + 1).nonzero()[:, 0]
 
 
-def needed(runs: int, share: float = SHARE) -> int:
-    """In how many of the other runs a filter must be found, at least one."""
+def runs_needed(runs: int, share: float = SHARE) -> int:
+    """Number of other runs that must have a reproducible filter, at least one."""
     return max(1, math.ceil(share * (runs - 1) - 1e-9))
 
 
@@ -78,7 +79,7 @@ def reproducible_filters(
     share: float = SHARE,
     generator: torch.Generator,
 ) -> Reproduced:
-    """Which filters of each run other runs have too: one of their filters has Tomtom q below `q`.
+    """Which filters of each run other runs have too, with one of their filters at a Tomtom q below `q`.
 
     q-values are those of a filter over all filters of the other run. The null: the same numbers for the filters of the
     first run with the columns between their flanks in random order.
@@ -86,7 +87,7 @@ def reproducible_filters(
     Args:
         runs: Motifs of each run (2 or more).
         q: q-value (0 to 1).
-        share: Share of the other runs (above 0 to 1) from which on a filter is reproducible.
+        share: Minimum share of the other runs (above 0 to 1) that have a reproducible filter.
         generator: Draws the permutations.
 
     Returns:
@@ -101,40 +102,40 @@ def reproducible_filters(
     Example:
         >>> import torch, netassay
         >>> known = netassay.read_database("jaspar-vertebrates").select(range(20))
-        >>> found = netassay.reproducible_filters([known, known], generator=torch.Generator())
-        >>> found.filters["reproducible"].all()
+        >>> result = netassay.reproducible_filters([known, known], generator=torch.Generator())
+        >>> result.filters["reproducible"].all()
         True
     """
     if not 0 < q <= 1 or not 0 < share <= 1:
         raise DataError(f"q {q}, share {share}: give numbers above 0 and at most 1")
-    of, together = _count(runs), joined(runs)
-    least = needed(of, share)
-    shuffled = permuted(runs[0], generator)
+    of, together = _count(runs), join_runs(runs)
+    minimum = runs_needed(of, share)
+    shuffled = permute_columns(runs[0], generator)
     p = torch.cat([likeness(together, together), likeness(shuffled, together)])
     target, query = _numbers(runs), torch.cat([_numbers(runs), _numbers(runs[:1])])
-    found = torch.stack([(q_values_by_row(p[:, target == other]) < q).any(1) for other in range(of)], dim=1)
-    times = (found & (query[:, None] != torch.arange(of))).sum(1)
+    matches = torch.stack([(q_values_by_row(p[:, target == run]) < q).any(1) for run in range(of)], dim=1)
+    times = (matches & (query[:, None] != torch.arange(of))).sum(1)
     tables = []
-    for held, count in ((runs, times[: len(together)]), (runs[:1], times[len(together) :])):
+    for group, count in ((runs, times[: len(together)]), (runs[:1], times[len(together) :])):
         tables.append(
             pl.DataFrame(
                 {
-                    "run": _numbers(held).tolist(),
-                    "filter": [i for motifs in held for i in range(len(motifs))],
-                    "name": [name for motifs in held for name in motifs.names],
+                    "run": _numbers(group).tolist(),
+                    "filter": [i for motifs in group for i in range(len(motifs))],
+                    "name": [name for motifs in group for name in motifs.names],
                     "found": count.tolist(),
-                    "reproducible": (count >= least).tolist(),
+                    "reproducible": (count >= minimum).tolist(),
                 }
             )
         )
-    return Reproduced(tables[0], tables[1], of - 1, least)
+    return Reproduced(tables[0], tables[1], of - 1, minimum)
 
 
 def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
     """Clusters of similar filters over all runs, each merged into one motif.
 
     Two clusters are joined while the geometric mean of Tomtom's p-values between their filters, in both directions, is
-    below `p` (average linkage; p-values below 1e-10 count as that). Members are aligned to the one most similar to all
+    below `p` (average linkage; p-values below 1e-10 count as 1e-10). Members are aligned to the one most similar to all
     others, each with the same weight; columns that fewer than half of them reach are left out. Filters with fewer than
     five columns are in no cluster.
 
@@ -158,11 +159,11 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
         2
     """
     of = _count(runs)
-    together, run = joined(runs), _numbers(runs)
+    together, run = join_runs(runs), _numbers(runs)
     rows = [i for i, (start, stop) in enumerate(together.spans) if stop - start >= LEAST_COLUMNS]
-    chosen = together.select(rows)
-    like = likeness(chosen, chosen)
-    distance, labels = _distance(like), linked(like, p)
+    filters = together.select(rows)
+    like = likeness(filters, filters)
+    distance, labels = _distance(like), link(like, p)
     groups = [(labels == label).nonzero()[:, 0].tolist() for label in labels.unique().tolist()]
     at = run[rows]
     groups.sort(key=lambda group: (-len(at[group].unique()), -len(group), group[0]))
@@ -170,11 +171,11 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
     merged, members = [], []
     for number, group in enumerate(groups):
         medoid = group[int(distance[group][:, group].sum(1).argmin())]
-        turned = [aligned(chosen.pwm[medoid], chosen.pwm[i]) for i in group]
-        counts, first = _merged([chosen.counts[i] for i in group], turned)
+        turned = [align(filters.pwm[medoid], filters.pwm[i]) for i in group]
+        counts, first = _merge([filters.counts[i] for i in group], turned)
         merged.append(counts)
         members += [
-            (number, int(at[i]), places[i], chosen.names[i].split("/", 1)[1], offset - first, strand)
+            (number, int(at[i]), places[i], filters.names[i].split("/", 1)[1], offset - first, strand)
             for i, (offset, strand) in zip(group, turned, strict=True)
         ]
     schema = {
@@ -188,28 +189,28 @@ def cluster_motifs(runs: Sequence[Motifs], *, p: float = 1e-4) -> Clusters:
     motifs = Motifs.of_matrices(
         [f"cluster_{i}" for i in range(len(groups))],
         merged,
-        [int(chosen.sites[group].sum()) for group in groups],
+        [int(filters.sites[group].sum()) for group in groups],
         background=together.background,
     )
-    held = torch.tensor([len(at[group].unique()) for group in groups], dtype=torch.int64)
-    return Clusters(motifs, held, pl.DataFrame(members, schema=schema, orient="row"), of)
+    n_runs = torch.tensor([len(at[group].unique()) for group in groups], dtype=torch.int64)
+    return Clusters(motifs, n_runs, pl.DataFrame(members, schema=schema, orient="row"), of)
 
 
-def linked(p: Float64[Tensor, "motifs motifs"], below: float) -> Int64[Tensor, " motifs"]:
-    """The number of the cluster of each motif from p-values between all, as `cluster_motifs` joins them."""
+def link(p: Float64[Tensor, "motifs motifs"], below: float) -> Int64[Tensor, " motifs"]:
+    """Number of the cluster of each motif from p-values between all, as in `cluster_motifs`."""
     return _cut(_distance(p), math.log10(below) - math.log10(_LEAST_P))
 
 
-def permuted(motifs: Motifs, generator: torch.Generator) -> Motifs:
+def permute_columns(motifs: Motifs, generator: torch.Generator) -> Motifs:
     """The motifs with the columns between their flanks in a random order: the same information, another motif."""
     counts = motifs.counts.clone()
-    for held, (start, stop) in zip(counts, motifs.spans, strict=True):
+    for matrix, (start, stop) in zip(counts, motifs.spans, strict=True):
         order = torch.randperm(stop - start, generator=generator)
-        held[:, start:stop] = held[:, start:stop][:, order]
+        matrix[:, start:stop] = matrix[:, start:stop][:, order]
     return Motifs(motifs.names, counts, motifs.sites, motifs.titles, motifs.background, motifs.pseudocount)
 
 
-def joined(runs: Sequence[Motifs]) -> Motifs:
+def join_runs(runs: Sequence[Motifs]) -> Motifs:
     """The motifs of all runs, named "run/name"."""
     matrices = [matrix for motifs in runs for matrix in motifs.counts]
     names = [f"{number}/{name}" for number, motifs in enumerate(runs) for name in motifs.names]
@@ -217,26 +218,26 @@ def joined(runs: Sequence[Motifs]) -> Motifs:
     return Motifs.of_matrices(names, matrices, sites, background=runs[0].background)
 
 
-def aligned(anchor: Float64[Tensor, "4 width"], other: Float64[Tensor, "4 other_width"]) -> tuple[int, str]:
-    """Offset and strand that put `other` best upon `anchor`: column j of it upon column j + offset.
+def align(anchor: Float64[Tensor, "4 width"], motif: Float64[Tensor, "4 other_width"]) -> tuple[int, str]:
+    """Offset and strand that best align `motif` with `anchor`: its column j with column j + offset.
 
-    Best is the greatest sum of the products of the columns' deviations from equal shares; columns where nothing was
-    seen deviate by nothing.
+    Best is the greatest sum of the products of the columns' deviations from equal shares; columns without counts do not
+    deviate.
     """
-    centred = [torch.where(x.sum(0) > 0, x - x.mean(0), 0.0) for x in (anchor, other)]
-    width = other.shape[1]
+    centred = [torch.where(x.sum(0) > 0, x - x.mean(0), 0.0) for x in (anchor, motif)]
+    width = motif.shape[1]
     padded = torch.nn.functional.pad(centred[0], (width - 1, width - 1))
     best = []
     for strand, turned in (("+", centred[1]), ("-", centred[1].flip(0, 1))):
         sums = (padded.unfold(1, width, 1) * turned[:, None]).sum((0, 2))
         best.append((float(sums.max()), int(sums.argmax()) - width + 1, strand))
-    # the given strand where both are as good, as for a palindrome
+    # the given strand where both are equally good, as for a palindrome
     _, offset, strand = best[0] if best[0][0] >= best[1][0] - 1e-9 else best[1]
     return offset, strand
 
 
-def _merged(counts: Sequence[Tensor], places: Sequence[tuple[int, str]]) -> tuple[Tensor, int]:
-    """Mean shares times all sites of the aligned matrices, and the place of its first column."""
+def _merge(counts: Sequence[Tensor], places: Sequence[tuple[int, str]]) -> tuple[Tensor, int]:
+    """Mean shares times all sites of the aligned matrices, and the offset of the first column."""
     shares = [
         _shares(matrix if strand == "+" else matrix.flip(0, 1))
         for matrix, (_, strand) in zip(counts, places, strict=True)
@@ -245,11 +246,11 @@ def _merged(counts: Sequence[Tensor], places: Sequence[tuple[int, str]]) -> tupl
     high = max(offset + matrix.shape[1] for matrix, (offset, _) in zip(shares, places, strict=True))
     total, reached = torch.zeros(4, high - low, dtype=torch.float64), torch.zeros(high - low)
     for matrix, (offset, _) in zip(shares, places, strict=True):
-        here = slice(offset - low, offset - low + matrix.shape[1])
-        total[:, here] += matrix
-        reached[here] += matrix.sum(0) > 0
-    kept = (reached >= _REACHED * len(counts)).nonzero()[:, 0]
-    first, last = int(kept[0]), int(kept[-1]) + 1
+        span = slice(offset - low, offset - low + matrix.shape[1])
+        total[:, span] += matrix
+        reached[span] += matrix.sum(0) > 0
+    columns = (reached >= _REACHED * len(counts)).nonzero()[:, 0]
+    first, last = int(columns[0]), int(columns[-1]) + 1
     sites = sum(float(matrix.sum(0).max()) for matrix in counts)
     return _shares(total[:, first:last]) * sites, low + first
 
@@ -279,7 +280,7 @@ def _numbers(runs: Sequence[Motifs]) -> Tensor:
 def _count(runs: Sequence[Motifs]) -> int:
     if len(runs) < 2:
         raise DataError(
-            f"{len(runs)} run is given; what is reproducible shows in two or more: train the network again from other "
+            f"{len(runs)} run is given; reproducibility needs two or more: train the network again from other "
             "seeds (netassay sweep aitac:ensemble), and give those runs as peers"
         )
     return len(runs)

@@ -1,4 +1,4 @@
-"""How much of the grammar of a simulated atlas was found: recall and precision of its motifs and pairs."""
+"""How much of the grammar of a simulated atlas was recovered: recall and precision of its motifs and pairs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from torch import Tensor
 from netassay.dna.motifs.discoveries import q_values_by_row
 from netassay.dna.motifs.match import likeness
 from netassay.dna.motifs.matrices import LEAST_COLUMNS
-from netassay.dna.motifs.reproducibility import permuted
+from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 
 LEAST_BITS, LEAST_SITES = 8.0, 20
-"""A motif counts as a finding from this much information between its flanks, and this many sites, on."""
+"""Minimum information between the flanks, and minimum number of sites, of a finding."""
 
-_SEEN = 1e-9  # an effect that varies less than this over the cell types is the same in all
+_VARIES = 1e-9  # an effect that varies less than this over the cell types is the same in all
 
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """What motifs that were found say of those planted.
+    """Motifs of a network compared with those planted.
 
-    `factors`, a row a planted motif: factor, visible (whether its effect differs between cell types: otherwise a loss
-    that sees only differences cannot teach it), recovered, q (least over the findings), finding (the one that has it).
-    `findings`, a row a motif that counts: finding, information (bits), sites, consensus, factor (its best match, None
-    for a false one), q. `permuted` is the share of findings that match with their columns in a random order.
+    `factors`, a row for each planted motif: factor, visible (whether its effect differs between cell types: otherwise a
+    loss that sees only differences cannot teach it), recovered, q (smallest over the findings), finding (the best
+    match). `findings`, a row for each motif that counts: finding, information (bits), sites, consensus, factor (its
+    best match, None for a false one), q. `permuted` is the share of findings that match with their columns in a random
+    order.
     """
 
     factors: pl.DataFrame
@@ -55,9 +56,9 @@ class Recovery:
 
 @dataclass(frozen=True, eq=False)
 class PairRecovery:
-    """`pairs`, a row a planted pair: pair, effect (planted), recovered (found, with the right sign), found_effect, q,
-    and rank among the pairs found. `findings`, a row a pair found, the strongest first: first, second, effect, q,
-    planted (with this sign). `tested` pairs were looked at, `testable` of the planted ones among them.
+    """`pairs`, a row for each planted pair: pair, effect (planted), recovered (found, with the right sign),
+    found_effect, q, and rank among the pairs found. `findings`, a row for each pair found, the strongest first: first,
+    second, effect, q, planted (with this sign). `tested` counts the pairs tested, `testable` the planted among them.
     """
 
     pairs: pl.DataFrame
@@ -77,7 +78,7 @@ class PairRecovery:
 
     @property
     def strongest(self) -> float:
-        """The same of the strongest findings alone, as many as pairs were planted."""
+        """The same for the strongest findings only, as many as pairs were planted."""
         return _share(self.findings.head(len(self.pairs))["planted"])
 
 
@@ -109,7 +110,7 @@ def recovery(
         found: The motifs.
         truth: Tables of the simulated atlas.
         generator: Draws the permutations.
-        rows: Rows of `found` that are looked at; by default all.
+        rows: Rows of `found` to use; by default all.
         q: q-value (0 to 1).
         least_bits: Smallest information in bits.
         least_sites: Smallest number of sites.
@@ -128,39 +129,38 @@ def recovery(
         >>> netassay.recovery(known, truth, generator=torch.Generator()).factors.height
         16
     """
-    planted = planted_motifs(truth)
-    counted = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
-    held = found.select(counted)
-    values = q_values_by_row(likeness(held, planted))
-    nulls = [
-        q_values_by_row(likeness(permuted(held, generator), planted)) for _ in range(permutations if counted else 0)
-    ]
+    targets = planted_motifs(truth)
+    numbers = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
+    motifs = found.select(numbers)
+    values = q_values_by_row(likeness(motifs, targets))
+    draws = range(permutations if numbers else 0)
+    nulls = [q_values_by_row(likeness(permute_columns(motifs, generator), targets)) for _ in draws]
     visible = _visible(truth)
     recovered = []
-    for i, name in enumerate(planted.names):
-        least = values[:, i].min(0) if len(held) else None
-        good = least is not None and float(least.values) < q
+    for i, name in enumerate(targets.names):
+        best = values[:, i].min(0) if len(motifs) else None
+        good = best is not None and float(best.values) < q
         recovered.append(
             {
                 "factor": name,
                 "visible": visible[name],
                 "recovered": good,
-                "q": None if least is None else float(least.values),
-                "finding": held.names[int(least.indices)] if least is not None and good else None,
+                "q": None if best is None else float(best.values),
+                "finding": motifs.names[int(best.indices)] if best is not None and good else None,
             }
         )
     findings = []
-    for i, name in enumerate(held.names):
-        least = values[i].min(0)
-        good = float(least.values) < q
+    for i, name in enumerate(motifs.names):
+        best = values[i].min(0)
+        good = float(best.values) < q
         findings.append(
             {
                 "finding": name,
-                "information": float(_bits(held)[i]),
-                "sites": int(held.sites[i]),
-                "consensus": held.consensus[i],
-                "factor": planted.names[int(least.indices)] if good else None,
-                "q": float(least.values),
+                "information": float(_bits(motifs)[i]),
+                "sites": int(motifs.sites[i]),
+                "consensus": motifs.consensus[i],
+                "factor": targets.names[int(best.indices)] if good else None,
+                "q": float(best.values),
             }
         )
     schema = {
@@ -184,21 +184,21 @@ def recovery(
 
 
 def matched_filters(
-    filters: Motifs, truth: Mapping[str, pl.DataFrame], *, q: float = 0.01, **least: float
+    filters: Motifs, truth: Mapping[str, pl.DataFrame], *, q: float = 0.01, **limits: float
 ) -> dict[str, list[int]]:
-    """Filters that match each planted motif best, with Tomtom q < `q`; every filter is in one list at most.
+    """Filters whose best match is each planted motif, with Tomtom q < `q`; every filter is in one list at most.
 
     `least_bits` and `least_sites` as for `recovery`. Factors that no filter matches are left out.
     """
-    planted = planted_motifs(truth)
-    bits, sites = least.get("least_bits", LEAST_BITS), least.get("least_sites", LEAST_SITES)
-    counted = _findings(filters, range(len(filters)), bits, sites)
-    values = q_values_by_row(likeness(filters.select(counted), planted))
+    targets = planted_motifs(truth)
+    bits, sites = limits.get("least_bits", LEAST_BITS), limits.get("least_sites", LEAST_SITES)
+    numbers = _findings(filters, range(len(filters)), bits, sites)
+    values = q_values_by_row(likeness(filters.select(numbers), targets))
     sets: dict[str, list[int]] = {}
-    for row, number in zip(values, counted, strict=True):
+    for row, number in zip(values, numbers, strict=True):
         if float(row.min()) < q:
-            sets.setdefault(planted.names[int(row.argmin())], []).append(number)
-    return {name: sets[name] for name in planted.names if name in sets}
+            sets.setdefault(targets.names[int(row.argmin())], []).append(number)
+    return {name: sets[name] for name in targets.names if name in sets}
 
 
 def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q: float = 0.05) -> PairRecovery:
@@ -208,8 +208,8 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
     right if planted with that sign, synergistic (above 0) or antagonistic.
 
     Args:
-        tested: A row for every pair of factors and every lineage that was looked at: first, second, effect and q (None
-            where it could not be tested).
+        tested: A row for every pair of factors and every lineage: first, second, effect and q (None where it could not
+            be tested).
         truth: Tables of the simulated atlas.
         q: q-value (0 to 1).
 
@@ -219,31 +219,31 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
     Example:
         >>> import netassay, polars as pl
         >>> tested = pl.DataFrame({"first": ["PAX5"], "second": ["EBF1"], "effect": [1.0], "q": [0.01]})
-        >>> found = netassay.pair_recovery(tested, netassay.Atlas.open("atlas").truth)
-        >>> found.pairs["recovered"].sum()
+        >>> result = netassay.pair_recovery(tested, netassay.Atlas.open("atlas").truth)
+        >>> result.pairs["recovered"].sum()
         1
     """
     looked: set[frozenset[str]] = set()
     best: dict[frozenset[str], tuple[float, float]] = {}
     for first, second, effect, value in tested.select("first", "second", "effect", "q").iter_rows():
-        if value is None or value != value:  # NaN too is a pair that was not tested
+        if value is None or value != value:  # NaN too means not tested
             continue
         key = frozenset((first, second))
         looked.add(key)
         if value < q and abs(effect) > abs(best.get(key, (0.0, 1.0))[0]):
             best[key] = (effect, value)
     strongest = sorted(best, key=lambda key: -abs(best[key][0]))
-    planted = {frozenset((a, b)): effect for a, b, effect in _planted_pairs(truth)}
+    true_pairs = {frozenset((a, b)): effect for a, b, effect in _planted_pairs(truth)}
     rows = []
-    for key, effect in planted.items():
-        seen, value = best.get(key, (None, None))
+    for key, effect in true_pairs.items():
+        estimate, value = best.get(key, (None, None))
         rows.append(
             {
-                "pair": "+".join(_ordered(key, truth)),
+                "pair": "+".join(_in_order(key, truth)),
                 "effect": effect,
-                "found_effect": seen,
+                "found_effect": estimate,
                 "q": value,
-                "recovered": seen is not None and (seen > 0) == (effect > 0),
+                "recovered": estimate is not None and (estimate > 0) == (effect > 0),
                 "rank": strongest.index(key) + 1 if key in best else None,
             }
         )
@@ -253,7 +253,7 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
             "second": max(key),
             "effect": best[key][0],
             "q": best[key][1],
-            "planted": key in planted and (planted[key] > 0) == (best[key][0] > 0),
+            "planted": key in true_pairs and (true_pairs[key] > 0) == (best[key][0] > 0),
         }
         for key in strongest
     ]
@@ -265,7 +265,7 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
         "q": pl.Float64,
         "rank": pl.Int64,
     }
-    found = {
+    finding_schema = {
         "first": pl.String,
         "second": pl.String,
         "effect": pl.Float64,
@@ -274,18 +274,18 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
     }
     return PairRecovery(
         pl.DataFrame(rows, schema=schema),
-        pl.DataFrame(findings, schema=found),
+        pl.DataFrame(findings, schema=finding_schema),
         len(looked),
-        sum(key in looked for key in planted),
+        sum(key in looked for key in true_pairs),
     )
 
 
-def _findings(found: Motifs, rows: Iterable[int] | Tensor, bits: float, sites: int | float) -> list[int]:
-    held = _bits(found)
+def _findings(motifs: Motifs, rows: Iterable[int] | Tensor, bits: float, sites: int | float) -> list[int]:
+    information = _bits(motifs)
     return [
         int(i)
         for i in rows
-        if held[i] >= bits and found.sites[i] >= sites and found.informative_lengths[i] >= LEAST_COLUMNS
+        if information[i] >= bits and motifs.sites[i] >= sites and motifs.informative_lengths[i] >= LEAST_COLUMNS
     ]
 
 
@@ -297,10 +297,10 @@ def _bits(motifs: Motifs) -> Float64[Tensor, " motifs"]:
 
 def _visible(truth: Mapping[str, pl.DataFrame]) -> dict[str, bool]:
     spread = _table(truth, "effects").group_by("factor").agg(pl.col("effect").max() - pl.col("effect").min())
-    return {name: width > _SEEN for name, width in spread.iter_rows()}
+    return {name: width > _VARIES for name, width in spread.iter_rows()}
 
 
-def _ordered(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
+def _in_order(key: frozenset[str], truth: Mapping[str, pl.DataFrame]) -> tuple[str, str]:
     return next((a, b) for a, b, _ in _planted_pairs(truth) if key == {a, b})
 
 
@@ -311,8 +311,7 @@ def _planted_pairs(truth: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, fl
 def _table(truth: Mapping[str, pl.DataFrame], name: str) -> pl.DataFrame:
     if name not in truth:
         raise DataError(
-            "what was planted is known of simulated atlases alone; this one has no truth, so nothing is counted "
-            "as recovered"
+            "only simulated atlases say what was planted; this one has no truth, so nothing can be counted as recovered"
         )
     return truth[name]
 

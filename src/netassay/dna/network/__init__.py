@@ -1,11 +1,11 @@
-"""A network that reads DNA, ready to be asked.
+"""A network that reads DNA, ready to use.
 
-network: a module, how it is asked and what its outputs are called. forms, loading: modules of other forms, and out of
-files. predicting, folded, words: predictions, and the fast ways that AI-TAC allows. losses, evaluate, offsets: how far
-they are from the heights, and what a loss leaves free. layers, activation, fields, reach: the convolutions of any
-module, where they are read, the bases that each sees, what a change of one base reaches. readouts: which number of the
-outputs is explained. plain, reduced: the same network out of PyTorch's own modules, or with fewer filters. sequences:
-codes of bases or one-hot floats, whichever a caller has.
+network: a module, how to run it and the names of its outputs. forms, loading: modules of other forms, and from files.
+predicting, folded, words: predictions, and the fast algorithms for AI-TAC. losses, evaluate, offsets: how far they are
+from the heights, and what a loss leaves free. layers, activation, fields, reach: the convolutions of any module, where
+they are read, the bases that each sees, the effects of a change of one base. readouts: which number of the outputs is
+explained. plain, reduced: the same network built from PyTorch's own modules, or with fewer filters. sequences: codes of
+bases, from codes or one-hot floats.
 """
 
 from netassay.contents import contents

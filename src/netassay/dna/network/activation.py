@@ -1,8 +1,8 @@
-"""Where the activation of a convolution is: behind the norm and the activation that follow it directly.
+"""Where the activation of a convolution is: behind the norm and the activation that directly follow it.
 
 In Basset, DeepSTARR and most others the order is convolution, norm, ReLU, and a filter whose norm has a negative weight
-fires where the convolution is low: its output alone says nothing of what the filter answers to. What follows is found
-in a forward pass, whether it is a module or a function.
+fires where the convolution is low: its output alone does not show what the filter responds to. The steps that follow
+are found in a forward pass, whether they are modules or functions.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _KINDS: dict[Any, Kind] = {
 Change = Callable[[Tensor], Tensor | None]
 
 
-class _Following(TorchFunctionMode):
-    """Sees every function that is called, and goes along with tensors that were begun with, step after step."""
+class _Follower(TorchFunctionMode):
+    """Sees every function call, and follows tensors from `begin` on, step after step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,28 +52,28 @@ class _Following(TorchFunctionMode):
             self.ahead.append((output, []))
         return None
 
-    def reached(self, made: Tensor, kinds: list[Kind]) -> Tensor | None:
-        """What takes the place of `made`, the last of steps of these kinds; None for itself."""
+    def reached(self, output: Tensor, kinds: list[Kind]) -> Tensor | None:
+        """What replaces `output`, the last of steps of these kinds; None to keep it."""
         return None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = args[0] if args else (kwargs or {}).get("input")
-        made = func(*args, **(kwargs or {}))
+        source = args[0] if args else (kwargs or {}).get("input")
+        output = func(*args, **(kwargs or {}))
         kind = _KINDS.get(func)
-        if kind is None or not isinstance(made, Tensor):
-            return made
+        if kind is None or not isinstance(output, Tensor):
+            return output
         for i, (tensor, kinds) in enumerate(self.ahead):
-            if tensor is given and "activation" not in kinds:
+            if tensor is source and "activation" not in kinds:
                 kinds.append(kind)
-                self.ahead[i] = (made, kinds)
-                changed = self.reached(made, kinds)
+                self.ahead[i] = (output, kinds)
+                changed = self.reached(output, kinds)
                 if changed is None:
-                    return made
-                return _in_place(changed, made, given)
-        return made
+                    return output
+                return _in_place(changed, output, source)
+        return output
 
 
-class _Taking(_Following):
+class _Replacer(_Follower):
     def __init__(self, steps: int, change: Change) -> None:
         super().__init__()
         self.steps, self.change = steps, change
@@ -81,23 +81,23 @@ class _Taking(_Following):
     def begin(self, output: Any) -> Any:
         return super().begin(output) if self.steps else self.change(output)
 
-    def reached(self, made: Tensor, kinds: list[Kind]) -> Tensor | None:
+    def reached(self, output: Tensor, kinds: list[Kind]) -> Tensor | None:
         if len(kinds) != self.steps:
             return None
-        self.ahead = [(tensor, held) for tensor, held in self.ahead if held is not kinds]
-        return self.change(made)
+        self.ahead = [(tensor, steps) for tensor, steps in self.ahead if steps is not kinds]
+        return self.change(output)
 
 
-def _in_place(changed: Tensor, made: Tensor, given: Any) -> Tensor:
-    """What takes the place of `made`: whoever works in place may not look at what is given back."""
-    return made.copy_(changed) if made is given else changed
+def _in_place(changed: Tensor, output: Tensor, source: Any) -> Tensor:
+    """What replaces `output`: after an operation in place on `source`, callers may ignore the returned tensor."""
+    return output.copy_(changed) if output is source else changed
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a layer is read: the output of `module`, or what the `steps` that follow it directly make of it.
+    """Where a layer is read: at the output of `module`, or after the `steps` that directly follow it.
 
-    `active`: the last step is an activation. `runs`: so often the module runs in a forward pass.
+    `active`: the last step is an activation. `runs`: number of times that the module runs in a forward pass.
     """
 
     module: nn.Module
@@ -107,12 +107,12 @@ class Place:
 
     @contextmanager
     def taking(self, change: Change) -> Iterator[None]:
-        """Inside, what is read goes through `change` in every run; where that is None it stays as it is."""
-        mode = _Taking(self.steps, change)
+        """Inside, `change` is applied to the layer's output in every run; where it returns None, the output stays."""
+        mode = _Replacer(self.steps, change)
 
-        def begin(module: nn.Module, given: Any, output: Any) -> Any:
+        def begin(module: nn.Module, inputs: Any, output: Any) -> Any:
             changed = mode.begin(output)
-            return changed if changed is None else _in_place(changed, output, given[0] if given else None)
+            return changed if changed is None else _in_place(changed, output, inputs[0] if inputs else None)
 
         handle = self.module.register_forward_hook(begin)
         try:
@@ -127,12 +127,12 @@ def place_of(
 ) -> Place:
     """Where the layer `module` is read, as the forward pass `run` shows it.
 
-    A convolution is read behind the norm and the activation that follow it directly (without `activation`: behind the
-    norm), any other module at its output. ModelError where the pass never comes to it, or where other things follow it
-    in one run than in another.
+    A convolution is read behind the norm and the activation that directly follow it (without `activation`: behind the
+    norm), any other module at its output. ModelError where the pass never reaches it, or where the steps that follow
+    differ between runs.
     """
-    mode = _Following()
-    handle = module.register_forward_hook(lambda module, given, output: mode.begin(output))
+    mode = _Follower()
+    handle = module.register_forward_hook(lambda module, inputs, output: mode.begin(output))
     try:
         with mode:
             run()
@@ -143,18 +143,18 @@ def place_of(
         raise ModelError(f"the forward pass of {of} does not call layer {name!r}; choose one that it calls")
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
         return Place(module, 0, False, len(runs))
-    ways = {_own(kinds, activation) for kinds in runs}
-    if len(ways) > 1:
+    paths = {_own(kinds, activation) for kinds in runs}
+    if len(paths) > 1:
         raise ModelError(
             f"layer {name!r} runs {len(runs)} times in a pass of {of}, and what follows it differs; give each place a "
             "module of its own"
         )
-    (kinds,) = ways
+    (kinds,) = paths
     return Place(module, len(kinds), "activation" in kinds, len(runs))
 
 
 def _own(kinds: list[Kind], activation: bool) -> tuple[Kind, ...]:
     """The steps up to the last norm or activation."""
-    wanted = ("norm", "activation") if activation else ("norm",)
-    last = max((i for i, kind in enumerate(kinds, 1) if kind in wanted), default=0)
+    ends = ("norm", "activation") if activation else ("norm",)
+    last = max((i for i, kind in enumerate(kinds, 1) if kind in ends), default=0)
     return tuple(kinds[:last])

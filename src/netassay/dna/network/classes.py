@@ -3,10 +3,10 @@
 import math
 
 FEWEST = 3
-"""Values from which on a correlation says something."""
+"""Minimum number of values for a correlation."""
 
 TOO_FEW = "a correlation of two values is 1 or -1 whatever they are, and of one it is not defined"
-"""Why there is none below that."""
+"""Why fewer values have none."""
 
 
 def no_correlation(cell_types: int) -> str:

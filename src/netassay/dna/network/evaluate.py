@@ -38,7 +38,7 @@ def scores(
 
     Returns:
         r_mean and r_median over peaks whose r across cell types is defined (r_undefined counts the others; with fewer
-        than three cell types it is of none), r_weighted by the variance of the observed row, share_above_075 among the
+        than three cell types no r is), r_weighted by the variance of the observed row, share_above_075 among the
         defined ones, and cell_r_mean, the mean over cell types of r over peaks.
 
     Source:
@@ -52,14 +52,14 @@ def scores(
         1.0
     """
     r = pearson_rows(prediction, observed)
-    known = r[~r.isnan()]
+    defined = r[~r.isnan()]
     variance = observed.double().var(dim=1, correction=0)[~r.isnan()]
     values = {
-        "r_mean": _mean(known),
-        "r_median": float(np.median(known)) if len(known) else math.nan,
-        "r_weighted": float((known * variance).sum() / variance.sum()) if len(known) else math.nan,
-        "share_above_075": _mean((known > WELL).double()),
-        "r_undefined": float(len(r) - len(known)),
+        "r_mean": _mean(defined),
+        "r_median": float(np.median(defined)) if len(defined) else math.nan,
+        "r_weighted": float((defined * variance).sum() / variance.sum()) if len(defined) else math.nan,
+        "share_above_075": _mean((defined > WELL).double()),
+        "r_undefined": float(len(r) - len(defined)),
         CENTRED if free_offset else "cell_r_mean": _mean(
             pearson_columns(prediction, observed, free_offset=free_offset)
         ),
@@ -83,12 +83,12 @@ def pearson_columns(
 ) -> Float[Tensor, " cell_types"]:
     """Pearson correlation of each cell type over peaks; NaN where a column is constant.
 
-    With `free_offset` of rows less their mean, on both sides: after a loss that does not see an offset of a row, that
-    offset is noise in every column.
+    With `free_offset` the mean of each row is subtracted first, on both sides: after a loss that does not see an offset
+    of a row, that offset is noise in every column.
     """
     if free_offset:
         prediction, observed = less_mean(prediction), less_mean(observed)
-        # what is constant but for rounding says nothing
+        # a column that is constant up to rounding has no correlation
         prediction = torch.where(_flat(prediction), 0.0, prediction)
     return pearson_rows(prediction.T, observed.T)
 
@@ -139,8 +139,8 @@ def rank_scores(prediction: Tensor, observed: Tensor, cell_type: int) -> RankSco
 
 
 def evidence(prediction: Tensor, *, one_of_k: bool, free_offset: bool = False) -> Tensor:
-    """What ranks peaks for a label: the softmax where each has one, else the output, less the mean of its row where the
-    loss leaves that free."""
+    """Values that rank peaks for a label: the softmax where each peak has one label, else the output, less the mean of
+    its row where the loss leaves that free."""
     if one_of_k:
         return prediction.double().softmax(dim=1)
     return less_mean(prediction) if free_offset else prediction
@@ -180,5 +180,5 @@ def _class(r: float) -> str:
 
 
 def _mean(values: Tensor) -> float:
-    known = values[~values.isnan()]
-    return float(known.double().mean()) if len(known) else math.nan
+    defined = values[~values.isnan()]
+    return float(defined.double().mean()) if len(defined) else math.nan

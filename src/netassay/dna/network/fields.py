@@ -13,7 +13,7 @@ from netassay.errors import ModelError
 from netassay.nets.sequence_cnn import STAGES
 
 _PROBES = 3  # random sequences whose bases are changed one by one
-_NOTICED = 1e-5  # of the greatest output: what a changed base does above rounding
+_NOTICED = 1e-5  # of the greatest output: a change above rounding
 
 
 class Field(NamedTuple):
@@ -24,7 +24,7 @@ class Field(NamedTuple):
     width: int
 
 
-def seen_by_aitac(i: int) -> Field:
+def field_of_aitac(i: int) -> Field:
     """Bases that convolution i (1 to 3) of AITAC sees.
 
     Position j of the second sees 3j - 25 ... 3j + 25, of the third 12j - 64 ... 12j + 67.
@@ -37,19 +37,19 @@ def seen_by_aitac(i: int) -> Field:
     return Field(first, stride, width)
 
 
-def seen_when_changed(sums: Callable[[Tensor], Tensor], length: int, name: str) -> Field:
+def field_by_changes(sums: Callable[[Tensor], Tensor], length: int, name: str) -> Field:
     """Bases that matter to each position of a layer, found by changing every base of some random sequences.
 
-    `sums` gives (positions, batch, channels) for codes (batch, length). ModelError where what is seen does not move
-    along by a fixed number of bases, or is the whole sequence.
+    `sums` gives (positions, batch, channels) for codes (batch, length). ModelError where the field does not move by a
+    fixed number of bases per position, or is the whole sequence.
     """
     draws = torch.Generator().manual_seed(0)
     low = high = torch.empty(0)
     for _ in range(_PROBES):
         probe = torch.randint(0, 4, (1, length), generator=draws, dtype=torch.uint8)
-        told = _told_by_changes(sums, probe)  # (bases, positions)
+        responses = _responses(sums, probe)  # (bases, positions)
         bases = torch.arange(length)[:, None]
-        first, last = torch.where(told, bases, length).amin(0), torch.where(told, bases, -1).amax(0)
+        first, last = torch.where(responses, bases, length).amin(0), torch.where(responses, bases, -1).amax(0)
         low = torch.minimum(low, first) if len(low) else first
         high = torch.maximum(high, last) if len(high) else last
     inner = ((low > 0) & (high < length - 1) & (low <= high)).nonzero().flatten()
@@ -66,19 +66,19 @@ def seen_when_changed(sums: Callable[[Tensor], Tensor], length: int, name: str) 
     if stride < 1 or spread > max(2 * stride, (end - start) // 2):
         raise ModelError(
             f"layer {name!r}: the bases that its positions see do not move along by a fixed number, as those of a "
-            "convolution do; choose a layer that comes before anything that looks at the whole sequence"
+            "convolution do; choose a layer before any that sees the whole sequence"
         )
     return Field(start, stride, end - start + 1)
 
 
-def _told_by_changes(sums: Callable[[Tensor], Tensor], probe: Tensor) -> Tensor:
+def _responses(sums: Callable[[Tensor], Tensor], probe: Tensor) -> Tensor:
     """Whether changing a base of the probe changes a position: (bases, positions)."""
     length = probe.shape[1]
-    told = []
-    for some in torch.arange(length).split(BATCH // 2):
-        changed = probe.repeat(len(some) + 1, 1)
-        changed[torch.arange(len(some)) + 1, some] = (changed[0, some] + 1) % 4
-        found = sums(changed)
-        difference = (found[:, 1:] - found[:, :1]).abs().amax(2)
-        told.append((difference > _NOTICED * found.abs().max()).T)
-    return torch.cat(told)
+    responses = []
+    for part in torch.arange(length).split(BATCH // 2):
+        changed = probe.repeat(len(part) + 1, 1)
+        changed[torch.arange(len(part)) + 1, part] = (changed[0, part] + 1) % 4
+        outputs = sums(changed)
+        difference = (outputs[:, 1:] - outputs[:, :1]).abs().amax(2)
+        responses.append((difference > _NOTICED * outputs.abs().max()).T)
+    return torch.cat(responses)

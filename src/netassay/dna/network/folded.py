@@ -1,10 +1,10 @@
-"""AI-TAC made ready for predictions: the same outputs from codes of bases, in fewer operations and passes over memory.
+"""AI-TAC prepared for predictions: the same outputs from codes of bases, in fewer operations and passes over memory.
 
-The first layer looks up sums of taps over words of four bases, five rows of a table instead of 76 products a filter.
+The first layer looks up sums of taps over words of four bases, five rows of a table instead of 76 products per filter.
 In evaluation a batch norm is a scale and a shift of each channel. After ReLU that is
 shift + scale relu(p + b) = sign max(|scale| p + |scale| b + sign shift, sign shift): the scale goes into the taps
 before, the sign into the weights after, the rest is a bias and a floor. (The shift cannot go into the next convolution,
-whose padding is zero and not shifted.) All that depends on weights alone is done once, not for every batch.
+whose padding is zero and not shifted.) Everything that depends only on weights is computed once, not for every batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from netassay.dna.network.words import WORD, looked_up, tap_sums, words
+from netassay.dna.network.words import WORD, look_up, tap_sums, words
 from netassay.errors import ModelError
 from netassay.formats.bases import reverse_complement
 from netassay.nets.fourier_convolution import (
@@ -32,7 +32,7 @@ _WINDOWS = 4  # pooling windows of the first layer at a time, so that they stay 
 
 
 class _Finish(NamedTuple):
-    """What follows the maximum p of a window, in place: max(p, floor), or scale exp(p) + floor if there is a scale."""
+    """Applied to the maximum p of a window, in place: max(p, floor), or scale exp(p) + floor if there is a scale."""
 
     floor: Tensor
     scale: Tensor | None
@@ -46,7 +46,7 @@ class _Finish(NamedTuple):
 class _Convolution(NamedTuple):
     """A convolution at the positions under its pooling windows: by frequencies if there are matrices, else directly.
 
-    Its answer is the maximum of each window, plus bias.
+    Its output is the maximum of each window, plus bias.
     """
 
     taps: Float[Tensor, "outputs inputs width"]
@@ -58,16 +58,16 @@ class _Convolution(NamedTuple):
     pool: int
 
     def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
-        found = self.sums(h)
-        best = found.new_empty(len(found) // self.pool, *found.shape[1:])
-        return greatest_of_windows(found, self.pool, best).add_(self.bias)
+        sums = self.sums(h)
+        best = sums.new_empty(len(sums) // self.pool, *sums.shape[1:])
+        return greatest_of_windows(sums, self.pool, best).add_(self.bias)
 
     def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
         """Before pooling and bias."""
         if self.matrices is not None:
             return correlate_transformed(h, self.weight, self.matrices)
-        found = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
-        return found.permute(2, 0, 1)[list(self.positions)]
+        outputs = F.conv1d(h.permute(1, 2, 0), self.weight, padding=self.weight.shape[2] // 2)
+        return outputs.permute(2, 0, 1)[list(self.positions)]
 
 
 class Folded:
@@ -85,7 +85,7 @@ class Folded:
         exponential = model.first_activation == "exponential"
         scales, shifts = zip(*(_scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True)
         convolutions: list[nn.Conv1d] = [getattr(model, f"convolution{i}") for i in (1, 2, 3)]
-        # the sign of each channel that the weights before have not taken in
+        # the sign of each channel that is not yet part of the weights before
         sign = torch.ones(4, device=scales[0].device, dtype=torch.float64)
         self.finishes: list[_Finish] = []
         self.convolutions: list[_Convolution] = []
@@ -102,7 +102,7 @@ class Folded:
             if i == 0:
                 self.words = tap_sums(weight, bias).to(dtype)
             else:
-                self.convolutions.append(_prepared(weight, bias, lengths[i], STAGES[i].pool, dtype))
+                self.convolutions.append(_prepare(weight, bias, lengths[i], STAGES[i].pool, dtype))
         hidden = [(_double(layer.weight), _double(layer.bias)) for layer in (model.hidden1, model.hidden2)]
         hidden[0] = (hidden[0][0] * sign.repeat_interleave(lengths[-1]), hidden[0][1])
         self.hidden = [(weight.to(dtype), bias.to(dtype)) for weight, bias in hidden]
@@ -124,7 +124,7 @@ class Folded:
             return self._top(self.up_to(len(STAGES), codes))
 
     def after_second(self, h: Float[Tensor, "pooled batch channels"]) -> Float[Tensor, "batch outputs"]:
-        """The outputs from what `up_to` gives for the second convolution."""
+        """The outputs, from the result of `up_to` for the second convolution."""
         with torch.autocast(h.device.type, enabled=False):
             return self._top(self.finishes[2](self.convolutions[1](h)))
 
@@ -137,7 +137,7 @@ class Folded:
 
     @torch.no_grad()
     def up_to(self, i: int, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "pooled batch channels"]:
-        """What comes after convolution i (1 to 3), its pooling and batch norm, times the sign of the norm's scale."""
+        """Convolution i (1 to 3) after pooling and batch norm, times the sign of the norm's scale."""
         h = self._first(codes)
         for convolution, finish in zip(self.convolutions[: i - 1], self.finishes[1:i], strict=True):
             h = finish(convolution(h))
@@ -148,14 +148,14 @@ class Folded:
         half = stage.width // 2
         letters = words(codes, half, half + -stage.width % WORD)
         parts = torch.tensor(positions, device=codes.device).split(_WINDOWS * stage.pool)
-        found = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
-        for part, piece in zip(parts, found.split(_WINDOWS), strict=True):
-            sums = looked_up(letters, part, self.words, stage.width)
+        pooled = self.words.new_empty(len(positions) // stage.pool, len(codes), self.words.shape[1])
+        for part, piece in zip(parts, pooled.split(_WINDOWS), strict=True):
+            sums = look_up(letters, part, self.words, stage.width)
             self.finishes[0](greatest_of_windows(sums, stage.pool, piece))
-        return found
+        return pooled
 
 
-def _prepared(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.dtype) -> _Convolution:
+def _prepare(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.dtype) -> _Convolution:
     outputs, inputs, width = weight.shape
     positions = pooling_positions(length, pool)
     if weight.device.type != "cpu" or not saves_work(length, width, len(positions), inputs, outputs):

@@ -1,4 +1,4 @@
-"""Modules whose inputs or outputs have another form: which way round they read, which of their outputs is meant."""
+"""Modules whose inputs or outputs have another form: which layout they read, which of their outputs to use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from netassay.dna.network.choices import Layout
 from netassay.errors import ModelError
 
 Readout = int | str | Callable[[Any], Tensor] | None
-"""Which of what a module gives are its outputs: the number of one of several, counted from 0; a name (key or
-attribute); a function that makes (n, outputs) of it; None where it gives nothing else."""
+"""Which part of what a module returns are its outputs: a number, counted from 0; a name (key or attribute); a function
+that returns (n, outputs); None where the module returns only its outputs."""
 
 
 class Shaped(nn.Module):
@@ -26,65 +26,65 @@ class Shaped(nn.Module):
         self.model, self.readout, self.layout = model, readout, layout
 
     def run(self, x: Float[Tensor, "n 4 length"]) -> Any:
-        """What the model itself gives."""
+        """What the model itself returns."""
         return self.model(x.transpose(1, 2) if self.layout == "channels_last" else x)
 
     def forward(self, x: Float[Tensor, "n 4 length"]) -> Float[Tensor, "n outputs"]:
-        found = chosen(self.run(x), self.readout, type(self.model).__name__)
-        return rows(found, len(x), type(self.model).__name__)
+        answer = select(self.run(x), self.readout, type(self.model).__name__)
+        return rows(answer, len(x), type(self.model).__name__)
 
 
-def chosen(found: Any, readout: Readout, of: str) -> Any:
-    """What `readout` takes of what a module named `of` gives. ModelError where there is no such thing."""
+def select(answer: Any, readout: Readout, of: str) -> Any:
+    """The part `readout` of the answer of a module named `of`. ModelError where there is no such part."""
     if readout is None:
-        return found
+        return answer
     if callable(readout):
-        return readout(found)
+        return readout(answer)
     if isinstance(readout, str):
-        if isinstance(found, Mapping) and readout in found:
-            return found[readout]
-        if not isinstance(found, Mapping | Tensor) and hasattr(found, readout):
-            return getattr(found, readout)
-    elif isinstance(found, tuple | list) and -len(found) <= readout < len(found):
-        return found[readout]
-    raise ModelError(f"readout = {readout!r}: {of} gives {_form(found)}")
+        if isinstance(answer, Mapping) and readout in answer:
+            return answer[readout]
+        if not isinstance(answer, Mapping | Tensor) and hasattr(answer, readout):
+            return getattr(answer, readout)
+    elif isinstance(answer, tuple | list) and -len(answer) <= readout < len(answer):
+        return answer[readout]
+    raise ModelError(f"readout = {readout!r}: {of} gives {_form(answer)}")
 
 
-def rows(found: Any, n: int, of: str) -> Float[Tensor, "n outputs"]:
-    """A row of outputs for each of n sequences; ModelError, with the remedy, where `found` is nothing of the kind.
+def rows(answer: Any, n: int, of: str) -> Float[Tensor, "n outputs"]:
+    """A row of outputs for each of n sequences; ModelError, with the remedy, where `answer` is of another form.
 
-    One number a sequence is one output, and axes of one place at the end are none.
+    One number per sequence is one output, and trailing axes of size 1 are dropped.
     """
-    if isinstance(found, Tensor):
-        shape = tuple(found.shape)
-        if n == 1 and found.ndim < 2 and shape != (1,):
-            return found.reshape(1, -1)  # squeezed: the axis of sequences went with the others
-        if found.ndim and len(found) == n:
-            if found.ndim == 1:
-                return found[:, None]
+    if isinstance(answer, Tensor):
+        shape = tuple(answer.shape)
+        if n == 1 and answer.ndim < 2 and shape != (1,):
+            return answer.reshape(1, -1)  # squeezed: the axis of sequences is lost too
+        if answer.ndim and len(answer) == n:
+            if answer.ndim == 1:
+                return answer[:, None]
             if all(size == 1 for size in shape[2:]):
-                return found.flatten(1)
+                return answer.flatten(1)
     raise ModelError(
-        f"{of} gives {_form(found)} for {n} sequences; it must give a tensor (n, outputs): say what its outputs "
-        f"are, {_remedy(found)}"
+        f"{of} gives {_form(answer)} for {n} sequences; it must give a tensor (n, outputs): say what its outputs "
+        f"are, {_remedy(answer)}"
     )
 
 
-def _form(found: Any) -> str:
-    if isinstance(found, Tensor):
-        return f"a tensor {tuple(found.shape)}"
-    if isinstance(found, Mapping):
-        return f"a {type(found).__name__} with {', '.join(map(repr, found)) or 'nothing'}"
-    if isinstance(found, tuple | list):
-        return f"a {type(found).__name__} of {len(found)} ({', '.join(_form(part) for part in found)})"
-    return f"a {type(found).__name__}"
+def _form(answer: Any) -> str:
+    if isinstance(answer, Tensor):
+        return f"a tensor {tuple(answer.shape)}"
+    if isinstance(answer, Mapping):
+        return f"a {type(answer).__name__} with {', '.join(map(repr, answer)) or 'nothing'}"
+    if isinstance(answer, tuple | list):
+        return f"a {type(answer).__name__} of {len(answer)} ({', '.join(_form(part) for part in answer)})"
+    return f"a {type(answer).__name__}"
 
 
-def _remedy(found: Any) -> str:
-    if isinstance(found, Mapping) and found:
-        return f"readout={next(iter(found))!r}, or another of its names"
-    if isinstance(found, tuple | list) and found:
-        return f"readout={len(found) - 1} for the last one, 0 for the first"
-    if isinstance(found, Tensor) and found.ndim > 2:
+def _remedy(answer: Any) -> str:
+    if isinstance(answer, Mapping) and answer:
+        return f"readout={next(iter(answer))!r}, or another of its names"
+    if isinstance(answer, tuple | list) and answer:
+        return f"readout={len(answer) - 1} for the last one, 0 for the first"
+    if isinstance(answer, Tensor) and answer.ndim > 2:
         return "a function such as readout=lambda y: y.mean(2), the mean over the third axis"
-    return "readout= a function that makes it of what the module gives"
+    return "readout= a function that picks them from what the module returns"

@@ -1,4 +1,4 @@
-"""The named convolution of a module: its activations, the bases that each of them sees, its output replaced."""
+"""The named convolution of a module: its activations, their receptive fields, its output replaced."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from netassay.dna.network.activation import Place, place_of
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.fields import Field, seen_by_aitac, seen_when_changed
+from netassay.dna.network.fields import Field, field_by_changes, field_of_aitac
 from netassay.dna.network.folded import Folded
 from netassay.dna.network.network import Network, evaluating
 from netassay.dna.network.predicting import BATCH
 from netassay.dna.network.sequences import as_codes
-from netassay.dna.network.words import WORD, looked_up, tap_sums, words
+from netassay.dna.network.words import WORD, look_up, tap_sums, words
 from netassay.errors import ModelError
 from netassay.formats.bases import reverse_complement
 from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 
 _PLACES = 12  # positions of the first layer at a time, so that they stay in the cache
-_SHOWN = 12  # names told in a message
-_PROBES = 3  # random sequences on which it is seen how a layer runs
+_SHOWN = 12  # maximum number of names in a message
+_PROBES = 3  # random sequences that show how a layer runs
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -39,13 +39,13 @@ class Layer:
     """A convolution over positions within a network.
 
     Attributes:
-        name: Its name.
+        name: Name of the module.
         channels: Number of channels.
         positions: Number of positions.
         field: The bases that a position sees.
         activation: Monotonic activation.
-        sums: Gives what stands before `activation` for codes (batch, length), one stretch of positions after the
-            other: (first position, (positions, batch, channels)).
+        sums: Gives the inputs of `activation` for codes (batch, length), one stretch of positions after the other:
+            (first position, (positions, batch, channels)).
 
     Example:
         >>> import torch, netassay
@@ -75,11 +75,11 @@ def find_layer(
 ) -> Layer:
     """A convolution of a model, ready to be read position by position.
 
-    Of AITAC convolution1, 2 and 3, with the activations that they have there (3: ReLU) and the bases seen by
-    calculation. Of any other module a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image), read behind
-    the norm and the activation that follow it directly; where no activation follows, or `activation` is given, that or
-    ReLU is put behind the norm. The bases seen are found by changing them. A convolution that runs on both strands is
-    read on the strand given.
+    AITAC has convolution1, 2 and 3, with their activations (3: ReLU) and receptive fields by calculation. In any other
+    module it is a Conv1d, or a Conv2d over one row ((batch, 4, k) read as an image), read behind the norm and the
+    activation that directly follow it; without a following activation, or with `activation`, ReLU or `activation` is
+    applied after the norm. Receptive fields are found by changing bases. A convolution that runs on both strands is
+    read on the given strand.
 
     Args:
         model: The module or network.
@@ -114,15 +114,15 @@ def called_convolutions(network: Network, length: int) -> list[str]:
     """Names of the convolutions over positions that a forward pass calls, in the order of their first calls."""
     called: list[str] = []
 
-    def heard(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, given: Any, output: Any) -> None:
+    def listener(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if name not in called:
                 called.append(name)
 
         return hook
 
     handles = [
-        module.register_forward_hook(heard(name))
+        module.register_forward_hook(listener(name))
         for name, module in network.model.named_modules()
         if isinstance(module, nn.Conv1d | nn.Conv2d)
     ]
@@ -137,15 +137,15 @@ def called_convolutions(network: Network, length: int) -> list[str]:
 
 def convolution(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d:
     """The convolution of that name; ModelError, naming the nearest ones, where there is none."""
-    held = dict(model.named_modules())
-    there = [key for key, module in held.items() if isinstance(module, nn.Conv1d | nn.Conv2d)]
-    names = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "") if there else "none"
-    if not isinstance(name, str) or name not in held or not name:
+    modules = dict(model.named_modules())
+    convolutions = [key for key, module in modules.items() if isinstance(module, nn.Conv1d | nn.Conv2d)]
+    names = ", ".join(convolutions[:_SHOWN]) + (", …" if len(convolutions) > _SHOWN else "") if convolutions else "none"
+    if not isinstance(name, str) or name not in modules or not name:
         name = name if isinstance(name, str) else str(name)
-        near = difflib.get_close_matches(name, there, n=1) or difflib.get_close_matches(name, held, n=1)
+        near = difflib.get_close_matches(name, convolutions, n=1) or difflib.get_close_matches(name, modules, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near and near[0] else ""
         raise ModelError(f"no layer {name!r} in {type(model).__name__}{hint}; its convolutions: {names}")
-    module = held[name]
+    module = modules[name]
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
         raise ModelError(
             f"layer {name!r} is a {type(module).__name__}, which has no filters along positions; the convolutions of "
@@ -166,20 +166,20 @@ def activations(
     """Activations of a layer (`find_layer`) for sequences (codes or one-hot), all of them in memory."""
     codes = as_codes(sequences)
     with evaluating(Network.of(model).model), torch.inference_mode():
-        held = find_layer(model, layer, codes.shape[1], activation=activation, layout=layout)
-        found = [
-            held.activation(torch.cat([part for _, part in held.sums(some)])).permute(1, 2, 0)
-            for some in codes.split(batch)
+        target = find_layer(model, layer, codes.shape[1], activation=activation, layout=layout)
+        parts = [
+            target.activation(torch.cat([part for _, part in target.sums(rows)])).permute(1, 2, 0)
+            for rows in codes.split(batch)
         ]
-    return torch.cat(found).clone() if found else torch.empty(0, held.channels, held.positions)
+    return torch.cat(parts).clone() if parts else torch.empty(0, target.channels, target.positions)
 
 
 @contextmanager
 def replaced(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Inside, the output of the module called `name` is what `change` makes of it.
+    """Inside, `change` is applied to the output of the module called `name`.
 
-    ModelError for a name that is not there, for AITAC, whose forward pass does not call its parts one by one, and on
-    leaving if the forward pass never came to that module.
+    ModelError for a name that does not exist, for AITAC, whose forward pass does not call its parts one by one, and at
+    the end if no forward pass reached that module.
     """
     if Network.of(model).aitac:
         raise ModelError("the parts of AITAC are not called one by one, so none can be replaced by its name")
@@ -212,7 +212,7 @@ def _of_aitac(model: AITAC, name: str, length: int) -> Layer:
     exponential = i == 1 and model.first_activation == "exponential"
     sums = _first_sums(model) if i == 1 else _later_sums(model, i, positions)
     weight: Tensor = getattr(model, name).weight
-    return Layer(name, len(weight), positions, seen_by_aitac(i), torch.exp if exponential else torch.relu, sums)
+    return Layer(name, len(weight), positions, field_of_aitac(i), torch.exp if exponential else torch.relu, sums)
 
 
 def _first_sums(model: AITAC) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]]:
@@ -223,13 +223,13 @@ def _first_sums(model: AITAC) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]
     def sums(codes: Tensor) -> Iterator[tuple[int, Tensor]]:
         letters = words(codes.to(table.device), width // 2, width // 2 + -width % WORD)
         for places in torch.arange(codes.shape[1], device=table.device).split(_PLACES):
-            yield int(places[0]), looked_up(letters, places, table, width)
+            yield int(places[0]), look_up(letters, places, table, width)
 
     return sums
 
 
 def _later_sums(model: AITAC, i: int, positions: int) -> Callable[[Tensor], Iterator[tuple[int, Tensor]]]:
-    """Convolution 2 or 3 at all its positions, those that no pooling window holds among them."""
+    """Convolution 2 or 3 at all its positions, including those outside all pooling windows."""
     layer: nn.Conv1d = getattr(model, f"convolution{i}")
     folded = Folded(model, layer.weight.dtype)
     norm: nn.BatchNorm1d = getattr(model, f"norm{i - 1}")
@@ -247,7 +247,7 @@ def _later_sums(model: AITAC, i: int, positions: int) -> Callable[[Tensor], Iter
 
 
 class _Reached(BaseException):
-    """Ends a forward pass at the layer that was asked for; not an Exception, so that no module can catch it."""
+    """Ends a forward pass at the requested layer; not an Exception, so that no module can catch it."""
 
 
 def _of_module(network: Network, name: str, length: int, activation: Activation | None) -> Layer:
@@ -258,12 +258,14 @@ def _of_module(network: Network, name: str, length: int, activation: Activation 
         place = place_of(run, module, name, activation=activation is None, of=of)
         bare = replace(place, steps=0)
         _check_runs(network, place, name, probe)
-        some = _outputs(network, bare, name, probe)
-        field = seen_when_changed(partial(_outputs, network, bare, name), length, name)
+        sample = _outputs(network, bare, name, probe)
+        field = field_by_changes(partial(_outputs, network, bare, name), length, name)
     after = torch.nn.Identity() if place.active else activation or torch.relu
-    return Layer(
-        name, some.shape[2], len(some), field, after, lambda codes: iter([(0, _outputs(network, place, name, codes))])
-    )
+
+    def sums(codes: Tensor) -> Iterator[tuple[int, Tensor]]:
+        yield 0, _outputs(network, place, name, codes)
+
+    return Layer(name, sample.shape[2], len(sample), field, after, sums)
 
 
 def _check_runs(network: Network, place: Place, name: str, probe: Tensor) -> None:
@@ -271,33 +273,33 @@ def _check_runs(network: Network, place: Place, name: str, probe: Tensor) -> Non
     runs: list[Tensor] = []
     with place.taking(lambda output: runs.append(output.clone())):
         network.shaped.run(network.one_hot(probe))
-    first, *others = (part for output in runs for part in in_parts(output, len(probe)))
-    if not others:
+    first, *later = (part for output in runs for part in in_parts(output, len(probe)))
+    if not later:
         return
     turned: list[Tensor] = []
     with place.taking(lambda output: turned.append(output.clone())):
         network.shaped.run(network.one_hot(reverse_complement(probe)))
     strands = (first, in_parts(turned[0], len(probe))[0])
-    for part in others:
+    for part in later:
         if not any(part.shape == strand.shape and torch.allclose(part, strand, atol=1e-5) for strand in strands):
             raise ModelError(
-                f"layer {name!r} runs {1 + len(others)} times in a pass of {type(network.model).__name__}, on other "
+                f"layer {name!r} runs {1 + len(later)} times in a pass of {type(network.model).__name__}, on other "
                 "things than the sequence and its reverse complement; give each place a module of its own"
             )
 
 
 def in_parts(output: Tensor, n: int) -> tuple[Tensor, ...]:
-    """What a layer gives for n sequences, and for the others (their other strands) that ran in the same batch."""
+    """Outputs of a layer for n sequences, and for others (their other strands) that ran in the same batch."""
     if output.ndim == 4 and 1 in output.shape[2:]:
         output = output.flatten(2)
     return output.split(n) if output.ndim and len(output) > n and len(output) % n == 0 else (output,)
 
 
 def _outputs(network: Network, place: Place, name: str, codes: Tensor) -> Float[Tensor, "positions batch channels"]:
-    held: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def keep(output: Tensor) -> None:
-        held.append(output)
+        outputs.append(output)
         raise _Reached
 
     try:
@@ -305,10 +307,10 @@ def _outputs(network: Network, place: Place, name: str, codes: Tensor) -> Float[
             network.shaped.run(network.one_hot(codes))
     except _Reached:
         pass
-    output = in_parts(held[0], len(codes))[0]
+    output = in_parts(outputs[0], len(codes))[0]
     if output.ndim != 3 or len(output) != len(codes):
         raise ModelError(
-            f"layer {name!r} gives {tuple(held[0].shape)} for {len(codes)} sequences; a convolution over positions "
+            f"layer {name!r} gives {tuple(outputs[0].shape)} for {len(codes)} sequences; a convolution over positions "
             "gives (sequences, channels, positions), or (sequences, channels, 1, positions)"
         )
     return output.permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""A network out of files: the module that a Python file makes, or AI-TAC, and the weights of a checkpoint."""
+"""A network from files: the module that a Python file makes, or AI-TAC, and the weights of a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network_of_files(
     Args:
         module: "FILE.py:make", a function that returns a module or a `Network`; the file is imported. "": AI-TAC, by
             the names of its authors or by ours, its sizes read from the shapes of the weights.
-        weights: File of weights; "": those that the module is made with.
+        weights: File of weights; "": the module's own.
         length: Bases of the sequences.
         names: Names of the outputs.
         readout: Number or name of the output to use.
@@ -54,30 +54,30 @@ def network_of_files(
     """
     if not module and not weights:
         raise ConfigError("neither a module nor weights are given; give --module FILE.py:make, --weights FILE, or both")
-    held = read_weights(weights) if weights else {}
+    state = read_weights(weights) if weights else {}
     if module:
         model = made_by(module)
         network = model if isinstance(model, Network) else Network(model)
         if weights:
-            load_weights(network.model, held, Path(weights))
+            load_weights(network.model, state, Path(weights))
     else:
-        network = Network(aitac_of(held, length, where=weights))
+        network = Network(aitac_of(state, length, where=weights))
     number = readout.lstrip("-").isdigit()
-    given: Any = None if not readout else int(readout) if number else readout
-    found = Network.of(network, length=length, names=names, readout=given, **how)
-    _check_outputs(found, length, len(names))
-    return found
+    selector: Any = None if not readout else int(readout) if number else readout
+    network = Network.of(network, length=length, names=names, readout=selector, **how)
+    _check_outputs(network, length, len(names))
+    return network
 
 
 def made_by(spec: str) -> nn.Module | Network:
-    """What the function that `spec` ("FILE.py:make") names gives. The file is imported: its code runs."""
+    """The result of the function that `spec` ("FILE.py:make") names. The file is imported: its code runs."""
     return module_of(spec, (nn.Module, Network), or_else=" or netassay.Network")
 
 
 def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weights") -> AITAC:
     """AI-TAC with these tensors, by its authors' names or by ours, its sizes read from their shapes.
 
-    Raises ModelError for tensors of another network, and where they are of sequences of another length.
+    Raises ModelError for tensors of another network, or of one for sequences of another length.
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     published = "layer1_conv.0.weight" in state
@@ -95,9 +95,9 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
     channels, places = second.shape[0], hidden.shape[1] // max(1, second.shape[0])
     if pooled_lengths(length)[-1] != places:
         raise ModelError(
-            f"{where}: these weights take {places} places after the last pooling, and sequences of {length} bases "
-            "leave "
-            f"{pooled_lengths(length)[-1]}; give an atlas of the length that they were trained on (251 as published)"
+            f"{where}: these weights take {places} positions after the last pooling, and sequences of {length} bases "
+            f"leave {pooled_lengths(length)[-1]}; give an atlas of the length that they were trained on (251 as "
+            "published)"
         )
     model = AITAC(
         output.shape[0],
@@ -114,7 +114,7 @@ def aitac_of(state: Mapping[str, Tensor], length: int, *, where: str = "the weig
     return model.eval()
 
 
-def _check_outputs(network: Network, length: int, wanted: int) -> None:
+def _check_outputs(network: Network, length: int, n_outputs: int) -> None:
     with network.asked():
         try:
             outputs = network.forward()(torch.zeros(2, length, dtype=torch.uint8, device=network.device)).shape[1]
@@ -125,8 +125,8 @@ def _check_outputs(network: Network, length: int, wanted: int) -> None:
                 f"{type(network.model).__name__} does not take sequences of {length} bases as (n, 4, {length}) "
                 f"({type(error).__name__}: {str(error)[:200]}); give an atlas of its length, or layout channels_last"
             ) from error
-    if outputs != wanted:
+    if outputs != n_outputs:
         raise DataError(
-            f"{type(network.model).__name__} gives {outputs} outputs, and the atlas has {wanted} cell types; give an "
-            "atlas with a column for each output, in their order"
+            f"{type(network.model).__name__} gives {outputs} outputs, and the atlas has {n_outputs} cell types; give "
+            "an atlas with a column for each output, in their order"
         )

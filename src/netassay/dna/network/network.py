@@ -1,6 +1,6 @@
-"""A network ready to be asked: a module, how it is asked, and what its outputs are called.
+"""A network ready to use: a module, how to run it, and the names of its outputs.
 
-Every function that asks a network takes a module, or a `Network` where more is to be said of it.
+Every function that runs a network takes a module, or a `Network` where it needs more description.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from netassay.nets.sequence_cnn import AITAC
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A module from one-hot sequences (n, 4, length) to (n, outputs), and how it is asked.
+    """A module from one-hot sequences (n, 4, length) to (n, outputs), and how to run it.
 
     Attributes:
         model: The module.
         both_strands: Whether outputs are the mean over each sequence and its reverse complement.
         precision: torch.float32 or torch.bfloat16, that of matrix products; outputs are float32 in any case.
         names: Names of the outputs, () for none.
-        length: Bases that it takes; None where nothing says so (AI-TAC knows its own).
+        length: Bases that it takes; None where unknown (AI-TAC has its own).
         readout: Which part of what the module returns are its outputs, for modules of other forms.
         layout: "channels_first" (n, 4, length) or "channels_last" (n, length, 4).
         less_mean: Whether the mean of all outputs is subtracted from each: right after a loss that leaves a row of
@@ -69,9 +69,9 @@ class Network:
         readout: Readout = None,
         layout: Layout | None = None,
     ) -> Network:
-        """The network itself, or a module as one, with what is given (not None) in place of what it says."""
-        known = model if isinstance(model, Network) else cls(model)
-        given: dict[str, Any] = {
+        """The network itself, or a module as one, with the arguments that are not None in place of its fields."""
+        base = model if isinstance(model, Network) else cls(model)
+        changes: dict[str, Any] = {
             "both_strands": both_strands,
             "precision": precision,
             "length": length,
@@ -79,26 +79,26 @@ class Network:
             "layout": layout,
             "names": None if names is None else tuple(names),
         }
-        given = {key: value for key, value in given.items() if value is not None}
-        found = replace(known, **given) if given else known
-        if found.length is None and found.aitac:
-            found = replace(found, length=found.aitac.length)
-        return found
+        changes = {key: value for key, value in changes.items() if value is not None}
+        network = replace(base, **changes) if changes else base
+        if network.length is None and network.aitac:
+            network = replace(network, length=network.aitac.length)
+        return network
 
     @property
     def aitac(self) -> AITAC | None:
-        """The model where it is AI-TAC itself, which has ways faster than its own forward pass; None for any other."""
+        """The model if it is AI-TAC itself, which can be run faster than by its own forward pass; None for others."""
         plain = self.readout is None and self.layout == "channels_first"
         return self.model if plain and type(self.model) is AITAC else None
 
     @cached_property
     def shaped(self) -> Shaped:
-        """The model as a module from one-hot (n, 4, length) to (n, outputs), strands and means left aside."""
+        """The model as a module from one-hot (n, 4, length) to (n, outputs), without `both_strands` and `less_mean`."""
         return Shaped(self.model, self.readout, self.layout)
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """The device of its weights."""
         return form_of(self.model)[0]
 
     @property
@@ -107,29 +107,29 @@ class Network:
         return self.both_strands or (self.aitac is not None and self.aitac.reverse_complement)
 
     def one_hot(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "n 4 length"]:
-        """Sequences where the model is and of the type that it takes."""
+        """One-hot sequences on the model's device, of its dtype."""
         device, dtype = form_of(self.model)
         return one_hot(codes.to(device), dtype)
 
     def forward(self) -> Callable[[UInt8[Tensor, "n length"]], Float[Tensor, "n outputs"]]:
-        """Its outputs for codes of sequences as they stand, at the weights it has now."""
+        """A function from codes of sequences to its outputs for this strand, at the current weights."""
         if self.aitac:
             return Folded(self.aitac, self.precision)
         return lambda codes: self.shaped(self.one_hot(codes))
 
     def read(self, outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
-        """Outputs as they are told: less their mean where `less_mean` says so."""
+        """Outputs as they are reported: minus their mean if `less_mean`."""
         return less_mean(outputs) if self.less_mean else outputs
 
     def weights(self, output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
-        """`readout` of outputs as they are told, as weights over the model's own."""
+        """`readout` of outputs as they are reported, as weights over the model's own."""
         weights = readout(output, n_outputs)
         return less_mean(weights.T).T if self.less_mean else weights
 
     def words(self, outputs: int) -> tuple[str, ...]:
         """A name for each output: its own, or "output 0" and so on. DataError for more or fewer names than outputs."""
         if self.names and len(self.names) != outputs:
-            raise DataError(f"{len(self.names)} names are given for {outputs} outputs; give one an output")
+            raise DataError(f"{len(self.names)} names are given for {outputs} outputs; give one per output")
         return self.names or tuple(f"output {i}" for i in range(outputs))
 
     @contextmanager
@@ -140,14 +140,14 @@ class Network:
 
 
 def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where the weights of a model lie and of what type they are, as its inputs must be; CPU, float32 without any."""
-    held = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
-    like = next(held, torch.empty(0))
+    """Device and dtype of a model's weights, and so of its inputs; CPU and float32 without weights."""
+    tensors = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    like = next(tensors, torch.empty(0))
     return like.device, like.dtype
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """bf16 where asked for, else nothing."""
+    """Autocast to bf16 for that precision, disabled otherwise."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
 
 

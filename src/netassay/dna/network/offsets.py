@@ -1,17 +1,17 @@
-"""What outputs mean under losses that do not see an offset of each peak's row; nothing heavy is loaded here."""
+"""The meaning of outputs under losses that do not see an offset of each peak's row; nothing heavy is loaded here."""
 
 FREE = ("pearson", "cross_entropy")
 """Losses that stay the same when all outputs of a peak rise together: correlation across cell types, softmax."""
 
 LESS_MEAN = "outputs less their mean over the cell types of the peak"
-"""How outputs are read under these losses, in words."""
+"""How outputs are reported under these losses, in words."""
 
 
 AS_THEY_ARE = "outputs as the network gives them"
 
 
 def outputs_in_words(less_mean: bool) -> str:
-    """How outputs are told."""
+    """How outputs are reported, in words."""
     return LESS_MEAN if less_mean else AS_THEY_ARE
 
 
@@ -21,5 +21,5 @@ def offset_is_free(loss: str) -> bool:
 
 
 def loss_of(module: str, loss: str) -> str:
-    """What a network of the user's was trained by, where it is not said: AI-TAC (no module) by correlations."""
+    """The loss of a user's network; where it is not given, that of AI-TAC (no module) is a correlation."""
     return loss or ("mse" if module else "pearson")

@@ -1,4 +1,4 @@
-"""AI-TAC out of PyTorch's own modules alone, as tools need it that hang rules on modules (DeepLIFT)."""
+"""AI-TAC built only from PyTorch's own modules, for tools that attach rules to modules (DeepLIFT)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class BothStrands(nn.Module):
 def plain(model: AITAC) -> nn.Module:
     """A copy of `model` in evaluation mode with the same outputs, in the order of the paper: activation, then pooling.
 
-    Convolutions, activations, poolings, norms and linear layers are modules of their own, none a function call, so
-    that each can be given a rule. Weights are copies without gradients.
+    Convolutions, activations, poolings, norms and linear layers are modules, not function calls, so that each can have
+    a rule. Weights are copies without gradients.
     """
     layers: list[nn.Module] = []
     for i, stage in enumerate(STAGES, 1):
@@ -47,8 +47,8 @@ def plain(model: AITAC) -> nn.Module:
         ]
     layers += [nn.Flatten(), model.hidden1, nn.ReLU(), model.hidden2, nn.ReLU(), model.output]
     strand = nn.Sequential(*deepcopy(layers))
-    found = BothStrands(strand) if model.reverse_complement else strand
-    return found.eval().requires_grad_(False)
+    module = BothStrands(strand) if model.reverse_complement else strand
+    return module.eval().requires_grad_(False)
 
 
 def combined(model: nn.Module, weights: Float[Tensor, "outputs k"]) -> nn.Module:

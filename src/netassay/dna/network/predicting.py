@@ -13,7 +13,7 @@ from netassay.formats.bases import reverse_complement
 from netassay.pace import paced
 
 BATCH = 200
-"""Sequences at a time: as many as the caches of a core serve best."""
+"""Sequences at a time; fits the caches of a core best."""
 
 
 def predict(
@@ -28,16 +28,16 @@ def predict(
 ) -> Float[Tensor, "n outputs"]:
     """Outputs of a model in evaluation mode, on the CPU; the model's mode is restored.
 
-    AI-TAC goes through `Folded`, any other model through its own forward, under autocast. Arguments that are not given
-    are what a `Network` says, and one strand in float32 for a module.
+    AI-TAC runs as `Folded`, any other model by its own forward pass, under autocast. Defaults are those of a `Network`,
+    and one strand in float32 for a module.
 
     Args:
         model: The module or network.
-        codes: (n, length) a byte for each base.
+        codes: (n, length) one byte for each base.
         both_strands: Whether to take the mean over each sequence and its reverse complement.
         precision: torch.float32, or torch.bfloat16 for all matrix products except the last; outputs are float32 in any
             case.
-        readout: Which of the model's outputs is meant (see `Network`).
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
         batch: Sequences at a time (1 or more).
 
@@ -56,14 +56,14 @@ def predict(
         torch.Size([20, 3])
     """
     network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
-    found = []
+    outputs = []
     with network.asked():
         forward = network.forward()
         for part in paced(codes.split(batch), "sequences", total=len(codes), size=batch):
-            here = part.to(network.device)
-            output = forward(here).float()
+            rows = part.to(network.device)
+            output = forward(rows).float()
             if network.both_strands:
-                output = (output + forward(reverse_complement(here)).float()) / 2
-            found.append(network.read(output).cpu())
+                output = (output + forward(reverse_complement(rows)).float()) / 2
+            outputs.append(network.read(output).cpu())
     # a clone made outside inference mode is an ordinary tensor
-    return torch.cat(found).clone() if found else torch.empty(0)
+    return torch.cat(outputs).clone() if outputs else torch.empty(0)

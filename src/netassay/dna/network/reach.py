@@ -1,14 +1,14 @@
-"""What a single-base change reaches within AI-TAC, and nothing else, computed for many changes together.
+"""The effects of single-base changes in AI-TAC, from only the units that each reaches, for many changes together.
 
-A base stands under 19 positions of the first convolution, whose sums change by a row of a table; they lie in 7
-pooling windows. The second convolution is linear before its ReLU: given the change of 7 windows it answers with the
-change of 17 positions (25 products a pair of channels by frequencies, where the whole sequence takes 924), in 5
-windows; the third takes these and answers with 11 positions in 4 windows. The hidden layers take changes as well.
-The scale of a batch norm goes into the weights after it, its shift cancels. As everything is a difference from the
-sequence itself, small effects keep their digits.
+A base lies under 19 positions of the first convolution, whose sums change by a row of a table; they lie in 7 pooling
+windows. The second convolution is linear before its ReLU: the change of 7 windows changes 17 positions (25 products per
+pair of channels by frequencies, where the whole sequence takes 924), in 5 windows; in the third, these change 11
+positions in 4 windows. The hidden layers take changes as well. The scale of a batch norm goes into the weights after
+it, its shift cancels. As everything is a difference from the sequence itself, small effects keep their digits.
 
-Windows are static: changes whose windows lie alike (16 kinds) go together, whatever their sequence, place and base.
-Beyond the ends stand sums of minus infinity, which no finite change moves: windows there never change.
+Windows are static: changes with the same alignment to the windows (16 kinds) are computed together, whatever their
+sequence, position and base. Sums beyond the ends are minus infinity, which no finite change moves: windows there never
+change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.nets.fourier_convolution import Transforms, transformed_taps, transforms
 from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
 
-_MUTANTS = 256  # at most in one matrix product
+_MUTANTS = 256  # maximum number in one matrix product
 
 
 class _Geometry(NamedTuple):
@@ -43,17 +43,17 @@ class _Geometry(NamedTuple):
 
     @property
     def windows(self) -> int:
-        """Pooling windows that hold them at most, however they lie."""
+        """Maximum number of pooling windows that hold them, whatever their alignment."""
         return (self.touched + self.pool - 2) // self.pool + 1
 
     def first(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """The first of these windows for changes that begin at `start`, and the place of the first position in it."""
+        """The first of these windows for changes that begin at `start`, and the index of the first position in it."""
         shifted = start - self.width // 2 + 1  # window k is of positions pool k - 1 ... pool k + pool - 2
         return shifted.div(self.pool, rounding_mode="floor"), shifted.remainder(self.pool)
 
 
 class _Base(NamedTuple):
-    """A layer of the unchanged sequences: sums before pooling, and what is active in each window.
+    """A layer of the unchanged sequences: sums before pooling, and the activation of each window.
 
     Rows are sequence by sequence, `margin` windows before the first and behind the last one.
     """
@@ -67,14 +67,14 @@ class _Base(NamedTuple):
         self, sequence: Tensor, first: Tensor, count: int, pool: int
     ) -> Float[Tensor, "positions m channels"]:
         """Sums at the positions of `count` windows of each change, from window `first` on."""
-        return _taken(self.sums, (sequence * self.windows + first + self.margin) * pool, count * pool)
+        return _gather(self.sums, (sequence * self.windows + first + self.margin) * pool, count * pool)
 
     def active_from(self, sequence: Tensor, first: Tensor, count: int) -> Float[Tensor, "windows m channels"]:
-        """What is active in these windows."""
-        return _taken(self.active, sequence * self.windows + first + self.margin, count)
+        """Activations of these windows."""
+        return _gather(self.active, sequence * self.windows + first + self.margin, count)
 
 
-def _taken(rows: Tensor, begin: Int64[Tensor, " m"], count: int) -> Float[Tensor, "count m channels"]:
+def _gather(rows: Tensor, begin: Int64[Tensor, " m"], count: int) -> Float[Tensor, "count m channels"]:
     """`count` rows from each of `begin` on."""
     index = begin + torch.arange(count, device=begin.device)[:, None]
     return rows.index_select(0, index.flatten()).view(count, len(begin), rows.shape[1])
@@ -123,24 +123,24 @@ class Reach:
             bases, hidden = self._unchanged(codes)
             reference = F.linear(F.relu(hidden[1]), self.output, self.bias)
             changes = reference.new_zeros(len(codes), 4, codes.shape[1], reference.shape[1])
-            for row, place, base in self._kinds(codes):
-                changes[row, base, place] = self._effects(codes, row, place, base, bases, hidden)
+            for row, position, base in self._kinds(codes):
+                changes[row, base, position] = self._effects(codes, row, position, base, bases, hidden)
         return reference, changes
 
     def _unchanged(self, codes: Tensor) -> tuple[list[_Base], list[Tensor]]:
         """Every convolution of the sequences themselves, and the hidden sums before ReLU."""
-        model, found = self.model, []
+        model, bases = self.model, []
         h = one_hot(codes)
         for i, (geometry, norm) in enumerate(zip(self.geometry, self.norms, strict=True), 1):
             layer = getattr(model, f"convolution{i}")
             sums = F.conv1d(h, layer.weight, layer.bias, padding=geometry.width // 2)
-            found.append(self._base(i, sums))
-            active = found[-1].active.view(len(codes), -1, sums.shape[1])
+            bases.append(self._base(i, sums))
+            active = bases[-1].active.view(len(codes), -1, sums.shape[1])
             inner = active[:, geometry.windows : geometry.windows + self.lengths[i - 1]]
             scale, shift = norm
             h = (inner * scale.float() + shift.float()).transpose(1, 2)
         first = model.hidden1(h.flatten(1))
-        return found, [first, model.hidden2(F.relu(first))]
+        return bases, [first, model.hidden2(F.relu(first))]
 
     def _base(self, i: int, sums: Float[Tensor, "n channels length"]) -> _Base:
         geometry, inner = self.geometry[i - 1], self.lengths[i - 1]
@@ -157,7 +157,7 @@ class Reach:
         return best.exp_() if i == 1 and self.model.first_activation == "exponential" else best.relu_()
 
     def _kinds(self, codes: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """All changes (sequence, place, base), those together whose windows lie alike in every layer."""
+        """All changes (sequence, position, base), grouped by their alignment to the windows of every layer."""
         changed = codes[:, :, None] != torch.arange(4, dtype=codes.dtype, device=codes.device)
         rows, places, bases = changed.nonzero(as_tuple=True)
         start, kind = places, torch.zeros_like(places)
@@ -175,19 +175,19 @@ class Reach:
         self,
         codes: Tensor,
         row: Int64[Tensor, " m"],
-        place: Int64[Tensor, " m"],
+        position: Int64[Tensor, " m"],
         base: Int64[Tensor, " m"],
         bases: list[_Base],
         hidden: list[Tensor],
     ) -> Float[Tensor, "m k"]:
-        first, phase = self.geometry[0].first(place)
-        change = self._first(codes[row, place].long(), row, first, phase, base, bases[0])
+        first, phase = self.geometry[0].first(position)
+        change = self._first(codes[row, position].long(), row, first, phase, base, bases[0])
         for i, (convolution, geometry) in enumerate(zip(self.convolutions, self.geometry[1:], strict=True), 2):
             start = first
             first, phase = geometry.first(start)
             layer = bases[i - 1]
             sums = layer.sums_from(row, first, geometry.windows, geometry.pool)
-            sums = convolution.added(change, int(phase[0]), sums)
+            sums = convolution.add_to(change, int(phase[0]), sums)
             change = self._change(i, sums, layer, row, first)
         flat = change.new_zeros(len(row), bases[2].windows, change.shape[2])
         reached = (first + bases[2].margin)[:, None] + torch.arange(len(change), device=row.device)
@@ -212,7 +212,7 @@ class Reach:
     def _change(
         self, i: int, sums: Float[Tensor, "positions m channels"], layer: _Base, row: Tensor, first: Tensor
     ) -> Float[Tensor, "windows m channels"]:
-        """What the activation of each window changes by, given the new sums."""
+        """Change of the activation of each window, given the new sums."""
         geometry = self.geometry[i - 1]
         windows = sums.view(-1, geometry.pool, *sums.shape[1:])
         best = torch.maximum(windows[:, 0], windows[:, 1])
@@ -239,7 +239,7 @@ class _Change:
             inverse[phase : phase + geometry.touched] = exact.inverse.T
             self.inverses.append(inverse.float())
 
-    def added(self, change: Float[Tensor, "run m inputs"], phase: int, sums: Tensor) -> Tensor:
+    def add_to(self, change: Float[Tensor, "run m inputs"], phase: int, sums: Tensor) -> Tensor:
         run, m, channels = change.shape
         spectrum = (self.inputs @ change.view(run, -1)).view(-1, m, channels)
         products = torch.bmm(spectrum.to(self.precision), self.taps).float()
@@ -248,7 +248,7 @@ class _Change:
 
 
 def _table(weight: Float[Tensor, "filters 4 width"], geometry: _Geometry) -> Float[Tensor, "kinds positions filters"]:
-    """What the sums of all windows change by, for each phase, base before (unknown too) and base after."""
+    """Changes of the sums of all windows, for each phase, base before (unknown too) and base after."""
     filters, _, width = weight.shape
     taps = F.pad(weight.double().flip(2).permute(1, 2, 0), (0, 0, 0, 0, 0, 1))  # (letters, width, filters)
     change = taps[None, :4] - taps[:, None]  # (before, after, width, filters)

@@ -39,17 +39,17 @@ def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
         if output.shape != (n_outputs,) or not output.isfinite().all():
             raise ModelError(
                 f"weights of shape {tuple(output.shape)} over the outputs: give {n_outputs} finite numbers, "
-                "one an output"
+                "one per output"
             )
         return output.detach().cpu().double()[:, None]
-    chosen = _numbers(output)
-    if not chosen:
+    numbers = _numbers(output)
+    if not numbers:
         raise ModelError("no output is named; give one or more, counted from 0")
-    for i in chosen:
+    for i in numbers:
         if not 0 <= i < n_outputs:
             raise ModelError(f"output {i}: the network has {n_outputs}, counted from 0 to {n_outputs - 1}")
     weights = torch.zeros(n_outputs, 1, dtype=torch.float64)
-    weights.index_put_((torch.tensor(chosen),), torch.tensor(1 / len(chosen), dtype=torch.float64), accumulate=True)
+    weights.index_put_((torch.tensor(numbers),), torch.tensor(1 / len(numbers), dtype=torch.float64), accumulate=True)
     return weights
 
 
@@ -68,7 +68,7 @@ def _numbers(output: int | Sequence[int] | Tensor) -> list[int]:
 
 
 def less_mean(outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
-    """Outputs of a peak minus their mean over all cell types: what distinguishes each, without what all have in common.
+    """Outputs of a peak minus their mean over all cell types: the differences, without what all have in common.
 
     Args:
         outputs: (..., outputs).

@@ -1,4 +1,4 @@
-"""A smaller network of only some first-layer filters, to show how much of what was learned they hold."""
+"""A smaller network with only some first-layer filters, to show how much of what was learned is in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netassay.errors import ModelError
 from netassay.nets.sequence_cnn import AITAC
 
 FROZEN = ("convolution1", "norm1")
-"""The first layer: what a reduced network keeps as it is."""
+"""The first layer, which a reduced network keeps unchanged."""
 
 
 @torch.no_grad()
@@ -42,37 +42,37 @@ def reduced_network(model: AITAC, filters: Sequence[int]) -> AITAC:
         >>> netassay.reduced_network(model, [0, 2]).n_filters
         2
     """
-    known = model.n_filters
+    n_filters = model.n_filters
     rows = [int(number) for number in filters]
-    if wrong := [number for number in rows if not 0 <= number < known]:
-        raise ModelError(f"filter {wrong[0]} is not there; the network has filters 0 to {known - 1}")
+    if wrong := [number for number in rows if not 0 <= number < n_filters]:
+        raise ModelError(f"filter {wrong[0]} does not exist; the network has filters 0 to {n_filters - 1}")
     if len(set(rows)) < len(rows):
         raise ModelError(f"filter {next(n for n in rows if rows.count(n) > 1)} is given twice; give it once")
     if not rows:
         raise ModelError("no filter is left; keep at least one")
-    held = dict(model.state_dict())
+    state = dict(model.state_dict())
     index = torch.tensor(rows, device=model.output.weight.device)
-    for name, tensor in held.items():
-        if name.startswith(FROZEN) and tensor.ndim:  # num_batches_tracked, a single number, is of the layer
-            held[name] = tensor[index]
-    held["convolution2.weight"] = held["convolution2.weight"][:, index]
+    for name, tensor in state.items():
+        if name.startswith(FROZEN) and tensor.ndim:  # num_batches_tracked is a single number for the layer
+            state[name] = tensor[index]
+    state["convolution2.weight"] = state["convolution2.weight"][:, index]
     smaller = AITAC(
         len(model.output.bias),
         length=model.length,
         n_filters=len(rows),
-        n_channels=len(held["norm2.weight"]),
-        n_hidden=len(held["hidden1.bias"]),
+        n_channels=len(state["norm2.weight"]),
+        n_hidden=len(state["hidden1.bias"]),
         dropout=model.dropout,
         first_activation=model.first_activation,
         reverse_complement=model.reverse_complement,
         generator=torch.Generator(),
     ).to(index.device)
-    smaller.load_state_dict(held)
+    smaller.load_state_dict(state)
     freeze(smaller)
     return smaller.train(model.training)
 
 
 def freeze(model: AITAC) -> None:
-    """Takes the gradients from the first layer; its batch norm is held fixed only in evaluation mode."""
+    """Turns off the gradients of the first layer; its batch norm is fixed only in evaluation mode."""
     for name in FROZEN:
         model.get_submodule(name).requires_grad_(False)

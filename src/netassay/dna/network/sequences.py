@@ -1,4 +1,4 @@
-"""Sequences as codes of bases or as one-hot floats, whichever a caller has."""
+"""Sequences as codes of bases, from codes or one-hot floats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netassay.formats.bases import UNKNOWN
 def as_codes(
     sequences: UInt8[Tensor, "n length"] | Float[Tensor, "n 4 length"],
 ) -> UInt8[Tensor, "n length"]:
-    """Codes (0 to 3 for A, C, G, T; 4 where no base is known) of codes or of one-hot floats.
+    """Codes (0 to 3 for A, C, G, T; 4 for an unknown base) from codes or one-hot floats.
 
     Raises DataError for other shapes, and for columns that are neither one base nor zero.
     """
@@ -24,10 +24,10 @@ def as_codes(
         )
     if sequences.ndim == 2 and sequences.dtype == torch.uint8:
         if (sequences > UNKNOWN).any():
-            row, place = (sequences > UNKNOWN).nonzero()[0].tolist()
+            row, position = (sequences > UNKNOWN).nonzero()[0].tolist()
             raise DataError(
-                f"sequence {row}, position {place} (from 0) has code {int(sequences[row, place])}; codes are 0 to 3 "
-                "for A, C, G, T and 4 for an unknown base"
+                f"sequence {row}, position {position} (from 0) has code {int(sequences[row, position])}; codes are 0 "
+                "to 3 for A, C, G, T and 4 for an unknown base"
             )
         return sequences
     if sequences.ndim != 3 or sequences.shape[1] != 4:
@@ -35,26 +35,26 @@ def as_codes(
             f"sequences of shape {tuple(sequences.shape)} and {sequences.dtype}; give uint8 codes (n, length) or "
             "one-hot floats (n, 4, length)"
         )
-    known = sequences == 1
-    odd = ~(known | (sequences == 0)).all(dim=1) | (known.sum(dim=1) > 1)
+    ones = sequences == 1
+    odd = ~(ones | (sequences == 0)).all(dim=1) | (ones.sum(dim=1) > 1)
     if odd.any():
-        row, place = odd.nonzero()[0].tolist()
+        row, position = odd.nonzero()[0].tolist()
         raise DataError(
-            f"sequence {row}, position {place} (from 0) is {sequences[row, :, place].tolist()}; a one-hot column is a "
-            "single 1 or four zeros"
+            f"sequence {row}, position {position} (from 0) is {sequences[row, :, position].tolist()}; a one-hot column "
+            "is a single 1 or four zeros"
         )
-    codes = known.to(torch.uint8).argmax(dim=1).to(torch.uint8)
-    return codes.masked_fill_(~known.any(dim=1), UNKNOWN)
+    codes = ones.to(torch.uint8).argmax(dim=1).to(torch.uint8)
+    return codes.masked_fill_(~ones.any(dim=1), UNKNOWN)
 
 
 def check_batch(batch: int) -> None:
-    """DataError for a batch of no sequence."""
+    """DataError for a batch size below 1."""
     if batch < 1:
         raise DataError(f"batch = {batch}; give 1 or more, the sequences to compute at a time")
 
 
 def check_heights(heights: Tensor, n: int) -> None:
-    """DataError for observed heights that are no row of numbers for each of `n` sequences."""
+    """DataError for observed heights that are not a row of numbers for each of `n` sequences."""
     if not isinstance(heights, Tensor) or heights.ndim != 2 or len(heights) != n:
         form = f"shape {tuple(heights.shape)}" if isinstance(heights, Tensor) else type(heights).__name__
         raise DataError(f"heights of {form} for {n} sequences; give a tensor ({n}, outputs), a row each")

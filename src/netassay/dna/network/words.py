@@ -19,14 +19,14 @@ KINDS = LETTERS**WORD
 def words(codes: UInt8[Tensor, "batch length"], before: int, after: int) -> Int32[Tensor, "places batch"]:
     """The number of the word that begins at each place, its first letter the most significant.
 
-    `before` unknown bases stand before the first base, `after` behind the last; place 0 is the first of them.
+    `before` unknown bases are added before the first base, `after` behind the last; place 0 is the first of them.
     """
     letters = F.pad(codes.T.int(), (0, 0, before, after), value=UNKNOWN)
     count = len(letters) - WORD + 1
-    found = torch.zeros((count, letters.shape[1]), dtype=torch.int32, device=codes.device)
+    numbers = torch.zeros((count, letters.shape[1]), dtype=torch.int32, device=codes.device)
     for i in range(WORD):
-        found.mul_(LETTERS).add_(letters[i : i + count])
-    return found
+        numbers.mul_(LETTERS).add_(letters[i : i + count])
+    return numbers
 
 
 def starts(width: int) -> list[tuple[int, int]]:
@@ -49,9 +49,9 @@ def tap_sums(
     return torch.cat(parts)
 
 
-def looked_up(
-    found: Int32[Tensor, "places batch"], places: Tensor, sums: Float[Tensor, "rows filters"], width: int
+def look_up(
+    numbers: Int32[Tensor, "places batch"], places: Tensor, sums: Float[Tensor, "rows filters"], width: int
 ) -> Float[Tensor, "positions batch filters"]:
     """The convolution with the taps of `sums` over windows that begin at `places`."""
-    rows = torch.stack([found[places + start] + at * KINDS for at, start in starts(width)], dim=-1)
+    rows = torch.stack([numbers[places + start] + at * KINDS for at, start in starts(width)], dim=-1)
     return F.embedding_bag(rows.view(-1, rows.shape[-1]), sums, mode="sum").view(*rows.shape[:2], -1)

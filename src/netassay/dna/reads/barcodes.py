@@ -16,7 +16,7 @@ _SAMPLE = ("_fragments", ".fragments", "-fragments", "_atac_fragments")
 
 @dataclass(eq=False)
 class Lookup:
-    """Rows of a table of groups that may be in a file; `matched` marks those that were met."""
+    """Rows of a table of groups that may be in a file; `matched` marks those that occur."""
 
     rows: pl.DataFrame | None
     number: int
@@ -24,7 +24,7 @@ class Lookup:
 
     @classmethod
     def of(cls, groups: Groups | None, path: Path, number: int) -> Lookup:
-        """For the file of that number. Barcodes SAMPLE#BARCODE are of the file of that name alone."""
+        """For the file of that number. Barcodes SAMPLE#BARCODE belong only to the file of that name."""
         if groups is None:
             return cls(None, number, np.zeros(0, bool))
         name = path.name.split(".")[0]
@@ -37,13 +37,13 @@ class Lookup:
         rows = rows.select("cell", "group", "half", barcode=pl.coalesce("bare", "barcode"))
         return cls(rows, number, np.zeros(len(groups.table), bool))
 
-    def joined(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Fragments with their group and half; null for a barcode that has none. Without groups, those of the file."""
+    def join(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Fragments with their group and half; null for barcodes without one. Without groups, those of the file."""
         if self.rows is None:
             frame = frame.with_columns(group=pl.lit(self.number, pl.Int64), half=pl.lit(BY_FRAGMENT, pl.Int64))
             if frame["barcode"].null_count() == len(frame):
                 return frame.with_columns(cell=pl.lit(0, pl.Int64))
             return frame.with_columns(cell=pl.col("barcode").hash(0).reinterpret(signed=True).fill_null(0))
-        joined = frame.join(self.rows, on="barcode", how="left", maintain_order="left")
-        self.matched[joined["cell"].drop_nulls().unique().to_numpy()] = True
-        return joined
+        table = frame.join(self.rows, on="barcode", how="left", maintain_order="left")
+        self.matched[table["cell"].drop_nulls().unique().to_numpy()] = True
+        return table

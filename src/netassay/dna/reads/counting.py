@@ -25,7 +25,7 @@ from netassay.formats.fragments import read_fragments
 from netassay.pace import paced
 
 BEYOND = 1e-3
-"""Share of fragments beyond their contig above which the genome is taken for one of another assembly."""
+"""Share of fragments beyond their contig above which the genome is refused as one of another assembly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Counts:
         groups: Names of the groups.
         fragments: Number of fragments in the files.
         left_out: Fragments, reads and cells that were not counted, by reason.
-        notes: What else is to be said, by reason.
-        profiles: Insertions at single bases, if they were asked for.
+        notes: Other counts, by reason.
+        profiles: Insertions at single bases, if requested.
 
     Example:
         >>> import polars as pl
@@ -78,22 +78,22 @@ def count_fragments(
     """Count fragments over regions, by group of cells.
 
     An insertion is a cut of the transposase: a fragment [start, end) has one at the base `start` and one at the base
-    `end` - 1. Fragment files are taken as they are, since those of 10x are shifted already; of BAM files the start is
-    moved by +4 and the end by -5. Memory grows with regions x groups, not with fragments; where duplicates are dropped,
-    by 8 bytes for each different fragment.
+    `end` - 1. Fragment files are used as they are, since those of 10x are shifted already; in BAM files the start is
+    moved by +4 and the end by -5. Memory grows with regions x groups, not with fragments; dropping duplicates adds 8
+    bytes for each different fragment.
 
     Args:
         files: Fragment files (`fragments.tsv.gz`, plain or gzip, sorted or not), or BAM files of paired reads.
         regions: Columns chromosome, start, end (0-based, end exclusive); may overlap.
-        groups: Groups of barcodes; without, each file is a group, named after it. A barcode SAMPLE#BARCODE is of the
-            file that is called SAMPLE.
-        lengths: Lengths of the genome's contigs; fragments beyond are then left out, and counted.
+        groups: Groups of barcodes; by default each file is a group, named after it. A barcode SAMPLE#BARCODE belongs
+            to the file called SAMPLE.
+        lengths: Lengths of the genome's contigs; fragments beyond their ends are then left out, and counted.
         count: insertions counts cuts within the region, fragments those that share a base with it.
-        duplicates: drop: of fragments with the same barcode, start and end only one counts. auto drops in BAM files
-            alone, since a line of a fragment file stands for all its duplicates.
+        duplicates: drop: fragments with the same barcode, start and end count once. auto drops only in BAM files, since
+            a line of a fragment file stands for all its duplicates.
         tag: Tag of a BAM file that holds the barcode.
         quality: Smallest mapping quality of reads in a BAM file.
-        profiles: Whether insertions at every base are counted too.
+        profiles: Whether to count insertions at every base too.
         seed: Seed of the halves of fragments.
 
     Returns:
@@ -138,13 +138,13 @@ def count_fragments(
         if matched is not None:
             matched[number] = lookup.matched
     if matched is not None and groups is not None:
-        _tell_barcodes(groups, matched, paths, state)
+        _note_barcodes(groups, matched, paths, state)
     _refuse_assembly(state, paths)
-    return state.finished(names)
+    return state.result(names)
 
 
 class _Pass:
-    """What is counted while the files are read."""
+    """Running counts while the files are read."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class _Pass:
         """Counts a batch."""
         self.fragments += len(frame)
         frame = self._on_the_genome(frame)
-        frame = lookup.joined(frame)
+        frame = lookup.join(frame)
         if not self.barcodes:
             self.barcodes = frame["barcode"].drop_nulls().head(1).to_list()
         frame = self._without(frame, frame["group"].is_not_null(), "of barcodes without a group")
@@ -189,15 +189,15 @@ class _Pass:
         chromosome, start, end, group, half = (
             frame[name].to_numpy() for name in ("number", "start", "end", "group", "half")
         )
-        by_fragment = hashed(chromosome, start, end, self.seed)
+        by_fragment = mixed_hash(chromosome, start, end, self.seed)
         column = 2 * group + np.where(half == BY_FRAGMENT, by_fragment & np.uint64(1), half).astype(np.int64)
         first, last = self.pieces.places(chromosome, start), self.pieces.places(chromosome, end - 1)
         if self.once is not None:
             new = self._first_time(frame, first, last)
             column, first, last = column[new], first[new], last[new]
-        self._counted(first, last, column)
+        self._count_segments(first, last, column)
 
-    def _counted(self, first: np.ndarray, last: np.ndarray, column: np.ndarray) -> None:
+    def _count_segments(self, first: np.ndarray, last: np.ndarray, column: np.ndarray) -> None:
         begin, end = self.pieces.segment(first), self.pieces.segment(last)
         if self.count == "insertions":
             hit = self._covered[begin] | self._covered[end]
@@ -215,8 +215,8 @@ class _Pass:
     def _on_the_genome(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self.lengths is None:
             return frame
-        named = {name: known_as(name, self.lengths) for name in frame["chromosome"].unique()}
-        longest = {name: self.lengths[known] if known else None for name, known in named.items()}
+        contigs = {name: known_as(name, self.lengths) for name in frame["chromosome"].unique()}
+        longest = {name: self.lengths[contig] if contig else None for name, contig in contigs.items()}
         frame = frame.with_columns(
             length=pl.col("chromosome").replace_strict(longest, default=None, return_dtype=pl.Int64)
         )
@@ -228,20 +228,20 @@ class _Pass:
         self.beyond += before - len(frame)
         return frame
 
-    def _without(self, frame: pl.DataFrame, chosen: pl.Series, reason: str) -> pl.DataFrame:
-        kept = frame.filter(chosen)
-        self.left_out[f"fragments {reason}"] += len(frame) - len(kept)
-        return kept
+    def _without(self, frame: pl.DataFrame, mask: pl.Series, reason: str) -> pl.DataFrame:
+        rest = frame.filter(mask)
+        self.left_out[f"fragments {reason}"] += len(frame) - len(rest)
+        return rest
 
     def _first_time(self, frame: pl.DataFrame, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Which fragments were not there before, with the same barcode and ends."""
+        """Which fragments do not repeat the barcode and ends of an earlier one."""
         assert self.once is not None
         cell = frame["cell"].to_numpy() if "cell" in frame.columns else np.zeros(len(frame), np.int64)
-        # 63 bits of a hash: among 10^8 fragments one pair in 2,000 passes is taken for one by chance
-        keys = (hashed(first, last, cell, 0) >> np.uint64(1)).astype(np.int64)
-        seen, _ = self.once.counts()
-        where = np.searchsorted(seen, keys)
-        old = (seen[np.minimum(where, len(seen) - 1)] == keys) if len(seen) else np.zeros(len(keys), bool)
+        # 63 bits of a hash: with 10^8 fragments, two collide in one pass in 2,000
+        keys = (mixed_hash(first, last, cell, 0) >> np.uint64(1)).astype(np.int64)
+        earlier, _ = self.once.counts()
+        where = np.searchsorted(earlier, keys)
+        old = (earlier[np.minimum(where, len(earlier) - 1)] == keys) if len(earlier) else np.zeros(len(keys), bool)
         new = np.zeros(len(keys), bool)
         new[np.unique(keys, return_index=True)[1]] = True
         new &= ~old
@@ -249,13 +249,13 @@ class _Pass:
         self.left_out["fragments that are duplicates"] += int((~new).sum())
         return new
 
-    def finished(self, names: tuple[str, ...]) -> Counts:
-        """The counts of all that was added."""
+    def result(self, names: tuple[str, ...]) -> Counts:
+        """The counts of all batches."""
         width, size = 2 * self.groups, len(self.pieces.cuts) + 1
         halves = np.empty((len(self.pieces.first), self.groups, 2), np.float32)
-        begun, ended = (_columns(tally, width) for tally in (self.starts, self.lasts))
+        starts_of, lasts_of = (_columns(tally, width) for tally in (self.starts, self.lasts))
         for column in range(width):
-            starts, lasts = (np.bincount(keys, weights, size) for keys, weights in (begun(column), ended(column)))
+            starts, lasts = (np.bincount(*part(column), minlength=size) for part in (starts_of, lasts_of))
             (starts_before, starts_within), (lasts_before, lasts_within) = (
                 self.pieces.over_regions(values) for values in (starts, lasts)
             )
@@ -281,8 +281,8 @@ def _columns(tally: Tally, width: int) -> Callable[[int], tuple[np.ndarray, np.n
     return of
 
 
-def hashed(first: np.ndarray, second: np.ndarray, third: np.ndarray, seed: int) -> np.ndarray:
-    """64 mixed bits of three whole numbers and a seed (the finaliser of splitmix64, Steele et al. 2014)."""
+def mixed_hash(first: np.ndarray, second: np.ndarray, third: np.ndarray, seed: int) -> np.ndarray:
+    """64 mixed bits of three integers and a seed (the finaliser of splitmix64, Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         mixed = np.full(len(first), np.uint64(seed & (2**63 - 1)))
         for part in (first, second, third):
@@ -294,7 +294,7 @@ def hashed(first: np.ndarray, second: np.ndarray, third: np.ndarray, seed: int) 
 
 
 def file_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Names of groups after their files, without folder and ending; DataError if two are alike."""
+    """Names of groups after their files, without folder and ending; DataError if two are the same."""
     names = tuple(stem(path) for path in paths)
     if twice := [name for name, number in Counter(names).items() if number > 1]:
         raise DataError(f"two files of fragments are called {twice[0]!r}; groups are named after files: rename one")
@@ -309,13 +309,13 @@ def stem(path: Path) -> str:
     return name
 
 
-def _tell_barcodes(groups: Groups, matched: np.ndarray, paths: Sequence[Path], state: _Pass) -> None:
-    """Which barcodes of the table were met; DataError if none was."""
+def _note_barcodes(groups: Groups, matched: np.ndarray, paths: Sequence[Path], state: _Pass) -> None:
+    """Notes how many barcodes of the table occur; DataError if none does."""
     if not matched.any():
-        shown = ", ".join(groups.table["barcode"].head(2).to_list())
+        examples = ", ".join(groups.table["barcode"].head(2).to_list())
         theirs = ", ".join(state.barcodes) or "none"
         raise DataError(
-            f"{groups.source}: none of its {len(groups.table):,} barcodes (such as {shown}) is in "
+            f"{groups.source}: none of its {len(groups.table):,} barcodes (such as {examples}) is in "
             f"{', '.join(path.name for path in paths)} (such as {theirs}); write them alike, with the -1 at the end or "
             "without it"
         )

@@ -20,7 +20,7 @@ from netassay.formats.word_tables import read_words
 _HEADERS = {"barcode", "barcodes", "cell", "cells", "cell_id", "cellid", "cell_barcode", "index", "id", ""}
 _NO_GROUP = {"", "na", "nan", "none", "null"}
 BY_FRAGMENT = -1
-"""Half of a barcode that is alone in its group: its fragments are halved instead."""
+"""Half of a barcode that is the only one of its group: its fragments are halved instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Groups:
     Attributes:
         names: Names of the groups, sorted.
         table: Columns barcode, group (its number) and half (0, 1, or -1 where fragments are halved instead).
-        source: What to call the table in messages.
+        source: Name of the table in messages.
         notes: Barcodes without a group, and groups of one barcode.
 
     Example:
@@ -46,7 +46,7 @@ class Groups:
 
 
 def read_groups(source: Path | str | Mapping[str, str], *, seed: int = 0) -> Groups:
-    """Groups of cell barcodes, each group parted at random into two halves of cells.
+    """Groups of cell barcodes, each group split at random into two halves of cells.
 
     Args:
         source: Table of two columns, barcode and group; or FILE:COLUMN, a column of `obs` of a .h5ad or .h5mu, or a
@@ -74,24 +74,24 @@ def read_groups(source: Path | str | Mapping[str, str], *, seed: int = 0) -> Gro
 def groups_of(barcodes: Sequence[str], labels: Sequence[Any], where: str, *, seed: int = 0) -> Groups:
     """Groups of barcodes by their labels; those whose label is empty or missing have none, and are counted."""
     words = [None if label is None or label != label else str(label).strip() for label in labels]
-    known = [
+    entries = [
         (str(barcode), word)
         for barcode, word in zip(barcodes, words, strict=True)
         if word is not None and word.lower() not in _NO_GROUP
     ]
-    if not known:
+    if not entries:
         raise DataError(f"{where}: gives no barcode a group; give two columns, barcode and group")
-    names = tuple(sorted({word for _, word in known}))
+    names = tuple(sorted({word for _, word in entries}))
     numbers = {name: i for i, name in enumerate(names)}
     frame = pl.DataFrame(
-        {"barcode": [barcode for barcode, _ in known], "group": [numbers[word] for _, word in known]},
+        {"barcode": [barcode for barcode, _ in entries], "group": [numbers[word] for _, word in entries]},
         schema={"barcode": pl.String, "group": pl.Int64},
     )
-    notes = Counter({f"cells of {Path(where).name} without a group": len(words) - len(known)})
+    notes = Counter({f"cells of {Path(where).name} without a group": len(words) - len(entries)})
     halves = np.full(len(frame), BY_FRAGMENT)
     draws = np.random.default_rng([seed, 0x6861])
     group = frame["group"].to_numpy()
-    # whatever the order of the table
+    # independent of the order of the table
     order = frame["barcode"].arg_sort().to_numpy()
     for number in range(len(names)):
         cells = order[group[order] == number]
@@ -108,13 +108,13 @@ def _pairs(source: str) -> dict[str, str]:
         pairs = read_pairs(Path(source))
         first = next(iter(pairs))
         return {key: value for key, value in pairs.items() if key != first or key.lower() not in _HEADERS}
-    named = Path(path)
-    if named.suffix.lower() in (".h5ad", ".h5mu"):
-        barcodes, labels = read_obs(named, column)
+    file = Path(path)
+    if file.suffix.lower() in (".h5ad", ".h5mu"):
+        barcodes, labels = read_obs(file, column)
     else:
-        barcodes, labels = read_words(named, column)
+        barcodes, labels = read_words(file, column)
     if twice := [name for name, count in Counter(barcodes).items() if count > 1]:
-        raise DataError(f"{path}: barcode {twice[0]!r} is there twice; give each one row")
+        raise DataError(f"{path}: barcode {twice[0]!r} occurs twice; give each one row")
     return {
         barcode: "" if label is None or (isinstance(label, float) and math.isnan(label)) else str(label)
         for barcode, label in zip(barcodes, labels, strict=True)

@@ -33,14 +33,14 @@ class Profiles:
 
     @classmethod
     def empty(cls, pieces: Segments, groups: int) -> Profiles:
-        """Profiles before anything was counted."""
+        """Profiles without counts."""
         lengths = np.zeros(len(pieces.cuts) + 1, np.int64)
         lengths[1:-1] = np.diff(pieces.cuts)
         lengths[~pieces.covered] = 0
         return cls(pieces, groups, offsets=np.concatenate([[0], np.cumsum(lengths)]))
 
     def add(self, places: np.ndarray, segments: np.ndarray, group: np.ndarray) -> None:
-        """Counts insertions, all of them within regions, in a group each."""
+        """Counts insertions within regions, each in its group."""
         within = places - self.pieces.cuts[segments - 1]
         self.tally.add((self.offsets[segments] + within) * self.groups + group)
 
@@ -48,17 +48,17 @@ class Profiles:
         """Profiles of some regions, all of one width: (regions, groups, bases)."""
         keys, counts = self.tally.counts()
         cuts = self.pieces.cuts
-        chosen = np.asarray(regions, np.int64)
-        widths = cuts[self.pieces.last[chosen]] - cuts[self.pieces.first[chosen]]
+        index = np.asarray(regions, np.int64)
+        widths = cuts[self.pieces.last[index]] - cuts[self.pieces.first[index]]
         width = int(widths.max(initial=0))
-        found = np.zeros((len(chosen), self.groups, width), np.float32)
-        for row, (first, size) in enumerate(zip(self.pieces.first[chosen], widths, strict=True)):
+        profiles = np.zeros((len(index), self.groups, width), np.float32)
+        for row, (first, size) in enumerate(zip(self.pieces.first[index], widths, strict=True)):
             # regions are covered throughout, so their bases follow each other on the axis of covered bases
             begin = self.offsets[first + 1]
             low, high = np.searchsorted(keys, (begin * self.groups, (begin + size) * self.groups))
             base, group = np.divmod(keys[low:high] - begin * self.groups, self.groups)
-            found[row, group, base] = counts[low:high]
-        return found
+            profiles[row, group, base] = counts[low:high]
+        return profiles
 
     def stretches(self, group: int) -> Iterator[tuple[str, Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]]:
         """For each chromosome its bases with an insertion of a group, in order, and how many."""
@@ -79,18 +79,18 @@ class Profiles:
 
 
 def write_profiles(profiles: Profiles, names: Sequence[str], lengths: dict[str, int], folder: Path) -> list[Path]:
-    """Insertions at single bases as a bigWig for each group, named after it, in a folder that is there."""
+    """Insertions at single bases as a bigWig for each group, named after it, in an existing folder."""
     from netassay.formats.contigs import known_as
     from netassay.formats.tracks import Stretch, Track, write_bigwig
 
-    written = []
+    paths = []
     for number, name in enumerate(names):
-        found = [
+        stretches = [
             Stretch(known_as(chromosome, lengths) or chromosome, places, counts.astype(np.float64))
             for chromosome, places, counts in profiles.stretches(number)
         ]
-        if found:
+        if stretches:
             path = folder / f"{name}.bw"
-            write_bigwig(path, Track(tuple(sorted(found, key=lambda held: held.chromosome)), 0), lengths)
-            written.append(path)
-    return written
+            write_bigwig(path, Track(tuple(sorted(stretches, key=lambda stretch: stretch.chromosome)), 0), lengths)
+            paths.append(path)
+    return paths

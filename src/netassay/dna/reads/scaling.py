@@ -22,7 +22,7 @@ def scale_factors(counts: Float[np.ndarray, "n cell_types"], kind: Scale) -> Flo
         counts: (n, cell types), 0 or more.
         kind: none: 1. cpm: to a sum of a million over the peaks. size-factors: one over the median over peaks of the
             ratio to the geometric mean of the cell types. specificity: so that the highest peaks that are alike in all
-            cell types have one mean.
+            cell types have the same mean.
 
     Returns:
         A factor for each cell type, above 0.
@@ -68,7 +68,7 @@ def _size_factors(counts: np.ndarray) -> np.ndarray:
 
 
 def gini(counts: Float[np.ndarray, "n cell_types"]) -> Float64[np.ndarray, " n"]:
-    """The Gini index of each row, 0 where all values are alike, towards 1 where one has all."""
+    """The Gini index of each row, 0 where all values are equal, towards 1 where one value has the whole sum."""
     ordered = np.sort(np.clip(counts, 0, None) + 1e-7, axis=1)
     size = ordered.shape[1]
     weights = 2 * np.arange(1, size + 1) - size - 1
@@ -76,7 +76,7 @@ def gini(counts: Float[np.ndarray, "n cell_types"]) -> Float64[np.ndarray, " n"]
 
 
 def _specificity(counts: np.ndarray) -> np.ndarray:
-    """Largest over own mean of the highest peaks of each cell type whose Gini index is low."""
+    """Largest mean over the own mean of the highest peaks of each cell type whose Gini index is low."""
     indices = gini(counts)
     threshold = indices.mean() - DEVIATIONS * indices.std()
     means = np.zeros(counts.shape[1])

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 _PLACES = np.int64(1) << 36
-"""Bases set aside for each chromosome on one axis; the longest known has 2^36."""
+"""Bases reserved for each chromosome on one axis; the longest known has 2^36."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Stretches between neighbouring ends of regions, on an axis on which chromosomes follow each other.
+    """Stretches between neighbouring ends of regions, on an axis with one chromosome after the other.
 
-    Segment k lies between the cuts k - 1 and k; the first begins before all, the last ends after all.
+    Segment k lies between the cuts k - 1 and k; the first begins before all cuts, the last ends after all.
 
     Attributes:
         numbers: Number of each chromosome.
@@ -32,7 +32,7 @@ class Segments:
     last: Int64[np.ndarray, " n"]
 
     def places(self, chromosomes: Any, bases: Any) -> Any:
-        """Places on the axis, of numbers or arrays of them."""
+        """Places on the axis, for numbers or arrays."""
         return chromosomes * _PLACES + bases
 
     def segment(self, places: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:

@@ -7,11 +7,11 @@ from jaxtyping import Int64
 
 PENDING = 1 << 23
 DENSE = 1 << 22
-"""Up to this many different keys each has a place of its own, which is quicker than sorting."""
+"""Maximum number of possible keys for an array with a place for each, which is faster than sorting."""
 
 
 class Tally:
-    """Counts of whole numbers from 0 to `size` - 1, given in batches; of any size without one."""
+    """Counts of integers from 0 to `size` - 1, given in batches; of any non-negative integers without a size."""
 
     def __init__(self, size: int | None = None) -> None:
         self._dense = np.zeros(size, np.int64) if size is not None and size <= DENSE else None

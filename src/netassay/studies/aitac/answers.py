@@ -1,4 +1,4 @@
-"""What a finished run predicts for sequences and regions that are not in its atlas."""
+"""Predictions of a finished run for sequences and regions outside its atlas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from netassay.studies.aitac.weights import config_of, trained
 
 @dataclass(frozen=True)
 class Predictions:
-    """A row a sequence: name, for regions chromosome, start, end (0-based, end exclusive) of the window, outputs.
+    """One row per sequence: name, for regions chromosome, start, end (0-based, end exclusive) of the window, outputs.
 
     `dropped` counts sequences left out, `notes` those changed, by reason.
     """
@@ -41,7 +41,7 @@ class Predictions:
 
 
 def predictor(run: Run) -> Network:
-    """The network of `run`, asked as the run was validated; its names are the cell types.
+    """The network of `run`, applied as in its validation; its names are the cell types.
 
     Raises DataError for a run without scored weights or of another study.
     """
@@ -60,8 +60,8 @@ def predictor(run: Run) -> Network:
 def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
     """Outputs of a run's network, or of another, for every sequence of a FASTA file.
 
-    Longer sequences are cut to the network's length about their middle, shorter ones lie in the middle of unknown
-    bases; both are counted.
+    Longer sequences are trimmed to the network's length about their centre, shorter ones padded with unknown bases on
+    both sides; both are counted.
 
     Args:
         run: Finished run of study aitac, or a network.
@@ -79,8 +79,8 @@ def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
         >>> netassay.predict_sequences(run, "enhancers.fa").table.height
         3
     """
-    network = _asked(run)
-    return _predicted(network, sequences_of(fasta, _length(network)))
+    network = _network(run)
+    return _predictions(network, sequences_of(fasta, _length(network)))
 
 
 def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str) -> Predictions:
@@ -105,25 +105,29 @@ def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str)
         >>> netassay.predict_regions(run, "peaks.bed", "genome.fa").table.columns[:4]
         ['name', 'chromosome', 'start', 'end']
     """
-    network = _asked(run)
-    return _predicted(network, regions_of(regions, genome, _length(network)))
+    network = _network(run)
+    return _predictions(network, regions_of(regions, genome, _length(network)))
 
 
-def _asked(run: Run | Network) -> Network:
+def _network(run: Run | Network) -> Network:
     return predictor(run) if isinstance(run, Run) else run
 
 
 def _length(network: Network) -> int:
     if network.length is None:
-        raise DataError("nothing says how many bases the network takes; give netassay.Network(..., length=)")
+        raise DataError("the network's input length is unknown; give netassay.Network(..., length=)")
     return network.length
 
 
-def _predicted(network: Network, given: NewSequences) -> Predictions:
-    output = predict(network, given.codes)
+def _predictions(network: Network, sequences: NewSequences) -> Predictions:
+    output = predict(network, sequences.codes)
     names = network.words(output.shape[1])
-    table = given.where.hstack([pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(names)])
-    return Predictions(table, *({why: n for why, n in counts.items() if n} for counts in (given.dropped, given.notes)))
+    table = sequences.where.hstack(
+        [pl.Series(f"predicted {name}", output[:, i].numpy()) for i, name in enumerate(names)]
+    )
+    return Predictions(
+        table, *({why: n for why, n in counts.items() if n} for counts in (sequences.dropped, sequences.notes))
+    )
 
 
 def variant_effects(
@@ -143,7 +147,7 @@ def variant_effects(
     """Effects of the variants of a VCF file on every output of a finished run, of a network or of any module.
 
     Of a run the outputs are those of its cell types, by default the mean over both strands, in float32, and minus
-    their mean over the cell types where the run's loss leaves that free (pearson, cross_entropy).
+    their mean over the cell types if the run's loss leaves that free (pearson, cross_entropy).
 
     Args:
         model: Finished run of study aitac, network, or module from one-hot (n, 4, length) to (n, outputs).
@@ -151,12 +155,12 @@ def variant_effects(
         genome: FASTA.
         length: Bases of a window; runs and AI-TAC know their own.
         names: Names of the outputs.
-        both_strands: Whether to take the mean over both strands; by default yes.
-        readout: Which of the model's outputs is meant (see `Network`).
+        both_strands: Whether to average over both strands; by default yes.
+        readout: Which of the model's outputs to use (see `Network`).
         layout: "channels_first" or "channels_last".
-        mismatches: What to do where the genome has other bases than REF: "refuse" or "skip".
+        mismatches: What to do if the genome has other bases than REF: "refuse" or "skip".
         null: Number of random single-base changes within 500 bases of the variants (0 or more).
-        generator: Draws them; by default with a fixed seed.
+        generator: Random generator for them; by default with a fixed seed.
 
     Returns:
         The effects. All alleles may be left out.
@@ -204,11 +208,11 @@ Against = Literal["mean", "nothing"]
 
 @dataclass(frozen=True, eq=False)
 class RunAttributions:
-    """`attributions` of the sequences `given`, and a row a sequence in `table`.
+    """`attributions` of the sequences `given`, and one row per sequence in `table`.
 
-    The table has what the sequence is, the explained number (`predicted`), and the sum of its contributions; with
-    references also the `difference` that the sum should be. `shared` counts the bases that lie in several regions, of
-    which tracks that were written hold the mean.
+    The table describes the sequence and has the explained number (`predicted`) and the sum of its contributions; with
+    references also the `difference` that the sum should equal. `shared` counts the bases in several regions, for which
+    written tracks have the mean.
     """
 
     given: NewSequences
@@ -227,32 +231,32 @@ def attribute_run(
     method: Method = "gradient",
     against: Against = "mean",
 ) -> RunAttributions:
-    """Contributions to an output of a run or another network, of a FASTA file's sequences or a BED file's regions.
+    """Contributions to an output of a run or another network, for sequences of a FASTA file or regions of a BED file.
 
-    `against` mean explains the output less the mean over all cell types: networks trained by correlation or
-    cross-entropy know no more than that. Both strands count where the run was trained with both. Raises ConfigError
-    for a cell type that the run does not have, and what `attribute`, `sequences_of` and `regions_of` raise.
+    `against` mean explains the output minus the mean over all cell types, which is all that networks trained by
+    correlation or cross-entropy learn. Both strands are used if the run was trained with both. Raises ConfigError for
+    an unknown cell type, and the errors of `attribute`, `sequences_of` and `regions_of`.
     """
-    network = _asked(run)
+    network = _network(run)
     of = f"run {run.id}" if isinstance(run, Run) else "the network"
     if cell_type not in network.names:
         raise ConfigError(f"cell type {cell_type!r}: {of} has {', '.join(network.names[:100]) or 'no names'}")
     if (fasta is None) == (bed is None) or (bed is None) != (genome is None):
         raise ConfigError("give either a FASTA file, or regions (BED) and their genome")
     if fasta is not None:
-        given = sequences_of(fasta, _length(network))
+        sequences = sequences_of(fasta, _length(network))
     else:
         assert bed is not None and genome is not None
-        given = regions_of(bed, genome, _length(network))
+        sequences = regions_of(bed, genome, _length(network))
     number, count = network.names.index(cell_type), len(network.names)
     if against == "mean" and count == 1:
-        raise DataError(f"{of} has one cell type, whose mean it is; take --against nothing")
+        raise DataError(f"{of} has only one cell type, so it equals the mean; use --against nothing")
     output = contrast(number, count) if against == "mean" else number
     weights = output if isinstance(output, torch.Tensor) else torch.eye(count, dtype=torch.float64)[number]
-    made = attribute(network, given.codes, method, output=weights)
-    predicted = predict(network, given.codes, precision=torch.float32).double() @ weights
-    columns = {"predicted": predicted, "sum": made.actual.sum(1)}
-    if made.difference is not None:
-        columns["difference"] = made.difference
-    table = given.where.with_columns(pl.Series(name, values.numpy()) for name, values in columns.items())
-    return RunAttributions(given, made, table)
+    attributions = attribute(network, sequences.codes, method, output=weights)
+    predicted = predict(network, sequences.codes, precision=torch.float32).double() @ weights
+    columns = {"predicted": predicted, "sum": attributions.actual.sum(1)}
+    if attributions.difference is not None:
+        columns["difference"] = attributions.difference
+    table = sequences.where.with_columns(pl.Series(name, values.numpy()) for name, values in columns.items())
+    return RunAttributions(sequences, attributions, table)

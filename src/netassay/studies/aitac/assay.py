@@ -34,7 +34,7 @@ from netassay.studies.aitac.weights import start_of
 from netassay.studies.aitac.weights import trained as trained
 
 PROFILES = 3
-"""Peaks of each class whose profile is shown."""
+"""Number of peaks of each class whose profile is shown."""
 
 _SETS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -48,37 +48,36 @@ def assay(config: AitacConfig, recorder: training.Recorder, **keywords: Any) -> 
     """Trains the network of `config` and scores its best epoch; keywords go to `training.train`."""
     data = material(config)
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
-    begun = (start.reduced(), start.digest) if start else ()
-    with leading(config, data, *begun) if config.devices > 1 else nullcontext(Fit(config, data, *begun)) as fit:
+    initial = (start.reduced(), start.digest) if start else ()
+    with leading(config, data, *initial) if config.devices > 1 else nullcontext(Fit(config, data, *initial)) as fit:
         return training.train(
             fit,
             recorder,
             steps=fit.steps,
-            done=fit.done,
+            done=fit.ends_at,
             divergence_factor=config.divergence_factor,
             **keywords,
         )
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """What the kept weights say of the test set, and what the atlas is.
+    """Tables of the test set, with the weights of the best epoch, and of the atlas.
 
     peaks: r, that of the column means, that beyond them, variance and class of each; cell_types; classes; profiles of
-    some peaks of each class; predictions; ceiling, where the atlas holds halves; reduction, where the run began with
-    another's network; atlas and dropped, the counts of peaks.
-    Of a diverged run only the last two.
+    some peaks of each class; predictions; ceiling, if the atlas has halves; reduction, if the run started from another
+    network; atlas and dropped, the counts of peaks. A diverged run has only the last two.
     """
     config = config_of(run)
     data = material(config)
-    kept = {"atlas": _atlas_table(data), "dropped": _dropped_table(data)}
+    frames = {"atlas": _atlas_table(data), "dropped": _dropped_table(data)}
     rows = data.split.test
     if run.state is not State.FINISHED or not len(rows):
-        return kept
+        return frames
     model = trained(run, length=data.codes.shape[1])
     output = predict(network_of(config, model), data.codes[rows])
-    kept |= test_tables(data, output, free_offset=offset_is_free(config.loss))
+    frames |= test_tables(data, output, free_offset=offset_is_free(config.loss))
     start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
-    return kept | ({"reduction": reduction(start, config, data, output)} if start else {})
+    return frames | ({"reduction": reduction(start, config, data, output)} if start else {})
 
 
 def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) -> dict[str, pl.DataFrame]:
@@ -118,25 +117,25 @@ def test_tables(data: Material, output: Tensor, *, free_offset: bool = False) ->
 def _ceilings(
     data: Material, peaks: pl.DataFrame, types: pl.DataFrame, free_offset: bool
 ) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
-    """The table of the ceiling, and those of peaks and cell types with theirs beside."""
+    """The table of the ceiling, and those of peaks and cell types with their ceilings added."""
     assert data.atlas.halves is not None
-    found = ceiling_of(
+    ceiling = ceiling_of(
         data.atlas.halves[data.split.test].numpy(),
         peaks,
         cell_types=data.atlas.cell_types,
         centred=free_offset,
     )
-    rows = [("ceiling", *found.whole), ("r of halves", *found.reliability)]
+    rows = [("ceiling", *ceiling.whole), ("r of halves", *ceiling.reliability)]
     schema = {"what": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
     table = (
         pl.DataFrame(rows, schema=schema, orient="row")
         .fill_nan(None)
-        .with_columns(resampled=pl.lit(found.resampled), note=pl.lit(found.note))
+        .with_columns(resampled=pl.lit(ceiling.resampled), note=pl.lit(ceiling.note))
     )
-    of_types = found.cell_types.select(
+    of_types = ceiling.cell_types.select(
         "ceiling", pl.col("low").alias("ceiling low"), pl.col("high").alias("ceiling high")
     )
-    return {"ceiling": table}, peaks.hstack(found.peaks), types.hstack(of_types)
+    return {"ceiling": table}, peaks.hstack(ceiling.peaks), types.hstack(of_types)
 
 
 def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
@@ -145,18 +144,18 @@ def class_table(peaks: pl.DataFrame) -> pl.DataFrame:
     Of the standard deviation and the interquartile range of a peak's heights over the cell types: median and quartiles
     over the peaks of the class. A class without peaks has count 0 and no numbers.
     """
-    known = peaks.drop_nulls("r")
+    defined = peaks.drop_nulls("r")
     rows = []
     for name in CLASSES:
-        held = known.filter(pl.col("class") == name)
+        members = defined.filter(pl.col("class") == name)
         row: dict[str, Any] = {
             "class": name,
-            "peaks": len(held),
-            "share": len(held) / len(known) if len(known) else None,
-            "r mean": held["r"].mean(),
+            "peaks": len(members),
+            "share": len(members) / len(defined) if len(defined) else None,
+            "r mean": members["r"].mean(),
         }
         for kind in SPREADS:
-            low, middle, high = (held[kind].quantile(q, "linear") for q in (0.25, 0.5, 0.75))
+            low, middle, high = (members[kind].quantile(q, "linear") for q in (0.25, 0.5, 0.75))
             row |= {kind: middle, f"{kind} lower quartile": low, f"{kind} upper quartile": high}
         rows.append(row)
     numbers = dict.fromkeys(("share", "r mean", *list(rows[0])[4:]), pl.Float64)
@@ -168,7 +167,7 @@ def _column(values: Tensor) -> pl.Series:
 
 
 def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offset: bool) -> pl.DataFrame:
-    held: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "cell type": list(data.atlas.cell_types),
         "lineage": list(data.atlas.lineages),
         CENTRED if free_offset else "r": _column(evaluate.pearson_columns(output, observed, free_offset=free_offset)),
@@ -176,7 +175,7 @@ def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offs
     if data.one_of_k or data.labels:
         guess = evaluate.evidence(output, one_of_k=data.one_of_k, free_offset=free_offset)
         ranks = [evaluate.area_scores(guess[:, i], observed[:, i]) for i in range(observed.shape[1])]
-        held |= {
+        columns |= {
             "AUROC": _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64)),
             "AUPRC": _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64)),
             "share open": _column(torch.tensor([rank.open_share for rank in ranks], dtype=torch.float64)),
@@ -186,19 +185,19 @@ def _cell_type_table(data: Material, output: Tensor, observed: Tensor, free_offs
             areas = area_intervals(guess[:, i].numpy(), observed[:, i].numpy() == 1, blocks)
             for name, area in zip(("AUROC", "AUPRC"), areas, strict=True):
                 for side, bound in (("low", area.low), ("high", area.high)):
-                    held.setdefault(f"{name} {side}", []).append(finite(bound))
-    return pl.DataFrame(held)
+                    columns.setdefault(f"{name} {side}", []).append(finite(bound))
+    return pl.DataFrame(columns)
 
 
 def _profiles(data: Material, output: Tensor, observed: Tensor, peaks: pl.DataFrame) -> pl.DataFrame:
-    """Observed and rescaled predicted heights of up to PROFILES random peaks of each class, a row a cell type."""
+    """Observed and rescaled predicted heights of up to PROFILES random peaks of each class, one row per cell type."""
     draws = generator(0, "profiles")
     scaled = evaluate.rescaled(output, observed)
     frames = []
     for name in CLASSES:
-        here = torch.tensor(peaks["class"].eq_missing(name).arg_true().to_list(), dtype=torch.int64)
-        chosen = here[torch.randperm(len(here), generator=draws)[:PROFILES]].tolist()
-        frames += [_profile(data, name, peaks.row(i, named=True), observed[i], scaled[i]) for i in chosen]
+        members = torch.tensor(peaks["class"].eq_missing(name).arg_true().to_list(), dtype=torch.int64)
+        sample = members[torch.randperm(len(members), generator=draws)[:PROFILES]].tolist()
+        frames += [_profile(data, name, peaks.row(i, named=True), observed[i], scaled[i]) for i in sample]
     words, number = pl.String, pl.Float64
     schema = {
         "class": words,

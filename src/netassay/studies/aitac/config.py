@@ -1,4 +1,4 @@
-"""What one run of the aitac study is: an atlas, a split, a network, a loss, how it is trained, which null if any."""
+"""Config of one run of the aitac study: atlas, split, network, loss, training, and null, if any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LossName = Literal["pearson", "mse", "poisson", "cross_entropy", "binary_cross_e
 
 
 class AitacConfig(Config):
-    """A convolutional network trained from DNA to accessibility, and its score on chromosomes that it has not seen.
+    """A convolutional network trained from DNA to accessibility, and its score on unseen chromosomes.
 
     Source:
         Maslova et al. (2020).
@@ -152,7 +152,7 @@ class AitacConfig(Config):
 
 
 def tiny() -> AitacConfig:
-    """A config of seconds that passes through every part of the study, on a small simulated atlas."""
+    """A config that runs through every part of the study in seconds, on a small simulated atlas."""
     return AitacConfig(
         atlas="simulated",
         peaks=240,

@@ -1,4 +1,4 @@
-"""Many folds and repetitions read as one: the score of each, and of each peak the mean over repetitions."""
+"""Folds and repetitions together: the score of each, and the mean over repetitions of each peak."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FOLDED = ("folds", "chromosome-folds")
 
 
 def cross_validation(runs: Sequence[Run]) -> list[Section]:
-    """A section for each null (none first) of which several folds or repetitions are done; none if there is none."""
+    """A section for each null (none first) with several finished folds or repetitions."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.config["split"] in _FOLDED:
             groups.setdefault(run.config["null"], []).append(run)
-    return [_section(null, held) for null, held in groups.items() if len(held) > 1]
+    return [_section(null, members) for null, members in groups.items() if len(members) > 1]
 
 
 def peak_means(runs: Sequence[Run]) -> pl.DataFrame:
-    """Of each peak that was in a test set: mean r over repetitions, and in how many it was tested with a defined r."""
+    """For each peak of a test set: mean r over repetitions, and the number of those in which r was defined."""
     rows = pl.concat(run.table("peaks").select("name", "r", "variance") for run in runs)
     return rows.group_by("name", maintain_order=True).agg(
         pl.col("r").mean(), pl.col("r").count().alias("times"), pl.col("variance").first()

@@ -1,4 +1,4 @@
-"""Charts that only this study draws: scores beside their nulls, r against variance, profiles."""
+"""Charts of this study alone: scores beside their nulls, r against variance, profiles."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _GREY = "#9A9A9A"
 
 
 def r_histogram(samples: dict[str, pl.Series]) -> pl.DataFrame:
-    """Share of peaks in each of 40 equal bins of r from -1 to 1, a sample after the other; `r` is a bin's centre."""
+    """Share of peaks in each of 40 equal bins of r from -1 to 1, one sample after another; `r` is a bin's centre."""
     edges = np.linspace(-1, 1, _BINS + 1)
     frames = []
     for name, values in samples.items():
-        known = values.drop_nulls().to_numpy()
-        counts, _ = np.histogram(known, edges)
-        share = counts / max(1, len(known))
+        defined = values.drop_nulls().to_numpy()
+        counts, _ = np.histogram(defined, edges)
+        share = counts / max(1, len(defined))
         frames.append(pl.DataFrame({"sample": [name] * _BINS, "r": (edges[1:] + edges[:-1]) / 2, "share": share}))
     return pl.concat(frames)
 
 
 def variance_histogram(peaks: pl.DataFrame) -> pl.DataFrame:
     """Peaks in each cell of r (40 bins from -1 to 1) and variance (40 bins over its range); empty cells left out."""
-    known = peaks.drop_nulls("r")
-    low, high = float(known["variance"].min() or 0), float(known["variance"].max() or 0)  # type: ignore[arg-type]
+    defined = peaks.drop_nulls("r")
+    low, high = float(defined["variance"].min() or 0), float(defined["variance"].max() or 0)  # type: ignore[arg-type]
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
     r_edges = np.linspace(-1, 1, _BINS + 1)
-    counts, _, _ = np.histogram2d(known["variance"].to_numpy(), known["r"].to_numpy(), [edges, r_edges])
+    counts, _, _ = np.histogram2d(defined["variance"].to_numpy(), defined["r"].to_numpy(), [edges, r_edges])
     x, y = np.nonzero(counts)
     return pl.DataFrame(
         {
@@ -75,16 +75,16 @@ def variance_map(counts: pl.DataFrame) -> alt.Chart:
 
 
 def dots(data: pl.DataFrame, *, value: str, title: str, row: str, colour: str | None = None) -> alt.Chart:
-    """One dot a row on a common scale, rows as they come, coloured by `colour`."""
+    """One dot per row on a common scale, rows in their order, coloured by `colour`."""
     names = data[row].unique(maintain_order=True).to_list()
-    shown = data.select(pl.col(row).alias("row"), pl.col(value).alias("value"), pl.col(colour or row).alias("kind"))
-    kinds = shown["kind"].unique(maintain_order=True).to_list()
+    rows = data.select(pl.col(row).alias("row"), pl.col(value).alias("value"), pl.col(colour or row).alias("kind"))
+    kinds = rows["kind"].unique(maintain_order=True).to_list()
     paint: Any = alt.value(PALETTE[0])
     if colour is not None:
         scale = alt.Scale(domain=kinds, range=[PALETTE[i % len(PALETTE)] for i in range(len(kinds))])
         paint = alt.Color("kind:N", title=colour, scale=scale, legend=alt.Legend(columns=6) if len(kinds) > 1 else None)
     return (
-        alt.Chart(shown)
+        alt.Chart(rows)
         .mark_point(filled=True, size=90, opacity=1)
         .encode(
             alt.X("value:Q", title=title, scale=alt.Scale(zero=False, padding=12)),
@@ -97,16 +97,16 @@ def dots(data: pl.DataFrame, *, value: str, title: str, row: str, colour: str | 
 
 
 def profiles(data: pl.DataFrame, classes: Sequence[str]) -> alt.FacetChart:
-    """Observed (grey bars) and predicted (dots) heights over cell types, a panel a peak, best class first."""
+    """Observed (grey bars) and predicted (dots) heights over cell types, one panel per peak, best class first."""
     order = {name: i for i, name in enumerate(classes)}
-    shown = data.with_columns(
+    rows = data.with_columns(
         rank=pl.col("class").replace_strict(order, return_dtype=pl.Int64) * 100_000 + pl.col("peak").rle_id(),
         panel=pl.col("peak") + pl.format("   r = {}", pl.col("r").round(2)),
         type=pl.col("cell type"),
     ).select("panel", "rank", "type", "lineage", "observed", "predicted")
     types = data["cell type"].unique(maintain_order=True).to_list()
     few = len(types) <= 12
-    base = alt.Chart(shown).encode(
+    base = alt.Chart(rows).encode(
         alt.X(
             "type:N",
             title=None if few else "cell types, in the order of the atlas",

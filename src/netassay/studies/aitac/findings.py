@@ -1,4 +1,4 @@
-"""What a run of the aitac study found, read from its folder."""
+"""Results of a run of the aitac study, read from its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 
-_TOLD = (
+_SCORES = (
     "r_mean",
     "r_median",
     "r_weighted",
@@ -46,44 +46,44 @@ METRICS = (
         ("cell_r_mean_centred",),
         _SETS,
         "epoch, end",
-        "the same of rows less their mean over the cell types, heights and predictions both (losses pearson and "
+        "the same after subtracting the mean over the cell types from heights and predictions (losses pearson and "
         "cross_entropy, which leave an offset of each row free: it would be noise in every column)",
     ),
     Quantity(
         ("accuracy", "auroc", "auprc"),
         _SETS,
         "epoch, end",
-        "where each peak is open in one cell type; areas are means over cell types",
+        "if each peak is open in one cell type; areas are means over cell types",
     ),
     Quantity(
         ("best_epoch", "test_loss"),
         '""',
         "end",
-        "epoch of the least validation loss, whose weights are kept and tested",
+        "epoch of the smallest validation loss, whose weights are kept and tested",
     ),
 )
-"""What a run records."""
+"""Metrics of a run."""
 COURSE = Course("validation r", "r_mean", "validation")
-"""What runs are followed by."""
+"""The metric that shows the progress of a run."""
 
 CENTRED = "r, rows centred"
-"""Column of r over peaks of a cell type where rows are taken less their mean, as the loss leaves that free."""
+"""Column of r over the peaks of a cell type with the mean of each row subtracted, as the loss leaves it free."""
 
 SPREADS = ("height SD", "height IQR")
-"""Of a peak's observed heights over the cell types."""
+"""Spreads of a peak's observed heights over the cell types."""
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Test scores, those of the column means, those of null models in the same store; None for what is not there."""
+    """Scores on the test set, of the column means and of null models in the same store; None for missing ones."""
     last = run.last_values()
     config = run.config
     values: dict[str, Any] = {
         "atlas": config["atlas"],
         "null_model": config["null"],
-        "best_epoch": _whole(last.get(("best_epoch", ""))),
+        "best_epoch": _integer(last.get(("best_epoch", ""))),
         "epochs": config["epochs"],
         "loss": finite(last.get(("loss", ""))),
-        "validation_loss": _least(run),
+        "validation_loss": _best_validation_loss(run),
         "test_loss": finite(last.get(("test_loss", ""))),
         "test": _marks(last, "test"),
         "baseline": _marks(last, "baseline"),
@@ -103,17 +103,17 @@ def summary(run: Run) -> dict[str, Any]:
 def verdict(run: Run, nulls: Mapping[str, Run] | None = None) -> Verdict | None:
     """The score of a run beside its baseline, nulls (by default those of its store) and ceiling.
 
-    None for a null model, and before there are tables.
+    None for a null model, and before the tables exist.
     """
     if run.config["null"] != "none" or "peaks" not in run.tables():
         return None
-    others = null_runs(run) if nulls is None else nulls
-    tables = {kind: other.table("peaks") for kind, other in others.items() if "peaks" in other.tables()}
+    null_models = null_runs(run) if nulls is None else nulls
+    tables = {kind: null.table("peaks") for kind, null in null_models.items() if "peaks" in null.tables()}
     return verdict_of(run.table("peaks"), tables, ceiling=_ceiling(run))
 
 
 def ceiling_facts(run: Run) -> dict[str, Any] | None:
-    """The ceiling of a run's score with its interval, or why none can be given; None where its atlas has no halves."""
+    """The ceiling of a run's score with its interval, or why there is none; None if its atlas has no halves."""
     if "ceiling" not in run.tables():
         return None
     row = run.table("ceiling").row(0, named=True)
@@ -126,48 +126,48 @@ def _ceiling(run: Run) -> Interval | None:
 
 
 def cell_types_of(run: Run) -> int | None:
-    """How many cell types the run's atlas has; None where it is not told yet."""
+    """Number of cell types of the run's atlas; None if not yet known."""
     return atlas_facts(run).get("cell types")
 
 
 def atlas_facts(run: Run) -> dict[str, Any]:
-    """What the atlas of a run was when its tables were written; empty before."""
+    """Facts of a run's atlas at the time its tables were written; empty before."""
     return facts_of(run.table("atlas")) if "atlas" in run.tables() else {}
 
 
 def null_runs(run: Run) -> dict[str, Run]:
     """Finished null models of the same config in the same store, by kind."""
-    found = {}
-    for other in Store(run.folder.parent).runs():
-        same = other.study == run.study and {**other.config, "null": "none"} == {**run.config, "null": "none"}
-        if same and other.config["null"] != "none" and other.state is State.FINISHED:
-            found[other.config["null"]] = other
-    return found
+    nulls = {}
+    for candidate in Store(run.folder.parent).runs():
+        same = candidate.study == run.study and {**candidate.config, "null": "none"} == {**run.config, "null": "none"}
+        if same and candidate.config["null"] != "none" and candidate.state is State.FINISHED:
+            nulls[candidate.config["null"]] = candidate
+    return nulls
 
 
 def _marks(last: dict[tuple[str, str], float], part: str) -> dict[str, float | None] | None:
-    marks = {name: finite(last[(name, part)]) for name in _TOLD if (name, part) in last}
+    marks = {name: finite(last[(name, part)]) for name in _SCORES if (name, part) in last}
     return marks or None
 
 
 def _against_nulls(run: Run) -> dict[str, Any]:
-    found = {kind: summary(other)["test"] for kind, other in null_runs(run).items()}
-    if found:
-        return {"null": found}
+    scores = {kind: summary(null)["test"] for kind, null in null_runs(run).items()}
+    if scores:
+        return {"null": scores}
     words = f"no null model of this config in {run.folder.parent}; make one: the same command with --null rows"
     return {"null": None, "null_note": words}
 
 
-def _least(run: Run) -> float | None:
+def _best_validation_loss(run: Run) -> float | None:
     """The validation loss of the best epoch so far."""
     losses = [value for value in run.metrics("validation_loss")["value"].to_list() if math.isfinite(value)]
     return min(losses, default=None)
 
 
 def finite(value: float | None) -> float | None:
-    """The number, or None for one that is not finite: JSON and tables hold no other."""
+    """The number, or None if it is not finite, which JSON and tables cannot hold."""
     return None if value is None or not math.isfinite(value) else value
 
 
-def _whole(value: float | None) -> int | None:
+def _integer(value: float | None) -> int | None:
     return None if value is None else int(value)

@@ -1,6 +1,6 @@
 """Training of the network by mini-batches, validated every epoch; a `training.Trainee`.
 
-Whatever is drawn is keyed by seed and step or epoch, so the state is weights, moments and a few numbers.
+All random draws are keyed by seed and step or epoch, so the state is weights, moments and a few numbers.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Weights = dict[str, Tensor]
 
 
 class Fit:
-    """Adam on mini-batches; the weights of the epoch with the least validation loss are kept as `best`.
+    """Adam on mini-batches; the weights of the epoch with the smallest validation loss are kept as `best`.
 
-    It begins with the network `start`, whose weights the digest `origin` names, or with random weights. What of `start`
-    takes no gradients stays as it is.
+    It starts from the network `start`, whose weights have the digest `origin`, or from random weights. Parameters of
+    `start` without gradients do not change.
 
     `measure` gives the loss of the step's batch; after an epoch also its mean loss and the scores on the validation
     set; at the last step those of `best` on the test set, those of the column means, and as loss the epoch's mean.
@@ -43,25 +43,25 @@ class Fit:
     def __init__(self, config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = "") -> None:
         self.config, self.data, self.origin = config, data, origin
         self.device = devices.device(config.device)
-        begun = start or network(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
-        self.model = begun.to(self.device)
+        model = start or network(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
+        self.model = model.to(self.device)
         self.loss = loss_named(config.loss, config.label_smoothing)
         self.precision = getattr(torch, config.precision)
         self.per_epoch = math.ceil(len(data.split.train) / config.batch_size)
         self.steps = self.per_epoch * config.epochs
         self.optimiser = _adam(self.model, config)
-        self.average = _copied(self.model.state_dict()) if config.weight_average else {}
+        self.average = _copies(self.model.state_dict()) if config.weight_average else {}
         self.best: Weights = {}
         self.best_epoch, self.best_loss = 0, math.inf
         self.step, self.epoch_loss = 0, 0.0
         # of the epoch that has just ended, to be recorded with the next step
-        self.seen: dict[tuple[str, str], float] = {}
+        self.epoch_values: dict[tuple[str, str], float] = {}
         self.pending: Tensor | None = None
 
     def measure(self, step: int) -> Mapping[Metric, float]:
         values: dict[Metric, float] = {("peaks", ""): float(self._peaks_before(step))}
-        values |= {key: value for key, value in self.seen.items()}  # noqa: C416 (a key of values may be a name alone)
-        if self.done(step):
+        values |= {key: value for key, value in self.epoch_values.items()}  # noqa: C416 (a key of values may be a name alone)
+        if self.ends_at(step):
             return values | {"loss": values[("epoch_loss", "")]} | self._test()
         batch = self._batch(step)
         loss = self._forward(batch, step)
@@ -78,21 +78,21 @@ class Fit:
         if self.average:
             decay = min(self.config.weight_average, self.step / (10 + self.step))
             _move(self.average, self.model.state_dict(), 1 - decay)
-        self.seen = {}
+        self.epoch_values = {}
         if self.step % self.per_epoch == 0:
-            self.seen = {("epoch_loss", ""): self.epoch_loss / len(self.data.split.train)}
-            self.seen |= self._validate(self.step // self.per_epoch)
+            self.epoch_values = {("epoch_loss", ""): self.epoch_loss / len(self.data.split.train)}
+            self.epoch_values |= self._validate(self.step // self.per_epoch)
             self.epoch_loss = 0.0
 
-    def done(self, step: int) -> bool:
-        """Whether training ends here: the last epoch is over, or none of the last `patience` ones was better."""
-        epoch, rest = divmod(step, self.per_epoch)
+    def ends_at(self, step: int) -> bool:
+        """Whether training ends here: after the last epoch, or if none of the last `patience` epochs was better."""
+        epoch, remainder = divmod(step, self.per_epoch)
         waited = epoch - self.best_epoch
-        return step >= self.steps or bool(self.config.patience and not rest and waited >= self.config.patience)
+        return step >= self.steps or bool(self.config.patience and not remainder and waited >= self.config.patience)
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups = {"model": self.model.state_dict(), "average": self.average, "best": self.best}
-        tensors = {f"{group}/{name}": t.detach() for group, held in groups.items() for name, t in held.items()}
+        tensors = {f"{group}/{name}": t.detach() for group, weights in groups.items() for name, t in weights.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{i}/{name}": t for name, t in moments.items()}
         facts = {
@@ -101,9 +101,11 @@ class Fit:
             "best_loss": self.best_loss if self.best else None,
             "epoch_loss": self.epoch_loss,
             "step": self.step,
-            "seen": [[name, part, None if math.isnan(value) else value] for (name, part), value in self.seen.items()],
+            "seen": [
+                [name, part, None if math.isnan(value) else value] for (name, part), value in self.epoch_values.items()
+            ],
         }
-        # runs from random weights say nothing here, as those of before there were others
+        # runs from random weights have no such key, like runs of versions that had no others
         return tensors, facts | ({"start": self.origin} if self.origin else {})
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -128,11 +130,11 @@ class Fit:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.best_epoch, self.step, self.epoch_loss = facts["best_epoch"], facts["step"], facts["epoch_loss"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
-        self.seen = {(name, part): math.nan if value is None else value for name, part, value in facts["seen"]}
+        self.epoch_values = {(name, part): math.nan if value is None else value for name, part, value in facts["seen"]}
 
     def _forward(self, batch: Tensor, step: int) -> float:
-        """The mean loss of the batch; `_backward` takes its slopes."""
-        output = self._output(self._augmented(batch, step), step)
+        """The mean loss of the batch; `_backward` computes its gradients."""
+        output = self._output(self._augment(batch, step), step)
         self.pending = self.loss(output, self.data.heights[batch].to(self.device))
         return self.pending.item()
 
@@ -149,40 +151,40 @@ class Fit:
         self.pending = None
 
     def _validate(self, epoch: int) -> dict[tuple[str, str], float]:
-        """Scores on the validation set, and `best` if they are better; without such a set the last epoch is best."""
+        """Scores on the validation set, updating `best` if they improve; without such a set the last epoch is best."""
         weights, rows = self.average or self.model.state_dict(), self.data.split.validation
-        found: dict[tuple[str, str], float] = {}
+        values: dict[tuple[str, str], float] = {}
         if len(rows):
-            output = self._predicted(weights, rows)
+            output = self._predict(weights, rows)
             loss = self.loss(output, self.data.heights[rows]).item()
             marks = self._marks(output, self.data.heights[rows])
-            found = {("validation_loss", ""): loss} | {(name, "validation"): mark for name, mark in marks.items()}
+            values = {("validation_loss", ""): loss} | {(name, "validation"): mark for name, mark in marks.items()}
             if not loss < self.best_loss and self.best:
-                return found
+                return values
             self.best_loss = loss
-        self.best, self.best_epoch = _copied(weights), epoch
-        return found
+        self.best, self.best_epoch = _copies(weights), epoch
+        return values
 
     def _test(self) -> dict[Metric, float]:
         rows = self.data.split.test
-        found: dict[Metric, float] = {("best_epoch", ""): float(self.best_epoch)}
+        values: dict[Metric, float] = {("best_epoch", ""): float(self.best_epoch)}
         if not len(rows):
-            return found
+            return values
         observed = self.data.heights[rows]
-        output = self._predicted(self.best, rows)
-        found[("test_loss", "")] = self.loss(output, observed).item()
+        output = self._predict(self.best, rows)
+        values[("test_loss", "")] = self.loss(output, observed).item()
         means = self.data.heights[self.data.split.train].mean(dim=0).expand_as(observed)
         for part, guess in (("test", output), ("baseline", means)):
             marks = self._marks(guess, observed)
-            found |= {(name, part): mark for name, mark in marks.items()}
-        return found
+            values |= {(name, part): mark for name, mark in marks.items()}
+        return values
 
     def _marks(self, output: Tensor, observed: Tensor) -> dict[str, float]:
         free = offset_is_free(self.config.loss)
         return scores(output, observed, one_of_k=self.data.one_of_k, free_offset=free, labels=self.data.labels)
 
-    def _predicted(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        own = _copied(self.model.state_dict())
+    def _predict(self, weights: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        own = _copies(self.model.state_dict())
         self.model.load_state_dict(weights)
         output = predict(network_of(self.config, self.model), self.data.codes[rows])
         self.model.load_state_dict(own)
@@ -196,22 +198,22 @@ class Fit:
             norm.eval()
 
     def _batch(self, step: int) -> Tensor:
-        epoch, place = divmod(step, self.per_epoch)
+        epoch, position = divmod(step, self.per_epoch)
         train, size = self.data.split.train, self.config.batch_size
         order = torch.randperm(len(train), generator=self._draws("order", epoch))
-        return train[order[place * size : (place + 1) * size]]
+        return train[order[position * size : (position + 1) * size]]
 
     def _peaks_before(self, step: int) -> int:
-        epoch, place = divmod(step, self.per_epoch)
-        return epoch * len(self.data.split.train) + place * self.config.batch_size
+        epoch, position = divmod(step, self.per_epoch)
+        return epoch * len(self.data.split.train) + position * self.config.batch_size
 
-    def _augmented(self, batch: Tensor, step: int) -> Tensor:
+    def _augment(self, batch: Tensor, step: int) -> Tensor:
         codes, draws = self.data.codes[batch], self._draws("augment", step)
         if self.config.strands == "augmented":
             turned = torch.rand(len(codes), generator=draws) < 0.5
             codes = torch.where(turned[:, None], reverse_complement(codes), codes)
-        if most := min(self.config.shift, codes.shape[1]):
-            moves = torch.randint(-most, most + 1, (len(codes), 1), generator=draws)
+        if limit := min(self.config.shift, codes.shape[1]):
+            moves = torch.randint(-limit, limit + 1, (len(codes), 1), generator=draws)
             source = torch.arange(codes.shape[1]) - moves
             inside = (source >= 0) & (source < codes.shape[1])
             codes = torch.where(inside, codes.gather(1, source.clamp(0, codes.shape[1] - 1)), UNKNOWN)
@@ -244,37 +246,37 @@ def network(config: AitacConfig, *, outputs: int, length: int) -> AITAC:
 
 
 def network_of(config: AitacConfig, model: AITAC, names: Sequence[str] = ()) -> Network:
-    """A model asked as runs of `config` are: on both strands where it was trained with either, in their precision."""
-    both, precision = config.strands == "augmented", getattr(torch, config.precision)
-    return Network.of(model, both_strands=both, precision=precision, names=names)
+    """A model applied as in runs of `config`: to both strands if trained on a random one, in their precision."""
+    both_strands, precision = config.strands == "augmented", getattr(torch, config.precision)
+    return Network.of(model, both_strands=both_strands, precision=precision, names=names)
 
 
 def group_of(tensors: Mapping[str, Tensor], group: str) -> Weights:
-    """The tensors of a checkpoint whose names begin with `group`, by the rest of their names."""
+    """The tensors of a checkpoint whose names begin with `group`, by the remainder of their names."""
     return {key.removeprefix(f"{group}/"): t for key, t in tensors.items() if key.startswith(f"{group}/")}
 
 
 def _adam(model: AITAC, config: AitacConfig) -> torch.optim.AdamW:
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim > 1]
-    others = [p for p in trained if p.ndim == 1]
+    vectors = [p for p in trained if p.ndim == 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": vectors, "weight_decay": 0.0},
     ]
     # without decay AdamW is Adam
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def _copied(weights: Mapping[str, Tensor]) -> Weights:
+def _copies(weights: Mapping[str, Tensor]) -> Weights:
     return {name: t.detach().clone() for name, t in weights.items()}
 
 
 @torch.no_grad()
 def _move(average: Weights, weights: Mapping[str, Tensor], share: float) -> None:
-    """average <- average + share (weights - average); counts are taken over."""
-    for name, held in average.items():
-        if held.is_floating_point():
-            held.lerp_(weights[name], share)
+    """average <- average + share (weights - average); integer counts are copied."""
+    for name, mean in average.items():
+        if mean.is_floating_point():
+            mean.lerp_(weights[name], share)
         else:
-            held.copy_(weights[name])
+            mean.copy_(weights[name])

@@ -1,4 +1,4 @@
-"""What a run trains on and is judged by: an atlas as its config wants it, its three sets, a null if asked for."""
+"""The data of a run: the atlas of its config, the three sets, and a null if requested."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Material:
 
 
 def material(config: AitacConfig) -> Material:
-    """The data of a config. Raises DataError where loss and heights do not fit."""
+    """The data of a config. Raises DataError if loss and heights do not fit."""
     atlas = atlas_of(config)
     split = atlas.split(
         config.split,
         test=config.test_chromosomes,
         validation=config.validation_chromosomes,
-        # a repetition is another draw of folds; the seed of the weights leaves the sets alone
+        # a repetition is another draw of folds; the seed of the weights does not affect the sets
         seed=config.repeat,
         test_share=config.test_share,
         validation_share=config.validation_share,
@@ -58,7 +58,7 @@ def material(config: AitacConfig) -> Material:
 
 
 def atlas_of(config: AitacConfig) -> Atlas:
-    """The atlas that a config names, cut down to its number of peaks."""
+    """The atlas of a config, reduced to its number of peaks."""
     if config.atlas == "simulated" and config.peaks:
         from netassay.dna.atlas.simulate import simulate_atlas
 
@@ -71,13 +71,13 @@ def atlas_of(config: AitacConfig) -> Atlas:
             f"peaks = {config.peaks}: atlas {config.atlas!r} has {len(atlas)}; give at most that, or 0 for all"
         )
     # one fixed draw, so that runs of other seeds share their data
-    chosen = torch.randperm(len(atlas), generator=generator(0, "peaks"))[: config.peaks].sort().values
+    rows = torch.randperm(len(atlas), generator=generator(0, "peaks"))[: config.peaks].sort().values
     return with_values(
         atlas,
-        codes=atlas.codes[chosen],
-        heights=atlas.heights[chosen],
-        halves=None if atlas.halves is None else atlas.halves[chosen],
-        peaks=atlas.peaks[chosen.numpy()],
+        codes=atlas.codes[rows],
+        heights=atlas.heights[rows],
+        halves=None if atlas.halves is None else atlas.halves[rows],
+        peaks=atlas.peaks[rows.numpy()],
         truth={},
     )
 

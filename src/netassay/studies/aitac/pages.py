@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
-from netassay.naming import differing, once_each
+from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     Figure,
@@ -50,12 +50,12 @@ _NULLS = (
     "peak."
 )
 _CELL_TYPE_WORDS = {
-    "AUROC": "How well the prediction of a cell type tells its open test peaks from the others",
+    "AUROC": "How well the prediction of a cell type separates its open test peaks from the others",
     "r": "Pearson correlation over the test peaks",
-    CENTRED: "Pearson correlation over the test peaks of heights and predictions, each less its mean over the cell "
+    CENTRED: "Pearson correlation over the test peaks of heights and predictions, each minus its mean over the cell "
     "types of the peak, which this loss leaves free",
 }
-_CENTRED_WORDS = ", of heights and predictions less their mean over the cell types of the peak"
+_CENTRED_WORDS = ", of heights and predictions minus their mean over the cell types of the peak"
 _MOST_SERIES = 12
 _UNTOLD = ("null", "device", "start_from")
 _R, _SHARE = Axis("r", title="r across cell types", domain=(-1, 1)), Axis("share", title="share of peaks")
@@ -71,7 +71,7 @@ SCORE = FigureSpec(
 VERDICT = FigureSpec(
     "aitac-verdict",
     "What the score is worth",
-    "Mean r over the test peaks across cell types, {name}, with 95 % intervals ({resampled} drawn anew). Ceiling: the "
+    "Mean r over the test peaks across cell types, {name}, with 95 % intervals ({resampled} resampled). Ceiling: the "
     "mean r that a perfect model could be expected to reach, from the two halves of the cells or reads of the atlas.",
     forest,
     (Axis("r", title="mean r over peaks"), Axis("what")),
@@ -80,14 +80,14 @@ VERDICT = FigureSpec(
 VERDICT_TABLE = TableSpec(
     "aitac-verdict-table",
     "Above baseline and nulls",
-    "above: mean over peaks of the model's r less this one's, with its 95 % interval. r beyond column means: partial "
+    "above: mean over peaks of the model's r minus this one's, with its 95 % interval. r beyond column means: partial "
     "correlation of heights and predictions, given the training mean of each cell type.",
 )
 LEARNING = FigureSpec(
     "aitac-learning",
     "Learning",
     "Mean training loss of each epoch, and loss on the validation set after it, of {kept} ({losses}). The epoch of the "
-    "least validation loss is the one that is kept.",
+    "smallest validation loss is kept.",
     small_multiples,
     (Axis("epoch", title="epoch"), Axis("loss", title="loss"), Axis("set"), Axis("model", title=" ")),
     {"height": 220},
@@ -95,9 +95,9 @@ LEARNING = FigureSpec(
 RUNS = TableSpec(
     "aitac-runs",
     "Runs",
-    "Scores of the test set with the weights of the epoch of least validation loss. r: Pearson correlation across cell "
-    "types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
-    "and predictions less their mean over the cell types of the peak, which the losses pearson and "
+    "Scores of the test set with the weights of the epoch of smallest validation loss. r: Pearson correlation across "
+    "cell types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
+    "and predictions minus their mean over the cell types of the peak, which the losses pearson and "
     "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
     "mean of each cell type.",
     first=("model", "state", "r mean", "baseline r", "r of cell types, rows centred", "AUROC", "AUPRC", "accuracy"),
@@ -120,14 +120,14 @@ PROFILES = FigureSpec(
     "aitac-profiles",
     "Profiles of random peaks",
     "Observed heights and predictions of up to three test peaks of each class, drawn at random. Predictions are "
-    "rescaled to the mean and standard deviation of the observed heights, which r does not see.",
+    "rescaled to the mean and standard deviation of the observed heights, which do not affect r.",
     figures.profiles,
 )
 SPREAD = FigureSpec(
     "aitac-classes-spread",
     "Spread of heights by class of r",
     "How much the observed heights of a peak vary over the cell types, by how well it is predicted: median and "
-    "quartiles over the test peaks of each class. A class without peaks stays empty.",
+    "quartiles over the test peaks of each class. A class without peaks is empty.",
     forest,
     (Axis("value", title="of the observed heights over cell types"), Axis("class")),
     {"panel": Axis("spread"), "width": 260},
@@ -135,8 +135,8 @@ SPREAD = FigureSpec(
 VARIANCE = FigureSpec(
     "aitac-r-variance",
     "Correlation against variance",
-    "Peaks with like heights in all cell types have little to predict. Number of test peaks by r and by the variance "
-    "of the observed row ({name}).",
+    "Peaks with similar heights in all cell types have little to predict. Number of test peaks by r and by the "
+    "variance of the observed row ({name}).",
     figures.variance_map,
 )
 CELL_TYPES = FigureSpec(
@@ -149,7 +149,7 @@ CELL_TYPES = FigureSpec(
 CELL_TYPE_TABLE = TableSpec(
     "aitac-cell-type-scores",
     "Scores",
-    "r: over the test peaks{centred}. The column means predict the same for every peak: their r is not defined, their "
+    "r: over the test peaks{centred}. The column means predict the same for every peak: their r is undefined, their "
     "AUROC is 0.5.",
 )
 ATLAS = TableSpec("aitac-atlas-{number}", "Atlas {name}", "As run {run} read it.")
@@ -160,28 +160,28 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """Scores, peaks, cell types, cross-validation and atlas of the given runs, in any state."""
     if not runs:
         return [Section("From DNA to accessibility", items=(Note("There are no runs of the aitac study."),))]
-    ordered = sorted(runs, key=_place)
+    ordered = sorted(runs, key=_order)
     numbers = {run: run.metrics() for run in ordered}
     names = _names(ordered)
-    found = [_scores(ordered, numbers, names), *_verdict(ordered, names)]
-    if judged := [run for run in ordered if "peaks" in run.tables()]:
-        found += [_peaks(judged, names), _cell_types(judged, names)]
-    return [*found, *reductions(judged, names), *cross_validation(judged), _atlas(ordered)]
+    parts = [_scores(ordered, numbers, names), *_verdict(ordered, names)]
+    if scored := [run for run in ordered if "peaks" in run.tables()]:
+        parts += [_peaks(scored, names), _cell_types(scored, names)]
+    return [*parts, *reductions(scored, names), *cross_validation(scored), _atlas(ordered)]
 
 
-def _place(run: Run) -> tuple[Any, ...]:
+def _order(run: Run) -> tuple[Any, ...]:
     config = run.config
     return (list(NULL_WORDS).index(config["null"]), config["seed"], config["repeat"], config["fold"], run.id)
 
 
 def _names(runs: Sequence[Run]) -> dict[Run, str]:
-    """Each run in words: what was shuffled, and the keys in which the runs differ otherwise."""
+    """Each run in words: what was shuffled, and the other keys in which the runs differ."""
     keys = differing(runs, _UNTOLD)
     words = {}
     for run in runs:
-        rest = ", ".join(f"{key.replace('_', ' ')} {run.config[key]}" for key in keys if key in run.config)
-        words[run] = NULL_WORDS[run.config["null"]] + (f" ({rest})" if rest else "")
-    return once_each(words)
+        settings = ", ".join(f"{key.replace('_', ' ')} {run.config[key]}" for key in keys if key in run.config)
+        words[run] = NULL_WORDS[run.config["null"]] + (f" ({settings})" if settings else "")
+    return unique_names(words)
 
 
 def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> Section:
@@ -196,7 +196,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
     if not any(run.config["null"] != "none" for run in runs):
         notes.append(
             Note(
-                "No null model is among these runs; a score is worth what it has above one (--null rows).",
+                "No null model is among these runs; a score counts only above that of a null model (--null rows).",
                 "warning",
             )
         )
@@ -216,10 +216,10 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
             ("auroc", "mean AUROC over cell types", "auroc"),
             ("r_mean", "mean r over peaks", "r"),
         ):
-            shown = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
-            if shown.height:
+            points = frame.filter(pl.col("score") == score, pl.col("value").is_finite())
+            if points.height:
                 words = {"slug": slug, "title": title, "first": title[0].upper() + title[1:]}
-                items.append(SCORE.of(shown, kept=shown.drop("score"), words=words, title=title))
+                items.append(SCORE.of(points, csv=points.drop("score"), words=words, title=title))
     items += _learning(runs, numbers, names)
     formats = {key: ".3f" for row in rows for key, value in row.items() if isinstance(value, float)}
     table = pl.DataFrame(rows, infer_schema_length=None)
@@ -227,7 +227,7 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
     text = (
         "A convolutional network predicts from DNA alone how open each peak is in every cell type "
         "(Maslova et al. 2020). What "
-        "counts is its score on chromosomes it has not seen, above that of models whose data were shuffled."
+        "counts is its score on unseen chromosomes, above that of models whose data were shuffled."
     )
     return Section("From DNA to accessibility", text, tuple(items))
 
@@ -248,27 +248,25 @@ def _verdict(runs: Sequence[Run], names: dict[Run, str]) -> list[Section]:
         return []
     notes = [Note(worth.sentence, "info")]
     if "dinucleotide" not in nulls:
-        notes.append(Note("How much composition explains is not known: there is no run with --null dinucleotide."))
+        notes.append(Note("How much composition explains is unknown: there is no run with --null dinucleotide."))
     ceiling = ceiling_facts(main)
     if ceiling is None:
-        notes.append(
-            Note("No ceiling: the atlas holds no halves of its cells or reads; one that is built from them does.")
-        )
+        notes.append(Note("No ceiling: the atlas has no halves of its cells or reads; an atlas built from them has."))
     elif ceiling["note"]:
         notes.append(Note(ceiling["note"][0].upper() + ceiling["note"][1:] + ".", "warning"))
     words = {"name": names[main], "resampled": worth.resampled}
     formats = dict.fromkeys(worth.table.columns[1:-2], ".3f") | {"share": ".0%"}
-    shown = worth.table.drop_nulls("r")
+    scored = worth.table.drop_nulls("r")
     items: tuple[Any, ...] = (
         *notes,
-        VERDICT.of(shown, words=words),
+        VERDICT.of(scored, words=words),
         VERDICT_TABLE.of(worth.table, words=words, formats=formats),
     )
     return [Section("Verdict", "", items)]
 
 
 def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, Any]:
-    shown = {
+    columns = {
         "r mean": ("r_mean", "test"), "baseline r": ("r_mean", "baseline"), "r median": ("r_median", "test"),
         "r weighted": ("r_weighted", "test"), "share r > 0.75": ("share_above_075", "test"),
         "r of cell types": ("cell_r_mean", "test"),
@@ -276,7 +274,7 @@ def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, A
         "AUROC": ("auroc", "test"), "AUPRC": ("auprc", "test"),
         "accuracy": ("accuracy", "test"), "r undefined": ("r_undefined", "test"),
     }  # fmt: skip
-    values = {word: last[key] for word, key in shown.items() if key in last}
+    values = {word: last[key] for word, key in columns.items() if key in last}
     if "r undefined" in values:
         values["r undefined"] = int(values["r undefined"])
     best = last.get(("best_epoch", ""))
@@ -293,12 +291,12 @@ def _row(run: Run, name: str, last: dict[tuple[str, str], float]) -> dict[str, A
 
 def _marks(name: str, run: Run, last: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
     kind = "model" if run.config["null"] == "none" else "null"
-    found = []
+    marks = []
     for score in ("r_mean", "auroc"):
-        for part, row, what in (("test", name, kind), ("baseline", BASELINE, "baseline")):
+        for part, row, group in (("test", name, kind), ("baseline", BASELINE, "baseline")):
             if (score, part) in last:
-                found.append({"row": row, "kind": what, "score": score, "value": last[(score, part)], "run": run.id})
-    return found
+                marks.append({"row": row, "kind": group, "score": score, "value": last[(score, part)], "run": run.id})
+    return marks
 
 
 def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[Run, str]) -> list[Figure]:
@@ -306,9 +304,9 @@ def _learning(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict
     data = pl.concat(frames)
     if not data.height:
         return []
-    kept = f"the first {_MOST_SERIES} runs" if len(runs) > _MOST_SERIES else "every run"
+    selection = f"the first {_MOST_SERIES} runs" if len(runs) > _MOST_SERIES else "every run"
     losses = ", ".join(sorted({run.config["loss"] for run in runs}))
-    return [LEARNING.of(data, words={"kept": kept, "losses": losses})]
+    return [LEARNING.of(data, words={"kept": selection, "losses": losses})]
 
 
 def _epochs(metrics: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -333,7 +331,7 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     peaks = main.table("peaks")
     samples = {names[run]: run.table("peaks")["r"] for run in runs[:6]} | {BASELINE: peaks["r_baseline"]}
     histogram = figures.r_histogram(samples)
-    shown = main.table("profiles")
+    profiles = main.table("profiles")
     undefined = peaks["r"].null_count()
     items: list[Any] = (
         [Note(f"{undefined:,} of {len(peaks):,} test peaks have no defined r (a constant row) and are left out here.")]
@@ -346,7 +344,7 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
         *_variance(peaks, names[main]),
         *_spreads(classes),
         CLASS_TABLE.of(classes, words=words, formats=_decimals(classes)),
-        PROFILES.of(shown, list(CLASSES)),
+        PROFILES.of(profiles, list(CLASSES)),
     ]
     return Section(
         "Peaks",
@@ -356,10 +354,10 @@ def _peaks(runs: Sequence[Run], names: dict[Run, str]) -> Section:
 
 
 def _spreads(classes: pl.DataFrame) -> list[Figure]:
-    """Spread of the observed heights by class of r; runs of before told another."""
+    """Spread of the observed heights by class of r; older runs have no such columns."""
     if not set(SPREADS) <= set(classes.columns) or not classes["peaks"].sum():
         return []
-    shown = pl.concat(
+    spreads = pl.concat(
         classes.select(
             "class",
             "peaks",
@@ -370,11 +368,11 @@ def _spreads(classes: pl.DataFrame) -> list[Figure]:
         )
         for name in SPREADS
     )
-    return [SPREAD.of(shown)]
+    return [SPREAD.of(spreads)]
 
 
 def _variance(peaks: pl.DataFrame, name: str) -> list[Figure | Note]:
-    # rows of the same values in another order differ in the last digit
+    # rows with the same values in another order may differ in the last digit
     if peaks.drop_nulls("r")["variance"].round_sig_figs(9).n_unique() < 2:
         return [Note("All test peaks have the same variance over cell types, so r is not drawn against it.")]
     return [VARIANCE.of(figures.variance_histogram(peaks), words={"name": name})]
@@ -385,14 +383,14 @@ def _cell_types(runs: Sequence[Run], names: dict[Run, str]) -> Section:
     table = main.table("cell_types")
     value = next(name for name in ("AUROC", CENTRED, "r") if name in table.columns)
     title = {"r": "r over peaks", CENTRED: "r over peaks, rows centred"}.get(value, value)
-    shown = table.filter(pl.col(value).is_not_null())
+    scored = table.filter(pl.col(value).is_not_null())
     words = {
         "title": title,
         "what": _CELL_TYPE_WORDS[value],
         "name": names[main],
         "centred": _CENTRED_WORDS if CENTRED in table.columns else "",
     }
-    figure = CELL_TYPES.of(shown, value=value, title=title, words=words)
+    figure = CELL_TYPES.of(scored, value=value, title=title, words=words)
     return Section("Cell types", "", (figure, CELL_TYPE_TABLE.of(table, words=words, formats=_decimals(table))))
 
 
@@ -401,12 +399,12 @@ def _decimals(table: pl.DataFrame) -> dict[str, str]:
 
 
 def _atlas(runs: Sequence[Run]) -> Section:
-    seen: dict[str, Run] = {}
+    atlases: dict[str, Run] = {}
     for run in runs:
         if "atlas" in run.tables():
-            seen.setdefault(run.config["atlas"], run)
+            atlases.setdefault(run.config["atlas"], run)
     items: list[Any] = []
-    for i, (name, run) in enumerate(seen.items(), start=1):
+    for i, (name, run) in enumerate(atlases.items(), start=1):
         if _simulated(run):
             items.append(Note(f"Atlas {name!r} is SIMULATED.", "warning"))
         words = {"number": i, "name": name, "run": run.id}

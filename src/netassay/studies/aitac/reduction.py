@@ -1,4 +1,4 @@
-"""Scores of a reduced network beside those of the whole one."""
+"""Scores of a reduced network beside those of the full one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.material import Material
 from netassay.studies.aitac.weights import Start
 
-WHOLE, CUT, TUNED = "whole network", "these filters, before training on", "these filters, trained on"
+WHOLE, REDUCED, TUNED = "whole network", "these filters, before training on", "these filters, trained on"
 
 
 def reduction(start: Start, config: AitacConfig, data: Material, output: Tensor) -> pl.DataFrame:
-    """Test scores of the network a run began with, of its reduced form before training, and of the run's `output`.
+    """Test scores of the network a run started from, of its reduced form before training, and of the run's `output`.
 
-    Columns network, run, filters, and a column a score; the run is named where it is another's.
+    Columns network, run, filters, and one per score; run is null for this run.
     """
     rows = data.split.test
-    whole, cut = (predict(network_of(config, model), data.codes[rows]) for model in (start.model, start.reduced()))
+    full, reduced = (predict(network_of(config, model), data.codes[rows]) for model in (start.model, start.reduced()))
     all_filters, few = start.model.n_filters, len(start.filters)
-    found = []
+    records = []
     for name, run, filters, guess in (
-        (WHOLE, start.run.id, all_filters, whole),
-        (CUT, start.run.id, few, cut),
+        (WHOLE, start.run.id, all_filters, full),
+        (REDUCED, start.run.id, few, reduced),
         (TUNED, None, few, output),
     ):
         free = offset_is_free(config.loss)
         marks = scores(guess, data.heights[rows], one_of_k=data.one_of_k, free_offset=free, labels=data.labels)
-        told = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
-        found.append({"network": name, "run": run, "filters": filters, **told})
-    return pl.DataFrame(found, infer_schema_length=None)
+        values = {key: None if math.isnan(mark) else float(mark) for key, mark in marks.items()}
+        records.append({"network": name, "run": run, "filters": filters, **values})
+    return pl.DataFrame(records, infer_schema_length=None)

@@ -35,18 +35,18 @@ def reductions(runs: Sequence[Run], names: Mapping[Run, str]) -> list[Section]:
         return []
     table = pl.concat(frames, how="diagonal")
     value, title = ("auroc", "mean AUROC") if "auroc" in table.columns else ("r_mean", "mean r over peaks")
-    shown = table.filter(pl.col(value).is_not_null())
+    scored = table.filter(pl.col(value).is_not_null())
     text = (
-        "A reduced network keeps only chosen filters of a trained one, its first layer frozen. What it loses is what "
-        "the other filters held; as many filters drawn at random (random:N) tell how much any choice would lose."
+        "A reduced network keeps only some filters of a trained one, its first layer frozen. Its loss of score is what "
+        "the other filters contribute; as many random filters (random:N) show how much any choice would lose."
     )
     figure = Figure(
         "aitac-reduction",
         "Reduced networks",
-        "Test score of the whole network, of the reduced one as it was cut out, "
-        "and after the layers behind the first were trained on.",
-        figures.dots(shown, value=value, title=title, row="model", colour="network"),
-        shown,
+        "Test score of the whole network, of the reduced one before training, "
+        "and after training the layers behind the first.",
+        figures.dots(scored, value=value, title=title, row="model", colour="network"),
+        scored,
     )
     formats = {key: ".3f" for key, kind in table.schema.items() if kind == pl.Float64}
     words = {key: word for key, word in _SHOWN.items() if key in table.columns}

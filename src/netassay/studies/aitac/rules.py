@@ -16,8 +16,8 @@ from netassay.wording import command
 
 QUESTION = "What has it learned from DNA?"
 READING = (
-    "Scores are of chromosomes the network never saw. Shuffled peaks: the same network trained on heights that belong "
-    "to other peaks, the null of this score."
+    "Scores are on chromosomes that the network never saw. Shuffled peaks: the same network trained on heights that "
+    "belong to other peaks, the null of this score."
 )
 REFERENCES = (MASLOVA,)
 NULLS = {"rows": "trained on shuffled peaks", "cells": "trained on shuffled cell types"}
@@ -55,7 +55,7 @@ def score(run: Run) -> Score | None:
 
 
 def _correlation(run: Run) -> list[Finding]:
-    own, nulls = score(run), {kind: score(other) for kind, other in null_runs(run).items()}
+    own, nulls = score(run), {kind: score(null_run) for kind, null_run in null_runs(run).items()}
     scored = {kind: null for kind, null in nulls.items() if null is not None}
     if own is None or not scored or any(own.low <= null.high for null in scored.values()):
         return []
@@ -75,22 +75,22 @@ def _correlation(run: Run) -> list[Finding]:
 
 
 def _areas(run: Run) -> list[Finding]:
-    """AUROC per cell type, where each peak is open in one, beside that of the shuffled peaks."""
+    """AUROC per cell type, if each peak is open in one, beside that of the shuffled peaks."""
     last, null = run.last_values(), null_runs(run).get("rows")
     area = last.get(("auroc", "test"))
-    other = None if null is None else null.last_values().get(("auroc", "test"))
+    null_area = None if null is None else null.last_values().get(("auroc", "test"))
     own = score(run)
-    if area is None or other is None or own is None:
+    if area is None or null_area is None or own is None:
         return []
     table = run.table("cell_types")
     areas = table["AUROC"].drop_nulls() if "AUROC" in table.columns else pl.Series([], dtype=pl.Float64)
-    if areas.len() < 2 or areas.min() <= other:  # type: ignore[operator]
+    if areas.len() < 2 or areas.min() <= null_area:  # type: ignore[operator]
         return []
     low, high = table.sort("AUROC").row(0, named=True), table.sort("AUROC").row(-1, named=True)
     text = (
         f"{_simulated(run)}DNA alone tells the {areas.len()} cell types apart: mean AUROC {area:.3f}, from "
         f"{low['AUROC']:.3f} ({low['cell type']}) to {high['AUROC']:.3f} ({high['cell type']}); training on shuffled "
-        f"peaks gives {other:.3f}, guessing 0.5."
+        f"peaks gives {null_area:.3f}, guessing 0.5."
     )
     return [Finding(text, "aitac-score-auroc", command(run), "Which cell types does it tell apart?")]
 

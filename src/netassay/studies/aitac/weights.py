@@ -1,4 +1,4 @@
-"""The network of a run, with the weights it has kept, and a run that others begin with."""
+"""The network of a run with its saved weights, and the run that another starts from."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.findings import atlas_facts
 from netassay.studies.aitac.fit import group_of, network
 
-# the study whose runs tell which filters are reproducible, and the table in which they do
+# the study that finds reproducible filters, and the table that lists them
 _INTERPRETATION, _TABLE = "aitac-interpret", "reproducible_filters"
 _SIZES = ("n_filters", "n_channels", "n_hidden", "first_activation")
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A trained network and those of its filters (their numbers, ascending) with which a run begins."""
+    """A trained network and those of its filters (numbers, ascending) that a run starts from."""
 
     run: Run
     model: AITAC
     filters: tuple[int, ...]
     digest: str
-    """SHA-256 of the weights and the chosen filters, so that a resumed run can tell that neither has changed."""
+    """SHA-256 of the weights and the chosen filters, so that a resumed run can check that neither has changed."""
 
     def reduced(self) -> AITAC:
         """The network at the beginning of the run."""
@@ -48,8 +48,8 @@ def config_of(run: Run) -> AitacConfig:
 def trained(run: Run, *, length: int | None = None) -> AITAC:
     """The network of a run with the weights of its best epoch so far, in evaluation mode.
 
-    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError where no
-    epoch is over.
+    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError before
+    the end of the first epoch.
     """
     config = config_of(run)
     checkpoint = run.checkpoint()
@@ -60,17 +60,17 @@ def trained(run: Run, *, length: int | None = None) -> AITAC:
         )
     if length is None:
         length = atlas_facts(run)["length"]
-    # a reduced network has fewer filters than its config, which is that of the whole one, says
-    held = config.replace(n_filters=len(best["convolution1.bias"]))
-    model = network(held, outputs=len(best["output.bias"]), length=length)
+    # a reduced network has fewer filters than its config says, which is that of the full one
+    reduced = config.replace(n_filters=len(best["convolution1.bias"]))
+    model = network(reduced, outputs=len(best["output.bias"]), length=length)
     model.load_state_dict(best)
     return model.eval()
 
 
 def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
-    """What the run of `config` begins with; None for random first weights.
+    """The network that the run of `config` starts from; None for random initial weights.
 
-    Raises ConfigError, DataError or ModelError where there is no such run, filter, or the network does not fit.
+    Raises ConfigError, DataError or ModelError if there is no such run or filter, or the network does not fit.
     """
     if not config.start_from:
         if config.filters != "all":
@@ -78,21 +78,21 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
                 f"filters = {config.filters!r} are chosen from a trained network; give its run: start_from"
             )
         return None
-    run = _opened(config.start_from)
+    run = _start_run(config.start_from)
     if run.study != config.study:
         raise DataError(f"start_from = {config.start_from!r} is a run of study {run.study}, not {config.study}")
     model = trained(run, length=length)
     _check(config, config_of(run), model, outputs)
-    filters = _chosen(config, run, model.n_filters)
+    filters = _filter_numbers(config, run, model.n_filters)
     return Start(run, model, filters, _digest(model.state_dict(), filters))
 
 
 def reduced_config(
     run: Run, filters: str = "reproducible", *, epochs: int = 10, learning_rate: float = 1e-4, seed: int = 0
 ) -> AitacConfig:
-    """The config of a run that begins with a trained network and only some of its first-layer filters.
+    """The config of a run that starts from a trained network with only some of its first-layer filters.
 
-    The first layer is frozen, the rest trained on at a constant step size; all else is as in `run`.
+    The first layer is frozen, the others are trained on at a constant step size; everything else is as in `run`.
 
     Args:
         run: Finished run of study aitac.
@@ -127,7 +127,7 @@ def reduced_config(
     )
 
 
-def _opened(folder: str) -> Run:
+def _start_run(folder: str) -> Run:
     try:
         return Run.open(Path(folder))
     except RunDamaged:
@@ -136,15 +136,15 @@ def _opened(folder: str) -> Run:
         raise DataError(f"start_from: {cause}") from None
 
 
-def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) -> None:
-    own = {key: (getattr(config, key), getattr(other, key)) for key in _SIZES}
-    if wrong := [f"{key} = {asked!r}, there {there!r}" for key, (asked, there) in own.items() if asked != there]:
+def _check(config: AitacConfig, start: AitacConfig, model: AITAC, outputs: int) -> None:
+    own = {key: (getattr(config, key), getattr(start, key)) for key in _SIZES}
+    if wrong := [f"{key} = {ours!r}, there {theirs!r}" for key, (ours, theirs) in own.items() if ours != theirs]:
         raise ModelError(
             f"start_from = {config.start_from!r} holds another network: {'; '.join(wrong)}; give its sizes, or let "
             f"netassay reduce {config.start_from} take them over"
         )
     if model.reverse_complement != (config.strands == "averaged"):
-        raise ModelError(f"strands = {config.strands!r}, and the network of start_from has {other.strands!r}")
+        raise ModelError(f"strands = {config.strands!r}, and the network of start_from has {start.strands!r}")
     if len(model.output.bias) != outputs:
         raise ModelError(
             f"atlas {config.atlas!r} has {outputs} cell types, the network of start_from {len(model.output.bias)} "
@@ -152,7 +152,7 @@ def _check(config: AitacConfig, other: AitacConfig, model: AITAC, outputs: int) 
         )
 
 
-def _chosen(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
+def _filter_numbers(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
     words = config.filters
     if words == "all":
         return tuple(range(n_filters))
@@ -169,31 +169,35 @@ def _chosen(config: AitacConfig, run: Run, n_filters: int) -> tuple[int, ...]:
 
 
 def _reproducible(run: Run) -> list[int]:
-    """Filters that an interpretation of the run in the same store found reproducible; all that tell must agree."""
-    told = {}
-    for other in Store(run.folder.parent).runs():
-        if other.study == _INTERPRETATION and other.config["run"] == run.id and _TABLE in other.tables():
-            table = other.table(_TABLE).filter(pl.col("run") == run.id, "reproducible")
-            told[other.id] = table["filter"].to_list()
-    if not told:
+    """Filters that interpretations of the run in the same store found reproducible; all must agree."""
+    answers = {}
+    for interpretation in Store(run.folder.parent).runs():
+        if (
+            interpretation.study == _INTERPRETATION
+            and interpretation.config["run"] == run.id
+            and _TABLE in interpretation.tables()
+        ):
+            table = interpretation.table(_TABLE).filter(pl.col("run") == run.id, "reproducible")
+            answers[interpretation.id] = table["filter"].to_list()
+    if not answers:
         raise DataError(
-            f"no interpretation in {run.folder.parent} tells which filters of run {run.id} are reproducible; make it: "
+            f"no interpretation in {run.folder.parent} says which filters of run {run.id} are reproducible; run: "
             f"netassay interpret {run.folder} --ensemble --only reproducible"
         )
-    if len({tuple(numbers) for numbers in told.values()}) > 1:
+    if len({tuple(numbers) for numbers in answers.values()}) > 1:
         raise DataError(
-            f"interpretations {', '.join(told)} tell different reproducible filters of run {run.id}; delete all "
+            f"interpretations {', '.join(answers)} name different reproducible filters of run {run.id}; delete all "
             'but one, or give numbers, as in filters = "1,5,9"'
         )
-    (numbers,) = {tuple(numbers) for numbers in told.values()}
+    (numbers,) = {tuple(numbers) for numbers in answers.values()}
     if not numbers:
         raise DataError(f'no filter of run {run.id} is reproducible; give numbers, as in filters = "1,5,9"')
     return list(numbers)
 
 
 def _digest(weights: Mapping[str, Tensor], filters: tuple[int, ...]) -> str:
-    held = hashlib.sha256(repr(filters).encode())
+    digest = hashlib.sha256(repr(filters).encode())
     for name, tensor in weights.items():
-        held.update(name.encode())
-        held.update(tensor.contiguous().numpy().tobytes())
-    return held.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

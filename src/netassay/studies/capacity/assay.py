@@ -57,9 +57,9 @@ def model(run: Run) -> nn.Module:
 
 def build(config: CapacityConfig) -> Trials:
     """Corpus and trials of a config, at their start."""
-    read = material(config)
+    data = material(config)
     return Trials(
-        partial(begin, config, read),
+        partial(begin, config, data),
         partial(
             next_attempt,
             order=config.widths,
@@ -67,40 +67,40 @@ def build(config: CapacityConfig) -> Trials:
             widest=config.width,
             tries=config.tries,
         ),
-        bound=read.found.bound_nats,
+        bound=data.contexts.bound_nats,
         gap=config.criterion,
         stop=config.stop,
-        digest=read.digest,
-        facts=corpus_facts(read),
-        about={"bounds": [asdict(row) for row in side_by_side(read.found)], "words": read.words},
+        digest=data.digest,
+        facts=corpus_facts(data),
+        about={"bounds": [asdict(row) for row in side_by_side(data.contexts)], "words": data.words},
     )
 
 
-def begin(config: CapacityConfig, read: Material, chosen: Next) -> Trial:
-    """A trial at its start. First weights depend on seed, width and number of the try alone."""
+def begin(config: CapacityConfig, data: Material, attempt: Next) -> Trial:
+    """A trial at its start. Initial weights depend only on seed, width and number of the try."""
     output = config.trained == "output" and config.solver == "fast"
     model = ExperimentDecoder(
-        read.to.vocabulary,
-        chosen.width,
-        generator=generator(config.seed, "init", str(chosen.width), str(chosen.number)),
+        data.to.vocabulary,
+        attempt.width,
+        generator=generator(config.seed, "init", str(attempt.width), str(attempt.number)),
         dtype=torch.float64 if output else torch.float32,
     )
-    drawn = generator(config.seed, "hidden", str(chosen.width), str(chosen.number))
+    draws = generator(config.seed, "hidden", str(attempt.width), str(attempt.number))
     if output:
-        return OutputOnly(model, read.to, generator=drawn, steps=config.most_steps)
-    given: dict[str, Any] = {"step_size": config.first_step_size, "steps": config.most_steps}
+        return OutputOnly(model, data.to, generator=draws, steps=config.most_steps)
+    settings: dict[str, Any] = {"step_size": config.first_step_size, "steps": config.most_steps}
     if config.solver == "paper":
-        return Paper(model, read.to, read.documents, config.trained, **given)
-    return Fast(model, read.to, config.trained, generator=drawn, **given)
+        return Paper(model, data.to, data.documents, config.trained, **settings)
+    return Fast(model, data.to, config.trained, generator=draws, **settings)
 
 
-def corpus_facts(read: Material) -> dict[training.Metric, float]:
-    """What is known of the corpus, as metrics ("corpus", name) of the first step."""
-    contexts = read.found
+def corpus_facts(data: Material) -> dict[training.Metric, float]:
+    """Facts of the corpus, as metrics ("corpus", name) of the first step."""
+    contexts = data.contexts
     values = (
         contexts.documents,
         contexts.n,
-        read.to.vocabulary,
+        data.to.vocabulary,
         contexts.degrees_of_freedom,
         information_bits(contexts),
         predicted_parameters(contexts),

@@ -1,4 +1,4 @@
-"""What one run of the capacity study is: a corpus, decoders of one or several widths, and how they are trained."""
+"""Config of one run of the capacity study: a corpus, decoders of one or several widths, and their training."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class CapacityConfig(Config):
     """Bytes of a header before raw ids; 1024 in files of llm.c."""
 
     form: Form | None = None
-    """Form of the file, where its first bytes and ending do not tell it."""
+    """Form of the file, if its first bytes and ending do not show it."""
 
     ignore: int | None = None
-    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
+    """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
     documents: int | None = Field(None, ge=2)
     """Number of documents, taken from the beginning of the corpus; all by default."""
@@ -102,7 +102,7 @@ class CapacityConfig(Config):
     """Maximum number of steps in a try; by default 1,000 (output: 100), with the paper's solver 50,000."""
 
     step_size: float | None = Field(None, gt=0)
-    """Initial step size; by default 0.02 where everything is trained, otherwise 0.06, with the paper's solver 0.0001.
+    """Initial step size; by default 0.02 if everything is trained, otherwise 0.06, with the paper's solver 0.0001.
     Newton's method has none."""
 
     stop: bool = True
@@ -121,14 +121,14 @@ class CapacityConfig(Config):
 
     @property
     def criterion(self) -> float:
-        """The gap asked for, defaults filled in."""
+        """The gap, or its default."""
         if self.gap is not None:
             return self.gap
         return 0.01 if self.trained == "all" else 0.05
 
     @property
     def most_steps(self) -> int:
-        """Most steps of a try, defaults filled in."""
+        """Maximum number of steps of a try, or its default."""
         if self.try_steps is not None:
             return self.try_steps
         if self.solver == "paper":

@@ -8,7 +8,7 @@ For any laws q' on the contexts, Gibbs' variational formula lse(z) >= <q', z> + 
 
     F(Theta) >= sum over i of N_i H(q'_i) + <Theta, R>,   R = sum over i of N_i (q'_i - p_i) h_i'.
 
-Laws whose moments nearly match thus prove a floor under F at all weights up to a norm rho: their entropy, less rho
+Laws whose moments nearly match thus prove a floor under F at all weights up to a norm rho: their entropy minus rho
 |R|. Newton steps D supply them: q'_g = q_g (1 + d_g - <q, d>) with d = D h are laws moved along the step, whose
 moments match when D solves the Newton equation.
 """
@@ -31,7 +31,7 @@ FIRST_DAMPING = 1e-3
 LOOSE, TIGHT = 0.2, 1e-6
 FLOOR_DAMPING = 1e-10
 LARGEST = 1e3
-"""A floor is proved for logits of a root mean square up to this, far beyond what training comes to."""
+"""Floors are proved for logits with a root mean square up to this, far beyond those of training."""
 
 CORRECTIONS = 6
 
@@ -47,8 +47,8 @@ class Point(NamedTuple):
 class Convex:
     """F for features (n, m) and targets, all in float64; weights (zeta, r) are those of an orthonormal basis.
 
-    The basis spans what the features and a constant span, r dimensions that rounding lets be told apart; it is
-    orthonormal under the contexts' counts, so that the Hessian's mean over tokens is the identity.
+    The basis spans the features and a constant, in the r dimensions that exceed rounding; it is orthonormal under the
+    contexts' counts, so that the Hessian's mean over tokens is the identity.
     """
 
     def __init__(self, features: Tensor, to: Targets) -> None:
@@ -77,9 +77,9 @@ class Convex:
 
     def product(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "zeta r"]:
         """The Hessian at a point times a direction."""
-        return (self.totals * self.moved(point, direction)).T @ self.features
+        return (self.totals * self.softmax_change(point, direction)).T @ self.features
 
-    def moved(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "n zeta"]:
+    def softmax_change(self, point: Point, direction: Float64[Tensor, "zeta r"]) -> Float64[Tensor, "n zeta"]:
         """How the softmax moves, to first order: q (d - <q, d>) with d = direction h."""
         d = self.features @ direction.T
         return point.softmax * (d - (point.softmax * d).sum(1, keepdim=True))
@@ -88,7 +88,7 @@ class Convex:
         """D with (Hessian + damping) D = - gradient to a relative residual, by preconditioned conjugate gradients.
 
         Preconditioner: each token's mean variance + damping.
-        At most MOST_PRODUCTS products are spent.
+        Uses at most MOST_PRODUCTS products.
         """
         variance = (self.totals * point.softmax * (1 - point.softmax)).sum(0) / self.totals.sum()  # (zeta,)
         scale = variance.unsqueeze(1) + damping
@@ -123,7 +123,7 @@ class Convex:
 
 
 class Newton:
-    """Damped Newton steps down F, each half as long until the loss falls enough (Armijo), damping adapted."""
+    """Damped Newton steps down F, halved until the loss falls enough (Armijo), with adaptive damping."""
 
     def __init__(self, problem: Convex) -> None:
         self.problem = problem
@@ -131,7 +131,7 @@ class Newton:
         self.go_to(torch.zeros(problem.to.vocabulary, problem.features.shape[1], dtype=torch.float64), FIRST_DAMPING)
 
     def go_to(self, weights: Float64[Tensor, "zeta r"], damping: float) -> None:
-        """Goes on from other weights."""
+        """Continues from other weights."""
         self.weights, self.damping = weights, damping
         self.point = self.problem.at(weights)
 
@@ -141,9 +141,9 @@ class Newton:
         slope = (self.point.gradient * step).sum().item()
         length = 1.0
         while length > SHORTEST:
-            tried = self.problem.at(self.weights + length * step)
-            if tried.loss <= self.point.loss + LEAST_DECREASE * length * slope:
-                self.weights, self.point = self.weights + length * step, tried
+            trial = self.problem.at(self.weights + length * step)
+            if trial.loss <= self.point.loss + LEAST_DECREASE * length * slope:
+                self.weights, self.point = self.weights + length * step, trial
                 self.damping = max(1e-9, self.damping / 4) if length == 1.0 else self.damping * 2
                 return
             length /= 2
@@ -157,8 +157,8 @@ class Newton:
         for _ in range(CORRECTIONS):
             at = Point(self.point.loss, laws, mismatch)
             step = problem.newton_step(at, damping=FLOOR_DAMPING, tolerance=TIGHT)
-            # a law has no negative part; what it loses here the next correction mends
-            laws = (laws + problem.moved(at, step)).clamp_(min=0)
+            # a law has no negative part; the next correction makes up for the clamping
+            laws = (laws + problem.softmax_change(at, step)).clamp_(min=0)
             laws = laws / laws.sum(1, keepdim=True)
             bound, mismatch = problem.floor(laws, norm)
             best = max(best, bound)

@@ -1,4 +1,4 @@
-"""A trial of the output layer alone, on a hidden layer as it is drawn."""
+"""A trial of the output layer alone, on a random hidden layer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OutputOnly:
 
     def advance(self) -> None:
         self.newton.advance()
-        # what no longer falls is at the end of its steps
+        # a loss that no longer falls ends the trial
         self.step = self.steps if self.newton.stalled else self.step + 1
 
     def exact_loss(self) -> float:

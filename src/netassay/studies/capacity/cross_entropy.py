@@ -11,8 +11,8 @@ from torch import Tensor
 from netassay.corpus.target import Targets
 
 DEEPEST = -60.0
-"""Logits are held at so many nats below their largest: exp(-60) is lost in a float32 sum, and further down exp would
-be a denormal number, which slows late training several times."""
+"""Lower bound of logits in nats, relative to their largest: exp(-60) is lost in a float32 sum, and below it exp would
+be a denormal number, which makes late training several times slower."""
 
 CELLS_AT_ONCE = 1 << 18  # 1 MB of float32 logits, which the second-level cache holds through all passes
 
@@ -25,8 +25,8 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     """- sum of c ln q over the entries of `to`, q the softmax of the logits hidden @ weight.T + bias; float64.
 
-    Differentiable once. The rows go through in blocks: logits, softmax and the three gradients of a block are
-    made while it is in the cache, and the (n, zeta) matrix is never whole. Logits are clamped at DEEPEST.
+    Differentiable once. The rows are processed in blocks: logits, softmax and the three gradients of a block are
+    computed while it is in the cache, and the (n, zeta) matrix never exists as a whole. Logits are clamped at DEEPEST.
     """
     return _CrossEntropy.apply(hidden, weight, bias, to)  # type: ignore[no-untyped-call]
 
@@ -57,7 +57,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _block(logits: Tensor, to: Targets, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """The loss of contexts first..last - 1 and its gradient, for which the logits give their room."""
+    """The loss of contexts first..last - 1 and its gradient, which overwrites the logits."""
     entries = slice(to.edges[first], to.edges[last])
     counts, totals = to.counts[entries].to(logits.dtype), to.totals[first:last].to(logits.dtype)
     index = (to.contexts[entries] - first) * to.vocabulary + to.tokens[entries]

@@ -8,7 +8,7 @@ from netassay.numerics.fits import Line, line, slope_ratio
 from netassay.reporting import Axis, Figure, Note, Section, Table, scatter
 
 EMBEDDING = 16
-"""Of the experiment's decoder: numbers of its embedding for each token, its attention four matrices with biases."""
+"""Embedding size of the experiment's decoder, whose attention has four matrices with biases."""
 
 QUANTITIES = {
     "contexts": "unique contexts n",
@@ -19,7 +19,7 @@ QUANTITIES = {
 
 
 def fewest(attempts: pl.DataFrame) -> Section:
-    """Fewest parameters against what the corpus holds, with fitted lines, from runs that searched by bisection."""
+    """Fewest parameters against properties of the corpus, with fitted lines, from runs that searched by bisection."""
     title = "Fewest parameters"
     table = fewest_table(attempts)
     if not table.height:
@@ -32,15 +32,15 @@ def fewest(attempts: pl.DataFrame) -> Section:
         Table(
             "capacity-fewest",
             "Narrowest decoders that memorise",
-            "By bisection on the neurons m of the hidden layer, several first weights a width; parameters are all of "
-            "the model's, trained or not, and fixed of them are those of embedding and attention, whatever m is. "
-            "predicted is the information over 3.6 bits a parameter (empirical), which leaves that fixed cost out.",
+            "By bisection on the neurons m of the hidden layer, several initial weights per width; parameters counts "
+            "all of the model's, trained or not, of which fixed are those of embedding and attention, whatever m is. "
+            "predicted is the information over 3.6 bits per parameter (empirical), without that fixed cost.",
             table,
             formats={
                 "criterion": ".3g",
                 "information_bits": ",.0f",
                 "predicted": ",.0f",
-                "gap": told_apart(table, "gap", "criterion"),
+                "gap": distinct_format(table, "gap", "criterion"),
             },
             first=("criterion", "corpus", "contexts", "information_bits", "neurons", "parameters", "gap"),
         ),
@@ -48,27 +48,27 @@ def fewest(attempts: pl.DataFrame) -> Section:
             "capacity-fits",
             "Fitted lines",
             "Least squares, fewest parameters against each quantity; intervals at 95 % by Student's t, ratios by "
-            "Fieller. They hold for independent deviations, which nested corpora do not quite have.",
+            "Fieller. They assume independent deviations, which nested corpora do not quite have.",
             fits,
             formats=dict.fromkeys(("slope", "low", "high"), ".3g") | {"R²": ".3f", "intercept": ",.0f"},
         ),
     ]
     text = (
-        "Read with care. Each point is an upper bound: these weights were found, narrower ones may exist that this "
-        "solver missed, so the line is the model's and the optimiser's together. And the count grows with the "
-        "vocabulary ζ at constant width, m ζ + 17 (m + ζ) + 1088: where the fewest neurons hardly move, “linear in n” "
-        "is mostly the growth of the vocabulary with n. The four quantities rise together, so a good fit to one "
+        "Read with care. Each point is an upper bound: this solver may have missed narrower "
+        "networks, so the line is a property of model and optimiser together. And the count grows with the "
+        "vocabulary ζ at constant width, m ζ + 17 (m + ζ) + 1088: where the fewest neurons hardly change, “linear in "
+        "n” is mostly the growth of the vocabulary with n. The four quantities rise together, so a good fit to one "
         "is no evidence against another."
     )
-    note = () if fits.height else (Note("Lines are fitted from three corpora on."),)
+    note = () if fits.height else (Note("Fitting lines takes at least three corpora."),)
     return Section(title, text, (*figures, *note, *(t for t in tables if t.data.height)))
 
 
 def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
     """The narrowest width that met the criterion, for each corpus and part trained, of runs by bisection."""
     met = attempts.filter(pl.col("met") & (pl.col("widths") == "bisection"))
-    least = met.sort("width").group_by("corpus", "contexts", "trained", "criterion", maintain_order=True).first()
-    return least.sort("trained", "contexts").select(
+    narrowest = met.sort("width").group_by("corpus", "contexts", "trained", "criterion", maintain_order=True).first()
+    return narrowest.sort("trained", "contexts").select(
         "trained",
         "criterion",
         "corpus",
@@ -84,7 +84,7 @@ def fewest_table(attempts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def told_apart(table: pl.DataFrame, column: str, beside: str) -> str:
+def distinct_format(table: pl.DataFrame, column: str, beside: str) -> str:
     """A format of three significant digits, or as many as distinguish each number from its neighbour."""
     pairs = [(a, b) for a, b in table.select(column, beside).iter_rows() if a is not None and b is not None and a != b]
     digits = next((d for d in range(3, 17) if all(f"{a:.{d}g}" != f"{b:.{d}g}" for a, b in pairs)), 17)
@@ -95,15 +95,15 @@ def fit_table(table: pl.DataFrame) -> pl.DataFrame:
     """Lines through the fewest parameters for each quantity and part trained, and the ratios of their slopes."""
     rows: list[tuple[object, ...]] = []
     for quantity, words in QUANTITIES.items():
-        fitted: dict[str, Line] = {}
+        lines: dict[str, Line] = {}
         for (trained,), rows_of_part in table.group_by("trained", maintain_order=True):
             if rows_of_part[quantity].n_unique() < 3:
                 continue
             fit = line(rows_of_part[quantity].to_list(), rows_of_part["parameters"].to_list())
-            fitted[str(trained)] = fit
+            lines[str(trained)] = fit
             rows.append((words, str(trained), fit.slope, fit.low, fit.high, fit.intercept, fit.r_squared, fit.points))
-        if {"all parameters", "feed-forward part"} <= fitted.keys():
-            ratio = slope_ratio(fitted["feed-forward part"], fitted["all parameters"])
+        if {"all parameters", "feed-forward part"} <= lines.keys():
+            ratio = slope_ratio(lines["feed-forward part"], lines["all parameters"])
             rows.append((words, "ratio of slopes", ratio.value, ratio.low, ratio.high, None, None, None))
     schema = {
         "against": pl.String,
@@ -121,21 +121,21 @@ def fit_table(table: pl.DataFrame) -> pl.DataFrame:
 def _figure(table: pl.DataFrame, fits: pl.DataFrame, quantity: str) -> Figure:
     words = QUANTITIES[quantity]
     data = table.select("trained", quantity, "parameters", "neurons")
-    fitted = fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts()
+    lines = fits.filter((pl.col("against") == words) & pl.col("intercept").is_not_null()).to_dicts()
     slopes = "; ".join(
-        f"{row['trained']}: {row['slope']:.3g} a unit [{row['low']:.3g}, {row['high']:.3g}]" for row in fitted
+        f"{row['trained']}: {row['slope']:.3g} per unit [{row['low']:.3g}, {row['high']:.3g}]" for row in lines
     )
     return Figure(
         f"capacity-fewest-{quantity.replace('_', '-')}",
         f"Fewest parameters against {words}",
-        "Fewest parameters by which the criterion was met"
+        "Fewest parameters with which the criterion was met"
         + (f", and least-squares lines, slopes with 95 % intervals: {slopes}." if slopes else "."),
         scatter(
             data,
             Axis(quantity, title=words),
             Axis("parameters", title="fewest parameters k"),
             Axis("trained"),
-            lines={row["trained"]: (row["intercept"], row["slope"]) for row in fitted},
+            lines={row["trained"]: (row["intercept"], row["slope"]) for row in lines},
         ),
         data,
     )

@@ -1,4 +1,4 @@
-"""What a run of the capacity study found, read from its folder."""
+"""Results of a run of the capacity study, read from its folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REAL = ("information_bits", "predicted_parameters", "bound", "share_certain")
 TRIAL = ("width", "try", "steps", "exact_loss", "gap", "met", "proved")
 METRICS = (
     Quantity(("loss",), '""', "every step", "summed cross-entropy in nats, as training sees it"),
-    Quantity(("width", "try"), '""', "first step of a trial", "neurons, and which first weights"),
+    Quantity(("width", "try"), '""', "first step of a trial", "neurons, and number of the initial weights"),
     Quantity(
         ("exact_loss", "gap", "steps", "met", "proved"),
         '""',
@@ -39,9 +39,9 @@ METRICS = (
     ),
     Quantity(("corpus",), ", ".join(CORPUS), "step 0", "the facts of the corpus, its bound among them"),
 )
-"""What a run records."""
+"""Metrics of a run."""
 COURSE = Course("gap to the bound", "loss", above=("corpus", "bound"), ends_early=True)
-"""What runs are followed by."""
+"""The metric that shows the progress of a run."""
 BOUNDS = {field.name: pl.String for field in fields(Row)} | {
     "parameters": pl.Float64,
     "width": pl.Int64,
@@ -63,12 +63,12 @@ ATTEMPTS = {
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """attempts: every trial that is over, with what came of it. bounds: all bounds for the corpus side by side."""
+    """attempts: every finished trial with its result. bounds: all bounds for the corpus side by side."""
     return {"attempts": attempt_table(run), "bounds": bound_table(run)}
 
 
 def bound_table(run: Run) -> pl.DataFrame:
-    """The fields of `side_by_side.Row`, kept when the run began, then fewer; empty before its first checkpoint."""
+    """The fields of `comparison.Row` as of the run's version; empty before its first checkpoint."""
     facts = run.facts()
     rows = [] if facts is None else facts["trainee"].get("bounds", [])
     schema = {name: kind for name, kind in BOUNDS.items() if not rows or name in rows[0]}
@@ -76,28 +76,28 @@ def bound_table(run: Run) -> pl.DataFrame:
 
 
 def corpus_of(metrics: pl.DataFrame) -> dict[str, float]:
-    """The facts of the corpus among a run's metrics; empty before the first step was kept."""
+    """The facts of the corpus among a run's metrics; empty before the first step was recorded."""
     rows = metrics.filter(pl.col("name") == "corpus")
     return dict(zip(rows["part"].to_list(), rows["value"].to_list(), strict=True))
 
 
 def attempt_table(run: Run, metrics: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The trials of a run that are over.
+    """The finished trials of a run.
 
     `parameters` counts all of the model's, `trained_parameters` those that were trained; `first_step` is the step
-    of the run at which a trial began, `steps` after how many of its own it met the criterion (else how many it
-    made); `nats_above` = `loss` - bound and `gap` = `nats_above` / bound are at its end, in float64.
+    of the run at which a trial began, `steps` the number of its own steps until it met the criterion (else all of
+    them); `nats_above` = `loss` - bound and `gap` = `nats_above` / bound are at its end, in float64.
     """
     metrics = run.metrics() if metrics is None else metrics
     corpus = corpus_of(metrics)
-    named = metrics.filter((pl.col("part") == "") & pl.col("name").is_in(TRIAL))
-    begun: dict[str, Any] = {}
+    trial_metrics = metrics.filter((pl.col("part") == "") & pl.col("name").is_in(TRIAL))
+    trial: dict[str, Any] = {}
     rows = []
-    for (step,), values in named.sort("step").group_by("step", maintain_order=True):
+    for (step,), values in trial_metrics.sort("step").group_by("step", maintain_order=True):
         numbers = dict(zip(values["name"].to_list(), values["value"].to_list(), strict=True))
-        begun = {"first_step": step, **numbers} if "width" in numbers else {**begun, **numbers}
+        trial = {"first_step": step, **numbers} if "width" in numbers else {**trial, **numbers}
         if "exact_loss" in numbers:
-            rows.append(_row(begun, corpus, run.config["trained"]))
+            rows.append(_row(trial, corpus, run.config["trained"]))
     return pl.DataFrame(rows, schema=ATTEMPTS)
 
 
@@ -125,10 +125,10 @@ def _row(numbers: dict[str, Any], corpus: dict[str, float], trained: str) -> dic
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The corpus, the criterion, the narrowest width that met it and every width's best; None for what is not known.
+    """The corpus, the criterion, the narrowest width that met it and every width's best; None for unknown values.
 
-    `fewest_parameters` are all of the model's, `fewest_parameters_fixed` of them those of embedding and attention,
-    which `predicted_parameters` leave out.
+    `fewest_parameters` counts all of the model's, `fewest_parameters_fixed` those of embedding and attention among
+    them, which `predicted_parameters` excludes.
     """
     metrics = run.metrics()
     corpus, attempts = corpus_of(metrics), attempt_table(run, metrics)
@@ -136,7 +136,7 @@ def summary(run: Run) -> dict[str, Any]:
     met = attempts.filter("met").sort("width").head(1).to_dicts()
     best = attempts.sort("gap").group_by("width", maintain_order=True).first().sort("width")
     return {
-        **{name: corpus.get(name) if name in REAL else _whole(corpus.get(name)) for name in CORPUS},
+        **{name: corpus.get(name) if name in REAL else _integer(corpus.get(name)) for name in CORPUS},
         "corpus_sha256": None if facts is None else facts["trainee"]["corpus"],
         "criterion": CapacityConfig.from_mapping(run.config).criterion,
         "loss": run.last_values().get(("loss", "")),
@@ -157,5 +157,5 @@ def _fixed(corpus: dict[str, float], width: int) -> int:
     return experiment_parameters(vocabulary, width) - experiment_output_parameters(vocabulary, width)
 
 
-def _whole(value: float | None) -> int | None:
+def _integer(value: float | None) -> int | None:
     return None if value is None or math.isnan(value) else int(value)

@@ -1,4 +1,4 @@
-"""The corpus of a run, read once: its contexts, what a decoder is trained on, and a digest of it."""
+"""The corpus of a run, read once: its contexts, the decoder's targets, and a digest."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from netassay.studies.capacity.trial import IGNORED
 class Material:
     """`digest` is the SHA-256 of the documents as used: number, lengths, tokens."""
 
-    found: Contexts
+    contexts: Contexts
     to: Targets
     digest: str
 
     @property
     def words(self) -> tuple[str, ...] | None:
-        """What the tokens of `to` stand for; None of a corpus of token ids."""
-        return self.found.corpus.words(np.unique(self.found.corpus.tokens).tolist())
+        """Words of the tokens of `to`; None for a corpus of token ids."""
+        return self.contexts.corpus.words(np.unique(self.contexts.corpus.tokens).tolist())
 
     @property
     def documents(self) -> Int64[Tensor, "N T"]:
-        """The documents, tokens named as in `to`, filled up with IGNORED behind."""
-        corpus = self.found.corpus
+        """The documents, tokens numbered as in `to`, padded with IGNORED at the end."""
+        corpus = self.contexts.corpus
         names = np.unique(corpus.tokens, return_inverse=True)[1]
         rows = np.full((len(corpus), int(corpus.lengths.max())), IGNORED)
         rows[np.arange(rows.shape[1]) < corpus.lengths[:, None]] = names
@@ -44,8 +44,8 @@ class Material:
 def material(config: CapacityConfig) -> Material:
     """Reads the corpus of a config.
 
-    Raises DataError where it has fewer documents than asked for, and where its bound is zero: with nothing left
-    uncertain no part of the bound is a criterion.
+    Raises DataError if it has fewer documents than requested, and if its bound is zero: then no fraction of the bound
+    can be a criterion.
     """
     keys = {key.name: getattr(config, key.name) for key in fields(Reading)}
     corpus = read_corpus(config.corpus, **keys, limit=config.length).documents

@@ -20,7 +20,7 @@ from netassay.reporting import (
 )
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
-from netassay.studies.capacity.fewest_pages import fewest, told_apart
+from netassay.studies.capacity.fewest_pages import distinct_format, fewest
 from netassay.studies.capacity.findings import BOUNDS, attempt_table, bound_table, corpus_of
 
 TRAINED = {"all": "all parameters", "feed_forward": "feed-forward part", "output": "output layer"}
@@ -30,7 +30,7 @@ _CELLS = (Axis("contexts", title="unique contexts n"), Axis("width", title="neur
 NATS = FigureSpec(
     "capacity-nats-{number}",
     "Loss above the entropy bound",
-    "Least summed loss minus the entropy lower bound, in nats, measured in float64. {corpus}; {trained} trained; "
+    "Smallest summed loss minus the entropy lower bound, in nats, measured in float64. {corpus}; {trained} trained; "
     "{solver}; a trial ends when its gap is {criterion} of the bound.",
     heat_map,
     (*_CELLS, Axis("nats_above", title="loss − bound", unit="nats", log=True)),
@@ -38,7 +38,7 @@ NATS = FigureSpec(
 GAP = FigureSpec(
     "capacity-gap-{number}",
     "Gap to the entropy bound",
-    "The same in per cent of the bound; 1 is the criterion of the paper where all is trained. {corpus}; {trained} "
+    "The same in per cent of the bound; 1 is the criterion of the paper if everything is trained. {corpus}; {trained} "
     "trained; {solver}; a trial ends when its gap is {criterion} of the bound.",
     heat_map,
     (*_CELLS, Axis("gap", title="gap", unit="% of the bound", log=True)),
@@ -58,21 +58,21 @@ LOSSES = FigureSpec(
 )
 BOUND_TABLE = TableSpec(
     "capacity-bounds",
-    "What the bounds say of each corpus",
+    "Bounds for each corpus",
     "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
-    "it cannot fit, another for another architecture; necessary for almost all frequencies: with fewer parameters "
-    "almost none are reached on these contexts, though those of this corpus may be, where next tokens are equally "
-    "frequent above all; sufficient: that many are enough; expected: where training is expected to succeed, an "
-    "empirical rate and no bound, which leaves out what the last column names; the sizes of models contain it.",
+    "it cannot fit, which depends on the architecture; necessary for almost all frequencies: with fewer parameters "
+    "almost none are reached on these contexts, though those of this corpus may be, above all if next tokens are "
+    "equally frequent; sufficient: this many are enough; expected: training is expected to succeed, an empirical "
+    "rate and not a bound, without the parameters in the last column, which the sizes of models include.",
     {"parameters": ",.0f"},
     first=("corpus", "contexts", "bound", "says", "of", "parameters", "width"),
 )
 VERDICTS = TableSpec(
     "capacity-verdicts",
-    "What the bounds say of the models that were trained",
-    "verdict on the corpus by the parameters that were trained: can, may, or not for almost all frequencies; the "
-    "last says nothing certain of this corpus's own frequencies. unequal: the degrees of freedom that are left "
-    "where next tokens equally frequent after a context stay so. worst case: cannot where each such architecture "
+    "Bounds for the trained models",
+    "verdict on the corpus by the trained parameters: can, may, or not for almost all frequencies; the "
+    "last is not certain for this corpus's own frequencies. unequal: the remaining degrees of freedom "
+    "if next tokens equally frequent after a context stay so. worst case: cannot if each such architecture "
     "has some corpus of as many contexts that none of its settings fits.",
     {"gap": ".3g"},
     first=("corpus", "contexts", "neurons", "trained parameters", "verdict", "worst case", "gap"),
@@ -80,7 +80,7 @@ VERDICTS = TableSpec(
 RUNS = TableSpec(
     "capacity-runs",
     "Runs",
-    "criterion and least gap are parts of the bound; proved unable counts tries whose loss cannot reach the "
+    "criterion and least gap are fractions of the bound; proved unable counts tries whose loss cannot reach the "
     "criterion at any output weights of reasonable size.",
     {"criterion": ".3g"},
     first=("run", "state", "contexts", "trained", "criterion", "fewest neurons", "least gap", "message"),
@@ -91,24 +91,24 @@ _ATTEMPT_FORMATS = {"bound": ".2f", "nats above": ".3g", "gap": ".3g", "criterio
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """Gaps, fewest parameters, losses and bounds of the given runs, in any state; runs without numbers are named."""
-    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
-    silent = [run.id for run in runs if run not in measured]
+    metrics_of = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in metrics_of]
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
-    if not measured:
+    if not metrics_of:
         empty = notes or (Note("There are no runs of the capacity study."),)
         return [Section("Memorising a corpus", items=empty)]
-    attempts = pl.concat(_attempts(run, metrics) for run, metrics in measured.items())
+    attempts = pl.concat(_attempts(run, metrics) for run, metrics in metrics_of.items())
     return [
         _gaps(attempts, notes),
         fewest(attempts),
-        _losses(measured),
-        _bounds(measured, attempts),
-        _runs(measured, attempts),
+        _losses(metrics_of),
+        _bounds(metrics_of, attempts),
+        _runs(metrics_of, attempts),
     ]
 
 
 def _attempts(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
-    """The attempts of a run, with what its config and corpus say."""
+    """The attempts of a run, with facts of its config and corpus."""
     config, corpus = CapacityConfig.from_mapping(run.config), corpus_of(metrics)
     return attempt_table(run, metrics).with_columns(
         pl.lit(run.id).alias("run"),
@@ -135,7 +135,7 @@ _FACTS = (
 
 
 def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
-    """Heat maps of the gap over width and contexts, a pair for each corpus and each part that was trained."""
+    """Heat maps of the gap over width and contexts, a pair for each corpus and each trained part."""
     figures: list[Figure | Note] = list(notes)
     # a search visits other widths in every corpus: its cells would leave a grid of holes
     cells = _grid_first(attempts, "corpus", "trained", "solver").sort("gap")
@@ -146,7 +146,7 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
         if cells_of_map.height < 2:
             figures.append(Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells."))
             continue
-        shown = cells_of_map.select(
+        grid = cells_of_map.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
         ).with_columns(pl.col("gap") * 100)
         criterion = max(cells_of_map["criterion"].to_list())
@@ -157,45 +157,45 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
             "criterion": f"{criterion:.3g}",
             "solver": "our solver" if solver == "fast" else "the paper’s solver",
         }
-        figures += [NATS.of(shown, words=words), GAP.of(shown, words=words)]
+        figures += [NATS.of(grid, words=words), GAP.of(grid, words=words)]
     if not attempts.height:
         figures.append(Note("No trial has ended yet."))
     text = (
-        "A next-token predictor has memorised a corpus when its summed loss stands at the entropy bound, the loss of "
-        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below; "
-        "every loss here was checked not to.\n\n"
-        "A gap that stays open says that this solver did not close it, not that no weights could: only for the output "
+        "A next-token predictor has memorised a corpus when its summed loss reaches the entropy bound, the loss of "
+        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below, "
+        "which was checked for every loss here.\n\n"
+        "A remaining gap means that this solver did not close it, not that no weights could: only for the output "
         "layer alone, a convex problem, can a floor be proved, and then the table of runs says so."
     )
     return Section("Memorising a corpus", text, tuple(figures))
 
 
 def _grid_first(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """Of each group the rows of runs over a grid of widths, or all where fewer than two widths come of such runs."""
+    """For each group the rows of runs over a grid of widths, or all rows if these have fewer than two widths."""
     grid = pl.col("widths") != "bisection"
     grids = pl.col("width").filter(grid).n_unique().over(by)
     return rows.filter(grid | (grids < 2))
 
 
 def _losses(runs: dict[Run, pl.DataFrame]) -> Section:
-    """Loss over bound against the steps of each width's first trial, a panel a corpus."""
-    every = pl.concat(_curves(run, metrics) for run, metrics in runs.items())
-    curves = _grid_first(every, "panel").sort("contexts", maintain_order=True)
+    """Loss over bound against the steps of each width's first trial, one panel per corpus."""
+    all_curves = pl.concat(_curves(run, metrics) for run, metrics in runs.items())
+    curves = _grid_first(all_curves, "panel").sort("contexts", maintain_order=True)
     panels = curves["panel"].unique(maintain_order=True).to_list()
     if not panels:
         return Section("Loss curves", items=(Note("No loss has been recorded yet."),))
-    chosen = [panels[round(i * (len(panels) - 1) / (MOST_PANELS - 1))] for i in range(MOST_PANELS)]
-    drawn = curves.filter(pl.col("panel").is_in(chosen))
-    # a panel may hold runs of several seeds: one curve a width
-    drawn = drawn.unique(["panel", "width", "step"], keep="first", maintain_order=True)
-    drawn = drawn.sort("contexts", "width", maintain_order=True)
-    drawn = drawn.drop("widths")
-    searches = " Where a grid of widths was trained, searches on the same corpus are not drawn."
+    sample = [panels[round(i * (len(panels) - 1) / (MOST_PANELS - 1))] for i in range(MOST_PANELS)]
+    rows = curves.filter(pl.col("panel").is_in(sample))
+    # a panel may have runs of several seeds: one curve per width
+    rows = rows.unique(["panel", "width", "step"], keep="first", maintain_order=True)
+    rows = rows.sort("contexts", "width", maintain_order=True)
+    rows = rows.drop("widths")
+    searches = " If a grid of widths was trained, searches on the same corpus are not drawn."
     words = {
-        "searches": searches if curves.height < every.height else "",
+        "searches": searches if curves.height < all_curves.height else "",
         "panels": "" if len(panels) <= MOST_PANELS else f" {MOST_PANELS} of {len(panels)} corpora are drawn.",
     }
-    return Section("Loss curves", "", (LOSSES.of(drawn, words=words),))
+    return Section("Loss curves", "", (LOSSES.of(rows, words=words),))
 
 
 def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
@@ -203,14 +203,14 @@ def _curves(run: Run, metrics: pl.DataFrame) -> pl.DataFrame:
     bound, contexts = corpus.get("bound"), corpus.get("contexts")
     if bound is None or contexts is None:
         return pl.DataFrame(schema=_CURVE)
-    named = metrics.filter(pl.col("part") == "")
-    losses = named.filter(pl.col("name") == "loss").select(pl.col("step").alias("at"), pl.col("value") / bound)
-    starts = named.filter(pl.col("name").is_in(["width", "try"])).pivot(
+    metrics_of_run = metrics.filter(pl.col("part") == "")
+    losses = metrics_of_run.filter(pl.col("name") == "loss").select(pl.col("step").alias("at"), pl.col("value") / bound)
+    starts = metrics_of_run.filter(pl.col("name").is_in(["width", "try"])).pivot(
         "name", index="step", values="value", sort_columns=True
     )
     starts = starts.sort("step").with_columns(pl.col("step").alias("first"))
-    joined = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
-    first = joined.filter(pl.col("try") == 0)
+    aligned = losses.sort("at").join_asof(starts, left_on="at", right_on="step")
+    first = aligned.filter(pl.col("try") == 0)
     solver = "" if run.config["solver"] == "fast" else ", paper’s solver"
     panel = f"n = {contexts:,.0f}, {TRAINED[run.config['trained']]}{solver}"
     return first.select(
@@ -235,7 +235,7 @@ _CURVE = {
 
 def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     """All bounds for each corpus side by side, and where training succeeded."""
-    title = "Bounds beside each other"
+    title = "Bounds side by side"
     tables: dict[tuple[str, int, int], pl.DataFrame] = {}
     for run, metrics in runs.items():
         bounds, corpus = bound_table(run), corpus_of(metrics)
@@ -260,14 +260,14 @@ def _bounds(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         )
         for (corpus, documents, contexts), bounds in sorted(tables.items())
     )
-    judged = _verdicts(attempts)
-    text = "The worst-case bounds speak of every corpus with as many contexts and tokens." + _certain(attempts)
-    verdicts = [VERDICTS.of(judged)] if judged.height else []
+    verdict_table = _verdicts(attempts)
+    text = "The worst-case bounds hold for every corpus with as many contexts and tokens." + _certain(attempts)
+    verdicts = [VERDICTS.of(verdict_table)] if verdict_table.height else []
     return Section(title, text, (BOUND_TABLE.of(rows), *verdicts))
 
 
 def _certain(attempts: pl.DataFrame) -> str:
-    """How many contexts of the corpora have one continuation, for each corpus by itself."""
+    """The share of contexts with one continuation, for each corpus."""
     corpora = attempts.filter(pl.col("share_certain").is_finite()).unique(
         ["corpus", "documents", "contexts"], maintain_order=True
     )
@@ -280,13 +280,13 @@ def _certain(attempts: pl.DataFrame) -> str:
     if not parts:
         return ""
     return (
-        " A given corpus asks for less, the more of its contexts have a single continuation, which takes no degree of "
+        " A given corpus needs less, the more of its contexts have a single continuation, which takes no degree of "
         f"freedom: {'; '.join(parts)}."
     )
 
 
 def _verdicts(attempts: pl.DataFrame) -> pl.DataFrame:
-    """A row for each width tried on a corpus: the answers, and the least gap that training reached."""
+    """One row for each width tried on a corpus: the verdicts, and the smallest gap of training."""
     best = attempts.sort("gap").group_by("corpus", "contexts", "trained", "width", maintain_order=True).first()
     rows = []
     for row in best.sort("corpus", "contexts", "trained", "width").to_dicts():
@@ -330,13 +330,13 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
     states = pl.DataFrame([{"run": run.id, "state": str(run.state), "message": run.message} for run in runs])
     best = attempts.sort("met", "gap", descending=[True, False]).group_by("run", "width").first()
     fewest_met = best.filter("met").group_by("run").agg(pl.col("width").min().alias("fewest neurons"))
-    tried = attempts.group_by("run").agg(
+    trials = attempts.group_by("run").agg(
         pl.len().alias("tries"),
         pl.col("proved").sum().alias("proved unable"),
         pl.col("gap").min().alias("least gap"),
         *(pl.col(name).first() for name in ("trained", "solver", "criterion", "documents", "contexts")),
     )
-    table = states.join(tried, on="run", how="left").join(fewest_met, on="run", how="left")
+    table = states.join(trials, on="run", how="left").join(fewest_met, on="run", how="left")
     table = table.with_columns(pl.col("documents", "contexts").cast(pl.Int64)).select(
         "run",
         "state",
@@ -352,6 +352,6 @@ def _runs(runs: dict[Run, pl.DataFrame], attempts: pl.DataFrame) -> Section:
         "message",
     )
     columns = [name for name in table.columns if name != "message" or any(table["message"].to_list())]
-    shown = table.select(columns).sort("trained", "contexts", nulls_last=True)
-    least = {"least gap": told_apart(table, "least gap", "criterion")}
-    return Section("Runs of the capacity study", "", (RUNS.of(shown, formats=least),))
+    rows = table.select(columns).sort("trained", "contexts", nulls_last=True)
+    formats = {"least gap": distinct_format(table, "least gap", "criterion")}
+    return Section("Runs of the capacity study", "", (RUNS.of(rows, formats=formats),))

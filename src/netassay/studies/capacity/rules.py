@@ -12,12 +12,12 @@ from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
-from netassay.wording import command, listed
+from netassay.wording import command, enumeration
 
 QUESTION = "How much can it memorise?"
 READING = (
-    "A network has memorised a corpus when its loss reaches the entropy bound, the least loss of any predictor. Each "
-    "point is the best network of the search: narrower ones may exist."
+    "A network has memorised a corpus when its loss reaches the entropy bound, the smallest loss of any predictor. "
+    "Each point is the best network of the search: narrower ones may exist."
 )
 REFERENCES = (MADDEN, MORRIS)
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -47,10 +47,10 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
             groups.setdefault((*key, fewest.criterion), []).append(fewest)
     # a search by bisection is closest to the fewest neurons, so it comes first
     for key, group in sorted(groups.items(), key=lambda item: item[0][3] != "bisection"):
-        sentences += _suffice(sorted(group, key=lambda each: each.contexts), str(key[0]))
+        sentences += _sufficient(sorted(group, key=lambda entry: entry.contexts), str(key[0]))
     if groups:
-        sentences += _necessary([each for group in groups.values() for each in group])
-    sentences += _never([run for run in finished if _fewest(run) is None])
+        sentences += _necessary([entry for group in groups.values() for entry in group])
+    sentences += _not_memorised([run for run in finished if _fewest(run) is None])
     return sentences
 
 
@@ -72,20 +72,20 @@ def _fewest(run: Run) -> Fewest | None:
     )
 
 
-def _suffice(group: Sequence[Fewest], corpus: str) -> list[Finding]:
+def _sufficient(group: Sequence[Fewest], corpus: str) -> list[Finding]:
     """How many neurons sufficed for how many contexts, within the criterion, and which width did not."""
     criterion = f"{100 * group[0].criterion:.3g} %"
     narrowest = group[0]
     first = f"{_number(narrowest.width)} {_unit(narrowest.width)}"
-    others = [f"{each.width:,} for {each.contexts:,}" for each in group[1:]]
-    rest = f", {listed(others)}" if len(others) > 1 else f" and {others[0]}" if others else ""
-    below = [f"{each.failing:,}" for each in group if each.failing is not None]
-    failing = f" Networks of {listed(below)} neurons did not get there." if len(below) == len(group) else ""
-    gaps = [100 * each.gap for each in group]
+    further = [f"{fewest.width:,} for {fewest.contexts:,}" for fewest in group[1:]]
+    continuation = f", {enumeration(further)}" if len(further) > 1 else f" and {further[0]}" if further else ""
+    below = [f"{fewest.failing:,}" for fewest in group if fewest.failing is not None]
+    failing = f" Networks of {enumeration(below)} neurons did not get there." if len(below) == len(group) else ""
+    gaps = [100 * fewest.gap for fewest in group]
     gap = f"{gaps[0]:.2g}" if len(gaps) == 1 else f"{min(gaps):.2g} to {max(gaps):.2g}"
     text = (
-        f"{first[0].upper()}{first[1:]} memorise {group[0].contexts:,} contexts of “{corpus}”{rest}: the loss comes "
-        f"within {criterion} of the entropy bound (gap {gap} %).{failing}"
+        f"{first[0].upper()}{first[1:]} memorise {group[0].contexts:,} contexts of “{corpus}”{continuation}: the loss "
+        f"comes within {criterion} of the entropy bound (gap {gap} %).{failing}"
     )
     bisection = group[0].run.config.get("widths") == "bisection"
     figure = "capacity-fewest-contexts" if bisection else "capacity-losses"
@@ -93,8 +93,8 @@ def _suffice(group: Sequence[Fewest], corpus: str) -> list[Finding]:
 
 
 def _necessary(group: Sequence[Fewest]) -> list[Finding]:
-    """What the bounds say beside the largest corpus that was memorised."""
-    largest = max(group, key=lambda each: (each.contexts, -each.width))
+    """The bounds beside the largest corpus that was memorised."""
+    largest = max(group, key=lambda fewest: (fewest.contexts, -fewest.width))
     rows = bound_table(largest.run)
     for_any = (pl.col("says") == "necessary") & (pl.col("of") == "any corpus")
     worst: Any = rows.filter(for_any)["parameters"].max()
@@ -111,7 +111,7 @@ def _necessary(group: Sequence[Fewest]) -> list[Finding]:
     return [Finding(text, "capacity-bounds", command(largest.run), "What do the bounds say?")]
 
 
-def _never(runs: Sequence[Run]) -> list[Finding]:
+def _not_memorised(runs: Sequence[Run]) -> list[Finding]:
     sentences = []
     for run in runs:
         attempts, corpus = attempt_table(run), corpus_of(run.metrics())

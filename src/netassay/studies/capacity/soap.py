@@ -14,15 +14,16 @@ REFRESH = 5
 """Steps between renewals of the bases, one orthogonal iteration each."""
 
 WIDEST = 256
-"""Sides of a matrix that are longer keep their own axes: there a basis would cost more than it saves."""
+"""Longer sides of a matrix keep their own axes: a basis would cost more than it saves."""
 
 
 class Soap:
     """Algorithm 3 of Vyas et al. (2024) on tensors with `.grad`; vectors are stepped by plain Adam.
 
-    `sides` names, for each matrix, the sides that get a basis; a side with an axis a token should not, since the
-    products of few gradients say nothing of so many axes. `factors` multiply each parameter's step size. First
-    moments live in the original axes, and a basis begins with the eigenvectors of the first gradient's own products.
+    `sides` names, for each matrix, the sides that get a basis; a side with one axis per token should not, since
+    the products of few gradients are uninformative about many axes. `factors` multiply each parameter's step size.
+    First moments are in the original axes, and a basis begins with the eigenvectors of the first gradient's own
+    products.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class Soap:
         assert len(gradients) == len(self.parameters), "a parameter without a gradient was given to the optimiser"
         for (i, side), product in self.products.items():
             self._learn(product, self.bases[i, side], gradients[i], side)
-        turned = [self._turned(i, gradient) for i, gradient in enumerate(gradients)]
-        # the lists at once, as torch.optim does: on small tensors a call costs more than its arithmetic
+        turned = [self._rotate(i, gradient) for i, gradient in enumerate(gradients)]
+        # on entire lists, as torch.optim does: on small tensors a call costs more than its arithmetic
         torch._foreach_lerp_(self.first, gradients, 1 - fast)
         torch._foreach_mul_(self.second, slow)
         torch._foreach_addcmul_(self.second, turned, turned, value=1 - slow)
-        means = [self._turned(i, first) for i, first in enumerate(self.first)]
+        means = [self._rotate(i, first) for i, first in enumerate(self.first)]
         spread = torch._foreach_sqrt(self.second)
         # Adam's corrections for the moments' start, moved out of the quotient
         root = (1 - slow**self.steps) ** 0.5
         torch._foreach_add_(spread, EPSILON * root)
-        steps = [self._back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
+        steps = [self._rotate_back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
         scale = step_size * root / (1 - fast**self.steps)
         torch._foreach_mul_(steps, [scale * factor for factor in self.factors])
         torch._foreach_sub_(self.parameters, steps)
@@ -68,13 +69,13 @@ class Soap:
         """All that the next steps depend on, besides the parameters and the number of steps."""
         moments = {
             f"{name}/{i}": t
-            for name, held in (("first", self.first), ("second", self.second))
-            for i, t in enumerate(held)
+            for name, tensors in (("first", self.first), ("second", self.second))
+            for i, t in enumerate(tensors)
         }
         sides = {
             f"{name}/{i}/{side}": t
-            for name, held in (("products", self.products), ("bases", self.bases))
-            for (i, side), t in held.items()
+            for name, tensors in (("products", self.products), ("bases", self.bases))
+            for (i, side), t in tensors.items()
         }
         return moments | sides
 
@@ -92,16 +93,16 @@ class Soap:
         elif self.steps % REFRESH == 0:
             basis.copy_(torch.linalg.qr(product @ basis).Q)
 
-    def _turned(self, i: int, x: Tensor) -> Tensor:
-        if (left := self.bases.get((i, 0))) is not None:
-            x = left.T @ x
-        if (right := self.bases.get((i, 1))) is not None:
-            x = x @ right
+    def _rotate(self, i: int, x: Tensor) -> Tensor:
+        if (left_basis := self.bases.get((i, 0))) is not None:
+            x = left_basis.T @ x
+        if (right_basis := self.bases.get((i, 1))) is not None:
+            x = x @ right_basis
         return x
 
-    def _back(self, i: int, x: Tensor) -> Tensor:
-        if (left := self.bases.get((i, 0))) is not None:
-            x = left @ x
-        if (right := self.bases.get((i, 1))) is not None:
-            x = x @ right.T
+    def _rotate_back(self, i: int, x: Tensor) -> Tensor:
+        if (left_basis := self.bases.get((i, 0))) is not None:
+            x = left_basis @ x
+        if (right_basis := self.bases.get((i, 1))) is not None:
+            x = x @ right_basis.T
         return x

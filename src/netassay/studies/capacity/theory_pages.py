@@ -15,7 +15,7 @@ _MAPS = {"attention": "self-attention (Theorem 17)", "averaging": "averaging (Th
 
 
 def sections_of_theory(separations: Sequence[Separation] = (), ranks: Sequence[MeasuredRank] = ()) -> list[Section]:
-    """A section for each of the two that is given."""
+    """A section for each of the two that has data."""
     return [
         *([injectivity_section(separations)] if separations else []),
         *([rank_section(ranks)] if ranks else []),
@@ -31,9 +31,9 @@ def injectivity_section(separations: Sequence[Separation]) -> Section:
         .with_columns(pl.col("scalar_map").replace_strict(_MAPS).alias("map"))
         .sort("scalar_map", "dtype", "contexts")
     )
-    drawn = pl.concat([medians.select("map", "contexts", series="dtype", smallest="smallest"), _generic(medians)])
+    rows = pl.concat([medians.select("map", "contexts", series="dtype", smallest="smallest"), _generic(medians)])
     gaps = small_multiples(
-        drawn,
+        rows,
         Axis("contexts", "Unique contexts n", log=True),
         Axis("smallest", "Smallest gap / range of the images", log=True),
         "map",
@@ -48,11 +48,11 @@ def injectivity_section(separations: Sequence[Separation]) -> Section:
         "them; generic gaps of n numbers fall as 1/n², drawn through the geometric mean of float64's. Where two images "
         "coincide in an arithmetic the gap is 0 and the line ends.",
         gaps,
-        drawn,
+        rows,
     )
     counts = Table(
         "collisions",
-        "Contexts that an arithmetic no longer tells apart",
+        "Contexts that an arithmetic cannot distinguish",
         "Neighbouring images that are equal, median over the draws.",
         met.select("map", "dtype", "contexts", "collisions"),
         formats={"collisions": ".1f"},
@@ -61,8 +61,8 @@ def injectivity_section(separations: Sequence[Separation]) -> Section:
     items.append(counts if met.height else Note("No two images coincide in either arithmetic."))
     return Section(
         "Injectivity",
-        "A single real number can stand for a context: that is what the theorems' lower bounds rest on. How much of it "
-        "a computer keeps is another question, which this figure answers.",
+        "A single real number can stand for a context: the theorems' lower bounds rely on this. This figure "
+        "shows how much of it survives in a computer.",
         tuple(items),
     )
 
@@ -76,17 +76,17 @@ def _generic(medians: pl.DataFrame) -> pl.DataFrame:
 
 
 def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
-    """Measured rank of psi(a b') against n, a panel an activation."""
+    """Measured rank of psi(a b') against n, one panel per activation."""
     table = pl.DataFrame([asdict(row) for row in ranks])
     square = table.filter(pl.col("n") == pl.col("m"))
-    shown = square if square.height else table
-    theorem = shown.select("activation", "n", pl.lit("theorem").alias("series"), rank="theorem").unique(
+    subset = square if square.height else table
+    theorem = subset.select("activation", "n", pl.lit("theorem").alias("series"), rank="theorem").unique(
         maintain_order=True
     )
-    measured = shown.select("activation", "n", pl.col("arithmetic").alias("series"), rank="measured")
-    drawn = pl.concat([measured, theorem]).with_columns(("\u03c8(z) = " + pl.col("activation")).alias("activation"))
+    measurements = subset.select("activation", "n", pl.col("arithmetic").alias("series"), rank="measured")
+    rows = pl.concat([measurements, theorem]).with_columns(("\u03c8(z) = " + pl.col("activation")).alias("activation"))
     chart = small_multiples(
-        drawn,
+        rows,
         Axis("n", "n = m" if square.height else "n"),
         Axis("rank", "Rank of \u03c8(a bᵀ)"),
         "activation",
@@ -101,14 +101,14 @@ def rank_section(ranks: Sequence[MeasuredRank]) -> Section:
         "measured-rank",
         "Rank of \u03c8(a bᵀ) by arithmetic",
         "Theorem 19: a polynomial has the rank of its monomials, min(m, n, monomials). Theorem 20: an activation that "
-        "is real analytic and no polynomial has full rank. Floating point counts singular values above max(m, n) · ε · "
-        "largest; long arithmetic counts pivots, and where its marks are not seen those of the theorem cover them.",
+        "is real analytic and not a polynomial has full rank. Floating point counts singular values above max(m, n) · "
+        "ε · largest; long arithmetic counts pivots, and its marks may be hidden by those of the theorem.",
         chart,
-        drawn,
+        rows,
     )
     return Section(
         "Rank",
         "Scalar features have full rank in exact numbers and hardly any in floating point: their singular values "
-        "fall by one to two digits each. A construction that is to work needs features of more than one dimension.",
+        "fall by one to two digits each. A practical construction needs features of more than one dimension.",
         (figure, note),
     )

@@ -23,13 +23,13 @@ FLATTEST = 1e-7
 
 @runtime_checkable
 class Trial(Protocol):
-    """A model on its way down; `step` of at most `steps` steps are done, and the future follows from `state`."""
+    """A model in training; `step` of at most `steps` steps are done, and the future follows from `state`."""
 
     step: int
     steps: int
 
     def measure(self) -> float:
-        """The summed cross-entropy in nats at the present weights, as training sees it."""
+        """The summed cross-entropy in nats at the present weights, in the precision of training."""
 
     def advance(self) -> None:
         """One step from the weights just measured."""
@@ -41,18 +41,18 @@ class Trial(Protocol):
         """The model with the present weights."""
 
     def floor(self) -> float:
-        """No weights that may be trained have a loss below this; minus infinity where none is proved."""
+        """A lower bound of the loss over all trainable weights; minus infinity if none is proved."""
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that, loaded with `step`, make the future the same bit for bit."""
+        """Tensors from which, with `step`, the future follows bit for bit."""
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Restores what `state` gave."""
 
 
 ATTENTION_FACTOR = 0.1
-"""Query and key take steps so much smaller: at full size the attention saturates early, contexts that attend to one
-same token become one point, and their gradients vanish for good."""
+"""Factor of the step size of query and key: with 1 the attention saturates early, contexts that attend to the same
+token become one point, and their gradients vanish for good."""
 
 EMBEDDING_FACTOR = 0.3
 
@@ -61,9 +61,9 @@ class Fast:
     """SOAP on the unique contexts, the step size falling linearly to zero over `steps` steps.
 
     Each context enters once, with the counts of its next tokens as soft targets: the same loss as over all
-    positions. Unless `trained` is "all" the features are fixed: they are made once and whitened, the hidden layer is
-    drawn anew for whitened features from `generator`, and plain Adam does (SOAP without bases). As the whitening is a
-    linear map, the hidden layer takes it up in the end (`finished`) and the model stays of its class.
+    positions. Unless `trained` is "all" the features are fixed: computed once and whitened, the hidden layer is
+    drawn again for whitened features from `generator`, and plain Adam suffices (SOAP without bases). As whitening is
+    linear, the hidden layer absorbs it in the end (`finished`) and the model keeps its class.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Fast:
         return exact_loss(self.finished(), self.to)
 
     def finished(self) -> ExperimentDecoder:
-        """The model as it stands, apart from the one in training."""
+        """A copy of the model with the present weights."""
         model = copy.deepcopy(self.model).requires_grad_(False)
         if self.whitening is not None:
             self.whitening.fold(layers(model)[0])
@@ -125,8 +125,8 @@ class Fast:
 
 
 class Whitening:
-    """Features (n, d) turned to mean zero and unit covariance over the contexts; what is too flat to be told apart
-    from rounding stays flat."""
+    """Features (n, d) transformed to mean zero and unit covariance over the contexts; directions too flat to exceed
+    rounding stay flat."""
 
     def __init__(self, features: Tensor) -> None:
         exact = features.detach().double()
@@ -137,22 +137,22 @@ class Whitening:
         self.features = ((exact - self.mean) @ self.turn).to(features.dtype)
 
     def draw(self, hidden: nn.Linear, generator: torch.Generator) -> None:
-        """First weights for whitened features: inputs of the neurons and their biases of unit variance."""
+        """Initial weights for whitened features: inputs of the neurons and biases of unit variance."""
         with torch.no_grad():
             nn.init.normal_(hidden.weight, std=hidden.in_features**-0.5, generator=generator)
             nn.init.normal_(hidden.bias, generator=generator)
 
     def fold(self, hidden: nn.Linear) -> None:
-        """Makes of a layer for whitened features the same layer for the features as they are."""
+        """Turns a layer for whitened features into the same layer for the original features."""
         weight = hidden.weight.double() @ self.turn
         hidden.bias.copy_(hidden.bias.double() - weight @ self.mean)
         hidden.weight.copy_(weight)
 
 
 class Paper:
-    """The protocol of the paper's section 7: Adam of constant step size on every position of every document.
+    """The protocol of the paper's section 7: Adam with constant step size on every position of every document.
 
-    `documents` (N, T) are token ids, rows shorter than T filled up with IGNORED (-100). The first token is not
+    `documents` (N, T) are token ids, rows shorter than T padded with IGNORED (-100). The first token is not
     predicted. Loss summed over positions, logits not clamped.
     """
 
@@ -220,7 +220,7 @@ def layers(model: ExperimentDecoder) -> tuple[nn.Linear, nn.Module, nn.Linear]:
 
 
 def trainable(model: ExperimentDecoder, trained: Trained) -> list[nn.Parameter]:
-    """The parameters that are trained, which alone get gradients from here on."""
+    """The trained parameters; from here on only these have gradients."""
     parts = {"all": model, "feed_forward": model.feed_forward, "output": layers(model)[2]}
     model.requires_grad_(False)
     trained_ones = list(parts[trained].parameters())
@@ -244,7 +244,7 @@ def _factor(model: ExperimentDecoder, parameter: Tensor) -> float:
 
 
 def load_model(model: ExperimentDecoder, tensors: Mapping[str, Tensor]) -> None:
-    """Loads the weights that a state holds."""
+    """Loads the weights of a state."""
     model.load_state_dict(_group(tensors, "model"))
 
 

@@ -1,4 +1,4 @@
-"""The trials of a run, one after another, each begun by what came out of those before."""
+"""The trials of a run, one after another, each chosen from the results of those before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FLOOR_EVERY = 25
 
 
 class Trials:
-    """Makes trials until `choose` has none to make; a `training.Trainee` whose steps run on over all of them.
+    """Runs trials until `choose` returns none; a `training.Trainee` whose steps are numbered over all of them.
 
     `begin` makes a trial, `choose` says which comes next. A trial ends when its loss, measured in float64, is
-    within `gap` times the bound of it, if `stop`; when its steps are done; when it is proved that it never can be;
-    or when its loss is NaN. `facts` are recorded with the first step, `about` is kept in the state. `digest` is
-    that of the corpus: a state from another one is refused. The state holds the weights ("best/...") of the
-    narrowest model that met the criterion, or of that with the least gap.
+    within `gap` times the bound of it, if `stop`; after its last step; when it is proved that it never can be;
+    or when its loss is NaN. `facts` are recorded with the first step, `about` is part of the state. `digest` is
+    that of the corpus: a state from another one is refused. The state has the weights ("best/...") of the
+    narrowest model that met the criterion, or of the one with the smallest gap.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Trials:
         self.begin, self.choose = begin, choose
         self.bound, self.gap, self.stop, self.digest = bound, gap, stop, digest
         self.facts, self.about = facts, about
-        self.done: list[Attempt] = []
+        self.attempts: list[Attempt] = []
         self.best: dict[str, Tensor] = {}
         self.attempt: Attempt | None = None
         self.first_met: int | None = None
@@ -50,20 +50,20 @@ class Trials:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to try."""
+        """Whether no trial remains."""
         return self.next is None
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        """The loss at every step; at the first and last of a trial what it is and what came of it."""
+        """The loss at every step; at the first step of a trial its width and number, at the last its result."""
         assert self.trial is not None and self.next is not None, "there is nothing left to measure"
         loss = self.trial.measure()
         values: dict[Metric, float] = dict(self.facts) if step == 0 else {}
         if self.trial.step == 0:
             values |= {"width": float(self.next.width), "try": float(self.next.number)}
-        lost = not math.isfinite(loss)
-        self.loss = self.loss if lost else loss
+        diverged = not math.isfinite(loss)
+        self.loss = self.loss if diverged else loss
         values["loss"] = self.loss if math.isfinite(self.loss) else loss
-        self.attempt = self._ended(lost)
+        self.attempt = self._result(diverged)
         if self.attempt is not None:
             values |= {
                 "exact_loss": self.attempt.loss,
@@ -79,10 +79,10 @@ class Trials:
         if self.attempt is None:
             self.trial.advance()
         else:
-            if not any(_rank(earlier) < _rank(self.attempt) for earlier in self.done):
+            if not any(_rank(earlier) < _rank(self.attempt) for earlier in self.attempts):
                 weights = self.trial.finished().state_dict()
                 self.best = {f"best/{name}": t.detach().clone() for name, t in weights.items()}
-            self.done.append(self.attempt)
+            self.attempts.append(self.attempt)
             self._next()
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
@@ -90,7 +90,7 @@ class Trials:
         return self.best | tensors, {
             **self.about,
             "corpus": self.digest,
-            "attempts": [list(attempt) for attempt in self.done],
+            "attempts": [list(attempt) for attempt in self.attempts],
             "trial_step": 0 if self.trial is None else self.trial.step,
             "first_met": self.first_met,
             "last_loss": None if math.isnan(self.loss) else self.loss,
@@ -100,12 +100,12 @@ class Trials:
         if facts["corpus"] != self.digest:
             raise DataError(
                 f"the corpus is not the one this run began with (SHA-256 of its documents {self.digest[:12]}..., then "
-                f"{facts['corpus'][:12]}...); bring that one back, or begin anew in another store"
+                f"{facts['corpus'][:12]}...); restore that one, or begin a run in another store"
             )
-        # what was kept of the corpus stays as it was, whichever version the run began with
+        # facts of the corpus stay as recorded, whichever version the run began with
         self.about = {name: facts.get(name, value) for name, value in self.about.items()}
         self.best = {name: t for name, t in tensors.items() if name.startswith("best/")}
-        self.done = [Attempt(*values) for values in facts["attempts"]]
+        self.attempts = [Attempt(*values) for values in facts["attempts"]]
         self._next()
         self.first_met = facts["first_met"]
         self.loss = math.nan if facts["last_loss"] is None else facts["last_loss"]
@@ -113,18 +113,18 @@ class Trials:
             self.trial.load(tensors, facts["trial_step"])
 
     def _next(self) -> None:
-        self.next = self.choose(self.done)
+        self.next = self.choose(self.attempts)
         self.trial = None if self.next is None else self.begin(self.next)
         self.first_met, self.loss = None, math.nan
 
-    def _ended(self, lost: bool) -> Attempt | None:
-        """What came of the trial, if this is its last step."""
+    def _result(self, diverged: bool) -> Attempt | None:
+        """The result of the trial, if this is its last step."""
         assert self.trial is not None and self.next is not None
         allowed = self.bound * (1 + self.gap)
-        last = lost or self.trial.step == self.trial.steps
+        last = diverged or self.trial.step == self.trial.steps
         exact = math.nan
         if last or (self.first_met is None and self.loss <= allowed):
-            exact = self.loss if lost else self.trial.exact_loss()
+            exact = self.loss if diverged else self.trial.exact_loss()
             if exact <= allowed and self.first_met is None:
                 self.first_met = self.trial.step
         proved = not last and self.first_met is None and self.trial.step % FLOOR_EVERY == 0
@@ -138,5 +138,5 @@ class Trials:
 
 
 def _rank(attempt: Attempt) -> tuple[bool, float]:
-    """Least for the model worth keeping: the narrowest that met the criterion, else the one nearest to it."""
+    """Smallest for the best model: the narrowest that met the criterion, else the one nearest to it."""
     return (False, attempt.width) if attempt.met else (True, attempt.gap)

@@ -1,4 +1,4 @@
-"""Which width is tried next: one, doubling widths, or a search for the narrowest that memorises."""
+"""The next width to try: a single one, doubling widths, or a search for the narrowest that memorises."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Order = Literal["one", "doubling", "bisection"]
 
 
 class Attempt(NamedTuple):
-    """A trial that is over: what was tried, in how many steps, how far the loss stayed above the bound.
+    """A finished trial: width and number, steps, loss and gap to the bound.
 
-    `gap` is (loss - bound) / bound. `proved`: no weights that were free to move could have met the criterion.
+    `gap` is (loss - bound) / bound. `proved`: no setting of the trained weights could have met the criterion.
     """
 
     width: int
@@ -30,36 +30,36 @@ class Next(NamedTuple):
     number: int
 
 
-def next_attempt(done: Sequence[Attempt], order: Order, *, narrowest: int, widest: int, tries: int) -> Next | None:
-    """The trial to make after those that are done; None when all is said.
+def next_attempt(attempts: Sequence[Attempt], order: Order, *, narrowest: int, widest: int, tries: int) -> Next | None:
+    """The trial after the finished `attempts`; None if no other is needed.
 
     "one": the width `widest`. "doubling": `narrowest`, twice that, and so on up to `widest`. "bisection": doubling
     until a width memorises, then halving the interval between it and the widest that did not. A width is tried
-    until it memorises, `tries` times at most; one proved unable is not tried with the same features again, but
-    with others. Bisection takes for granted that what a width can a larger one can too.
+    until it memorises, at most `tries` times; if proved unable, it is tried again only with other features. Bisection
+    assumes that a larger width can do whatever a smaller one can.
     """
-    widths = sorted({attempt.width for attempt in done})
-    if done:
-        last = done[-1]
-        tries_so_far = sum(attempt.width == last.width for attempt in done)
+    widths = sorted({attempt.width for attempt in attempts})
+    if attempts:
+        last = attempts[-1]
+        tries_so_far = sum(attempt.width == last.width for attempt in attempts)
         if not last.met and tries_so_far < tries:
             return Next(last.width, tries_so_far)
     if order == "one":
-        return None if done else Next(widest, 0)
+        return None if attempts else Next(widest, 0)
     if order == "doubling":
-        left = [width for width in doubling(narrowest, widest) if width not in widths]
-        return Next(left[0], 0) if left else None
-    able = {attempt.width for attempt in done if attempt.met}
+        remaining = [width for width in doubling(narrowest, widest) if width not in widths]
+        return Next(remaining[0], 0) if remaining else None
+    able = {attempt.width for attempt in attempts if attempt.met}
     if not able:
-        left = [width for width in doubling(narrowest, widest, last=True) if width not in widths]
-        return Next(left[0], 0) if left else None
+        remaining = [width for width in doubling(narrowest, widest, last=True) if width not in widths]
+        return Next(remaining[0], 0) if remaining else None
     high = min(able)
     low = max((width for width in widths if width < high), default=narrowest - 1)
     return Next((low + high) // 2, 0) if high - low > 1 else None
 
 
 def most_attempts(order: Order, *, narrowest: int, widest: int, tries: int) -> int:
-    """How many trials `next_attempt` can ask for at most."""
+    """Maximum number of trials of `next_attempt`."""
     if order == "one":
         return tries
     count = len(doubling(narrowest, widest, last=order == "bisection"))
@@ -67,7 +67,7 @@ def most_attempts(order: Order, *, narrowest: int, widest: int, tries: int) -> i
 
 
 def doubling(narrowest: int, widest: int, *, last: bool = False) -> list[int]:
-    """narrowest, twice that, ... up to `widest`, which `last` adds where it is not among them."""
+    """narrowest, twice that, ... up to `widest`, which `last` adds if it is not among them."""
     widths = []
     width = narrowest
     while width <= widest:
@@ -76,6 +76,6 @@ def doubling(narrowest: int, widest: int, *, last: bool = False) -> list[int]:
     return [*widths, widest] if last and widths[-1:] != [widest] else widths
 
 
-def fewest(done: Sequence[Attempt]) -> int | None:
+def fewest(attempts: Sequence[Attempt]) -> int | None:
     """The narrowest width that memorised, or None."""
-    return min((attempt.width for attempt in done if attempt.met), default=None)
+    return min((attempt.width for attempt in attempts if attempt.met), default=None)

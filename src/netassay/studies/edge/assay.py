@@ -40,12 +40,12 @@ def build(config: EdgeConfig) -> Descent:
     device, dtype = devices.device(config.device), getattr(torch, config.dtype)
     data = load(config, dtype=dtype, device=device)
     model = network(config, data, dtype=dtype).to(device)
-    way = optimiser(config, {n: p for n, p in model.named_parameters() if p.requires_grad}, config.examples)
+    method = optimiser(config, {n: p for n, p in model.named_parameters() if p.requires_grad}, config.examples)
     return Descent(
         model,
         LOSSES[config.loss],
         data,
-        optimiser=way,
+        optimiser=method,
         every=training.Every(config.curvature_every, last=config.steps),
         follower=follower(config, k=config.top),
         preconditioned=follower(config) if OPTIMISERS[config.optimiser].preconditioned else None,

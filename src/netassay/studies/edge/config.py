@@ -1,4 +1,4 @@
-"""What one run of the edge study is: a network, a loss, a step size, and what is measured when."""
+"""Config of one run of the edge study: a network, a loss, a step size, and the schedule of measurements."""
 
 from __future__ import annotations
 
@@ -104,19 +104,20 @@ class EdgeConfig(Setting):
         return self
 
     def optimiser_settings(self) -> dict[str, float]:
-        """The optimiser's own keys as they are used: what was given, else what is usual."""
+        """The optimiser's own keys with the values used: those given, else the defaults."""
         return OPTIMISERS[self.optimiser].settings({key: getattr(self, key) for key in KEYS})
 
 
 def refusals(config: EdgeConfig) -> list[str]:
-    """What is wrong with a combination of optimiser and measurements, in words; empty where nothing is."""
+    """Reasons to refuse a combination of optimiser and measurements, in words; empty if there are none."""
     reasons = []
     name, method = config.optimiser, OPTIMISERS[config.optimiser]
     for key in sorted(KEYS):
         value = getattr(config, key)
         if value is not None and key not in method.usual:
             reasons.append(
-                f"{key} = {value} means nothing to optimiser {name!r}: leave it out, or choose {', '.join(owners(key))}"
+                f"{key} = {value} has no meaning for optimiser {name!r}: leave it out, or choose "
+                f"{', '.join(owners(key))}"
             )
     if 0 < config.trace_products < 6:
         reasons.append(f"trace_products = {config.trace_products} is not allowed: 0 for none, else at least 6")
@@ -124,29 +125,29 @@ def refusals(config: EdgeConfig) -> list[str]:
         reasons.append(f"density_steps = {config.density_steps} is not allowed: 0 for none, else at least 4")
     if config.batch_probes and not method.batches:
         reasons.append(
-            f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {name!r} has none of: "
-            f"choose optimiser {_that(lambda other: other.batches)}, or leave it out"
+            f"batch_probes = {config.batch_probes} needs mini-batches, which optimiser {name!r} does not use: "
+            f"choose optimiser {_that(lambda candidate: candidate.batches)}, or leave it out"
         )
     if config.flow and not method.is_flow:
         reasons.append(
             f"flow = true needs a method whose limit for small steps is gradient flow, which {name!r} is not: "
-            f"choose {_that(lambda other: other.is_flow)}, or leave it out"
+            f"choose {_that(lambda candidate: candidate.is_flow)}, or leave it out"
         )
     if config.central_flow and not method.has_central_flow:
         reasons.append(
             f"central_flow = true is the central flow of gradient descent, not of {name!r}: "
-            f"choose optimiser {_that(lambda other: other.has_central_flow)}, or leave it out"
+            f"choose optimiser {_that(lambda candidate: candidate.has_central_flow)}, or leave it out"
         )
     return reasons
 
 
 def _that(fits: Callable[[Method], bool]) -> str:
-    *most, last = [name for name, method in OPTIMISERS.items() if fits(method)]
-    return f"{', '.join(most)} or {last}" if most else last
+    *first, last = [name for name, method in OPTIMISERS.items() if fits(method)]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def tiny() -> EdgeConfig:
-    """A config of a second or two that passes through every part of the study."""
+    """A config that runs through every part of the study in a second or two."""
     return EdgeConfig(examples=200, width=16, step_size=0.5, steps=60, curvature_every=5, top=2)
 
 

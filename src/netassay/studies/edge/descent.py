@@ -1,4 +1,4 @@
-"""Training that looks at its own curvature."""
+"""Training that measures its own curvature."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from netassay.training import Diverged, Every, Metric
 
 
 class Descent:
-    """A network on its way down by an optimiser; a `training.Trainee`.
+    """A network in training by an optimiser; a `training.Trainee`.
 
     Loss and gradient norms of the whole training set are measured at every step (under mini-batches the norms only
-    with the curvature), everything else where `every` is due. There the gradient and all Hessian products come from
-    one kept graph, so that the step's gradient is paid once. `preconditioned` follows P^-1/2 H P^-1/2 where the
-    optimiser has a preconditioner.
+    with the curvature), everything else when `every` is due. Then the gradient and all Hessian products come from one
+    graph, so the step's gradient is computed once. `preconditioned` follows P^-1/2 H P^-1/2 if the optimiser has a
+    preconditioner.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Descent:
             return {"loss": loss.item()}
         if due:
             try:
-                measured = self._look(step)
+                metrics = self._look(step)
             except NotFinite as cause:
                 raise Diverged({"loss": loss.item()}, str(cause)) from None
         elif self.optimiser.every_step:
-            measured = {}
+            metrics = {}
             gradient = torch.autograd.grad(loss, list(self.parameters.values()))
             self.gradient = dict(zip(self.parameters, gradient, strict=True))
         else:
@@ -76,7 +76,7 @@ class Descent:
             {"loss": loss.item()}
             | {("left_out", reason): float(count) for reason, count in left_out.items()}
             | quantities.norms("gradient_norm", self.gradient, self.layers)
-            | measured
+            | metrics
         )
 
     def _look(self, step: int) -> dict[Metric, float]:
@@ -90,8 +90,8 @@ class Descent:
             scaled = self._preconditioned(curvature)
             further: dict[Metric, float] = {}
             if self.readers:
-                way = torch.cat([m.reshape(-1) for m in moved.values()])
-                look = Look(step, self.model, self.loss, self.data.train, curvature, sharpness, way, self.layers)
+                path = torch.cat([m.reshape(-1) for m in moved.values()])
+                look = Look(step, self.model, self.loss, self.data.train, curvature, sharpness, path, self.layers)
                 for reader in self.readers:
                     further |= reader.read(look)
         return (
@@ -121,7 +121,7 @@ class Descent:
         self.optimiser.advance(self.gradient, self._gradient_of)
 
     def _gradient_of(self, examples: Tensor | None) -> dict[str, Tensor]:
-        """Gradient at the weights as they are now, of some of the training examples or of all."""
+        """Gradient at the current weights, of some of the training examples or of all."""
         x, y = self.data.train
         if examples is not None:
             x, y = x[examples], y[examples]

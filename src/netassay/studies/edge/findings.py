@@ -1,4 +1,4 @@
-"""What a run of the edge study found, read from its folder."""
+"""Results of a run of the edge study, read from its folder."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ METRICS = (
         "largest eigenvalue of P⁻¹H, its estimated error, products spent on it (adam, rmsprop)",
     ),
     _metrics("accuracy", "train, test", "curvature", "share of right classes"),
-    _metrics("test_loss", '""', "curvature", "loss on the examples left over"),
+    _metrics("test_loss", '""', "curvature", "loss on the test examples"),
     _metrics("parameter_norm distance", '"", layer', "curvature", "norm of θ, of θ minus its start"),
-    _metrics("left_out", "reason", "step 0", "what the data hold and a network could not take, counted by reason"),
+    _metrics("left_out", "reason", "step 0", "number of data that the network could not use, by reason"),
 )
-"""What every run records; what a config can ask for besides is in `instruments`."""
+"""Metrics of every run; optional ones are in `instruments`."""
 COURSE = Course("eta lambda/2", "edge_ratio")
-"""What runs are followed by: 1 is the edge."""
+"""The metric that shows the progress of a run: 1 is the edge."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The table of phases, whole network first, then layer by layer."""
+    """The table of phases, the network first, then layer by layer."""
     return {"phases": phase_table(run)}
 
 

@@ -1,7 +1,7 @@
-"""What can be measured beside loss and sharpness, an entry an instrument: its key, its metrics, its pictures.
+"""Measurements beside loss and sharpness, one entry per instrument: its key, its metrics, its pictures.
 
-A new one is a new entry of INSTRUMENTS, a key of the config, and its class in `readers`, which is named here so that no
-torch is loaded.
+A new one is an entry of INSTRUMENTS, a key of the config, and a class in `readers`, given here by name so that no torch
+is loaded.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from netassay.reporting import Axis
 from netassay.reporting.quantity import Quantity
 from netassay.studies.edge.pictures import Derived, Picture
 
-WINDOW = 25  # steps before and after, over which the loss of a descent is averaged beside the central flow
-_LEAST_WEIGHT = 1e-9  # what a random vector sees of a single eigenvalue among ten million is above it
+WINDOW = 25  # steps before and after over which the loss of a descent is averaged, beside the central flow
+_LEAST_WEIGHT = 1e-9  # the weight of a single eigenvalue among ten million in a random vector is above it
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """An instrument as the study knows it; `reader` names its class in `readers`, `key` what the config asks by."""
+    """An instrument of the study; `reader` names its class in `readers`, `key` is its key in the config."""
 
     key: str
     reader: str
@@ -28,7 +28,7 @@ class Instrument:
     pictures: tuple[Picture | Derived, ...] = ()
 
 
-def _measured(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
+def _quantity(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
     return Quantity(tuple(names.split()), part, "curvature", meaning, key, error, source)
 
 
@@ -63,20 +63,20 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "flow",
         "FlowBeside",
         (
-            _measured("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
-            _measured("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
-            _measured(
+            _quantity("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
+            _quantity("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
+            _quantity(
                 "flow",
                 "flow_distance",
                 '"", layer',
                 "distance of the descent's weights from it",
                 "`flow_distance_error`, of the whole",
             ),
-            _measured(
+            _quantity(
                 "flow",
                 "flow_steps flow_reached",
                 '""',
-                "steps of the integrator; 0 where the flow could not be followed to this time",
+                "steps of the integrator; 0 if the flow could not be followed to this time",
             ),
         ),
         (
@@ -93,8 +93,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             Picture(
                 "edge-flow-sharpness",
                 "Descent and gradient flow: sharpness",
-                "Sharpness along the two. The flow knows of no edge: it goes on sharpening where the descent must "
-                "stop.",
+                "Sharpness along the two. The flow has no edge: it goes on sharpening where the descent must stop.",
                 {"sharpness": "descent", "flow_sharpness": "gradient flow"},
                 "sharpness λ",
                 needs=("flow_sharpness",),
@@ -119,16 +118,16 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "central_flow",
         "CentralBeside",
         (
-            _measured("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the time average that is predicted"),
-            _measured(
+            _quantity("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the predicted time average"),
+            _quantity(
                 "central_flow", "central_point_loss central_distance", '""', "L(w); distance of the descent from w"
             ),
-            _measured("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
-            _measured(
+            _quantity("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
+            _quantity(
                 "central_flow",
                 "central_unstable central_deviation",
                 '""',
-                "directions that oscillate; √trace Σ, the root mean square of the distance that is predicted",
+                "directions that oscillate; √trace Σ, the predicted root mean square distance",
             ),
         ),
         (
@@ -162,7 +161,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "gauss_newton",
         "GaussNewton",
         (
-            _measured(
+            _quantity(
                 "gauss_newton",
                 "ggn_sharpness residual_sharpness",
                 '"", layer',
@@ -175,7 +174,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             Picture(
                 "edge-gauss-newton",
                 "Gauss–Newton part of the curvature",
-                "Largest eigenvalues of the Hessian H, of the Gauss–Newton matrix G, and of what is left, H − G.",
+                "Largest eigenvalues of the Hessian H, of the Gauss–Newton matrix G, and of the remainder, H − G.",
                 {"sharpness": "H", "ggn_sharpness": "G", "residual_sharpness": "H − G"},
                 "largest eigenvalue",
                 needs=("ggn_sharpness",),
@@ -187,7 +186,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "alignment",
         "Alignment",
         (
-            _measured(
+            _quantity(
                 "alignment",
                 "gradient_alignment",
                 "rank",
@@ -195,7 +194,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
                 "that of the vectors",
                 "Gur-Ari, Roberts, Dyer 2018",
             ),
-            _measured(
+            _quantity(
                 "alignment",
                 "directional_sharpness",
                 '"", layer',
@@ -234,7 +233,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "trace_products",
         "TraceOf",
         (
-            _measured(
+            _quantity(
                 "trace_products",
                 "trace",
                 '"", layer',
@@ -257,7 +256,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "density_steps",
         "Spectrum",
         (
-            _measured(
+            _quantity(
                 "density_steps",
                 "spectrum_node spectrum_weight",
                 ":rank, layer:rank",
@@ -283,7 +282,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "batch_probes",
         "BatchSharpnessOf",
         (
-            _measured(
+            _quantity(
                 "batch_probes",
                 "batch_sharpness batch_edge_ratio",
                 '""',
@@ -297,7 +296,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "projections",
         "Projections",
         (
-            _measured(
+            _quantity(
                 "projections",
                 "projection",
                 "rank",

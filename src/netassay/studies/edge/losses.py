@@ -1,4 +1,4 @@
-"""The losses of the edge study, as means over examples; of text every position is one."""
+"""The losses of the edge study, as means over examples; for text over positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mse(
 
 
 def cross_entropy(output: Float[Tensor, "*n classes"], labels: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """- log softmax of the true class, in nats, averaged over examples (of text: over positions)."""
+    """- log softmax of the true class, in nats, averaged over examples (for text: over positions)."""
     return F.cross_entropy(output.flatten(0, -2), labels.flatten())
 
 
@@ -30,7 +30,7 @@ LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
 
 @torch.no_grad()
 def constant_loss(name: str, labels: Int[Tensor, "*n"] | Float[Tensor, "n outputs"]) -> float:
-    """The named loss of the best output that is the same for every example: what there is to beat.
+    """The named loss of the best constant output: the loss to beat.
 
     mse: half the targets' variance, summed over outputs; cross_entropy: the entropy of the classes' shares, in nats.
     """

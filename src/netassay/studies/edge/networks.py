@@ -62,7 +62,7 @@ def _aitac(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.
         generator=weights,
     )
     for i in range(1, len(STAGES) + 1):
-        # running averages would be a state of the loss beside the weights: the set's own statistics, or none
+        # running averages would make the loss depend on more than the weights: the set's own statistics, or none
         norm = NORMALISATIONS.get(setting.normalisation)
         features = width if i == 1 else channels
         setattr(model, f"norm{i}", nn.Identity() if norm is None else norm(features, dtype=dtype))
@@ -70,7 +70,7 @@ def _aitac(setting: Setting, data: Data, weights: torch.Generator, dtype: torch.
 
 
 NETWORKS: dict[str, Build] = {"mlp": _mlp, "cnn": _cnn, "decoder": _decoder, "aitac": _aitac}
-"""A further network is one entry here and one word of `Setting.network`."""
+"""A new network is one entry here and one word of `Setting.network`."""
 
 
 def network(setting: Setting, data: Data, *, dtype: torch.dtype, seed: int | None = None) -> nn.Module:

@@ -1,6 +1,6 @@
-"""The optimisers of the edge study, an entry each: all that its config, its descent and its pages ask of one.
+"""The optimisers of the edge study, one entry each, with all that its config, descent and pages need.
 
-A new one is a new entry of OPTIMISERS. No torch is loaded here: the class that takes the steps is named.
+A new one is an entry of OPTIMISERS. No torch is loaded here: the class that takes the steps is given by name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Threshold = Callable[[float, Mapping[str, float], float], float]
 
 @dataclass(frozen=True)
 class Method:
-    """An optimiser as the study knows it; `steps` names its class in `stepping`.
+    """An optimiser of the study; `steps` names its class in `stepping`.
 
-    `usual` are the keys of the config that mean something to it, each with its value where it is left out; `edge` is
-    the threshold as a figure names it, empty where that moves with the gradient.
+    `usual` are its keys of the config with their defaults; `edge` is the threshold as labelled in figures, empty if it
+    depends on the gradient.
     """
 
     steps: str
@@ -41,13 +41,13 @@ class Method:
         """Whether its edge is that of plain descent, 2 / eta, for the Hessian itself."""
         return self.edge == "2/η" and not self.preconditioned
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, float]:
-        """Its own keys as they are used: what a config gives (None is nothing), else the usual.
+    def settings(self, config: Mapping[str, Any]) -> dict[str, float]:
+        """Its own keys with the values used: those of a config, or the defaults for None.
 
         >>> OPTIMISERS["adam"].settings({"momentum": 0.5, "beta2": None})
         {'momentum': 0.5, 'beta2': 0.999, 'epsilon': 1e-08}
         """
-        own = {key: given.get(key) for key in self.usual}
+        own = {key: config.get(key) for key in self.usual}
         return {key: float(self.usual[key] if value is None else value) for key, value in own.items()}
 
 
@@ -81,9 +81,9 @@ OPTIMISERS: Mapping[str, Method] = {
 }
 
 KEYS: tuple[str, ...] = tuple(dict.fromkeys(key for method in OPTIMISERS.values() for key in method.usual))
-"""Keys of the config that mean something to some optimiser."""
+"""Keys of the config that belong to some optimiser."""
 
 
 def owners(key: str) -> list[str]:
-    """Optimisers that a key means something to."""
+    """Optimisers that have a key."""
     return [name for name, method in OPTIMISERS.items() if key in method.usual]

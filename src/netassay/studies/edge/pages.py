@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from netassay.naming import Names, told_apart, value
+from netassay.naming import Names, run_names, value
 from netassay.reporting import Axis, FigureSpec, Note, Rule, Section, TableSpec, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.findings import phase_table
@@ -18,10 +18,10 @@ from netassay.studies.edge.pictures import limit
 from netassay.studies.edge.quantity_pages import quantities
 
 _MOST_SERIES = 42
-_GRID_FROM = 7  # runs that one pair of axes no longer shows apart
+_GRID_FROM = 7  # number of runs from which one pair of axes is too crowded
 
-# keys that are left out of a name where the others tell the runs apart as well: what belongs to an optimiser, then
-# what belongs to a network and its data, then the step size
+# keys that are left out of a name if the others distinguish the runs as well: those of an optimiser, then those of a
+# network and its data, then the step size
 FOLLOWING = (
     "batch_probes",
     *KEYS,
@@ -39,17 +39,17 @@ FOLLOWING = (
 )
 
 
-def _drawn(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **shown: Any) -> alt.TopLevelMixin:
-    """All runs on one pair of axes, or, of many that differ in two keys, one panel a value of the first.
+def _chart(data: pl.DataFrame, y: Axis, names: Names, rules: Sequence[Rule] = (), **fields: Any) -> alt.TopLevelMixin:
+    """All runs on one pair of axes, or, for many that differ in two keys, one panel per value of the first.
 
-    `shown` are fields of the axis that depend on the numbers.
+    `fields` are those of the axis that depend on the numbers.
     """
-    step, y = Axis("step", title="step"), replace(y, **shown)
+    step, y = Axis("step", title="step"), replace(y, **fields)
     if not _in_panels(names):
         return lines(data, step, y, names.axis, rules=rules)
-    places = {names.of[run]: place for run, place in names.grid.items()}
+    places = {names.of[run]: cell for run, cell in names.grid.items()}
     panel, series = (
-        pl.col(names.axis.column).replace_strict({name: place[i] for name, place in places.items()}) for i in (0, 1)
+        pl.col(names.axis.column).replace_strict({name: cell[i] for name, cell in places.items()}) for i in (0, 1)
     )
     return small_multiples(
         data.with_columns(panel.alias("panel"), series.alias("series")),
@@ -75,7 +75,7 @@ LOSS = FigureSpec(
     "edge-loss",
     "Training loss",
     "Training loss of every run at every step. Past the crossing it no longer falls at every step.",
-    _drawn,
+    _chart,
     (Axis("loss", title="training loss", log=True),),
 )
 SHARPNESS = FigureSpec(
@@ -83,14 +83,14 @@ SHARPNESS = FigureSpec(
     "Sharpness",
     "Largest eigenvalue λ of the Hessian of the training loss. Dashed: the optimiser's threshold, above which a "
     "quadratic with this curvature diverges; for gradient descent of step size η it is 2/η.",
-    _drawn,
+    _chart,
     (Axis("sharpness", title="sharpness λ"),),
 )
 RATIO = FigureSpec(
     "edge-ratio",
     "Distance from the edge",
     "Sharpness over the optimiser's threshold{of_descent}; 1 is the edge of stability.",
-    _drawn,
+    _chart,
     (Axis("edge_ratio"),),
 )
 LAYER_SHARPNESS = FigureSpec(
@@ -105,7 +105,7 @@ LAYER_SHARPNESS = FigureSpec(
 LAYER_RATIO = FigureSpec(
     "edge-layer-ratio",
     "Distance of each layer from the edge",
-    "ηλ/2 with the layer's own sharpness; a layer trained alone would become unstable at 1.",
+    "ηλ/2 with the layer's own sharpness; a layer trained alone would turn unstable at 1.",
     small_multiples,
     (_STEP, Axis("edge_ratio", title="layer ηλ/2"), _LAYER),
     _PANELS,
@@ -127,31 +127,31 @@ PHASES = TableSpec(
 RUNS = TableSpec(
     "edge-runs",
     "Runs",
-    "Last numbers of each run. Stated error: median over all measurements, whole network and layers, of the error "
-    "estimate kept with each sharpness, relative to it. Products: Hessian products a measurement, whole and layers.",
+    "Last numbers of each run. Stated error: median over all measurements, network and layers, of the error "
+    "estimate of each sharpness, relative to it. Products: Hessian products per measurement, network and layers.",
     {"loss": ".4g", "training accuracy": ".3f", "test accuracy": ".3f", "stated error": ".1e", "products": ".2f"},
 )
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """Overview, edge, layers and phases of the given runs, in any state; runs without numbers are named as such."""
-    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
-    silent = [run.id for run in runs if run not in measured]
+    metrics_of = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in metrics_of]
     notes = (Note(f"No numbers yet: {', '.join(silent)}.", "info"),) if silent else ()
-    if not measured:
+    if not metrics_of:
         return [Section("Edge of stability", items=notes or (Note("There are no runs of the edge study."),))]
-    told = told_apart(list(measured), FOLLOWING)
-    axis, names = told.axis, told.of
-    measured = {run: measured[run] for run in names}  # legends and tables in the order of the values
+    labels = run_names(list(metrics_of), FOLLOWING)
+    axis, names = labels.axis, labels.of
+    metrics_of = {run: metrics_of[run] for run in names}  # legends and tables in the order of the values
     numbers = pl.concat(
-        metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in measured.items()
+        metrics.with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in metrics_of.items()
     )
     return [
-        _edge(measured, told, numbers, (*notes, *_left_out(measured, names))),
-        _layers(measured, names, numbers, axis),
-        *quantities(measured, names, axis),
-        _phases(measured, names, axis),
-        _runs(measured, told),
+        _edge(metrics_of, labels, numbers, (*notes, *_left_out(metrics_of, names))),
+        _layers(metrics_of, names, numbers, axis),
+        *quantities(metrics_of, names, axis),
+        _phases(metrics_of, names, axis),
+        _runs(metrics_of, labels),
     ]
 
 
@@ -177,15 +177,15 @@ def _edge(runs: dict[Run, pl.DataFrame], names: Names, numbers: pl.DataFrame, no
 
 
 def _far(ratio: pl.DataFrame) -> bool:
-    """Whether ratios go so far beyond the edge that what is near it would be flat on a linear axis."""
-    shown = ratio["edge_ratio"].drop_nulls().drop_nans()
-    return bool(len(shown)) and float(shown.max()) > 5 and float(shown.min()) > 0  # type: ignore[arg-type]
+    """Whether ratios exceed the edge so far that those near it would look flat on a linear axis."""
+    finite = ratio["edge_ratio"].drop_nulls().drop_nans()
+    return bool(len(finite)) and float(finite.max()) > 5 and float(finite.min()) > 0  # type: ignore[arg-type]
 
 
 def _wide(sharpness: pl.DataFrame, runs: Mapping[Run, pl.DataFrame]) -> bool:
     """Whether sharpness and thresholds span so much that the lower ones would lie on the axis."""
-    shown = [*sharpness["sharpness"].drop_nulls().drop_nans(), *filter(None, map(limit, runs))]
-    return bool(shown) and min(shown) > 0 and max(shown) > 50 * min(shown)
+    values = [*sharpness["sharpness"].drop_nulls().drop_nans(), *filter(None, map(limit, runs))]
+    return bool(values) and min(values) > 0 and max(values) > 50 * min(values)
 
 
 def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.DataFrame, axis: Axis) -> Section:
@@ -202,12 +202,12 @@ def _layers(runs: dict[Run, pl.DataFrame], names: dict[Run, str], numbers: pl.Da
         LAYER_RATIO.of(ratio, axis, rules=[Rule(1.0, "edge")]),
         LEADING_WEIGHT.of(weight, axis),
     )
-    text = "How the layers share in the curvature: each layer alone, and its part in the direction that leads."
+    text = "The layers and the curvature: each layer alone, and its part of the leading direction."
     return Section(title, text, figures)
 
 
 def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
-    """Rows by layer, in the order of the run that has the most layers, and what that one lacks behind."""
+    """Rows by layer, in the order of the run with the most layers; layers that it lacks come last."""
     layers = parts.filter(pl.col("name") == "sharpness").unique([axis.column, "part"], maintain_order=True)
     by_run = layers.group_by(axis.column, maintain_order=True).agg("part")["part"].to_list()
     order = list(dict.fromkeys(part for own in sorted(by_run, key=len, reverse=True) for part in own))
@@ -217,14 +217,14 @@ def _in_order(parts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
 
 def _phases(runs: dict[Run, pl.DataFrame], names: dict[Run, str], axis: Axis) -> Section:
     phases = pl.concat(phase_table(run).select(pl.lit(names[run]).alias(axis.label), pl.all()) for run in runs)
-    shown = phases.with_columns(pl.col("part").replace("", "whole")).rename({
+    rows = phases.with_columns(pl.col("part").replace("", "whole")).rename({
         "first_step": "first step", "last_step": "last step", "ratio_start": "ηλ/2 first", "ratio_end": "ηλ/2 last",
         "ratio_median": "median", "ratio_low": "lower quartile", "ratio_high": "upper quartile",
     })  # fmt: skip
     return Section(
         "Phases",
         "",
-        (PHASES.of(shown),) if shown.height else (Note("No phase was found in these runs yet."),),
+        (PHASES.of(rows),) if rows.height else (Note("No phase was found in these runs yet."),),
     )
 
 
@@ -262,7 +262,7 @@ def _quality(values: pl.DataFrame) -> dict[str, float | None]:
 
 
 def _edges(runs: Mapping[Run, pl.DataFrame], names: Names) -> list[Rule]:
-    """A rule at each run's own threshold, in the run's colour where it is that of a single one."""
+    """A rule at each run's own threshold, in the run's colour if it belongs to a single run."""
     panels, places = _in_panels(names), dict[tuple[float, str, str | None], list[str]]()
     for run in runs:
         if (edge := limit(run)) is not None:
@@ -285,7 +285,7 @@ def _is_descent(run: Run) -> bool:
 
 
 def _left_out(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str]) -> tuple[Note, ...]:
-    """What the data hold and a run could not take, the same words once."""
+    """Data that runs could not use, each reason once."""
     reasons: dict[str, list[str]] = {}
     for run, metrics in runs.items():
         counts = metrics.filter(pl.col("name") == "left_out").select("part", "value").iter_rows()

@@ -68,7 +68,7 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     if not len(steps):
         return []
     rows = []
-    first = _fallen(ratios)
+    first = _return_from_below(ratios)
     steps, ratios = steps[first:], ratios[first:]
     above = ratios >= 1
     rises = np.flatnonzero(above[1:] & ~above[:-1]) + 1
@@ -86,7 +86,7 @@ def layer_phases(steps: Int[np.ndarray, " m"], ratios: Float[np.ndarray, " m"], 
     return rows
 
 
-def _fallen(ratios: np.ndarray) -> int:
+def _return_from_below(ratios: np.ndarray) -> int:
     """Where a trajectory that starts above and comes back from below begins; 0 for all others."""
     low = np.flatnonzero(ratios < EDGE_LOW)
     return int(low[0]) if ratios[0] >= 1 and len(low) and (ratios[low[0] :] >= 1).any() else 0

@@ -1,4 +1,4 @@
-"""Pictures of what a run of the edge study measures: what each shows and says, as data, and how it is drawn."""
+"""Pictures of the measurements of the edge study: content and caption as data, and their drawing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PANELS: dict[str, Any] = {"columns": 2, "width": 290, "height": 190}
 
 
 class Picture(NamedTuple):
-    """Metrics of the whole network against the step: under which names, and what to say of them.
+    """Metrics of the whole network against the step, with their labels, title and caption.
 
-    Drawn for runs that have one of `needs`, or of the metrics where that is empty. `edge` says whose threshold is a
-    rule.
+    Drawn for runs that have one of `needs`, or of the metrics if that is empty. `edge` says whose threshold is drawn as
+    a rule.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Picture(NamedTuple):
     edge: Literal["", "hessian", "preconditioned"] = ""
 
     def figure(self, numbers: pl.DataFrame, runs: Mapping[Run, str], axis: Axis) -> Figure | None:
-        """The picture of runs by their names, from their numbers; None where none of them has any."""
+        """The picture of runs by their names, from their numbers; None if there are none."""
         rows = numbers.filter((pl.col("part") == "") & pl.col("name").is_in([*self.metrics]))
         have = rows.filter(pl.col("name").is_in(self.needs or [*self.metrics]))[axis.column].unique()
-        shown = rows.filter(pl.col(axis.column).is_in(have.implode()))
-        if not shown.height:
+        drawable = rows.filter(pl.col(axis.column).is_in(have.implode()))
+        if not drawable.height:
             return None
         order = {name: i for i, name in enumerate(self.metrics)}
         data = (
-            shown.select(
+            drawable.select(
                 axis.column,
                 "step",
                 pl.col("name").replace_strict(self.metrics).alias("quantity"),
@@ -74,20 +74,20 @@ class Picture(NamedTuple):
         from netassay.reporting import (
             lines,
             small_multiples,
-        )  # altair: a training reads the entries and draws nothing
+        )  # altair is slow to load, and training only reads the entries
 
         step, value = Axis("step", title="step"), Axis("value", title=self.axis, log=self.log)
         series = Axis("quantity", title="curve") if data["quantity"].n_unique() > 1 else None
         if data[axis.column].n_unique() == 1:
             return lines(data, step, value, series, rules=rules)
-        if axis.title:  # a bare number over a panel does not say what it is of
+        if axis.title:  # a bare number over a panel does not say what it means
             data = data.with_columns(pl.concat_str(pl.lit(f"{axis.title} "), pl.col(axis.column)))
             rules = [Rule(rule.value, rule.label, panel=rule.panel and f"{axis.title} {rule.panel}") for rule in rules]
         return small_multiples(data, step, value, axis, series, rules=rules, **PANELS)
 
 
 class Derived(NamedTuple):
-    """Numbers made from metrics, a line a run: `rows` makes the table that is drawn, of columns x and y."""
+    """Numbers derived from metrics, one line per run: `rows` makes the table to draw, with columns x and y."""
 
     name: str
     title: str
@@ -98,7 +98,7 @@ class Derived(NamedTuple):
     panel: Axis | None = None
 
     def figure(self, numbers: pl.DataFrame, runs: Mapping[Run, str], axis: Axis) -> Figure | None:
-        """The picture of all runs, whose names are in the column of `axis`; None where there are no such numbers."""
+        """The picture of all runs, whose names are in the column of `axis`; None if there are no such numbers."""
         from netassay.reporting import lines, small_multiples
 
         data = self.rows(numbers, axis.column)
@@ -111,12 +111,12 @@ class Derived(NamedTuple):
 
 
 def limit(run: Run) -> float | None:
-    """Threshold of the Hessian's eigenvalues in a run; None where it is the preconditioned Hessian's, or moves."""
+    """Threshold of the Hessian's eigenvalues in a run; None if it is the preconditioned Hessian's, or not constant."""
     method = OPTIMISERS[run.config.get("optimiser", "gd")]
     return None if method.preconditioned or not method.edge else threshold_of(run)
 
 
 def threshold_of(run: Run) -> float:
-    """Threshold of the run's optimiser, whichever matrix it is of."""
+    """Threshold of the run's optimiser, for whichever matrix."""
     method = OPTIMISERS[run.config.get("optimiser", "gd")]
     return method.threshold(run.config["step_size"], method.settings(run.config), 1.0)

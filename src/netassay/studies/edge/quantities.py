@@ -1,4 +1,4 @@
-"""What is read off at one set of weights: names and numbers of the edge study's metrics.
+"""Metrics of the edge study at one set of weights: names and numbers.
 
 A metric's part is "" for the whole network or the name of a layer; eigenvalues have their rank as part.
 """
@@ -20,7 +20,7 @@ Layers = Mapping[str, Sequence[str]]
 
 
 def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metric, float]:
-    """Euclidean norms of the parts of a parameter-shaped vector: of the whole, and of each layer."""
+    """Euclidean norms of a parameter-shaped vector: in total, and of each layer."""
     squares = {key: value.double().square().sum().item() for key, value in tensors.items()}
     total: dict[Metric, float] = {(name, ""): sum(squares.values()) ** 0.5}
     return total | {(name, layer): sum(squares[key] for key in keys) ** 0.5 for layer, keys in layers.items()}
@@ -30,7 +30,7 @@ def norms(name: str, tensors: Mapping[str, Tensor], layers: Layers) -> dict[Metr
 def performance(model: nn.Module, loss: Loss, train: Examples, test: Examples) -> dict[Metric, float]:
     """Accuracy on both sets and the loss on the test set.
 
-    An empty test set gives no number; a regression (targets of floating point) has no accuracy.
+    An empty test set gives no numbers; a regression (targets of floating point) has no accuracy.
     """
     values: dict[Metric, float] = {}
     classes = not train.labels.is_floating_point()
@@ -47,7 +47,7 @@ def performance(model: nn.Module, loss: Loss, train: Examples, test: Examples) -
 def curvature(
     sharpness: Sharpness, edge_ratio: Callable[[float], float], tensors: Mapping[str, Tensor], layers: Layers
 ) -> dict[Metric, float]:
-    """Sharpness of the whole and of each block with its error, residual, products and edge ratio.
+    """Sharpness of the network and of each block with its error, residual, products and edge ratio.
 
     `edge_ratio` divides an eigenvalue by the optimiser's threshold: for gradient descent eta lambda / 2.
 
@@ -73,7 +73,7 @@ def curvature(
 
 
 def preconditioned(sharpness: Sharpness, edge_ratio: Callable[[float], float]) -> dict[Metric, float]:
-    """The same of P^-1 H, whole and per block, whose ratio to the threshold takes the place of the Hessian's."""
+    """The same for P^-1 H, in total and per block, whose ratio to the threshold replaces the Hessian's."""
     values: dict[Metric, float] = {}
     matrices: dict[str, Sharpness | Eigenpairs] = {"": sharpness, **sharpness.blocks}
     for part, pairs in matrices.items():

@@ -1,4 +1,4 @@
-"""The section on what a config asked for beside loss and sharpness: each picture is drawn where its numbers are."""
+"""The section on measurements beside loss and sharpness: each picture is drawn if its numbers exist."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
         .group_by(run, "step", maintain_order=True)
         .agg(pl.col("value").sum().alias("layers"), pl.len().alias("count"))
     )
-    both = sharpness.filter(pl.col("part") == "").join(layers.filter(pl.col("count") > 1), on=[run, "step"])
-    if not both.height:
+    pairs = sharpness.filter(pl.col("part") == "").join(layers.filter(pl.col("count") > 1), on=[run, "step"])
+    if not pairs.height:
         return None
-    return both.select(run, "step", (pl.col("value") / pl.col("layers")).alias("alignment"))
+    return pairs.select(run, "step", (pl.col("value") / pl.col("layers")).alias("alignment"))
 
 
 PRECONDITIONED = Picture(
@@ -52,17 +52,17 @@ def quantities(runs: Mapping[Run, pl.DataFrame], names: Mapping[Run, str], axis:
     numbers = pl.concat(
         [_averaged(metrics).with_columns(pl.lit(names[run]).alias(axis.column)) for run, metrics in runs.items()]
     )
-    measured = [picture for instrument in INSTRUMENTS for picture in instrument.pictures]
-    drawn = (picture.figure(numbers, names, axis) for picture in (PRECONDITIONED, *measured, LAYERS_TOGETHER))
-    figures = [figure for figure in drawn if figure is not None]
+    pictures = [picture for instrument in INSTRUMENTS for picture in instrument.pictures]
+    candidates = (picture.figure(numbers, names, axis) for picture in (PRECONDITIONED, *pictures, LAYERS_TOGETHER))
+    figures = [figure for figure in candidates if figure is not None]
     notes = _flows_cut_short(numbers, axis)
     if not figures and not notes:
         return []
-    return [Section("Further quantities", "Measured where the config asked for it.", (*notes, *figures))]
+    return [Section("Further quantities", "Measured as configured.", (*notes, *figures))]
 
 
 def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
-    """Runs in which gradient flow could not be followed to the time of the descent, and from which step on."""
+    """Runs in which gradient flow could not be followed to the time of the descent, with the first such step."""
     short = numbers.filter((pl.col("name") == "flow_reached") & (pl.col("value") == 0))
     first = short.group_by(axis.column, maintain_order=True).agg(pl.col("step").min())
     if not first.height:
@@ -71,13 +71,13 @@ def _flows_cut_short(numbers: pl.DataFrame, axis: Axis) -> tuple[Note, ...]:
     return (
         Note(
             f"Gradient flow could not be followed to the time of the descent, from this step on: {words}. The figures "
-            "show it as far as it went."
+            "show it as far as it was followed."
         ),
     )
 
 
 def _averaged(metrics: pl.DataFrame) -> pl.DataFrame:
-    """The metrics with `loss_average`, the loss averaged over steps around, where a whole window is there."""
+    """The metrics with `loss_average`, the moving average of the loss where the window is complete."""
     plain = metrics.select("step", "name", "part", "value")
     if not (metrics["name"] == "central_loss").any():
         return plain

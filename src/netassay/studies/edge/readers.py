@@ -1,7 +1,7 @@
-"""How what a config asks for beside loss and sharpness is measured: a class for each entry of `instruments`.
+"""Measurements beside loss and sharpness: a class for each entry of `instruments`.
 
-A reader reads a `Look` and gives numbers; what it remembers (only followers and flows do) is its state. Draws are
-keyed by seed and step, so that they need none.
+A reader reads a `Look` and returns numbers; only followers and flows have a state. Random draws are keyed by seed and
+step, so they need none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from netassay.training import Metric
 
 @dataclass(frozen=True)
 class Look:
-    """The weights of one step, the curvature of the training loss there with its graph, and what was found."""
+    """The weights of one step, and the curvature of the training loss there with its graph and sharpness."""
 
     step: int
     model: nn.Module
@@ -64,14 +64,14 @@ class Reader(Protocol):
     def load(self, tensors: Mapping[str, Tensor]) -> None: ...
 
 
-# a measurement is now and then, so its tolerance is kept whatever it costs, up to this bound on a matrix
+# measurements are rare, so their tolerance is met whatever it costs, up to this bound per matrix
 MOST_PRODUCTS = 200
-# steps of descent after which an eigenvalue that came up unseen is looked for
+# steps of descent between searches for an eigenvalue that came up unseen
 PROBE_STEPS = 25
 
 
 def follower(config: EdgeConfig, k: int = 1) -> Follower:
-    """What follows one matrix and its blocks through the measurements of a run."""
+    """The follower of one matrix and its blocks through the measurements of a run."""
     return Follower(
         k=k,
         block_k=1,
@@ -83,9 +83,11 @@ def follower(config: EdgeConfig, k: int = 1) -> Follower:
 
 
 def readers(config: EdgeConfig, model: nn.Module, data: Data) -> list[Reader]:
-    """What measures all that a config asks for beside loss and sharpness."""
-    asked = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
-    classes: list[type[Reader]] = [globals()[name] for name in asked]  # of this file, named where no torch is loaded
+    """The readers of all measurements of a config beside loss and sharpness."""
+    names = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
+    classes: list[type[Reader]] = [
+        globals()[name] for name in names
+    ]  # classes of this file, named where no torch is loaded
     return [reader.of(config, model, data) for reader in classes]
 
 
@@ -102,7 +104,7 @@ class Stateless:
 
 
 class GaussNewton:
-    """Sharpness of the Gauss-Newton matrix G, whole and per layer, and the largest eigenvalue of H - G."""
+    """Sharpness of the Gauss-Newton matrix G, in total and per layer, and the largest eigenvalue of H - G."""
 
     name = "gauss_newton"
 
@@ -117,12 +119,12 @@ class GaussNewton:
         batches = [(look.train.inputs, look.train.labels)]
         with Curvature(look.model, look.loss, batches, kind="ggn", blocks=self.blocks) as ggn:
             gauss_newton = self.follower.follow(ggn)
-            left = self.residual.follow(Difference(look.curvature, ggn))
-        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", left)
+            residual = self.residual.follow(Difference(look.curvature, ggn))
+        return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", residual)
 
     def state(self) -> Mapping[str, Tensor]:
-        both = {"ggn": self.follower.state(), "residual": self.residual.state()}
-        return {f"{which}/{key}": tensor for which, state in both.items() for key, tensor in state.items()}
+        states = {"ggn": self.follower.state(), "residual": self.residual.state()}
+        return {f"{which}/{key}": tensor for which, state in states.items() for key, tensor in state.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for which, follower in (("ggn", self.follower), ("residual", self.residual)):
@@ -140,7 +142,7 @@ def _tops(name: str, sharpness: Sharpness) -> dict[Metric, float]:
 
 
 class Alignment(Stateless):
-    """Squared cosines of the gradient with the leading eigenvectors, and g'Hg / g'g whole and per layer."""
+    """Squared cosines of the gradient with the leading eigenvectors, and g'Hg / g'g in total and per layer."""
 
     name = "alignment"
 
@@ -163,7 +165,7 @@ class Alignment(Stateless):
 
 
 class TraceOf(Stateless):
-    """Trace of the Hessian, whole and per layer, with standard errors."""
+    """Trace of the Hessian, in total and per layer, with standard errors."""
 
     name = "trace"
 
@@ -179,8 +181,8 @@ class TraceOf(Stateless):
         estimate = curvature_trace(look.curvature, products=self.products, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Trace] = {"": estimate, **estimate.blocks}
-        for part, one in parts.items():
-            values |= {("trace", part): one.value, ("trace_error", part): one.error}
+        for part, trace in parts.items():
+            values |= {("trace", part): trace.value, ("trace_error", part): trace.error}
         return values
 
 
@@ -201,8 +203,8 @@ class Spectrum(Stateless):
         estimate = curvature_density(look.curvature, steps=self.steps, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Density] = {"": estimate, **estimate.blocks}
-        for part, one in parts.items():
-            rule = zip(one.nodes[0].tolist(), one.weights[0].tolist(), strict=True)
+        for part, density in parts.items():
+            rule = zip(density.nodes[0].tolist(), density.weights[0].tolist(), strict=True)
             for rank, (node, weight) in enumerate(rule, start=1):
                 values |= {
                     ("spectrum_node", f"{part}:{rank}"): node,
@@ -239,7 +241,7 @@ class BatchSharpnessOf(Stateless):
 
 
 class Projections(Stateless):
-    """The way from the start, seen in fixed random directions, the same for all runs of one network.
+    """The displacement from the start in fixed random directions, the same for all runs of one network.
 
     Entries are standard normal over sqrt(count): for two runs from one start, the distance of their projections
     estimates that of their weights to about 1 / sqrt(2 count) relative (Johnson and Lindenstrauss 1984).
@@ -255,7 +257,7 @@ class Projections(Stateless):
         return cls(config.projections)
 
     def read(self, look: Look) -> Mapping[Metric, float]:
-        # the run's seed has no part in it: runs are compared with each other
+        # independent of the run's seed, since runs are compared with each other
         return {("projection", str(i)): value for i, value in enumerate(project(look.distance, self.count), start=1)}
 
 
@@ -267,15 +269,15 @@ def project(vector: Tensor, count: int) -> list[float]:
 
 
 class FlowBeside:
-    """Gradient flow beside a descent: where it is at the time that the descent has reached, and how far apart.
+    """Gradient flow beside a descent: its numbers at the time that the descent has reached, and their distance.
 
-    Where the flow could not be followed to that time, `flow_reached` is 0 and there is no other number of it.
+    If the flow could not be followed to that time, `flow_reached` is 0 and it has no other numbers.
     """
 
     name = "flow"
 
     def __init__(self, flow: GradientFlow, step_time: float) -> None:
-        """`step_time` is how far the flow goes during one step: eta, with momentum b eta / (1 - b)."""
+        """`step_time` is the time of the flow during one step: eta, with momentum b eta / (1 - b)."""
         self.flow, self.step_time = flow, step_time
 
     @classmethod

@@ -12,7 +12,7 @@ from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.optimisers import OPTIMISERS
-from netassay.wording import command, listed
+from netassay.wording import command, enumeration
 
 QUESTION = "How stably does it train?"
 READING = (
@@ -22,13 +22,13 @@ READING = (
 REFERENCES = (FOX, COHEN)
 
 LARGEST_ERROR = 0.05
-"""Median stated error of the sharpness, relative, above which nothing is said about the edge."""
+"""Median stated error of the sharpness, relative, above which there is no finding about the edge."""
 LEADING = 0.8
 """Share of the measured steps at which a layer must have the largest sharpness to be called the leading one."""
 
 
 class Edge(NamedTuple):
-    """A run at its edge: where from, where to, and its ratio to the threshold there."""
+    """A run at its edge: first and last step, and its ratio to the threshold in between."""
 
     run: Run
     first: int
@@ -39,19 +39,19 @@ class Edge(NamedTuple):
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """Sentences about finished runs; several runs that differ in their step size alone share one."""
+    """Sentences about finished runs; runs that differ only in their step size share one."""
     sentences: list[Finding] = []
     for group in _alike([run for run in runs if run.state in (State.FINISHED, State.DIVERGED)]):
-        sentences += [*_reached(group), *_below(group), *_diverged(group), *_leading(group)]
+        sentences += [*_at_the_edge(group), *_below_the_edge(group), *_divergence(group), *_leading_layer(group)]
     return sentences
 
 
 def _alike(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in their step size alone, ascending."""
+    """Groups of runs that differ only in their step size, ascending."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        rest = {key: value for key, value in run.config.items() if key not in ("step_size", "steps")}
-        groups.setdefault(str(sorted(rest.items(), key=str)), []).append(run)
+        settings = {key: value for key, value in run.config.items() if key not in ("step_size", "steps")}
+        groups.setdefault(str(sorted(settings.items(), key=str)), []).append(run)
     return [sorted(group, key=lambda run: _step_size(run)) for group in groups.values()]
 
 
@@ -59,15 +59,15 @@ def _step_size(run: Run) -> float:
     return float(run.config.get("step_size", 0.0))
 
 
-def _reached(runs: Sequence[Run]) -> list[Finding]:
+def _at_the_edge(runs: Sequence[Run]) -> list[Finding]:
     """At the edge: from which step on, with the median and the quartiles of the ratio to the threshold."""
     edges = [edge for run in runs if _error(run) <= LARGEST_ERROR and (edge := _edge(run))]
     if not edges:
         return []
     ratio, threshold = _words(edges[0].run)
-    sizes = listed(f"{_step_size(edge.run):g}" for edge in edges)
-    quartiles = listed(f"{edge.median:.2f} [{edge.low:.2f}, {edge.high:.2f}]" for edge in edges)
-    starts = listed(f"{edge.first:,}" for edge in edges)
+    sizes = enumeration(f"{_step_size(edge.run):g}" for edge in edges)
+    quartiles = enumeration(f"{edge.median:.2f} [{edge.low:.2f}, {edge.high:.2f}]" for edge in edges)
+    starts = enumeration(f"{edge.first:,}" for edge in edges)
     if len(edges) > 1:
         text = (
             f"At step sizes η = {sizes}, the sharpness reaches {threshold} at steps {starts}, in this order, and stays "
@@ -89,7 +89,7 @@ def _edge(run: Run) -> Edge | None:
     return Edge(run, row["first_step"], row["last_step"], row["ratio_low"], row["ratio_median"], row["ratio_high"])
 
 
-def _below(runs: Sequence[Run]) -> list[Finding]:
+def _below_the_edge(runs: Sequence[Run]) -> list[Finding]:
     """Never at the edge: the largest ratio, with its error."""
     sentences = []
     for run in runs:
@@ -110,7 +110,7 @@ def _below(runs: Sequence[Run]) -> list[Finding]:
     return sentences
 
 
-def _diverged(runs: Sequence[Run]) -> list[Finding]:
+def _divergence(runs: Sequence[Run]) -> list[Finding]:
     sentences = []
     for run in runs:
         if run.state is not State.DIVERGED:
@@ -132,14 +132,14 @@ class _Lead(NamedTuple):
     steps: int
 
 
-def _leading(runs: Sequence[Run]) -> list[Finding]:
+def _leading_layer(runs: Sequence[Run]) -> list[Finding]:
     """The layer whose own block has the largest sharpness by more than the stated errors."""
     leads = [lead for run in runs if (lead := _lead(run))]
     if not leads or len({lead.layer for lead in leads}) > 1:
         return []
     layer = leads[0].layer
-    shares = listed(f"{lead.share:.0%}".replace("%", " %") for lead in leads)
-    sizes = listed(f"{_step_size(lead.run):g}" for lead in leads)
+    shares = enumeration(f"{lead.share:.0%}".replace("%", " %") for lead in leads)
+    sizes = enumeration(f"{_step_size(lead.run):g}" for lead in leads)
     sense = "respectively, " if len(leads) > 1 else ""
     text = (
         f"{_layer_words(layer)} has the largest sharpness of all layers at {shares} of the measured steps "
@@ -170,8 +170,8 @@ def _lead(run: Run) -> _Lead | None:
     share = winners.count(layer) / len(winners)
     if not layer or share < LEADING:
         return None
-    others = [step for step, winner in zip(steps, winners, strict=True) if winner != layer]
-    return _Lead(run, layer, share, max(others, default=-1), len(winners))
+    exceptions = [step for step, winner in zip(steps, winners, strict=True) if winner != layer]
+    return _Lead(run, layer, share, max(exceptions, default=-1), len(winners))
 
 
 def _layer_words(layer: str) -> str:
@@ -192,7 +192,7 @@ def _error(run: Run) -> float:
 
 
 def _words(run: Run) -> tuple[str, str]:
-    """What the ratio and the threshold of a run's optimiser are called."""
+    """Names of the ratio and the threshold of a run's optimiser."""
     optimiser = run.config.get("optimiser", "gd")
     if OPTIMISERS[optimiser].is_descent:
         return "ηλ/2", "2/η"

@@ -1,4 +1,4 @@
-"""What every experiment of the edge study is set in: data, a network, a loss, the first weights."""
+"""The setting of every experiment of the edge study: data, network, loss, initial weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MADE_ONE_WAY = {
     },
     "aitac": {"depth": 2, "bias": True, "residual": False, "initialisation": "pytorch", "activation": "relu"},
 }
-"""Keys that these networks leave no choice in, each at its default (the activation of aitac aside)."""
+"""Keys that are fixed for these networks, each at its default (except the activation of aitac)."""
 
 
 class Setting(Config):
-    """A network of named architecture on named data, with a loss and the law and seed of its first weights."""
+    """A network of named architecture on named data, with loss, distribution and seed of its initial weights."""
 
     data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays", "text", "dhs4"] = "digits"
     """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];
@@ -93,22 +93,22 @@ class Setting(Config):
             raise ValueError(
                 f"path = {self.path!r} is for data from the disk ({', '.join(_FROM_FILES)}, text), not {self.data!r}"
             )
-        most = _EXAMPLES.get(self.data, self.examples)
-        if self.examples > most:
-            raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {most}")
+        limit = _EXAMPLES.get(self.data, self.examples)
+        if self.examples > limit:
+            raise ValueError(f"examples = {self.examples} is not allowed: {self.data} has {limit}")
         if self.data == "chebyshev" and self.loss != "mse":
             raise ValueError(f"loss = {self.loss!r} is for classes; chebyshev is a regression: use loss = 'mse'")
         if self.network == "cnn" and (self.residual or self.data == "chebyshev"):
-            what = "residual = true is" if self.residual else "data = 'chebyshev' is"
-            raise ValueError(f"{what} for network = 'mlp' only")
+            subject = "residual = true is" if self.residual else "data = 'chebyshev' is"
+            raise ValueError(f"{subject} for network = 'mlp' only")
         if (self.data == "text") != (self.network == "decoder"):
             raise ValueError(
                 f"network = {self.network!r} does not go with data = {self.data!r}: the decoder takes "
                 "text, and text takes the decoder"
             )
         for key, only in _MADE_ONE_WAY.get(self.network, {}).items():
-            if (given := getattr(self, key)) != only:
+            if (value := getattr(self, key)) != only:
                 raise ValueError(
-                    f"{key} = {given!r} is not allowed: network = {self.network!r} has {key} = {only!r} only"
+                    f"{key} = {value!r} is not allowed: network = {self.network!r} has {key} = {only!r} only"
                 )
         return self

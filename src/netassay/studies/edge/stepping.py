@@ -1,4 +1,4 @@
-"""How each optimiser of the edge study steps, with its whole state as tensors and its own edge of stability."""
+"""Steps of each optimiser of the edge study, with its state as tensors and its own edge of stability."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Vector = Mapping[str, Tensor]
 """Parameter name -> tensor of its shape."""
 
 GradientOf = Callable[[Tensor | None], Vector]
-"""Gradient at the weights as they are now, of the given training examples (None: of all)."""
+"""Gradient at the current weights, of the given training examples (None: of all)."""
 
 
 class Start(NamedTuple):
-    """What an optimiser begins with; `own` are its own keys of the config, `examples` the number to train on."""
+    """The inputs of an optimiser; `own` are its own keys of the config, `examples` the number to train on."""
 
     parameters: Mapping[str, Tensor]
     step_size: float
@@ -31,7 +31,7 @@ class Start(NamedTuple):
 
 
 class Optimiser:
-    """Gradient descent, theta <- theta - eta g; the others change what they must.
+    """Gradient descent, theta <- theta - eta g; the base of the others.
 
     `every_step` says whether the full gradient is needed at every step. The state is that of the optimiser alone,
     without weights.
@@ -47,14 +47,14 @@ class Optimiser:
         return self.step_size * value / 2
 
     def preconditioner(self, gradient: Vector) -> Tensor | None:
-        """Diagonal of P (P,) in the next step, theta <- theta - eta P^-1 m; None where it is the identity."""
+        """Diagonal of P (P,) in the next step, theta <- theta - eta P^-1 m; None for the identity."""
         return None
 
     @torch.no_grad()
     def advance(self, gradient: Vector, again: GradientOf) -> None:
         """One step from the weights at which `gradient` is the full gradient."""
         for name, p in self.parameters.items():
-            # torch refuses a factor that the arithmetic cannot hold; the largest it can hold overflows as well
+            # torch refuses a factor that the dtype cannot hold; the largest that it can overflows as well
             p.sub_(gradient[name], alpha=min(self.step_size, torch.finfo(p.dtype).max))
 
     def state(self) -> dict[str, Tensor]:
@@ -65,12 +65,12 @@ class Optimiser:
 
 
 class TorchOptimiser(Optimiser):
-    """A method of `torch.optim`, with these options; its state are that library's tensors, by parameter and key."""
+    """A method of `torch.optim`, with these options; its state is that library's tensors, by parameter and key."""
 
     def __init__(self, start: Start, method: Callable[..., torch.optim.Optimizer], **options: Any) -> None:
         super().__init__(start)
         self.threshold = start.method.threshold(start.step_size, start.own, 1.0)
-        # one tensor at a time: the same bits whatever this version of torch prefers
+        # one tensor at a time, for the same bits with every version of torch
         parameters = list(start.parameters.values())
         self.method = method(parameters, lr=start.step_size, foreach=False, **options)
 
@@ -93,8 +93,8 @@ class TorchOptimiser(Optimiser):
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         self.method.state.clear()
-        for place, tensor in tensors.items():
-            name, _, key = place.rpartition("/")
+        for path, tensor in tensors.items():
+            name, _, key = path.rpartition("/")
             p = self.parameters[name]
             self.method.state[p][key] = tensor.clone() if tensor.ndim == 0 else tensor.clone().to(p)
 
@@ -157,9 +157,9 @@ class RMSprop(TorchOptimiser):
 
 
 class StochasticDescent(Optimiser):
-    """Gradient descent on batches: every epoch a new order of the examples, its last batch as small as it comes out.
+    """Gradient descent on batches: every epoch a new order of the examples; its last batch may be smaller.
 
-    The order of an epoch follows from seed and epoch, so that the number of steps taken is the whole state.
+    The order of an epoch follows from seed and epoch, so the number of steps taken is the entire state.
     """
 
     every_step = False
@@ -171,9 +171,9 @@ class StochasticDescent(Optimiser):
 
     def batch(self, step: int) -> Tensor:
         """Indices of the examples of batch `step`, counted from 0."""
-        epoch, place = divmod(step, -(-self.examples // self.batch_size))
+        epoch, position = divmod(step, -(-self.examples // self.batch_size))
         order = torch.randperm(self.examples, generator=generator(self.seed, "batches", str(epoch)))
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def advance(self, gradient: Vector, again: GradientOf) -> None:
         super().advance(again(self.batch(self.taken)), again)
@@ -207,7 +207,7 @@ class SharpnessAware(Optimiser):
                 p.add_(gradient[name], alpha=self.rho / norm)
         uphill = again(None)
         with torch.no_grad():
-            # put back, not subtracted: rounding would move the weights
+            # restored, not subtracted: rounding would change the weights
             for name, p in self.parameters.items():
                 p.copy_(before[name])
         super().advance(uphill, again)

@@ -1,5 +1,5 @@
 """How far a trained language model is from the entropy bound of a corpus, and how much of the corpus it holds.
 
-model: checkpoints as causal modules. material: the corpus as the model is fed it. examination: losses batch by batch
-and what they show. assay -> findings -> pages.
+model: checkpoints as causal modules. material: the corpus as fed to the model. examination: losses batch by batch
+and their evaluation. assay -> findings -> pages.
 """

@@ -12,6 +12,6 @@ from netassay.studies.memorisation.material import material
 
 
 def assay(config: MemorisationConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
-    """Evaluates the config's model on its corpus, a batch a step; keywords go to `training.train`."""
+    """Evaluates the config's model on its corpus, one batch per step; keywords go to `training.train`."""
     examination = Examination(config, material(config))
     return training.train(examination, recorder, steps=examination.steps, **keywords)

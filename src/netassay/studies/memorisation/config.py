@@ -1,4 +1,4 @@
-"""What one run of the memorisation study is: a model, a corpus, and how the corpus is fed to the model."""
+"""Config of one run of the memorisation study: a model, a corpus, and how the corpus is fed to the model."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class MemorisationConfig(Config):
     Python."""
 
     module: str = ""
-    """FILE.py:make, a function without arguments that gives the model; the file is imported."""
+    """FILE.py:make, a function without arguments that returns the model; the file is imported."""
 
     weights: str = ""
     """Weights of the module, safetensors or a state dict of PyTorch."""
 
     reference: str = ""
-    """A second model, in the same forms as model and of the same vocabulary, to count bits against: one trained on
-    other data of the kind."""
+    """A reference model for bits, in the same forms as model and with the same vocabulary: one trained on other data of
+    the kind."""
 
     tokenizer: str = ""
     """wordpunct, whitespace, characters, bytes, a tokenizer.json, a file of SentencePiece or tiktoken:NAME; by default
@@ -72,32 +72,32 @@ class MemorisationConfig(Config):
     """Bytes of a header before raw ids."""
 
     form: Form | None = None
-    """Form of the file, where its first bytes and ending do not tell it."""
+    """Form of the file, if its first bytes and ending do not show it."""
 
     ignore: int | None = None
-    """Token id that is padding or an ignored place (-100, say) and taken out wherever it stands."""
+    """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
     documents: int | None = Field(None, ge=1)
     """Number of documents, taken from the beginning of the corpus; all by default."""
 
     length: int | None = Field(None, ge=2)
-    """Cut documents to their first tokens; by default they are fed whole."""
+    """Cut documents to their first tokens; by default they are fed in full."""
 
     blocks: int | None = Field(None, ge=1)
-    """Tokens of context of a row that is packed across documents, as language models are trained; by default a row is a
+    """Tokens of context of rows packed across documents, as in training language models; by default a row is one
     document."""
 
     stride: int | None = Field(None, ge=1)
     """Tokens from one block to the next; by default blocks do not overlap. Every token is predicted once."""
 
     first: int | None = Field(None, ge=0)
-    """Token id put before every row."""
+    """Token id prepended to every row."""
 
     prefix: int = Field(50, ge=1)
-    """Tokens from which a sequence is extracted."""
+    """Number of tokens given to the model to extract a sequence."""
 
     suffix: int = Field(50, ge=1)
-    """Tokens of the sequence that the model is to give."""
+    """Number of tokens that the model must reproduce."""
 
     listed: int = Field(20, ge=0, le=10_000)
     """Number of contexts and of sequences to list."""
@@ -112,14 +112,14 @@ class MemorisationConfig(Config):
     """Arithmetic of the model; by default that of its weights as saved."""
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", examples=["cpu", "cuda", "cuda:1"])
-    """Where the model computes."""
+    """Device of the model."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of the bootstrap, and of an untrained model."""
 
 
 def tiny() -> MemorisationConfig:
-    """A config of a second that passes through every part of the study."""
+    """A config that runs through every part of the study in a second."""
     return MemorisationConfig(
         tokenizer="bytes",
         document="line",

@@ -1,4 +1,4 @@
-"""Losses of a model on a corpus batch by batch, and what they show: a `training.Trainee` that trains nothing."""
+"""Losses of a model on a corpus batch by batch, and their evaluation: a `training.Trainee` that trains nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from netassay.capacity.likelihood import Evaluation
-from netassay.capacity.recall import Memorisation, judged
+from netassay.capacity.recall import Memorisation, judge
 from netassay.errors import DataError
 from netassay.studies.memorisation.config import MemorisationConfig
 from netassay.studies.memorisation.material import Material
@@ -22,13 +22,13 @@ LIKELY = (0.1, 0.5, 0.9)
 
 
 class Examination:
-    """The second model's batches, if there is one, then the model's; a step is a batch, and the last one judges."""
+    """The second model's batches, if there is one, then the model's; a step is a batch, and the last step evaluates."""
 
-    def __init__(self, config: MemorisationConfig, read: Material) -> None:
-        self._config, self._read = config, read
-        models = [read.model] if read.reference is None else [read.reference, read.model]
-        self._evaluations = [Evaluation(model, read.feed, tokens_at_once=config.tokens_at_once) for model in models]
-        self._digests = {"corpus": read.feed.digest(), "model": [digest(model) for model in models]}
+    def __init__(self, config: MemorisationConfig, data: Material) -> None:
+        self._config, self._read = config, data
+        models = [data.model] if data.reference is None else [data.reference, data.model]
+        self._evaluations = [Evaluation(model, data.feed, tokens_at_once=config.tokens_at_once) for model in models]
+        self._digests = {"corpus": data.feed.digest(), "model": [digest(model) for model in models]}
         self._judged: dict[str, Any] | None = None
 
     @property
@@ -38,18 +38,18 @@ class Examination:
 
     def measure(self, step: int) -> Mapping[Metric, float]:
         """The mean loss of one batch; at the last step the numbers of the corpus."""
-        left = [evaluation for evaluation in self._evaluations if not evaluation.over]
-        if left:
-            loss = left[0].advance()
-            done = sum(evaluation.predicted for evaluation in self._evaluations)
-            share = done / len(self._evaluations) / self._read.feed.predictions
-            return {"loss": loss, "tokens": float(done), "share": share}
-        whole = self.answer()["whole"]
+        remaining = [evaluation for evaluation in self._evaluations if not evaluation.over]
+        if remaining:
+            loss = remaining[0].advance()
+            predictions = sum(evaluation.predicted for evaluation in self._evaluations)
+            share = predictions / len(self._evaluations) / self._read.feed.predictions
+            return {"loss": loss, "tokens": float(predictions), "share": share}
+        totals = self.answer()["whole"]
         numbers: dict[Metric, float] = {
-            ("corpus", name): float(whole[name]) for name in ("documents", "predictions", "contexts", "bound_nats")
+            ("corpus", name): float(totals[name]) for name in ("documents", "predictions", "contexts", "bound_nats")
         }
         bits: dict[Metric, float] = {("bits", row["reference"]): row["bits"] for row in self.answer()["bits"]}
-        return {"loss": whole["loss_nats"] / whole["predictions"], **numbers, **bits}
+        return {"loss": totals["loss_nats"] / totals["predictions"], **numbers, **bits}
 
     def advance(self) -> None:
         """Nothing is trained."""
@@ -66,57 +66,57 @@ class Examination:
         return tensors, facts
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        for what, now in self._digests.items():
-            if facts[what] != now:
+        for kind, now in self._digests.items():
+            if facts[kind] != now:
                 raise DataError(
-                    f"the {what} is not the one this run began with (its checksum is another); bring that one back, "
-                    "or begin anew in another store"
+                    f"the {kind} is not the one this run began with (its checksum differs); restore that one, "
+                    "or begin a run in another store"
                 )
         for number, (evaluation, batch) in enumerate(zip(self._evaluations, facts["batches"], strict=True)):
-            held = {name: tensors[f"{number}/{name}"] for name in ("nats", "right")}
-            evaluation.load(held, batch)
+            sums = {name: tensors[f"{number}/{name}"] for name in ("nats", "right")}
+            evaluation.load(sums, batch)
 
     def answer(self) -> dict[str, Any]:
-        """What the losses show, as JSON holds it."""
+        """The results of the losses, in JSON form."""
         if self._judged is None:
             config = self._config
-            *others, evaluation = self._evaluations
-            found = judged(
+            *references, evaluation = self._evaluations
+            memorisation = judge(
                 self._read.model,
                 evaluation,
                 self._read.feed,
-                reference=others[0] if others else None,
+                reference=references[0] if references else None,
                 prefix=config.prefix,
                 suffix=config.suffix,
                 listed=config.listed,
                 resamples=config.resamples,
                 seed=config.seed,
             )
-            self._judged = plain(found, config.listed) | {"skipped": dict(self._read.skipped)}
+            self._judged = plain(memorisation, config.listed) | {"skipped": dict(self._read.skipped)}
         return self._judged
 
 
-def plain(found: Memorisation, listed: int) -> dict[str, Any]:
-    """A memorisation as JSON holds it; numbers that are not finite are None."""
-    whole = {
-        name: getattr(found, name)
+def plain(memorisation: Memorisation, limit: int) -> dict[str, Any]:
+    """A memorisation in JSON form; non-finite numbers are None."""
+    totals = {
+        name: getattr(memorisation, name)
         for name in (
             "parameters", "vocabulary", "documents", "rows", "predictions", "unpredicted", "shortened", "loss_nats",
             "bound_nats", "contexts", "certain", "right",
         )
     }  # fmt: skip
-    extraction = found.extraction
-    feed = found.feed
+    extraction = memorisation.extraction
+    feed = memorisation.feed
     sequences = []
-    for place in extraction.likeliest(listed):
-        row = feed.row(int(extraction.rows[place])).tolist()
+    for index in extraction.likeliest(limit):
+        row = feed.row(int(extraction.rows[index])).tolist()
         begin = extraction.prefix + (feed.first is not None)
         sequences.append(
             {
                 "prefix": feed.text(row[:begin]),
                 "suffix": feed.text(row[begin : begin + extraction.suffix]),
-                "log_probability": float(extraction.log_probabilities[place]),
-                "greedy": bool(extraction.greedy[place]),
+                "log_probability": float(extraction.log_probabilities[index]),
+                "greedy": bool(extraction.greedy[index]),
             }
         )
     tries = [
@@ -128,11 +128,11 @@ def plain(found: Memorisation, listed: int) -> dict[str, Any]:
         for n in TRIES
     ]
     values = {
-        "whole": whole,
-        "by_length": [asdict(group) for group in found.by_length],
-        "by_occurrences": [asdict(group) for group in found.by_occurrences],
-        "by_continuations": [asdict(group) for group in found.by_continuations],
-        "bits": [asdict(bits) for bits in found.bits],
+        "whole": totals,
+        "by_length": [asdict(group) for group in memorisation.by_length],
+        "by_occurrences": [asdict(group) for group in memorisation.by_occurrences],
+        "by_continuations": [asdict(group) for group in memorisation.by_continuations],
+        "bits": [asdict(bits) for bits in memorisation.bits],
         "extraction": {
             "prefix": extraction.prefix,
             "suffix": extraction.suffix,
@@ -141,7 +141,7 @@ def plain(found: Memorisation, listed: int) -> dict[str, Any]:
             "tries": tries,
         },
         "sequences": sequences,
-        "largest": [{**asdict(gap), "context": list(gap.context[-64:])} for gap in found.largest],
+        "largest": [{**asdict(gap), "context": list(gap.context[-64:])} for gap in memorisation.largest],
     }
     return _finite(values)
 

@@ -1,4 +1,4 @@
-"""What a run of the memorisation study found, read from its folder."""
+"""Results of a run of the memorisation study, read from its folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from netassay.reporting.quantity import Quantity
 from netassay.runs import Run
 
 METRICS = (
-    Quantity(("loss",), '""', "every step", "mean loss of the batch in nats a token; at the last step of the corpus"),
+    Quantity(
+        ("loss",), '""', "every step", "mean loss of the batch in nats per token; at the last step that of the corpus"
+    ),
     Quantity(("tokens", "share"), '""', "every step but the last", "predictions done, and their share (0 to 1)"),
     Quantity(("corpus",), "documents, predictions, contexts, bound_nats", "last step", "the facts of the corpus"),
     Quantity(("bits",), "uniform, unigram, model", "last step", "bits that the model saves against each reference"),
 )
-"""What a run records."""
+"""Metrics of a run."""
 
 GROUP = {
     "low": pl.Int64,
@@ -63,37 +65,37 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
     """lengths, occurrences, continuations: loss and bound of groups of contexts. bits: against each reference.
     largest: contexts with the largest gaps. sequences: those most likely to be extracted. tries: extraction by
     sampling."""
-    found = answer_of(run)
-    extraction = found.get("extraction", {})
+    answer = answer_of(run)
+    extraction = answer.get("extraction", {})
     return {
-        "lengths": _frame(found.get("by_length"), GROUP),
-        "occurrences": _frame(found.get("by_occurrences"), GROUP),
-        "continuations": _frame(found.get("by_continuations"), GROUP),
-        "bits": _frame(found.get("bits"), BITS),
-        "largest": _frame(found.get("largest"), GAPS),
-        "sequences": _frame(found.get("sequences"), SEQUENCES),
+        "lengths": _frame(answer.get("by_length"), GROUP),
+        "occurrences": _frame(answer.get("by_occurrences"), GROUP),
+        "continuations": _frame(answer.get("by_continuations"), GROUP),
+        "bits": _frame(answer.get("bits"), BITS),
+        "largest": _frame(answer.get("largest"), GAPS),
+        "sequences": _frame(answer.get("sequences"), SEQUENCES),
         "tries": _frame(extraction.get("tries"), TRIES),
     }
 
 
 def answer_of(run: Run) -> dict[str, Any]:
-    """What the run's losses showed; empty before they were all taken."""
+    """Results of the run's losses; empty before all are computed."""
     facts = run.facts()
     trainee = {} if facts is None else facts["trainee"]
     return trainee if "whole" in trainee else {}
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Loss, bound and gap, bits and extraction; before the end how far the run is."""
-    found = answer_of(run)
-    if not found:
+    """Loss, bound and gap, bits and extraction; before the end the progress of the run."""
+    answer = answer_of(run)
+    if not answer:
         last = run.last_values()
         return {name: last.get((name, "")) for name in ("loss", "tokens", "share")}
-    whole, extraction = found["whole"], found["extraction"]
-    loss, bound, tokens = whole["loss_nats"], whole["bound_nats"], whole["predictions"]
+    totals, extraction = answer["whole"], answer["extraction"]
+    loss, bound, tokens = totals["loss_nats"], totals["bound_nats"], totals["predictions"]
     gap = None if loss is None else loss - bound
     bits = {}
-    for row in found["bits"]:
+    for row in answer["bits"]:
         name, parameters = row["reference"], row["parameters"]
         bits[f"bits_over_{name}"] = row["bits"]
         bits[f"bits_over_{name}_interval"] = [row["low"], row["high"]]
@@ -101,22 +103,22 @@ def summary(run: Run) -> dict[str, Any]:
             row["bits"] / parameters if parameters and row["bits"] is not None else None
         )
     return {
-        **whole,
+        **totals,
         "gap_nats": gap,
         "gap_bits": None if gap is None else gap / math.log(2),
         "loss_bits_per_token": None if loss is None else loss / tokens / math.log(2),
         "bound_bits_per_token": bound / tokens / math.log(2),
-        "share_certain": whole["certain"] / whole["contexts"],
-        "share_right": whole["right"] / whole["contexts"],
+        "share_certain": totals["certain"] / totals["contexts"],
+        "share_right": totals["right"] / totals["contexts"],
         **bits,
         "extraction_sequences": extraction["sequences"],
         "extracted_greedily": extraction["greedy"],
-        "skipped": found["skipped"],
+        "skipped": answer["skipped"],
     }
 
 
 def per_token(groups: pl.DataFrame) -> pl.DataFrame:
-    """Loss, bound and gap of groups in bits a token, and the shares of their contexts."""
+    """Loss, bound and gap of groups in bits per token, and the shares of their contexts."""
     bits = 1 / math.log(2)
     return groups.with_columns(
         loss=pl.col("loss_nats") / pl.col("predictions") * bits,
@@ -127,10 +129,10 @@ def per_token(groups: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def binned(lengths: pl.DataFrame) -> pl.DataFrame:
-    """Groups of one length each, from 17 on together with those of about a fifth more."""
-    place = (pl.col("low") / SHORT).log(STEP).floor().cast(pl.Int64)
-    key = pl.when(pl.col("low") <= SHORT).then(pl.col("low")).otherwise(SHORT + 1 + place)
+def length_bins(lengths: pl.DataFrame) -> pl.DataFrame:
+    """Groups by length: single lengths up to 16, then bins about a fifth wide."""
+    step = (pl.col("low") / SHORT).log(STEP).floor().cast(pl.Int64)
+    key = pl.when(pl.col("low") <= SHORT).then(pl.col("low")).otherwise(SHORT + 1 + step)
     sums = [pl.col(name).sum() for name in GROUP if name not in ("low", "high")]
     return (
         lengths.group_by(key.alias("bin"), maintain_order=True)

@@ -1,4 +1,4 @@
-"""The corpus of a run as its model is fed it, in the model's own tokens."""
+"""The corpus of a run as fed to its model, in the model's own tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netassay.studies.memorisation.model import Loaded, model_of, untrained
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """A model, the rows that it is fed, the second model to count bits against, and what reading left out."""
+    """A model, its input rows, the reference model for bits, and the counts of skipped documents."""
 
     model: nn.Module
     feed: Feed
@@ -36,9 +36,9 @@ def material(
     reference: nn.Module | None = None,
     documents: Documents | None = None,
 ) -> Material:
-    """Reads model and corpus of a config; modules and documents that are given take the place of its own.
+    """Reads model and corpus of a config; modules and documents passed as arguments replace its own.
 
-    Raises ConfigError where text has no tokenizer, and DataError for a corpus with fewer documents than asked for.
+    Raises ConfigError for text without a tokenizer, and DataError for a corpus with fewer documents than requested.
     """
     device = devices.device(config.device)
     spec = {"module": config.module, "weights": config.weights}
@@ -50,17 +50,17 @@ def material(
         _first(documents, config), length=config.length, blocks=config.blocks, stride=config.stride, first=config.first
     )
     if model is None:
-        made = untrained(max(int(feed.tokens.max()) + 1, 2), config.seed) if loaded is None else loaded.model
-        model = _placed(made, config, device)
+        network = untrained(max(int(feed.tokens.max()) + 1, 2), config.seed) if loaded is None else loaded.model
+        model = _on_device(network, config, device)
     if reference is None and config.reference:
-        other = model_of(config.reference)
-        made = untrained(int(feed.tokens.max()) + 1, config.seed) if other is None else other.model
-        reference = _placed(made, config, device)
+        second = model_of(config.reference)
+        network = untrained(int(feed.tokens.max()) + 1, config.seed) if second is None else second.model
+        reference = _on_device(network, config, device)
     return Material(model, feed, reference, skipped)
 
 
 def corpus_of(config: MemorisationConfig, loaded: Loaded | None) -> tuple[Documents, Mapping[str, int]]:
-    """The documents in the tokens of a model, and how many were left out, by reason."""
+    """The documents in the tokens of a model, and the number of those left out, by reason."""
     keys: dict[str, Any] = {key.name: getattr(config, key.name) for key in fields(Reading)}
     tokenizer = config.tokenizer or (loaded.tokenizer if loaded is not None else None)
     ids = of_token_ids(config.corpus, Reading(**{**keys, "tokenizer": WORDPUNCT}))
@@ -72,11 +72,11 @@ def corpus_of(config: MemorisationConfig, loaded: Loaded | None) -> tuple[Docume
         )
     keys["tokenizer"] = WORDPUNCT if ids or not tokenizer else str(tokenizer)
     limit = None if config.length is None else config.length + 1
-    read = read_corpus(config.corpus, **keys, words=None if ids else words, limit=limit)
-    documents = read.documents
+    reading = read_corpus(config.corpus, **keys, words=None if ids else words, limit=limit)
+    documents = reading.documents
     if ids and tokenizer:
         documents = replace(documents, vocabulary=encoder(tokenizer).vocabulary)
-    return documents, dict(read.skipped)
+    return documents, dict(reading.skipped)
 
 
 def _first(documents: Documents, config: MemorisationConfig) -> Documents:
@@ -89,6 +89,6 @@ def _first(documents: Documents, config: MemorisationConfig) -> Documents:
     return documents.first(config.documents)
 
 
-def _placed(model: nn.Module, config: MemorisationConfig, device: torch.device) -> nn.Module:
+def _on_device(model: nn.Module, config: MemorisationConfig, device: torch.device) -> nn.Module:
     kind = None if config.arithmetic == "saved" else getattr(torch, config.arithmetic)
     return model.to(device=device, dtype=kind).eval()

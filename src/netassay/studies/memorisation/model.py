@@ -1,4 +1,4 @@
-"""Language models out of files: folders of transformers, checkpoints of nanoGPT, modules that a Python file makes."""
+"""Language models from files: folders of transformers, checkpoints of nanoGPT, modules made by a Python file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BINARY = ("pytorch_model.bin", "model.bin", "pytorch_model.bin.index.json")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A causal model, the file of its tokenizer, and its words where tokens are numbered words; else None."""
+    """A causal model, the file of its tokenizer, and its words if tokens are numbered words; else None."""
 
     model: nn.Module
     tokenizer: Path | None = None
@@ -40,17 +40,17 @@ class Loaded:
 def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | None:
     """The model of a folder, a checkpoint or a Python file; None for "untrained", which is made for its corpus.
 
-    Raises ConfigError for names that go ill together or name nothing, DataError for files that cannot be read without
-    running code of theirs, ModelError for weights that do not fit, and ExtraMissing without transformers.
+    Raises ConfigError for names that conflict or do not exist, DataError for files that cannot be read without running
+    their code, ModelError for weights that do not fit, and ExtraMissing without transformers.
     """
     spec = module or (model if model.rpartition(":")[0].endswith(".py") else "")
     if module and model != UNTRAINED:
         raise ConfigError(f"model = {model!r} and module = {module!r} are two models; give one")
     if spec:
-        made = module_of(spec)
+        network = module_of(spec)
         if weights:
-            load_weights(made, read_weights(weights), Path(weights))
-        return Loaded(made)
+            load_weights(network, read_weights(weights), Path(weights))
+        return Loaded(network)
     if weights:
         raise ConfigError(f"weights = {weights!r}: they are of a module that a file makes; give module FILE.py:make")
     if model == UNTRAINED:
@@ -63,8 +63,8 @@ def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | Non
         return Loaded(load_model(path), words=None if words is None else tuple(words))
     if path.is_file():
         return Loaded(_nano_gpt(path))
-    what = "is a folder without config.json" if path.is_dir() else "is no file or folder here"
-    raise ConfigError(f"model = {model!r} {what}; give {_FORMS}")
+    problem = "is a folder without config.json" if path.is_dir() else "is not a file or folder here"
+    raise ConfigError(f"model = {model!r} {problem}; give {_FORMS}")
 
 
 def untrained(vocabulary: int, seed: int) -> nn.Module:
@@ -94,11 +94,11 @@ def _of_folder(folder: Path) -> Loaded:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
         )
-    except Exception as error:  # whatever a folder of unknown kind makes of its reader
+    except Exception as error:  # a folder of unknown kind may make the reader raise anything
         first = (str(error).strip().splitlines() or [""])[0][:300]
         raise DataError(
             f"{folder}: transformers cannot make a causal language model of it ({type(error).__name__}: {first}); code "
-            "that a folder brings is never run: make the module yourself and give --module FILE.py:make"
+            "in a folder is never run: make the module yourself and give --module FILE.py:make"
         ) from None
     tokenizer = folder / "tokenizer.json"
     return Loaded(model, tokenizer if tokenizer.is_file() else None)
@@ -120,7 +120,7 @@ def _nano_gpt(path: Path) -> nn.Module:
     sizes = beside.get("model_args")
     if not isinstance(sizes, Mapping) or "n_head" not in sizes:
         raise DataError(
-            f"{path}: is no checkpoint of nanoGPT (it holds no model_args beside its weights); for weights of another "
+            f"{path}: is not a checkpoint of nanoGPT (it has no model_args beside its weights); for weights of another "
             "module give --module FILE.py:make --weights FILE"
         )
     transformers = _transformers(path)
@@ -138,20 +138,20 @@ def _nano_gpt(path: Path) -> nn.Module:
     state = {name.removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}
     linear = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
     own: dict[str, Tensor] = {}
-    for name, wanted in model.state_dict().items():
+    for name, target in model.state_dict().items():
         tensor = state.pop(name, None)
         if tensor is None and name.endswith(".bias"):
-            tensor = torch.zeros_like(wanted)  # nanoGPT with bias=False
+            tensor = torch.zeros_like(target)  # nanoGPT with bias=False
         if tensor is None:
             raise ModelError(f"{path}: holds no {name}, so it is not a checkpoint of nanoGPT's GPT")
         tensor = tensor.T if name.endswith(linear) else tensor
-        if tensor.shape != wanted.shape:
+        if tensor.shape != target.shape:
             raise ModelError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}; its model_args say {tuple(wanted.shape)}"
+                f"{path}: {name} has shape {tuple(tensor.shape)}; its model_args say {tuple(target.shape)}"
             )
         own[name] = tensor.contiguous()
-    # a mask that older versions kept among the weights
-    if left := [name for name in state if not name.endswith("attn.bias")]:
-        raise ModelError(f"{path}: holds {left[0]} besides the weights of nanoGPT's GPT; give --module FILE.py:make")
+    # older versions saved a mask among the weights
+    if surplus := [name for name in state if not name.endswith("attn.bias")]:
+        raise ModelError(f"{path}: holds {surplus[0]} besides the weights of nanoGPT's GPT; give --module FILE.py:make")
     model.load_state_dict(own)
     return model.eval()

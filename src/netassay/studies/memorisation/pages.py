@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
-from netassay.naming import differing, once_each
+from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     FigureSpec,
@@ -22,40 +22,40 @@ from netassay.reporting import (
     small_multiples,
 )
 from netassay.runs import Run
-from netassay.studies.memorisation.findings import answer_of, binned, per_token, tables
+from netassay.studies.memorisation.findings import answer_of, length_bins, per_token, tables
 
-_BITS = Axis("bits", title="bits a token")
+_BITS = Axis("bits", title="bits per token")
 _CURVE = Axis("curve", title=" ")
 BY_LENGTH = FigureSpec(
     "memorisation-lengths",
     "Loss and bound by length of context",
-    "Mean over predicted tokens. No predictor of these contexts has a loss below the bound; what lies between is the "
-    "gap. From 17 tokens on, lengths are taken together with those of about a fifth more.",
+    "Mean over predicted tokens. No predictor of these contexts has a loss below the bound; the difference is the "
+    "gap. From 17 tokens on, lengths are length_bins, each bin about a fifth wide.",
     lines,
     (Axis("length", title="tokens of context", log=True), _BITS, _CURVE),
 )
 BY_OCCURRENCES = FigureSpec(
     "memorisation-occurrences",
     "Loss against occurrences of the context",
-    "Contexts that occur once, 2 to 3 times, 4 to 7 times and so on, at the smallest number of each; mean over "
-    "predicted tokens. Frequent contexts are short ones, of which several tokens may follow: read how near the loss is "
-    "to the bound. A model that memorised only what it met often comes near it to the right alone.",
+    "Contexts that occur once, 2 to 3 times, 4 to 7 times and so on, drawn at the smallest number of each group; mean "
+    "over predicted tokens. Frequent contexts are short ones, of which several tokens may follow: compare the loss "
+    "with the bound. A model that memorised only frequent contexts is near it only on the right.",
     lines,
     (Axis("occurrences", title="occurrences of the context", log=True), _BITS, _CURVE),
 )
 PER_PARAMETER = FigureSpec(
     "memorisation-bits",
-    "Bits a parameter",
-    "Code length of the corpus under each reference less that under the model, over the model's parameters; bars are "
-    "95 % intervals from a bootstrap over documents. The dashed line is {rate}, what Morris et al. (2025) measured "
-    "GPT-style decoders to hold of random data at most. Values below zero: the reference codes the corpus better.",
+    "Bits per parameter",
+    "Code length of the corpus under each reference minus that under the model, over the model's parameters; bars are "
+    "95 % intervals from a bootstrap over documents. The dashed line is {rate}, the most that Morris et al. (2025) "
+    "measured GPT-style decoders to store of random data. Values below zero: the reference codes the corpus better.",
     forest,
-    (Axis("per_parameter", title="bits a parameter"), Axis("of")),
+    (Axis("per_parameter", title="bits per parameter"), Axis("of")),
     {"reference": BITS_PER_PARAMETER},
 )
 RUNS = TableSpec(
     "memorisation-runs", "Models and corpora",
-    "Loss, bound and gap in bits a predicted token. right: contexts whose likeliest token under the model is a most "
+    "Loss, bound and gap in bits per predicted token. right: contexts whose likeliest token under the model is a most "
     "frequent continuation; certain: contexts with one continuation.",
     {"loss": ".4f", "bound": ".4f", "gap": ".4f", "right": ".1%", "certain": ".1%", "parameters": ",d",
      "tokens": ",d", "contexts": ",d"},
@@ -63,56 +63,57 @@ RUNS = TableSpec(
 GROUPS = TableSpec(
     "memorisation-{kind}-table-{number}",
     "{title}",
-    "Bits a predicted token, and shares of the contexts. {of}",
+    "Bits per predicted token, and shares of the contexts. {of}",
     {"loss": ".3f", "bound": ".3f", "gap": ".3f", "right": ".1%", "certain": ".1%", "tokens": ",d", "contexts": ",d"},
 )
 BIT_TABLE = TableSpec(
     "memorisation-bit-table",
     "Bits held",
     "by the better: the sum over documents of differences above zero, as Morris et al. code a document with the "
-    "better of two models. units: documents of the bootstrap, or rows where all is one document.",
+    "better of two models. units: documents of the bootstrap, or rows if there is only one document.",
     {"bits": ",.0f", "low": ",.0f", "high": ",.0f", "by the better": ",.0f", "a parameter": ".4g"},
 )
 TRIES = TableSpec(
     "memorisation-tries-{number}",
     "Extraction by sampling",
-    "Share of the {sequences:,} sequences of which one of so many samples gives all {suffix} tokens after the first "
-    "{prefix} with probability p or more, and the mean probability. {greedy:,} come by greedy decoding. {of}",
+    "Share of the {sequences:,} sequences that at least one of this number of samples reproduces, all {suffix} tokens "
+    "after the first {prefix}, with probability p or more, and the mean probability. Greedy decoding reproduces "
+    "{greedy:,}. {of}",
     dict.fromkeys(("p ≥ 0.1", "p ≥ 0.5", "p ≥ 0.9", "mean"), ".3%") | {"tries": ",d"},
 )
 SEQUENCES = TableSpec(
     "memorisation-sequences-{number}",
-    "Sequences most likely to be given back",
+    "Sequences most likely to be reproduced",
     "p: probability that one sample gives all of the suffix. greedy: whether greedy decoding does. {of}",
     {"p": ".3g"},
 )
 LARGEST = TableSpec(
     "memorisation-largest-{number}",
     "Contexts with the largest gaps",
-    "The last 64 tokens of each context, its most frequent next token, how often context and both occur, and what the "
-    "model gives that token. gap: summed over occurrences, in bits. {of}",
+    "The last 64 tokens of each context, its most frequent next token, the counts of context and both, and the "
+    "model's probability of that token. gap: summed over occurrences, in bits. {of}",
     {"model": ".3g", "gap": ".4g"},
 )
 
 TEXT = (
     "The bound is the entropy of the next tokens that follow each context in this corpus, on exactly the contexts "
     "that the model was fed: no predictor has a smaller loss, and one that has memorised the corpus reaches it. "
-    "Beyond about ten tokens nearly every context of a text occurs once, so that the bound is nearly 0 and the gap "
-    "nearly the loss: read both by length.\n\n"
-    "A gap says what is not memorised, not what should be: a model that generalises well to new text has a gap on "
-    "purpose. And no number here is a measure of privacy."
+    "Beyond about ten tokens nearly every context of a text occurs once, so the bound is nearly 0 and the gap "
+    "nearly the loss: compare them by length.\n\n"
+    "A gap measures what is not memorised, not what should be: a model that generalises well to new text ought to have "
+    "a gap. And no number here is a measure of privacy."
 )
 METHODS = (
     "Loss: −ln q of every predicted token, from the logits in their own arithmetic (float32 at least), summed in "
-    "float64; rows of like length together, filled up behind. Bound: the sum of c ln(total / c) over contexts and next "
-    "tokens, counted exactly, a context being all tokens of its row before the predicted one.\n\n"
-    "Bits: code length under a reference less that under the model. uniform: every token of the model's vocabulary "
-    "alike, so that all that the model knows counts, grammar too. unigram: the frequencies of the predicted tokens "
-    "themselves, whose table is not charged. model: a second model; if it was trained on other data of the kind, what "
-    "remains is unintended memorisation in the sense of Morris et al. Neither the parameters of the models nor their "
-    "training are charged. Intervals: percentiles of 95 %, documents drawn with replacement.\n\n"
-    "Extraction: a sequence is the beginning of a row. Its probability is the product of its tokens' own, so that no "
-    "sample is drawn; sampling is at temperature 1 from all tokens.\n\n"
+    "float64; rows of similar length together, padded at the end. Bound: the sum of c ln(total / c) over contexts and "
+    "next tokens, counted exactly, a context being all tokens of its row before the predicted one.\n\n"
+    "Bits: code length under a reference minus that under the model. uniform: all tokens of the model's vocabulary "
+    "equally likely, so that everything the model knows counts, including grammar. unigram: the frequencies of the "
+    "predicted tokens themselves, whose table is not charged. model: a second model; if it was trained on other data "
+    "of the kind, what remains is unintended memorisation in the sense of Morris et al. Neither the parameters of the "
+    "models nor their training are charged. Intervals: percentiles of 95 %, documents drawn with replacement.\n\n"
+    "Extraction: a sequence is the beginning of a row. Its probability is the product of its tokens' probabilities, so "
+    "no sample is drawn; sampling is at temperature 1 from all tokens.\n\n"
     "References: Madden, Fox, Thrampoulidis 2025, Next-token prediction capacity, arXiv 2405.13718. Morris et al. "
     "2025, How much do language models memorize?, arXiv 2505.24832. Carlini et al. 2021, Extracting training data "
     "from large language models, arXiv 2012.07805; 2023, Quantifying memorization across neural language models, "
@@ -139,7 +140,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _names(runs: list[Run]) -> dict[Run, str]:
-    """Model on corpus, and what else runs differ in."""
+    """Model on corpus, and the other keys in which runs differ."""
     keys = [key for key in differing(runs) if key not in ("model", "corpus")]
     plain = {
         run: ", ".join(
@@ -148,7 +149,7 @@ def _names(runs: list[Run]) -> dict[Run, str]:
         )
         for run in runs
     }
-    return once_each(plain)
+    return unique_names(plain)
 
 
 def _last(path: str) -> str:
@@ -162,34 +163,34 @@ def _gaps(
     notes: tuple[Note, ...],
 ) -> Section:
     rows = [{"model on corpus": names[run], **_row(answers[run]["whole"])} for run in answers]
-    shown = {run: binned(frames[run]["lengths"]) for run in answers}
+    by_length = {run: length_bins(frames[run]["lengths"]) for run in answers}
     often = {run: frame["occurrences"] for run, frame in frames.items()}
     figures = [
-        _figure(BY_LENGTH, "length", shown, names, ("loss", "bound", "gap")),
+        _figure(BY_LENGTH, "length", by_length, names, ("loss", "bound", "gap")),
         _figure(BY_OCCURRENCES, "occurrences", often, names, ("loss", "bound")),
     ]
     return Section("Memorisation of a corpus", TEXT, (*notes, RUNS.of(pl.DataFrame(rows)), *figures))
 
 
-def _row(whole: dict[str, Any]) -> dict[str, Any]:
-    scale = whole["predictions"] * math.log(2)
-    loss = whole["loss_nats"]
+def _row(totals: dict[str, Any]) -> dict[str, Any]:
+    scale = totals["predictions"] * math.log(2)
+    loss = totals["loss_nats"]
     return {
-        "parameters": whole["parameters"],
-        "tokens": whole["predictions"],
-        "contexts": whole["contexts"],
+        "parameters": totals["parameters"],
+        "tokens": totals["predictions"],
+        "contexts": totals["contexts"],
         "loss": None if loss is None else loss / scale,
-        "bound": whole["bound_nats"] / scale,
-        "gap": None if loss is None else (loss - whole["bound_nats"]) / scale,
-        "right": whole["right"] / whole["contexts"],
-        "certain": whole["certain"] / whole["contexts"],
+        "bound": totals["bound_nats"] / scale,
+        "gap": None if loss is None else (loss - totals["bound_nats"]) / scale,
+        "right": totals["right"] / totals["contexts"],
+        "certain": totals["certain"] / totals["contexts"],
     }
 
 
 def _figure(
     spec: FigureSpec, x: str, groups: dict[Run, pl.DataFrame], names: dict[Run, str], curves: tuple[str, ...]
 ) -> Any:
-    """Curves of one run, or a panel a run."""
+    """Curves of one run, or one panel per run."""
     rows = pl.concat(
         per_token(frame).select(
             pl.lit(names[run]).alias("run"),
@@ -225,14 +226,14 @@ def _bits(frames: dict[Run, dict[str, pl.DataFrame]], names: dict[Run, str]) -> 
     rate = pl.col("parameters").cast(pl.Float64)
     several = len(frames) > 1
     of = pl.col("reference") + pl.lit(": ") + pl.col("model on corpus") if several else pl.col("reference")
-    drawn = rows.filter(rate > 0).select(
+    ratios = rows.filter(rate > 0).select(
         of.alias("of"),
         (pl.col("bits") / rate).alias("per_parameter"),
         (pl.col("low") / rate).alias("low"),
         (pl.col("high") / rate).alias("high"),
     )
     table = rows.with_columns((pl.col("bits") / rate).alias("a parameter")).drop("parameters")
-    figure = [PER_PARAMETER.of(drawn, words={"rate": BITS_PER_PARAMETER})] if drawn.height else []
+    figure = [PER_PARAMETER.of(ratios, words={"rate": BITS_PER_PARAMETER})] if ratios.height else []
     return Section("Bits held", "", (*figure, BIT_TABLE.of(table)))
 
 
@@ -249,7 +250,7 @@ def _texts(run: Run, answer: dict[str, Any], frame: dict[str, pl.DataFrame], nam
     else:
         items.append(
             Note(
-                f"No row has the {extraction['prefix'] + extraction['suffix']} tokens that extraction asks for; give "
+                f"No row has the {extraction['prefix'] + extraction['suffix']} tokens that extraction needs; give "
                 "a shorter prefix or suffix, or pack documents into blocks."
             )
         )
@@ -265,12 +266,12 @@ def _texts(run: Run, answer: dict[str, Any], frame: dict[str, pl.DataFrame], nam
         items.append(LARGEST.of(largest, words=words))
     titles = {"lengths": "By length", "occurrences": "By occurrences", "continuations": "By continuations"}
     for kind, title in titles.items():
-        groups = binned(frame[kind]) if kind == "lengths" else frame[kind]
-        items.append(GROUPS.of(_shown(groups), words=words | {"kind": kind, "title": title}))
+        groups = length_bins(frame[kind]) if kind == "lengths" else frame[kind]
+        items.append(GROUPS.of(_group_rows(groups), words=words | {"kind": kind, "title": title}))
     return Section(f"Text and groups of {name}", f"Run {run.id}.", tuple(items))
 
 
-def _shown(groups: pl.DataFrame) -> pl.DataFrame:
+def _group_rows(groups: pl.DataFrame) -> pl.DataFrame:
     low, high = pl.col("low").cast(pl.String), pl.col("high").cast(pl.String)
     return per_token(groups).select(
         pl.when(pl.col("low") == pl.col("high")).then(low).otherwise(low + "–" + high).alias("group"),

@@ -141,7 +141,7 @@ def test_regions_that_mark_no_more_than_moved_ones_are_doubted(store, tmp_path):
         ("none.fa", ">a\n" + "ACGT" * 20 + "\n", "marks none of the 600 peaks"),
         ("odd.fa", ">a\nACGTACGTACGT\n>b\nACGT!CGT\n", r"odd.fa:3: sequence 'b' has a letter at base 5"),
         ("short.fa", ">a\nACGT\n", "none of the 1 sequences holds 24 known bases"),
-        ("twice.fa", ">a\nACGT\n>a\nACGT\n", "there a second time"),
+        ("twice.fa", ">a\nACGT\n>a\nACGT\n", "occurs a second time"),
         ("all.bed", "".join(f"chr{i}\t0\t90000\n" for i in (1, 2, 3)), "marks all 600 peaks"),
         ("none.bed", "chr1\t9000000\t9000100\n", "marks none of the 600 peaks.*assembly"),
         ("other.bed", "scaffold_1\t0\t100\n", "no chromosome in common"),

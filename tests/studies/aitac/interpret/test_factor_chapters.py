@@ -49,7 +49,7 @@ def stub(**changes):
         "cell_types": TYPES,
         "lineages": LINEAGES,
         "truth": {},
-        "found": {},
+        "tables": {},
         "ablated_layer": None,
         "atlas": SimpleNamespace(simulated=False),
         "generator": lambda purpose: generator(0, purpose),
@@ -62,13 +62,13 @@ def stub(**changes):
         ),
     }
     subject = SimpleNamespace(**given | changes)
-    subject.earlier = lambda chapter, table: subject.found[(chapter, table)]
+    subject.earlier = lambda chapter, table: subject.tables[(chapter, table)]
     return subject
 
 
 def with_influence(subject):
     made = influence_chapter.tables(subject, CONFIG)
-    subject.found |= {("influence", name): frame for name, frame in made.items()}
+    subject.tables |= {("influence", name): frame for name, frame in made.items()}
     return made
 
 
@@ -105,7 +105,7 @@ def test_repetitions_are_averaged_over_matched_filters():
     subject = stub(
         peers=(Network(network(1), both_strands=True),),
         runs=("aitac-0", "aitac-1"),
-        found={("reproducible", "members"): members},
+        tables={("reproducible", "members"): members},
     )
     table = influence_chapter.tables(subject, CONFIG)["ensemble"]
     each = [
@@ -157,6 +157,6 @@ def test_a_network_that_hears_one_factor_has_no_pairs():
     with torch.no_grad():
         subject.network.model.convolution2.weight[:, 1:] = 0
     with_influence(subject)
-    subject.found[("influence", "factors")] = subject.found[("influence", "factors")].filter(pl.col("set") == "SPI1")
+    subject.tables[("influence", "factors")] = subject.tables[("influence", "factors")].filter(pl.col("set") == "SPI1")
     with pytest.raises(DataError, match="pairs need two or more"):
         pairs_chapter.tables(subject, CONFIG)

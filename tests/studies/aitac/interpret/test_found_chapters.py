@@ -70,7 +70,7 @@ def made_subject(atlas, own, others):
         lineages=atlas.lineages,
         truth=atlas.truth,
         motifs=filter_motifs(models[0], atlas.codes),
-        found=found,
+        tables=found,
         generator=lambda what: generator(0, what),
         ablated_layer=None,
         earlier=lambda chapter, table: found[(chapter, table)],
@@ -97,12 +97,12 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
     page = drawing("reproducible").section(made, config)
     assert "2 of 5 filters" in page.text
     assert {item.name for item in page.items if isinstance(item, Figure)} >= {"aitac-reproduced"}
-    subject.found |= {("reproducible", name): table for name, table in made.items()}
+    subject.tables |= {("reproducible", name): table for name, table in made.items()}
 
 
 def test_recovery_by_one_run_and_by_several(subject):
     config = InterpretConfig()
-    subject.found |= {("reproducible", name): t for name, t in reproducible.tables(subject, config).items()}
+    subject.tables |= {("reproducible", name): t for name, t in reproducible.tables(subject, config).items()}
     made = recovery.tables(subject, config)
     factors = made["factors"].filter("recovered")
     assert factors.filter(pl.col("by") == "one run")["factor"].to_list() == ["Spi1", "IRF8", "EBF1"]

@@ -128,14 +128,14 @@ def test_motifs_are_written_as_a_meme_file(trained, tmp_path, capsys):
     assert main([*words, "--only", "motifs", "--motif-best", "20", "--meme", str(written)]) == 0
     assert len(read_meme(written)) == trained[0].config["n_filters"]
     assert main([*words, "--only", "second_layer", "--motif-best", "20", "--meme", str(written)]) == 2
-    assert "not among those asked for" in capsys.readouterr().err
+    assert "not among those requested" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"chip": "nowhere.bed"}, "chip = 'nowhere.bed': cannot be read"),
-        ({"motif_database": "jaspar-vertebrate"}, "give a file that is there, or one of jaspar-vertebrates"),
+        ({"motif_database": "jaspar-vertebrate"}, "give an existing file, or one of jaspar-vertebrates"),
         ({"motif_database": "."}, r"motif_database = '\.': cannot be read \(Is a directory\)"),
     ],
 )
@@ -235,7 +235,7 @@ def test_a_null_model_is_named_so_and_is_no_repetition(trained, made, tmp_path):
     store = trained[0].folder.parent
     null = perform(tiny().replace(peaks=200, epochs=1, null="cells"), store, threads=1)
     page = report([interpret(null, only="first", threads=1)], tmp_path / "page.html").read_text()
-    assert "A NULL MODEL is looked at here: it was trained on heights permuted within each peak." in page
+    assert "This is a NULL MODEL: it was trained on heights permuted within each peak." in page
     plain = report([interpret(trained[0], only="first", threads=1)], tmp_path / "plain.html").read_text()
     assert "NULL MODEL" not in plain
     with pytest.raises(DataError, match=f"run {null.id} has null 'cells' and run {trained[0].id} 'none'"):

@@ -300,7 +300,7 @@ def test_the_command_makes_a_page_of_a_module(folder, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert "nets.py:bpnet" in told["interprets"]
     assert main(["report", "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
-    assert "The network is none of this store" in (tmp_path / "page.html").read_text()
+    assert "The network is not of this store" in (tmp_path / "page.html").read_text()
 
 
 def test_predict_attribute_and_variants_take_a_module(folder, tmp_path, capsys):

@@ -74,6 +74,22 @@ def test_on_a_linear_network_the_largest_step_is_two_over_lambda(tmp_path):
     assert summarise(run)["trained"] == 2
 
 
+def test_a_flow_that_ends_early_predicts_nothing(tmp_path):
+    """Its largest sharpness is that of the part that was followed, so that 2 / sharpness would be too large."""
+    run = perform(tiny().replace(seeds=1, flow_steps=3, resolution=3.0), tmp_path, threads=1)
+    row = largest(run).row(0, named=True)
+    assert row["flow_reached"] is False and row["flow_sharpness"] > 0
+    assert row["by_flow"] is None and summarise(run)["by_flow"] is None
+    networks = next(
+        item
+        for section in pages.sections([run])
+        for item in section.items
+        if getattr(item, "name", "") == "stepsize-networks"
+    )
+    assert networks.data["2/max λ on the flow"].to_list() == [None]
+    assert not any("flow" in finding for finding in run.findings)
+
+
 def test_sharpest_on_flow_is_the_top_of_its_path():
     batches = [(DATA.train.inputs, DATA.train.labels)]
     goal = 0.5 * constant_loss("mse", DATA.train.labels)

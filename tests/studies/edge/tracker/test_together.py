@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from netassay.curvature.shards import ELEMENTWISE, stepped
+from netassay.curvature.shards import ELEMENTWISE, sharded_update
 from netassay.errors import ConfigError, ModelError
 from netassay.studies.edge.tracker.module import together
 from netassay.studies.edge.tracker.tracker import SharpnessTracker
@@ -96,7 +96,7 @@ def test_the_update_of_shards_is_that_of_the_weights(kind):
         optimizer.step()
     parameters = dict(model.named_parameters())
     plain = next_update(optimizer, parameters)
-    pieces = stepped(optimizer, parameters, 0.01)
+    pieces = sharded_update(optimizer, parameters, 0.01)
     for name, part in plain.direction.items():
         torch.testing.assert_close(pieces[name], part, rtol=1e-5, atol=1e-7)
 
@@ -104,6 +104,6 @@ def test_the_update_of_shards_is_that_of_the_weights(kind):
 def test_optimisers_that_need_whole_matrices_are_refused_on_shards():
     model = torch.nn.Linear(3, 2, bias=False)
     with pytest.raises(ModelError, match="Muon"):
-        stepped(torch.optim.Muon(model.parameters()), dict(model.named_parameters()), 0.1)
+        sharded_update(torch.optim.Muon(model.parameters()), dict(model.named_parameters()), 0.1)
     with pytest.raises(ConfigError, match="processes"):
         together(model, "every")

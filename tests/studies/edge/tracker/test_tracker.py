@@ -505,7 +505,7 @@ def test_what_needs_the_other_processes_is_not_looked_at(tmp_path, kind):
 
 def test_shards_over_no_mesh_of_one_dimension_are_refused_at_once(tmp_path):
     model = type("FSDPModule", (nn.Sequential,), {})(nn.Linear(3, 1)).double()
-    with pytest.raises(ModelError, match="one mesh of one dimension can be looked at"):
+    with pytest.raises(ModelError, match="one mesh of one dimension is supported"):
         SharpnessTracker(model, nn.MSELoss(), [(X, Y)], store=tmp_path)
 
 

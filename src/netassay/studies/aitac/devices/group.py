@@ -1,4 +1,4 @@
-"""Processes that train one network together, a device each, joined by Lightning Fabric; rank 0 leads."""
+"""Processes that train one network together, one device each, connected by Lightning Fabric; rank 0 leads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Group:
-    """What one process needs of the others; every process makes the same calls in the same order."""
+    """The connection of one process to the others; every process makes the same calls in the same order."""
 
     rank: int
     size: int
@@ -39,25 +39,25 @@ class Group:
         return self.fabric.all_reduce(part, reduce_op="sum")
 
     def send(self, values: Tensor) -> Tensor:
-        """The values of rank 0, in place. (Fabric's own broadcast takes any object, and pickles it.)"""
+        """The values of rank 0, in place. (Fabric's own broadcast accepts any object and pickles it.)"""
         distributed.broadcast(values, src=0)
         return values
 
 
 def require_devices(config: AitacConfig) -> None:
-    """Raises ConfigError where this machine has fewer devices than asked for, ExtraMissing without Lightning Fabric."""
+    """Raises ConfigError if this machine has fewer devices than requested, ExtraMissing without Lightning Fabric."""
     kind = torch.device(config.device)
     if kind.index is not None:
         raise ConfigError(
             f"devices = {config.devices} and device = {config.device!r}: several devices are counted from the first; "
             f"give device = {kind.type!r}"
         )
-    found = torch.cuda.device_count() if kind.type == "cuda" else os.cpu_count() or 1
-    if config.devices > found:
-        gpus, cores = f"{found or 'no'} usable GPUs", f"{found} cores, and a process takes one at least"
-        what = gpus if kind.type == "cuda" else cores
-        way = f"give at most {found}" if found else "use device cpu"
-        raise ConfigError(f"devices = {config.devices} is not allowed: this machine has {what}; {way}")
+    count = torch.cuda.device_count() if kind.type == "cuda" else os.cpu_count() or 1
+    if config.devices > count:
+        gpus, cores = f"{count or 'no'} usable GPUs", f"{count} cores, and a process takes one at least"
+        hardware = gpus if kind.type == "cuda" else cores
+        advice = f"give at most {count}" if count else "use device cpu"
+        raise ConfigError(f"devices = {config.devices} is not allowed: this machine has {hardware}; {advice}")
     _fabric()
 
 
@@ -67,8 +67,8 @@ def device_of(config: AitacConfig, rank: int) -> str:
 
 
 @contextmanager
-def joined(rank: int, config: AitacConfig, port: int, *, patience: timedelta) -> Iterator[Group]:
-    """This process as one of `config.devices`, which meet at `port` of this machine; returns when all are there.
+def process_group(rank: int, config: AitacConfig, port: int, *, patience: timedelta) -> Iterator[Group]:
+    """This process as one of `config.devices`, which meet at `port` of this machine; entered when all have connected.
 
     No call waits longer than `patience` for the others. Backend gloo on CPUs, nccl on GPUs.
     """
@@ -80,15 +80,15 @@ def joined(rank: int, config: AitacConfig, port: int, *, patience: timedelta) ->
         "MASTER_PORT": str(port),
         "LOCAL_RANK": str(rank),
         "NODE_RANK": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the leader opened the port before anybody was started
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the leader opened the port before starting any process
     }
     if Path("/sys/class/net/lo").exists():
-        meeting["GLOO_SOCKET_IFNAME"] = "lo"  # nothing listens to other machines
+        meeting["GLOO_SOCKET_IFNAME"] = "lo"  # no connections from other machines
     with _variables(meeting), _quiet():
-        whole = fabric.Fabric(accelerator=config.device, devices=config.devices, strategy=strategy)
-        whole.launch()
+        launcher = fabric.Fabric(accelerator=config.device, devices=config.devices, strategy=strategy)
+        launcher.launch()
         try:
-            yield Group(rank, config.devices, torch.device(device_of(config, rank)), whole)
+            yield Group(rank, config.devices, torch.device(device_of(config, rank)), launcher)
         finally:
             distributed.destroy_process_group()
 
@@ -105,7 +105,7 @@ def _fabric() -> ModuleType:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Fabric from writing to the terminal how it joins processes."""
+    """Keeps Fabric from writing about its processes to the terminal."""
     logger = logging.getLogger("lightning_fabric")
     before = logger.level
     logger.setLevel(logging.WARNING)

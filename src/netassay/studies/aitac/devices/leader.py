@@ -1,4 +1,4 @@
-"""Rank 0 of a training on several devices: it starts the other processes, and none outlives it."""
+"""Rank 0 of a training on several devices: it starts the other processes and outlives them all."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from netassay.errors import DataError, RunFailed
 from netassay.nets.sequence_cnn import AITAC
 from netassay.processes import Child
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.devices.group import HOST, device_of, joined, require_devices
+from netassay.studies.aitac.devices.group import HOST, device_of, process_group, require_devices
 from netassay.studies.aitac.devices.shared_fit import Order, SharedFit
 from netassay.studies.aitac.material import Material
 from netassay.training import Metric
 
 _PATIENCE = timedelta(minutes=30)  # of the leader, for one step of the slowest process
-_FAREWELL = 10.0  # seconds in which a process may end by itself
+_FAREWELL = 10.0  # seconds that a process has to end by itself
 
 
 class LeadingFit(SharedFit):
-    """A `SharedFit` that tells which process is gone when one is: RunFailed."""
+    """A `SharedFit` that raises RunFailed naming the process that was lost."""
 
     processes: list[Process]
 
     def measure(self, step: int) -> Mapping[Metric, float]:
-        with _explained(self.processes):
+        with _reporting_losses(self.processes):
             return super().measure(step)
 
     def advance(self) -> None:
-        with _explained(self.processes):
+        with _reporting_losses(self.processes):
             super().advance()
 
 
@@ -41,9 +41,9 @@ class LeadingFit(SharedFit):
 def leading(config: AitacConfig, data: Material, start: AITAC | None = None, origin: str = "") -> Iterator[LeadingFit]:
     """The trainee of a run on `config.devices` devices; the other processes live as long as the context.
 
-    It begins with the network `start`, if given, whose weights the digest `origin` names.
+    It starts from the network `start`, if given, whose weights have the digest `origin`.
 
-    Raises ConfigError for more devices than there are, ExtraMissing without Lightning Fabric, RunFailed where another
+    Raises ConfigError for more devices than there are, ExtraMissing without Lightning Fabric, RunFailed if another
     process cannot begin or is lost.
     """
     require_devices(config)
@@ -59,7 +59,7 @@ def leading(config: AitacConfig, data: Material, start: AITAC | None = None, ori
         torch.set_num_threads(threads)
         for process in processes:
             process.wait_until_ready(data.atlas.digest)
-        with _explained(processes), joined(0, config, port, patience=_PATIENCE) as group:
+        with _reporting_losses(processes), process_group(0, config, port, patience=_PATIENCE) as group:
             fit = LeadingFit(config, data, group, start, origin)
             fit.processes = processes
             yield fit
@@ -83,19 +83,19 @@ class Process(Child):
 
     def wait_until_ready(self, digest: str) -> None:
         """Returns when the process has its data. DataError if these are not the atlas of `digest`."""
-        said = self.hear().split()
-        if not said:
+        reply = self.hear().split()
+        if not reply:
             self.wait()
             raise RunFailed(self.cause() or f"{self.name} did not begin")
-        if said != ["ready", digest]:
+        if reply != ["ready", digest]:
             raise DataError(f"the atlas changed while {self.name} read it; begin again when it is left alone")
 
     def ended(self) -> bool:
-        """Whether the process is gone, or goes within some seconds."""
+        """Whether the process has ended, or ends within some seconds."""
         return self.wait(_FAREWELL)
 
     def cause(self) -> str:
-        """Why the process ended before it was told to, or "" while it lives."""
+        """Why the process ended too early, or "" while it runs."""
         code = self.exit_code()
         if code is None:
             return ""
@@ -105,13 +105,13 @@ class Process(Child):
 
 
 @contextmanager
-def _explained(processes: list[Process]) -> Iterator[None]:
+def _reporting_losses(processes: list[Process]) -> Iterator[None]:
     """An error of the connection is reported as the loss of the process behind it."""
     try:
         yield
     except RuntimeError as error:
-        # a lost connection is seen sooner than the end of the process that held it
-        lost = [process.cause() for process in processes if process.ended() and process.cause()]
-        if not lost:
+        # a connection is lost before the end of its process is noticed
+        losses = [process.cause() for process in processes if process.ended() and process.cause()]
+        if not losses:
             raise
-        raise RunFailed(f"{'; '.join(lost)}; the checkpoint is kept, resume the run to go on from it") from error
+        raise RunFailed(f"{'; '.join(losses)}; the checkpoint is kept, resume the run to go on from it") from error

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from netassay.processes import when_parent_ends
 
-_PATIENCE = timedelta(days=30)  # for the leader, who may validate or wait for a disk; its end is seen by other means
+_PATIENCE = timedelta(days=30)  # for the leader, which may validate or wait for a disk; its end is noticed otherwise
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     from netassay.errors import NetassayError
     from netassay.numerics import devices
     from netassay.studies.aitac.config import AitacConfig
-    from netassay.studies.aitac.devices.group import joined
+    from netassay.studies.aitac.devices.group import process_group
     from netassay.studies.aitac.devices.shared_fit import SharedFit
     from netassay.studies.aitac.material import material
     from netassay.studies.aitac.weights import start_of
@@ -35,9 +35,9 @@ def main() -> int:
             data = material(config)
             start = start_of(config, outputs=data.heights.shape[1], length=data.codes.shape[1])
             print("ready", data.atlas.digest, flush=True)
-            with joined(rank, config, port, patience=_PATIENCE) as group:
-                begun = (start.reduced(), start.digest) if start else ()
-                SharedFit(config, data, group, *begun).serve()
+            with process_group(rank, config, port, patience=_PATIENCE) as group:
+                initial = (start.reduced(), start.digest) if start else ()
+                SharedFit(config, data, group, *initial).serve()
     except NetassayError as cause:
         print(cause, file=sys.stderr)
         return cause.exit_code

@@ -1,10 +1,10 @@
 """Training by several processes, each with its share of every batch.
 
-Rank 0 holds all that a run is: weights, moments, their mean, the best epoch, what is recorded. The others hold data and
-a copy of the weights that is sent anew with every step, and do what rank 0 tells them. A batch is drawn, turned and
-moved as in one process and cut into parts of nearly equal size; batch norm takes the statistics of the whole batch,
-dropout its mask; losses and slopes of the parts add up with the share of peaks in each. So a step is that of one
-process up to rounding, and the way a run goes on follows from the checkpoint alone.
+Rank 0 has the state of the run: weights, moments, their mean, the best epoch, the record. The others have the data and
+a copy of the weights that is sent with every step, and follow the orders of rank 0. A batch is drawn and augmented as
+in one process and divided into parts of nearly equal size; batch norm uses the statistics of the entire batch, dropout
+its mask; losses and gradients of the parts add up, weighted by their numbers of peaks. So a step equals that of one
+process up to rounding, and the course of a run follows from the checkpoint alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netassay.studies.aitac.material import Material
 
 
 class Order(IntEnum):
-    """What rank 0 tells the others to do next."""
+    """Orders of rank 0 to the other processes."""
 
     END = 0
     FORWARD = 1
@@ -41,7 +41,7 @@ class SharedFit(Fit):
         share_statistics(self.model)
 
     def serve(self) -> None:
-        """What a process other than rank 0 does, until told to end."""
+        """Loop of the processes other than rank 0, until the order to end."""
         while True:
             order, step = self.group.send(torch.zeros(2, dtype=torch.int64, device=self.device)).tolist()
             if order == Order.END:
@@ -52,7 +52,7 @@ class SharedFit(Fit):
                 self._backward()
 
     def tell(self, order: Order, step: int = 0) -> None:
-        """Gives an order, where this process leads."""
+        """Sends an order, if this process leads."""
         if self.group.leads:
             self.group.send(torch.tensor([order, step], device=self.device))
 
@@ -61,36 +61,36 @@ class SharedFit(Fit):
         self._send_weights()
         first, last = part_of(len(batch), self.group.rank, self.group.size)
         self.model.share = Share(first, last, len(batch))
-        output = self._output(self._augmented(batch, step)[first:last], step)
+        output = self._output(self._augment(batch, step)[first:last], step)
         if first < last:
             loss = self.loss(output, self.data.heights[batch[first:last]].to(self.device))
             self.pending = loss * ((last - first) / len(batch))
         else:
-            self.pending = output.sum()  # 0, of no peaks; its slopes are asked for as those of the others are
+            self.pending = output.sum()  # 0 for no peaks; its gradients are computed like those of the others
         return self.group.sum(self.pending.detach().clone()).item()
 
     def _backward(self) -> None:
         self.tell(Order.BACKWARD)
         super()._backward()
         slopes = [p.grad for p in self.model.parameters() if p.grad is not None]
-        # one tensor, always laid out the same, is always added up in the same order
+        # one tensor of fixed layout, so that the order of summation is fixed
         total = self.group.sum(torch.cat([slope.flatten() for slope in slopes]))
         _spread(total, slopes)
 
     @torch.no_grad()
     def _send_weights(self) -> None:
-        held = [t for t in self.model.state_dict().values() if t.is_floating_point()]
-        values = self.group.send(torch.cat([t.flatten() for t in held]))
+        tensors = [t for t in self.model.state_dict().values() if t.is_floating_point()]
+        values = self.group.send(torch.cat([t.flatten() for t in tensors]))
         if not self.group.leads:
-            _spread(values, held)
+            _spread(values, tensors)
 
 
 def part_of(peaks: int, rank: int, size: int) -> tuple[int, int]:
-    """First and last (exclusive) of the peaks of a batch that a process takes; sizes differ by one at most."""
+    """First and last (exclusive) peak of a batch for a process; sizes differ by at most one."""
     return peaks * rank // size, peaks * (rank + 1) // size
 
 
-def _spread(values: Tensor, places: list[Tensor]) -> None:
-    parts = values.split([place.numel() for place in places])
-    for part, place in zip(parts, places, strict=True):
-        place.copy_(part.view_as(place))
+def _spread(values: Tensor, targets: list[Tensor]) -> None:
+    parts = values.split([target.numel() for target in targets])
+    for part, target in zip(parts, targets, strict=True):
+        target.copy_(part.view_as(target))

@@ -1,4 +1,4 @@
-"""One interpretation: chapter after chapter, each kept as tables before the next begins."""
+"""One interpretation: chapter after chapter, each written as tables before the next begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netassay.errors import DataError, NetassayError
 from netassay.runs import Run, RunWriter, Store
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters import chapter
-from netassay.studies.aitac.interpret.choices import chosen
+from netassay.studies.aitac.interpret.choices import chapter_names
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.files import files_digest, outside_files
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
@@ -26,20 +26,20 @@ def assay(
     commit_seconds: float = 10.0,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
-    """Makes the chapters that are missing. A chapter that cannot be made leaves its reason, and the next begins.
+    """Makes the missing chapters. A chapter that fails leaves its reason, and the next begins.
 
-    A checkpoint is committed after every chapter, whatever `commit_seconds` says, as soon as one that was asked for was
-    made. Raises DataError where none of them could be made; a run that is resumed begins again with these.
+    A checkpoint is committed after every chapter, whatever `commit_seconds` says, once a requested one has been made.
+    Raises DataError if none of them could be made; a resumed run begins again with these.
     """
-    names = chosen(config.only)
+    names = chapter_names(config.only)
     files = files_digest(config)
     subject = Subject(config, Store(recorder.folder.parent))
     facts = {"weights": subject.weights_digest, "files": files}
-    if not config.run:  # of a run the atlas is that it was trained on, or it is refused
+    if not config.run:  # the atlas of a run is the one that it was trained on, or it is refused
         facts["atlas"] = subject.atlas.digest
     run = Run.open(recorder.folder)
     latest = recorder.latest()
-    done = 0 if latest is None else latest.step
+    count = 0 if latest is None else latest.step
     if latest is not None and latest.facts["weights"] != facts["weights"]:
         raise DataError(
             f"{f'run {config.run} or one of its peers' if config.run else 'the network'} has other weights than when "
@@ -54,43 +54,43 @@ def assay(
             f"{' or '.join(outside_files(config))} changed since this interpretation began; begin it again with "
             "--from-step 0"
         )
-    for name in names[:done]:
+    for name in names[:count]:
         _remember(subject, name, chapter_tables(run, name))
     if latest is None:
         recorder.write_table(SUBJECT, fact_table(subject.about))
         recorder.commit(Checkpoint(0, {}, facts))
 
-    asked = {*config.only} or {*names}
-    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:done]}
+    requested = {*config.only} or {*names}
+    reasons = {name: chapter_tables(run, name).get(NOTE) for name in names[:count]}
 
     def settled() -> bool:
-        """Whether the newest chapter was made, or any that was asked for."""
-        return not reasons or [*reasons.values()][-1] is None or any(reasons.get(name, 0) is None for name in asked)
+        """Whether the newest chapter was made, or any requested one."""
+        return not reasons or [*reasons.values()][-1] is None or any(reasons.get(name, 0) is None for name in requested)
 
     def make(step: int) -> dict[Metric, float]:
         name = names[step]
-        for stale in table_names(run, name):  # of an earlier beginning, whose tables may have been others
+        for stale in table_names(run, name):  # of an earlier attempt, whose tables may have differed
             recorder.remove_table(stale)
-        made = _made(name, subject, config)
-        for table, frame in made.items():
+        frames = _chapter_frames(name, subject, config)
+        for table, frame in frames.items():
             recorder.write_table(f"{name}_{table}", frame)
-        _remember(subject, name, made)
-        reasons[name] = made.get(NOTE)
-        if step + 1 == len(names) and not any(reasons[name] is None for name in asked):
-            told = "; ".join(f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None)
-            raise DataError(f"no chapter could be made ({told}); mend what is named, and interpret again")
-        return {("rows", name): float(sum(frame.height for frame in made.values()))}
+        _remember(subject, name, frames)
+        reasons[name] = frames.get(NOTE)
+        if step + 1 == len(names) and not any(reasons[name] is None for name in requested):
+            explanation = "; ".join(f"{name}: {note['text'][0]}" for name, note in reasons.items() if note is not None)
+            raise DataError(f"no chapter could be made ({explanation}); correct this and interpret again")
+        return {("rows", name): float(sum(frame.height for frame in frames.values()))}
 
     titles = [f"chapter {name}" for name in names]
     return stages(recorder, make, facts=lambda: facts, names=titles, settled=settled, watch=watch)
 
 
-def _made(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
+def _chapter_frames(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     try:
         return chapter(name).tables(subject, config)
     except NetassayError as reason:
         return {NOTE: pl.DataFrame({"text": [str(reason)]})}
 
 
-def _remember(subject: Subject, name: str, made: Mapping[str, pl.DataFrame]) -> None:
-    subject.found |= {(name, table): frame for table, frame in made.items() if table != NOTE}
+def _remember(subject: Subject, name: str, frames: Mapping[str, pl.DataFrame]) -> None:
+    subject.tables |= {(name, table): frame for table, frame in frames.items() if table != NOTE}

@@ -17,12 +17,12 @@ SYNERGY, ANTAGONISM = PALETTE[0], PALETTE[1]
 
 
 def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[str]) -> alt.FacetChart:
-    """Influence (set, cell type, lineage, influence) as colour on a logarithmic scale, a panel a lineage.
+    """Influence (set, cell type, lineage, influence) as colour on a logarithmic scale, one panel per lineage.
 
     `rows` are the sets from top to bottom, `lineages` the panels from left to right.
     """
-    known = data.filter(pl.col("influence") > 0)
-    low, high = (known["influence"].quantile(share) or 1.0 for share in (0.02, 1.0))
+    positive = data.filter(pl.col("influence") > 0)
+    low, high = (positive["influence"].quantile(share) or 1.0 for share in (0.02, 1.0))
     shades: Any = {
         "type": "log",
         "scheme": SEQUENTIAL,
@@ -32,7 +32,7 @@ def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[st
     wide = 52 if data["cell type"].n_unique() <= 8 else 20  # so that the names of single-type lineages fit
     legend = alt.Legend(format="~g", tickCount=4, titleLimit=400, titleOrient="top", titleAnchor="start")
     return (
-        alt.Chart(known.select(pl.col("set"), pl.col("cell type").alias("type"), "lineage", "influence"))
+        alt.Chart(positive.select(pl.col("set"), pl.col("cell type").alias("type"), "lineage", "influence"))
         .mark_rect(stroke="white", strokeWidth=0.5)
         .encode(
             alt.X("type:N", title=None, sort=None, axis=alt.Axis(labelAngle=-50, labelOverlap=False)),
@@ -56,18 +56,18 @@ def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[st
 def against_null(data: pl.DataFrame) -> alt.HConcatChart:
     """Squared (influence, null) and signed influence (signed, signed_null, spread) of each set on r, beside its null.
 
-    Dots are observed, grey ticks the null's mean, grey bars two standard deviations to either side of it.
+    Dots: observed; grey ticks: mean of the null; grey bars: two standard deviations either side of it.
     """
     names = data["set"].to_list()
     kinds = ["observed heights", "null: heights of other peaks"]
-    shown = data.with_columns(
+    rows = data.with_columns(
         low=pl.col("signed_null") - 2 * pl.col("spread"),
         high=pl.col("signed_null") + 2 * pl.col("spread"),
         observed=pl.lit(kinds[0]),
         other=pl.lit(kinds[1]),
     )
     scale = alt.Scale(domain=kinds, range=[PALETTE[0], _GREY])
-    base = alt.Chart(shown).encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True)))
+    base = alt.Chart(rows).encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True)))
     bare = base.encode(
         alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labels=False, ticks=False, grid=True))
     )
@@ -101,11 +101,11 @@ def against_null(data: pl.DataFrame) -> alt.HConcatChart:
 def ladder(data: pl.DataFrame) -> alt.FacetChart:
     """The first sets of each lineage (lineage, rank, set, share, direction) as bars, coloured by direction."""
     order = data["lineage"].unique(maintain_order=True).to_list()
-    shown = data.with_columns(row=pl.format("{}", pl.col("set")), order=pl.col("rank")).select(
+    rows = data.with_columns(row=pl.format("{}", pl.col("set")), order=pl.col("rank")).select(
         "lineage", "row", "order", "share", "direction"
     )
     shades: Any = {"scheme": DIVERGING, "domain": [-1, 1], "reverse": True}
-    bars = alt.Chart(shown).encode(
+    bars = alt.Chart(rows).encode(
         alt.Y(
             "row:N",
             title=None,
@@ -131,16 +131,16 @@ def ladder(data: pl.DataFrame) -> alt.FacetChart:
 
 
 def network(pairs: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]) -> alt.FacetChart:
-    """Factors on a circle, a panel a lineage, a line for each pair (lineage, first, second, difference, q).
+    """Factors on a circle, one panel per lineage, one line per pair (lineage, first, second, difference, q).
 
-    Blue lines are synergies, orange ones antagonisms, wider where stronger; a lineage without any has its factors only.
+    Blue lines are synergies, orange ones antagonisms, wider if stronger; a lineage without any shows its factors only.
     """
-    drawn = _on_a_circle(pairs, factors, lineages)
-    base = alt.Chart(drawn).encode(
+    rows = _on_a_circle(pairs, factors, lineages)
+    base = alt.Chart(rows).encode(
         alt.X("x:Q", scale=alt.Scale(domain=[-1.9, 1.9]), axis=None),
         alt.Y("y:Q", scale=alt.Scale(domain=[-1.3, 1.3]), axis=None),
     )
-    greatest: Any = drawn["size"].max() or 1.0
+    greatest: Any = rows["size"].max() or 1.0
     signs = alt.Scale(domain=["synergy", "antagonism"], range=[SYNERGY, ANTAGONISM])
     widths = alt.Scale(domain=[0, greatest], range=[0.6, 6])
     sizes = alt.Legend(
@@ -180,12 +180,12 @@ def network(pairs: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]
     )
 
 
-def _on_a_circle(found: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]) -> pl.DataFrame:
-    """A row a pair, from (x, y) to (x2, y2), and a row a factor and lineage at (x, y), its name at (lx, ly)."""
+def _on_a_circle(pairs: pl.DataFrame, factors: Sequence[str], lineages: Sequence[str]) -> pl.DataFrame:
+    """One row per pair, from (x, y) to (x2, y2), and per factor and lineage at (x, y), its name at (lx, ly)."""
     turns = [2 * math.pi * i / len(factors) for i in range(len(factors))]
     places = {name: (math.sin(turn), math.cos(turn)) for name, turn in zip(factors, turns, strict=True)}
     rows: list[dict[str, Any]] = []
-    for lineage, first, second, difference, q in found.select(
+    for lineage, first, second, difference, q in pairs.select(
         "lineage", "first", "second", "difference", "q"
     ).iter_rows():
         (x, y), (x2, y2) = places[first], places[second]
@@ -205,8 +205,8 @@ def _on_a_circle(found: pl.DataFrame, factors: Sequence[str], lineages: Sequence
             }
         )
     for lineage in lineages:
-        here = found.filter(pl.col("lineage") == lineage)
-        held = {*here["first"], *here["second"]}
+        own_pairs = pairs.filter(pl.col("lineage") == lineage)
+        linked = {*own_pairs["first"], *own_pairs["second"]}
         for name, (x, y) in places.items():
             side = "left" if x > 0.01 else "right" if x < -0.01 else "center"
             above = 1.22 if side == "center" else 1.1
@@ -220,7 +220,7 @@ def _on_a_circle(found: pl.DataFrame, factors: Sequence[str], lineages: Sequence
                     "ly": above * y,
                     "side": side,
                     "what": "factor",
-                    "held": name in held,
+                    "held": name in linked,
                 }
             )
     words, numbers = ("lineage", "what", "factor", "pair", "sign", "side"), ("x", "y", "x2", "y2", "lx", "ly")
@@ -233,10 +233,10 @@ def distances(data: pl.DataFrame, *, unit: str) -> alt.FacetChart:
     """Synergy (panel, orientation, distance, synergy, null, null_error) against distance, the null as a grey band."""
     order = data["panel"].unique(maintain_order=True).to_list()
     kinds = data["orientation"].unique(maintain_order=True).to_list()
-    shown = data.with_columns(
+    rows = data.with_columns(
         low=pl.col("null") - 2 * pl.col("null_error"), high=pl.col("null") + 2 * pl.col("null_error")
     )
-    base = alt.Chart(shown).encode(
+    base = alt.Chart(rows).encode(
         alt.X("distance:Q", title="distance of the centres (bases)", scale=alt.Scale(zero=False, nice=False))
     )
     band = (
@@ -273,12 +273,12 @@ def _columns(panels: int) -> int:
     return 2 if panels in (2, 4) else 3
 
 
-def counted_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Chart:
-    """Bars of counts `y` side by side over the whole numbers `x`, a colour each kind, in the order of the rows."""
+def count_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Chart:
+    """Bars of counts `y` side by side over the integers `x`, one colour per kind, in the order of the rows."""
     kinds = data[colour].unique(maintain_order=True).to_list()
-    shown = data.select(x=pl.col(x), y=pl.col(y), kind=pl.col(colour))
+    rows = data.select(x=pl.col(x), y=pl.col(y), kind=pl.col(colour))
     return (
-        alt.Chart(shown)
+        alt.Chart(rows)
         .mark_bar()
         .encode(
             alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0), scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
@@ -291,22 +291,22 @@ def counted_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Char
     )
 
 
-def found_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
-    """A row a planted motif (`factor`), a dot each way of finding (`by`) at `strength`, a line at `threshold`."""
-    ways = data["by"].unique(maintain_order=True).to_list()
+def recovery_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
+    """One row per planted motif (`factor`), one dot per source (`by`) at `strength`, a line at `threshold`."""
+    sources = data["by"].unique(maintain_order=True).to_list()
     names = data["factor"].unique(maintain_order=True).to_list()
-    shown = data.select("factor", "by", "strength")
-    marks = ["circle", "diamond", "square"][: len(ways)]
+    rows = data.select("factor", "by", "strength")
+    marks = ["circle", "diamond", "square"][: len(sources)]
     title = "-log10 q of the surest finding"
     dots = (
-        alt.Chart(shown)
+        alt.Chart(rows)
         .mark_point(filled=True, size=80, opacity=0.9)
         .encode(
             alt.X("strength:Q", title=title, scale=alt.Scale(domain=[0, 10.3], nice=False)),
             alt.Y("factor:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(grid=True)),
-            alt.YOffset("by:N", sort=ways, scale=alt.Scale(domain=ways, paddingOuter=0.4)),
-            alt.Color("by:N", title=None, scale=alt.Scale(domain=ways, range=PALETTE[: len(ways)])),
-            alt.Shape("by:N", title=None, scale=alt.Scale(domain=ways, range=marks)),
+            alt.YOffset("by:N", sort=sources, scale=alt.Scale(domain=sources, paddingOuter=0.4)),
+            alt.Color("by:N", title=None, scale=alt.Scale(domain=sources, range=PALETTE[: len(sources)])),
+            alt.Shape("by:N", title=None, scale=alt.Scale(domain=sources, range=marks)),
             tooltip=["factor", "by", alt.Tooltip("strength:Q", title=title, format=".2f")],
         )
     )

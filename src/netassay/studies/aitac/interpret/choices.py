@@ -1,4 +1,4 @@
-"""The chapters of an interpretation and what may be chosen of them; nothing heavy is loaded here."""
+"""The chapters of an interpretation, and the choice among them; nothing heavy is loaded here."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ EXTRAS = ("reproducible", "recovery", "binding")
 """Chapters that need more than a network and its atlas: repetitions, a truth, ChIP-seq."""
 
 
-def chosen(only: Sequence[str] = ()) -> tuple[str, ...]:
-    """Chapters that are asked for and those they need, in order; all for none. ConfigError for an unknown one."""
+def chapter_names(only: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the requested chapters and those they need, in order; by default all. ConfigError for an unknown one."""
     for word in only:
         if word not in CHAPTERS:
             raise ConfigError(
                 f"only = {','.join(only)!r}: there is no chapter {word!r}; {did_you_mean(word, CHAPTERS)}"
             )
-    wanted = set(only or CHAPTERS)
+    names = set(only or CHAPTERS)
     for name in reversed(CHAPTERS):
-        if name in wanted:
-            wanted |= set(CHAPTERS[name])
-    return tuple(name for name in CHAPTERS if name in wanted)
+        if name in names:
+            names |= set(CHAPTERS[name])
+    return tuple(name for name in CHAPTERS if name in names)

@@ -1,4 +1,4 @@
-"""What one interpretation is: a trained run, its repetitions, the peaks that are looked at, and how."""
+"""Config of one interpretation: a trained run, its repetitions, the peaks, and the analyses."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class InterpretConfig(Config):
     well_predicted: float = Field(0.75, gt=-1, lt=1)
     """A peak counts as well predicted above this r; in one-of-k data, where its own cell type is predicted highest."""
 
-    # a network of one's own in place of a run
+    # a network of the user's own instead of a run
     module: str = Field("", pattern=r"^[^\x00-\x1f]*$", examples=["basset.py:make"])
-    """In place of a run: FILE.py:NAME, a function without arguments that returns a module (or netassay.Network). The
+    """Instead of a run: FILE.py:NAME, a function without arguments that returns a module (or netassay.Network). The
     file is imported when the run is made, never when it is read. Empty, with weights: AI-TAC as its authors saved
     it."""
 
@@ -116,13 +116,13 @@ class InterpretConfig(Config):
     """A filter is named after the known motif that it resembles where q and the false discovery rate are below this."""
 
     motif_permutations: int = Field(5, ge=1, le=1000)
-    """Number of permutations of the columns of all motifs (more where motifs are few), to see what chance matches."""
+    """Number of permutations of the columns of all motifs (more for few motifs), to measure chance matches."""
 
     motif_logos: int = Field(16, ge=1, le=200)
     """Maximum number of filters to draw beside their matches."""
 
     second_layer_threshold: float = Field(0.7, ge=0, lt=1)
-    """`motif_threshold` of the second layer, whose 51 bases are lost in noise at lower values."""
+    """`motif_threshold` of the second layer, whose 51 bases give mostly noise at lower values."""
 
     # attributions
     attribution_cell_types: int = Field(8, ge=1)
@@ -135,7 +135,7 @@ class InterpretConfig(Config):
     """Number of these peaks to draw."""
 
     attribution_references: int = Field(5, ge=1)
-    """Number of shuffled forms of each sequence that DeepLIFT/SHAP and integrated gradients compare it with."""
+    """Number of shuffled versions of each sequence as references of DeepLIFT/SHAP and integrated gradients."""
 
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of all draws and permutations."""
@@ -178,7 +178,7 @@ class InterpretConfig(Config):
     """Length in bases of the words that a peak shares with sequences."""
 
     chip_words: int = Field(14, ge=1, le=10_000)
-    """Number of places of a peak that must begin a shared word for it to be marked; 1 also marks relatives of
+    """Number of positions of a peak that must begin a shared word for it to be marked; 1 also marks relatives of
     repeats."""
 
     chip_share: float = Field(0.05, gt=0, lt=1)
@@ -186,8 +186,8 @@ class InterpretConfig(Config):
 
     # influence
     fill: Literal["mean", "zero", "published"] = "mean"
-    """What takes an ablated filter's place: its mean over the peaks at the same place, zero, or what the published
-    analysis put there (a mean before pooling and batch norm)."""
+    """Replacement of an ablated filter's output: its mean over the peaks at the same position, zero, or that of the
+    published analysis (a mean before pooling and batch norm)."""
 
     screening: bool = False
     """Compute influence in 16 bits: faster, with nearly the same ranks."""
@@ -209,7 +209,7 @@ class InterpretConfig(Config):
     """Number of pairs with the strongest interactions that are planted at every distance."""
 
     backgrounds: int = Field(32, ge=2, le=10_000)
-    """Number of shuffled peaks that pairs are planted into."""
+    """Number of shuffled peaks into which pairs are planted."""
 
 
 CONFIG = InterpretConfig

@@ -1,4 +1,4 @@
-"""Files outside the store that an interpretation reads, and the digests that tell that one of them changed."""
+"""Files outside the store that an interpretation reads, and the digests that reveal changes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from netassay.studies.aitac.interpret.config import InterpretConfig
 
 
 def network_files(config: InterpretConfig) -> tuple[str, ...]:
-    """Files of the network, where it is none of a run: of its module, of what that imports from its folder, of weights.
+    """Files of a network that is not of a run: its module, the module's imports from the same folder, its weights.
 
-    A module's file that cannot be read stands alone.
+    If a module's file cannot be read, its imports are left out.
     """
     module = config.module.rpartition(":")[0]
     try:
@@ -26,29 +26,29 @@ def network_files(config: InterpretConfig) -> tuple[str, ...]:
 
 
 def outside_files(config: InterpretConfig) -> tuple[str, ...]:
-    """All: of ChIP-seq, of known motifs where no group is named, of the network."""
-    named = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
-    return (*(name for name in named if name), *network_files(config))
+    """All: ChIP-seq, known motifs unless a group is named, the network."""
+    files = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
+    return (*(name for name in files if name), *network_files(config))
 
 
 def files_digest(config: InterpretConfig) -> str:
     """SHA-256 over the bytes of these files. DataError for one that cannot be read."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in outside_files(config):
         try:
-            found.update(bytes.fromhex(digest_of(name)))
+            digest.update(bytes.fromhex(digest_of(name)))
         except OSError as error:
             keys = {config.chip: "chip", config.motif_database: "motif_database", config.weights: "weights"}
             key = keys.get(name, "module")
             groups = f", or one of {', '.join(GROUPS)}" if key == "motif_database" else ""
             raise DataError(
-                f"{key} = {name!r}: cannot be read ({error.strerror or error}); give a file that is there{groups}"
+                f"{key} = {name!r}: cannot be read ({error.strerror or error}); give an existing file{groups}"
             ) from error
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def digest_of(name: str) -> str:
-    """SHA-256 of a file's bytes. OSError where it cannot be read, DataError where it is none."""
+    """SHA-256 of a file's bytes. OSError if it cannot be read, DataError if it is not a file."""
     refuse_odd_file(name)
     with Path(name).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What an interpretation found, read from its folder."""
+"""Results of an interpretation, read from its folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from netassay.dna.motifs.matrices import UNSURE
 from netassay.runs import Run
-from netassay.studies.aitac.interpret.choices import chosen
+from netassay.studies.aitac.interpret.choices import chapter_names
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 if TYPE_CHECKING:
@@ -22,22 +22,22 @@ SUBJECT = "subject"
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside those that were kept on the way."""
+    """None besides those written during the run."""
     return {}
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """What was interpreted, and the tables of each chapter, or why there are none."""
+    """The interpreted network, and the tables of each chapter, or why there are none."""
     config = InterpretConfig.from_mapping(run.config, where=str(run.folder))
     return {
         "interprets": interpreted(run.config),
         "peers": list(config.peers),
-        "chapters": {name: _told(chapter_tables(run, name)) for name in chosen(config.only)},
+        "chapters": {name: _chapter_summary(chapter_tables(run, name)) for name in chapter_names(config.only)},
     }
 
 
 def interpreted(config: Mapping[str, Any]) -> str:
-    """What is interpreted: the id of a run, or the files of a network of the user's and its atlas."""
+    """The interpreted network: the id of a run, or the files of the user's own network and its atlas."""
     if config["run"]:
         return str(config["run"])
     module, weights = config.get("module") or "AI-TAC", config.get("weights") or "its own weights"
@@ -45,38 +45,38 @@ def interpreted(config: Mapping[str, Any]) -> str:
 
 
 def chapter_tables(run: Run, name: str) -> dict[str, pl.DataFrame]:
-    """The tables of a chapter by their names within it; empty where it was not made yet."""
+    """The tables of a chapter by their names within it; empty if it was not made yet."""
     return {key.removeprefix(f"{name}_"): run.table(key) for key in table_names(run, name)}
 
 
 def table_names(run: Run, name: str) -> list[str]:
     """Names of the tables of a chapter in its run."""
-    others = tuple(f"{o}_" for o in chosen() if o != name and o.startswith(f"{name}_"))
-    return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(others)]
+    longer = tuple(f"{o}_" for o in chapter_names() if o != name and o.startswith(f"{name}_"))
+    return [key for key in run.tables() if key.startswith(f"{name}_") and not key.startswith(longer)]
 
 
-def _told(made: Mapping[str, pl.DataFrame]) -> Any:
-    if NOTE in made:
-        return made[NOTE]["text"][0]
-    return {table: frame.height for table, frame in made.items()} or None
+def _chapter_summary(frames: Mapping[str, pl.DataFrame]) -> Any:
+    if NOTE in frames:
+        return frames[NOTE]["text"][0]
+    return {table: frame.height for table, frame in frames.items()} or None
 
 
 def layer_motifs(tables: Mapping[str, pl.DataFrame], q: float = 0.05) -> Motifs:
-    """The motifs of the tables of chapter motifs or second_layer, for a MEME file: titled with what they are like."""
+    """The motifs of the tables of chapter motifs or second_layer, for a MEME file, titled with their factors."""
     from netassay.dna.motifs.matrices import motifs_of_table
     from netassay.formats.motifs import Motifs
 
     motifs, filters = motifs_of_table(tables["matrices"]), tables["filters"]
-    like = named(filters, q)
+    like = factor_names(filters, q)
     titles = tuple(like.get(name, "") for name in motifs.names)
     return Motifs(motifs.names, motifs.counts, motifs.sites, titles)
 
 
-def named(filters: pl.DataFrame, q: float) -> dict[str, str]:
-    """The factor of each filter that has a name; in tables made before factors were kept, its best match below `q`."""
+def factor_names(filters: pl.DataFrame, q: float) -> dict[str, str]:
+    """The factor of each filter that has a name; in older tables without factors, its best match below `q`."""
     if "factor" in filters.columns:
-        told = filters.filter(pl.col("factor") != UNSURE).select("filter", "factor")
+        factors = filters.filter(pl.col("factor") != UNSURE).select("filter", "factor")
     else:
         name = pl.when(pl.col("name") == "").then(pl.col("target")).otherwise(pl.col("name"))
-        told = filters.filter(pl.col("q") < q).select("filter", name.alias("factor"))
-    return dict(told.iter_rows())
+        factors = filters.filter(pl.col("q") < q).select("filter", name.alias("factor"))
+    return dict(factors.iter_rows())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netassay.reporting import Note, Section, Table
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_words, facts_of
-from netassay.studies.aitac.interpret.choices import EXTRAS, TITLES, chosen
+from netassay.studies.aitac.interpret.choices import EXTRAS, TITLES, chapter_names
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
 from netassay.studies.aitac.interpret.sections import drawing
@@ -24,10 +24,10 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     """The chapters of the given interpretations, in any state."""
     if not runs:
         return [Section("What the network learned", items=(Note("There are no interpretations."),))]
-    return [section for number, run in enumerate(runs, 1) for section in _of(run, number, len(runs) > 1)]
+    return [section for number, run in enumerate(runs, 1) for section in _interpretation(run, number, len(runs) > 1)]
 
 
-def _of(run: Run, number: int, several: bool) -> list[Section]:
+def _interpretation(run: Run, number: int, several: bool) -> list[Section]:
     config = InterpretConfig.from_mapping(run.config, where=str(run.folder))
     of = f"Interpretation {run.id} of {'run ' if config.run else ''}{interpreted(run.config)}"
     head: list[Note | Table] = (
@@ -35,22 +35,24 @@ def _of(run: Run, number: int, several: bool) -> list[Section]:
     )
     about = facts_of(run.table(SUBJECT)) if SUBJECT in run.tables() else {}
     if (null := about.get("null", "none")) != "none":
-        head.append(Note(f"A NULL MODEL is looked at here: it was trained on {_NULLS[null]}.", "warning"))
+        head.append(Note(f"This is a NULL MODEL: it was trained on {_NULLS[null]}.", "warning"))
     if not config.run and SUBJECT in run.tables():
-        words = "The network is none of this store: its files, how it was asked, and what they held."
+        words = "The network is not of this store: its files, their contents, and how it was applied."
         head.append(Table("interpreted-network", "The network", words, fact_words(run.table(SUBJECT))))
-    chapters = {name: chapter_tables(run, name) for name in chosen(config.only)}
-    # a chapter that nobody asked for, and for which nothing was given, is no warning
-    left = {name: made for name, made in chapters.items() if NOTE in made and name in EXTRAS and not config.only}
-    reasons = {name: made[NOTE]["text"][0] for name, made in left.items()}
+    chapters = {name: chapter_tables(run, name) for name in chapter_names(config.only)}
+    # a chapter that was not requested and had no input is no warning
+    omitted = {
+        name: frames for name, frames in chapters.items() if NOTE in frames and name in EXTRAS and not config.only
+    }
+    reasons = {name: frames[NOTE]["text"][0] for name, frames in omitted.items()}
     head += [Note(f"Left out: {TITLES[name]}. {why[:1].upper()}{why[1:]}.") for name, why in reasons.items()]
-    found = [Section("What the network learned", f"{of}.", tuple(head))]
-    for name, made in chapters.items():
-        if name in left or not made:
+    parts = [Section("What the network learned", f"{of}.", tuple(head))]
+    for name, frames in chapters.items():
+        if name in omitted or not frames:
             continue
-        if NOTE in made:
-            found.append(Section(TITLES.get(name, name), items=(Note(made[NOTE]["text"][0], "warning"),)))
+        if NOTE in frames:
+            parts.append(Section(TITLES.get(name, name), items=(Note(frames[NOTE]["text"][0], "warning"),)))
         else:
-            section = drawing(name).section(made, config)
-            found.append(section.numbered(number, run.id) if several else section)
-    return found
+            section = drawing(name).section(frames, config)
+            parts.append(section.numbered(number, run.id) if several else section)
+    return parts

@@ -1,4 +1,4 @@
-"""Findings of an interpretation in words: which factors the predictions rest on, in which cells."""
+"""Findings of an interpretation in words: which factors the predictions rely on, in which cells."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def _influence(run: Run) -> list[Finding]:
     tables = chapter_tables(run, "influence")
     if "factors" not in tables:
         return []
-    named = tables["factors"].filter(~pl.col("set").str.contains(r"^filter[ _]\d+$"))
-    clear = named.filter((pl.col("q") < LARGEST_Q) & (pl.col("influence") > LEAST_RATIO * pl.col("null"))).sort(
+    factors = tables["factors"].filter(~pl.col("set").str.contains(r"^filter[ _]\d+$"))
+    clear = factors.filter((pl.col("q") < LARGEST_Q) & (pl.col("influence") > LEAST_RATIO * pl.col("null"))).sort(
         "influence", descending=True
     )
     if not clear.height:
         return []
     top = clear.row(0, named=True)
     where = _where(tables, top["set"])
-    others = clear["set"].to_list()[1:4]
-    also = f" Also clear of their nulls: {', '.join(others)}." if others else ""
+    runners_up = clear["set"].to_list()[1:4]
+    also = f" Also clear of their nulls: {', '.join(runners_up)}." if runners_up else ""
     text = (
         f"Ablating the filters of {top['set']} lowers the correlation with the observed heights most: influence "
         f"{top['influence']:.3g}, null {top['null']:.2g} (q = {top['q']:.1g}){where}.{also}"
@@ -69,7 +69,7 @@ def _where(tables: dict[str, pl.DataFrame], factor: str) -> str:
 
 
 def _names(run: Run) -> list[Finding]:
-    """How many filters get the name of a factor, against permuted filters."""
+    """Number of filters with the name of a factor, against permuted filters."""
     tables = chapter_tables(run, "motifs")
     if "shares" not in tables or "filters" not in tables:
         return []
@@ -77,10 +77,10 @@ def _names(run: Run) -> list[Finding]:
     if not row or row[0]["filters"] <= row[0]["permuted most"]:
         return []
     total = tables["filters"].height
-    own, null, most = (100 * row[0][key] for key in ("filters", "permuted", "permuted most"))
+    own, null, maximum = (100 * row[0][key] for key in ("filters", "permuted", "permuted most"))
     text = (
         f"{own:.0f} % of {total} filters match a motif of a known factor at q < 0.05; with the columns of the filters "
-        f"permuted it is {null:.1f} % (at most {most:.1f} %)."
+        f"permuted it is {null:.1f} % (at most {maximum:.1f} %)."
     )
     return [Finding(text, "aitac-motifs-shares", command(run), "Do filters look like known motifs?")]
 

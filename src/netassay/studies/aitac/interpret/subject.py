@@ -1,4 +1,4 @@
-"""What is interpreted: a trained network, its repetitions, and the peaks it is looked at on."""
+"""The subject of an interpretation: a trained network, its repetitions, and the peaks that are used."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from netassay.studies.aitac.weights import config_of, trained
 class Subject:
     """The network of a run in evaluation mode, those of its repetitions, sequences and heights of the chosen peaks.
 
-    Or a network of the user's, from files, on an atlas. `found` holds the tables of the chapters made so far. Raises
-    DataError for runs without weights or of another atlas, and what `network_of_files` raises.
+    Or a network of the user's own, from files, on an atlas. `tables` has those of the chapters made so far. Raises
+    DataError for runs without weights or of another atlas, and the errors of `network_of_files`.
     """
 
     def __init__(self, config: InterpretConfig, store: Store) -> None:
         self.config = config
-        self.found: dict[tuple[str, str], pl.DataFrame] = {}
+        self.tables: dict[tuple[str, str], pl.DataFrame] = {}
         if config.module or config.weights:
             self._of_files(config)
         else:
@@ -71,19 +71,19 @@ class Subject:
         self.atlas = self.material.atlas
         _check_peers(runs, self.atlas.digest)
         networks = (network_of(self.trained_by, trained(run).to(device), self.atlas.cell_types) for run in runs)
-        # asked in float32, whatever they were trained in, and less what their loss leaves free
+        # applied in float32, whatever they were trained in, without the offset that their loss leaves free
         free = offset_is_free(self.trained_by.loss)
         self.network, *peers = (replace(network, precision=torch.float32, less_mean=free) for network in networks)
         self.peers = tuple(peers)
 
     def _of_files(self, config: InterpretConfig) -> None:
         if not config.atlas:
-            raise DataError("no atlas is given for the network to be looked at on; give one: atlas (--atlas)")
+            raise DataError("the network to interpret needs an atlas; give one: atlas (--atlas)")
         device = devices.device(config.device)
         loss = cast("LossName", loss_of(config.module, config.loss))
         strands: Strands = "augmented" if config.strands == "both" else "one"
         self.runs, self.peers = (Path(config.weights or config.module).name,), ()
-        # what it was trained on is not known: all but the test chromosomes, nothing where all peaks are looked at
+        # its training set is unknown: all but the test chromosomes, or nothing if all peaks are used
         sets: dict[str, Any] = (
             {"split": "random", "test_share": 0, "validation_share": 0}
             if config.peaks == "all"
@@ -106,12 +106,12 @@ class Subject:
 
     @property
     def about(self) -> dict[str, str]:
-        """What is looked at, in words: atlas and null; of a network of the user's also where it comes from."""
-        told = {"atlas": self.trained_by.atlas, "null": self.trained_by.null}
+        """The subject in words: atlas and null; for a network of the user's own also its origin."""
+        facts = {"atlas": self.trained_by.atlas, "null": self.trained_by.null}
         if self.config.run:
-            return told
+            return facts
         first, second = (name or "none" for name in self.layers)
-        return told | {
+        return facts | {
             "module": self.config.module or "AI-TAC",
             "weights": self.config.weights or "as the module is made",
             "loss": self.trained_by.loss,
@@ -125,35 +125,35 @@ class Subject:
 
     @cached_property
     def layers(self) -> tuple[str, str]:
-        """The convolutions that are looked at, the first and the next; "" where there is none."""
-        asked = (self.config.layer, self.config.next_layer)
+        """The convolutions that are interpreted, the first and the next; "" if there is none."""
+        requested = (self.config.layer, self.config.next_layer)
         if self.network.aitac:
             return "convolution1", "convolution2"
         called = called_convolutions(self.network, self.atlas.length)
-        first = asked[0] or (called[0] if called else "")
+        first = requested[0] or (called[0] if called else "")
         behind = called[called.index(first) + 1 :] if first in called else []
-        return first, asked[1] or (behind[0] if behind else "")
+        return first, requested[1] or (behind[0] if behind else "")
 
     @property
     def ablated_layer(self) -> str | None:
-        """The layer that influence leaves channels of; None for AI-TAC, whose first layer it is."""
+        """The layer whose channels are ablated; None for the first layer of AI-TAC."""
         return None if self.network.aitac else self.layers[0]
 
     @cached_property
     def index(self) -> Int64[Tensor, " n"]:
-        """Rows of the atlas that are looked at."""
+        """Rows of the atlas that are used."""
         split, config = self.material.split, self.config
         rows = torch.arange(len(self.atlas)) if config.peaks == "all" else getattr(split, config.peaks)
         if not len(rows):
             raise DataError(f"the {config.peaks} set of {self.runs[0]} is empty; take --peaks all")
         if 0 < config.most_peaks < len(rows):
-            drawn = torch.randperm(len(rows), generator=self.generator("peaks"))[: config.most_peaks]
-            rows = rows[drawn.sort().values]
+            order = torch.randperm(len(rows), generator=self.generator("peaks"))[: config.most_peaks]
+            rows = rows[order.sort().values]
         return rows
 
     @cached_property
     def codes(self) -> UInt8[Tensor, "n length"]:
-        """Sequences of the peaks, a byte a base."""
+        """Sequences of the peaks, one byte per base."""
         return self.material.codes[self.index]
 
     @cached_property
@@ -163,7 +163,7 @@ class Subject:
 
     @cached_property
     def predicted(self) -> Float[Tensor, "n cell_types"]:
-        """What the network predicts for them, in float32."""
+        """Their predictions by the network, in float32."""
         return predict(self.network, self.codes)
 
     @cached_property
@@ -173,8 +173,8 @@ class Subject:
 
     @cached_property
     def quality(self) -> Float[Tensor, " n"]:
-        """How well each peak is predicted, greater is better: r; below three cell types, which have none, less the
-        greatest error of an output in its standard deviations over the peaks."""
+        """How well each peak is predicted, greater is better: r; below three cell types, which have none, minus the
+        largest error of an output in its standard deviations over the peaks."""
         if len(self.cell_types) >= FEWEST:
             return self.r
         return -(_standard(self.predicted) - _standard(self.heights)).abs().amax(1)
@@ -204,17 +204,17 @@ class Subject:
 
     @cached_property
     def motif_peaks(self) -> Int64[Tensor, " k"]:
-        """Rows of the peaks that motifs are made from: the well-predicted ones, or the best `motif_best` of all."""
-        known = int(self.quality.isfinite().sum())
-        if self.config.motif_best > known:
+        """Rows of the peaks for the motifs: the well-predicted ones, or the best `motif_best` of all."""
+        defined = int(self.quality.isfinite().sum())
+        if self.config.motif_best > defined:
             raise DataError(
-                f"motif_best = {self.config.motif_best}: {known} peaks have a correlation; give at most {known}"
+                f"motif_best = {self.config.motif_best}: {defined} peaks have a correlation; give at most {defined}"
             )
         if self.config.motif_best:
             return well_predicted(self.quality, best=self.config.motif_best)
         if not len(self.well) and self.material.one_of_k:
             raise DataError("no peak has its own cell type predicted highest; train the network first")
-        if not len(self.well) and known:
+        if not len(self.well) and defined:
             best = (
                 f" (the best of {len(self.r):,} has {float(self.r.nan_to_num(-1).max()):.2f})"
                 if len(self.cell_types) >= FEWEST
@@ -222,7 +222,7 @@ class Subject:
             )
             raise DataError(
                 f"no peak is predicted {self.well_in_words}{best}; take the best ones instead, such as --motif-best "
-                f"{min(500, known)}, or train longer"
+                f"{min(500, defined)}, or train longer"
             )
         return self.well if len(self.well) else well_predicted(self.quality, self.least_quality)
 
@@ -246,16 +246,16 @@ class Subject:
 
     @cached_property
     def database(self) -> Motifs:
-        """Known motifs that those of filters are compared with."""
+        """Known motifs for comparison with those of filters."""
         return read_database(self.config.motif_database)
 
     @cached_property
     def matches(self) -> Matches:
-        """Known motifs like those of the first layer."""
+        """Known motifs that match those of the first layer."""
         return self.matches_of(self.motifs)
 
     def matches_of(self, motifs: Motifs) -> Matches:
-        """Known motifs like the given ones, and like the same with their columns permuted."""
+        """Known motifs that match the given ones, and those with permuted columns."""
         repeats, draws = self.config.motif_permutations, self.generator("motif columns")
         return match_motifs(motifs, self.database, permutations=repeats, generator=draws)
 
@@ -275,7 +275,7 @@ class Subject:
 
     @property
     def weights_digest(self) -> str:
-        """SHA-256 of all weights: tells that a run was trained anew since."""
+        """SHA-256 of all weights, to notice that a run was trained again."""
         models = [network.model for network in (self.network, *self.peers)]
         state = {
             f"{i}/{key}": t.cpu().contiguous()
@@ -285,13 +285,13 @@ class Subject:
         return sha256(pack(state))
 
     def earlier(self, chapter: str, table: str) -> pl.DataFrame:
-        """A table of a chapter made before; DataError where that chapter could not be made."""
-        if (chapter, table) not in self.found:
+        """A table of an earlier chapter; DataError if that chapter could not be made."""
+        if (chapter, table) not in self.tables:
             raise DataError(f"this needs chapter {chapter}, which could not be made (its section says why)")
-        return self.found[(chapter, table)]
+        return self.tables[(chapter, table)]
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Draws for one purpose, the same whatever else was drawn before."""
+        """Random generator for one purpose, independent of all other draws."""
         return generator(self.config.seed, "interpret", purpose)
 
 
@@ -321,5 +321,5 @@ def filter_names(subject: Subject, q: float) -> dict[int, str]:
     if not subject.truth:
         names = factor_names(subject.matches, q)
         return {int(key.removeprefix("filter_")): name for key, name in names.items() if name != UNSURE}
-    held = matched_filters(subject.motifs, subject.truth)
-    return {i: name for name, filters in held.items() for i in filters}
+    matches = matched_filters(subject.motifs, subject.truth)
+    return {i: name for name, filters in matches.items() for i in filters}

@@ -34,7 +34,7 @@ from netassay.studies.aitac.transfer.ranks import rank_tables
 from netassay.training import Checkpoint, Metric, Result, stages
 
 _PARTS = ("scores", "ranks")
-_WORD, _SHORTEST = 24, 8  # bases of the words that tell a sequence
+_WORD, _SHORTEST = 24, 8  # bases of the words that identify a sequence
 
 
 def assay(
@@ -44,10 +44,10 @@ def assay(
     commit_seconds: float = 10.0,
     watch: Callable[[int, Mapping[Metric, float]], None] = lambda step, values: None,
 ) -> Result:
-    """Makes the tables that are missing; a checkpoint is committed after the scores and after the ranks."""
+    """Makes the missing tables; a checkpoint is committed after the scores and after the ranks."""
     latest = recorder.latest()
     if latest is not None and "trained_on" not in latest.facts:
-        config = config.replace(trained_on="keep")  # begun by 0.1.0, which kept them: it goes on to the same numbers
+        config = config.replace(trained_on="keep")  # begun by 0.1.0, which kept them: resuming gives the same numbers
     setting = setting_of(config, Store(recorder.folder.parent))
     facts: dict[str, Any] = {"weights": setting.subject.weights_digest, "atlas": setting.atlas.digest}
     if latest is not None and any(latest.facts[key] != value for key, value in facts.items()):
@@ -61,26 +61,26 @@ def assay(
 
     def make(step: int) -> dict[Metric, float]:
         if _PARTS[step] == "scores":
-            made = score_tables(setting)
+            frames = score_tables(setting)
         else:
-            made = rank_tables(setting.subject, config, setting.codes, setting.heights, setting.map)
-        for name, frame in made.items():
+            frames = rank_tables(setting.subject, config, setting.codes, setting.heights, setting.map)
+        for name, frame in frames.items():
             recorder.write_table(name, frame)
-        return {("rows", _PARTS[step]): float(sum(frame.height for frame in made.values()))}
+        return {("rows", _PARTS[step]): float(sum(frame.height for frame in frames.values()))}
 
     return stages(recorder, make, facts=lambda: facts, names=[f"the {part}" for part in _PARTS], watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The network, the other atlas, its rows that are used, and the map between their cell types."""
+    """The network, the other atlas, the rows of it that are used, and the map between their cell types."""
 
     config: TransferConfig
     subject: Subject
     atlas: Atlas
     index: Tensor
     map: species.CellTypeMap
-    known: int
+    trained_peaks: int
     """Peaks of the atlas whose sequence was trained on; left out of `index` unless the config keeps them."""
 
     @property
@@ -95,7 +95,7 @@ class Setting:
 
 
 def setting_of(config: TransferConfig, store: Store) -> Setting:
-    """What a transfer is made of. Raises DataError where network, atlas and map do not fit each other."""
+    """The inputs of a transfer. Raises DataError if network, atlas and map do not fit each other."""
     looked_at = InterpretConfig(
         run=config.run, most_peaks=config.influence_peaks, seed=config.seed, device=config.device
     )
@@ -107,34 +107,36 @@ def setting_of(config: TransferConfig, store: Store) -> Setting:
             f"{config.atlas!r} have {atlas.length}; build that atlas with --width {subject.atlas.length}, or train a "
             f"network on peaks of {atlas.length} bases"
         )
-    found = species.cell_type_map(config.pairs, subject.cell_types, atlas.cell_types)
-    known = trained_on(subject, atlas)
-    left = ~known if config.trained_on == "leave-out" else torch.ones_like(known)
-    index = left.nonzero()[:, 0]
+    types = species.cell_type_map(config.pairs, subject.cell_types, atlas.cell_types)
+    trained = trained_on(subject, atlas)
+    usable = ~trained if config.trained_on == "leave-out" else torch.ones_like(trained)
+    index = usable.nonzero()[:, 0]
     if not len(index):
         raise DataError(
             f"the network of run {config.run} was trained on the sequences of all {len(atlas):,} peaks of atlas "
             f"{config.atlas!r}; give another atlas, or keep them: --trained-on keep"
         )
     if 0 < config.most_peaks < len(index):
-        drawn = torch.randperm(len(index), generator=generator(config.seed, "transfer", "peaks"))
-        index = index[drawn[: config.most_peaks].sort().values]
-    return Setting(config, subject, atlas, index, found, int(known.sum()))
+        order = torch.randperm(len(index), generator=generator(config.seed, "transfer", "peaks"))
+        index = index[order[: config.most_peaks].sort().values]
+    return Setting(config, subject, atlas, index, types, int(trained.sum()))
 
 
 def trained_on(subject: Subject, atlas: Atlas) -> Bool[Tensor, " peaks"]:
     """Whether the network was trained, or its epoch chosen, on each peak of the atlas, on either strand.
 
-    By the bases themselves, so that the same region in another atlas, moved by some bases or turned round, is found: a
-    peak that shares half of its words (24 bases, fewer in shorter peaks) or more with one such sequence or several.
+    Compares the bases, to find the same region in another atlas even if shifted or on the other strand: a peak that
+    shares at least half of its words (24 bases, fewer in shorter peaks) with one or more such sequences.
     """
     split, codes = subject.material.split, subject.material.codes
-    seen = codes[torch.cat([split.train, split.validation])]
+    training_codes = codes[torch.cat([split.train, split.validation])]
     k = min(_WORD, atlas.length)
-    if k < _SHORTEST or not len(seen):
+    if k < _SHORTEST or not len(training_codes):
         return torch.zeros(len(atlas), dtype=torch.bool)
-    least = (atlas.length - k + 2) // 2
-    return torch.from_numpy(by_sequence(atlas.codes.numpy(), list(seen.numpy()), k=k, least=least).marked)
+    threshold = (atlas.length - k + 2) // 2
+    return torch.from_numpy(
+        by_sequence(atlas.codes.numpy(), list(training_codes.numpy()), k=k, min_words=threshold).marked
+    )
 
 
 def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
@@ -154,9 +156,9 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
         MAP: [(moved, observed) for _, moved in maps],
         BASELINE: [(means, observed)],
     }
-    chosen = setting.index.numpy()
+    positions = setting.index.numpy()
     peaks = (
-        atlas.peaks[chosen]
+        atlas.peaks[positions]
         .select("name", "chromosome", "start", "end")
         .with_columns(
             variance=pl.Series(observed.double().var(dim=1, correction=0).numpy()),
@@ -173,18 +175,18 @@ def score_tables(setting: Setting) -> dict[str, pl.DataFrame]:
 
 
 def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, free_offset: bool) -> pl.DataFrame:
-    """model, score, value (mean over the draws of a null), low and high (the least and greatest draw), draws."""
+    """model, score, value (mean over the draws of a null), low and high (the smallest and largest draw), draws."""
     rows = []
     for model, pairs in cases.items():
-        drawn = [
+        draws = [
             evaluate.scores(predicted, observed, one_of_k=one_of_k, free_offset=free_offset)
             for predicted, observed in pairs
         ]
-        for score in drawn[0]:
-            values = np.array([marks[score] for marks in drawn])
-            known = values[np.isfinite(values)]
-            told = (known.mean(), known.min(), known.max()) if len(known) else (None,) * 3
-            rows.append((model, score, *(None if t is None else float(t) for t in told), len(drawn)))
+        for score in draws[0]:
+            values = np.array([marks[score] for marks in draws])
+            finite = values[np.isfinite(values)]
+            summary = (finite.mean(), finite.min(), finite.max()) if len(finite) else (None,) * 3
+            rows.append((model, score, *(None if t is None else float(t) for t in summary), len(draws)))
     schema = {
         "model": pl.String,
         "score": pl.String,
@@ -199,11 +201,11 @@ def _scores(cases: Mapping[str, list[tuple[Tensor, Tensor]]], one_of_k: bool, fr
 def _cell_types(
     setting: Setting, predicted: Tensor, observed: Tensor, rows: list[Tensor], one_of_k: bool
 ) -> pl.DataFrame:
-    """A row a cell type: r over peaks, the least and greatest r under permuted rows, for one-of-k AUROC and AUPRC."""
+    """One row per cell type: r over peaks, its range under permuted rows, for one-of-k AUROC and AUPRC."""
     free = setting.subject.network.less_mean
     null = torch.stack([evaluate.pearson_columns(predicted, moved, free_offset=free) for moved in rows])
     lineages = dict(zip(setting.atlas.cell_types, setting.atlas.lineages, strict=True))
-    held: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "cell type": list(setting.map.targets),
         "lineage": [lineages[name] for name in setting.map.targets],
         "stands for it": [", ".join(names) for names in setting.map.sources],
@@ -213,17 +215,17 @@ def _cell_types(
     }
     if one_of_k:
         ranks = [evaluate.rank_scores(predicted, observed, i) for i in range(observed.shape[1])]
-        held["AUROC"] = _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64))
-        held["AUPRC"] = _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64))
-    return pl.DataFrame(held)
+        columns["AUROC"] = _column(torch.tensor([rank.auroc for rank in ranks], dtype=torch.float64))
+        columns["AUPRC"] = _column(torch.tensor([rank.auprc for rank in ranks], dtype=torch.float64))
+    return pl.DataFrame(columns)
 
 
 def _map(setting: Setting) -> pl.DataFrame:
-    """source, target; null on the side that has no partner."""
-    found: list[tuple[str | None, str | None]] = list(setting.config.pairs)
-    found += [(name, None) for name in setting.map.unused_sources]
-    found += [(None, name) for name in setting.map.unused_targets]
-    return pl.DataFrame(found, schema={"source": pl.String, "target": pl.String}, orient="row")
+    """source, target; null on the side without a partner."""
+    pairs: list[tuple[str | None, str | None]] = list(setting.config.pairs)
+    pairs += [(name, None) for name in setting.map.unused_sources]
+    pairs += [(None, name) for name in setting.map.unused_targets]
+    return pl.DataFrame(pairs, schema={"source": pl.String, "target": pl.String}, orient="row")
 
 
 def _facts(setting: Setting) -> pl.DataFrame:
@@ -238,7 +240,7 @@ def _facts(setting: Setting) -> pl.DataFrame:
         "length": theirs.length,
         "outputs": outputs_in_words(setting.subject.network.less_mean),
         "peaks": len(setting.index),
-        "peaks trained on": setting.known,
+        "peaks trained on": setting.trained_peaks,
         "they are": "left out" if setting.config.trained_on == "leave-out" else "kept",
         "peaks of the other atlas": len(theirs),
     }

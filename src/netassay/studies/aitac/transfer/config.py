@@ -1,4 +1,4 @@
-"""What one transfer is: a trained run, another atlas, and which cell types stand for which."""
+"""Config of one transfer: a trained run, another atlas, and the map between their cell types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transfer found, read from its folder."""
+"""Results of a transfer, read from its folder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ TRANSFER, ROWS, MAP, BASELINE = (
     "null: permuted map",
     "baseline: column means",
 )
-"""What is scored: the network; on heights of other peaks; under other maps; the mean of each cell type everywhere."""
+"""Models scored: the network; on heights of other peaks; under other maps; the means of cell types."""
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside those that were kept on the way."""
+    """None besides those written during the run."""
     return {}
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The scores beside their nulls, and how far the ranks of filters and factors agree."""
-    held = run.tables()
-    scores = run.table("scores").filter(pl.col("score") == "r_mean") if "scores" in held else None
+    """The scores beside their nulls, and the agreement of the ranks of filters and factors."""
+    names = run.tables()
+    scores = run.table("scores").filter(pl.col("score") == "r_mean") if "scores" in names else None
     return {
         "transfers": run.config["run"],
         "atlas": run.config["atlas"],
         **trained_on(run),
         "r_mean": None if scores is None else {row["model"]: row["value"] for row in scores.to_dicts()},
-        "ranks": run.table("agreement").to_dicts() if "agreement" in held else None,
+        "ranks": run.table("agreement").to_dicts() if "agreement" in names else None,
     }
 
 
@@ -41,14 +41,14 @@ def trained_on(run: Run) -> dict[str, Any]:
     facts = facts_of(run.table("facts")) if "facts" in run.tables() else {}
     if "peaks trained on" not in facts:
         return {}
-    known, whole = facts["peaks trained on"], facts["peaks of the other atlas"]
-    return {"trained_on": {"peaks": known, "share": known / whole, "they_are": facts["they are"]}}
+    count, total = facts["peaks trained on"], facts["peaks of the other atlas"]
+    return {"trained_on": {"peaks": count, "share": count / total, "they_are": facts["they are"]}}
 
 
 LOSS, CHANGE = "loss of r", "change of predictions"
 """Measures of influence: mean fall of r without the filter; mean squared change of the predictions."""
 OTHER, NULL = "other atlas", "null"
-"""What the influence in the network's own atlas is compared with."""
+"""Comparisons of the influence in the network's own atlas."""
 CEILING = "own atlas again (ceiling)"
-"""What it would be compared with if the other atlas were another sample of the same peaks."""
+"""The comparison if the other atlas were another sample of the same peaks."""
 FILTERS, FACTORS = "filters", "factors"

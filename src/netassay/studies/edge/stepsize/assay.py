@@ -28,12 +28,12 @@ from netassay.studies.edge.stepsize.search import Outcome, Trial, next_step_size
 
 @dataclass
 class Progress:
-    """All that a search has found so far, and so all that its future depends on; JSON holds it exactly."""
+    """All results of a search so far, and so all that its future depends on; JSON stores them exactly."""
 
     data: str
-    """Digest of the training set it was found on."""
+    """Digest of the training set."""
     start: list[tuple[float, float]] = field(default_factory=list)
-    """Sharpness of each network at its first weights, and its estimated absolute error."""
+    """Sharpness of each network at its initial weights, and its estimated absolute error."""
     trials: list[list[Trial]] = field(default_factory=list)
     flows: list[Sharpest] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class Progress:
 
 
 class Search:
-    """The networks of a config, and what is to be done next with them."""
+    """The networks of a config, and the next stage of the search."""
 
     def __init__(self, config: StepSizeConfig, stop: Callable[[], bool]) -> None:
         device, self.dtype = devices.device(config.device), getattr(torch, config.dtype)
@@ -68,7 +68,7 @@ class Search:
         self.at_once = together(self.data.train, config.width, config.seeds) if batched else 1
 
     def go_on(self, progress: Progress) -> dict[training.Metric, float] | None:
-        """The next stage, kept in `found`: its numbers, empty when nothing is left, None when stopped meanwhile."""
+        """Runs the next stage and adds it to `progress`: its numbers, empty if nothing remains, None if stopped."""
         if not progress.start:
             return self._start(progress)
         sizes = {i: size for i in range(len(self.networks)) if (size := self._next(progress, i)) is not None}
@@ -91,7 +91,7 @@ class Search:
                 tolerance=self.config.tolerance,
                 generator=generator(self.config.seed + i, "lanczos"),
             )
-            # a start without positive curvature bounds no step: the search then begins at 1
+            # without positive curvature at the start no step is bounded: the search then begins at 1
             value = max(float(start.values[0]), 0.0)
             progress.start.append((value or 2.0, float(start.errors[0])))
             progress.trials.append([])

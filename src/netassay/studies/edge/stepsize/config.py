@@ -1,4 +1,4 @@
-"""What is searched for the largest stable step size: a network of one architecture, from several first weights."""
+"""Config of a search for the largest stable step size of one architecture, from several initial weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StepSizeConfig(Setting):
 
 
 def tiny() -> StepSizeConfig:
-    """A config of a second or two that passes through every part of the study."""
+    """A config that runs through every part of the study in a second or two."""
     return StepSizeConfig(examples=100, width=8, depth=1, seeds=2, goal=0.9, steps=60, resolution=1.5, flow_steps=60)
 
 

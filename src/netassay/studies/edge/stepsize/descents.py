@@ -1,4 +1,4 @@
-"""Gradient descent of several networks of one shape at once, each at its own step size, to its end."""
+"""Complete gradient descents of several networks of one shape at once, each at its own step size."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from netassay.studies.edge.stepsize.search import Outcome, Trial
 from netassay.training import diverged
 
 BATCHED_UP_TO = 40_000
-"""Numbers in one hidden layer's output for all examples up to which networks share their operations: above, a core is
-busy with one network already (benchmarks/stepsize.py)."""
+"""Maximum size of one hidden layer's output for all examples at which networks share their operations: above it, one
+network keeps a core busy (benchmarks/stepsize.py)."""
 
 STOP_EVERY = 20
 
@@ -32,7 +32,7 @@ def descend(
     divergence_factor: float,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Trial] | None:
-    """Full-batch descent of each network from its weights, which stay as they are; None if `stop` said so meanwhile.
+    """Full-batch descent of each network from its weights, which are not changed; None if stopped by `stop`.
 
     A trial ends when the loss is at most `goal`, not finite or beyond `divergence_factor` times the first, or after
     `steps` steps. Networks of one trial share every operation (`torch.func.vmap`) and leave when they have ended.
@@ -47,12 +47,12 @@ def descend(
         losses = networks.losses()
         values = losses.detach().tolist()
         first = first or values
-        for place, (i, value) in enumerate(zip(going, values, strict=True)):
+        for slot, (i, value) in enumerate(zip(going, values, strict=True)):
             end = _end(value, first[i], goal, divergence_factor, step == steps)
             if end is not None:
                 trials[i] = Trial(step_sizes[i], end, step, value)
-                going[place] = -1
-        stay = [place for place, i in enumerate(going) if i >= 0]
+                going[slot] = -1
+        stay = [slot for slot, i in enumerate(going) if i >= 0]
         going = [i for i in going if i >= 0]
         if not going:
             break
@@ -69,7 +69,7 @@ def _end(value: float, first: float, goal: float, factor: float, last: bool) -> 
 
 
 class _Networks:
-    """Weights of several networks of one shape, stacked, and their losses; a single one goes without stacking."""
+    """Weights of several networks of one shape, stacked, and their losses; a single one is not stacked."""
 
     def __init__(self, models: Sequence[nn.Module], loss: Loss, train: Examples) -> None:
         self.model, self.train, self.loss = models[0], train, loss
@@ -79,8 +79,8 @@ class _Networks:
 
     def losses(self) -> Tensor:  # (B,)
         if len(next(iter(self.weights.values()))) == 1:
-            return self._one({name: p[0] for name, p in self.weights.items()})[None]
-        return vmap(self._one)(self.weights)
+            return self._loss_of({name: p[0] for name, p in self.weights.items()})[None]
+        return vmap(self._loss_of)(self.weights)
 
     def step(self, losses: Tensor, step_sizes: Sequence[float], stay: Sequence[int]) -> None:
         gradients = torch.autograd.grad(losses.sum(), list(self.weights.values()))
@@ -94,10 +94,10 @@ class _Networks:
                 else:
                     self.weights[name] = (p[list(stay)] - eta * g[list(stay)]).requires_grad_()
 
-    def _one(self, weights: dict[str, Tensor]) -> Tensor:
+    def _loss_of(self, weights: dict[str, Tensor]) -> Tensor:
         return self.loss(functional_call(self.model, weights, (self.train.inputs,)), self.train.labels)
 
 
 def together(train: Examples, width: int, networks: int) -> int:
-    """How many networks to descend at once: all of them while a layer's output is small, else one."""
+    """Number of networks to descend at once: all if a layer's output is small, else one."""
     return networks if len(train.inputs) * width <= BATCHED_UP_TO else 1

@@ -1,4 +1,4 @@
-"""The trials of a search for the largest step size and its answer, read from its folder."""
+"""The trials of a search for the largest step size and its result, read from its folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from netassay.runs import Run
 from netassay.studies.edge.stepsize.search import Outcome, Trial, bracket
 
 CODES = {Outcome.TRAINED: 1.0, Outcome.UNFINISHED: 0.0, Outcome.DIVERGED: -1.0}
-"""Outcomes as the metric "outcome" holds them."""
+"""Outcomes as values of the metric "outcome"."""
 
 
 def trials(run: Run) -> pl.DataFrame:
-    """Every trial of a run so far: seed, step_size, outcome, steps and loss at its end, in the order they were made."""
+    """Every trial of a run so far: seed, step_size, outcome, steps and loss at its end, in order."""
     rows = _wide(run, ("step_size", "outcome", "trial_steps", "trial_loss"))
     words = {code: str(outcome) for outcome, code in CODES.items()}
     schema = {
@@ -39,23 +39,23 @@ def trials(run: Run) -> pl.DataFrame:
 
 
 def largest(run: Run) -> pl.DataFrame:
-    """One row a network: the largest step size that trained, the smallest above it that failed and how, and predictors.
+    """One row per network: largest step size that trained, smallest failing one above it and how, predictors.
 
-    Null where it is not known (yet); predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow,
-    null where the flow did not reach the goal: its largest sharpness is then that of the part that was followed.
+    Null if not (yet) known; predictors are 2 / sharpness at the start and 2 / largest sharpness on the flow, null if
+    the flow did not reach the goal: its largest sharpness is then that of the part that was followed.
     """
-    tried, rows = trials(run), []
+    all_trials, rows = trials(run), []
     curvature = {(seed, key): value for seed, row in _wide(run, None) for key, value in row.items()}
     for seed in sorted({seed for seed, _ in curvature}):
-        own = [Trial(s, Outcome(o), n, x) for _, s, o, n, x in tried.filter(pl.col("seed") == seed).iter_rows()]
+        own = [Trial(s, Outcome(o), n, x) for _, s, o, n, x in all_trials.filter(pl.col("seed") == seed).iter_rows()]
         ends = bracket(own)
         start, flow = curvature.get((seed, "sharpness")), curvature.get((seed, "flow_sharpness"))
         reached = None if flow is None else bool(curvature[seed, "flow_reached"])
         rows.append(
             {
                 "seed": seed,
-                "largest": _known(ends.largest),
-                "failing": _known(ends.failing),
+                "largest": _or_none(ends.largest),
+                "failing": _or_none(ends.failing),
                 "failing_outcome": ends.failing_outcome or None,
                 "trials": len(own),
                 "sharpness": start,
@@ -81,12 +81,12 @@ def largest(run: Run) -> pl.DataFrame:
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """The trials, and the answer network by network."""
+    """The trials, and the result for each network."""
     return {"trials": trials(run), "largest": largest(run)}
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Medians over the networks, None for what is not known (yet), and the answers one by one."""
+    """Medians over the networks, None if not (yet) known, and the results of each."""
     networks = largest(run)
     medians = {key: networks[key].drop_nulls().median() for key in ("largest", "by_start", "by_flow")}
     return {**medians, "trained": networks["largest"].count(), "networks": networks.to_dicts()}
@@ -101,7 +101,7 @@ def _wide(run: Run, names: Sequence[str] | None) -> list[tuple[int, dict[str, fl
     return [(int(part.removeprefix("seed ")), row) for (_, part), row in rows.items()]
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
@@ -120,14 +120,14 @@ class Agreement(NamedTuple):
 
 
 def agreement(largest: pl.Series, predicted: pl.Series) -> Agreement | None:
-    """Of those networks for which both are known; None below three. NaN correlation where either is constant."""
+    """Agreement over networks for which both are known; None below three. NaN correlation if either is constant."""
     from scipy.stats import rankdata
 
-    both = pl.DataFrame({"largest": largest, "predicted": predicted}).drop_nulls().drop_nans()
-    if both.height < LEAST:
+    pairs = pl.DataFrame({"largest": largest, "predicted": predicted}).drop_nulls().drop_nans()
+    if pairs.height < LEAST:
         return None
-    a, b = both["largest"].to_numpy(), both["predicted"].to_numpy()
+    a, b = pairs["largest"].to_numpy(), pairs["predicted"].to_numpy()
     ranks = rankdata(a), rankdata(b)
     constant = any(np.ptp(rank) == 0 for rank in ranks)
     correlation = np.nan if constant else np.corrcoef(*ranks)[0, 1]
-    return Agreement(both.height, float(correlation), *np.quantile(a / b, [0.25, 0.5, 0.75]).tolist())
+    return Agreement(pairs.height, float(correlation), *np.quantile(a / b, [0.25, 0.5, 0.75]).tolist())

@@ -1,4 +1,4 @@
-"""The map of largest stable step sizes over architectures, beside what the curvature predicts, from run folders."""
+"""The map of largest stable step sizes over architectures, beside predictions from the curvature, from run folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST = ("activation", "depth", "width")
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The map, how well it is predicted, and the answers one by one; runs without numbers are named as such."""
+    """The map, how well it is predicted, and the results of each network; runs without numbers are named as such."""
     title = "Largest stable step size"
     answers = {run: largest(run) for run in runs}
     silent = [run.id for run, frame in answers.items() if not frame.height]
@@ -26,26 +26,26 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     answers = {run: frame for run, frame in answers.items() if frame.height}
     if not answers:
         return [Section(title, items=notes or (Note("There are no searches for the largest stable step size."),))]
-    keys = _varied(list(answers))
+    keys = _varied_keys(list(answers))
     networks = pl.concat(
         frame.select(pl.lit(run.id).alias("run"), *(pl.lit(run.config[key]).alias(key) for key in keys), pl.all())
         for run, frame in answers.items()
     )
     cells = _ordered(_cells(networks, keys), keys)
     text = (
-        "Full-batch gradient descent from the same first weights, at step sizes bisected until the largest that trains "
-        "to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may begin "
-        "above it and fall to where the curvature is lower (catapult), or sharpen on its way and be thrown off."
+        "Full-batch gradient descent from the same initial weights, at step sizes bisected until the largest that "
+        "trains to the goal and the smallest that fails are close. On a quadratic the largest is 2/λ; a network may "
+        "start above it and move to lower curvature (catapult), or sharpen on its way and become unstable."
     )
     return [
         Section(title, text, (*notes, *_maps(cells, keys), _cell_table(cells, keys))),
-        Section("What predicts it", "", _prediction(networks)),
+        Section("Predictors", "", _prediction(networks)),
         Section("Networks one by one", "", (_network_table(networks),)),
     ]
 
 
-def _varied(runs: Sequence[Run]) -> list[str]:
-    """Config keys that tell architectures apart; activation and depth first, since they are the axes of the map."""
+def _varied_keys(runs: Sequence[Run]) -> list[str]:
+    """Config keys that distinguish architectures; activation and depth first, since they are the axes of the map."""
     return sorted(
         differing(runs, _NOT_ARCHITECTURE),
         key=lambda key: ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9,
@@ -53,7 +53,7 @@ def _varied(runs: Sequence[Run]) -> list[str]:
 
 
 def _cells(networks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """One row an architecture: medians over its networks, and how many of them trained at all."""
+    """One row per architecture: medians over its networks, and how many of them trained at all."""
     by = list(keys) or ["run"]
     return (
         networks.group_by(by, maintain_order=True)
@@ -84,7 +84,7 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
         return (Note(f"A map needs runs that differ in exactly two keys; these differ in: {varied}."),)
     across, down = (keys[1], keys[0]) if cells[keys[0]].dtype == pl.String else (keys[0], keys[1])
     x, y = (Axis(key, title=_title(key)) for key in (across, down))
-    wanted = {
+    maps = {
         "largest": (
             "Largest step size that trains",
             "Median over the networks of a cell, by bisection.",
@@ -92,7 +92,8 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
         ),
         "over_by_start": (
             "Against the curvature at the start",
-            "The largest step size in multiples of 2/λ₀, λ₀ the sharpness at the first weights. 1: as on a quadratic.",
+            "The largest step size in multiples of 2/λ₀, λ₀ the sharpness at the initial weights. 1: as on a "
+            "quadratic.",
             "η* λ₀ / 2",
         ),
         "over_by_flow": (
@@ -110,7 +111,7 @@ def _maps(cells: pl.DataFrame, keys: Sequence[str]) -> tuple[Figure | Note, ...]
             heat_map(cells, x, y, Axis(name, title=words[2], log=True)),
             cells.select(*keys, name, "least", "most", "trained", "networks"),
         )
-        for name, words in wanted.items()
+        for name, words in maps.items()
         if cells[name].count()
     )
 
@@ -131,8 +132,8 @@ def _cell_table(cells: pl.DataFrame, keys: Sequence[str]) -> Table:
     return Table(
         "stepsize-architectures",
         "Architectures",
-        "Medians over the networks of an architecture. trained: how many reached the goal at some step size; diverged "
-        "above: how many of them diverge, rather than fail to arrive in time, at the next larger step size tried.",
+        "Medians over the networks of an architecture. trained: number that reached the goal at some step size; "
+        "diverged above: number that diverge, rather than run out of steps, at the next larger step size tried.",
         cells.rename(dict(names)),
         formats=dict.fromkeys(names.values(), ".3g"),
     )
@@ -155,8 +156,8 @@ def _prediction(networks: pl.DataFrame) -> tuple[Table | Note, ...]:
         }
     )
     caption = (
-        "Spearman's rank correlation between predictor and largest step size over all networks (NaN where either is "
-        "the same everywhere), and the quartiles of largest step size / predictor."
+        "Spearman's rank correlation between predictor and largest step size over all networks (NaN if either is "
+        "constant), and the quartiles of largest step size / predictor."
     )
     formats = dict.fromkeys(table.columns[2:], ".3g")
     return (Table("stepsize-prediction", "Predictors", caption, table, formats=formats),)
@@ -176,8 +177,8 @@ def _network_table(networks: pl.DataFrame) -> Table:
     return Table(
         "stepsize-networks",
         "Networks",
-        "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. Where the "
-        "flow did not reach the goal, max λ is that of the part that was followed, and 2/max λ is not given.",
+        "η*: largest step size that trained; fails at: the smallest above it that did not, and how it ended. If the "
+        "flow did not reach the goal, max λ is that of the part that was followed, and 2/max λ is missing.",
         networks.rename(names),
         formats={names[key]: ".4g" for key in numbers},
         first=(

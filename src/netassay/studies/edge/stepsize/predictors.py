@@ -1,4 +1,4 @@
-"""What the curvature on gradient flow says of the largest stable step size: 2 / max lambda."""
+"""The largest stable step size predicted by the curvature on gradient flow: 2 / max lambda."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from netassay.curvature.flow import GradientFlow
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Loss
 
-LOOK_STEPS = 10  # steps of the flow after which its sharpness is looked at
+LOOK_STEPS = 10  # steps of the flow between measurements of its sharpness
 
 
 class Sharpest(NamedTuple):
-    """Largest sharpness seen along gradient flow, its estimated absolute error, and when that was.
+    """Largest sharpness along gradient flow, its estimated absolute error, and its time.
 
-    `reached` says whether the flow came to the goal; if not, the sharpness is that of the part that was followed.
+    `reached` says whether the flow reached the goal; if not, the sharpness is that of the part that was followed.
     """
 
     sharpness: float
@@ -44,8 +44,8 @@ def sharpest_on_flow(
     """Follows gradient flow from the model's weights until the loss is at most `goal`; None if stopped.
 
     2 / the result is the step size below which descent stays near the flow all the way (Cohen et al. 2021, section
-    3.1), if it was followed to the end. The sharpness is looked at every `LOOK_STEPS` steps of the flow; at most
-    `most_steps` are taken.
+    3.1), if it was followed to the end. The sharpness is measured every `LOOK_STEPS` steps of the flow, of at most
+    `most_steps`.
     """
     flow = GradientFlow(model, loss, batches, follower=Follower(tolerance=tolerance, seed=seed))
     point = flow.look()
@@ -56,7 +56,7 @@ def sharpest_on_flow(
         before = flow.steps
         flow.advance(math.inf, min(LOOK_STEPS, most_steps - flow.steps))
         if flow.steps == before:
-            break  # the flow cannot go on, for a reason of its own
+            break  # the flow cannot be followed further
         point = flow.look()
         top = max(top, (float(point.sharpness.values[0]), float(point.sharpness.errors[0]), flow.time))
     return Sharpest(*top, flow.time, flow.steps, point.loss, point.loss <= goal)

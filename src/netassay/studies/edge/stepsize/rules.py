@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netassay.naming import told_apart
+from netassay.naming import run_names
 from netassay.references import COHEN, FOX
 from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
@@ -16,11 +16,11 @@ QUESTION = "Which networks allow which step sizes?"
 READING = "η* is the largest step size that trained, the median over the seeds."
 REFERENCES = (FOX, COHEN)
 CLEAR_CORRELATION = 5
-"""Networks from which on a rank correlation is stated."""
+"""Minimum number of networks for stating a rank correlation."""
 
 
 class Bracket(NamedTuple):
-    """Of the networks of one run: the least step size that trained all, the largest above which each failed."""
+    """Bracket over the networks of one run: a step size at which all trained, and one at which all failed."""
 
     run: Run
     name: str
@@ -30,13 +30,13 @@ class Bracket(NamedTuple):
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
-    """Brackets of finished runs, compared where they do not overlap."""
+    """Brackets of finished runs, compared if they do not overlap."""
     finished = [run for run in runs if run.state is State.FINISHED]
     if not finished:
         return []
-    names = told_apart(finished).of
+    names = run_names(finished).of
     brackets = [bracket for run in finished if (bracket := _bracket(run, names[run]))]
-    return [*_compared(brackets), *_alone(brackets), *_predicted(finished)]
+    return [*_comparison(brackets), *_alone(brackets), *_prediction(finished)]
 
 
 def _bracket(run: Run, name: str) -> Bracket | None:
@@ -47,20 +47,20 @@ def _bracket(run: Run, name: str) -> Bracket | None:
     return Bracket(run, name, float(low), float(high), networks.height)  # type: ignore[arg-type]
 
 
-def _compared(brackets: Sequence[Bracket]) -> list[Finding]:
-    """The architectures that allow most and least, where every bracket of one lies above those of the other."""
+def _comparison(brackets: Sequence[Bracket]) -> list[Finding]:
+    """The architectures that allow the largest and smallest steps, if their brackets do not overlap."""
     if len(brackets) < 2:
         return []
-    most = max(brackets, key=lambda bracket: bracket.low)
-    least = min(brackets, key=lambda bracket: bracket.high)
-    if least.high >= most.low:
+    larger = max(brackets, key=lambda bracket: bracket.low)
+    smaller = min(brackets, key=lambda bracket: bracket.high)
+    if smaller.high >= larger.low:
         return []
     text = (
-        f"The largest step size that trains is {most.low / least.high:.1f} or more times as large for {most.name} as "
-        f"for {least.name}: {_interval(most)} against {_interval(least)} ({_seeds(brackets)}; of {len(brackets)} "
-        "architectures, these two have brackets that do not overlap)."
+        f"The largest step size that trains is {larger.low / smaller.high:.1f} or more times as large for "
+        f"{larger.name} as for {smaller.name}: {_interval(larger)} against {_interval(smaller)} ({_seeds(brackets)}; "
+        f"of {len(brackets)} architectures, these two have brackets that do not overlap)."
     )
-    return [Finding(text, "stepsize-largest", command(most.run), "Which architecture allows larger steps?")]
+    return [Finding(text, "stepsize-largest", command(larger.run), "Which architecture allows larger steps?")]
 
 
 def _alone(brackets: Sequence[Bracket]) -> list[Finding]:
@@ -74,18 +74,18 @@ def _alone(brackets: Sequence[Bracket]) -> list[Finding]:
     return [Finding(text, "stepsize-largest", command(only.run), "What is the largest stable step size?")]
 
 
-def _predicted(runs: Sequence[Run]) -> list[Finding]:
+def _prediction(runs: Sequence[Run]) -> list[Finding]:
     """How well 2 / sharpness at the start predicts, over all networks of all runs."""
     import polars as pl
 
     rows = pl.concat(largest(run) for run in runs)
-    found = agreement(rows["largest"], rows["by_start"])
-    if found is None or found.networks < CLEAR_CORRELATION or found.correlation != found.correlation:
+    result = agreement(rows["largest"], rows["by_start"])
+    if result is None or result.networks < CLEAR_CORRELATION or result.correlation != result.correlation:
         return []
     text = (
-        f"The largest stable step size is {found.ratio:.1f} times 2/λ at the start in the median (quartiles "
-        f"{found.ratio_low:.1f} to {found.ratio_high:.1f}, {found.networks} networks; a perfect predictor gives 1); "
-        f"the rank correlation is {found.correlation:.2f}."
+        f"The largest stable step size is {result.ratio:.1f} times 2/λ at the start in the median (quartiles "
+        f"{result.ratio_low:.1f} to {result.ratio_high:.1f}, {result.networks} networks; a perfect predictor gives 1); "
+        f"the rank correlation is {result.correlation:.2f}."
     )
     return [Finding(text, "stepsize-over-by-start", command(runs[0]), "Does the initial sharpness predict it?")]
 

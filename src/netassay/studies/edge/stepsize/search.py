@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 LADDER = 2.0
 MOST_RUNGS = 20
-"""Doublings or halvings without a trial that trains, after which the search is given up."""
+"""Number of doublings or halvings without a trial that trains after which the search ends."""
 
 FURTHEST_DOWN = 8
 
@@ -32,7 +32,7 @@ class Trial(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """`largest` that trained and the smallest failing one above it, with how it failed; NaN where there is none."""
+    """`largest` that trained and the smallest failing one above it, with how it failed; NaN if there is none."""
 
     largest: float
     failing: float
@@ -40,7 +40,7 @@ class Bracket(NamedTuple):
 
 
 def bracket(trials: Sequence[Trial]) -> Bracket:
-    """What is known of the largest step size that trains, if those below train and those above fail."""
+    """The bracket of the largest step size that trains, assuming that smaller ones train and larger ones fail."""
     largest = max((t.step_size for t in trials if t.outcome is Outcome.TRAINED), default=math.nan)
     above = [t for t in trials if t.outcome is not Outcome.TRAINED and not t.step_size < largest]
     if math.isnan(largest) or not above:
@@ -79,5 +79,5 @@ def next_step_size(trials: Sequence[Trial], start: float, resolution: float) -> 
 
 
 def _between(low: float, high: float, resolution: float) -> float | None:
-    # a little slack: the last bits of a square root must not cost one more trial
+    # some slack, so that the last bits of a square root do not cost another trial
     return math.sqrt(low * high) if high / low > resolution * (1 + 1e-9) else None

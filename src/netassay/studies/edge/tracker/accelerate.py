@@ -24,10 +24,10 @@ def sharpness_tracker(
     store: Path | str = "runs",
     **keywords: Any,
 ) -> SharpnessTracker:
-    """A tracker that counts a step whenever the optimiser has taken one, so that the loop calls nothing but `close`.
+    """A tracker that counts the steps of the optimiser by itself, so the loop only calls `close`.
 
-    A step that only accumulates gradients is none, nor is one that the gradient scaler leaves out. The module is looked
-    at in full precision, whatever precision `accelerator.prepare` gave its forward pass.
+    A step that only accumulates gradients does not count, nor does one that the gradient scaler skips. Looks are in
+    full precision, whatever precision `accelerator.prepare` gave the forward pass.
 
     Args:
         accelerator: The `accelerate.Accelerator` of the loop.

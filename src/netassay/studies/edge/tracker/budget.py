@@ -1,4 +1,4 @@
-"""How much time looking may take, as a share of the time that training takes."""
+"""The time that looking may take, as a share of the time of training."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from netassay.errors import ConfigError
 
 SEARCH_EVERY = 5
-"""Looks after which a random vector searches for an eigenvalue that came up unseen, a look dearer than others."""
+"""Number of looks between searches with a random vector for an eigenvalue that came up unseen, which cost more."""
 
 REMEMBERED = SEARCH_EVERY + 1
-"""How many of the last looks the expected cost of the next is the largest of: one with a search is among them, or the
+"""Number of last looks whose largest cost is the expected cost of the next: they include one with a search, or the
 first, which costs more than twice as much and counts half."""
 
 
 class Budget:
-    """Counts seconds of `clock`: what is `spent` inside `spending`, and what training took in between.
+    """Counts seconds of `clock`: those `spent` inside `spending`, and those of training in between.
 
     A look is affordable when it is expected to keep spent / training at or below `share` (above 0), with `reserved`
-    seconds kept back for what comes at the end. The first is taken at once, so that there is a number at the start; its
-    debt is paid off before the next. A look has parts, the whole network and layers, whose costs are kept apart.
+    seconds kept back for the end. The first comes at once, so that there is a number at the start, and is paid off
+    before the next. A look has parts, the whole network and layers, whose costs are counted separately.
     """
 
     def __init__(self, share: float, clock: Callable[[], float]) -> None:
@@ -32,11 +32,11 @@ class Budget:
         self._left: float | None = None  # when the last block of `spending` ended, and the present one began
         self._entered: float | None = None
         self._costs: dict[str, deque[float]] = {}
-        self._cold = 0.0  # the dearest first look at anything
+        self._cold = 0.0  # the most expensive first look at any part
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """What happens inside is spent; the time since the last such block was training."""
+        """Time inside is spent; the time since the last such block was training."""
         entered = self._entered = self.clock()
         if self._left is not None:
             self.trained += entered - self._left
@@ -48,7 +48,7 @@ class Budget:
 
     @contextmanager
     def looking(self, part: str = "") -> Iterator[None]:
-        """Within `spending`: the cost of what happens inside is what `part` of the next look is expected to cost.
+        """Within `spending`: the time inside becomes the expected cost of `part` of the next look.
 
         The part "" is the whole network, others are layers.
         """
@@ -63,16 +63,16 @@ class Budget:
             costs.append(cost if costs else cost / 2)
 
     def expected(self, part: str = "") -> float:
-        """Seconds that a part of a look may take; of one that was never seen, the dearest first."""
+        """Expected seconds of a part of a look; for a new part, those of the most expensive first look."""
         costs = self._costs.get(part)
         return max(costs) if costs else self._cold
 
     def affords_a_look(self, beside: Iterable[str] = ()) -> bool:
-        """Whether the whole network and the parts `beside` it can be looked at now."""
+        """Whether the budget allows a look at the whole network and the parts `beside` it now."""
         return "" not in self._costs or self.affords(self.expected() + sum(map(self.expected, beside)))
 
     def seconds_before_a_look(self, beside: Iterable[str] = ()) -> float:
-        """Training that is needed before such a look is affordable, if nothing else is spent; 0 where it is."""
+        """Seconds of training until such a look is affordable, if nothing else is spent; 0 if it is already."""
         if "" not in self._costs:
             return 0.0
         cost = self.spent + self.expected() + sum(map(self.expected, beside)) + self.reserved
@@ -80,8 +80,8 @@ class Budget:
 
     def affords(self, seconds: float) -> bool:
         """Whether this many more seconds, within `spending`, keep to the share."""
-        spent = self.spent if self._entered is None else self.spent + self.clock() - self._entered
-        return spent + seconds + self.reserved <= self.share * self.trained
+        total = self.spent if self._entered is None else self.spent + self.clock() - self._entered
+        return total + seconds + self.reserved <= self.share * self.trained
 
     @property
     def used(self) -> float:

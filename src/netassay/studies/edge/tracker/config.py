@@ -1,4 +1,4 @@
-"""What a tracked run is known by: the loop it belongs to, and how it was looked at."""
+"""Config of a tracked run: the loop that it belongs to, and how it was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netassay.config import Config
 
 
 class TrackerConfig(Config):
-    """Facts of one tracked training, told by the script that ran it."""
+    """Facts of one tracked training, given by the script that ran it."""
 
     study: ClassVar[str] = "edge-tracker"
     example: ClassVar[str] = "netassay report --where name=mine"
@@ -33,22 +33,22 @@ class TrackerConfig(Config):
     """Whether blocks are tracked too."""
 
     level: str = ""
-    """The most that was measured, where it was set: forward, leading or layers."""
+    """Upper limit of the measurements, if set: forward, leading or layers."""
 
     budget: float = Field(0.2, gt=0)
     """Share of the training time that tracking may take."""
 
     every: int | None = Field(None, ge=1)
-    """Steps from look to look, where they were set in place of the budget."""
+    """Number of steps between looks, if set instead of the budget."""
 
     tolerance: float = Field(1e-2, gt=0, lt=1)
-    """Relative error asked of each sharpness."""
+    """Relative tolerance of each sharpness."""
 
     mode: str = "eval"
-    """Mode of the network while it is looked at: eval, or as it is."""
+    """Mode of the network during a look: eval or as_is."""
 
     began: str = ""
-    """When, and in which process: tells trainings of one script apart."""
+    """Time and process, which distinguish trainings of one script."""
 
 
 CONFIG = TrackerConfig

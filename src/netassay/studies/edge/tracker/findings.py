@@ -1,4 +1,4 @@
-"""What a tracked run says of itself; it is a user's own loop that made it."""
+"""Results of a tracked run, which a user's own loop made."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from netassay.runs import Run
 
 
 def tables(run: Run) -> dict[str, pl.DataFrame]:
-    """None beside the metrics."""
+    """None besides the metrics."""
     return {}
 
 
 def verdict(run: Run) -> str:
     """Whether a training reached its edge of stability, in words; "" without a ratio."""
     metrics = run.metrics().filter(pl.col("part") == "")
-    said = []
+    sentences = []
     for name, beyond, within in (
         ("edge_ratio", "reached the edge of stability at step {}", "did not reach the edge of stability"),
         (
@@ -31,12 +31,12 @@ def verdict(run: Run) -> str:
             above = ratios.filter(pl.col("value") >= 1)["step"]
             words = beyond.format(int(above[0])) if len(above) else within
             largest, last = max(ratios["value"]), ratios["value"][-1]
-            said.append(f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)")
-    return "; ".join(said)
+            sentences.append(f"{words} (ratio at most {largest:.3g}, in the end {last:.3g}, {ratios.height} looks)")
+    return "; ".join(sentences)
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The last numbers, where the edge was reached first, and what share of the training time was spent."""
+    """The last numbers, the first step at the edge, and the share of the training time that was spent."""
     metrics = run.metrics()
     last = run.last_values()
     ratios = metrics.filter((pl.col("name") == "edge_ratio") & (pl.col("part") == ""))

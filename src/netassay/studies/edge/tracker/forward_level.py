@@ -19,10 +19,10 @@ from netassay.curvature.shards import Processes
 from netassay.training import Metric
 
 PART = "(forward)"
-"""Name of this level among the parts of a look whose costs are counted."""
+"""Name of this level among the parts of a look, whose costs are counted."""
 
 SHARE = 0.2
-"""Share of the budget that looks of this level may take where there are exact ones too."""
+"""Share of the budget for looks of this level if there are exact ones too."""
 
 PASSES_OF_EXACT = 100
 """Forward passes that the first exact look is expected to cost: 16 products of two gradients of three passes each."""
@@ -31,7 +31,7 @@ _WRAPPERS = ("accelerate", "lightning", "pytorch_lightning")
 
 
 def stepping(optimizer: Any) -> Any:
-    """The optimiser within the wrappers of Accelerate and Lightning, which hand its step on."""
+    """The optimiser within the wrappers of Accelerate and Lightning, which forward its step."""
     while type(optimizer).__module__.partition(".")[0] in _WRAPPERS:
         inner = getattr(optimizer, "optimizer", None) or getattr(optimizer, "_optimizer", None)
         if inner is None:
@@ -41,7 +41,7 @@ def stepping(optimizer: Any) -> Any:
 
 
 class ForwardLevel:
-    """Looks along the next update of an optimiser, each from the one before, and what they cost.
+    """Looks along the next update of an optimiser, each starting from the one before, and their cost.
 
     `optimizer` may be a step size, that of gradient descent along the gradients in the parameters.
     """
@@ -67,18 +67,18 @@ class ForwardLevel:
         self._hook: Any = None
 
     def before_every_step(self, call: Callable[[], Any]) -> None:
-        """Calls a method just before each step of the optimiser, if it is one that can say so.
+        """Calls a method just before each step of the optimiser, if it has a hook for this.
 
-        One that is given a closure computes its gradients within its step, so that there are none yet.
+        With a closure, an optimiser computes its gradients within its step, so there are none yet.
         """
         register = getattr(self.optimizer, "register_step_pre_hook", None)
         if register is None:
             return
         method = weakref.WeakMethod(call)
 
-        def hook(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             due = method()
-            closure = named.get("closure", given[1] if len(given) > 1 else None)
+            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
             if due is not None and closure is None and not self._is_skipped():
                 due()
 
@@ -91,7 +91,7 @@ class ForwardLevel:
             self._hook = None
 
     def look(self, weights: Weights | None) -> CriticalSharpness:
-        """At the present weights and gradients; `weights` of the batches, where these were given or tried before."""
+        """A look at the present weights and gradients; `weights` of the batches, if given or found before."""
         if self._follower is None:
             if weights is None and self.processes is None:
                 trial = Objective(self.model, self.loss, self.batches, head=self.head, order=0)
@@ -108,22 +108,22 @@ class ForwardLevel:
         self.seconds_a_pass = seconds / max(passes, 1)
 
     def begin_anew(self) -> None:
-        """Forgets the last look, as after an error or with other parameters."""
+        """Forgets the last look, after an error or for other parameters."""
         self._follower, self.weights = None, None
 
     @property
     def stands_still(self) -> bool:
-        """Whether the next step moves nothing, as the first of a warm-up from zero."""
+        """Whether the next step changes nothing, such as the first of a warm-up from zero."""
         return not any(float(group.get("lr", 1.0)) > 0 for group in self.optimizer.param_groups)
 
     def _is_skipped(self) -> bool:
-        """Whether a GradScaler told a fused optimiser to leave this step out."""
+        """Whether a GradScaler made a fused optimiser skip this step."""
         overflow = getattr(self.optimizer, "found_inf", None)
         return overflow is not None and bool(overflow)
 
 
 def numbers(critical: CriticalSharpness) -> dict[Metric, float]:
-    """Metrics of a look: without a value where no step along the update raises the loss, or each does."""
+    """Metrics of a look: without a value if no step along the update raises the loss, or every step does."""
     values: dict[Metric, float] = {"critical_passes": float(critical.passes), "tracked_loss": critical.loss}
     if critical.status in (MEASURED, NO_RISE):
         values |= {"critical_sharpness": critical.value, "critical_ratio": critical.edge_ratio}

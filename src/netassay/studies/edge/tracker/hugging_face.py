@@ -15,17 +15,17 @@ from netassay.studies.edge.tracker.tracker import SharpnessTracker, TrackerWarni
 
 
 def own_loss(output: Any, target: Any) -> Tensor:
-    """The loss that a Hugging Face model returns where its batch holds the labels."""
+    """The loss that a Hugging Face model returns if its batch has labels."""
     return output["loss"] if isinstance(output, dict) else output.loss
 
 
 def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path | str = "runs", **keywords: Any) -> Any:
     """A `transformers.TrainerCallback` that tracks the sharpness of the model being trained.
 
-    Looks along the optimiser's next update are taken just before its step, when gradients are accumulated, unscaled and
+    Looks along the optimiser's next update come just before its step, when gradients are accumulated, unscaled and
     clipped (`level`, by default "layers"); exact ones after it. Steps are those of the optimiser, `state.global_step`.
-    `callback.tracker` is the tracker once training has begun. Of replicas the first process looks; what cannot be
-    tracked is a TrackerWarning.
+    `callback.tracker` is the tracker once training has begun. The first process of replicas looks; a model that
+    cannot be tracked gives a TrackerWarning.
 
     Args:
         batches: Batches such as the data collator makes, with labels, on the device of the training.
@@ -37,7 +37,7 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
         The callback, for `Trainer(..., callbacks=[callback])`.
 
     Raises:
-        ExtraMissing: Where transformers is not installed.
+        ExtraMissing: If transformers is not installed.
     """
     try:
         from transformers import TrainerCallback
@@ -49,9 +49,9 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
     class SharpnessCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         tracker: SharpnessTracker | None = None
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.tracker = None
-            model, optimizer = given["model"], given["optimizer"]
+            model, optimizer = kwargs["model"], kwargs["optimizer"]
             # the modules of all processes are replicas, unless each has a part of the weights
             if not state.is_world_process_zero and not is_sharded(model):
                 return
@@ -62,17 +62,17 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
             except NetassayError as cause:
                 warnings.warn(f"the sharpness is not tracked: {cause}", TrackerWarning, stacklevel=2)
 
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.steps = state.global_step
                 self.tracker.before_step()
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.steps = state.global_step - 1
                 self.tracker.step()
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.tracker is not None:
                 self.tracker.close()
 

@@ -19,9 +19,9 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
 
     `loss(output, target)` and `batches` (x, y), on the device of the training, are those of `SharpnessTracker`, whose
     other keywords may follow; the module is called as `module(x)` and its one optimiser is used. Steps are those of the
-    optimiser, `trainer.global_step`; where several batches make one, the mean of their losses is kept.
-    `callback.tracker` is the tracker once training has begun, in the first process alone. What cannot be tracked is a
-    TrackerWarning. Raises ExtraMissing where Lightning is not installed.
+    optimiser, `trainer.global_step`; if several batches make one, the mean of their losses is recorded.
+    `callback.tracker` is the tracker once training has begun, in the first process only. A module that cannot be
+    tracked gives a TrackerWarning. Raises ExtraMissing if Lightning is not installed.
     """
     try:
         from lightning.pytorch import Callback
@@ -64,12 +64,12 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
                 return
             value: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
             if isinstance(value, Tensor) and value.numel() == 1:
-                # what is handed out was divided by the number of batches that a step accumulates
+                # Lightning divides the loss by the number of batches that a step accumulates
                 self.losses.append(value.detach() * getattr(trainer, "accumulate_grad_batches", 1))
             # several batches may make one step of the optimiser
             if trainer.global_step > self.taken:
                 self.taken = trainer.global_step
-                mean = torch.stack([one.reshape(()) for one in self.losses]).mean() if self.losses else None
+                mean = torch.stack([number.reshape(()) for number in self.losses]).mean() if self.losses else None
                 self.losses = []
                 self.tracker.steps = self.taken - 1
                 self.tracker.step(mean)

@@ -1,4 +1,4 @@
-"""The module that is tracked: within the wrappers of several processes, and left as it was when it is looked at."""
+"""The tracked module: inside the wrappers of several processes, and unchanged by looks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from netassay.errors import ConfigError, ModelError
 
 REPLICATED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 SHARDED = "FullyShardedDataParallel"
-"""The class whose weights lie in pieces that cannot be looked at, by name: importing it takes seconds."""
+"""The class whose sharded weights cannot be measured, by name, since importing it takes seconds."""
 
 
 def inside(model: nn.Module) -> nn.Module:
-    """The module within `torch.compile` and within wrappers that hold a replica on every process.
+    """The module inside `torch.compile` and wrappers with a replica on every process.
 
-    A forward pass of the wrapper may wait for the other processes (it hands out the buffers of the first); one of the
-    module inside does not.
+    A forward pass of the wrapper may wait for the other processes (it broadcasts the buffers of the first); one of the
+    inner module does not.
     """
     while True:
         inner = original(model)
@@ -35,7 +35,7 @@ def inside(model: nn.Module) -> nn.Module:
 
 
 def decides(model: nn.Module) -> bool:
-    """Whether this process looks at the module: the first of those that train replicas of it does, for all."""
+    """Whether this process looks at the module: the first of those that train its replicas does, for all."""
     while model is not original(model):
         model = original(model)
     if isinstance(model, nn.parallel.DistributedDataParallel):
@@ -44,8 +44,8 @@ def decides(model: nn.Module) -> bool:
 
 
 def together(model: nn.Module, processes: str) -> Processes | None:
-    """The processes that look at the module together: those that its weights are spread over, or all replicas if asked;
-    None where one looks alone.
+    """The processes that look at the module together: those among which its weights are sharded, or all replicas on
+    request; None if one looks alone.
     """
     if processes not in ("first", "all"):
         raise ConfigError(f'processes={processes!r}: allowed are "first" and "all"')
@@ -59,7 +59,7 @@ def together(model: nn.Module, processes: str) -> Processes | None:
 
 
 class Silence:
-    """Writes no run: that of the processes after the first."""
+    """The writer of processes other than the first, which writes nothing."""
 
     def record(self, *_: Any) -> None: ...
     def note(self, *_: Any) -> None: ...
@@ -73,23 +73,24 @@ def require_alone(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if any(kind.__name__ == SHARDED for kind in type(module).__mro__):
             raise ModelError(
-                f"module {name!r} is sharded ({type(module).__name__}), so one process has no more than a part of its "
-                "weights; shard it with fully_shard, or track a training whose replicas are whole"
+                f"module {name!r} is sharded ({type(module).__name__}), so one process has only a part of its "
+                "weights; shard it with fully_shard, or track a training with complete replicas"
             )
         if isinstance(module, nn.SyncBatchNorm) and module.training:
             raise ModelError(
-                f'module {name!r} is a SyncBatchNorm in train mode, which waits for all processes; take mode="eval"'
+                f'module {name!r} is a SyncBatchNorm in train mode, which waits for all processes; use mode="eval"'
             )
 
 
 @contextmanager
 def left_as_it_was(model: nn.Module, mode: str) -> Iterator[None]:
-    """Evaluation mode meanwhile if asked, in full precision; every module's mode and all random states put back.
+    """A context in evaluation mode (on request) and full precision, which restores every module's mode and all random
+    states.
 
-    Weights, buffers and gradients need no putting back: nothing here or in a curvature writes to them.
+    Weights, buffers and gradients need no restoring: nothing here or in a curvature writes to them.
     """
     before = {module: module.training for module in model.modules()}
-    # Accelerate puts a forward pass in mixed precision in the place of the module's own
+    # Accelerate replaces the module's own forward pass by one in mixed precision
     mixed = [(m, m.forward) for m in before if "_original_forward" in vars(m) and "forward" in vars(m)]
     python, numpy = random.getstate(), sys.modules.get("numpy")
     legacy: Any = None if numpy is None else numpy.random.get_state()

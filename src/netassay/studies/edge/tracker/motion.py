@@ -1,4 +1,4 @@
-"""What step a PyTorch optimiser is taking, as far as its stability on a quadratic is known."""
+"""The step of a PyTorch optimiser, as far as its stability on a quadratic is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netassay.curvature.shards import full
 from netassay.curvature.thresholds import threshold
 
 INNER = ("base_optimizer", "optimizer", "_optimizer", "inner_optimizer", "optim")
-"""Where wrappers keep the optimiser that they wrap: SAM's, Lightning's and Accelerate's, Lookahead's, ZeRO's."""
+"""Attributes of wrappers for the wrapped optimiser: SAM's, Lightning's and Accelerate's, Lookahead's, ZeRO's."""
 
 AT_REST = 1e30
 """Entry of P for a weight that the optimiser does not move; its inverse square root is still a float32."""
@@ -28,10 +28,10 @@ class Motion:
     Attributes:
         step_size: Step size eta (above 0).
         limit: The threshold at step size 1.
-        weight_decay: What decay adds to every curvature.
+        weight_decay: Curvature that weight decay adds.
         preconditioner: (P,) the diagonal of P in the order of the trainable parameters; None for the identity.
         ascent: Distance rho uphill at which the gradient is taken (SAM); 0 for none.
-        remark: How the edge differs from that of the optimiser; "" where it does not.
+        remark: How the edge differs from that of the optimiser; "" if it does not.
 
     Source:
         Cohen et al. (2021), appendix B; Cohen et al. (2022), section 2.
@@ -69,28 +69,30 @@ class Motion:
 
 
 def innermost(optimizer: Any) -> Any:
-    """The optimiser within wrappers, the first whose method is known or that wraps nothing; None for no optimiser."""
-    seen: list[Any] = []
+    """The optimiser within wrappers, the first of a known method or that wraps nothing; None for no optimiser."""
+    outer: list[Any] = []
     while not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.RMSprop):
-        seen.append(optimizer)
-        held = [getattr(optimizer, name, None) for name in INNER]
-        inner = [one for one in held if _may_step(one) and not any(one is old for old in seen)]
+        outer.append(optimizer)
+        candidates = [getattr(optimizer, name, None) for name in INNER]
+        inner = [
+            candidate for candidate in candidates if _may_step(candidate) and not any(candidate is old for old in outer)
+        ]
         if not inner:
             break
         optimizer = inner[0]
     return optimizer if hasattr(optimizer, "param_groups") else None
 
 
-def _may_step(one: Any) -> bool:
-    return hasattr(one, "param_groups") or any(hasattr(one, name) for name in INNER)
+def _may_step(candidate: Any) -> bool:
+    return hasattr(candidate, "param_groups") or any(hasattr(candidate, name) for name in INNER)
 
 
 def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | str:
-    """The motion of `optimizer` from its settings and state as they are now, or in words why it is not known.
+    """The motion of `optimizer` from its current settings and state, or the reason in words why it is unknown.
 
     SGD with any momentum, Adam, AdamW and RMSprop (Cohen et al. 2021, 2022), classes derived from them, wrappers around
     them, and sharpness-aware minimisation around them; learning rates and weight decay may differ between parameter
-    groups. A parameter that adaptive methods have no state of, or whose learning rate is 0, is one that does not move.
+    groups. Parameters without a state in adaptive methods, or with learning rate 0, do not move.
     """
     inner = innermost(optimizer)
     if inner is None:
@@ -102,11 +104,11 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
             f"the optimiser does not hold the trainable parameter {missing[0]!r}; give it to the optimiser "
             "(add_param_group), or freeze it with requires_grad_(False)"
         )
-    chosen = [groups[p] for p in parameters.values()]
+    own_groups = [groups[p] for p in parameters.values()]
     if isinstance(inner, torch.optim.SGD):
-        moving = _sgd(chosen, parameters)
+        moving = _sgd(own_groups, parameters)
     elif isinstance(inner, torch.optim.Adam | torch.optim.RMSprop):
-        moving = _adaptive(inner, chosen, parameters)
+        moving = _adaptive(inner, own_groups, parameters)
     else:
         return f"the edge of stability of {type(inner).__name__} is not known here; give motion="
     if isinstance(moving, str):
@@ -122,19 +124,19 @@ def motion(optimizer: Any, parameters: Mapping[str, nn.Parameter]) -> Motion | s
 
 
 def _remark(optimizer: Any, inner: Any) -> str:
-    """Of which known method the edge is, where the optimiser has a name of its own."""
-    known = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
-    if type(inner) is known and optimizer is inner:
+    """The known method whose edge is used, if the optimiser has another name."""
+    method = next(kind for kind in type(inner).__mro__ if kind.__module__.startswith("torch.optim"))
+    if type(inner) is method and optimizer is inner:
         return ""
-    return f"the edge is that of {known.__name__}, which {type(optimizer).__name__} is taken to step as"
+    return f"the edge is that of {method.__name__}, which {type(optimizer).__name__} is taken to step as"
 
 
 def _ascent(optimizer: Any) -> float:
-    """rho of a wrapper for sharpness-aware minimisation, 0 of others."""
+    """rho of a wrapper for sharpness-aware minimisation, 0 for others."""
     groups = getattr(optimizer, "param_groups", None) or [{}]
     rho = getattr(optimizer, "rho", groups[0].get("rho", getattr(optimizer, "defaults", {}).get("rho", 0.0)))
-    named = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
-    return float(rho) if named else 0.0
+    is_number = isinstance(rho, int | float) and innermost(optimizer) is not optimizer
+    return float(rho) if is_number else 0.0
 
 
 def _adaptive_ascent(optimizer: Any) -> bool:
@@ -187,8 +189,8 @@ def _adaptive(
         limit = threshold("adam", 1.0, momentum=float(first["betas"][0]))
     else:
         limit = threshold("polyak", 1.0, momentum=float(first["momentum"]))
-    # decay apart from the gradient shrinks the weights by 1 - eta d in every step, and so leaves to the gradient's
-    # part 2 - eta d of the 2 that it could swing
+    # decoupled decay shrinks the weights by 1 - eta d in every step, which leaves 2 - eta d of the stable range 2 to
+    # the gradient's part
     decays = [limit * float(g["weight_decay"]) / 2 for g in groups]
     return _scaled([float(g["lr"]) for g in groups], limit, decays, torch.cat(pieces).detach(), parameters)
 
@@ -215,7 +217,7 @@ def _scaled(
     preconditioner: Tensor | None,
     parameters: Mapping[str, nn.Parameter],
 ) -> Motion | str:
-    """One step size and decay for all; where they differ, the largest rate, and what differs within P.
+    """One step size and decay for all; if they differ, the largest rate, with the differences in P.
 
     At the edge eta_i ((H v)_i / P_i + d_i v_i) = limit v_i, which is the eigenproblem of a P that is multiplied by
     eta / eta_i (1 - eta_i d_i / limit), without decay.
@@ -225,12 +227,12 @@ def _scaled(
         return "the learning rate is zero"
     if len(set(rates)) == 1 and len(set(decays)) == 1:
         return Motion(rate, limit, decays[0], preconditioner)
-    if any(one * decay >= limit for one, decay in zip(rates, decays, strict=True)):
+    if any(lr * decay >= limit for lr, decay in zip(rates, decays, strict=True)):
         return "weight decay times the learning rate of a parameter group is unstable by itself"
     spread = torch.cat(
         [
-            _flat(torch.full_like(p.detach(), rate / one * (1 - one * decay / limit) if one > 0 else AT_REST))
-            for p, one, decay in zip(parameters.values(), rates, decays, strict=True)
+            _flat(torch.full_like(p.detach(), rate / lr * (1 - lr * decay / limit) if lr > 0 else AT_REST))
+            for p, lr, decay in zip(parameters.values(), rates, decays, strict=True)
         ]
     )
     if preconditioner is not None:

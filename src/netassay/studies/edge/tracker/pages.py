@@ -1,4 +1,4 @@
-"""Tracked trainings on the page: loss, sharpness beside the optimiser's own edge, layers, and what looking cost."""
+"""Tracked trainings on the page: loss, sharpness beside the optimiser's own edge, layers, and the cost of looking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from netassay.naming import once_each
+from netassay.naming import unique_names
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.tracker.findings import summary, verdict
@@ -15,31 +15,34 @@ from netassay.studies.edge.tracker.findings import summary, verdict
 def sections(runs: Sequence[Run]) -> list[Section]:
     """All tracked runs together and each one's layers; runs without numbers are named as such."""
     title = "Tracked trainings"
-    measured = {run: metrics for run in runs if (metrics := run.metrics()).height}
-    silent = [run.id for run in runs if run not in measured]
+    metrics_of = {run: metrics for run in runs if (metrics := run.metrics()).height}
+    silent = [run.id for run in runs if run not in metrics_of]
     notes = (Note(f"No numbers yet: {', '.join(silent)}."),) if silent else ()
-    if not measured:
+    if not metrics_of:
         return [Section(title, items=notes or (Note("There are no tracked trainings."),))]
-    names = once_each({run: run.config.get("name") or run.id for run in measured})
-    numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in measured.items())
+    names = unique_names({run: run.config.get("name") or run.id for run in metrics_of})
+    numbers = pl.concat(metrics.with_columns(pl.lit(names[run]).alias("run")) for run, metrics in metrics_of.items())
     text = (
         "Sharpness λ (largest Hessian eigenvalue of the loss on the tracked examples) while a loop of the user's own "
-        "trains. The edge is where the optimiser, at its present step size, would turn unstable on a quadratic."
+        "trains. The edge is the sharpness at which the optimiser, at its present step size, turns unstable on a "
+        "quadratic."
     )
     return [
-        Section(title, text, (*notes, *_verdicts(names), *_whole(numbers), *_both(numbers), _runs(names))),
+        Section(
+            title, text, (*notes, *_verdicts(names), *_network(numbers), *_exact_and_forward(numbers), _runs(names))
+        ),
         Section("Tracked layers", "", _layers(numbers)),
     ]
 
 
-def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
+def _network(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
     run, step = Axis("run"), Axis("step", title="training step")
     loss = _metric(numbers, "loss")
     loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
     course = Figure(
         "tracker-loss",
         "Loss",
-        "The loop's own loss where it gave it, else the loss on the tracked examples.",
+        "The loop's own loss if given, else the loss on the tracked examples.",
         lines(loss, step, Axis("loss", title="loss", log=bool((loss["loss"] > 0).all())), run),
         loss,
     )
@@ -80,16 +83,16 @@ def _whole(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
         return tuple(figures)
     return (
         *figures,
-        Note("The edge is not known: no optimiser was given to the tracker, or one without a known edge."),
+        Note("The edge is unknown: the tracker has no optimiser, or one without a known edge."),
     )
 
 
 def _verdicts(names: Mapping[Run, str]) -> tuple[Note, ...]:
-    """One note a run: whether it reached its edge, by exact values, and by those along its updates."""
+    """One note per run: whether it reached its edge, by exact values, and by those along its updates."""
     return tuple(Note(f"{name}: {words}.") for run, name in names.items() if (words := verdict(run)))
 
 
-def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
+def _exact_and_forward(numbers: pl.DataFrame) -> tuple[Figure, ...]:
     """The distance from the edge and the share of the critical step size, one above the other."""
     kinds = {
         "edge_ratio": "exact: sharpness over its edge",
@@ -118,7 +121,7 @@ def _both(numbers: pl.DataFrame) -> tuple[Figure, ...]:
     caption = (
         "Exact: sharpness over the largest that is stable. Forward: the learning rate over the smallest one along the "
         "optimiser's next update that raises the loss on the tracked examples; with full batches it stays far below 1 "
-        "until oscillation carries the update: it tells when a training begins to ripple, not how far it is from that."
+        "until oscillation dominates the update: it shows when a training begins to oscillate, not how close it is."
     )
     return (Figure("tracker-critical", "Exact and forward-only values", caption, chart, data),)
 
@@ -143,8 +146,8 @@ def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
 
 
 def _metric(numbers: pl.DataFrame, name: str) -> pl.DataFrame:
-    chosen = numbers.filter((pl.col("name") == name) & (pl.col("part") == ""))
-    return chosen.select("run", "step", pl.col("value").alias(name))
+    rows = numbers.filter((pl.col("name") == name) & (pl.col("part") == ""))
+    return rows.select("run", "step", pl.col("value").alias(name))
 
 
 def _runs(names: dict[Run, str]) -> Table:

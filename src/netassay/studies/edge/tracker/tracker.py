@@ -65,26 +65,26 @@ from netassay.training import Checkpoint, Metric
 Level = Literal["forward", "leading", "layers"]
 
 MotionOf = Callable[[Any, Mapping[str, nn.Parameter]], Motion | str]
-"""motion(optimizer, trainable parameters by name) -> Motion, or in words why there is none."""
+"""motion(optimizer, trainable parameters by name) -> Motion, or the reason in words why there is none."""
 
 FIRST_PRODUCTS = 14
 """Products of the first look, of about two gradients each: half of them for each matrix of an adaptive method. Errors
-are stated, and later looks go on from there.
+are stated, and later looks continue from there.
 """
 
 ROOT = "(root)"
-"""Name of the block of the parameters that the module itself owns, which elsewhere is the empty one."""
+"""Name of the block of the module's own parameters, elsewhere the empty string."""
 
 LONGEST_WAIT = 10
-"""Looks that fail one after the other wait 1, 2, 4, ... steps, up to two to this power."""
+"""Consecutive failed looks wait 1, 2, 4, ... steps, up to two to this power."""
 
 COMMIT_SECONDS = 30.0
 
 REMEMBERED_LOOKS = 1000
-"""Past ratios that a forecast may go back to."""
+"""Maximum number of past ratios for a forecast."""
 QUIET_STEPS, QUIET_SECONDS = 100, 1.0
-"""Most steps, and seconds of training, in which nothing is asked: to read the clock and reckon what a look would cost
-takes 50 to 100 microseconds of a training step whose own code fills the caches.
+"""Maximum number of steps, and seconds of training, between decisions: reading the clock and estimating the cost of a
+look takes 50 to 100 microseconds in a training step whose own code fills the caches.
 """
 _SERIAL = itertools.count()
 
@@ -108,30 +108,30 @@ class TrackerWarning(UserWarning):
 
 
 class SharpnessTracker:
-    """Follows the sharpness of a network, all of it and layer by layer, while your own loop trains it.
+    """Follows the sharpness of a network, in total and layer by layer, while your own loop trains it.
 
     Make one before the loop, call `step()` once in each training step, `close()` after it (or use `with`, or leave it
     to the end of the process).
 
     It looks when it can afford to: time spent here stays at or below `budget` times the time spent elsewhere, except
-    for the first look, which is taken at once and whose debt is paid off before the next. Each look measures the
+    for the first look, which comes at once and is paid off before the next. Each look measures the
     entire network, then layers in turn as far as the budget goes. When the ratio reaches `warn_at` for the first time,
-    `on_edge` is called; what it raises is the loop's. Numbers go to a run in `store`, under `name`, and onto the page
+    `on_edge` is called; its exceptions reach the loop. Numbers go to a run in `store`, under `name`, and onto the page
     of `netassay report`.
 
     With a `level` it also looks along the optimiser's next update, by forward passes alone (`critical`), just before
-    the optimiser steps: torch's optimisers say when, others need `before_step()` between `backward()` and `step()`. The
-    level is the most that it measures: exact looks, the first too, come when the budget affords them, and looks along
-    the update take a fifth of it; where exact ones fail, these go on.
+    the optimiser steps: torch's optimisers announce this, others need `before_step()` between `backward()` and
+    `step()`. The level is an upper limit: exact looks, including the first, come when the budget allows, and looks
+    along the update take a fifth of it; if exact ones fail, these continue.
 
-    The network, its gradients, the optimiser and all random states are left unchanged. Of a network in
+    The network, its gradients, the optimiser and all random states are left unchanged. For a network in
     DistributedDataParallel the first process looks, at its own `batches`, and writes the run; in the others `run` is
-    None and `step` does nothing. With processes="all", and of one sharded by `fully_shard`, all look together, each at
-    its own list of batches, when the first one's budget allows, and it writes the run.
+    None and `step` does nothing. With processes="all", and for a network sharded by `fully_shard`, all look together,
+    each at its own list of batches, when the first one's budget allows, and it writes the run.
 
-    Once made, it never ends a training: what fails in a look or in the store is a warning, given once for each kind,
-    and an event of the run. After a failed look, and when the trainable parameters have changed, tracking starts anew;
-    looks that fail one after the other are tried less and less often.
+    Once made, it never ends a training: a failure in a look or in the store is a warning, once for each kind, and an
+    event of the run. After a failed look, and when the trainable parameters have changed, tracking starts afresh;
+    consecutive failures make looks rarer and rarer.
 
     Args:
         model: Any module.
@@ -141,25 +141,25 @@ class SharpnessTracker:
             stability. None: no ratio.
         store: Folder that holds the runs.
         name: Name under which the run is listed.
-        level: "forward": critical sharpness along the next update; "leading": the exact sharpness of the entire network
-            too; "layers": that of each layer too. None: exact ones alone, of layers where there are `blocks`.
+        level: "forward": critical sharpness along the next update; "leading": also the exact sharpness of the entire
+            network; "layers": also that of each layer. None: exact ones only, of layers if there are `blocks`.
         budget: CPU time spent here over CPU time spent elsewhere in this process (0.2: at most 20 % of training time).
-        every: Steps from look to look instead, each of the entire network and of all layers whatever that costs.
+        every: Number of steps between looks instead, each at the entire network and all layers whatever the cost.
         blocks: None, "layer", or block name -> parameter names.
         weights: Number of terms of each batch, as for `sharpness`.
-        head: Which output the loss is taken of, as for `sharpness`.
+        head: The output that enters the loss, as for `sharpness`.
         memory: Bytes for gradient graphs, as for `sharpness`.
         tolerance: Relative tolerance of each value (0 to 1); its estimated error is recorded beside it.
         mode: "eval" looks with dropout off and batch norm by its running statistics, "as_is" leaves the mode.
-        motion: For an optimiser whose edge is not known here: a `Motion`, or a function of the optimiser and the
-            trainable parameters by name that returns one (or says in words why there is none).
+        motion: For an optimiser whose edge is unknown here: a `Motion`, or a function of the optimiser and the
+            trainable parameters by name that returns one (or the reason in words why there is none).
         processes: "first", or "all": looks are at the batches of all processes that train replicas.
         warn_at: Ratio at which `on_edge` is called.
         on_edge: Called with the tracker; by default a Python warning (EdgeWarning).
         clock: Measures time in seconds; by default CPU time of this process, which other programs do not disturb.
 
     Raises:
-        ConfigError: For arguments that cannot be right.
+        ConfigError: For invalid arguments.
         ModelError: For a module or loss without well-defined curvature.
         StoreError: For a store that cannot be written.
 
@@ -234,13 +234,13 @@ class SharpnessTracker:
             self.edge_unknown = ""
             self.measured_at: int | None = None
             self._blocks = _within(self.model, None if level in ("forward", "leading") else blocks)
-            self._due: tuple[int, bool] | None = None  # a step, and whether its exact look was found to be due
-            self._along: dict[Metric, float] = {}  # what was measured before the step
+            self._due: tuple[int, bool] | None = None  # a step, and whether its exact look is due
+            self._along: dict[Metric, float] = {}  # measured before the step
             self._forward: ForwardLevel | None = None
             self._processes = together(model, processes)
             if level is not None:
                 self._forward = ForwardLevel(self.model, loss, batches, optimizer, head, self._processes)
-            Follower(tolerance=tolerance)  # refuses a tolerance that is none
+            Follower(tolerance=tolerance)  # refuses an invalid tolerance
             self.blocks: Mapping[str, Sequence[str]] = {}
             self._now: Motion | None = None
             self._turns: dict[str, int] = {}  # when each layer was last measured, -1 for never
@@ -251,13 +251,13 @@ class SharpnessTracker:
             self._noted: set[object] = set()
             self._warned, self._ended = False, False
             self._losses: list[tuple[int, Tensor | float]] = []
-            self._quiet, self._asked = 0, (0, 0.0)  # when last asked: the step, and seconds of training
+            self._quiet, self._asked = 0, (0, 0.0)  # at the last decision: the step, and seconds of training
             self.run: Run | None = None
             config = TrackerConfig(
                 name=name,
                 model=type(self.model).__name__,
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad and not is_lazy(p)),
-                optimiser=_named(self.optimizer),
+                optimiser=_optimiser_name(self.optimizer),
                 layers=self._blocks is not None and self._blocks != {},
                 level=level or "",
                 budget=float(budget),
@@ -276,7 +276,7 @@ class SharpnessTracker:
                 )
                 self._writer = self.run.writer(devices.environment())
             self._committed = time.monotonic()
-        # closing the run costs about what opening it did
+        # closing the run costs about as much as opening it
         self.budget.reserved = self.budget.spent
         if self._forward is not None:
             self._forward.before_every_step(self.before_step)
@@ -290,12 +290,12 @@ class SharpnessTracker:
     def step(self, loss: Tensor | float | None = None) -> Sharpness | None:
         """Counts one training step and looks if the budget allows; the sharpness if it was measured now, else None.
 
-        `loss` is the loop's own number for this step, kept if given. The blocks of the result are those measured now.
+        `loss` is the loop's own loss at this step, recorded if given. The blocks of the result are those measured now.
         """
         if self._ended:
             return None
         if loss is not None:
-            # a copy, since the loop may write into its own; as a number it is read later, when there is a look or so
+            # a copy, since the loop may overwrite its own; it is converted to a number later, at the next look
             self._losses.append((self.steps, loss.detach().clone() if isinstance(loss, Tensor) else loss))
         if self._quiet > 0 and (self.every is None or self.steps % self.every):
             self._quiet -= 1
@@ -303,12 +303,12 @@ class SharpnessTracker:
             return None
         with self.budget.spending():
             values: dict[Metric, float] = {}
-            seen = None
+            sharpness = None
             planned = self._due is not None and self._due[0] == self.steps
-            if self._due[1] if planned and self._due is not None else self._agreed(self._is_due()):
+            if self._due[1] if planned and self._due is not None else self._agreement(self._is_due()):
                 try:
-                    seen, measured = self._look()
-                    values |= measured
+                    sharpness, metrics = self._look()
+                    values |= metrics
                     self._failures = 0
                 except Exception as cause:
                     self._look_failed(cause)
@@ -316,17 +316,22 @@ class SharpnessTracker:
             self._along = {}
             self.steps += 1
             self._quiet = self._quiet_steps()
-        if seen is not None and self.run is not None and not self._warned and (self.edge_ratio or 0.0) >= self.warn_at:
+        if (
+            sharpness is not None
+            and self.run is not None
+            and not self._warned
+            and (self.edge_ratio or 0.0) >= self.warn_at
+        ):
             self._warned = True
             self.on_edge(self)
-        return seen
+        return sharpness
 
     def before_step(self) -> CriticalSharpness | None:
         """Looks along the optimiser's next update if the level asks for it and the budget allows; else None.
 
-        To be called between `backward()` and the optimiser's step, where the optimiser does not do so by itself: it is
-        none of torch's, or computes its gradients within its step. Gradients are those that the step will take:
-        accumulated, unscaled and clipped. A second call before `step()` does nothing.
+        Call it between `backward()` and the optimiser's step, unless the optimiser does so itself: if it is not one of
+        torch's, or computes its gradients within its step. Gradients must be those of the step: accumulated, unscaled
+        and clipped. A second call before `step()` does nothing.
         """
         if self._ended or self._forward is None or self._forward_at == self.steps:
             return None
@@ -335,17 +340,17 @@ class SharpnessTracker:
         self._forward_at = self.steps
         critical = None
         with self.budget.spending():
-            # the first look along the update says what an exact one will cost
-            known = self.every is not None or self._forward.seconds_a_pass is not None
-            exact = self._agreed(known and self._is_due())
-            if self._agreed(self._forward_is_due(exact)):
+            # the first look along the update gives the cost of an exact one
+            cost_known = self.every is not None or self._forward.seconds_a_pass is not None
+            exact = self._agreement(cost_known and self._is_due())
+            if self._agreement(self._forward_is_due(exact)):
                 try:
                     critical = self._look_along(self._forward)
                     self._forward_failures = 0
                 except Exception as cause:
                     self._forward_failed(cause)
             first = critical is not None or self._forward_failures > 0
-            self._due = self.steps, self._agreed(exact or (first and self._is_due()))
+            self._due = self.steps, self._agreement(exact or (first and self._is_due()))
         if critical is not None and self.run is not None and self.level == "forward" and not self._warned:
             self._warned = critical.edge_ratio >= self.warn_at
             if self._warned:
@@ -354,7 +359,7 @@ class SharpnessTracker:
 
     def forecast(self, horizon: int = 100) -> Forecast | None:
         """When the edge will be reached at the present step size, and what is stable now and for the next `horizon`
-        steps, from the looks so far; None while the edge is not known.
+        steps, from the looks so far; None while the edge is unknown.
         """
         if not self._ratios:
             return None
@@ -362,8 +367,8 @@ class SharpnessTracker:
         return forecast(steps, ratios, rate=rates, horizon=horizon)
 
     def close(self) -> None:
-        """Ends the run as finished, diverged if the last look met numbers that are not finite, or failed if none was
-        right; a second call does nothing.
+        """Ends the run as finished, diverged if the last look met non-finite numbers, or failed if no look succeeded; a
+        second call does nothing.
         """
         if self._ended:
             return
@@ -388,8 +393,8 @@ class SharpnessTracker:
         elif not self._ended:
             self._finish(State.INTERRUPTED, f"the training ended with {type(error).__name__}: {error}")
 
-    def _agreed(self, decision: bool) -> bool:
-        """What the first process decides, where several look together."""
+    def _agreement(self, decision: bool) -> bool:
+        """The decision of the first process, if several look together."""
         return decision if self._processes is None else self._processes.agreed(decision)
 
     def _is_due(self) -> bool:
@@ -400,7 +405,7 @@ class SharpnessTracker:
         pace = None if self._forward is None else self._forward.seconds_a_pass
         if pace is not None and self.sharpness is None:
             return self.budget.affords(PASSES_OF_EXACT * pace)
-        return self.budget.affords_a_look(self._planned())
+        return self.budget.affords_a_look(self._next_layers())
 
     def _forward_is_due(self, exact: bool) -> bool:
         """Whether to look along the update: always before an `exact` look, so that the two can be compared."""
@@ -429,7 +434,7 @@ class SharpnessTracker:
         return critical
 
     def _forward_failed(self, cause: Exception) -> None:
-        """The next look is a new beginning, and comes the later the more have failed."""
+        """The next look starts afresh, and comes later the more have failed."""
         assert self._forward is not None
         self._forward.begin_anew()
         self._failure = cause
@@ -441,7 +446,7 @@ class SharpnessTracker:
             self._note("look along the update failed", _in_words(cause), again=True)
 
     def _quiet_steps(self) -> int:
-        """How many of the next steps pass without asking: half of what a look is away, at the pace since last asked."""
+        """Number of next steps without a decision: half of those until a look, at the pace since the last decision."""
         (step, trained), self._asked = self._asked, (self.steps, self.budget.trained)
         if self.every is not None:
             return QUIET_STEPS
@@ -450,11 +455,11 @@ class SharpnessTracker:
         took = (self.budget.trained - trained) / max(1, self.steps - step)
         if took <= 0:
             return 0
-        away = self.budget.seconds_before_a_look(self._planned())
+        away = self.budget.seconds_before_a_look(self._next_layers())
         return int(min(QUIET_STEPS, QUIET_SECONDS / took, away / 2 / took))
 
-    def _planned(self) -> list[str]:
-        """Layers whose turn it is at the next look: together at most as dear as the whole network, one at least."""
+    def _next_layers(self) -> list[str]:
+        """Layers of the next look: together at most as expensive as the whole network, at least one."""
         planned: list[str] = []
         cost = 0.0
         for name in self._in_turn():
@@ -465,7 +470,7 @@ class SharpnessTracker:
         return planned
 
     def _in_turn(self) -> list[str]:
-        """Layers, the one that was measured longest ago first."""
+        """Layers, the one measured longest ago first."""
         return sorted(self._turns, key=self._turns.__getitem__)
 
     def _look(self) -> tuple[Sharpness, dict[Metric, float]]:
@@ -474,7 +479,7 @@ class SharpnessTracker:
                 curvature, parameters = self._enter(stack)
                 now = self._motion(parameters)
                 self._now = now if isinstance(now, Motion) else None
-                whole = self._follow("", curvature)
+                network = self._follow("", curvature)
                 scaled, preconditioned = None, None
                 if isinstance(now, Motion) and now.preconditioner is not None:
                     try:
@@ -484,7 +489,7 @@ class SharpnessTracker:
                         now = f"the preconditioner cannot be used: {cause}"
             layers, scaled_layers = {}, {}
             for name in self._in_turn():
-                if self.every is None and not self._agreed(self.budget.affords(self.budget.expected(name))):
+                if self.every is None and not self._agreement(self.budget.affords(self.budget.expected(name))):
                     break
                 self._turns[name] = next(self._turn)
                 with self.budget.looking(name), self._going_on("a layer was not measured"):
@@ -493,9 +498,9 @@ class SharpnessTracker:
                         scaled_layers[name] = self._follow(name, preconditioned)
                     layers[name] = pairs
             norm = float(torch.linalg.vector_norm(curvature.gradient.double()))
-            seen = Sharpness.of(whole, layers, curvature.loss)
+            sharpness = Sharpness.of(network, layers, curvature.loss)
             adaptive = None if scaled is None else Sharpness.of(scaled, scaled_layers, curvature.loss)
-        return seen, self._values(seen, adaptive, now, norm, parameters)
+        return sharpness, self._values(sharpness, adaptive, now, norm, parameters)
 
     def _enter(self, stack: ExitStack) -> tuple[Curvature | Summed, dict[str, nn.Parameter]]:
         """The curvature at the present weights, until the stack is left."""
@@ -503,7 +508,7 @@ class SharpnessTracker:
         form = {name: (p.shape, p.dtype, p.device) for name, p in parameters.items()}
         if form != self._form:
             self._begin_anew(form)
-        # "" is the whole network among the numbers
+        # among the numbers "" is the whole network
         self.blocks = {name or ROOT: members for name, members in resolve_blocks(self.model, self._blocks).items()}
         self._turns = {name: self._turns.get(name, -1) for name in self.blocks}
         stack.enter_context(left_as_it_was(self.model, self.mode))
@@ -527,16 +532,16 @@ class SharpnessTracker:
         return own if self._processes is None else Summed(own, self._processes), parameters
 
     def _begin_anew(self, form: Mapping[str, object]) -> None:
-        self._form = form  # shape, type and place of each trainable parameter
+        self._form = form  # shape, dtype and device of each trainable parameter
         self.blocks = {}
         self._turn, self._turns = itertools.count(), {}
         self._now = None
         self._ratios: deque[tuple[int, float, float]] = deque(maxlen=REMEMBERED_LOOKS)  # step, ratio, rate
-        self._weights = self.weights  # or, once tried, how the batches weigh
+        self._weights = self.weights  # or, after the first look, the weights of the batches
         self._followers: dict[tuple[type, str], Follower] = {}
 
     def _follow(self, part: str, curvature: Curvature | Summed | Preconditioned) -> Eigenpairs:
-        """The eigenpairs of a block, or of the whole for "", with a follower of its own."""
+        """The eigenpairs of a block, or of the network for "", with its own follower."""
         key = type(curvature), part
         if key not in self._followers:
             self._followers[key] = Follower(
@@ -545,14 +550,14 @@ class SharpnessTracker:
         return _pairs(self._followers[key].follow(Part(curvature, part)))
 
     def _search_products(self) -> int | None:
-        """What a matrix that was never seen may cost; None where the budget is no matter."""
+        """Maximum number of products for a new matrix; None if the budget does not matter."""
         if self.every is not None or self.budget.share >= 1:
             return None
         return FIRST_PRODUCTS // (1 if self._now is None or self._now.preconditioner is None else 2)
 
     def _values(
         self,
-        seen: Sharpness,
+        sharpness: Sharpness,
         scaled: Sharpness | None,
         now: Motion | str,
         norm: float,
@@ -561,11 +566,11 @@ class SharpnessTracker:
         def ratio(value: float) -> float:
             return now.edge_ratio(value, norm) if isinstance(now, Motion) else math.nan
 
-        values = quantities.curvature(seen, ratio, parameters, self.blocks)
+        values = quantities.curvature(sharpness, ratio, parameters, self.blocks)
         if scaled is not None:
             values |= quantities.preconditioned(scaled, ratio)
-        values["tracked_loss"] = seen.loss
-        self.sharpness, self.measured_at = seen, self.steps
+        values["tracked_loss"] = sharpness.loss
+        self.sharpness, self.measured_at = sharpness, self.steps
         if isinstance(now, Motion):
             self.edge_ratio, self.edge_unknown = values[("edge_ratio", "")], ""
             if self._ratios and self.steps <= self._ratios[-1][0]:
@@ -590,10 +595,10 @@ class SharpnessTracker:
         except Exception as cause:
             self._tell("the edge is not known", cause)
             now = _in_words(cause)
-        return now if isinstance(now, Motion | str) else f"motion returned a {type(now).__name__}, no Motion"
+        return now if isinstance(now, Motion | str) else f"motion returned a {type(now).__name__}, not a Motion"
 
     def _look_failed(self, cause: Exception) -> None:
-        """Tracking starts anew at the next look, which comes the later the more have failed."""
+        """Tracking starts afresh at the next look, which comes later the more have failed."""
         self._failure = cause
         self._failed_looks += 1
         self._begin_anew({})
@@ -610,28 +615,28 @@ class SharpnessTracker:
             value = None
             with self._going_on("the loss was not kept"):
                 value = float(loss)
-            with self._going_on(self._unwritten):
+            with self._going_on(self._write_failure):
                 if value is not None:
                     self._writer.record(step, {"loss": value})
 
     def _keep(self, values: dict[Metric, float]) -> None:
         self._keep_losses()
-        with self._going_on(self._unwritten):
+        with self._going_on(self._write_failure):
             if "tracked_loss" in values and math.isfinite(self.share):
                 values["share"] = self.share
             if values:
                 self._writer.record(self.steps, values)
             if time.monotonic() - self._committed >= COMMIT_SECONDS:
-                # what the disk does not take now is kept for the next time
+                # what cannot be written now is kept for the next commit
                 self._committed = time.monotonic()
                 self._writer.commit(Checkpoint(self.steps + 1, {}, {}))
 
-    def _note(self, what: str, text: str, *, again: bool = False) -> None:
+    def _note(self, kind: str, text: str, *, again: bool = False) -> None:
         """An event of the run, each text once."""
         if text and (again or text not in self._noted):
             self._noted.add(text)
             with self._going_on(f"an event could not be written to {self._folder}"):
-                self._writer.note(self.steps, what, text)
+                self._writer.note(self.steps, kind, text)
 
     def _finish(self, state: State, message: str) -> None:
         self._keep_losses()
@@ -646,7 +651,7 @@ class SharpnessTracker:
                 self._writer.close()
 
     @property
-    def _unwritten(self) -> str:
+    def _write_failure(self) -> str:
         return f"the numbers could not be written to {self._folder}"
 
     @property
@@ -661,19 +666,19 @@ class SharpnessTracker:
         except Exception as cause:
             self._tell(failing, cause)
 
-    def _tell(self, what: str, cause: Exception) -> None:
+    def _tell(self, failure: str, cause: Exception) -> None:
         """A warning, once for each kind of failure."""
-        kind = what, type(cause)
+        kind = failure, type(cause)
         if kind not in self._noted:
             self._noted.add(kind)
             warnings.warn(
-                f"step {self.steps}: {what}: {_in_words(cause)}; the training goes on",
+                f"step {self.steps}: {failure}: {_in_words(cause)}; the training goes on",
                 TrackerWarning,
                 stacklevel=4,
             )
 
     def _close_at_exit(self) -> None:
-        # an error that reached the top has been told by now, and is left here
+        # an error that reached the top has been reported by now, and is found here
         error = getattr(sys, "last_value", None)
         self.__exit__(None if error is None else type(error), error, None)
 
@@ -683,12 +688,12 @@ def _pairs(sharpness: Sharpness) -> Eigenpairs:
 
 
 def _within(model: nn.Module, blocks: Literal["layer"] | Blocks | None) -> Literal["layer"] | Blocks | None:
-    """Blocks by the names of the module inside, checked where the module can be tracked as it is."""
+    """Blocks by the names of the inner module, checked if the module can be tracked as it is."""
     if isinstance(blocks, Mapping):
-        known = dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         blocks = {
             str(name): [
-                member.removeprefix("module.") if isinstance(member, str) and member not in known else member
+                member.removeprefix("module.") if isinstance(member, str) and member not in parameters else member
                 for member in members
             ]
             if not isinstance(members, str)
@@ -721,7 +726,7 @@ def _warn(tracker: SharpnessTracker) -> None:
         )
         return
     ahead = tracker.forecast()
-    advice = "" if ahead is None else f": {ahead.in_words(_named(tracker.optimizer))}"
+    advice = "" if ahead is None else f": {ahead.in_words(_optimiser_name(tracker.optimizer))}"
     warnings.warn(
         f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
         f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
@@ -731,7 +736,7 @@ def _warn(tracker: SharpnessTracker) -> None:
     )
 
 
-def _named(optimizer: Any) -> str:
+def _optimiser_name(optimizer: Any) -> str:
     if optimizer is None:
         return "not given"
     return f"step size {optimizer:g}" if isinstance(optimizer, int | float) else type(optimizer).__name__

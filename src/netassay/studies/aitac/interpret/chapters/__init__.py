@@ -1,6 +1,6 @@
-"""What is made of each chapter of an interpretation: one module a chapter, of the same name.
+"""Computation of the chapters of an interpretation: one module per chapter, of the same name.
 
-Each has `tables(subject, config) -> {name: DataFrame}`, the whole result. Raises NetassayError where it cannot be had.
+Each has `tables(subject, config) -> {name: DataFrame}`, its entire result. NetassayError if it cannot be computed.
 """
 
 from __future__ import annotations

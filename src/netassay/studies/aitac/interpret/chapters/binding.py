@@ -17,7 +17,7 @@ from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.discoveries import q_values_by_row
 from netassay.dna.motifs.match import likeness
-from netassay.dna.motifs.reproducibility import permuted
+from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.dna.network.offsets import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
@@ -25,67 +25,67 @@ from netassay.formats.fasta import read_fasta
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.text import blocks
 from netassay.runs.facts import fact_table
-from netassay.studies.aitac.interpret.chapters.influence import ablated
+from netassay.studies.aitac.interpret.chapters.influence import ablation_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
 
 WITHIN, ALL = "within cell types", "all peaks"
-"""Groups of peaks beside the single cell types: compared each within its own, and all with all."""
+"""Groups of peaks beside the single cell types: compared within each cell type, and all with all."""
 
-_LEAST = 20  # marked peaks, and others, that a cell type needs for numbers of its own
+_LEAST = 20  # marked peaks, and others, that a cell type needs to be reported alone
 _RANDOM_SETS = 20
 _PERMUTATIONS = 200
 _SHARES = np.geomspace(0.005, 1, 40)
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
-    """marks: peaks, and marked ones, by cell type; facts; filters: a row a filter; predictors: areas by group of peaks;
-    differences: areas against the motif's; curves: enrichment; nulls: areas of random filters, one a row.
+    """marks: peaks, and marked ones, by cell type; facts; filters: one row each; predictors: areas by group of peaks;
+    differences: areas against the motif's; curves: enrichment; nulls: areas of random filters, one per row.
 
     The cell type of a peak is the one of its greatest height. Raises DataError without a chip file, for one that cannot
-    be read, and where it marks no peak or all.
+    be read, and if it marks no peak or all.
     """
-    found, facts = _marks(subject, config)
-    marked = found.marked
+    marking, facts = _marks(subject, config)
+    marked = marking.marked
     strata = _strata(subject)
-    facts |= _facts(subject, found)
-    made = {"marks": _mark_table(marked, strata)}
+    facts |= _facts(subject, marking)
+    frames = {"marks": _mark_table(marked, strata)}
     binding.check_marks(marked)
     like = _like(subject, config, facts)
-    ablation = ablated(subject, config)
+    ablation = ablation_of(subject, config)
     single = influence_of(ablation, subject.heights)
-    made["filters"] = _filters(subject, single, marked, strata, like, config)
+    frames["filters"] = _filters(subject, single, marked, strata, like, config)
     scores, kinds = _scores(subject, config, ablation, like)
-    made["predictors"] = _predictors(scores, kinds, marked, strata, subject.generator("binding labels"))
-    made["nulls"] = _random(subject, ablation, like, marked, strata)
-    made["differences"] = _differences(scores, marked, strata)
-    made["curves"] = _curves(scores, marked, strata)
-    made["facts"] = fact_table(facts)
-    return made
+    frames["predictors"] = _predictors(scores, kinds, marked, strata, subject.generator("binding labels"))
+    frames["nulls"] = _random(subject, ablation, like, marked, strata)
+    frames["differences"] = _differences(scores, marked, strata)
+    frames["curves"] = _curves(scores, marked, strata)
+    frames["facts"] = fact_table(facts)
+    return frames
 
 
 def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
-    """The peaks that a FASTA file marks by its bases, a BED or narrowPeak file by its places; and what it holds."""
+    """The peaks that a file marks, FASTA by its bases, BED or narrowPeak by coordinates; and facts on the file."""
     first = next(blocks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
     if first.startswith(b">"):
         sequences = []
         for record in read_fasta(path):
             codes = encode(record.letters)
             if (codes == FOREIGN).any():
-                place = int((codes == FOREIGN).argmax())
+                position = int((codes == FOREIGN).argmax())
                 raise DataError(
-                    f"{path}:{record.line}: sequence {record.name!r} has a letter at base {place + 1} that is not DNA; "
-                    "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
+                    f"{path}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that is not "
+                    "DNA; allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
                 )
             sequences.append(codes)
-        found = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, least=config.chip_words)
+        marking = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, min_words=config.chip_words)
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
-        return found, {"sequences": len(sequences), "marked by": how}
+        return marking, {"sequences": len(sequences), "marked by": how}
     notes: Counter[str] = Counter()
     regions = read_regions(path, notes=notes)
-    found = overlap.by_coordinates(subject.atlas.peaks[subject.index.numpy()], regions)
+    marking = overlap.by_coordinates(subject.atlas.peaks[subject.index.numpy()], regions)
     facts = {"regions": len(regions), "marked by": "one base or more in common with a region"}
-    return found, {**facts, **notes}
+    return marking, {**facts, **notes}
 
 
 def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
@@ -93,18 +93,18 @@ def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str
         raise DataError("no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)")
     if subject.trained_by.null in ("mononucleotide", "dinucleotide"):
         raise DataError("the sequences of this run are shuffled (a null model), so no factor binds them")
-    found, facts = read_chip(Path(config.chip), subject, config)
-    return found, {"file": Path(config.chip).name, **facts}
+    marking, facts = read_chip(Path(config.chip), subject, config)
+    return marking, {"file": Path(config.chip).name, **facts}
 
 
-def _facts(subject: Subject, found: Overlap) -> dict[str, Any]:
-    chance = {} if np.isnan(found.chance) else {"share marked by moved regions": found.chance}
+def _facts(subject: Subject, marking: Overlap) -> dict[str, Any]:
+    chance = {} if np.isnan(marking.chance) else {"share marked by moved regions": marking.chance}
     return {
-        "peaks": len(found.marked),
-        "marked": int(found.marked.sum()),
-        "share marked": float(found.marked.mean()),
+        "peaks": len(marking.marked),
+        "marked": int(marking.marked.sum()),
+        "share marked": float(marking.marked.mean()),
         **chance,
-        **found.left_out,
+        **marking.left_out,
         "simulated": subject.atlas.simulated,
         "outputs": outputs_in_words(subject.network.less_mean),
     }
@@ -117,19 +117,19 @@ def _strata(subject: Subject) -> dict[str, np.ndarray]:
 
 def _mark_table(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> pl.DataFrame:
     rows = [
-        (name, int(held.sum()), int((held & marked).sum()))
-        for name, held in {ALL: np.ones_like(marked), **strata}.items()
+        (name, int(peaks.sum()), int((peaks & marked).sum()))
+        for name, peaks in {ALL: np.ones_like(marked), **strata}.items()
     ]
     frame = pl.DataFrame(rows, schema={"cell type": pl.String, "peaks": pl.Int64, "marked": pl.Int64}, orient="row")
     return frame.with_columns(share=pl.when(pl.col("peaks") > 0).then(pl.col("marked") / pl.col("peaks")))
 
 
 def _like(subject: Subject, config: InterpretConfig, facts: dict[str, Any]) -> np.ndarray:
-    """Filters whose motif is like the factor's, and how many are with their columns in a random order."""
+    """Filters whose motif resembles the factor's, and how many do with their columns in random order."""
     like: np.ndarray = np.zeros(len(subject.motifs), np.bool_)
     if config.chip_factor:
         target = binding.factor_motif(subject.database, config.chip_factor)
-        null = permuted(subject.motifs, subject.generator("binding columns"))
+        null = permute_columns(subject.motifs, subject.generator("binding columns"))
         real, chance = (
             (q_values_by_row(likeness(motifs, target).T)[0] < config.motif_q).numpy()
             for motifs in (subject.motifs, null)
@@ -164,7 +164,7 @@ def _filters(
         pl.Series("like the factor", like),
         pl.Series("AUROC", areas.auroc).fill_nan(None),
         pl.Series("error", areas.error).fill_nan(None),
-        # of the best of all filters under permuted marks: what choosing one of many gives by chance
+        # the best of all filters under permuted marks: the effect of choosing one of many
         pl.lit(float(np.quantile(null.max(axis=1), ranking.LEVEL))).fill_nan(None).alias("best by chance"),
     )
 
@@ -172,40 +172,44 @@ def _filters(
 def _scores(
     subject: Subject, config: InterpretConfig, ablation: Ablation, like: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What is to tell marked peaks from others, by name; and of what kind each is."""
+    """Predictors of marked peaks by name, and the kind of each."""
     scores: dict[str, np.ndarray] = {}
     kinds: dict[str, str] = {}
     if like.any():
-        chosen = np.flatnonzero(like).tolist()
-        held = influence_of(ablation, subject.heights, sets=[chosen], names=["like"])
-        change = held.change[:, 0].double().nan_to_num(0.0)  # a peak without r cannot lose any
+        filters = np.flatnonzero(like).tolist()
+        influence = influence_of(ablation, subject.heights, sets=[filters], names=["like"])
+        change = influence.change[:, 0].double().nan_to_num(0.0)  # a peak without r cannot lose any
         scores = {
-            "influence on predictions": held.by_peak[:, 0].double().numpy(),
+            "influence on predictions": influence.by_peak[:, 0].double().numpy(),
             "influence on r, squared": change.square().numpy(),
             "influence on r, signed": change.numpy(),
-            "activation": ablation.survey.strength[:, chosen].amax(dim=1).double().numpy(),
+            "activation": ablation.survey.strength[:, filters].amax(dim=1).double().numpy(),
         }
         kinds = dict.fromkeys(scores, "network")
     if config.chip_factor:
         target = binding.factor_motif(subject.database, config.chip_factor)
         begin, end = 0, int(target.seen[0].sum())
-        scores["motif score"] = binding.best_site(subject.codes, _raised(target.counts[0, :, begin:end].numpy()))
+        scores["motif score"] = binding.best_site(
+            subject.codes, _with_pseudocounts(target.counts[0, :, begin:end].numpy())
+        )
         kinds["motif score"] = "database"
     scores["GC content"] = binding.gc_content(subject.codes)
     kinds["GC content"] = "baseline"
     return scores, kinds
 
 
-def _raised(counts: np.ndarray) -> np.ndarray:
+def _with_pseudocounts(counts: np.ndarray) -> np.ndarray:
     """Shares above zero; with N sequences, a quarter of sqrt(N) is added to each count."""
     raised = counts + np.sqrt(counts.sum(axis=0)) / 4
     return raised / raised.sum(axis=0)
 
 
 def _groups(marked: np.ndarray, strata: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """Groups of peaks with enough marked ones and others, each as the strata that are compared within."""
+    """Groups of peaks with enough marked ones and others, each as the strata for comparison."""
     enough = {
-        name: [held] for name, held in strata.items() if min((held & marked).sum(), (held & ~marked).sum()) >= _LEAST
+        name: [peaks]
+        for name, peaks in strata.items()
+        if min((peaks & marked).sum(), (peaks & ~marked).sum()) >= _LEAST
     }
     return {WITHIN: list(strata.values()), ALL: [np.ones_like(marked)], **enough}
 
@@ -217,30 +221,30 @@ def _predictors(
     strata: Mapping[str, np.ndarray],
     draws: torch.Generator,
 ) -> pl.DataFrame:
-    """A row a group and predictor; null low and high hold 95 % of the areas under marks permuted within the strata."""
+    """One row per group and predictor; null low and high enclose 95 % of areas under marks permuted within strata."""
     values = np.stack(list(scores.values()), axis=1)
     rows = []
     for group, parts in _groups(marked, strata).items():
-        found = ranking.stratified(values, marked, parts)
+        areas = ranking.stratified(values, marked, parts)
         null = ranking.permuted_areas(values, marked, parts, draws, _PERMUTATIONS)
         ends = np.quantile(null, [(1 - ranking.LEVEL) / 2, (1 + ranking.LEVEL) / 2], axis=0)
-        one = len(parts) == 1
-        precision = ranking.average_precision(values[parts[0]], marked[parts[0]]) if one else [np.nan] * len(scores)
+        single = len(parts) == 1
+        precision = ranking.average_precision(values[parts[0]], marked[parts[0]]) if single else [np.nan] * len(scores)
         for i, name in enumerate(scores):
-            low, high = ranking.interval(float(found.auroc[i]), float(found.error[i]))
+            low, high = ranking.interval(float(areas.auroc[i]), float(areas.error[i]))
             rows.append(
                 (
                     group,
                     name,
                     kinds[name],
-                    float(found.auroc[i]),
+                    float(areas.auroc[i]),
                     low,
                     high,
                     float(ends[0, i]),
                     float(ends[1, i]),
                     float(precision[i]),
-                    found.marked,
-                    found.others,
+                    areas.marked,
+                    areas.others,
                 )
             )
     names = ["group", "predictor", "kind", "AUROC", "low", "high", "null low", "null high", "AUPRC", "marked", "others"]
@@ -256,14 +260,17 @@ def _random(
     marked: np.ndarray,
     strata: Mapping[str, np.ndarray],
 ) -> pl.DataFrame:
-    """Areas within cell types of sets of as many other filters, ablated together as those like the factor are."""
-    count, others = int(like.sum()), np.flatnonzero(~like)
-    if not count or len(others) < count:
+    """Areas within cell types of equally large sets of other filters, ablated together like those of the factor."""
+    count, candidates = int(like.sum()), np.flatnonzero(~like)
+    if not count or len(candidates) < count:
         return pl.DataFrame(schema={"AUROC": pl.Float64})
     draws = subject.generator("binding sets")
-    sets = [others[torch.randperm(len(others), generator=draws)[:count].numpy()].tolist() for _ in range(_RANDOM_SETS)]
-    held = influence_of(ablation, subject.heights, sets=sets, names=[f"set {i}" for i in range(len(sets))])
-    return pl.DataFrame({"AUROC": ranking.stratified(held.by_peak.numpy(), marked, list(strata.values())).auroc})
+    sets = [
+        candidates[torch.randperm(len(candidates), generator=draws)[:count].numpy()].tolist()
+        for _ in range(_RANDOM_SETS)
+    ]
+    influence = influence_of(ablation, subject.heights, sets=sets, names=[f"set {i}" for i in range(len(sets))])
+    return pl.DataFrame({"AUROC": ranking.stratified(influence.by_peak.numpy(), marked, list(strata.values())).auroc})
 
 
 def _differences(
@@ -275,11 +282,11 @@ def _differences(
     if "motif score" in names:
         motif = names.index("motif score")
         for group, parts in _groups(marked, strata).items():
-            found = ranking.stratified(values, marked, parts)
+            areas = ranking.stratified(values, marked, parts)
             for i, name in enumerate(names):
                 if i != motif:
-                    held = found.difference(i, motif)
-                    rows.append((group, name, held.value, held.error, held.p))
+                    difference = areas.difference(i, motif)
+                    rows.append((group, name, difference.value, difference.error, difference.p))
     numbers = dict.fromkeys(("difference", "error", "p"), pl.Float64)
     frame = pl.DataFrame(rows, schema={"group": pl.String, "predictor": pl.String, **numbers}, orient="row")
     return frame.with_columns(pl.selectors.float().fill_nan(None))

@@ -1,4 +1,4 @@
-"""Motifs of a layer and their matches as tables: all that a page or a file of motifs needs."""
+"""Motifs of a layer and their matches as tables, for pages and motif files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
-"""Thresholds at which shares are told."""
+"""Thresholds of the shares."""
 
 
 def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> dict[str, pl.DataFrame]:
-    """filters (a row each, with the best match), matrices, positions, profiles, matches, known, shares, facts.
+    """filters (one row each, with the best match), matrices, positions, profiles, matches, known, shares, facts.
 
-    known are the matrices of all best matches; facts what was looked at and what was left out, as words.
+    known are the matrices of all best matches; facts says in words what was used and what was left out.
     """
     targets = matches.best()["target"].unique().sort().to_list()
     numbers = {name: i for i, name in enumerate(subject.database.names)}
@@ -39,7 +39,7 @@ def motif_tables(subject: Subject, motifs: FilterMotifs, matches: Matches) -> di
 
 
 def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str]) -> pl.DataFrame:
-    """A row a filter: sites, peaks, information, consensus, thresholds, the false discovery rate, its factor (of
+    """One row per filter: sites, peaks, information, consensus, thresholds, the false discovery rate, its factor (of
     `factor_names`) and best match (null if it has none, or was not compared)."""
     spans = torch.tensor(motifs.spans)
     own = pl.DataFrame(
@@ -63,7 +63,7 @@ def filter_table(motifs: FilterMotifs, matches: Matches, names: Mapping[str, str
 
 
 def share_table(matches: Matches) -> pl.DataFrame:
-    """Share of the filters compared with a match below each q: as they are, permuted (mean, least and most)."""
+    """Share of the compared filters with a match below each q: actual, and permuted (mean, minimum, maximum)."""
     compared = matches.best_q.isfinite()
     mine, null = matches.best_q[compared], matches.null_q[:, compared]
     rows = []
@@ -96,7 +96,7 @@ def _positions(motifs: FilterMotifs) -> pl.DataFrame:
 
 
 def _profiles(subject: Subject, motifs: FilterMotifs) -> pl.DataFrame:
-    """Mean observed height of the peaks of each filter with sites, a column a cell type; first of all peaks ("")."""
+    """Mean observed height of the peaks of each filter with sites, by cell type; first row ("") over all peaks."""
     assert motifs.profile is not None
     mean = subject.heights[subject.motif_peaks].double().mean(0, keepdim=True)
     rows = torch.cat([mean, motifs.profile[motifs.sites > 0]])
@@ -110,12 +110,12 @@ def _facts(subject: Subject, motifs: FilterMotifs, matches: Matches) -> pl.DataF
     if config.motif_best:
         types = len(subject.cell_types)
         by = "r" if types >= FEWEST else f"the error of their outputs (there is {no_correlation(types)})"
-        chosen = f"the best {config.motif_best:,} of the {config.peaks} set by {by}"
+        selection = f"the best {config.motif_best:,} of the {config.peaks} set by {by}"
     else:
-        chosen = f"those of the {config.peaks} set {subject.well_in_words}"
+        selection = f"those of the {config.peaks} set {subject.well_in_words}"
     facts = {
         "peaks": motifs.n_peaks,
-        "chosen": chosen,
+        "chosen": selection,
         "width": motifs.field.width,
         "layer": motifs.layer,
         "database": "; ".join(

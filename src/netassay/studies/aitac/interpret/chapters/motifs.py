@@ -1,4 +1,4 @@
-"""What the filters of the first layer look for, and which known motifs that is like."""
+"""Motifs of the filters of the first layer, and the known motifs that they resemble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which factors act together: in peaks that hold both, and planted at every distance."""
+"""Which factors act together: in peaks with sites of both, and planted at every distance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
 from netassay.runs.facts import fact_table
-from netassay.studies.aitac.interpret.chapters.influence import ablated, screened
+from netassay.studies.aitac.interpret.chapters.influence import ablation_of, with_precision
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.sections.pairs import Q_VALUE
 from netassay.studies.aitac.interpret.subject import Subject
@@ -27,15 +27,15 @@ _FURTHEST = 60  # bases between the centres of two planted motifs
 
 
 def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
-    """pairs: a row a pair and lineage; factors that were tested; spacing: planted pairs by distance; facts."""
+    """pairs: one row per pair and lineage; the tested factors; spacing: planted pairs by distance; facts."""
     factors = subject.earlier("influence", "factors")
     tested = factors.filter(pl.col("on_predictions") > 0).sort("on_predictions", descending=True)
     tested = tested.head(config.pair_factors)
     if tested.height < 2:
         raise DataError(f"{tested.height} factor changes any prediction; pairs need two or more")
     sets = [tuple(int(i) for i in part.split(",")) for part in tested["filters"]]
-    found = interactions_of(
-        ablated(subject, config),
+    interactions = interactions_of(
+        ablation_of(subject, config),
         sets,
         names=tested["set"].to_list(),
         lineages=subject.lineages,
@@ -44,10 +44,10 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
         permutations=config.permutations,
         generator=subject.generator("pairs"),
     )
-    pairs = _pair_table(found, subject.cell_types)
+    pairs = _pair_table(interactions, subject.cell_types)
     facts = {
         "peaks": len(subject.codes),
-        "pairs": len(found.pairs),
+        "pairs": len(interactions.pairs),
         "permutations": config.permutations,
         "backgrounds": config.backgrounds,
         "simulated": subject.atlas.simulated,
@@ -56,49 +56,53 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     return {
         "pairs": pairs,
         "factors": tested.select("set", "filters", "on_predictions"),
-        "spacing": _spacing(subject, config, pairs, dict(zip(found.names, found.sets, strict=True)), found.curves),
+        "spacing": _spacing(
+            subject, config, pairs, dict(zip(interactions.names, interactions.sets, strict=True)), interactions.curves
+        ),
         "facts": fact_table(facts),
     }
 
 
 def reach(subject: Subject, config: InterpretConfig) -> int:
-    """`pair_reach` in positions of the layer that is ablated: after AI-TAC's first pooling, or of a convolution."""
+    """`pair_reach` in positions of the ablated layer: after AI-TAC's first pooling, or of a convolution."""
     stride = STAGES[0].pool if subject.network.aitac else subject.motifs.field.stride
     return config.pair_reach // stride
 
 
-def _pair_table(found: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
-    lineages = len(found.groups)
-    most = found.by_output.abs().nan_to_num(-1).argmax(1)
-    strongest = found.by_output.gather(1, most[:, None])[:, 0]
-    first, second = ([found.names[i] for i in column for _ in range(lineages)] for column in found.pairs.T.tolist())
+def _pair_table(interactions: Interactions, cell_types: Sequence[str]) -> pl.DataFrame:
+    lineages = len(interactions.groups)
+    best = interactions.by_output.abs().nan_to_num(-1).argmax(1)
+    strongest = interactions.by_output.gather(1, best[:, None])[:, 0]
+    first, second = (
+        [interactions.names[i] for i in column for _ in range(lineages)] for column in interactions.pairs.T.tolist()
+    )
     numbers = {
-        "effect": found.effect,
-        "matched": found.matched,
-        "difference": found.difference,
-        "alone": found.alone,
-        "p": found.p,
-        "q": found.q,
+        "effect": interactions.effect,
+        "matched": interactions.matched,
+        "difference": interactions.difference,
+        "alone": interactions.alone,
+        "p": interactions.p,
+        "q": interactions.q,
     }
     return pl.DataFrame(
         {
             "first": first,
             "second": second,
-            "lineage": list(found.groups) * len(found.pairs),
-            "both": found.both.repeat_interleave(lineages).numpy(),
-            "one": found.one.repeat_interleave(lineages).numpy(),
-            "apart": found.apart.repeat_interleave(lineages).numpy(),
+            "lineage": list(interactions.groups) * len(interactions.pairs),
+            "both": interactions.both.repeat_interleave(lineages).numpy(),
+            "one": interactions.one.repeat_interleave(lineages).numpy(),
+            "apart": interactions.apart.repeat_interleave(lineages).numpy(),
             **{name: values.flatten().numpy() for name, values in numbers.items()},
             "cell type": pl.Series(
                 [
                     cell_types[i] if n else None
-                    for i, n in zip(most.tolist(), found.both, strict=True)
-                    for _ in found.groups
+                    for i, n in zip(best.tolist(), interactions.both, strict=True)
+                    for _ in interactions.groups
                 ],
                 dtype=pl.String,
             ),
             "there": strongest.repeat_interleave(lineages).numpy(),
-            "curve": [not found.curves.straight] * (lineages * len(found.pairs)),
+            "curve": [not interactions.curves.straight] * (lineages * len(interactions.pairs)),
         }
     ).with_columns(pl.col(*numbers, "there").fill_nan(None))
 
@@ -123,19 +127,19 @@ def _spacing(
         "planted": pl.Float64,
     }
     draws = subject.generator("backgrounds")
-    drawn = torch.randperm(len(subject.codes), generator=draws)[: config.backgrounds]
-    if len(drawn) < 2:
+    sample = torch.randperm(len(subject.codes), generator=draws)[: config.backgrounds]
+    if len(sample) < 2:
         return pl.DataFrame(schema=schema)
-    backgrounds = shuffle_dinucleotides(subject.codes[drawn], draws)
+    backgrounds = shuffle_dinucleotides(subject.codes[sample], draws)
     frames = [pl.DataFrame(schema=schema)]
-    for first, second, cell_type in _chosen(subject, config, pairs):
+    for first, second, cell_type in _pairs_to_plant(subject, config, pairs):
         motifs = [_motif(subject, name, sets[name]) for name in (first, second)]
         near = (motifs[0].shape[1] + motifs[1].shape[1] + 1) // 2
         far = min(max(_FURTHEST, near), subject.codes.shape[1] - motifs[0].shape[1] - motifs[1].shape[1])
         if not min(motif.shape[1] for motif in motifs) or far < near:
             continue
-        found = spacing(
-            screened(subject.network, config),
+        spacings = spacing(
+            with_precision(subject.network, config),
             motifs[0],
             motifs[1],
             backgrounds,
@@ -143,8 +147,8 @@ def _spacing(
             distances=range(near, far + 1),
             curves=curves,
         )
-        here = subject.cell_types.index(cell_type)
-        null, null_error = (values[:, here].tolist() for values in (found.null, found.null_error))
+        output = subject.cell_types.index(cell_type)
+        null, null_error = (values[:, output].tolist() for values in (spacings.null, spacings.null_error))
         frames += [
             pl.DataFrame(
                 {
@@ -152,30 +156,30 @@ def _spacing(
                     "second": second,
                     "cell type": cell_type,
                     "orientation": kind,
-                    "distance": found.distances.tolist(),
-                    "synergy": found.synergy[i, :, here].tolist(),
-                    "error": found.error[i, :, here].tolist(),
+                    "distance": spacings.distances.tolist(),
+                    "synergy": spacings.synergy[i, :, output].tolist(),
+                    "error": spacings.error[i, :, output].tolist(),
                     "null": null,
                     "null_error": null_error,
                     "planted": _planted_distance(subject, first, second),
                 },
                 schema=schema,
             )
-            for i, kind in enumerate(found.orientations)
+            for i, kind in enumerate(spacings.orientations)
         ]
     return pl.concat(frames)
 
 
-def _chosen(subject: Subject, config: InterpretConfig, pairs: pl.DataFrame) -> list[tuple[str, str, str]]:
+def _pairs_to_plant(subject: Subject, config: InterpretConfig, pairs: pl.DataFrame) -> list[tuple[str, str, str]]:
     """Pairs to plant, each with the cell type of its strongest interaction: planted ones first, then by strength."""
-    each = (
+    candidates = (
         pairs.with_columns(sure=(pl.col("q") < Q_VALUE).fill_null(False))
         .group_by("first", "second", "cell type", "there", maintain_order=True)
         .agg(pl.col("sure").any())
         .drop_nulls("there")
         .sort("sure", pl.col("there").abs(), descending=True, maintain_order=True)
     )
-    rows = each.select("first", "second", "cell type").rows()
+    rows = candidates.select("first", "second", "cell type").rows()
     rows.sort(key=lambda row: _planted_distance(subject, row[0], row[1]) is None)
     return rows[: config.scanned_pairs]
 
@@ -193,8 +197,8 @@ def _motif(subject: Subject, name: str, filters: tuple[int, ...]) -> Tensor:
     """The planted motif of that name, else that of the factor's filter with most information, without its flanks."""
     motifs: Motifs = subject.motifs
     rows = list(filters)
-    if subject.truth and name in (planted := planted_motifs(subject.truth)).names:
-        motifs, rows = planted, [planted.names.index(name)]
+    if subject.truth and name in (truth := planted_motifs(subject.truth)).names:
+        motifs, rows = truth, [truth.names.index(name)]
     bits = motifs.information[rows].sum(1)
     best = rows[int(bits.argmax())]
     return motifs.pwm[best][:, slice(*motifs.spans[best])]

@@ -1,4 +1,4 @@
-"""How much of what a simulated atlas planted was found again: motifs and pairs, by one run and by several."""
+"""Recovery of the planted motifs and pairs of a simulated atlas, by one run and by several."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
             f"atlas {subject.atlas.source or subject.trained_by.atlas!r} has no tables of planted motifs; recovery is "
             "measured only on atlases that were simulated with their truth"
         )
-    found = {ONE: _recovered(subject, config)} | _of_several(subject, config)
+    results = {ONE: _of_one(subject, config)} | _of_several(subject, config)
     tested = tested_pairs(subject, config)
     pairs = pair_recovery(tested, subject.truth, q=config.pair_q)
-    scores = [_motif_scores(way, told) for way, told in found.items()] + [_pair_scores(pairs)]
+    scores = [_motif_scores(source, result) for source, result in results.items()] + [_pair_scores(pairs)]
     return {
-        "factors": pl.concat(told.factors.with_columns(by=pl.lit(way)) for way, told in found.items()),
-        "findings": pl.concat(told.findings.with_columns(by=pl.lit(way)) for way, told in found.items()),
+        "factors": pl.concat(result.factors.with_columns(by=pl.lit(source)) for source, result in results.items()),
+        "findings": pl.concat(result.findings.with_columns(by=pl.lit(source)) for source, result in results.items()),
         "pairs": pairs.pairs,
         "pair_findings": pairs.findings,
         "tested": tested,
@@ -65,7 +65,7 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
     if len(sets) < 2:
         return pl.DataFrame(schema=schema)
     names = list(sets)
-    told = interactions(
+    result = interactions(
         subject.network,
         subject.codes,
         [sets[name] for name in names],
@@ -77,14 +77,14 @@ def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
         generator=subject.generator("recovery"),
     )
     rows = [
-        (names[a], names[b], group, float(told.difference[i, j]), _known(float(told.q[i, j])))
-        for i, (a, b) in enumerate(told.pairs.tolist())
-        for j, group in enumerate(told.groups)
+        (names[a], names[b], group, float(result.difference[i, j]), _or_none(float(result.q[i, j])))
+        for i, (a, b) in enumerate(result.pairs.tolist())
+        for j, group in enumerate(result.groups)
     ]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _recovered(subject: Subject, config: InterpretConfig) -> Recovery:
+def _of_one(subject: Subject, config: InterpretConfig) -> Recovery:
     return recovery(
         subject.motifs,
         subject.truth,
@@ -96,7 +96,7 @@ def _recovered(subject: Subject, config: InterpretConfig) -> Recovery:
 
 
 def _of_several(subject: Subject, config: InterpretConfig) -> dict[str, Recovery]:
-    """By the clusters that enough runs hold; nothing where there are no other runs."""
+    """By the clusters that enough runs share; empty without other runs."""
     if not subject.peers:
         return {}
     clusters = subject.earlier("reproducible", "clusters")
@@ -115,37 +115,37 @@ def _of_several(subject: Subject, config: InterpretConfig) -> dict[str, Recovery
     }
 
 
-def _motif_scores(way: str, told: Recovery) -> dict[str, object]:
+def _motif_scores(source: str, result: Recovery) -> dict[str, object]:
     return {
         "what": "motifs",
-        "by": way,
-        "planted": len(told.factors),
-        "recovered": int(told.factors["recovered"].sum()),
-        "findings": len(told.findings),
-        "false": int(told.findings["factor"].is_null().sum()),
-        "recall": told.recall,
-        "recall of visible": _known(told.recall_of_visible),
-        "precision": _known(told.precision),
-        "columns permuted": _known(told.permuted),
+        "by": source,
+        "planted": len(result.factors),
+        "recovered": int(result.factors["recovered"].sum()),
+        "findings": len(result.findings),
+        "false": int(result.findings["factor"].is_null().sum()),
+        "recall": result.recall,
+        "recall of visible": _or_none(result.recall_of_visible),
+        "precision": _or_none(result.precision),
+        "columns permuted": _or_none(result.permuted),
         "precision of the strongest": None,
     }
 
 
-def _pair_scores(told: PairRecovery) -> dict[str, object]:
+def _pair_scores(result: PairRecovery) -> dict[str, object]:
     return {
         "what": "pairs",
         "by": ONE,
-        "planted": len(told.pairs),
-        "recovered": int(told.pairs["recovered"].sum()),
-        "findings": len(told.findings),
-        "false": int((~told.findings["planted"]).sum()),
-        "recall": told.recall,
+        "planted": len(result.pairs),
+        "recovered": int(result.pairs["recovered"].sum()),
+        "findings": len(result.findings),
+        "false": int((~result.findings["planted"]).sum()),
+        "recall": result.recall,
         "recall of visible": None,
-        "precision": _known(told.precision),
+        "precision": _or_none(result.precision),
         "columns permuted": None,
-        "precision of the strongest": _known(told.strongest),
+        "precision of the strongest": _or_none(result.strongest),
     }
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value

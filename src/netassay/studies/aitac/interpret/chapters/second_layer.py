@@ -1,4 +1,4 @@
-"""What the channels of the second layer look for: combinations of first-layer filters over 51 bases."""
+"""Motifs of the channels of the second layer: combinations of first-layer filters over 51 bases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     """The tables of chapter motifs, for the second layer."""
     layer = subject.layers[1]
     if not layer:
-        raise DataError("the network calls no second convolution, so there is no second layer to look at")
+        raise DataError("the network calls no second convolution, so there is no second layer to interpret")
     motifs = subject.motifs_of(layer, config.second_layer_threshold)
     return motif_tables(subject, motifs, subject.matches_of(motifs))

@@ -1,4 +1,4 @@
-"""What is drawn of each chapter of an interpretation: one module a chapter, of the same name.
+"""Drawings of the chapters of an interpretation: one module per chapter, of the same name.
 
 Each has `section(tables, config) -> Section`: figures, tables and notes, drawn from the chapter's tables alone.
 """

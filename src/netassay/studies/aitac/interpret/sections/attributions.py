@@ -13,7 +13,7 @@ from netassay.reporting.logo import BASES, logo
 from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
-_SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and beside them
+_SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and on either side
 KINDS = {
     "trained": "two methods",
     "repetition": "two trainings",
@@ -29,7 +29,7 @@ _WORDS = {
 
 
 LEAD, RAW = "predicted lead", "predicted"
-"""Columns of the number that is explained: an output less the mean of all, or as it is."""
+"""Columns of the number that is explained: an output minus the mean of all, or as it is."""
 
 
 def _explained(peaks: pl.DataFrame) -> str:
@@ -46,34 +46,34 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         Note(f"{_WORDS[method]} is left out: {reason}", "warning") for method, reason in tables["missing"].iter_rows()
     ]
     if not agreement["kind"].is_in(["repetition"]).any():
-        items.append(Note("No repetition is given, so that agreement between trainings cannot be told (--ensemble)."))
+        items.append(Note("No repetition is given, so agreement between trainings is unknown (--ensemble)."))
     items += [_logos(tables["bases"], peaks), *_agreement_items(agreement, tables["completeness"])]
     if "sites" in tables:
         caption = (
-            "How well the size of contributions tells bases within sites of factors that act in the cell type from the "
-            "other bases of the same peak: area under the ROC curve, mean over peaks; 0.5 by chance. The network with "
-            "shuffled weights shows what the peaks' composition alone gives."
+            "How well the size of contributions separates bases within sites of factors that act in the cell type from "
+            "the other bases of the same peak: area under the ROC curve, mean over peaks; 0.5 by chance. The network "
+            "with shuffled weights shows what the peaks' composition alone gives."
         )
         formats = {"AUROC mean": ".3f", "AUROC median": ".3f"}
         items.append(Table("attribution-sites", "Planted sites", caption, tables["sites"], formats))
     explained = _explained(peaks)
     formats = {"r": ".3f", explained: ".2f"}
-    less = " less the mean of all" if explained == LEAD else ""
+    less = " minus the mean of all" if explained == LEAD else ""
     caption = (
         "The best predicted peaks of each cell type among those whose own height is largest there. "
         f"{explained.capitalize()}: output of the cell type{less}, the number that is explained."
     )
-    shown = peaks.drop("output", "row").with_columns(
+    rows = peaks.drop("output", "row").with_columns(
         pl.when("logo").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("logo")
     )
-    if not shown["r"].count():  # below three cell types
-        shown, formats = shown.drop("r"), {explained: ".2f"}
-    items.append(Table("attribution-peaks", "Peaks explained", caption, shown, formats))
+    if not rows["r"].count():  # below three cell types
+        rows, formats = rows.drop("r"), {explained: ".2f"}
+    items.append(Table("attribution-peaks", "Peaks explained", caption, rows, formats))
     text = (
         "What each base of a peak contributes to the output of a cell type"
-        f"{' less the mean over all cell types' if less else ''}. Methods "
-        "differ in what they compare with; where they agree with each other and with a second training, and not with "
-        "a network of shuffled weights, they tell what was learned."
+        f"{' minus the mean over all cell types' if less else ''}. Methods "
+        "differ in their reference; if they agree with each other and with a second training, but not with "
+        "a network of shuffled weights, they show what was learned."
     )
     return Section(TITLES["attributions"], text, tuple(items))
 
@@ -82,22 +82,22 @@ def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
     explained = _explained(peaks)
     lead = {(row["peak"], row["cell type"]): row[explained] for row in peaks.iter_rows(named=True)}
     panels = []
-    for (peak, cell_type), held in bases.group_by("peak", "cell type", maintain_order=True):
-        many = min(_SHOWN, len(held))
-        end = int(held["mutagenesis"].abs().rolling_sum(many).arg_max() or many - 1)
-        shown = held[max(0, end - many + 1 - _FLANK) : end + 1 + _FLANK]
-        heights = np.zeros((4, len(shown)))
-        for column, (base, value) in enumerate(shown.select("base", "mutagenesis").iter_rows()):
+    for (peak, cell_type), contributions in bases.group_by("peak", "cell type", maintain_order=True):
+        many = min(_SHOWN, len(contributions))
+        end = int(contributions["mutagenesis"].abs().rolling_sum(many).arg_max() or many - 1)
+        window = contributions[max(0, end - many + 1 - _FLANK) : end + 1 + _FLANK]
+        heights = np.zeros((4, len(window)))
+        for column, (base, value) in enumerate(window.select("base", "mutagenesis").iter_rows()):
             if base in BASES:
                 heights[BASES.index(base), column] = value
-        drawn = logo(heights, title="contribution", domain=None, first=shown["position"][0], height=84)
-        told = f"{explained.removeprefix('predicted ')} {lead[(peak, cell_type)]:.2f}"
-        words = f"{cell_type}: {peak} ({told})"
-        panels.append(drawn.properties(title=alt.Title(words, frame="group")))
+        panel = logo(heights, title="contribution", domain=None, first=window["position"][0], height=84)
+        number = f"{explained.removeprefix('predicted ')} {lead[(peak, cell_type)]:.2f}"
+        words = f"{cell_type}: {peak} ({number})"
+        panels.append(panel.properties(title=alt.Title(words, frame="group")))
     chart = alt.vconcat(*panels, spacing=18)
     caption = (
         f"The {_SHOWN} bases that contribute most, and {_FLANK} to either side, of the best predicted peak of each "
-        "cell type, by saturation mutagenesis: output with the base that is there less the mean over the four bases. "
+        "cell type, by saturation mutagenesis: output with the actual base minus the mean over the four bases. "
         "Letters below the line lower the output. Horizontal: position within the peak, from 0; the vertical scale is "
         "each peak's own."
     )
@@ -105,8 +105,8 @@ def _logos(bases: pl.DataFrame, peaks: pl.DataFrame) -> Figure:
 
 
 def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> list[Figure | Table | Note]:
-    named = agreement.with_columns(pl.col("first", "second").replace_strict(_WORDS))
-    shown = named.with_columns(
+    labelled = agreement.with_columns(pl.col("first", "second").replace_strict(_WORDS))
+    rows = labelled.with_columns(
         pair=pl.when(pl.col("first") == pl.col("second"))
         .then("first")
         .otherwise(pl.format("{} ~ {}", "first", "second")),
@@ -121,7 +121,7 @@ def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> lis
     )
     title = "Do methods and trainings agree?"
     chart = forest(
-        shown.sort(pl.col("kind").replace_strict({kind: i for i, kind in enumerate(KINDS.values())})),
+        rows.sort(pl.col("kind").replace_strict({kind: i for i, kind in enumerate(KINDS.values())})),
         Axis("r median", title="r over the bases of a peak"),
         "pair",
         Axis("kind", title=" "),
@@ -135,5 +135,5 @@ def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> lis
     shares = [f"{share:.1%} by {_WORDS[method]}" for method, share in completeness.iter_rows()]
     undefined = "Quantiles are over peaks. Undefined: a method gave one value for every base."
     if shares:
-        undefined += f" Contributions miss, of what they must sum to, {' and '.join(shares)}."
-    return [figure, Table("attribution-numbers", "Agreement in numbers", undefined, named, formats)]
+        undefined += f" Relative error of the sum of contributions: {' and '.join(shares)}."
+    return [figure, Table("attribution-numbers", "Agreement in numbers", undefined, labelled, formats)]

@@ -14,7 +14,7 @@ from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
 
 _SHOWN = 20  # filters in the figure
-_HARDLY_MORE = 2.0  # regions that mark less than this many times what moved ones mark are hardly of this assembly
+_HARDLY_MORE = 2.0  # regions that mark less than this multiple of what shifted ones mark are hardly of this assembly
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
@@ -34,7 +34,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     if tables["curves"].height:
         items.append(_enrichment(tables["curves"]))
     else:
-        items.append(Note("No cell type has twenty marked peaks and twenty others; enrichment is not drawn."))
+        items.append(Note("No cell type has twenty marked peaks and twenty others; there is no enrichment to draw."))
     items += [_filters(tables["filters"], facts), _filter_table(tables["filters"], config)]
     if tables["differences"].height:
         items.append(_differences(tables["differences"]))
@@ -103,15 +103,15 @@ def _areas(tables: Mapping[str, pl.DataFrame]) -> Figure:
             pl.col("null high").max().alias("high"),
         )
     )
-    shown = pl.concat(parts)
+    areas = pl.concat(parts)
     caption = (
         "Area under the ROC curve with its 95 % interval (DeLong et al. 1988). Permuted marks: 95 % of 200 "
         "orders of the "
-        "marks, within cell types in the first panel. Sets of other filters: least, median and greatest area, each set "
-        "of as many filters as are like the factor. All peaks: cell types thrown together, for comparison."
+        "marks, within cell types in the first panel. Sets of other filters: smallest, median and largest area, each "
+        "set as large as that of the factor's filters. All peaks: cell types pooled, for comparison."
     )
-    chart = forest(shown, "AUROC", "predictor", Axis("kind", title=" "), "group", reference=0.5, width=250)
-    return Figure("aitac-binding-areas", "What tells bound peaks from others", caption, chart, shown)
+    chart = forest(areas, "AUROC", "predictor", Axis("kind", title=" "), "group", reference=0.5, width=250)
+    return Figure("aitac-binding-areas", "Which numbers separate bound peaks from others", caption, chart, areas)
 
 
 def _enrichment(curves: pl.DataFrame) -> Figure:
@@ -119,15 +119,15 @@ def _enrichment(curves: pl.DataFrame) -> Figure:
     chance = curves.filter(pl.col("predictor") == first).select(
         "group", pl.lit("97.5 % of random choices").alias("predictor"), "share", pl.col("high").alias("fold")
     )
-    kept = curves.filter(~pl.col("predictor").str.contains("on r,")).select("group", "predictor", "share", "fold")
-    shown = pl.concat([kept, chance])
+    predictors = curves.filter(~pl.col("predictor").str.contains("on r,")).select("group", "predictor", "share", "fold")
+    rows = pl.concat([predictors, chance])
     caption = (
         "Share of marked peaks among those with the largest values, over the share among all peaks of the cell type. "
         "A random choice has 1 on average."
     )
     share = Axis("share", title="share of peaks taken", log=True)
     chart = small_multiples(
-        shown,
+        rows,
         share,
         Axis("fold", title="enrichment"),
         Axis("group"),
@@ -139,7 +139,7 @@ def _enrichment(curves: pl.DataFrame) -> Figure:
 
 def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
     reach = 1.959964 * pl.col("error")
-    shown = (
+    rows = (
         filters.drop_nulls("AUROC")
         .sort("AUROC", descending=True)
         .head(_SHOWN)
@@ -154,20 +154,20 @@ def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
         )
     )
     best = next(iter(filters["best by chance"].drop_nulls().to_list()), None)
-    chosen = "" if best is None else f" Dashed: the best filter of all under permuted marks ({best:.3f}, 95 %)."
+    remark = "" if best is None else f" Dashed: the best filter of all under permuted marks ({best:.3f}, 95 %)."
     caption = (
-        f"The {shown.height} filters whose influence on the predictions ranks marked peaks best, within cell "
-        f"types, with 95 % intervals.{chosen} A filter to the left of it is no finding."
+        f"The {rows.height} filters whose influence on the predictions ranks marked peaks best, within cell "
+        f"types, with 95 % intervals.{remark} A filter to the left of it is no finding."
     )
     chart = forest(
-        shown,
+        rows,
         Axis("AUROC", title="AUROC within cell types"),
         "name",
         Axis("kind", title=" "),
         width=420,
         reference=best,
     )
-    return Figure("aitac-binding-filters", "Single filters", caption, chart, shown)
+    return Figure("aitac-binding-filters", "Single filters", caption, chart, rows)
 
 
 def _filter_table(filters: pl.DataFrame, config: InterpretConfig) -> Table:
@@ -176,7 +176,7 @@ def _filter_table(filters: pl.DataFrame, config: InterpretConfig) -> Table:
         f"Odds ratio of "
         "being marked against the other peaks, exact 95 % interval, Fisher's exact test, q over the filters; "
         "cell types "
-        "are thrown together here, the area is within them."
+        "are pooled here, the area is within them."
     )
     order = ["filter", "consensus", "like the factor", "large", "large_marked", "other", "other_marked", "odds_ratio",
              "low", "high", "p", "q", "AUROC", "error"]  # fmt: skip

@@ -10,7 +10,7 @@ import polars as pl
 
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting import Figure, Note, Section, Table
-from netassay.reporting.heat import clustered
+from netassay.reporting.heat import cluster_order
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.choices import TITLES
@@ -55,43 +55,45 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the "
         "network is computed again. Filters that "
         f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
-        f"called by its number. {overall} the mean squared change of its prediction{_told(facts)}.\n\n"
-        f"{null}Influence on a prediction is what the network does, and "
-        "needs no null; whether it does right is told by the agreement, the correlation over peaks of what a factor "
-        "adds with the observed height."
+        f"called by its number. {overall} the mean squared change of its prediction{_output_note(facts)}.\n\n"
+        f"{null}Influence on a prediction describes the network and "
+        "needs no null; whether the network is right is measured by the agreement, the correlation over peaks of what "
+        "a factor adds with the observed height."
     )
     return Section(TITLES["influence"], text, tuple(items))
 
 
-def _told(facts: Mapping[str, Any]) -> str:
-    """How predictions are told; interpretations of before took them as they are and did not say so."""
+def _output_note(facts: Mapping[str, Any]) -> str:
+    """How outputs are defined; older interpretations took them as they are and did not say so."""
     return f" ({facts['outputs']})" if "outputs" in facts else ""
 
 
 def _against_null(factors: pl.DataFrame) -> Figure:
     ranked = factors.sort("influence", descending=True, nulls_last=True).head(_LISTED).drop_nulls("influence")
-    shown = ranked.with_columns(spread=((pl.col("signed") - pl.col("signed_null")) / pl.col("z")).abs())
+    rows = ranked.with_columns(spread=((pl.col("signed") - pl.col("signed_null")) / pl.col("z")).abs())
     caption = (
-        f"What the ablation of the {shown.height} most influential factors does to r: mean squared change, and mean "
+        f"Effect of ablating the {rows.height} most influential factors on r: mean squared change, and mean "
         "fall (above 0: predictions are worse without the factor). Grey: the mean if heights belonged to other peaks, "
-        "right with two standard deviations to either side. A factor outside them moves predictions along with what is "
-        "observed."
+        "right with two standard deviations to either side. A factor outside them changes predictions in line with the "
+        "observed heights."
     )
-    chart = charts.against_null(shown)
-    return Figure("aitac-influence-null", "Influence on r and its null", caption, chart, shown)
+    chart = charts.against_null(rows)
+    return Figure("aitac-influence-null", "Influence on r and its null", caption, chart, rows)
 
 
 def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]:
     strongest = outputs.group_by("set", maintain_order=True).agg(pl.col("influence").mean())
-    kept = strongest.filter(pl.col("influence") > 0).sort("influence", descending=True).head(_MAPPED)["set"].to_list()
-    if not kept:
+    factors = (
+        strongest.filter(pl.col("influence") > 0).sort("influence", descending=True).head(_MAPPED)["set"].to_list()
+    )
+    if not factors:
         return [Note("No factor changes any prediction.", "warning")]
-    data = outputs.filter(pl.col("set").is_in(kept))
-    wide = np.stack([data.filter(pl.col("set") == name)["influence"].to_numpy() for name in kept])
-    order = [kept[i] for i in clustered(np.log(np.maximum(wide, 1e-30)))]
+    data = outputs.filter(pl.col("set").is_in(factors))
+    wide = np.stack([data.filter(pl.col("set") == name)["influence"].to_numpy() for name in factors])
+    order = [factors[i] for i in cluster_order(np.log(np.maximum(wide, 1e-30)))]
     lineages = data["lineage"].unique(maintain_order=True).to_list()
     caption = (
-        f"Influence on the prediction of each cell type, of the {len(kept)} factors with the greatest mean, on a "
+        f"Influence on the prediction of each cell type, of the {len(factors)} factors with the greatest mean, on a "
         "logarithmic scale; cell types by lineage, factors clustered by the shape of their logarithmic profile "
         "(average linkage of 1 - r)."
     )
@@ -100,13 +102,13 @@ def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]
 
 
 def _ladder(ranked: pl.DataFrame) -> Figure:
-    shown = ranked.filter(pl.col("rank") <= _LADDER)
+    rows = ranked.filter(pl.col("rank") <= _LADDER)
     caption = (
         f"The {_LADDER} factors with the greatest influence in each lineage, as shares of the sum over all factors. "
         "Colour: the correlation over peaks of what is taken away with what the prediction loses, the mean over cell "
         "types weighted by influence; above 0 the factor opens."
     )
-    return Figure("aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(shown), ranked)
+    return Figure("aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(rows), ranked)
 
 
 def _table(factors: pl.DataFrame) -> Table:

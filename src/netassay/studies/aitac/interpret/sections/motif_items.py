@@ -15,7 +15,7 @@ from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.findings import named
+from netassay.studies.aitac.interpret.findings import factor_names
 
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
 _UNKNOWN = 12  # filters without a match that are drawn
@@ -24,41 +24,41 @@ _TICKS = "datum.value < 0.001 ? format(datum.value, '~e') : datum.label"
 _FEWEST = 5  # sites of a filter that is drawn without a match
 
 
-class Words(NamedTuple):
-    """How a layer's section calls things: the beginning of file names, one filter, all of them."""
+class Terms(NamedTuple):
+    """Terms of a layer's section: the beginning of file names, one filter, all of them."""
 
     slug: str
-    one: str
-    all: str
+    singular: str
+    plural: str
 
 
 def motif_items(
-    tables: Mapping[str, pl.DataFrame], config: InterpretConfig, words: Words
+    tables: Mapping[str, pl.DataFrame], config: InterpretConfig, terms: Terms
 ) -> tuple[Figure | Table | Note, ...]:
-    """What a section on the motifs of a layer shows, from the tables of `motif_tables`."""
+    """Items of a section on the motifs of a layer, from the tables of `motif_tables`."""
     facts = facts_of(tables["facts"], lists=["silent"])
     items: list[Figure | Table | Note] = []
     if facts["simulated"]:
         items.append(Note("SIMULATED DATA: the sequences and heights were made by a program.", "warning"))
     if silent := facts["silent"]:
-        told = ", ".join(silent[:20]) + (" …" if len(silent) > 20 else "")
+        names = ", ".join(silent[:20]) + (" …" if len(silent) > 20 else "")
         items.append(
-            Note(f"{len(silent):,} of {tables['filters'].height:,} are active nowhere and have no motif: {told}.")
+            Note(f"{len(silent):,} of {tables['filters'].height:,} are active nowhere and have no motif: {names}.")
         )
     items += [
         Note(f"{count} {_singular(why) if count == 1 else why}.")
         for why, count in ((key[9:], count) for key, count in facts.items() if key.startswith("skipped: "))
     ]
-    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, words))
+    filters = tables["filters"].with_columns(label=_labels(tables["filters"], config.motif_q, terms))
     heights = _heights(tables["matrices"])
-    sure = filters["filter"].is_in(list(named(filters, config.motif_q)))
+    sure = filters["filter"].is_in(list(factor_names(filters, config.motif_q)))
     like = filters.filter(sure).sort("q", "p")
     if heights:
-        items += _beside(like, heights, tables["known"], config, words)
-        items += _alone(filters.filter(~sure), heights, config, words)
+        items += _beside(like, heights, tables["known"], config, terms)
+        items += _unknown(filters.filter(~sure), heights, config, terms)
     if like.height:
-        items.append(_profiles(like.head(_PROFILES), tables["profiles"], words))
-    items += [_shares(tables["shares"], facts, words), _table(filters, config, words)]
+        items.append(_profiles(like.head(_PROFILES), tables["profiles"], terms))
+    items += [_shares(tables["shares"], facts, terms), _table(filters, config, terms)]
     return tuple(items)
 
 
@@ -80,23 +80,23 @@ def _heights(table: pl.DataFrame) -> dict[str, Matrix]:
 def _beside(
     like: pl.DataFrame,
     heights: Mapping[str, Matrix],
-    known: pl.DataFrame,
+    known_matrices: pl.DataFrame,
     config: InterpretConfig,
-    words: Words,
+    terms: Terms,
 ) -> list[Figure | Note]:
-    """Logos of the filters of least q, each beside its best match, column over column."""
+    """Logos of the filters of smallest q, each beside its best match, columns aligned."""
     if not like.height:
         return [
             Note(
-                f"None of the {words.all} is like a known motif with q and a false discovery rate below "
+                f"None of the {terms.plural} is like a known motif with q and a false discovery rate below "
                 f"{config.motif_q:g}.",
                 "warning",
             )
         ]
-    shown = like.head(config.motif_logos)
-    targets = matrices_of_table(known.filter(pl.col("motif").is_in(shown["target"].to_list())))
+    rows = like.head(config.motif_logos)
+    targets = matrices_of_table(known_matrices.filter(pl.col("motif").is_in(rows["target"].to_list())))
     panels, starts = [], []
-    for row in shown.iter_rows(named=True):
+    for row in rows.iter_rows(named=True):
         matrix = letter_heights(targets[row["target"]])
         turned, strand = (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
         title = f"{row['name'] or row['target']}, {row['target']}{strand}, q = {row['q']:.1g}"
@@ -105,15 +105,15 @@ def _beside(
             (title, turned),
         ]
         starts += [1, row["offset"] + 1]
-    left_out = f" Shown are the {shown.height} of least q, of {like.height}." if like.height > shown.height else ""
+    left_out = f" Shown are the {rows.height} of least q, of {like.height}." if like.height > rows.height else ""
     caption = (
-        f"Left: the bases that a {words.one} sees at its sites, each letter as high as its share of the column's "
+        f"Left: the bases that a {terms.singular} sees at its sites, each letter as high as its share of the column's "
         f"information. Right: the known motif that it is most like (q and false discovery rate below "
         f"{config.motif_q:g}), column under column, "
-        f"turned where it matches on the other strand. Horizontal: position in the {words.one}, from 1.{left_out}"
+        f"turned where it matches on the other strand. Horizontal: position in the {terms.singular}, from 1.{left_out}"
     )
     ends = [start + letters.shape[1] - 1 for start, (_, letters) in zip(starts, panels, strict=True)]
-    chart = logos(panels, first=starts, positions=_positions(shown, starts, ends), columns=2, width=300, height=50)
+    chart = logos(panels, first=starts, positions=_positions(rows, starts, ends), columns=2, width=300, height=50)
     columns = [
         "filter",
         "consensus",
@@ -127,41 +127,41 @@ def _beside(
         "overlap",
         "similarity",
     ]
-    title = f"{words.all[0].upper()}{words.all[1:]} beside the known motifs they are like"
-    return [Figure(f"{words.slug}-logos", title, caption, chart, shown.select(columns))]
+    title = f"{terms.plural[0].upper()}{terms.plural[1:]} beside the known motifs they are like"
+    return [Figure(f"{terms.slug}-logos", title, caption, chart, rows.select(columns))]
 
 
-def _positions(shown: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple[int, int]:
-    """From the first to the last informative column of all filters, and a little of what known motifs have beyond."""
-    first = int(shown["first column"].min())  # type: ignore[arg-type]
-    last = int((shown["first column"] + shown["informative length"]).max()) - 1  # type: ignore[arg-type]
+def _positions(rows: pl.DataFrame, starts: list[int], ends: list[int]) -> tuple[int, int]:
+    """From the first to the last informative column of all filters, with a margin for known motifs."""
+    first = int(rows["first column"].min())  # type: ignore[arg-type]
+    last = int((rows["first column"] + rows["informative length"]).max()) - 1  # type: ignore[arg-type]
     return max(first - _BEYOND, min(starts)), min(last + _BEYOND, max(ends))
 
 
-def _alone(unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, words: Words) -> list[Figure]:
-    """Logos of the most informative filters that are like nothing known."""
-    other = unnamed.filter(pl.col("sites") >= _FEWEST)
-    shown = other.sort("information", descending=True).head(_UNKNOWN)
-    if not shown.height:
+def _unknown(
+    unnamed: pl.DataFrame, heights: Mapping[str, Matrix], config: InterpretConfig, terms: Terms
+) -> list[Figure]:
+    """Logos of the most informative filters without a known match."""
+    unmatched = unnamed.filter(pl.col("sites") >= _FEWEST)
+    rows = unmatched.sort("information", descending=True).head(_UNKNOWN)
+    if not rows.height:
         return []
-    panels = [
-        (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]) for row in shown.iter_rows(named=True)
-    ]
+    panels = [(f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]) for row in rows.iter_rows(named=True)]
     caption = (
-        f"The {shown.height} of most information among {other.height} {words.all} that get no name and have {_FEWEST} "
-        f"sites or more. They may be parts of motifs, unknown ones, or noise; {UNSURE}: like a known motif (q below "
-        f"{config.motif_q:g}), but so are too many with their columns permuted."
+        f"The {rows.height} with most information among {unmatched.height} {terms.plural} that get no name and have "
+        f"{_FEWEST} sites or more. They may be parts of motifs, unknown ones, or noise; {UNSURE}: like a known motif "
+        f"(q below {config.motif_q:g}), but so are too many with their columns permuted."
     )
-    data = shown.select("filter", "consensus", "sites", "information", "target", "name", "q")
-    return [Figure(f"{words.slug}-unknown", "Without a name", caption, logos(panels, columns=3), data)]
+    data = rows.select("filter", "consensus", "sites", "information", "target", "name", "q")
+    return [Figure(f"{terms.slug}-unknown", "Without a name", caption, logos(panels, columns=3), data)]
 
 
-def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figure:
+def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, terms: Terms) -> Figure:
     """Where the peaks of the named filters are open: mean heights less those of all peaks."""
     heights = profiles.unpivot(index="filter", variable_name="cell type", value_name="height")
     everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
-    shown = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
-    data = shown.join(everywhere, on="cell type", maintain_order="left").select(
+    rows = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
+    data = rows.join(everywhere, on="cell type", maintain_order="left").select(
         "label",
         "filter",
         "cell type",
@@ -172,25 +172,25 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, words: Words) -> Figur
     chart = heat_map(
         data,
         Axis("cell type"),
-        Axis("label", title=words.one),
+        Axis("label", title=terms.singular),
         Axis("difference", title="height above that of all peaks"),
         scheme="diverging",
         height=max(120, 24 * like.height),
     )
     return Figure(
-        f"{words.slug}-profiles",
-        f"Where the peaks of the named {words.one}s are open",
-        f"Mean observed height of the peaks in which a {words.one} has a site, less the mean of all peaks that are "
-        f"looked at. In the order of q; shown: {like.height}.",
+        f"{terms.slug}-profiles",
+        f"Where the peaks of the named {terms.singular}s are open",
+        f"Mean observed height of the peaks in which a {terms.singular} has a site, minus the mean of all peaks. "
+        f"In the order of q; shown: {like.height}.",
         chart,
         data,
     )
 
 
-def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Figure:
-    kinds = [words.all, "the same, columns permuted"]
+def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], terms: Terms) -> Figure:
+    kinds = [terms.plural, "the same, columns permuted"]
     colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
-    shown = pl.concat(
+    rows = pl.concat(
         [
             shares.select("q", share=pl.col(column), kind=pl.lit(kind))
             for column, kind in zip(("filters", "permuted"), kinds, strict=True)
@@ -204,7 +204,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     )
     y = alt.Y("share:Q", title="share that is like a known motif", axis=alt.Axis(format=".0%", tickCount=5))
     colour = alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2, labelLimit=260))
-    base = alt.Chart(shown).encode(x, y, colour)
+    base = alt.Chart(rows).encode(x, y, colour)
     band = (
         alt.Chart(shares.rename({"permuted least": "least", "permuted most": "most"}))
         .mark_area(opacity=0.18, color=PALETTE[1])
@@ -218,17 +218,17 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], words: Words) -> Fig
     points = base.mark_point(filled=True, size=55, opacity=1).encode(tooltip=tips)
     chart = alt.layer(band, base.mark_line(), points).properties(width=520, height=260)
     return Figure(
-        f"{words.slug}-shares",
+        f"{terms.slug}-shares",
         "How many are like a known motif, and how many by chance",
-        f"Share of the {words.all} whose best match is below a q. Permuted: the same motifs with the columns "
-        f"between their flanks in random order, mean and range of {facts['permutations']} permutations. What stands "
-        "above them was learned.",
+        f"Share of the {terms.plural} whose best match is below a q. Permuted: the same motifs with the columns "
+        f"between their flanks in random order, mean and range of {facts['permutations']} permutations. Values above "
+        "these were learned.",
         chart,
         shares,
     )
 
 
-def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Table:
+def _table(filters: pl.DataFrame, config: InterpretConfig, terms: Terms) -> Table:
     columns = [
         "filter", "factor", "sites", "peaks", "share of peaks", "information", "informative length", "consensus",
         "name", "target", "q", "fdr", "p", "offset", "orientation", "overlap", "similarity",
@@ -239,14 +239,14 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
         .rename({"name": "best match", "target": "its id"})
     )
     return Table(
-        f"{words.slug}-table",
-        f"All {words.all}",
+        f"{terms.slug}-table",
+        f"All {terms.plural}",
         "Information of all columns against equal shares of the bases; length between flanks of less than a quarter "
-        f"bit; consensus by Cavener's rules. The best match is told whatever its q. fdr: share of false ones among all "
-        f"{words.one}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
-        f"{config.motif_q:g} a {words.one} is called after the factor, or the family, with the members that were met; "
-        f"where q alone is, it is {UNSURE}. "
-        f"Offset: column of the {words.one}, from 0, where the known motif begins.",
+        "bit; consensus by Cavener's rules. The best match is given whatever its q. fdr: share of false ones among "
+        f"all {terms.singular}s that are as like a known motif, measured on permuted ones. Where q and fdr are below "
+        f"{config.motif_q:g} a {terms.singular} is called after the factor, or the family, with the members that were "
+        f"met; where q alone is, it is {UNSURE}. "
+        f"Offset: column of the {terms.singular}, from 0, where the known motif begins.",
         data,
         formats={
             "share of peaks": ".1%",
@@ -261,11 +261,11 @@ def _table(filters: pl.DataFrame, config: InterpretConfig, words: Words) -> Tabl
     )
 
 
-def _labels(filters: pl.DataFrame, q: float, words: Words) -> pl.Series:
-    names = named(filters, q)
+def _labels(filters: pl.DataFrame, q: float, terms: Terms) -> pl.Series:
+    names = factor_names(filters, q)
     if "factor" in filters.columns:
         names |= dict.fromkeys(filters.filter(pl.col("factor") == UNSURE)["filter"], UNSURE)
     # a family's name has brackets of its own
-    told = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
-    labels = [name.replace("filter_", f"{words.one} ") + told.get(name, "") for name in filters["filter"]]
+    suffixes = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
+    labels = [name.replace("filter_", f"{terms.singular} ") + suffixes.get(name, "") for name in filters["filter"]]
     return pl.Series(labels, dtype=pl.String)

@@ -36,27 +36,27 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     if below.height:
         items.append(_network(pairs, tables["factors"]["set"].to_list()))
     else:
-        items.append(Note(f"No pair has q < {Q_VALUE:g}, so that there is no network of pairs to draw."))
+        items.append(Note(f"No pair has q < {Q_VALUE:g}, so there is no network of pairs to draw."))
     if scanned.height:
         items.append(_distances(scanned, facts))
     items.append(_table(pairs))
-    told = f" (y: {facts['outputs']})" if "outputs" in facts else ""
+    outputs = f" (y: {facts['outputs']})" if "outputs" in facts else ""
     curved = (
         "y is taken on the scale of one rising curve for each output, on which most pairs add up"
         if "curve" in pairs.columns and pairs["curve"].any()
-        else "too few pairs tell of such a curve here, or none bends, and y is taken as it is"
+        else "too few pairs show such a curve here, or none bends, and y is taken as it is"
     )
     false = f"; about {Q_VALUE:.0%} of these are expected to be false" if below.height else ""
     text = (
         "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
-        f"y without f − y without g + y without both{told}. It is zero where the network adds them up; above 0 they "
+        f"y without f − y without g + y without both{outputs}. It is zero where the network adds them up; above 0 they "
         "open more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would "
         f"give every pair one: {curved}. In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
         f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
         f"which the factor's filters answer most, and both where the strongest places of the two are at most "
-        f"{config.pair_reach} bases apart. What is left must be {SHARE:.0%} of what the weaker factor does alone, or "
-        f"more, and stand out among the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
+        f"{config.pair_reach} bases apart. The remainder must be at least {SHARE:.0%} of the weaker factor's effect "
+        f"alone, and stand out from the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
         f"{Q_VALUE:g}{false}. These are interactions in the network. "
         "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
         "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
@@ -99,10 +99,10 @@ def _table(pairs: pl.DataFrame) -> Table:
         "q", pl.col("difference").abs(), descending=[False, True], nulls_last=True
     )
     caption = (
-        "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first less the "
-        "second; alone: the smaller of the two single effects (root mean square). p: two-sided, the greater of that by "
-        f"permutation and that among the other pairs, 1 for a difference below {SHARE:.0%} of alone; q: Benjamini and "
-        "Hochberg over all pairs and lineages. Both, one: "
+        "Effect: mean interaction in peaks with both sites; matched: in those with one; difference: the first minus "
+        "the second; alone: the smaller of the two single effects (root mean square). p: two-sided, the greater of "
+        f"that by permutation and that among the other pairs, 1 for a difference below {SHARE:.0%} of alone; q: "
+        "Benjamini and Hochberg over all pairs and lineages. Both, one: "
         "peaks. Cell type: where the mean interaction in peaks with both sites is strongest; there: its size."
     )
     numbers = ("effect", "matched", "difference", "alone", "p", "q", "there")

@@ -1,4 +1,4 @@
-"""Recovery of what was planted, drawn."""
+"""Recovery of planted motifs and pairs, drawn."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ONE, SEVERAL = "one run", "clusters of several runs"
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    """Which planted motifs and pairs were found, and what was found besides."""
-    from netassay.studies.aitac.interpret.charts import found_dots
+    """Which planted motifs and pairs were found, and false findings."""
+    from netassay.studies.aitac.interpret.charts import recovery_dots
 
     scores = tables["scores"]
-    told = {(row["what"], row["by"]): row for row in scores.iter_rows(named=True)}
-    best = told.get(("motifs", SEVERAL), told[("motifs", ONE)])
+    by_source = {(row["what"], row["by"]): row for row in scores.iter_rows(named=True)}
+    best = by_source.get(("motifs", SEVERAL), by_source[("motifs", ONE)])
     text = (
         f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more "
         f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of "
@@ -32,16 +32,16 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     )
     outputs = f" ({facts_of(tables['facts'])['outputs']})" if "facts" in tables else ""
     factors = tables["factors"]
-    shown = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
+    rows = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
     items: list[Figure | Table | Note] = [
         Note("SIMULATED DATA: sequences and heights were made by a program.", "warning"),
         Figure(
             "aitac-recovered",
-            "Planted motifs and how surely they were found",
-            f"Least q of a finding for each planted motif, as -log10 q (10 at most); found above "
+            "Planted motifs and the certainty of finding them",
+            f"Smallest q of a finding for each planted motif, as -log10 q (10 at most); found above "
             f"{-math.log10(config.recovery_q):g}.",
-            found_dots(shown, threshold=-math.log10(config.recovery_q)),
-            shown,
+            recovery_dots(rows, threshold=-math.log10(config.recovery_q)),
+            rows,
         ),
         Table(
             "aitac-recovery",

@@ -17,10 +17,10 @@ _REAL, _NULL = "filters", "columns permuted"
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
-    """How many filters other runs have too, beside permuted ones, and the motifs that runs have in common."""
-    from netassay.studies.aitac.interpret.charts import counted_bars
+    """Number of filters that other runs also have, beside permuted ones, and the motifs that runs share."""
+    from netassay.studies.aitac.interpret.charts import count_bars
 
-    told = dict(tables["numbers"].iter_rows())
+    numbers = dict(tables["numbers"].iter_rows())
     clusters = tables["clusters"]
     times = pl.concat(
         [
@@ -28,31 +28,31 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
             _by_times(tables["permuted"], _NULL),
         ]
     )
-    others, least = told["other runs"], told["needed"]
+    other_runs, required = numbers["other runs"], numbers["needed"]
     text = (
         "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
-        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {least} of the {others} "
-        f"others. {told['reproducible']} of {told['filters']} filters of this run are ({told['informative']} have "
-        f"{LEAST_COLUMNS} columns or more between their flanks); of the same filters with their columns in a random "
-        f"order {told['reproducible, permuted']}.\n\n"
-        f"Filters of all runs form {len(clusters)} clusters, {told['clusters held']} of them held by {least + 1} or "
-        f"more of {others + 1} runs (columns permuted: {told['clusters held, permuted']})."
+        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {required} of the "
+        f"{other_runs} others. {numbers['reproducible']} of {numbers['filters']} filters of this run are "
+        f"({numbers['informative']} have {LEAST_COLUMNS} columns or more between their flanks); of the same filters "
+        f"with their columns in a random order {numbers['reproducible, permuted']}.\n\n"
+        f"Filters of all runs form {len(clusters)} clusters, {numbers['clusters held']} of them held by {required + 1} "
+        f"or more of {other_runs + 1} runs (columns permuted: {numbers['clusters held, permuted']})."
     )
     figure = Figure(
         "aitac-reproduced",
         "How many other runs have a filter too",
         f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
-        f"with their columns in a random order. Reproducible: {least} or more.",
-        counted_bars(times, x="other runs with a like filter", y="filters", colour="motif"),
+        f"with their columns in a random order. Reproducible: {required} or more.",
+        count_bars(times, x="other runs with a like filter", y="filters", colour="motif"),
         times,
     )
     items: list[Figure | Table | Note] = [figure]
-    held = clusters.filter("held")
-    if held.height:
-        words = f"held by {least + 1} or more of {others + 1} runs"
-        items.append(_logos(held, tables["matrices"], words, config.motif_q))
+    shared = clusters.filter("held")
+    if shared.height:
+        words = f"held by {required + 1} or more of {other_runs + 1} runs"
+        items.append(_logos(shared, tables["matrices"], words, config.motif_q))
     else:
-        items.append(Note(f"No cluster is held by {least + 1} or more of the {others + 1} runs.", "warning"))
+        items.append(Note(f"No cluster is held by {required + 1} or more of the {other_runs + 1} runs.", "warning"))
     items.append(
         Table(
             "aitac-clusters",
@@ -70,30 +70,30 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:
     from netassay.reporting.logo import logos
 
-    shown = clusters.head(_LOGOS)
+    rows = clusters.head(_LOGOS)
     counts = matrices_of_table(matrices.sort("position"))
     panels = []
-    for row in shown.iter_rows(named=True):
+    for row in rows.iter_rows(named=True):
         matrix = counts[row["cluster"]]
         heights = letter_heights(matrix)[:, slice(*span(matrix))]
         sure = row["like"] is not None and row["q"] is not None and row["q"] < motif_q
         like = f" ({row['like']})" if sure else ""
         name = f"{row['cluster'].replace('_', ' ')}{like}"
         panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
-    left = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
+    remark = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
     return Figure(
         "aitac-cluster-logos",
-        "Motifs that runs have in common",
-        f"Merged motifs of the clusters {words}{left}, between their flanks; in brackets the factor or family that one "
-        f"is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
+        "Motifs that runs share",
+        f"Merged motifs of the clusters {words}{remark}, between their flanks; in brackets the factor or family that "
+        f"one is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
         logos(panels),
-        matrices.filter(pl.col("motif").is_in(shown["cluster"].to_list())),
+        matrices.filter(pl.col("motif").is_in(rows["cluster"].to_list())),
     )
 
 
 def _by_times(filters: pl.DataFrame, kind: str) -> pl.DataFrame:
-    counted = filters.group_by("found").len().sort("found")
-    return counted.select(
+    counts = filters.group_by("found").len().sort("found")
+    return counts.select(
         pl.col("found").alias("other runs with a like filter"),
         pl.col("len").cast(pl.Int64).alias("filters"),
         pl.lit(kind).alias("motif"),

@@ -10,7 +10,7 @@ from netassay.reporting import Section
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.choices import TITLES
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections.motif_items import Words, motif_items
+from netassay.studies.aitac.interpret.sections.motif_items import Terms, motif_items
 
 
 def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
@@ -24,5 +24,5 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
         "that no "
         "single motif can show."
     )
-    words = Words("aitac-second-layer", "channel", "channels of the second layer")
-    return Section(TITLES["second_layer"], text, motif_items(tables, config, words))
+    terms = Terms("aitac-second-layer", "channel", "channels of the second layer")
+    return Section(TITLES["second_layer"], text, motif_items(tables, config, terms))
