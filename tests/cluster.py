@@ -100,12 +100,12 @@ def until(condition, looks=6000):
 
 
 class RayCluster:
-    """Two nodes with a core each."""
+    """Two nodes with a core each; on 127.0.0.2, since Ray takes 127.0.0.1 for the machine's outer address."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self.node = {"num_cpus": 1, "object_store_memory": 100 << 20, "node_ip_address": "127.0.0.1"}
+        self.node = {"num_cpus": 1, "object_store_memory": 100 << 20, "node_ip_address": "127.0.0.2"}
         self.cluster = Cluster(initialize_head=True, head_node_args={**self.node, "include_dashboard": False})
         self.second = self.cluster.add_node(**self.node)
         self.address = self.cluster.address

@@ -100,7 +100,8 @@ def _connect(address: str) -> None:
     import ray
 
     if not ray.is_initialized():
-        words = [address, "127.0.0.1" if host in ("127.0.0.1", "localhost") else ""]
+        # Ray takes 127.0.0.1 for the outer address of this machine, other loopback addresses as they are
+        words = [address, host if host.startswith("127.") and host != "127.0.0.1" else ""]
         _try(words)
         ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=words[1] or None)
 
