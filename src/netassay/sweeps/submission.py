@@ -6,11 +6,13 @@ Slurm queue the job again. What the call returns is None and is never read.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 STOPPED = 128 + signal.SIGTERM
@@ -41,7 +43,9 @@ class Submission:
         from submitit.helpers import DelayedSubmission
 
         process = getattr(self, "_process", None)
-        if process is not None and process.poll() is None:
-            process.terminate()
-            process.wait()
+        if process is not None and process.returncode is None:
+            with suppress(ProcessLookupError, ChildProcessError):  # it has ended meanwhile
+                os.kill(process.pid, signal.SIGTERM)
+                # not process.wait: a signal handler calls this within that call, which holds a lock
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Submission(self.words))
