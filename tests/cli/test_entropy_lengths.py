@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import torch
 
 import netassay
 from netassay.cli import main
@@ -33,6 +34,32 @@ def test_a_row_for_each_length_in_one_pass(text, tmp_path, capsys):
     cut = netassay.entropy(text, length=3, lengths=[1]).by_context
     assert cut[0]["predictions"] == 6
     assert netassay.entropy(netassay.contexts_of(text), lengths=[2]).by_context[0]["contexts"] > 3
+
+
+def test_losses_of_a_model_by_position_beside_the_bound(text, tmp_path, capsys):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Embedding(9, 9)).double()
+    documents = [[0, 1, 2, 0, 4], [0, 1, 3], [5, 6], [7]]
+    result = netassay.entropy(netassay.contexts(documents), lengths=[1, 3, 9], model=model)
+    assert (result.documents, result.tokens_predicted) == (4, 7)
+    logs = model[0].weight.log_softmax(-1).detach()
+    for row in result.by_context:
+        pairs = [(d[row["length"] - 1], d[row["length"]]) for d in documents if len(d) > row["length"]]
+        assert row["model_predictions"] == len(pairs)
+        truth = -sum(float(logs[pair]) for pair in pairs) / math.log(2) / len(pairs) if pairs else math.nan
+        assert row["model_bits_per_token"] == pytest.approx(truth, nan_ok=True)
+    plain = netassay.entropy(netassay.contexts(documents), lengths=[1, 3, 9]).by_context
+    assert [{key: row[key] for key in plain[0]} for row in result.by_context] == plain
+    page = tmp_path / "page.html"
+    words = ["entropy", str(text), "--lengths", "1,2", "--model", "untrained", "--page", str(page), "--format", "json"]
+    assert main(words) == 0
+    rows = json.loads(capsys.readouterr().out)["by_context"]
+    assert [row["model_predictions"] for row in rows] == [3, 3] and rows[0]["model_bits_per_token"] > 1
+    assert "loss of the model" in page.read_text()
+    with pytest.raises(ConfigError, match="give --lengths"):
+        netassay.entropy(text, model=model)
+    with pytest.raises(ConfigError, match="blocks is not for losses"):
+        netassay.entropy(text, model=model, lengths=[1], blocks=4)
 
 
 @pytest.mark.parametrize("given", ["1,x", "...,4", "1,2,...", "2,1,...,8", "0,1", ""])

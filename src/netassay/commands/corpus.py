@@ -15,6 +15,8 @@ from netassay.formats.forms import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from netassay.corpus.context import Contexts
     from netassay.formats.documents import Documents
 
@@ -237,6 +239,7 @@ def entropy(
     window: int | None = None,
     by_length: bool = False,
     lengths: Sequence[int] | None = None,
+    model: Module | Path | str | None = None,
     page: Path | str | None = None,
     **corpus: Unpack[CorpusArguments],
 ) -> Entropy:
@@ -252,6 +255,8 @@ def entropy(
         by_length: Also give the numbers for each length of context.
         lengths: Also give the bound of predictors that see the last L tokens, for each L given, in the same pass; at
             the command line with commas, as 1,2,4,...,1024.
+        model: A language model as `netassay.memorisation` takes it: also give, beside each bound, its mean loss on the
+            tokens that have exactly L tokens before them (needs lengths).
         page: Write these to a page, a single HTML file, as a figure and a table (needs lengths).
         corpus: How the files are read.
 
@@ -273,9 +278,14 @@ def entropy(
     """
     from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 
-    if page is not None and lengths is None:
-        raise ConfigError("the page shows the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
-    contexts, rows = _count(files, window, lengths, corpus)
+    for name, value in (("page", page), ("model", model)):
+        if value is not None and lengths is None:
+            raise ConfigError(f"{name} is for the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
+    if model is None:
+        contexts, rows = _count(files, window, lengths, corpus)
+    else:
+        contexts, losses = _with_model(model, files, window, corpus)
+        rows = [row | losses(row["length"]) for row in _count(contexts, None, lengths, {})[1]]
     if page is not None:
         _write(Path(page), files, rows)
     return Entropy(
@@ -326,6 +336,45 @@ def _count(
         ]
 
 
+def _with_model(
+    model: Any, files: Any, window: int | None, corpus: CorpusArguments
+) -> tuple[Contexts, Callable[[int], dict[str, Any]]]:
+    """The contexts of a corpus in a model's own tokens, and the model's mean loss after that many tokens."""
+    import numpy as np
+
+    from netassay.capacity.likelihood import likelihoods
+    from netassay.corpus.context import Contexts, contexts
+    from netassay.studies.memorisation.config import MemorisationConfig
+    from netassay.studies.memorisation.material import material
+
+    for name in ("blocks", "stride", "exact_length", "memory", "scratch"):
+        if corpus.get(name):
+            raise ConfigError(f"{name} is not for losses of a model; netassay memorisation takes blocks and strides")
+    options: dict[str, Any] = {**corpus}
+    if not isinstance(files, Contexts | str | Path) and len(files) == 1:
+        files = files[0]
+    if isinstance(files, Contexts):
+        documents = files.corpus
+    elif isinstance(files, str | Path):
+        options["corpus"], documents = str(files), None
+    else:
+        raise ConfigError("with a model, give one file, folder or pattern")
+    named = isinstance(model, str | Path)
+    config = MemorisationConfig.from_mapping(options | ({"model": str(model)} if named else {}), where="options")
+    data = material(config, model=None if named else model, documents=documents)
+    evaluation = likelihoods(data.model, data.feed)
+    positions = data.feed.context_lengths()
+    counts, nats = np.bincount(positions), np.bincount(positions, weights=evaluation.nats)
+
+    def losses(length: int) -> dict[str, Any]:
+        count = int(counts[length]) if length < len(counts) else 0
+        mean = float(nats[length]) / math.log(2) / count if count else math.nan
+        return {"model_predictions": count, "model_bits_per_token": mean}
+
+    counted = contexts(data.feed.source, length=config.length, window=window)
+    return replace(counted, skipped=dict(data.skipped)), losses
+
+
 def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
     """The page of the bound at lengths of context."""
     import polars as pl
@@ -338,18 +387,23 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
         once_share=pl.col("once") / pl.col("predictions"), once_bits=pl.col("once_nats") / math.log(2)
     )
     names = {
-        "bits_per_token": "bound, bits a token",
+        "bits_per_token": "bound, bits per token",
         "share_certain": "contexts with one continuation (share)",
         "once_share": "tokens after a context that occurs once (share)",
     }
+    if "model_bits_per_token" in table.columns:
+        names["model_bits_per_token"] = "loss of the model after L tokens, bits per token"
     curves = table.unpivot([*names], index="length", variable_name="of").with_columns(pl.col("of").replace(names))
-    columns = table.select(
-        "length", "contexts", "predictions", "bits_per_token", "share_certain", "once_share", "once_bits"
-    )
+    columns = table.select("length", "contexts", "predictions", *names, "once_bits")
     caption = (
         "The exact entropy of the next token given the last L, in the corpus's own frequencies: no predictor that sees "
         "L tokens has a smaller mean loss on it. After a context that occurs once the bound is 0."
     )
+    if "model_bits_per_token" in names:
+        caption += (
+            " The model's loss is the mean over tokens with exactly L tokens before them in their document, which are "
+            "fewer than those of the bound: it can lie below the bound there."
+        )
     note = (
         "once_bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
         "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
@@ -361,7 +415,13 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
         lines(curves, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
         curves,
     )
-    formats = {"bits_per_token": ".4f", "share_certain": ".2%", "once_share": ".2%", "once_bits": ",.0f"}
+    formats = {
+        "bits_per_token": ".4f",
+        "share_certain": ".2%",
+        "once_share": ".2%",
+        "once_bits": ",.0f",
+    }
+    formats |= {"model_bits_per_token": ".4f"} if "model_bits_per_token" in names else {}
     section = Section(
         "Entropy bound", "", (figure, Table("entropy-table", "By length of context", note, columns, formats))
     )

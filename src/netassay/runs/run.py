@@ -124,6 +124,8 @@ class Run:
                 raise _odd_facts(folder, f"{key} is {value!r:.80}")
         if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
             raise _odd_facts(folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists")
+        if hashlib.sha256(ledger.canonical(values["config"]).encode()).hexdigest() != values["digest"]:
+            raise _odd_facts(folder, "its config is not the one that its digest was made of")
         return cls(folder=folder, **values)
 
     @property
