@@ -31,6 +31,8 @@ def sweep(
     plan: str,
     store: Any = "runs",
     workers: Any = None,
+    on: Any = "local",
+    shard: Any = None,
     dry_run: Annotated[
         bool, Parameter(help="Only show what is done and what is left; nothing is written.", negative="")
     ] = False,
@@ -39,11 +41,11 @@ def sweep(
 ) -> int:
     from netassay.sweeps import outlook
 
-    chosen = Plan.named(plan)
+    chosen = Plan.named(plan).part(shard)
     _refuse_many(chosen, yes)
     if chosen.expect and not Path(plan).exists():
         _say(f"{chosen.name}: {chosen.expect}")
-    ahead = outlook(chosen, store, workers)
+    ahead = outlook(chosen, store, workers, on=on)
     _say(ahead.in_words())
     if dry_run:
         table(ahead.rows, format)
