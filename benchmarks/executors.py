@@ -35,7 +35,7 @@ def plan(steps: int, runs: int) -> Plan:
 
 def steps_for(seconds: float, folder: Path) -> int:
     """Steps that take so long where two runs share this machine."""
-    tried = 300
+    tried = 1000  # the time of fewer is that of a run's beginning and end
     runs = sweep(plan(tried, 2), folder / "tried", execute=LocalProcesses(2, 1)).runs
     return int(tried * seconds / max(run.seconds for run in runs))
 

@@ -32,8 +32,13 @@ def test_the_shards_of_a_plan_are_disjoint_and_together_all_of_it(tmp_path, seri
 
 
 def test_slurm_gives_what_a_serial_sweep_gives(tmp_path, serial, slurm):
-    seen = []
-    done = sweep(PLAN, tmp_path, on="slurm", watch=seen.append)
+    seen, standings = [], []
+
+    def look(progress):
+        seen.append(progress)
+        standings.append([standing.state for standing in watch(PLAN, tmp_path)])  # while the nodes write
+
+    done = sweep(PLAN, tmp_path, on="slurm", watch=look)
     assert done.failed == {}
     assert digests(tmp_path) == serial
     assert (seen[-1].done, seen[-1].total, seen[-1].running) == (4, 4, ())
@@ -41,7 +46,9 @@ def test_slurm_gives_what_a_serial_sweep_gives(tmp_path, serial, slurm):
     holders = [json.loads((run.folder / "lock").read_text())["pid"] for run in done.runs]
     assert (holders[0], holders[1]) == (holders[2], holders[3])
     assert not (tmp_path / ".sweeps").exists()
-    assert [standing.state for standing in watch(PLAN, tmp_path)] == ["finished"] * 4
+    assert standings[0] == ["planned"] * 4
+    assert standings[-1] == ["finished"] * 4
+    assert {state for look in standings for state in look} <= {"planned", "running", "finished"}
 
 
 @pytest.mark.slow

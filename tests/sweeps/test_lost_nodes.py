@@ -1,9 +1,11 @@
 """Workers, nodes, the controller and the command are killed in the middle; the same command ends with all runs done."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cluster import digests, until
@@ -14,7 +16,8 @@ from netassay.sweeps.local import LocalProcesses
 
 pytestmark = pytest.mark.slow
 
-BASE = {"examples": 60, "width": 4, "steps": 250, "curvature_every": 250, "layers": False}
+STEPS = 4000
+BASE = {"examples": 60, "width": 4, "steps": STEPS, "curvature_every": STEPS, "layers": False}
 PLAN = Plan(
     study="edge",
     base=BASE,
@@ -54,45 +57,60 @@ class Sweep:
         code = self._process.wait()
         assert code == 0, self._log.read_text()[-3000:]
 
-    def advanced(self, count=1):
-        """Runs under way that have a checkpoint beyond the start."""
+    def under_way(self):
+        """Runs that have a checkpoint beyond the start and more than a quarter before them."""
         runs = Store(self.store).runs() if self.store.exists() else []
-        under_way = [run for run in runs if run.state is State.RUNNING and run.step > 0]
-        return under_way if len(under_way) >= count else []
+        return [run for run in runs if run.state is State.RUNNING and 0 < run.step < 0.75 * STEPS]
 
-    def in_the_middle(self):
-        until(self.advanced)
-        return self.advanced() or self.in_the_middle()
+    def in_the_middle(self, count=1):
+        """Waits for so many runs under way; they, and the processes that perform them."""
+        runs = []
+        until(lambda: runs.clear() or runs.extend(self.under_way()) or len(runs) >= count)
+        return {run: json.loads((run.folder / "lock").read_text())["pid"] for run in runs}
 
 
-def assert_all_done(store, serial):
+def lives(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def cut_off(holders):
+    """Waits until one of these processes has ended; the newest checkpoints of the runs that have lost theirs."""
+    until(lambda: not all(map(lives, holders.values())))
+    runs = [run for run, process in holders.items() if not lives(process)]
+    return {run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final}
+
+
+def assert_all_done(store, serial, lost):
+    """All done, with the same numbers, each run begun once, and those that lost their process gone on with."""
     runs = Store(store).runs()
     assert [str(run.state) for run in runs] == ["finished"] * 12
     assert digests(store) == serial
     for run in runs:
-        # whoever took a run up that had a checkpoint began from it
-        starts = run.events().filter(run.events()["what"].is_in(["started", "resumed"]))
-        assert starts["what"].to_list().count("started") == 1
-        assert starts["step"].to_list() == sorted(starts["step"].to_list())
-    return sum(run.events()["what"].to_list().count("resumed") for run in runs)
-
-
-def pid_of(run):
-    import json
-
-    return json.loads((run.folder / "lock").read_text())["pid"]
+        rows = run.events().select("what", "step").rows()
+        assert [what for what, _ in rows].count("started") == 1
+        resumed = [step for what, step in rows if what == "resumed"]
+        assert resumed == sorted(resumed)
+        if run.id in lost:
+            assert resumed[0] == lost[run.id] > 0
+        # no checkpoint is passed over: a run that is stopped goes on from where it was stopped
+        stops = [step for what, step in rows if what in ("interrupted", "killed")]
+        assert stops == resumed
 
 
 @pytest.mark.parametrize("victim", ["worker", "node", "controller", "command", "preempted"])
 def test_slurm_goes_on(victim, tmp_path, serial, slurm):
     sweeping = Sweep(tmp_path, "--on", "slurm")
     sweeping.start()
-    under_way = sweeping.in_the_middle()
+    holders, lost = sweeping.in_the_middle(2 if victim == "node" else 1), {}
     if victim == "worker":
-        os.kill(pid_of(under_way[0]), signal.SIGKILL)
+        os.kill(next(iter(holders.values())), signal.SIGKILL)
+        lost = cut_off(holders)
     elif victim == "node":
         slurm.says("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=test")
-        until(lambda: "down" in slurm.says("sinfo", "-h", "-N", "-o", "%t"))
+        lost = cut_off(holders)
         slurm.says("scontrol", "update", "NodeName=n2", "State=RESUME")
     elif victim == "controller":
         slurm.kill("slurmctld")
@@ -104,25 +122,28 @@ def test_slurm_goes_on(victim, tmp_path, serial, slurm):
     else:
         job = slurm.says("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()[0]
         slurm.says("scancel", "--signal=USR2", job)
+        lost = cut_off(holders)
     sweeping.ends_well()
-    resumed = assert_all_done(sweeping.store, serial)
-    assert resumed or victim in ("controller", "command")
+    assert lost or victim in ("controller", "command")
+    assert_all_done(sweeping.store, serial, lost)
 
 
 @pytest.mark.parametrize("victim", ["worker", "node", "command"])
 def test_ray_goes_on(victim, tmp_path, serial, ray_cluster):
     sweeping = Sweep(tmp_path, "--on", "ray", "--address", ray_cluster.address)
     sweeping.start()
-    under_way = sweeping.in_the_middle()
+    holders = sweeping.in_the_middle(2)
     if victim == "worker":
-        os.kill(pid_of(under_way[0]), signal.SIGKILL)
+        os.kill(next(iter(holders.values())), signal.SIGKILL)
     elif victim == "node":
-        until(lambda: sweeping.advanced(2))
         ray_cluster.lose_second()
     else:
         sweeping.kill()
+    lost = cut_off(holders)
+    if victim == "command":
         sweeping.start()
     sweeping.ends_well()
     if victim == "node":
         ray_cluster.bring_back()
-    assert assert_all_done(sweeping.store, serial)
+    assert lost
+    assert_all_done(sweeping.store, serial, lost)
