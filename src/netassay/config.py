@@ -62,6 +62,9 @@ class Config(BaseModel):
     positional: ClassVar[tuple[str, ...]] = ()
     """Keys that the study's command takes by position as well, in this order."""
 
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Headings in the help, each with its keys; keys without one come first, under "Config"."""
+
     later: ClassVar[tuple[str, ...]] = ()
     """Keys added after the study's first runs: left out of `mapping` while they have their default, so that the digests
     of older configs do not change."""

@@ -68,6 +68,14 @@ def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str
         _rich(names, rows)
 
 
+def written(path: object, form: str, **more: Any) -> None:
+    """Prints the path of what was written; as JSON or CSV an answer with key `written` and what else is known."""
+    if form == "table":
+        print(visible(str(path)))
+    else:
+        answer({"written": str(path), **more}, form)
+
+
 def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, table
+from netassay.cli.output import Format, table, written
 from netassay.cli.terminal import visible
 from netassay.commands.demo import demo as demo_of_studies
+from netassay.commands.demo import left_out
 from netassay.errors import ConfigError
 from netassay.sweeps import Plan, Standing
 from netassay.sweeps import sweep as sweep_plan
@@ -30,6 +31,8 @@ def sweep(
     plan: str,
     store: Any = "runs",
     workers: Any = None,
+    on: Any = "local",
+    shard: Any = None,
     dry_run: Annotated[
         bool, Parameter(help="Only show what is done and what is left; nothing is written.", negative="")
     ] = False,
@@ -38,11 +41,11 @@ def sweep(
 ) -> int:
     from netassay.sweeps import outlook
 
-    chosen = Plan.named(plan)
+    chosen = Plan.named(plan).part(shard)
     _refuse_many(chosen, yes)
     if chosen.expect and not Path(plan).exists():
         _say(f"{chosen.name}: {chosen.expect}")
-    ahead = outlook(chosen, store, workers)
+    ahead = outlook(chosen, store, workers, on=on)
     _say(ahead.in_words())
     if dry_run:
         table(ahead.rows, format)
@@ -99,7 +102,7 @@ def _say_failures(failed: Mapping[str, str]) -> None:
         _say(f"{run} failed: {cause}")
 
 
-def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
+def demo(ask: Ask, *, out: Any = "demo", workers: Any = None, format: Format = "table") -> int:
     @contextmanager
     def observe(plans: Sequence[Plan]) -> Iterator[Any]:
         for plan in plans:
@@ -116,9 +119,11 @@ def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
         with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
+    for words in left_out():
+        _say(words)
     shown = ask(observe=observe)
     _say_failures(shown.failed)
-    print(shown.page)
+    written(shown.page, format, failed=dict(shown.failed), left_out=list(shown.left_out))
     return 1 if shown.failed else 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netassay.errors import DataError, NetassayError
+from netassay.extras import require
 
 Facts = Mapping[str, Any]
 
@@ -183,8 +184,7 @@ def _motifs(path: Path) -> Check:
 
 
 def _signal(path: Path) -> Check:
-    import pybigtools
-
+    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     try:
         with path.open("rb") as file:
             sizes = pybigtools.open(file).chroms()

@@ -421,14 +421,19 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
             "fewer than those of the bound: it can lie below the bound there."
         )
     note = (
-        "once_bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
+        "once bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
         "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
     )
     figure = Figure(
         "entropy-lengths",
         "Entropy bound by length of context",
         caption,
-        lines(curves, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
+        lines(
+            curves,
+            Axis("length", title="tokens of context", log=True),
+            Axis("value", title="bits per token, or share"),
+            Axis("of", title=" "),
+        ),
         curves,
     )
     formats = {
