@@ -62,8 +62,8 @@ def test_no_traceback_at_once_and_within_imports(words):
 @pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_no_traceback_at_any_moment_of_the_first_second(words):
-    for step in range(1, 41):
-        code, errors = stopped_after(step * 0.025, words)
+    for step in range(1, 21):
+        code, errors = stopped_after(step * 0.05, words)
         assert is_quiet(code, errors, words), (step, code, errors)
 
 

@@ -163,3 +163,10 @@ def test_stores_are_told_apart_and_unused_ones_forgotten(store, remembering, new
     Store(tmp_path / "other").table()
     assert [other for other in remembering.iterdir() if other == file] == []
     assert store.table().rows() == unremembered(store, monkeypatch)
+
+
+def test_a_file_system_of_several_hosts_is_not_trusted(store, remembering, monkeypatch):
+    monkeypatch.setattr(index, "lives_here_alone", lambda folder: False)
+    store.table()
+    assert len(opened(store, monkeypatch)) == 4
+    assert not remembering.exists()

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import netassay
 from netassay.runs import ledger
+from netassay.runs.filesystem import lives_here_alone
 from netassay.runs.ledger import Status
 from netassay.runs.run import Run
 
@@ -75,8 +76,8 @@ class Index:
 
     def keep(self, name: str, mark: str, run: Run, status: Status) -> None:
         """Remembers a run that was read between two looks that gave the same mark."""
-        folder = f"{self._store}/{name}/{ledger.NAME}"
-        if os.path.lexists(f"{folder}-wal") or self.mark(name) != mark:
+        file = f"{self._store}/{name}/{ledger.NAME}"
+        if any(os.path.lexists(f"{file}{ending}") for ending in ("-wal", "-journal")) or self.mark(name) != mark:
             return
         facts = {key: getattr(run, key) for key in ("study", "config", "digest", "created", "package")}
         self._additions[name] = (mark, json.dumps([facts, status]))
@@ -102,9 +103,10 @@ class Index:
 def index_of(store: Path, names: Collection[str]) -> Iterator[Index | None]:
     """What is remembered of a store, and at the end will be; None for a small one.
 
-    None too on Windows, whose files do not tell when they were last changed.
+    None too on Windows, whose files do not tell when they were last changed, and on a file system that several hosts
+    share, which tells that late.
     """
-    if len(names) < SMALLEST or sys.platform == "win32":
+    if len(names) < SMALLEST or sys.platform == "win32" or not lives_here_alone(store):
         yield None
         return
     index = Index(store, dict(_read(_path(store))))
