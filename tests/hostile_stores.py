@@ -69,6 +69,9 @@ HOSTILE |= {
     "escapes in a table's name": sql("UPDATE tables SET name = ? WHERE name = 'metrics'", ESCAPE),
     "config that is a list": sql("UPDATE facts SET value = '[]' WHERE key = 'config'"),
     "config without keys": sql("UPDATE facts SET value = '{}' WHERE key = 'config'"),
+    "config of another run": sql(
+        "UPDATE facts SET value = json_set(value, '$.width', 7) WHERE key = 'config'",
+    ),
     "config of other types": sql(
         "UPDATE facts SET value = ? WHERE key = 'config'",
         json.dumps({"study": "edge", "width": "wide", "steps": None}),

@@ -178,13 +178,11 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def study_of(run: Run, *, tracked: bool = False) -> Study:
-    """The study of a run, as from `find`; if it is unknown here, the error names the package that provides it."""
+    """The study of a run, as from `find`; if unknown here, the error names the run and the package that provides it."""
     try:
         return find(run.study, tracked=tracked)
-    except ConfigError:
-        if not run.package:
-            raise
-        raise ConfigError(f"run {run.id}: {absent(run)}") from None
+    except ConfigError as cause:
+        raise ConfigError(f"run {run.id}: {absent(run) if run.package else cause}") from None
 
 
 def absent(run: Run) -> str:

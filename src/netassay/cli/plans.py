@@ -31,6 +31,8 @@ def sweep(
     plan: str,
     store: Any = "runs",
     workers: Any = None,
+    on: Any = "local",
+    shard: Any = None,
     dry_run: Annotated[
         bool, Parameter(help="Only show what is done and what is left; nothing is written.", negative="")
     ] = False,
@@ -39,12 +41,11 @@ def sweep(
 ) -> int:
     from netassay.sweeps import outlook
 
-    chosen = Plan.named(plan)
-    if chosen.size > MANY and not yes:
-        raise ConfigError(f"the plan has {chosen.size:,} runs; add --yes if you mean it")
+    chosen = Plan.named(plan).part(shard)
+    _refuse_many(chosen, yes)
     if chosen.expect and not Path(plan).exists():
         _say(f"{chosen.name}: {chosen.expect}")
-    ahead = outlook(chosen, store, workers)
+    ahead = outlook(chosen, store, workers, on=on)
     _say(ahead.in_words())
     if dry_run:
         table(ahead.rows, format)
@@ -54,6 +55,12 @@ def sweep(
     table(finished.rows(), format)
     _say_failures(finished.failed)
     return 1 if finished.failed else 0
+
+
+def _refuse_many(plan: Plan, yes: bool) -> None:
+    """ConfigError for more runs than a plan is likely to mean, before any of them takes memory."""
+    if plan.size > MANY and not yes:
+        raise ConfigError(f"the plan has {plan.size:,} runs; add --yes if you mean it")
 
 
 @contextmanager
@@ -72,11 +79,14 @@ def watch(
     target: str,
     store: Any = "runs",
     once: Annotated[bool, Parameter(help="Print where all runs stand now, and end.", negative="")] = False,
+    yes: Annotated[bool, Parameter(help=f"Go on with more than {MANY:,} runs.", negative="")] = False,
     format: Format = "table",
 ) -> None:
     from netassay.cli import view
     from netassay.sweeps import Standings
 
+    if not Path(target).is_dir():
+        _refuse_many(Plan.named(target), yes)
     followed = not once and format == "table"
     standings = view.follow(Standings.of(target, store)) if followed else ask()
     if format != "table":

@@ -83,8 +83,9 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
         frame(rows, format)
 
 
-def export(ask: Ask, *, store: Any = "runs", format: Format = "table") -> None:
-    _require(store)
+def export(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format: Format = "table") -> None:
+    if not runs:
+        _require(store)
     written(ask(), format)
 
 
@@ -120,6 +121,10 @@ def delete(
             print(f"deleted {name}")
         return
     table([{"deleted": name} for name in ask()], format, columns=("deleted",))
+
+
+def tag(ask: Ask, *, format: Format = "table") -> None:
+    table([{"tag": word} for word in ask()], format, columns=["tag"], empty="no tags")
 
 
 def report(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format: Format = "table") -> None:
@@ -165,6 +170,7 @@ COMMANDS = (
         "netassay verify --store runs",
         progress="said",
     ),
+    Command(Store.tag, tag, "netassay tag edge-1a2b3c baseline paper", names={"words": "tags"}),
     Command(Store.delete, delete, "netassay delete edge-1a2b3c4d5e6f --store runs", names={"ids": "runs"}),
     Command(
         write_report,

@@ -128,7 +128,7 @@ def _config(path: Path) -> Check:
     from netassay.sweeps import Plan
 
     values = read(path)
-    if {"axes", "base", "repeats"} & values.keys():
+    if {"axes", "base", "cases", "repeats"} & values.keys():
         plan = Plan.from_file(path)
         return Check("plan of runs", {"study": plan.study, "runs": plan.size}, {}, (_line("sweep", path),))
     config = configure(values, where=str(path))

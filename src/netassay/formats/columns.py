@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netassay.errors import DataError
+from netassay.errors import DataError, reraised
 from netassay.formats.documents import Documents
 from netassay.formats.signatures import ARROW, ARROW_STREAM, PARQUET, first_bytes, signature_of
 from netassay.formats.text import read_lines
@@ -275,23 +275,21 @@ def _stream(path: Path) -> Any:
         return pl.read_ipc_stream(path).lazy()
     from polars.io.plugins import register_io_source
 
-    def batches(columns: Any, predicate: Any, rows: int | None, size: int | None) -> Iterator[Any]:
-        try:
-            with pa.memory_map(str(path)) as file:
-                for batch in pa.ipc.open_stream(file):
-                    frame: Any = pl.from_arrow(batch)
-                    frame = frame if columns is None else frame.select(columns)
-                    frame = frame if predicate is None else frame.filter(predicate)
-                    yield frame if rows is None else frame.head(rows)
-                    rows = None if rows is None else max(rows - len(frame), 0)
-        except pa.ArrowException as error:
-            raise OSError(str(error)) from error
+    def refusal(why: str) -> DataError:
+        return DataError(f"{path}: cannot be read as Arrow: {why}")
 
-    try:
-        with pa.memory_map(str(path)) as file:
-            empty: Any = pl.from_arrow(pa.ipc.open_stream(file).schema.empty_table())
-    except pa.ArrowException as error:
-        raise OSError(str(error)) from error
+    def batches(columns: Any, predicate: Any, rows: int | None, size: int | None) -> Iterator[Any]:
+        with reraised(refusal), pa.memory_map(str(path)) as file:
+            for batch in pa.ipc.open_stream(file):
+                batch.validate(full=True)  # offsets beyond the data would be followed otherwise
+                frame: Any = pl.from_arrow(batch)
+                frame = frame if columns is None else frame.select(columns)
+                frame = frame if predicate is None else frame.filter(predicate)
+                yield frame if rows is None else frame.head(rows)
+                rows = None if rows is None else max(rows - len(frame), 0)
+
+    with reraised(refusal), pa.memory_map(str(path)) as file:
+        empty: Any = pl.from_arrow(pa.ipc.open_stream(file).schema.empty_table())
     return register_io_source(batches, schema=empty.schema)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
@@ -208,10 +209,9 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
     """
     digests = _digests(annotated)
     adata = in_memory(annotated, str(path))
-    with whole_file(path, refusal=DataError) as part:
+    with whole_file(path, refusal=DataError) as part, _silent_destructors():
         try:
-            with _silent_destructors():
-                adata.write_h5ad(part)
+            adata.write_h5ad(part)
             back = read_h5ad(part)
             if _digests(back) != digests or back.facts != annotated.facts:
                 raise OSError(EIO, "what was written does not come back")
@@ -241,12 +241,14 @@ def in_memory(annotated: Annotated, where: str) -> Any:
 @contextmanager
 def _silent_destructors() -> Iterator[None]:
     """Keeps destructors from printing what HDF5 cannot write when it closes; reading the file back finds it."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
+    hooks = sys.unraisablehook, sys.excepthook
+    # h5py prints by the one, Cython by the other
+    sys.unraisablehook, sys.excepthook = (lambda _: None), (lambda *_: None)
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        gc.collect()  # files that an error left open in circles of references are closed here, not later
+        sys.unraisablehook, sys.excepthook = hooks
 
 
 def _anndata(where: Path | str) -> ModuleType:

@@ -23,6 +23,7 @@ from netassay.formats.bases import ALPHABET
 from netassay.formats.motifs import UNIFORM, Motifs
 from netassay.formats.rows import is_number, read_rows
 
+_MOST_SITES = 2**53
 _SITES = 20  # of a motif without nsites=, as the tools of the MEME suite assume
 _SUM_TOLERANCE = 0.01  # files are written with few digits
 _KEYS = ("alength", "w", "nsites")  # an E that is not a number does no harm
@@ -239,10 +240,8 @@ class _Reading:
         if width is not None and (width < 0 or width != int(width)):
             raise self._refuse(f"motif {name!r} has w= {width:g}; give the number of its rows")
         sites = round(keys.get("nsites", _SITES))
-        if sites < 0:
-            raise self._refuse(
-                f"motif {name!r} has nsites= {sites}; give the number of sequences that it was made from"
-            )
+        if not 0 <= sites <= _MOST_SITES:
+            raise self._refuse(f"motif {name!r} has nsites= {sites:.3g}; give the number of sequences it was made from")
         rows = self._rows(name, None if width is None else int(width))
         if not rows:
             self.notes["motifs without a letter-probability matrix, left out"] += 1

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import netassay
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
-from netassay.runs import disk, schema
+from netassay.runs import disk, journal, schema
+from netassay.runs.lock import is_held
 from netassay.runs.schema import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def create(folder: Path, facts: dict[str, str]) -> None:
     """Makes run.sqlite in `folder`, state planned; `facts` are JSON texts."""
     connection = _connect(folder / NAME, "rwc")
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {journal.mode_for(folder)}")
         connection.executescript(SCHEMA)
         with transaction(connection, hashlib.sha256()):
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
@@ -69,34 +70,49 @@ def create(folder: Path, facts: dict[str, str]) -> None:
 
 
 def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
-    """What `ask` finds in the last committed state; no lock is taken, a run at rest is left untouched.
+    """What `ask` finds in the last committed state; the lock of the run is not taken, a run at rest is left untouched.
 
-    Without a -wal file everything is in run.sqlite, which is then read as immutable (nothing is lost by that)
-    and read again should a writer have come between. StoreError if it cannot be opened, RunDamaged if
-    it is no database.
+    With a write-ahead log: without a -wal file everything is in run.sqlite, which is then read as immutable (nothing is
+    lost by that) and read again should a writer have come between. With a rollback journal: under SQLite's lock of
+    readers, and from a copy that is rolled back where a writer was killed within a transaction. StoreError if it cannot
+    be opened, RunDamaged if it is no database.
     """
     path = folder / NAME
     for _ in range(_READ_ATTEMPTS):
         before = _state_of(path)
+        log = journal.is_wal(path)
+        hot = before.journal > 0 and not log and not is_held(folder)
         try:
-            with closing(_connect(path, "ro" if before.wal else "ro&immutable=1")) as connection:
-                schema.restrict(connection, before.size + before.wal)
+            with _reading(path, before, log=log, hot=hot) as connection:
+                schema.restrict(connection, before.size + before.wal + before.journal)
                 _check_schema(connection, folder)
                 answer = ask(connection)
         except sqlite3.DatabaseError as cause:
-            if before == _state_of(path):
+            if before == _state_of(path) and (hot or not before.journal):
                 raise explained(folder, cause) from None
         else:
-            if before.wal or before == _state_of(path):
+            if before.wal or not log or before == _state_of(path):
                 return answer
     raise StoreError(f"{path}: changes faster than it can be read; try again")
+
+
+@contextmanager
+def _reading(path: Path, before: _State, *, log: bool, hot: bool) -> Iterator[sqlite3.Connection]:
+    """A connection that reads a database in one of its states."""
+    if hot:
+        with journal.rolled_back(path) as copy, closing(_connect(copy, "rw")) as connection:
+            yield connection
+        return
+    with closing(_connect(path, "ro&immutable=1" if log and not before.wal else "ro")) as connection:
+        yield connection
 
 
 def open_for_writing(folder: Path) -> sqlite3.Connection:
     """The connection of the one writer, who holds the run's lock and ends with `close`."""
     connection = _connect(folder / NAME, "rw")
     try:
-        connection.execute("PRAGMA synchronous = FULL")
+        journal.settle(connection, folder / NAME)
+        connection.execute("PRAGMA synchronous = EXTRA")  # as FULL, and the end of a rollback journal is durable too
         _check_schema(connection, folder)
         status(connection)
         (folder / DIGEST).unlink(missing_ok=True)
@@ -116,7 +132,7 @@ def close(connection: sqlite3.Connection, folder: Path) -> None:
     """
     connection.close()
     path = folder / NAME
-    if not path.with_name(NAME + "-wal").exists():
+    if not any(path.with_name(NAME + ending).exists() for ending in ("-wal", "-journal")):
         with suppress(OSError):  # a full disk: the file is then vouched for by its seal alone
             write_file(folder / DIGEST, disk.sha256(path.read_bytes()).encode(), refusal=None)
 
@@ -240,23 +256,20 @@ def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
 class _State(NamedTuple):
     wal: int
     """Bytes of the -wal file."""
+    journal: int
+    """Bytes of the -journal file."""
     size: int
     changed: int
     inode: int
 
 
 def _state_of(path: Path) -> _State:
-    schema.refuse_odd_files(path)
-    try:
-        in_wal = path.with_name(NAME + "-wal").stat().st_size
-    except FileNotFoundError:
-        in_wal = 0
-    except OSError as cause:
-        raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
-    if not path.is_file() or path.is_symlink():
+    files = schema.plain_files(path)
+    if "" not in files:
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
-    status = path.stat()
-    return _State(in_wal, status.st_size, status.st_mtime_ns, status.st_ino)
+    status = files[""]
+    in_wal, in_journal = (files[ending].st_size if ending in files else 0 for ending in ("-wal", "-journal"))
+    return _State(in_wal, in_journal, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from netassay.errors import StoreError
+
 NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)
 """Flag of `os.open` that refuses links, where there is one."""
 
@@ -54,6 +56,11 @@ class Flock:
             self._fcntl.flock(handle, kind | self._fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as cause:
+            raise StoreError(
+                f"the file system of the store refuses locks ({cause.strerror}), without which two could write "
+                "one run; mount it with them (Lustre: -o flock; NFS: without nolock) or choose another store"
+            ) from None
         return True
 
 

@@ -26,7 +26,7 @@ from netassay.errors import (
     reraised,
 )
 from netassay.extras import require
-from netassay.runs import disk, folders, ledger, lock, schema
+from netassay.runs import disk, folders, ledger, lock, schema, tags
 from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class Run:
                 raise _odd_facts(folder, f"{key} is {value!r:.80}")
         if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
             raise _odd_facts(folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists")
+        if hashlib.sha256(ledger.canonical(values["config"]).encode()).hexdigest() != values["digest"]:
+            raise _odd_facts(folder, "its config is not the one that its digest was made of")
         return cls(folder=folder, **values)
 
     @property
@@ -162,6 +164,11 @@ class Run:
     def seconds(self) -> float:
         """Wall seconds of all writers together, up to the last commit."""
         return self._status.seconds
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words by which the user has marked it, in the order of the alphabet; see `Store.tag`."""
+        return tags.read(self.folder.parent).get(self.id, ())
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from netassay.errors import StoreError
 from netassay.files import is_temporary
 from netassay.runs import checkpoints, disk, ledger, lock
 
-_LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm"}
+_LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm", f"{ledger.NAME}-journal"}
 _KNOWN = {*_LEDGER, lock.NAME, checkpoints.FOLDER, "tables"}
 
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from netassay.errors import StoreError
 from netassay.runs import Run, State, run_id
 from netassay.study import find
+from netassay.sweeps.executors import Executor, On, executor
 from netassay.sweeps.local import LocalProcesses, is_complete
 from netassay.sweeps.plan import Plan
 from netassay.sweeps.standing import DAMAGED
@@ -28,15 +29,6 @@ class Progress:
     failed: Mapping[str, str]
     seconds_left: float | None
     """Estimate from the runs that ended, None before the first has."""
-
-
-class Executor(Protocol):
-    """Makes runs done, each independent of the others; this machine or a cluster, the contract is the same."""
-
-    def __call__(
-        self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
-    ) -> None:
-        """Calls `begun` and `ended` for each folder; the second argument of `ended` is why it failed, or ""."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +110,7 @@ class Outlook:
     threads: int
     joined: int
     seconds_left: float | None
+    on: str = "local"
 
     @property
     def total(self) -> int:
@@ -129,20 +122,31 @@ class Outlook:
         damaged = sum(row["state"] == DAMAGED for row in self.rows)
         left = self.total - done - damaged
         words = f"{self.total} runs: {done} done, {left} left" + (f", {damaged} damaged" if damaged else "")
-        if left:
+        if left and self.on != "local":
+            words += f", by {self.on}"
+        elif left:
             words += f", {self.workers} at a time with {self.threads} thread{'s' * (self.threads > 1)} each"
         if self.seconds_left:
             words += f", about {self.seconds_left / 60:.1f} min"
         return words + (f" ({self.joined} equal to another and run once)" if self.joined else "")
 
 
-def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | None = None) -> Outlook:
+def outlook(
+    plan: Plan | Path | str,
+    store: Path | str = "runs",
+    workers: int | None = None,
+    *,
+    on: On = "local",
+    shard: str | None = None,
+) -> Outlook:
     """What `sweep` would do, given what is in the store already; writes nothing.
 
     Args:
         plan: A plan, a TOML or JSON file, or a shipped plan as STUDY:NAME.
         store: Folder that holds the runs.
         workers: Number of runs at a time (1 or more); by default one for each core.
+        on: What performs the runs.
+        shard: A share of the runs, as 3/20.
 
     Returns:
         A row for each run, and how the rest would be made.
@@ -155,7 +159,7 @@ def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | 
         >>> netassay.outlook("plan.toml", workers=2).rows[0]["state"]
         'planned'
     """
-    plan = plan if isinstance(plan, Plan) else Plan.named(plan)
+    plan = (plan if isinstance(plan, Plan) else Plan.named(plan)).part(shard)
     rows: list[dict[str, Any]] = []
     seconds: list[float] = []
     for config in plan.configs():
@@ -172,8 +176,9 @@ def outlook(plan: Plan | Path | str, store: Path | str = "runs", workers: int | 
         rows.append({"run": folder.name, **values, "state": state})
     left = sum(row["state"] not in (*_DONE, DAMAGED) for row in rows)
     local = LocalProcesses.sharing(left, workers)
-    ahead = sum(seconds) / len(seconds) * left / local.workers if seconds else None
-    return Outlook(rows, local.workers, local.threads, plan.size - len(rows), ahead)
+    ahead = sum(seconds) / len(seconds) * left / local.workers if seconds and on == "local" else None
+    joined = plan.size - len(plan.part("1/1").configs())
+    return Outlook(rows, local.workers, local.threads, joined, ahead, on)
 
 
 def sweep(
@@ -181,26 +186,39 @@ def sweep(
     store: Path | str = "runs",
     *,
     workers: int | None = None,
+    on: On = "local",
+    shard: str | None = None,
+    cluster: Path | str | None = None,
+    address: str | None = None,
     execute: Executor | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
     """Make every run of a plan, each in its own process; run it again to continue after an interruption.
 
-    Runs that fail are listed while the others go on.
+    Runs that fail are listed while the others go on. The same plan runs on this machine, on a Slurm or a Ray cluster,
+    or, by shards, under any other scheduler.
 
     Args:
         plan: TOML or JSON file with keys study, base, axes, cases, repeats, or a shipped plan as STUDY:NAME; in Python
             also a plan.
         store: Folder that holds the runs.
-        workers: Number of runs at a time (1 or more); by default one for each core. They share this machine's cores.
-        execute: Another way to execute runs, such as a cluster.
+        workers: Number of runs at a time on this machine (1 or more); by default one for each core. They share its
+            cores.
+        on: What performs the runs: this machine, or a Slurm or Ray cluster whose nodes see the store.
+        shard: A share of the runs, as 3/20: every 20th from the third on. The shards of a plan are disjoint, and
+            together all of it.
+        cluster: TOML or JSON file with tables slurm and ray, which override those of the plan.
+        address: Ray cluster: auto (the one that runs here) or HOST:PORT.
+        execute: Another way to execute runs.
         watch: Called whenever a run begins or ends.
 
     Returns:
         The runs in the order of the plan, and why some failed.
 
     Raises:
-        ConfigError: For an invalid plan, and workers below 1; nothing is written then.
+        ConfigError: For an invalid plan or shard, workers below 1, and a cluster that cannot be reached or whose
+            versions are others; nothing is submitted then.
+        ExtraMissing: Where submitit or Ray is not installed.
         StoreError: Where the store cannot be written.
 
     Example:
@@ -208,7 +226,8 @@ def sweep(
         >>> len(netassay.sweep("plan.toml", workers=1).runs)
         2
     """
-    plan = plan if isinstance(plan, Plan) else Plan.named(plan)
+    plan = (plan if isinstance(plan, Plan) else Plan.named(plan)).part(shard)
+    execute = execute or executor(on, plan, store, workers=workers, cluster=cluster, address=address)
     return sweep_all([plan], store, workers=workers, execute=execute, watch=watch)[0]
 
 
@@ -227,7 +246,8 @@ def sweep_all(
     damaged = {run: cause for laid in sweeps for run, cause in laid.failed.items()}
     left = [run.folder for run in runs if not run.is_complete]
     local = LocalProcesses.sharing(len(left), workers)
-    failed = drive(runs, left, execute or local, local.workers, watch, damaged)
+    at_once = getattr(execute, "workers", local.workers)
+    failed = drive(runs, left, execute or local, at_once, watch, damaged)
     # another sweep of the same store may have held a run when its turn came here, and have ended it since
     failed = {run: cause for run, cause in failed.items() if not is_complete(Path(store) / run)}
     return [replace(laid, failed={run: failed[run] for run in laid.ids() if run in failed}) for laid in sweeps]

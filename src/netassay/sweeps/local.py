@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Self
 
 from netassay.errors import ConfigError, Interrupted, StoreError
 from netassay.processes import Child, cores, stop_signals
@@ -57,15 +58,42 @@ class LocalProcesses:
         self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
     ) -> None:
         """Makes the runs done; one that another sweep performs is waited for, and taken up if it was left undone."""
-        shift = _Shift(self, deque(folders), begun, ended)
-        with stop_signals(lambda: shift.news.put(None), patient=True) as received:
+        with self.crew() as crew:
+            crew(folders, begun, ended)
+
+    def crew(self) -> Crew:
+        """Workers that stay from one call to the next, until they are closed."""
+        return Crew(self)
+
+
+@dataclass
+class Crew:
+    """An executor whose workers stay for its next call; they are closed at the end of `with`."""
+
+    local: LocalProcesses
+    processes: list[_Worker] = field(default_factory=list)
+    news: _News = field(default_factory=SimpleQueue)
+
+    @property
+    def workers(self) -> int:
+        """Number of runs at a time."""
+        return self.local.workers
+
+    def __call__(
+        self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
+    ) -> None:
+        """As `LocalProcesses`; Interrupted, with all workers stopped, after a signal."""
+        shift = _Shift(self.local, deque(folders), begun, ended, workers=self.processes, news=self.news)
+        with stop_signals(lambda: self.news.put(None), patient=True) as received:
             try:
                 while shift.unfinished and not received:
                     shift.hand_out()
                     shift.hear()
-                shift.stop()
+                if received:
+                    shift.stop()
             finally:
-                shift.close()
+                if received or shift.unfinished:
+                    self.close()
         if received:
             stopped = _stopped(shift.waiting)
             raise Interrupted(
@@ -73,6 +101,18 @@ class LocalProcesses:
                 "the same command goes on",
                 received[0],
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all workers; one that performs a run is not waited for."""
+        for worker in self.processes:
+            worker.close()
+        self.processes.clear()
 
 
 @dataclass
@@ -170,10 +210,6 @@ class _Shift:
             worker.stop()
         while self.busy:
             self.hear()
-
-    def close(self) -> None:
-        for worker in self.workers:
-            worker.close()
 
 
 def _stopped(folders: Iterable[Path]) -> int:

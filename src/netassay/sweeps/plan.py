@@ -11,9 +11,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from netassay.config import Config, read
+from netassay.config import Config, first_few, read
 from netassay.errors import ConfigError, did_you_mean
 from netassay.study import builtin, find, performable
+from netassay.sweeps.resources import RayResources, SlurmResources, refusal
+from netassay.sweeps.shard import Shard
 
 MOST_RUNS = 1_000_000
 
@@ -31,6 +33,9 @@ class Plan(BaseModel):
         axes: Config key -> its values; all combinations are made. Overrides `base`.
         cases: Mappings of config keys, one for each case, for what is not a grid. Override `base`.
         repeats: Number of repeats (1 or more); repeat i of a run adds i to its seed.
+        shard: A share of the runs, such as 3/20: every 20th from the third on.
+        slurm: What a run needs on a Slurm cluster.
+        ray: What a run needs on a Ray cluster.
 
     Raises:
         ConfigError: With the key and the value.
@@ -51,19 +56,23 @@ class Plan(BaseModel):
     axes: dict[str, list[Any]] = Field(default_factory=dict)
     cases: list[dict[str, Any]] = Field(default_factory=list)
     repeats: int = Field(1, ge=1, le=MOST_RUNS)
+    shard: str = "1/1"
+    slurm: SlurmResources = Field(default_factory=SlurmResources)
+    ray: RayResources = Field(default_factory=RayResources)
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as refused:
-            raise ConfigError("; ".join(_in_words(error) for error in refused.errors())) from None
+            raise ConfigError("; ".join(first_few(refused.errors(include_url=False), _in_words))) from None
         fields = find(self.study).config.model_fields
         for key in itertools.chain(self.base, self.axes, *self.cases):
             if key not in fields:
-                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, fields)}")
+                raise ConfigError(f"unknown key {key!r:.80} of study {self.study!r}: {did_you_mean(key[:80], fields)}")
         for key, choices in self.axes.items():
             if not choices:
                 raise ConfigError(f"axis {key!r} has no values; give at least one")
+        Shard.read(self.shard)
         self._validate()
         if self.size > MOST_RUNS:
             raise ConfigError(f"the plan has {self.size:,} runs; at most {MOST_RUNS:,} are allowed")
@@ -93,7 +102,7 @@ class Plan(BaseModel):
 
     @property
     def size(self) -> int:
-        """Runs before equal ones are joined."""
+        """Runs of all shards, before equal ones are joined."""
         size = self.repeats * max(1, len(self.cases))
         for choices in self.axes.values():
             size *= len(choices)
@@ -112,7 +121,14 @@ class Plan(BaseModel):
 
     def configs(self) -> list[Config]:
         """The runs' configs, each once, in the order of the plan (repeats vary fastest, then the last axis)."""
-        return list({config.digest: config for config in self._all()}.values())
+        return Shard.read(self.shard).of(list({config.digest: config for config in self._all()}.values()))
+
+    def part(self, shard: str | None) -> Self:
+        """This plan with that shard of its runs; as it is for None. ConfigError for a word that is no shard."""
+        if shard is None:
+            return self
+        Shard.read(shard)
+        return self.model_copy(update={"shard": shard})
 
     def _validate(self) -> None:
         """Each value once, by itself: the product of the axes may be large."""
@@ -149,6 +165,9 @@ def _in_words(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "missing":
         return f"key {key!r} is missing from the plan; its keys: {', '.join(Plan.model_fields)}"
+    if error["loc"][:1] in (("slurm",), ("ray",)) and len(error["loc"]) > 1:
+        table = str(error["loc"][0])
+        return refusal({**error, "loc": error["loc"][1:]}, Plan.model_fields[table].annotation, table)
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r} in a plan: {did_you_mean(key, Plan.model_fields)}"
-    return f"{key}: {error['msg']}, given {error['input']!r}"
+        return f"unknown key {key!r:.80} in a plan: {did_you_mean(key[:80], Plan.model_fields)}"
+    return f"{key}: {error['msg']}, given {error['input']!r:.200}"

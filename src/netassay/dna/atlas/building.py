@@ -80,7 +80,7 @@ def build_atlas(
         scale: How counts of cell types of unequal depth are made comparable, before the normalisation.
         chromosomes: Only peaks on these.
         blacklist: Regions whose peaks are left out.
-        reads: Files of fragments from which heights are count_heights, or how single cells are summed.
+        reads: Files of fragments from which heights are counted, or how single cells are summed.
 
     Returns:
         The atlas.

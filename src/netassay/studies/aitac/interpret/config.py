@@ -102,7 +102,7 @@ class InterpretConfig(Config):
     strands: Literal["one", "both"] = "one"
     """both: outputs are the mean over each sequence and its reverse complement."""
 
-    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = ""
+    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy", "binary_cross_entropy"] = ""
     """Loss that it was trained with: pearson and cross_entropy leave a row of outputs free by an offset, which is
     subtracted. Empty: pearson for AI-TAC as published, else mse."""
 
