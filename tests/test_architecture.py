@@ -21,7 +21,7 @@ LEVELS = [
     {"inputs", "extras"},
     {"config", "files", "namelist", "pace", "plugins", "processes", "training"},
     {"numerics", "formats", "reporting"},
-    {"nets"},
+    {"nets", "plotting"},
     {"corpus", "curvature", "dna"},
     {"capacity"},
     {"runs"},

@@ -103,3 +103,11 @@ def test_one_line_length_for_formatter_and_linter():
     python = [path for path in tracked() if path.suffix == ".py"]
     skipped = sum(line.endswith("# fmt: skip") for path in python for line in path.read_text().splitlines())
     assert len(python) > 500 and skipped <= 40, "# fmt: skip is for tables of data alone"
+
+
+def test_the_readme_has_three_pictures_with_the_commands_that_made_them():
+    text = (ROOT / "README.md").read_text()
+    pictures = re.findall(r"^!\[[^\]]+\]\((docs/[^)]+)\)\n\n(\*.*?\*)\n\n", text, re.M | re.S)
+    assert len(pictures) == 3
+    for path, caption in pictures:
+        assert (ROOT / path).exists() and ("netassay demo" in caption or "The same command" in caption)

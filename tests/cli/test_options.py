@@ -20,7 +20,7 @@ WRITTEN = next((ROOT / "tests" / "baseline").glob("*/finished"))
 SCHEMA = json.loads((ROOT / "docs" / "answers.schema.json").read_text())
 COMMANDS = {name: inspect.signature(command).parameters for name, command in commands(build()).items()}
 PARALLEL = {"sweep", "demo"}
-INSTANT = {"atlas info", "delete", "explain", "runs", "show", "watch"}
+INSTANT = {"atlas info", "delete", "explain", "runs", "show", "tag", "watch"}
 
 
 def test_every_command_has_a_format_and_those_that_compute_have_threads_and_quiet():
@@ -103,6 +103,7 @@ ANSWERS = {
     "figure": f"figure {RUN} edge-loss --out f.svg",
     "report": f"report {RUN} --out r.html",
     "export": "export m.csv",
+    "tag": f"tag {RUN} good",
     "delete": f"delete {RUN}",
 }
 

@@ -267,4 +267,4 @@ def test_of_thousands_of_lines_some_are_drawn_and_said_so() -> None:
     assert len(names) == MOST_LINES
     assert {"0", "2999"} <= names
     notes = spec_of(chart)["usermeta"]["notes"]
-    assert notes[0] == "200 of 3,000 lines are drawn, evenly chosen; the CSV holds them all."
+    assert notes[0] == f"{MOST_LINES} of 3,000 lines are drawn, evenly chosen; the CSV holds them all."

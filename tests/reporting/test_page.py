@@ -240,3 +240,22 @@ def test_a_browser_draws_every_chart_and_runs_nothing_of_the_data(page_path: Pat
     for box in re.findall(r'<figure id="\w+" class="figure".*?</figure>', dom, re.S):
         assert 'data-state="drawn"' in box and "<svg" in box and "mark-" in box
     assert "<title>owned" not in dom and "owned" in dom
+
+
+@pytest.mark.parametrize(("runs", "length"), [(1, 100_000), (18, 2_000), (300, 500)])
+def test_the_data_of_a_figure_are_at_most_200_kb_and_keep_the_extremes(runs, length, tmp_path):
+    steps = pl.DataFrame({"step": range(length)})
+    frames = [
+        steps.with_columns(run=pl.lit(f"depth={run} step size=0.{run}"), value=(pl.col("step") * (run + 1)).sin())
+        for run in range(runs)
+    ]
+    data = pl.concat(frames)
+    data[length // 3, "value"] = 77.0  # of the first run, which a sample of runs keeps
+    figure = Figure("many", "Many", "", lines(data, "step", "value", "run"), data)
+    text = item.item_markup(figure)
+    chart = re.search(r'id="many\.chart">(.*?)</script>', text, re.S)[1]
+    assert len(chart.encode()) <= 200_000
+    rows = [row for rows in json.loads(chart)["datasets"].values() for row in rows]
+    assert max(row["y"] for row in rows) == 77.0
+    assert len({row["series"] for row in rows}) == min(runs, 80)
+    assert "the CSV holds them all" in text or "are drawn, evenly chosen" in text

@@ -1,12 +1,16 @@
 """What a user of a notebook types first, on runs of every study."""
 
+import sys
+
+import polars as pl
 import pytest
 import torch
 from every_kind import STUDIES
+from hand_made_runs import hand_made
 
 import netassay
 from netassay import study
-from netassay.errors import StoreError
+from netassay.errors import ExtraMissing, StoreError
 
 WITH_MODEL = ("capacity", "edge", "aitac")
 
@@ -71,3 +75,12 @@ def test_the_model_of_an_aitac_run_gives_its_predictions(runs):
 def test_a_study_without_one_network_says_so(runs, name):
     with pytest.raises(StoreError, match="has no single trained network"):
         runs[name].model()
+
+
+def test_tables_become_pandas_frames_or_say_what_is_missing(tmp_path, monkeypatch):
+    run = hand_made(tmp_path, "edge", [(1, "loss", "", 0.5)], {"t": pl.DataFrame({"a": [1, 2], "b": ["x", None]})})
+    pytest.importorskip("pyarrow")
+    assert run.to_pandas("t")["a"].tolist() == [1, 2]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ExtraMissing, match=r"a pandas data frame needs the package pandas; install netassay\[pandas\]"):
+        run.to_pandas("t")

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -246,6 +247,10 @@ class Entropy:
     skipped: Mapping[str, int]
     by_length: list[dict[str, Any]] | None = None
     by_context: list[dict[str, Any]] | None = None
+
+    def plot(self) -> Any:
+        """The least loss by length of context, as an Altair chart; DataError without `by_length`."""
+        return import_module("netassay.plotting").plot(self)
 
 
 def entropy(

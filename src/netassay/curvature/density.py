@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -90,6 +91,10 @@ class Density:
         steps = (rows - _gaussian(*shorter, at.to(self.nodes), width)).abs().mean(0)
         spread = rows.std(0) / math.sqrt(len(rows)) if len(rows) > 1 else torch.zeros_like(steps)
         return rows.mean(0), steps + spread
+
+    def plot(self) -> Any:
+        """The smoothed density of the whole and of each block, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def mean(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, Literal
 
 import torch
@@ -65,6 +66,10 @@ class Sharpness:
     @property
     def cost(self) -> float:
         return self.products + self.share * self.sampled
+
+    def plot(self) -> Any:
+        """The eigenvalues of the whole and of each block with their errors, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @classmethod
     def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:

@@ -207,19 +207,8 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
     The file is read back before it gets its name: HDF5 writes what is left when it closes a file, and a write that
     the disk refuses then is reported to nobody.
     """
-    anndata = _anndata(path)
-    import pandas
-
-    columns = {name: annotated.regions[name].to_list() for name in annotated.regions.columns if name != "name"}
-    columns["chrom"] = columns.pop("chromosome")
     digests = _digests(annotated)
-    adata = anndata.AnnData(
-        X=annotated.heights,
-        obs=pandas.DataFrame({LINEAGE: list(annotated.lineages)}, index=list(annotated.cell_types)),
-        var=pandas.DataFrame(columns, index=annotated.regions["name"].to_list()),
-        varm={} if annotated.bases is None else {BASES: annotated.bases},
-        uns={FACTS: json.dumps(dict(annotated.facts)), DIGESTS: json.dumps(digests)},
-    )
+    adata = in_memory(annotated, str(path))
     with whole_file(path, refusal=DataError) as part, _silent_destructors():
         try:
             adata.write_h5ad(part)
@@ -230,6 +219,23 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
             raise
         except Exception as error:  # of HDF5, or of what it left of the file
             raise OSError(EIO, f"what was written does not come back: {first_line(error)}") from error
+
+
+def in_memory(annotated: Annotated, where: str) -> Any:
+    """The AnnData object that a .h5ad of netassay holds; ExtraMissing without the package."""
+    anndata = _anndata(where)
+    import pandas
+
+    columns = {name: annotated.regions[name].to_list() for name in annotated.regions.columns if name != "name"}
+    columns["chrom"] = columns.pop("chromosome")
+    digests = _digests(annotated)
+    return anndata.AnnData(
+        X=annotated.heights,
+        obs=pandas.DataFrame({LINEAGE: list(annotated.lineages)}, index=list(annotated.cell_types)),
+        var=pandas.DataFrame(columns, index=annotated.regions["name"].to_list()),
+        varm={} if annotated.bases is None else {BASES: annotated.bases},
+        uns={FACTS: json.dumps(dict(annotated.facts)), DIGESTS: json.dumps(digests)},
+    )
 
 
 @contextmanager
@@ -245,11 +251,11 @@ def _silent_destructors() -> Iterator[None]:
         sys.unraisablehook, sys.excepthook = hooks
 
 
-def _anndata(path: Path) -> ModuleType:
+def _anndata(where: Path | str) -> ModuleType:
     try:
         import anndata
     except ImportError as error:
-        raise ExtraMissing(f"{path}: .h5ad needs the package anndata; install netassay[anndata]") from error
+        raise ExtraMissing(f"{where}: needs the package anndata; install netassay[anndata]") from error
     return anndata
 
 

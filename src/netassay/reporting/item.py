@@ -28,8 +28,21 @@ def _figure(figure: Figure, level: int) -> str:
     from netassay.reporting.export import drawing_notes, vega_lite  # altair is slow to load
 
     spec = vega_lite(figure)
-    chart = '<div class="chart"><p class="waiting">Drawing …</p></div>\n' + _data_block(figure, "chart", spec)
+    chart = '<div class="chart"><p class="waiting">Drawing …</p></div>\n' + _data_block(figure, "chart", _slim(spec))
     return _frame(figure, level, chart, ["PNG", "SVG"], drawing_notes(spec))
+
+
+def _slim(spec: dict[str, Any]) -> dict[str, Any]:
+    """The chart without what is not set in the rows of its points, half of their size; Vega reads both alike."""
+    unset = ("label", "shift", "near", "marked")
+    datasets = {
+        name: [
+            {key: value for key, value in row.items() if key not in unset or value or row.get("kind") != "point"}
+            for row in rows
+        ]
+        for name, rows in spec.get("datasets", {}).items()
+    }
+    return spec | ({"datasets": datasets} if datasets else {})
 
 
 def _table(table: Table, level: int) -> str:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 LINE_POINTS = 1_000
 """Points above which a line is thinned; twice as many as the widest chart can show side by side."""
-MOST_LINES = 200
+MOST_LINES = 80
 """Maximum number of lines of a chart, over all its panels; of more, an even sample is drawn."""
-_POINTS = 30_000
-"""Points of all lines of a chart, above which each is thinned further; the ends and gaps of lines come on top."""
-_FEWEST_POINTS = 40
+_BYTES = 170_000
+"""Size of a chart's rows on a page, above which each line is thinned further; ends, gaps and rules come on top."""
+_ROW_BYTES = 110
+"""Of a row without its names."""
+_FEWEST_POINTS = 16
 
 _HOVER_POINTS = 150
 _LABEL_HEIGHT = 13
@@ -165,7 +167,8 @@ def _drawable(points: pl.DataFrame, log_x: bool, log_y: bool) -> tuple[pl.DataFr
 def _thinned(points: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Long lines reduced to their ends and the minimum and maximum of each stretch."""
     lines = max(1, points.select(_LINE).n_unique())
-    limit = min(LINE_POINTS, max(_FEWEST_POINTS, _POINTS // lines))
+    names = points.select(pl.sum_horizontal(pl.col(*_LINE).str.len_bytes()).mean()).item() or 0
+    limit = min(LINE_POINTS, max(_FEWEST_POINTS, int(_BYTES / (_ROW_BYTES + names)) // lines))
     ordered = points.sort("panel", "series", "x", maintain_order=True, nulls_last=True)
     index, length = pl.int_range(pl.len()).over(_LINE), pl.len().over(_LINE)
     cells = ordered.with_columns(index=index, length=length).with_columns(

@@ -25,6 +25,7 @@ from netassay.errors import (
     first_line,
     reraised,
 )
+from netassay.extras import require
 from netassay.runs import disk, folders, ledger, lock, schema, tags
 from netassay.runs.states import State, run_id, stored_state
 
@@ -232,6 +233,12 @@ class Run:
         data = disk.read_checked(self.folder, file, digest)
         with reraised(lambda cause: RunDamaged(f"{self.folder / file}: is no table ({cause}); restore it from a copy")):
             return pl.read_parquet(data)
+
+    def to_pandas(self, name: str) -> Any:
+        """A finished table as a pandas data frame. As `table`; ExtraMissing without pandas and PyArrow."""
+        for package in ("pandas", "pyarrow"):
+            require(package, "pandas", "a pandas data frame")
+        return self.table(name).to_pandas()
 
     def table_path(self, name: str) -> Path:
         """The Parquet file of a finished table, unchecked. StoreError if there is none of that name."""

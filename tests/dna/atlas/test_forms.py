@@ -348,3 +348,12 @@ def test_a_name_twice_that_the_heights_go_by_is_refused(toy):
     # bigWigs need no names
     made = build_atlas(toy.path("peaks.bed"), bigwigs(toy, float), genome=toy.path("genome.fa"))
     assert made.peaks["name"][40] == "chr1:60-111"
+
+
+def test_an_atlas_becomes_an_anndata_object_and_comes_back(toy):
+    atlas = build_atlas(toy.path("peaks.bed"), toy.path("heights.csv"), genome=toy.path("genome.fa"))
+    cells = atlas.to_anndata()
+    assert list(cells.obs_names) == list(atlas.cell_types) and list(cells.var_names) == atlas.peaks["name"].to_list()
+    assert (cells.X == atlas.heights.numpy().T).all()
+    back = build_atlas(cells, genome=toy.path("genome.fa"))
+    assert (back.codes == atlas.codes).all() and (back.heights == atlas.heights).all()

@@ -13,7 +13,7 @@ from netassay.dna.atlas.coverage import sum_cells
 from netassay.dna.atlas.draft import Draft
 from netassay.errors import DataError
 from netassay.formats.cells import open_cells
-from netassay.formats.h5ad import Annotated, annotated_of, read_h5ad, write_h5ad
+from netassay.formats.h5ad import Annotated, annotated_of, in_memory, read_h5ad, write_h5ad
 
 
 def read_annotated(
@@ -114,8 +114,18 @@ def export_atlas(atlas: Atlas, out: Path | str) -> Path:
         raise DataError(f"{path}: an atlas is exported as .h5ad; give a name with this ending")
     if path.exists():
         raise DataError(f"{path}: exists already; give another name, or delete it first")
+    write_h5ad(path, _annotated(atlas, str(path)))
+    return path
+
+
+def to_anndata(atlas: Atlas) -> Any:
+    """An AnnData object of an atlas, as `export_atlas` writes it."""
+    return in_memory(_annotated(atlas, IN_MEMORY), IN_MEMORY)
+
+
+def _annotated(atlas: Atlas, where: str) -> Annotated:
     if atlas.peaks["start"].is_null().any():
-        raise DataError(f"{path}: the atlas has peaks without coordinates, which .h5ad needs")
+        raise DataError(f"{where}: the atlas has peaks without coordinates, which AnnData needs")
     facts: dict[str, Any] = {
         "source": atlas.source,
         "simulated": atlas.simulated,
@@ -124,15 +134,11 @@ def export_atlas(atlas: Atlas, out: Path | str) -> Path:
     }
     plain = (pl.String, pl.Int64, pl.Float64)
     extra = [name for name, kind in atlas.peaks.schema.items() if name not in PEAK_COLUMNS and kind in plain]
-    write_h5ad(
-        path,
-        Annotated(
-            atlas.heights.numpy().T,
-            atlas.peaks.select(*PEAK_COLUMNS, *extra),
-            atlas.cell_types,
-            atlas.lineages,
-            bases=atlas.codes.numpy(),
-            facts=facts,
-        ),
+    return Annotated(
+        atlas.heights.numpy().T,
+        atlas.peaks.select(*PEAK_COLUMNS, *extra),
+        atlas.cell_types,
+        atlas.lineages,
+        bases=atlas.codes.numpy(),
+        facts=facts,
     )
-    return path

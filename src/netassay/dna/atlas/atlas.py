@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -145,6 +146,13 @@ class Atlas:
         arrays = {"codes": self.codes, "heights": self.heights}
         arrays |= {} if self.halves is None else {"halves": self.halves}
         return folder.save(Path(path), folder.Contents(facts, arrays, self.peaks, self.truth))
+
+    def to_anndata(self) -> Any:
+        """An AnnData object: cell types as observations, peaks as variables; sequences are in `varm`.
+
+        `build_atlas` takes it back. DataError for peaks without coordinates, ExtraMissing without anndata.
+        """
+        return import_module("netassay.dna.atlas.annotated").to_anndata(self)
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool = False) -> Self:
