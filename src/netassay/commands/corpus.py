@@ -119,8 +119,9 @@ def contexts_of(
     """
     from netassay.corpus.context import Contexts, require_sizes
     from netassay.corpus.feed import require_blocks
-    from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
+    from netassay.corpus.out_of_core import contexts_within
     from netassay.corpus.packing import packed
+    from netassay.corpus.parting import PARTING_BYTES
     from netassay.formats import corpus as formats
 
     if isinstance(files, Contexts):
