@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from netassay.corpus.context import fit_length
 from netassay.errors import DataError
@@ -55,6 +56,10 @@ class Census:
         again = self._large_ids[(self._large_ids >= 0) & (self._large_ids < len(self._ids))]
         new = int((~self._ids[again]).sum())
         return {**self._counts, "vocabulary": int(self._ids.sum()) + new + len(outside)}
+
+    def distinct(self) -> Int64[np.ndarray, " v"]:
+        """The distinct tokens in ascending order."""
+        return np.union1d(np.flatnonzero(self._ids), self._large_ids)
 
     def bytes_for(self, documents: int, tokens: int) -> int:
         """Maximum memory that counting this many documents with this many tokens takes."""

@@ -73,6 +73,32 @@ class Sums:
         self._closing.append(closing)
         self._documents.append(documents)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The sums so far, as `add_arrays` takes them, without lengths that no context has."""
+        longest = int(np.flatnonzero(self._tally.contexts).max(initial=-1)) + 1
+        return {
+            "numbers": np.stack(self._tally[:6])[:, :longest],
+            "nats": self._tally.nats[:longest],
+            "ends": np.array([math.fsum(self._closing), math.fsum(self._documents)]),
+        }
+
+    def add_arrays(self, sums: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Adds the sums of others, nats of a length without rounding in between."""
+        nats: list[list[float]] = [[total] for total in self._tally.nats.tolist()]
+        for other in sums:
+            numbers = other["numbers"]
+            span = slice(0, numbers.shape[1])
+            widest = np.maximum(self._tally.widest[span], numbers[5])
+            for total, new in zip(self._tally, numbers, strict=False):
+                total[span] += new
+            self._tally.widest[span] = widest
+            for terms, new in zip(nats, other["nats"].tolist(), strict=False):
+                terms.append(new)
+            closing, documents = other["ends"].tolist()
+            self._closing.append(closing)
+            self._documents.append(documents)
+        self._tally.nats[:] = [math.fsum(terms) for terms in nats]
+
     def finished(self, length: int | None, documents: int, counts: Mapping[str, int]) -> Contexts:
         """The contexts of all parts, checked against the bound from comparing entire documents."""
         nats = math.fsum([*self._tally.nats, *self._closing])
