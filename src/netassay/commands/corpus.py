@@ -212,8 +212,8 @@ def _require_place(on: str, address: str | None, blocks: int | None) -> None:
         raise ConfigError(f"address = {address!r:.80} is that of a Ray cluster; add --on ray")
     if on == "ray" and blocks is not None:
         raise ConfigError(
-            f"blocks = {blocks} runs on from one file to the next, which is not for --on ray; write the corpus in blocks "
-            "first, or leave --on ray out"
+            f"blocks = {blocks} runs on from one file to the next, which is not for --on ray; write the corpus in "
+            "blocks first, or leave --on ray out"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import netassay
 from netassay.commands.memory import room
@@ -101,9 +101,9 @@ def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]
         raise ConfigError("topics is one small text: count it on one machine, without --on ray")
     if not of_token_ids(files, reading) and isinstance(encoder(reading.tokenizer).vocabulary, Words):
         raise ConfigError(
-            f"tokenizer {reading.tokenizer} numbers words as they come up, each shard its own way; give shards of token "
-            "ids, or --tokenizer with a tokenizer.json, .model, .tiktoken, characters or bytes, whose ids are fixed; or "
-            "leave --on ray out"
+            f"tokenizer {reading.tokenizer} numbers words as they come up, each shard its own way; give shards of "
+            "token ids, or --tokenizer with a tokenizer.json, .model, .tiktoken, characters or bytes, whose ids are fixed; "
+            "or leave --on ray out"
         )
     return [Path(path).absolute() for path in shards(files)]
 
