@@ -102,8 +102,8 @@ def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]
     if not of_token_ids(files, reading) and isinstance(encoder(reading.tokenizer).vocabulary, Words):
         raise ConfigError(
             f"tokenizer {reading.tokenizer} numbers words as they come up, each shard its own way; give shards of "
-            "token ids, or --tokenizer with a tokenizer.json, .model, .tiktoken, characters or bytes, whose ids are fixed; "
-            "or leave --on ray out"
+            "token ids, or --tokenizer with a tokenizer.json, .model, .tiktoken, characters or bytes, whose ids are "
+            "fixed; or leave --on ray out"
         )
     return [Path(path).absolute() for path in shards(files)]
 
