@@ -202,7 +202,7 @@ def pages(group: str, ids: Sequence[str]) -> None:
         form=None,
     )
     runs = [netassay.Store("store").find(name) for name in ids]
-    for kind in study.drawable():
+    for kind in (getattr(study, "drawable", None) or study.drawn)():
         if held := [run for run in runs if run.study == kind]:
             for section in study.find(kind, tracked=True).pages.sections(held):
                 for item in section.items:

@@ -2,7 +2,8 @@
 
     pip install pyjaspar==4.0.0
     pip install --no-deps dnadiffusion==0.0.0.dev0
-    python packaging/ship_data.py
+    pip install scikit-learn
+    python packaging/ship_data.py [NAME ...]
 
 The same packages give the same bytes; `tests/test_shipped.py` compares what is shipped with them where they are
 installed.
@@ -10,6 +11,7 @@ installed.
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
@@ -77,8 +79,19 @@ def motifs() -> pl.DataFrame:
     )
 
 
+def digits() -> pl.DataFrame:
+    """The 1,797 handwritten digits of 8 x 8 pixels, grey values 0 to 16 row by row, and which digit each is."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    grey = pl.Series("pixels", pixels.astype(np.uint8).tolist(), dtype=pl.List(pl.UInt8))
+    return pl.DataFrame({"pixels": grey, "label": labels.astype(np.int64)})
+
+
 if __name__ == "__main__":
-    for name, frame in {"dhs4": sites(), "jaspar2024-vertebrates": motifs()}.items():
+    makers = {"dhs4": sites, "jaspar2024-vertebrates": motifs, "digits": digits}
+    for name in sys.argv[1:] or makers:
+        frame = makers[name]()
         path = FOLDER / f"{name}.parquet"
         frame.write_parquet(path, compression="zstd", compression_level=19)
         print(f"{path.name}: {frame.height:,} rows, {path.stat().st_size:,} bytes")

@@ -7,6 +7,7 @@ import polars as pl
 
 from netassay.runs import Run
 from netassay.study import find
+from netassay.training import Checkpoint
 
 
 def hand_made(
@@ -16,10 +17,11 @@ def hand_made(
     tables: dict[str, pl.DataFrame] | None = None,
     *,
     outcome: str = "finished",
+    facts: dict[str, Any] | None = None,
     **config: Any,
 ) -> Run:
     """A run with these rows of (step, name, part, value) and tables, ended as told."""
-    settings = find(study).config(**config)
+    settings = find(study, tracked=True).config(**config)
     run = Run.create(store, study=study, config=settings.mapping(), digest=settings.digest)
     steps: dict[int, dict[tuple[str, str], float]] = {0: {}}
     for step, name, part, value in metrics:
@@ -29,5 +31,7 @@ def hand_made(
             writer.record(step, values)
         for name, table in (tables or {}).items():
             writer.write_table(name, table)
-        writer.finish(outcome, step=max(steps))
+        if facts is not None:
+            writer.commit(Checkpoint(max(steps) + 1, {}, facts))
+        writer.finish(outcome, step=max(steps) + (facts is not None))
     return run

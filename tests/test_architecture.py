@@ -18,7 +18,7 @@ CAPACITY = min(path.name for path in Path(STORE).glob("capacity-*"))
 # lower may never import higher; modules on one level may import each other only within their own room
 LEVELS = [
     {"errors", "contents"},
-    {"inputs"},
+    {"inputs", "extras"},
     {"config", "files", "namelist", "pace", "plugins", "processes", "training"},
     {"numerics", "formats", "reporting"},
     {"nets"},

@@ -142,3 +142,12 @@ def test_unreadable_files_are_refused_by_name(tmp_path, name, content, words):
 def test_any_mapping_gives_a_config_or_a_config_error(values):
     with contextlib.suppress(ConfigError):
         assert isinstance(Kettle.from_mapping(values), Kettle)
+
+
+def test_very_many_unknown_keys_are_one_short_message(monkeypatch):
+    # pydantic takes 20 seconds to make 200,000 errors, so it must not be asked
+    monkeypatch.setattr("pydantic.BaseModel.__init__", None)
+    with pytest.raises(ConfigError) as refused:
+        Kettle.from_mapping({f"key{i}": i for i in range(200_000)})
+    assert "200,000 unknown keys, such as 'key0', 'key1', 'key2'" in str(refused.value)
+    assert len(str(refused.value)) < 300

@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from netassay import files
 from netassay.errors import DataError, StoreError
 from netassay.files import refuse_existing, whole_file, whole_folder, write_file
 
@@ -50,6 +52,33 @@ def test_what_the_system_refuses_is_told_in_the_words_of_the_caller(tmp_path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_name_that_cannot_be_made_durable_is_free_again_or_said_to_be_new(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "old.txt").write_text("old")
+    monkeypatch.setattr(files, "sync_folder", refuse)
+    with pytest.raises(StoreError, match="any previous file is unchanged"):
+        files.write_file(tmp_path / "new.txt", b"new")
+    with pytest.raises(StoreError, match="the new file is there but may not survive a power cut"):
+        files.write_file(tmp_path / "old.txt", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+    assert (tmp_path / "old.txt").read_text() == "new"
+    monkeypatch.undo()
+    real, calls = files.sync_folder, []
+
+    def refuse_the_last(folder):
+        calls.append(folder)
+        if folder == tmp_path:
+            refuse(folder)
+        real(folder)
+
+    monkeypatch.setattr(files, "sync_folder", refuse_the_last)
+    with pytest.raises(StoreError, match="nothing is left of it"), files.whole_folder(tmp_path / "folder") as part:
+        (part / "a").write_text("a")
+    assert calls and [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+
+
 def test_a_folder_takes_the_place_of_an_empty_one_and_of_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
     with whole_folder(tmp_path / "empty") as part:
@@ -90,6 +119,7 @@ def test_the_next_writer_sweeps_what_a_killed_one_left_and_nothing_of_a_living_o
     from netassay import files
 
     script = f"""
+import errno
 import os
 from netassay.files import whole_file
 writers = [whole_file({str(tmp_path)!r} + "/" + name) for name in ("x.csv", "y.csv")]

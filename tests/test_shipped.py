@@ -46,6 +46,15 @@ def test_motifs_are_those_of_jaspar():
     assert made.filter(id="MA0080.7")["A"].to_list()[0] == read_jaspar(["MA0080.7"])[0].counts[0].tolist()
 
 
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    from netassay.studies.edge.data import _digits
+
+    for ours, theirs in zip(_digits(), load_digits(return_X_y=True), strict=True):
+        assert ours.dtype == theirs.dtype and (ours == theirs).all() and ours.shape == theirs.shape
+
+
 def test_their_provenance_and_licences_are_beside_them():
     words = (SHIPPED / "PROVENANCE.md").read_text(encoding="utf-8")
     for file in Path(netassay.__file__).parent.joinpath("shipped").iterdir():

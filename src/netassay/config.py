@@ -7,11 +7,11 @@ import hashlib
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -19,9 +19,14 @@ from pydantic.fields import FieldInfo
 from netassay.errors import ConfigError, did_you_mean, first_line
 from netassay.inputs import refuse_odd_file
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 MOST = (1 << 63) - 1
 """Largest whole number in a config: larger ones do not fit into an array."""
 _MOST_LINES, _MOST_SHOWN = 10, 200
+
+_Refused = TypeVar("_Refused")
 
 
 class Explained(NamedTuple):
@@ -57,6 +62,9 @@ class Config(BaseModel):
     positional: ClassVar[tuple[str, ...]] = ()
     """Keys that the study's command takes by position as well, in this order."""
 
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Headings in the help, each with its keys; keys without one come first, under "Config"."""
+
     later: ClassVar[tuple[str, ...]] = ()
     """Keys added after the study's first runs: left out of `mapping` while they have their default, so that the digests
     of older configs do not change."""
@@ -65,6 +73,12 @@ class Config(BaseModel):
         for key, value in values.items():
             if type(value) is int and abs(value) > MOST:
                 raise ConfigError(f"{key} = {_display(value)} is not allowed: whole numbers have 64 bits")
+        unknown = [key for key in values if key not in type(self).model_fields]
+        if len(unknown) > _MOST_LINES:  # before pydantic makes an error of each, which takes it a while
+            names = ", ".join(f"{key!r:.80}" for key in unknown[:3])
+            raise ConfigError(
+                f"{len(unknown):,} unknown keys, such as {names}; known: {', '.join(type(self).model_fields)}"
+            )
         try:
             super().__init__(**values)
         except ValidationError as refused:
@@ -180,28 +194,31 @@ def _metadata(field: FieldInfo, name: str) -> Any:
 
 
 def _in_words(config: type[Config], refused: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for number, error in enumerate(errors := refused.errors(include_url=False)):
-        if number == _MOST_LINES:
-            lines.append(f"and {len(errors) - number:,} more")
-            break
+    def in_words(error: ErrorDetails) -> str:
         key = str(error["loc"][0]) if error["loc"] else ""
         field = config.model_fields.get(key)
         if error["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r:.80}: {did_you_mean(key[:80], config.model_fields)}")
-        elif field is None:
-            lines.append(str(error["msg"]).removeprefix("Value error, "))
-        else:
-            line = f"{key} = {_display(error['input'])} is not allowed: {allowed(field)}"
-            choices = [
-                str(value)
-                for part in _parts(field.annotation)
-                if get_origin(part) is Literal
-                for value in get_args(part)
-            ]
-            near = difflib.get_close_matches(str(error["input"])[:_MOST_SHOWN], choices, n=1)
-            lines.append(f"{line}; did you mean {near[0]!r}?" if near else line)
-    return list(dict.fromkeys(lines))
+            return _unknown(config, key)
+        if field is None:
+            return str(error["msg"]).removeprefix("Value error, ")
+        line = f"{key} = {_display(error['input'])} is not allowed: {allowed(field)}"
+        choices = [
+            str(value) for part in _parts(field.annotation) if get_origin(part) is Literal for value in get_args(part)
+        ]
+        near = difflib.get_close_matches(str(error["input"])[:_MOST_SHOWN], choices, n=1)
+        return f"{line}; did you mean {near[0]!r}?" if near else line
+
+    return first_few(refused.errors(include_url=False), in_words)
+
+
+def first_few(refused: Sequence[_Refused], in_words: Callable[[_Refused], str]) -> list[str]:
+    """What is said of the first few things that are refused, each once, and how many more there are."""
+    lines = list(dict.fromkeys(map(in_words, refused[:_MOST_LINES])))
+    return lines + [f"and {len(refused) - _MOST_LINES:,} more"] * (len(refused) > _MOST_LINES)
+
+
+def _unknown(config: type[Config], key: str) -> str:
+    return f"unknown key {key!r:.80}: {did_you_mean(key[:80], config.model_fields)}"
 
 
 def _display(value: Any) -> str:

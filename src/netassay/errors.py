@@ -6,7 +6,6 @@ alone and exits with `exit_code`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -98,6 +97,8 @@ def first_line(cause: BaseException) -> str:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """'did you mean X?' for the choice nearest to `word`, or the list of all choices."""
+    import difflib  # most commands never need it
+
     names = [str(name) for name in choices]
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names)) or 'none'}"

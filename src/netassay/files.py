@@ -41,14 +41,15 @@ def whole_file(path: Path | str, *, refusal: type[NetassayError] | None = StoreE
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         _sync(part)
-        part.replace(path)
-        sync_folder(path.parent)
+        _put(part, path)
     except OSError as error:
         if refusal is None:
             raise
+        placed = isinstance(error, _NotDurable)
+        left = "the new file is there but may not survive a power cut" if placed else "any previous file is unchanged"
         raise refusal(
-            f"{path}: cannot be written: {error.strerror or error}; any previous file is unchanged. Free some "
-            "space or choose a folder that can be written"
+            f"{path}: cannot be written: {error.strerror or error}; {left}. Free some space or choose a folder that "
+            "can be written"
         ) from error
     finally:
         with suppress(OSError):  # a folder that cannot be reached holds no part
@@ -71,8 +72,7 @@ def whole_folder(path: Path | str, *, refusal: type[NetassayError] = StoreError)
         for file in part.rglob("*"):
             sync_folder(file) if file.is_dir() else _sync(file)
         sync_folder(part)
-        part.replace(path)
-        sync_folder(path.parent)
+        _put(part, path)
     except OSError as error:
         raise refusal(
             f"{path}: cannot be written: {error.strerror or error}; nothing is left of it. Free some space or choose a "
@@ -80,6 +80,23 @@ def whole_folder(path: Path | str, *, refusal: type[NetassayError] = StoreError)
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _put(part: Path, path: Path) -> None:
+    """Gives `part` its name for good; if that cannot be made durable, a name that was free is free again."""
+    free = not os.path.lexists(path) or path.is_dir()
+    part.replace(path)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        if not free:
+            raise _NotDurable(error.errno, error.strerror) from error
+        path.replace(part)
+        raise
+
+
+class _NotDurable(OSError):
+    """A file was replaced, and the system could not say that its name is on the disk."""
 
 
 def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:

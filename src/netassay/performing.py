@@ -192,6 +192,7 @@ def _summary(run: Run) -> dict[str, Any]:
     metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
     return {
         "run": run.id,
+        **({"tags": list(tags)} if (tags := run.tags) else {}),
         "study": run.study,
         "status": str(run.state),
         "step": run.step,

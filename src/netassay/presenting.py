@@ -15,7 +15,7 @@ from netassay.pace import paced, stage
 from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
-from netassay.runs.store import warn_of
+from netassay.runs.store import unique_runs, warn_of
 from netassay.study import Study, absent, drawable, find, findings
 from netassay.wording import command
 
@@ -142,6 +142,7 @@ def _methods(study: Study, runs: Sequence[Run]) -> tuple[Table | Note, ...]:
             rows.append(
                 {
                     "run": run.id,
+                    **({"tags": ", ".join(tags)} if (tags := run.tags) else {}),
                     "command that makes it again": command(run),
                     "state": str(run.state),
                     "created": run.created,
@@ -179,7 +180,7 @@ def _open_runs(
                 opened.append(find_run(run, store))
             except RunDamaged as cause:
                 problems.append(Problem(Path(run).name if not isinstance(run, Run) else run.id, ".", str(cause)))
-        return opened, problems
+        return unique_runs(opened), problems
     folder = Store(store)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RunWarning)  # the caller warns of these and of those that cannot be drawn

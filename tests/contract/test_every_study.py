@@ -370,3 +370,9 @@ def test_a_tracked_run_whose_loop_fails_or_is_killed_has_pages(tmp_path):
     for run in (failed, killed):
         assert run.id in page_of([run], tmp_path)
         json.dumps(summarise(run))
+
+
+@pytest.mark.parametrize("name", sorted({*study.drawable()} - {*study.plugins().usable}))
+def test_every_study_has_a_question_a_reading_and_references(name):
+    rules = study.find(name, tracked=True).rules
+    assert rules.QUESTION.endswith("?") and rules.READING.endswith(".") and rules.REFERENCES

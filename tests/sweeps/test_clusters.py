@@ -7,6 +7,7 @@ import sys
 import pytest
 from cluster import digests
 
+from netassay.performing import perform
 from netassay.sweeps import Plan, sweep, watch
 from netassay.sweeps.local import LocalProcesses
 
@@ -17,14 +18,14 @@ PLAN = Plan(study="edge", base=BASE, axes={"depth": [1, 2]}, repeats=2, slurm={"
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     store = tmp_path_factory.mktemp("serial")
-    done = sweep(PLAN, store, execute=LocalProcesses(1, 1))
-    assert not done.failed
+    for config in PLAN.configs():
+        perform(config, store, threads=1)
     return digests(store)
 
 
 def test_the_shards_of_a_plan_are_disjoint_and_together_all_of_it(tmp_path, serial):
-    alone = LocalProcesses(1, 1)
-    shares = [[run.id for run in sweep(PLAN, tmp_path, shard=f"{i}/3", execute=alone).runs] for i in (1, 2, 3)]
+    with LocalProcesses(1, 1).crew() as crew:  # one process for all shards, which imports torch once
+        shares = [[run.id for run in sweep(PLAN, tmp_path, shard=f"{i}/3", execute=crew).runs] for i in (1, 2, 3)]
     assert [len(share) for share in shares] == [2, 1, 1]
     assert sorted(run for share in shares for run in share) == sorted(serial)
     assert digests(tmp_path) == serial
@@ -43,6 +44,7 @@ def test_slurm_gives_what_a_serial_sweep_gives(tmp_path, serial, slurm):
     assert [standing.state for standing in watch(PLAN, tmp_path)] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_ray_gives_what_a_serial_sweep_gives(tmp_path, serial, ray_cluster):
     (tmp_path / "plan.json").write_text(PLAN.model_dump_json())
     words = [sys.executable, "-m", "netassay", "sweep", "plan.json", "--store", "runs", "--format", "json"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Any
 
+from netassay.cli.interrupts import STOPPED, Interrupts, hear_again
 from netassay.cli.terminal import visible
-from netassay.errors import NetassayError, RunWarning
+from netassay.errors import Interrupted, NetassayError, RunWarning
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -21,7 +21,17 @@ def main(words: Sequence[str] | None = None) -> int:
     0 done; 1 a run failed; 2 bad input; 128 + signal number after SIGHUP (129), SIGINT (130) or SIGTERM (143).
     NETASSAY_TRACEBACK=1 shows where in the code an error arose.
     """
-    words = sys.argv[1:] if words is None else list(words)
+    with Interrupts() as interrupts:
+        if words is not None:
+            try:
+                return _main(list(words), interrupts)
+            finally:
+                interrupts.put_back()
+        sys.unraisablehook = hear_again
+        return _main(sys.argv[1:], interrupts)
+
+
+def _main(words: list[str], interrupts: Interrupts) -> int:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)
     if sys.stdout is None:
@@ -33,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         with _warnings_in_words():
-            code = _answer(words)
+            code = _answer(words, interrupts)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output is gone (`| head`)
@@ -46,22 +56,40 @@ def main(words: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _complain("there is not enough memory; lower --memory or use less data", 2, error)
     except KeyboardInterrupt:
-        return _complain("stopped", 130)
+        return _complain("stopped", STOPPED)
+    except Exception:
+        if not interrupts.asked:
+            raise
+        return _complain("stopped", STOPPED)
     return code
 
 
-def _answer(words: list[str]) -> int:
+def _answer(words: list[str], interrupts: Interrupts) -> int:
     from cyclopts import CycloptsError
 
     from netassay.cli.app import build
 
+    words = _with_standard_input(words)
+    app = build(words[0] if words else "")
+    interrupts.at_work = True
     try:
-        answer = build(words[0] if words else "")(words, exit_on_error=False, print_error=False)
+        answer = app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)
     except NetassayError as error:
+        if interrupts.asked and not isinstance(error, Interrupted):  # of what was broken off
+            return _complain("stopped", STOPPED)
         return _complain(str(error), error.exit_code, error)
     return answer if isinstance(answer, int) else 0
+
+
+def _with_standard_input(words: list[str]) -> list[str]:
+    """The words with a file's name for each "-" that is no flag's value, since cyclopts takes that for an option."""
+    before = ["", *words]
+    return [
+        "/dev/stdin" if word == "-" and not last.startswith("-") else word
+        for last, word in zip(before, words, strict=False)
+    ]
 
 
 def _silence() -> None:
@@ -89,6 +117,8 @@ def _warnings_in_words() -> Iterator[None]:
 
 def _complain(message: str, code: int, error: Exception | None = None) -> int:
     if error is not None and os.environ.get("NETASSAY_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error)
     with suppress(OSError):
         print(visible(_shortened(f"netassay: {message}")), file=sys.stderr)

@@ -22,6 +22,7 @@ _GROUPS: dict[str, tuple[Command, ...]] = {
     "Help": (results.CHECK, results.EXPLAIN),
 }
 
+COMPLETION = "--install-completion"
 _HELP = ("", "-h", "--help")
 
 
@@ -38,6 +39,11 @@ def build(word: str | None = None) -> App:
         help_format="plaintext",
         result_action="return_value",
     )
+    app.register_install_completion_command(
+        COMPLETION, help="Install completion of words for bash, zsh or fish, and add it to the shell's startup file."
+    )
+    if word == COMPLETION:  # completion knows the flags of all commands
+        word = None
     for name in study.builtin():
         _add(app, study.find(name), word in (None, name), "Studies")
     for group, commands in _GROUPS.items():

@@ -7,7 +7,7 @@ from typing import Any
 from cyclopts import App
 
 from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, answer, table
+from netassay.cli.output import Format, answer, table, written
 from netassay.commands import atlas as atlases
 from netassay.commands import regions
 
@@ -28,12 +28,12 @@ def simulate(ask: Ask, *, out: Any, format: Format = "table") -> None:
     answer({"atlas": str(out), **_described(ask())}, format)
 
 
-def export(ask: Ask) -> None:
-    print(ask())
+def export(ask: Ask, *, format: Format = "table") -> None:
+    written(ask(), format)
 
 
-def reads(ask: Ask) -> None:
-    print(ask())
+def reads(ask: Ask, *, format: Format = "table") -> None:
+    written(ask(), format)
 
 
 def ceiling(ask: Ask, *, format: Format = "table") -> None:
@@ -113,6 +113,7 @@ COMMANDS = (
         "netassay atlas background --peaks peaks.bed --genome genome.fa --out background.bed",
         named=("peaks",),
         required=("out",),
+        progress="said",
     ),
 )
 

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from cyclopts import Group, Parameter
 
 from netassay.cli.docstring import docstring_of
-from netassay.cli.flags import Quiet, Store, conditions, config_flags, number, whole_number, whole_numbers
+from netassay.cli.flags import OwnThreads, Quiet, Store, conditions, config_flags, number, whole_number, whole_numbers
 from netassay.cli.progress import be_quiet, working
+from netassay.cli.threads import of_threads
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config
@@ -79,6 +80,9 @@ class Command:
         of_function = list(self._of_function())
         if self.progress != "none":
             of_function.append(inspect.Parameter("quiet", _NAMED, default=False, annotation=Quiet))
+        limited = self.progress == "said" and "threads" not in {flag.name for flag in of_function}
+        if limited:
+            of_function.append(inspect.Parameter("threads", _NAMED, default=None, annotation=OwnThreads))
         own = [flag for flag in self._of_body() if flag.name not in {parameter.name for parameter in of_function}]
         to_function = {flag.name for flag in of_function}
         names = {flag: name for name, flag in self.names.items()}
@@ -86,6 +90,10 @@ class Command:
         def command(*positional: Any, **words: Any) -> int:
             words |= zip((flag.name for flag in flags), positional, strict=False)
             be_quiet(words.pop("quiet", False))
+            with of_threads(words.pop("threads", None)) if limited else nullcontext():
+                return answered(words)
+
+        def answered(words: dict[str, Any]) -> int:
             arguments = {names.get(key, key): value for key, value in words.items() if key in to_function}
             bodys = inspect.signature(self.body).parameters
             body_words = {key: value for key, value in words.items() if key in bodys}

@@ -95,6 +95,7 @@ Threads = Annotated[
         converter=whole_number, help="Number of threads; by default that with which the run began, or all cores."
     ),
 ]
+OwnThreads = Annotated[int | None, Parameter(converter=whole_number, help="Threads (1 to 1024); by default all cores.")]
 Quiet = Annotated[bool, Parameter(help="Show no progress.", negative="")]
 _THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
 
@@ -128,12 +129,18 @@ def conditions(words: list[str]) -> dict[str, Any]:
     return conditions
 
 
-CONFIG_KEYS = Group("Config", sort_key=2)
+CONFIG_PLACE = 2
+CONFIG_KEYS = Group("Config", sort_key=CONFIG_PLACE)
 
 
 def config_flags(config: type[Config]) -> list[inspect.Parameter]:
     """A flag for each key of a config."""
     flags = []
+    headings = {
+        key: Group(heading, sort_key=CONFIG_PLACE + place)
+        for place, (heading, keys) in enumerate(config.groups.items(), 1)
+        for key in keys
+    }
     for name, field in config.model_fields.items():
         meaning = " ".join((field.description or "").split())
         limits = allowed(field)
@@ -142,7 +149,7 @@ def config_flags(config: type[Config]) -> list[inspect.Parameter]:
         parameter = Parameter(help=words, converter=whole_number if is_integer else None)
         # a list of names is one word with commas at the command line
         kind, default = (str, field.default.text) if field.annotation is NameList else (field.annotation, field.default)
-        flags.append(flag(name, Annotated[kind, parameter], default, CONFIG_KEYS))
+        flags.append(flag(name, Annotated[kind, parameter], default, headings.get(name, CONFIG_KEYS)))
     return flags
 
 

@@ -68,6 +68,14 @@ def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str
         _rich(names, rows)
 
 
+def written(path: object, form: str, **more: Any) -> None:
+    """Prints the path of what was written; as JSON or CSV an answer with key `written` and what else is known."""
+    if form == "table":
+        print(visible(str(path)))
+    else:
+        answer({"written": str(path), **more}, form)
+
+
 def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
@@ -102,9 +110,9 @@ def _json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types: numbers that are not finite become their names."""
+    """The value in JSON's types: not-a-number and infinities become "NaN", "Infinity" and "-Infinity"."""
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return json.dumps(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -115,11 +123,13 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
     # true and false as in configs and --where, not as in Python
     return json.dumps(_plain(value)) if isinstance(value, (bool, list, tuple, Mapping)) else str(value)
 
 
 def _rounded(value: Any) -> str:
-    if isinstance(value, float):
+    if isinstance(value, float) and not math.isnan(value):
         return f"{value:.5g}"
     return _text(value)

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, table
+from netassay.cli.output import Format, table, written
 from netassay.cli.terminal import visible
 from netassay.commands.demo import demo as demo_of_studies
+from netassay.commands.demo import left_out
 from netassay.errors import ConfigError
 from netassay.sweeps import Plan, Standing
 from netassay.sweeps import sweep as sweep_plan
@@ -41,8 +42,7 @@ def sweep(
     from netassay.sweeps import outlook
 
     chosen = Plan.named(plan).part(shard)
-    if chosen.size > MANY and not yes:
-        raise ConfigError(f"the plan has {chosen.size:,} runs; add --yes if you mean it")
+    _refuse_many(chosen, yes)
     if chosen.expect and not Path(plan).exists():
         _say(f"{chosen.name}: {chosen.expect}")
     ahead = outlook(chosen, store, workers, on=on)
@@ -55,6 +55,12 @@ def sweep(
     table(finished.rows(), format)
     _say_failures(finished.failed)
     return 1 if finished.failed else 0
+
+
+def _refuse_many(plan: Plan, yes: bool) -> None:
+    """ConfigError for more runs than a plan is likely to mean, before any of them takes memory."""
+    if plan.size > MANY and not yes:
+        raise ConfigError(f"the plan has {plan.size:,} runs; add --yes if you mean it")
 
 
 @contextmanager
@@ -73,11 +79,14 @@ def watch(
     target: str,
     store: Any = "runs",
     once: Annotated[bool, Parameter(help="Print where all runs stand now, and end.", negative="")] = False,
+    yes: Annotated[bool, Parameter(help=f"Go on with more than {MANY:,} runs.", negative="")] = False,
     format: Format = "table",
 ) -> None:
     from netassay.cli import view
     from netassay.sweeps import Standings
 
+    if not Path(target).is_dir():
+        _refuse_many(Plan.named(target), yes)
     followed = not once and format == "table"
     standings = view.follow(Standings.of(target, store)) if followed else ask()
     if format != "table":
@@ -93,7 +102,7 @@ def _say_failures(failed: Mapping[str, str]) -> None:
         _say(f"{run} failed: {cause}")
 
 
-def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
+def demo(ask: Ask, *, out: Any = "demo", workers: Any = None, format: Format = "table") -> int:
     @contextmanager
     def observe(plans: Sequence[Plan]) -> Iterator[Any]:
         for plan in plans:
@@ -110,9 +119,11 @@ def demo(ask: Ask, *, out: Any = "demo", workers: Any = None) -> int:
         with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
+    for words in left_out():
+        _say(words)
     shown = ask(observe=observe)
     _say_failures(shown.failed)
-    print(shown.page)
+    written(shown.page, format, failed=dict(shown.failed), left_out=list(shown.left_out))
     return 1 if shown.failed else 0
 
 

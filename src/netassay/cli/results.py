@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from netassay.cli import progress
 from netassay.cli.command import Ask, Command
 from netassay.cli.flags import conditions
-from netassay.cli.output import Format, answer, frame, table
+from netassay.cli.output import Format, answer, frame, table, written
 from netassay.cli.terminal import visible
 from netassay.commands import runs as questions
 from netassay.commands.check import check as check_path
@@ -83,9 +83,10 @@ def _show_tables(frames: Mapping[str, Any], format: str) -> None:
         frame(rows, format)
 
 
-def export(ask: Ask, *, store: Any = "runs") -> None:
-    _require(store)
-    print(ask())
+def export(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format: Format = "table") -> None:
+    if not runs:
+        _require(store)
+    written(ask(), format)
 
 
 def verify(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format: Format = "table") -> int:
@@ -107,25 +108,33 @@ def delete(
     yes: Annotated[
         bool, Parameter(help="Delete the runs of --where; without it they are only listed.", negative="")
     ] = False,
+    format: Format = "table",
 ) -> None:
     _require(store)
     if where and not yes:
         matches = Store(store).table(conditions(where))
-        frame(matches, "table", empty="no run has these values")
+        frame(matches, format, empty="no run has these values")
         print(f"{matches.height} runs would be deleted; add --yes to delete them", file=sys.stderr)
         return
-    for name in ask():
-        print(f"deleted {name}")
+    if format == "table":
+        for name in ask():
+            print(f"deleted {name}")
+        return
+    table([{"deleted": name} for name in ask()], format, columns=("deleted",))
 
 
-def report(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs") -> None:
+def tag(ask: Ask, *, format: Format = "table") -> None:
+    table([{"tag": word} for word in ask()], format, columns=["tag"], empty="no tags")
+
+
+def report(ask: Ask, *, runs: tuple[str, ...] = (), store: Any = "runs", format: Format = "table") -> None:
     if not runs:
         _require(store)
-    print(ask())
+    written(ask(), format)
 
 
-def figure(ask: Ask) -> None:
-    print(ask())
+def figure(ask: Ask, *, format: Format = "table") -> None:
+    written(ask(), format)
 
 
 def check(ask: Ask, *, format: Format = "table") -> None:
@@ -161,6 +170,7 @@ COMMANDS = (
         "netassay verify --store runs",
         progress="said",
     ),
+    Command(Store.tag, tag, "netassay tag edge-1a2b3c baseline paper", names={"words": "tags"}),
     Command(Store.delete, delete, "netassay delete edge-1a2b3c4d5e6f --store runs", names={"ids": "runs"}),
     Command(
         write_report,
@@ -173,7 +183,8 @@ COMMANDS = (
         questions.figure,
         figure,
         "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
+        progress="said",
     ),
 )
-CHECK = Command(check_path, check, "netassay check plan.toml")
+CHECK = Command(check_path, check, "netassay check plan.toml", progress="said")
 EXPLAIN = Command(questions.explain, explain, "netassay explain edge")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, answer
+from netassay.cli.output import Format, answer, written
 from netassay.cli.progress import chapters, steps
 from netassay.commands import sequences
 from netassay.errors import ConfigError
@@ -64,28 +64,30 @@ def reduce(ask: Ask, *, format: Format = "table") -> None:
     answer(summarise(run), format)
 
 
-def predict(ask: Ask, *, out: Any) -> None:
+def predict(ask: Ask, *, out: Any, format: Format = "table") -> None:
     predictions = ask()
     _say_counts(predictions.dropped, predictions.notes)
-    print(out)
+    written(out, format, left_out=dict(predictions.dropped), changed=dict(predictions.notes))
 
 
-def variants(ask: Ask, *, out: Any) -> int:
+def variants(ask: Ask, *, out: Any, format: Format = "table") -> int:
     effects = ask()
     _say_counts(effects.dropped, effects.notes)
-    print(out)
+    counts = {"left_out": dict(effects.dropped), "changed": dict(effects.notes)}
+    written(out, format, variants=len(effects.variants), **counts)
     if not len(effects.variants):
         _say(f"no variant could be scored; {out} gives the reason for each")
         return 1
     return 0
 
 
-def attribute(ask: Ask, *, out: Any) -> None:
+def attribute(ask: Ask, *, out: Any, format: Format = "table") -> None:
     attributions = ask()
     if attributions.shared:
         _say(f"{attributions.shared:,} bases lie in several regions: the mean is written")
     _say_counts(attributions.given.dropped, attributions.given.notes)
-    print(out)
+    counts = {"left_out": dict(attributions.given.dropped), "changed": dict(attributions.given.notes)}
+    written(out, format, sequences=attributions.table.height, **counts)
 
 
 def _say_counts(dropped: Mapping[str, int], notes: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netassay.dna.atlas.choices import Flaw, Form, Normalisation, Statistic
 from netassay.dna.reads.choices import Count, Duplicates, Scale
 from netassay.errors import DataError
+from netassay.extras import require
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -93,6 +94,7 @@ def build_atlas(
     Raises:
         DataError: For files that cannot be read or do not fit together, with file, line and remedy, and for a folder
             that already exists.
+        ExtraMissing: For bigWig, BAM or .h5ad without the package that reads it.
 
     Source:
         Maslova et al. (2020) and Yoshida et al. (2019) for the ImmGen atlas; Buenrostro et al. (2013) for the shift.
@@ -112,6 +114,8 @@ def build_atlas(
     files = [fragments] if isinstance(fragments, str | Path) else fragments
     if profiles is not None and not files:
         raise DataError("profiles are counted from fragments; add --fragments (fragments=), or leave --profiles out")
+    if profiles is not None:
+        require("pybigtools", "dna", f"profiles {profiles}: bigWig")
     reads = Reads(
         tuple(map(Path, files)),
         group_by,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netassay.errors import DataError, NetassayError
+from netassay.extras import require
 
 Facts = Mapping[str, Any]
 
@@ -127,7 +128,7 @@ def _config(path: Path) -> Check:
     from netassay.sweeps import Plan
 
     values = read(path)
-    if {"axes", "base", "repeats"} & values.keys():
+    if {"axes", "base", "cases", "repeats"} & values.keys():
         plan = Plan.from_file(path)
         return Check("plan of runs", {"study": plan.study, "runs": plan.size}, {}, (_line("sweep", path),))
     config = configure(values, where=str(path))
@@ -183,8 +184,7 @@ def _motifs(path: Path) -> Check:
 
 
 def _signal(path: Path) -> Check:
-    import pybigtools
-
+    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     try:
         with path.open("rb") as file:
             sizes = pybigtools.open(file).chroms()

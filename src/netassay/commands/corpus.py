@@ -98,7 +98,8 @@ def contexts_of(
     """Count the unique contexts of a corpus in files, in memory or on disk.
 
     Args:
-        files: Files, folders or patterns, together one corpus; or "topics"; or contexts that have already been counted.
+        files: Files, folders or patterns, together one corpus; or "topics"; or "-" for standard input; or contexts that
+            are counted already.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
         observe: Called with each part of the documents as they are counted; not with `on` "ray".
         on: This machine, or the nodes of a Ray cluster, which all see the files and the folder `scratch`.
@@ -123,10 +124,7 @@ def contexts_of(
     """
     from netassay.corpus.context import Contexts, require_sizes
     from netassay.corpus.feed import require_blocks
-    from netassay.corpus.out_of_core import contexts_within
-    from netassay.corpus.packing import packed
-    from netassay.corpus.parting import PARTING_BYTES
-    from netassay.formats import corpus as formats
+    from netassay.formats.standard_input import with_standard_input
 
     if isinstance(files, Contexts):
         if corpus or window is not None:
@@ -142,6 +140,25 @@ def contexts_of(
         raise ConfigError(
             f"length = {length} cuts documents and blocks = {arguments['blocks']} packs them; give one of the two"
         )
+    scratch = arguments["scratch"]
+    with with_standard_input(files, scratch) as files:
+        return _contexts_in(files, arguments, window, observe, on, address)
+
+
+def _contexts_in(
+    files: tuple[Path | str, ...],
+    arguments: Mapping[str, Any],
+    window: int | None,
+    observe: Callable[[Documents], None],
+    on: str,
+    address: str | None,
+) -> Contexts:
+    from netassay.corpus.out_of_core import contexts_within
+    from netassay.corpus.packing import packed
+    from netassay.corpus.parting import PARTING_BYTES
+    from netassay.formats import corpus as formats
+
+    length, exact = arguments["length"], arguments["exact_length"]
     keys: dict[str, Any] = {key.name: arguments[key.name] for key in fields(formats.Reading)}
     if (
         window is None
@@ -283,7 +300,8 @@ def entropy(
 
     Args:
         files: Files, folders or patterns, together one corpus: text, .jsonl, .json, .csv (all also .gz, .bz2, .xz,
-            .zst), .parquet, .arrow, .npy, raw token ids; or the word topics: Python's help topics.
+            .zst), .parquet, .arrow, .npy, raw token ids; or the word topics: Python's help topics; or - for standard
+            input, which is text unless its first bytes or a stated form say otherwise.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
         by_length: Also give the numbers for each length of context.
         lengths: Also give the bound of predictors that see the last L tokens, for each L given, in the same pass; at
@@ -447,14 +465,19 @@ def _write(path: Path, files: Any, rows: list[dict[str, Any]]) -> None:
             "fewer than those of the bound: it can lie below the bound there."
         )
     note = (
-        "once_bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
+        "once bits: code length, by the frequencies of tokens alone, of the tokens that follow a context which occurs "
         "once. Nothing else in the corpus shows what follows it, so that only memorising gives these bits."
     )
     figure = Figure(
         "entropy-lengths",
         "Entropy bound by length of context",
         caption,
-        lines(curves, Axis("length", title="tokens of context", log=True), Axis("value", title=" "), Axis("of")),
+        lines(
+            curves,
+            Axis("length", title="tokens of context", log=True),
+            Axis("value", title="bits per token, or share"),
+            Axis("of", title=" "),
+        ),
         curves,
     )
     formats = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netassay.errors import RunFailed
+from netassay.extras import is_installed
 from netassay.interpreting import interpret
 from netassay.presenting import report
 from netassay.runs import Run
@@ -15,7 +16,7 @@ from netassay.sweeps import Plan, shipped, sweep_all
 
 
 class Demo(NamedTuple):
-    """The page of a demo, and why runs failed, by id.
+    """The page of a demo, why runs failed, by id, and what was left out because a package is not installed.
 
     Example:
         >>> from netassay.commands.demo import Demo
@@ -25,6 +26,14 @@ class Demo(NamedTuple):
 
     page: Path
     failed: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+
+def left_out() -> tuple[str, ...]:
+    """What the demo leaves out because the package that it needs is not installed, in words."""
+    if is_installed("tangermeme"):
+        return ()
+    return ("contributions by DeepLIFT/SHAP are left out: they need tangermeme; install netassay[attributions]",)
 
 
 @contextmanager
@@ -46,7 +55,7 @@ def demo(
         observe: Called with plans that run together; returns a context manager that watches their runs.
 
     Returns:
-        The path of the page, and why runs failed, by id.
+        The path of the page, why runs failed, by id, and what was left out for want of a package.
 
     Raises:
         ConfigError: For workers below 1.
@@ -77,4 +86,4 @@ def demo(
                     # the page covers whatever was finished
                     failed["aitac-interpret"] = str(cause)
     page = report(runs, Path(out) / "report.html", figures=Path(out) / "figures", title="netassay demo", store=store)
-    return Demo(page, failed)
+    return Demo(page, failed, left_out())

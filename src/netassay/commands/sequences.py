@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from netassay.commands.network import NetworkArguments, network_of
 from netassay.commands.tables import require_ending, write_table
 from netassay.errors import ConfigError, DataError
+from netassay.extras import require
 
 if TYPE_CHECKING:
     from netassay.dna.attributions.variants import VariantEffects
@@ -186,7 +187,7 @@ def attribute_run(
     Raises:
         ConfigError: For an unknown cell type, and where neither or both of two alternatives are given.
         DataError: For a run without weights and files that cannot be read.
-        ExtraMissing: For a method whose package is not installed.
+        ExtraMissing: For a method, patterns or tracks (bigWig, for regions) whose package is not installed.
 
     Source:
         Shrikumar et al. (2017) and Lundberg, Lee (2017) for deepshap; Sundararajan et al. (2017) for
@@ -203,6 +204,7 @@ def attribute_run(
         raise ConfigError("patterns are written to a folder; give --out")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"--out {out}: exists and is not a folder; name a folder")
+    _require_packages(method, tracks=bed is not None and out is not None, patterns=patterns)
     from netassay.studies.aitac.answers import attribute_run as attribute
 
     model = network_of(run, store, **network)
@@ -211,6 +213,16 @@ def attribute_run(
         return attributions
     shared = _write_attributions(attributions, Path(out), regions=bed is not None, patterns=patterns)
     return replace(attributions, shared=shared)
+
+
+def _require_packages(method: str, *, tracks: bool, patterns: bool) -> None:
+    """ExtraMissing before anything is computed, not after it."""
+    if method == "deepshap":
+        require("tangermeme", "attributions", "method deepshap")
+    if patterns:
+        require("modiscolite", "modisco", "patterns")
+    if tracks:
+        require("pybigtools", "dna", "contributions.bw: bigWig")
 
 
 def _write_attributions(attributions: RunAttributions, folder: Path, *, regions: bool, patterns: bool) -> int:

@@ -12,9 +12,13 @@ from torch import Tensor
 
 from netassay.corpus.context import Contexts
 from netassay.corpus.distribution import Distributions
+from netassay.errors import DataError
+from netassay.numerics.memory import machine_bytes
 
 ROUNDING = 1e-9
 LOGITS_AT_ONCE = 1 << 22
+_COPIES = 5
+"""Tables of sequences that are in memory at once while they are ordered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,7 @@ def targets(found: Contexts) -> Targets:
         The targets.
 
     Raises:
-        DataError: For contexts that were counted on disk.
+        DataError: For contexts that were counted on disk, and sequences that would take half of this machine's memory.
 
     Example:
         >>> import netassay
@@ -84,8 +88,7 @@ def targets(found: Contexts) -> Targets:
     """
     ids = np.unique(found.corpus.tokens)
     distributions = found.distributions()
-    padded = _padded(distributions, ids)
-    sequences, places = _maximal(padded, distributions.lengths)
+    sequences, places = _sequences(found, distributions, ids)
     return Targets(
         sequences=torch.from_numpy(sequences),
         places=torch.from_numpy(places),
@@ -144,13 +147,44 @@ def require_above_bound(loss: float, bound: float) -> None:
     )
 
 
-def _padded(distributions: Distributions, ids: np.ndarray) -> Int64[np.ndarray, "n T"]:
-    """The contexts' tokens, a row each, padded with -1."""
+def _sequences(
+    found: Contexts, distributions: Distributions, ids: np.ndarray
+) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, " n"]]:
+    """The contexts that begin no other, in the order of their tokens, and where in the first of them each ends."""
     longest = int(distributions.lengths.max(initial=1))
-    rows = np.full((len(distributions), longest), -1)
-    for i, length in enumerate(distributions.lengths.tolist()):
-        rows[i, :length] = distributions.context(i)
-    return np.where(rows >= 0, np.searchsorted(ids, rows), -1)
+    if found.window is not None:
+        padded = _padded(distributions.starts, distributions.lengths, longest, found.corpus.tokens, ids)
+        return _maximal(padded, distributions.lengths)
+    # without a window contexts begin documents, so that those without their last token hold all of them
+    whole = found.corpus.lengths > 1
+    starts, lengths = found.corpus.offsets[:-1][whole], found.corpus.lengths[whole] - 1
+    padded = _padded(starts, lengths, longest, found.corpus.tokens, ids)
+    sequences, ends = _maximal(padded, lengths)
+    rows = ends // longest
+    sizes = np.zeros(len(sequences), np.int64)
+    np.maximum.at(sizes, rows, lengths)
+    common = _in_common(sequences, sizes)
+    rows = rows[np.searchsorted(starts, distributions.starts)]
+    # of several sequences that a context begins it stands in the first
+    while (earlier := common[rows] >= distributions.lengths).any():
+        rows = rows - earlier
+    return sequences, rows * longest + distributions.lengths - 1
+
+
+def _padded(
+    starts: np.ndarray, lengths: np.ndarray, longest: int, tokens: np.ndarray, ids: np.ndarray
+) -> Int64[np.ndarray, "n T"]:
+    """Stretches of a corpus, a row each, padded with -1."""
+    needed = _COPIES * len(starts) * longest * 8
+    if needed > machine_bytes() // 2:
+        raise DataError(
+            f"{len(starts):,} sequences filled up to the longest, {longest:,} tokens, take {needed / 1e9:,.1f} GB; cut "
+            "the documents with --length, or take shorter ones (--document line)"
+        )
+    rows = np.full((len(starts), longest), -1)
+    for i, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+        rows[i, :length] = np.searchsorted(ids, tokens[start : start + length])
+    return rows
 
 
 def _maximal(
@@ -167,3 +201,10 @@ def _maximal(
     places = np.empty(len(padded), np.int64)
     places[order] = sequence * padded.shape[1] + sizes - 1
     return np.maximum(rows[~begins_next], 0), places
+
+
+def _in_common(sequences: Int64[np.ndarray, "B T"], sizes: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+    """How many tokens each sequence begins with that the one before begins with too; none begins another."""
+    inside = np.arange(sequences.shape[1]) < np.minimum(sizes[1:], sizes[:-1])[:, None]
+    same = (sequences[1:] == sequences[:-1]) & inside
+    return np.concatenate([[0], same.argmin(axis=1)])

@@ -54,7 +54,7 @@ class CentralLook:
 
 
 class CentralFlow:
-    """The central flow from the weights of a model, which is copy_of, for gradient descent with `step_size`.
+    """The central flow from the weights of a model, which is copied, for gradient descent with `step_size`.
 
     Euler steps of 1 / `substeps` of a step of the descent; as the eigenvalues must be at most 2 / eta at the end of
     each, they stay there without drift. The graphs of third derivatives are those of one batch at a

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from netassay.errors import DataError
+from netassay.extras import is_installed
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode
 from netassay.formats.contigs import other_names
 from netassay.formats.text import blocks
@@ -78,10 +80,10 @@ def read_windows(
 
     Windows that cross an end of their contig hold no base; with `padded`, its bases, and unknown ones beyond it.
 
-    With a fresh index (`.fai`) beside a plain file only the windows are read; otherwise the file is read through
-    once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or by another name of
-    the same (with or without "chr", chrM for MT). Raises DataError for files that are neither, letters that are none
-    of DNA, and an index that does not fit its file; ExtraMissing for 2bit without the extra.
+    With a fresh index (`.fai`) beside a plain file, and pyfaidx installed, only the windows are read; otherwise the
+    file is read through once, a contig in memory at a time, and nothing is written. Chromosomes are found by name, or
+    by another name of the same (with or without "chr", chrM for MT). Raises DataError for files that are neither,
+    letters that are none of DNA, and an index that does not fit its file; ExtraMissing for 2bit without the extra.
     """
     n = len(chromosomes)
     codes = np.full((n, width), UNKNOWN, np.uint8)
@@ -123,13 +125,12 @@ def _contigs(genome: Path) -> Iterator[_LoadedContig | _IndexedContig | TwoBitCo
     if is_twobit(genome):
         yield from twobit_contigs(genome)
         return
-    index = _fresh_index(genome)
+    index = _fresh_index(genome) if is_installed("pyfaidx") else None
     if index is None:
         for record in read_fasta(genome):
             yield _LoadedContig(genome, record)
         return
-    import pyfaidx
-
+    pyfaidx = import_module("pyfaidx")
     try:
         # white space after the name is not part of it, as in `read_fasta`
         opened = pyfaidx.Faidx(str(genome), str(index), as_raw=True, build_index=False, rebuild=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
@@ -219,10 +220,9 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
         varm={} if annotated.bases is None else {BASES: annotated.bases},
         uns={FACTS: json.dumps(dict(annotated.facts)), DIGESTS: json.dumps(digests)},
     )
-    with whole_file(path, refusal=DataError) as part:
+    with whole_file(path, refusal=DataError) as part, _silent_destructors():
         try:
-            with _silent_destructors():
-                adata.write_h5ad(part)
+            adata.write_h5ad(part)
             back = read_h5ad(part)
             if _digests(back) != digests or back.facts != annotated.facts:
                 raise OSError(EIO, "what was written does not come back")
@@ -235,12 +235,14 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
 @contextmanager
 def _silent_destructors() -> Iterator[None]:
     """Keeps destructors from printing what HDF5 cannot write when it closes; reading the file back finds it."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda _: None
+    hooks = sys.unraisablehook, sys.excepthook
+    # h5py prints by the one, Cython by the other
+    sys.unraisablehook, sys.excepthook = (lambda _: None), (lambda *_: None)
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        gc.collect()  # files that an error left open in circles of references are closed here, not later
+        sys.unraisablehook, sys.excepthook = hooks
 
 
 def _anndata(path: Path) -> ModuleType:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from netassay.errors import DataError, reraised
+from netassay.extras import require
 from netassay.formats.contigs import known_as
 from netassay.inputs import refuse_odd_file
 
@@ -42,10 +43,9 @@ def read_signal(
     Bases without a value count as zero, and so do those whose value is NaN. Chromosomes are found by name, or by
     another name of the same (with or without "chr", chrM for MT); on one that the file does not have, all values
     are zero. Raises DataError for a file that is not bigWig or has none of the chromosomes, and for regions beyond
-    the end of their chromosome.
+    the end of their chromosome; ExtraMissing without pybigtools.
     """
-    import pybigtools
-
+    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     if statistic not in STATISTICS:
         raise DataError(f"statistic {statistic!r}: allowed are {', '.join(STATISTICS)}")
     refuse_odd_file(path)

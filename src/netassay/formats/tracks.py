@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from netassay.errors import DataError
+from netassay.extras import require
 from netassay.files import whole_file
 
 
@@ -65,10 +66,9 @@ def write_bigwig(path: Path, signal: Track, lengths: Mapping[str, int]) -> None:
     """The track as bigWig, in single precision; `lengths` are those of the chromosomes.
 
     The file is written completely or not at all. Raises DataError for a chromosome without a length, for values
-    beyond its end, and if it cannot be written.
+    beyond its end, and if it cannot be written; ExtraMissing without pybigtools.
     """
-    import pybigtools
-
+    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     for stretch in signal.stretches:
         name = stretch.chromosome
         if name not in lengths:

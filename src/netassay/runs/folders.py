@@ -41,7 +41,7 @@ def make(folder: Path, facts: dict[str, str]) -> None:
     store = folder.parent
     try:
         store.mkdir(parents=True, exist_ok=True)
-        with _store_lock(store):
+        with store_lock(store):
             if os.path.lexists(folder):
                 return
             hidden = Path(tempfile.mkdtemp(prefix=_NEW, dir=store))
@@ -63,7 +63,7 @@ def remove(folder: Path) -> None:
     """Deletes a run folder, after hiding it by a rename. RunLocked while it is written."""
     store = folder.parent
     try:
-        with _store_lock(store) as swept:
+        with store_lock(store) as swept:
             if not os.path.lexists(folder) and folder.name in swept:
                 return
             checked(folder)
@@ -91,10 +91,16 @@ def checked(folder: Path) -> Path:
         raise StoreError(f"{folder}: there is no such run") from None
     if stat.S_ISLNK(status.st_mode):
         raise StoreError(f"{folder}: is a symbolic link, and links are not followed; act on the folder it points to")
-    ledger_file = folder / ledger.NAME
-    if not stat.S_ISDIR(status.st_mode) or not ledger_file.is_file() or ledger_file.is_symlink():
+    if not stat.S_ISDIR(status.st_mode) or not _is_plain(folder / ledger.NAME):
         raise StoreError(f"{folder}: is not a run (it has no file {ledger.NAME})")
     return folder
+
+
+def _is_plain(file: Path) -> bool:
+    try:
+        return stat.S_ISREG(file.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def begun_removals(store: Path) -> set[str]:
@@ -107,7 +113,7 @@ def begun_removals(store: Path) -> set[str]:
 
 
 @contextmanager
-def _store_lock(store: Path) -> Iterator[set[str]]:
+def store_lock(store: Path) -> Iterator[set[str]]:
     """Serialises creation and removal; leftovers of a killed process are removed on entry.
 
     Yields the ids of the runs whose deletion had been started.

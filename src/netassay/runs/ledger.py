@@ -264,21 +264,12 @@ class _State(NamedTuple):
 
 
 def _state_of(path: Path) -> _State:
-    schema.refuse_odd_files(path)
-    in_wal, in_journal = (_size(path.with_name(path.name + ending)) for ending in ("-wal", "-journal"))
-    if not path.is_file() or path.is_symlink():
+    files = schema.plain_files(path)
+    if "" not in files:
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
-    status = path.stat()
+    status = files[""]
+    in_wal, in_journal = (files[ending].st_size if ending in files else 0 for ending in ("-wal", "-journal"))
     return _State(in_wal, in_journal, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-    except OSError as cause:
-        raise StoreError(f"{path}: cannot be read ({cause.strerror})") from None
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

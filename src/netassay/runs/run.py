@@ -25,7 +25,7 @@ from netassay.errors import (
     first_line,
     reraised,
 )
-from netassay.runs import disk, folders, ledger, lock, schema
+from netassay.runs import disk, folders, ledger, lock, schema, tags
 from netassay.runs.states import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -163,6 +163,11 @@ class Run:
     def seconds(self) -> float:
         """Wall seconds of all writers together, up to the last commit."""
         return self._status.seconds
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words by which the user has marked it, in the order of the alphabet; see `Store.tag`."""
+        return tags.read(self.folder.parent).get(self.id, ())
 
     @property
     def environment(self) -> dict[str, Any]:

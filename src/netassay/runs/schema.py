@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -37,22 +38,28 @@ _SMALLEST = 1 << 20
 _STEPS_A_BYTE, _STEPS_AT_ONCE = 50, 100_000
 
 
-def refuse_odd_files(path: Path) -> None:
-    """StoreError if run.sqlite, or a file that SQLite opens beside it, is a link, a pipe or not a plain file."""
+def plain_files(path: Path) -> dict[str, os.stat_result]:
+    """run.sqlite and the files that SQLite opens beside it, where they exist, by the ending of their names.
+
+    StoreError if one is a link, a pipe or not a plain file.
+    """
+    files = {}
     for ending in _BESIDE:
-        file = path.with_name(path.name + ending)
+        file = f"{path}{ending}"
         try:
-            mode = file.lstat().st_mode
+            status = os.lstat(file)
         except FileNotFoundError:
             continue
         except OSError as cause:
             raise StoreError(f"{file}: cannot be read ({cause.strerror})") from None
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{file}: is a link or no plain file, and is not opened; restore the run from a copy")
+        files[ending] = status
+    return files
 
 
 def restrict(connection: sqlite3.Connection, size: int) -> None:
-    """Allows only reads, no code of the schema, no value longer than the file (`size` bytes), and limits queries."""
+    """Allows only reads, no value longer than the file (`size` bytes), and limits queries; `check` comes next."""
     budget = [_STEPS_A_BYTE * max(size, _SMALLEST) // _STEPS_AT_ONCE]
 
     def ended() -> bool:
@@ -63,12 +70,15 @@ def restrict(connection: sqlite3.Connection, size: int) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.set_progress_handler(ended, _STEPS_AT_ONCE)
     connection.execute("PRAGMA query_only = ON")
-    _distrust(connection)
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """sqlite3.DataError unless the file declares the tables of `SCHEMA` and nothing else: no view, no trigger."""
-    _distrust(connection)
+    """sqlite3.DataError unless the file declares the tables of `SCHEMA` and nothing else: no view, no trigger.
+
+    No code of its schema is run from now on.
+    """
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
     declared = connection.execute(_DECLARED).fetchall()
     if declared == _expected():
         return
@@ -78,11 +88,6 @@ def check(connection: sqlite3.Connection) -> None:
                 f"its schema has {row[0]} {row[1]!r:.80} where {expected[0]} {expected[1]} is expected"
             )
     raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(_expected())}")
-
-
-def _distrust(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
 
 
 @cache

@@ -10,22 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError
+from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError, did_you_mean
 from netassay.files import write_file
-from netassay.runs import folders
+from netassay.runs import folders, tags
+from netassay.runs.index import Index, index_of
 from netassay.runs.ledger import Status
+from netassay.runs.listing import Entry, matches, run_table
 from netassay.runs.run import Run
 from netassay.runs.states import State, stored_state
+from netassay.runs.tags import LATEST
 from netassay.runs.verify import Problem
 
 if TYPE_CHECKING:
     import polars as pl
     from polars import DataFrame
-
-LATEST = "latest"
-"""Word for the run of a store that was created last."""
-
-_Entry = tuple[Run, Status, State]
 
 FORMATS = ("csv", "parquet", "json")
 
@@ -66,12 +64,12 @@ class Store:
         cause a warning.
 
         Args:
-            where: Only runs with this value, KEY=VALUE, of a config key (a.b if nested), id, study or state; may be
-                repeated. In Python a mapping.
+            where: Only runs with this value, KEY=VALUE, of a config key (a.b if nested), id, study, state or tag; may
+                be repeated. In Python a mapping.
 
         Returns:
-            A row for each run: id, study, state, step, seconds, created, message, and the config values in which runs
-            of one study differ or that `where` names.
+            A row for each run: id, study, state, step, seconds, created, message, tags if any run has some, and the
+            config values in which runs of one study differ or that `where` names.
 
         Raises:
             StoreError: For a key that no run has.
@@ -81,69 +79,73 @@ class Store:
             >>> netassay.Store("runs").table({"study": "edge", "state": "finished"}).height
             1
         """
-        import polars as pl
-
-        entries, broken = self._look() if where is None else (self._matching(self._readable(), where), [])
-        runs = [run for run, _, _ in entries]
-        flat = [flatten(run.config) for run in runs]
-        studies = [run.study for run in runs]
-        fixed = ("id", "study", "state", "step", "seconds", "created", "message")
-        columns: dict[str, list[Any]] = {
-            name: [getattr(run, name) for run in runs] for name in ("id", "study", "created")
-        }
-        columns["state"] = [str(state) for _, _, state in entries]
-        columns |= {
-            name: [getattr(status, name) for _, status, _ in entries] for name in ("step", "seconds", "message")
-        }
-        columns = {name: columns[name] for name in fixed}
-        where_keys = [key for key in where or () if any(key in values for values in flat) and key not in columns]
-        for key in dict.fromkeys([*where_keys, *differing(flat, studies)]):
-            name = f"config.{key}" if key in columns else key
-            columns[name] = _column([values.get(key) for values in flat])
-        for problem in broken:
-            row = {"id": problem.run, "state": "damaged", "message": problem.what}
-            for name, values in columns.items():
-                values.append(row.get(name))
-        text = dict.fromkeys(("id", "study", "state", "created", "message"), pl.String)
-        return pl.DataFrame(columns, schema_overrides={**text, "step": pl.Int64, "seconds": pl.Float64})
+        entries, broken = self._look() if where is None else (matches(self._readable(), where), [])
+        return run_table(entries, broken, where or ())
 
     def select(self, where: Mapping[str, Any]) -> list[Run]:
-        """Runs whose values equal all of `where`; keys: id, study, state or a config key (a.b if nested).
+        """Runs whose values equal all of `where`; keys: id, study, state, tag or a config key (a.b if nested).
 
         Raises StoreError for a key that no run has.
         """
-        return [run for run, _, _ in self._matching(self._readable(), where)]
-
-    def _matching(self, entries: list[_Entry], where: Mapping[str, Any]) -> list[_Entry]:
-        runs = [run for run, _, _ in entries]
-        flat = [
-            flatten(run.config) | {"id": run.id, "study": run.study, "state": str(state)} for run, _, state in entries
-        ]
-        keys = {key for values in flat for key in values}
-        for key in where:
-            if runs and key not in keys:
-                raise StoreError(f"no run in {self.folder} has {key!r}; {_did_you_mean(key, keys)}")
-        conditions = [(key, _plain(value)) for key, value in where.items()]
-        return [
-            entry
-            for entry, values in zip(entries, flat, strict=True)
-            if all(key in values and _same(values[key], value) for key, value in conditions)
-        ]
+        return [entry.run for entry in matches(self._readable(), where)]
 
     def find(self, prefix: str) -> Run:
-        """The run with this id, or with the only id that begins with it; "latest" is the run that was created last.
+        """The run of this id, of this tag if no other bears it, or of the only id that begins so.
 
-        StoreError names the nearest if there is none.
+        "latest" is the run that was created last. StoreError names the nearest if there is none.
         """
         ids = self._ids()
         if prefix == LATEST and ids:
             return max(self.runs(), key=lambda run: (run.created, run.folder.stat().st_mtime_ns))
-        matches = [prefix] if prefix in ids else [name for name in ids if prefix and name.startswith(prefix)]
-        if not matches:
-            raise StoreError(f"no run {prefix!r} in {self.folder}; {_did_you_mean(prefix, ids)}")
-        if len(matches) > 1:
-            raise StoreError(f"{prefix!r} begins {len(matches)} runs: {', '.join(matches)}; give more of the id")
-        return Run.open(folders.checked(self.folder / matches[0]))
+        if prefix in ids:
+            return Run.open(folders.checked(self.folder / prefix))
+        tags_by_run = tags.read(self.folder)
+        bearers = [name for name in tags.bearers(tags_by_run, prefix) if name in ids]
+        candidates = bearers or [name for name in ids if prefix and name.startswith(prefix)]
+        if not candidates:
+            words = dict.fromkeys(word for words in tags_by_run.values() for word in words)
+            raise StoreError(f"no run {prefix!r} in {self.folder}; {did_you_mean(prefix, [*ids, *words])}")
+        if len(candidates) > 1:
+            verb, more = ("is a tag of", "give an id") if bearers else ("begins", "give more of the id")
+            raise StoreError(f"{prefix!r} {verb} {len(candidates)} runs: {', '.join(candidates)}; {more}")
+        return Run.open(folders.checked(self.folder / candidates[0]))
+
+    def tag(self, run: Run | Path | str, words: Iterable[str] = (), *, remove: bool = False) -> list[str]:
+        """Mark a run with words of your own, by which it is listed, selected and named.
+
+        A tag that only one run of the store bears may be given wherever a run is asked for. Tags are kept in tags.json
+        of the store, and the run itself is left as it is.
+
+        Args:
+            run: Id, beginning of an id, tag, or folder of the run.
+            words: Tags to add: letters, digits, "_", "-" and ".", the first a letter or digit, 64 at most.
+            remove: Take these tags away instead.
+
+        Returns:
+            All tags of the run, in the order of the alphabet.
+
+        Raises:
+            StoreError: For a run that does not exist, a word that cannot be a tag, and a store that cannot be written.
+
+        Example:
+            >>> import netassay
+            >>> netassay.Store("runs").tag("edge-1a2b3c", ["baseline"])
+            ['baseline']
+        """
+        chosen = find_run(run, self.folder)
+        names = {tags.checked_tag(word) for word in ([words] if isinstance(words, str) else words)}
+        store = chosen.folder.parent
+        if not names:
+            return list(tags.read(store).get(chosen.id, ()))
+        with tags.changing(store) as tags_by_run:
+            before = set(tags_by_run.get(chosen.id, ()))
+            if remove and (strange := sorted(names - before)):
+                raise StoreError(f"run {chosen.id} has no tag {strange[0]!r}; {did_you_mean(strange[0], before)}")
+            after = sorted(before - names if remove else before | names)
+            if len(after) > tags.MOST:
+                raise StoreError(f"run {chosen.id} would have {len(after)} tags; at most {tags.MOST} are allowed")
+            tags_by_run[chosen.id] = tuple(after)
+        return after
 
     def verify(self, runs: Sequence[Run | Path | str] = ()) -> list[Problem]:
         """Check every byte of runs against what was recorded when it was written.
@@ -182,7 +184,7 @@ class Store:
             where: Runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
 
         Returns:
-            The ids of the deleted runs.
+            The ids of the deleted runs, whose tags go with them.
 
         Raises:
             ConfigError: If both `ids` and `where` are given.
@@ -207,6 +209,10 @@ class Store:
                 folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
+        if not tags.read(self.folder).keys().isdisjoint(names):
+            with tags.changing(self.folder) as tags_by_run:
+                for name in names:
+                    tags_by_run.pop(name, None)
         return names
 
     def export(
@@ -268,38 +274,53 @@ class Store:
         if names and where:
             raise ConfigError("give either runs by name or --where, not both")
         if names or (runs is not None and where is None):
-            return [find_run(run, self.folder) for run in names or ()]
-        return [run for run, _, _ in self._matching(self._readable(), where or {})]
+            return unique_runs([find_run(run, self.folder) for run in names or ()])
+        return [entry.run for entry in matches(self._readable(), where or {})]
 
     def _ids(self) -> list[str]:
         if not self.folder.exists():
             return []
-        return sorted(path.name for path in self.folder.iterdir() if folders.is_id(path.name))
+        return sorted(name for name in os.listdir(self.folder) if folders.is_id(name))  # noqa: PTH208
 
     def _scan(self) -> tuple[list[Run], list[Problem]]:
         entries, problems = self._look()
-        return [run for run, _, _ in entries], problems
+        return [entry.run for entry in entries], problems
 
-    def _readable(self) -> list[_Entry]:
+    def _readable(self) -> list[Entry]:
         """Every run that can be read, with its status and state; a RunWarning for the others."""
         entries, problems = self._look()
         for problem in problems:
             warn_of(problem)
         return entries
 
-    def _look(self) -> tuple[list[_Entry], list[Problem]]:
+    def _look(self) -> tuple[list[Entry], list[Problem]]:
         """Every run with its status and state, read once each, and those that cannot be read."""
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         problems = []
-        for name in self._ids():
-            try:
-                run, status = Run.look(folders.checked(self.folder / name))
-                state = stored_state(run.folder, status)
+        names = self._ids()
+        tags_by_run = tags.read(self.folder)
+        with index_of(self.folder, names) as index:
+            for name in names:
+                try:
+                    run, status = self._seen(name, index)
+                    state = stored_state(run.folder, status)
+                except StoreError as cause:
+                    problems.append(Problem(name, ".", str(cause)))
+                    continue
                 # the lock says whether a run stored as running is
-                entries.append((run, status, run.state if state is State.RUNNING else state))
-            except StoreError as cause:
-                problems.append(Problem(name, ".", str(cause)))
+                state = run.state if state is State.RUNNING else state
+                entries.append(Entry(run, status, state, tags_by_run.get(name, ())))
         return entries, problems
+
+    def _seen(self, name: str, index: Index | None) -> tuple[Run, Status]:
+        mark = index.mark(name) if index else None
+        if index is None or mark is None:
+            return Run.look(folders.checked(self.folder / name))
+        if memory := index.recall(name, mark):
+            return memory
+        seen = Run.look(folders.checked(self.folder / name))
+        index.keep(name, mark, *seen)
+        return seen
 
     def _inside(self, name: str) -> Path:
         if not isinstance(name, str) or not folders.is_id(name):
@@ -315,6 +336,17 @@ def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
     if isinstance(run, Path) or "/" in run or os.path.exists(f"{run}/run.sqlite"):  # noqa: PTH110
         return Run.open(Path(run))
     return Store(store).find(run)
+
+
+def unique_runs(runs: Iterable[Run]) -> list[Run]:
+    """Runs, each once. StoreError for one that is given from two stores, whose numbers would count twice."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        if (other := first.setdefault(run.id, run)).folder != run.folder:
+            raise StoreError(
+                f"run {run.id} is given twice, from {other.folder.parent} and {run.folder.parent}; give one"
+            )
+    return list(first.values())
 
 
 def warn_of(problem: Problem) -> None:
@@ -349,53 +381,3 @@ def _encoded(frame: pl.DataFrame, format: str) -> bytes:
 
 def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else json.dumps(value)
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def differing(flat: list[dict[str, Any]], studies: list[str]) -> list[str]:
-    """Keys in which runs of one study differ; runs of two studies differ in nearly all."""
-    keys = dict.fromkeys(key for values in flat for key in values if key != "study")
-    values_of: dict[str, dict[str, set[Any]]] = {key: {} for key in keys}
-    for values, study in zip(flat, studies, strict=True):
-        for key in keys:
-            values_of[key].setdefault(study, set()).add(_hashed(values.get(key)))
-    return [key for key, kinds in values_of.items() if any(len(different) > 1 for different in kinds.values())]
-
-
-def _hashed(value: Any) -> Any:
-    """Equal for values that are equal in JSON, where 1, 1.0 and true differ."""
-    return (type(value), value) if isinstance(value, (str, int, type(None))) else json.dumps(value)
-
-
-def _column(values: list[Any]) -> list[Any]:
-    """Values of one scalar type unchanged (int among float as float), anything else as JSON text."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {int, float}:
-        return [None if value is None else float(value) for value in values]
-    if len(kinds) == 1 and kinds <= {int, float, str, bool}:
-        return values
-    return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _same(value: Any, condition: Any) -> bool:
-    # True == 1 in Python, but not in a config
-    return value == condition and isinstance(value, bool) == isinstance(condition, bool)
-
-
-def _did_you_mean(word: str, choices: Iterable[str]) -> str:
-    from netassay.errors import did_you_mean
-
-    return did_you_mean(word, choices)

@@ -71,14 +71,19 @@ class Crew:
     """An executor whose workers stay for its next call; they are closed at the end of `with`."""
 
     local: LocalProcesses
-    workers: list[_Worker] = field(default_factory=list)
+    processes: list[_Worker] = field(default_factory=list)
     news: _News = field(default_factory=SimpleQueue)
+
+    @property
+    def workers(self) -> int:
+        """Number of runs at a time."""
+        return self.local.workers
 
     def __call__(
         self, folders: Sequence[Path], begun: Callable[[Path], None], ended: Callable[[Path, str], None]
     ) -> None:
         """As `LocalProcesses`; Interrupted, with all workers stopped, after a signal."""
-        shift = _Shift(self.local, deque(folders), begun, ended, workers=self.workers, news=self.news)
+        shift = _Shift(self.local, deque(folders), begun, ended, workers=self.processes, news=self.news)
         with stop_signals(lambda: self.news.put(None), patient=True) as received:
             try:
                 while shift.unfinished and not received:
@@ -105,9 +110,9 @@ class Crew:
 
     def close(self) -> None:
         """Ends all workers; one that performs a run is not waited for."""
-        for worker in self.workers:
+        for worker in self.processes:
             worker.close()
-        self.workers.clear()
+        self.processes.clear()
 
 
 @dataclass

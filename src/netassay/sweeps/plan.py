@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from netassay.config import Config, read
+from netassay.config import Config, first_few, read
 from netassay.errors import ConfigError, did_you_mean
 from netassay.study import builtin, find, performable
 from netassay.sweeps.resources import RayResources, SlurmResources, refusal
@@ -64,11 +64,11 @@ class Plan(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as refused:
-            raise ConfigError("; ".join(_in_words(error) for error in refused.errors())) from None
+            raise ConfigError("; ".join(first_few(refused.errors(include_url=False), _in_words))) from None
         fields = find(self.study).config.model_fields
         for key in itertools.chain(self.base, self.axes, *self.cases):
             if key not in fields:
-                raise ConfigError(f"unknown key {key!r} of study {self.study!r}: {did_you_mean(key, fields)}")
+                raise ConfigError(f"unknown key {key!r:.80} of study {self.study!r}: {did_you_mean(key[:80], fields)}")
         for key, choices in self.axes.items():
             if not choices:
                 raise ConfigError(f"axis {key!r} has no values; give at least one")
@@ -169,5 +169,5 @@ def _in_words(error: Any) -> str:
         table = str(error["loc"][0])
         return refusal({**error, "loc": error["loc"][1:]}, Plan.model_fields[table].annotation, table)
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r} in a plan: {did_you_mean(key, Plan.model_fields)}"
-    return f"{key}: {error['msg']}, given {error['input']!r}"
+        return f"unknown key {key!r:.80} in a plan: {did_you_mean(key[:80], Plan.model_fields)}"
+    return f"{key}: {error['msg']}, given {error['input']!r:.200}"

@@ -13,7 +13,7 @@ from netassay.errors import NetassayError, StoreError
 from netassay.reporting.quantity import Course
 from netassay.runs import Run, State, Store, run_id
 from netassay.runs.glance import Glance, glance, mark
-from netassay.runs.store import differing, flatten
+from netassay.runs.listing import differing, flatten
 from netassay.study import study_of
 from netassay.sweeps.plan import Plan
 

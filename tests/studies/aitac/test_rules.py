@@ -1,16 +1,23 @@
 """What aitac runs and interpretations say in sentences, on runs of which it is known."""
 
+import numpy as np
 import polars as pl
 import pytest
 from hand_made_runs import hand_made
 
 from netassay.runs.facts import fact_table
+from netassay.studies.aitac.findings import verdict
 from netassay.studies.aitac.interpret import rules as interpretation
 from netassay.studies.aitac.rules import findings
 
 
 def aitac(tmp_path, correlations, *, auroc=None, simulated=False, areas=None, **config):
-    peaks = pl.DataFrame({"r": correlations}, schema={"r": pl.Float64})
+    peaks = pl.DataFrame({"r": correlations}, schema={"r": pl.Float64}).with_columns(
+        name=pl.int_range(pl.len()).cast(pl.String),
+        chromosome=pl.lit("chr1"),
+        start=pl.int_range(pl.len(), dtype=pl.Int64) * 1000,
+        r_baseline=pl.lit(0.1),
+    )
     tables = {"peaks": peaks, "atlas": fact_table({"cell types": 4, "simulated": simulated})}
     if areas:
         tables["cell_types"] = pl.DataFrame({"cell type": list(areas), "AUROC": list(areas.values())})
@@ -26,15 +33,20 @@ def test_a_score_is_said_beside_that_of_its_null(tmp_path):
     assert findings([run]) == []  # a score without its null says nothing
     aitac(tmp_path, NOISE, null="rows")
     (finding,) = findings([run])
-    assert (
-        "mean r = 0.600 [0.580, 0.620]" in finding.text and "shuffled peaks gives 0.000 [−0.020, 0.020]" in finding.text
-    )
+    judged = {row["what"]: row for row in verdict(run).table.to_dicts()}
+    own, null = judged["model"], judged["null: rows"]
+    assert 0.57 < own["low"] < 0.59 and 0.61 < own["high"] < 0.63
+    assert f"mean r = 0.600 [{own['low']:.3f}, {own['high']:.3f}]" in finding.text
+    assert "trained on shuffled peaks gives 0.000 [−0.0" in finding.text
+    assert f"which is 0.600 [{null['above_low']:.3f}, {null['above_high']:.3f}] less" in finding.text
+    assert "single peaks resampled" in finding.text
     assert "the means of the cell types give 0.100" in finding.text and "SIMULATED" not in finding.text
 
 
 def test_a_score_that_is_not_above_its_null_says_nothing(tmp_path):
     aitac(tmp_path, GOOD, null="rows")
-    assert findings([aitac(tmp_path, [value - 0.01 for value in GOOD])]) == []
+    draws = np.random.default_rng(0).normal(0, 0.1, len(GOOD))  # peak by peak neither is above the other
+    assert findings([aitac(tmp_path, [value + noise for value, noise in zip(GOOD, draws, strict=True)])]) == []
 
 
 def test_simulated_data_are_called_so(tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int64, UInt8
 
 from netassay.errors import DataError
+from netassay.extras import require
 from netassay.formats.bases import UNKNOWN
 from netassay.formats.contigs import known_as
 
@@ -126,6 +128,7 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, min_bases: int
 
     Raises:
         DataError: If the tables have no chromosome in common.
+        ExtraMissing: Where bioframe is not installed.
 
     Example:
         >>> import polars as pl
@@ -189,9 +192,14 @@ def _named_alike(chromosomes: pl.Series, regions: pl.DataFrame) -> pl.DataFrame:
     return common.with_columns(pl.col("chromosome").replace_strict(names, return_dtype=pl.String))
 
 
+def require_overlap() -> Any:
+    """The library that overlaps regions. ExtraMissing where it is not installed."""
+    return require("bioframe", "dna", "overlap of peaks and regions")
+
+
 def _bases_shared(peaks: pl.DataFrame, regions: pl.DataFrame) -> Int64[np.ndarray, " peaks"]:
     """The most bases that each peak has in common with one region."""
-    import bioframe
+    bioframe = require_overlap()
     import pandas as pd
 
     ours, theirs = (

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
+from netassay.numerics import ranking
+
 LEVEL = 0.95
 """Share of cases in which an interval should contain the true value."""
 
@@ -111,11 +113,9 @@ def stratified(
 
 def average_precision(scores: Float[np.ndarray, "n s"], marked: Bool[np.ndarray, " n"]) -> Float64[np.ndarray, " s"]:
     """Area under the precision-recall curve as a mean of precisions; a guess has the share of marked peaks."""
-    from sklearn.metrics import average_precision_score
-
     if not marked.any() or marked.all():
         return np.full(scores.shape[1], np.nan)
-    return np.array([average_precision_score(marked, column) for column in scores.T])
+    return np.array([ranking.average_precision(marked, column) for column in scores.T])
 
 
 def permuted_areas(

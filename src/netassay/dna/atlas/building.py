@@ -24,6 +24,7 @@ from netassay.dna.atlas.sample import read_sample
 from netassay.dna.reads.choices import Scale
 from netassay.dna.reads.scaling import scale_factors
 from netassay.errors import DataError
+from netassay.extras import require
 from netassay.formats.contigs import MITOCHONDRION, known_as
 from netassay.formats.fasta import Windows, is_fasta, read_windows
 from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_intervals
@@ -79,7 +80,7 @@ def build_atlas(
         scale: How counts of cell types of unequal depth are made comparable, before the normalisation.
         chromosomes: Only peaks on these.
         blacklist: Regions whose peaks are left out.
-        reads: Files of fragments from which heights are count_heights, or how single cells are summed.
+        reads: Files of fragments from which heights are counted, or how single cells are summed.
 
     Returns:
         The atlas.
@@ -214,6 +215,8 @@ def _from_regions(
 ) -> Draft:
     classes = region_files(signals)
     files = _signal_files(signals) if signals and not classes else []
+    if files:  # before peaks and genome are read
+        require("pybigtools", "dna", f"{files[0]}: bigWig")
     if len(signals) > 1 and not files and not classes:
         raise DataError(
             f"heights {', '.join(map(str, signals))}: give one table, or bigWigs (.bw, .bigWig) alone, or sets of "

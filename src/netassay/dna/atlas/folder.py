@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from errno import EIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,7 @@ class Contents(NamedTuple):
 
 def save(path: Path, contents: Contents) -> Path:
     """Writes a folder beside `path` and renames it, so that nothing half-written ever has that name."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     refuse_existing(path, refusal=DataError)
@@ -60,7 +62,10 @@ def save(path: Path, contents: Contents) -> Path:
         if not TABLE_NAME.fullmatch(name):
             raise DataError(f"truth table {name!r}: names are small letters, digits and _")
     with whole_folder(path, refusal=DataError) as part:
-        save_file({name: array.contiguous() for name, array in contents.arrays.items()}, str(part / ARRAYS))
+        try:
+            save_file({name: array.contiguous() for name, array in contents.arrays.items()}, str(part / ARRAYS))
+        except SafetensorError as error:  # of a write that the disk refused
+            raise OSError(EIO, str(error)) from error
         contents.peaks.write_parquet(part / PEAKS)
         if contents.truth:
             (part / TRUTH).mkdir()

@@ -13,6 +13,7 @@ from torch import Tensor
 from netassay.dna.network.classes import CLASSES, WELL
 from netassay.dna.network.losses import pearson_rows
 from netassay.dna.network.readouts import less_mean
+from netassay.numerics.ranking import average_precision, roc_area
 
 CENTRED = "cell_r_mean_centred"
 
@@ -148,15 +149,13 @@ def evidence(prediction: Tensor, *, one_of_k: bool, free_offset: bool = False) -
 
 def area_scores(guess: Tensor, observed: Tensor) -> RankScores:
     """How well a guess for each peak separates those with a 1 from those with a 0; NaN if all are of one kind."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     truth = observed.numpy() == 1
     if not len(truth) or truth.all() or not truth.any():
         return RankScores(math.nan, math.nan, float(truth.mean()) if len(truth) else math.nan)
     values = guess.numpy()
     return RankScores(
-        float(roc_auc_score(truth, values)),
-        float(average_precision_score(truth, values)),
+        roc_area(truth, values),
+        average_precision(truth, values),
         float(truth.mean()),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -29,6 +30,18 @@ class AitacConfig(Config):
     """
 
     study: ClassVar[str] = "aitac"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Which peaks are tested on": (
+            "split", "test_chromosomes", "validation_chromosomes", "test_share", "validation_share", "folds", "fold",
+            "repeat",
+        ),
+        "Network": ("n_filters", "n_channels", "n_hidden", "first_activation", "dropout", "strands"),
+        "Training": (
+            "shift", "epochs", "patience", "batch_size", "learning_rate", "schedule", "weight_decay",
+            "label_smoothing", "weight_average", "divergence_factor", "start_from", "filters",
+        ),
+    }  # fmt: skip
+
     example: ClassVar[str] = "netassay aitac --atlas dhs4 --loss cross_entropy --epochs 5 --seed 0 --store runs"
     later: ClassVar[tuple[str, ...]] = ("start_from", "filters", "devices")
 

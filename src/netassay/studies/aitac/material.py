@@ -83,6 +83,13 @@ def atlas_of(config: AitacConfig) -> Atlas:
 
 
 def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
+    finite = atlas.heights.isfinite()
+    if not finite.all():
+        row, column = (~finite).nonzero()[0].tolist()
+        raise DataError(
+            f"atlas {config.atlas!r}: {int((~finite).sum()):,} of its heights are NaN or infinite, the first that of "
+            f"peak {atlas.peaks['name'][row]!r} in cell type {atlas.cell_types[column]!r}; build it without that one"
+        )
     if config.loss == "cross_entropy" and not one_of_k:
         raise DataError(
             f"loss cross_entropy: the heights of atlas {config.atlas!r} are not 1 in one cell type and 0 "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
+from netassay.dna.ceiling.verdict import BASELINE, MODEL
 from netassay.references import MASLOVA
 from netassay.reporting.finding import Finding
 from netassay.runs import Run, State
-from netassay.studies.aitac.findings import atlas_facts, null_runs
+from netassay.studies.aitac.findings import atlas_facts, null_runs, verdict
 from netassay.wording import command
 
 QUESTION = "What has it learned from DNA?"
@@ -20,18 +20,12 @@ READING = (
     "belong to other peaks, the null of this score."
 )
 REFERENCES = (MASLOVA,)
-NULLS = {"rows": "trained on shuffled peaks", "cells": "trained on shuffled cell types"}
-Z = 1.96
-"""Standard errors of a 95 % interval."""
-
-
-class Score(NamedTuple):
-    """Mean r over test peaks with the 95 % interval of a mean of independent peaks."""
-
-    mean: float
-    low: float
-    high: float
-    peaks: int
+NULLS = {
+    "dinucleotide": "trained on sequences with shuffled dinucleotides",
+    "mononucleotide": "trained on shuffled bases",
+    "rows": "trained on shuffled peaks",
+    "cells": "trained on shuffled cell types",
+}
 
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
@@ -43,33 +37,26 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
     return sentences
 
 
-def score(run: Run) -> Score | None:
-    """Mean r over the test peaks of a finished run."""
-    if "peaks" not in run.tables():
-        return None
-    values = run.table("peaks")["r"].drop_nulls().drop_nans()
-    if values.len() < 2:
-        return None
-    mean, error = float(values.mean()), Z * float(values.std()) / math.sqrt(values.len())  # type: ignore[arg-type]
-    return Score(mean, mean - error, mean + error, values.len())
-
-
 def _correlation(run: Run) -> list[Finding]:
-    own, nulls = score(run), {kind: score(null_run) for kind, null_run in null_runs(run).items()}
-    scored = {kind: null for kind, null in nulls.items() if null is not None}
-    if own is None or not scored or any(own.low <= null.high for null in scored.values()):
+    """The verdict on the score, if its difference from every null model has an interval above 0."""
+    judged = verdict(run)
+    if judged is None:
         return []
+    rows = {row["what"]: row for row in judged.table.to_dicts()}
+    nulls = {kind: rows[name] for kind in NULLS if (name := f"null: {kind}") in rows}
+    if not nulls or any(row["above_low"] is None or row["above_low"] <= 0 for row in nulls.values()):
+        return []
+    own = rows[MODEL]
     beside = "; ".join(
-        f"the same network {NULLS.get(kind, f'with null {kind}')} gives {_interval(null)}"
-        for kind, null in scored.items()
+        f"the same network {NULLS[kind]} gives {_interval(row)}, which is {_interval(row, 'above')} less"
+        for kind, row in nulls.items()
     )
-    baseline = run.last_values().get(("r_mean", "baseline"))
-    stated = baseline is not None and math.isfinite(baseline)
-    means = f"; the means of the cell types give {_signed(baseline)}" if stated else ""  # type: ignore[arg-type]
+    baseline = rows[BASELINE]["r"]
+    means = "" if baseline is None else f"; the means of the cell types give {signed(baseline)}"
     text = (
-        f"{_simulated(run)}On {own.peaks:,} peaks of chromosomes that it never saw, the network’s predictions "
-        f"correlate with the observed heights at mean r = {_interval(own)}; {beside}{means}. (95 % intervals over "
-        "peaks.)"
+        f"{_simulated(run)}On {own['peaks']:,} peaks of chromosomes that it never saw, the network’s predictions "
+        f"correlate with the observed heights at mean r = {_interval(own)}; {beside}{means}. (95 % intervals, "
+        f"{judged.resampled} resampled; differences on the same peaks.)"
     )
     return [Finding(text, "aitac-score-r", command(run), "Does DNA alone predict accessibility?")]
 
@@ -79,8 +66,7 @@ def _areas(run: Run) -> list[Finding]:
     last, null = run.last_values(), null_runs(run).get("rows")
     area = last.get(("auroc", "test"))
     null_area = None if null is None else null.last_values().get(("auroc", "test"))
-    own = score(run)
-    if area is None or null_area is None or own is None:
+    if area is None or null_area is None or "cell_types" not in run.tables():
         return []
     table = run.table("cell_types")
     areas = table["AUROC"].drop_nulls() if "AUROC" in table.columns else pl.Series([], dtype=pl.Float64)
@@ -100,9 +86,15 @@ def _simulated(run: Run) -> str:
     return "SIMULATED DATA: " if simulated else ""
 
 
-def _interval(value: Score) -> str:
-    return f"{_signed(value.mean)} [{_signed(value.low)}, {_signed(value.high)}]"
+def _interval(row: Mapping[str, Any], name: str = "") -> str:
+    value, low, high = (name, f"{name}_low", f"{name}_high") if name else ("r", "low", "high")
+    return f"{signed(row[value])} [{signed(row[low])}, {signed(row[high])}]"
 
 
-def _signed(number: float) -> str:
+def signed(number: float) -> str:
+    """A number with three decimals and a minus sign of its own.
+
+    >>> signed(-0.25)
+    '−0.250'
+    """
     return f"{round(number, 3) + 0.0:.3f}".replace("-", "−")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -25,6 +26,15 @@ class CapacityConfig(Config):
 
     study: ClassVar[str] = "capacity"
     later: ClassVar[tuple[str, ...]] = ("add_end", "dtype", "end", "skip", "form", "exact_length", "ignore")
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "How the corpus is read": (
+            "document", "separator", "tokenizer", "column", "add_end", "dtype", "end", "skip", "form", "ignore",
+        ),
+        "Networks and their training": (
+            "widths", "width", "narrowest", "tries", "trained", "solver", "gap", "try_steps", "step_size", "stop",
+        ),
+    }  # fmt: skip
+
     example: ClassVar[str] = (
         "netassay capacity --corpus stories.txt --document record --documents 100 --width 64 --store runs"
     )

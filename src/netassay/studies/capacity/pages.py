@@ -62,8 +62,8 @@ BOUND_TABLE = TableSpec(
     "necessary for any corpus: every architecture with fewer parameters has some corpus of as many contexts that "
     "it cannot fit, which depends on the architecture; necessary for almost all frequencies: with fewer parameters "
     "almost none are reached on these contexts, though those of this corpus may be, above all if next tokens are "
-    "equally frequent; sufficient: this many are enough; expected: training is expected to succeed, an empirical "
-    "rate and not a bound, without the parameters in the last column, which the sizes of models include.",
+    "equally frequent; sufficient: this many are enough; expected: training is expected to succeed, by an empirical "
+    "rate, not a bound; the sizes of models also include the parameters in the last column.",
     {"parameters": ",.0f"},
     first=("corpus", "contexts", "bound", "says", "of", "parameters", "width"),
 )
@@ -71,9 +71,9 @@ VERDICTS = TableSpec(
     "capacity-verdicts",
     "Bounds for the trained models",
     "verdict on the corpus by the trained parameters: can, may, or not for almost all frequencies; the "
-    "last is not certain for this corpus's own frequencies. unequal: the remaining degrees of freedom "
-    "if next tokens equally frequent after a context stay so. worst case: cannot if each such architecture "
-    "has some corpus of as many contexts that none of its settings fits.",
+    "last is not certain for this corpus's own frequencies. unequal: degrees of freedom that remain if "
+    "next tokens that are equally frequent after a context stay so. worst case: cannot, if every such "
+    "architecture has some corpus with as many contexts that it cannot fit with any weights.",
     {"gap": ".3g"},
     first=("corpus", "contexts", "neurons", "trained parameters", "verdict", "worst case", "gap"),
 )
@@ -144,7 +144,7 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
         best.group_by("corpus", "trained", "solver", maintain_order=True), start=1
     ):
         if cells_of_map.height < 2:
-            figures.append(Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map takes two cells."))
+            figures.append(Note(f"{corpus}, {trained} trained: one width on one corpus; a heat map needs two cells."))
             continue
         grid = cells_of_map.select(
             pl.col("contexts").cast(pl.Int64), "width", "parameters", "nats_above", "gap", "bound", "met"
@@ -162,10 +162,10 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
         figures.append(Note("No trial has ended yet."))
     text = (
         "A next-token predictor has memorised a corpus when its summed loss reaches the entropy bound, the loss of "
-        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below, "
-        "which was checked for every loss here.\n\n"
+        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below "
+        "it, which was checked for every loss here.\n\n"
         "A remaining gap means that this solver did not close it, not that no weights could: only for the output "
-        "layer alone, a convex problem, can a floor be proved, and then the table of runs says so."
+        "layer alone, a convex problem, can this be proved, and then the table of runs says so."
     )
     return Section("Memorising a corpus", text, tuple(figures))
 
@@ -280,8 +280,8 @@ def _certain(attempts: pl.DataFrame) -> str:
     if not parts:
         return ""
     return (
-        " A given corpus needs less, the more of its contexts have a single continuation, which takes no degree of "
-        f"freedom: {'; '.join(parts)}."
+        " A given corpus needs less: contexts with a single continuation have no degrees of freedom. These are "
+        f"{'; '.join(parts)}."
     )
 
 

@@ -118,12 +118,20 @@ def _not_memorised(runs: Sequence[Run]) -> list[Finding]:
         if not attempts.height or "contexts" not in corpus:
             continue
         best = attempts.sort("gap").row(0, named=True)
-        criterion = CapacityConfig.from_mapping(run.config).criterion
+        config = CapacityConfig.from_mapping(run.config)
+        criterion = config.criterion
+        # nothing but a loss that is not finite ends a trial before its last step without a verdict
+        broken = not (best["met"] or best["proved"]) and best["steps"] < config.most_steps
+        advice = (
+            "There the loss became NaN or infinite: a smaller --step-size might."
+            if broken
+            else "Other weights or more steps might."
+        )
         widest: Any = attempts["width"].max()
         text = (
             f"No network of up to {widest:,} neurons came within {100 * criterion:.3g} % of the entropy bound of "
             f"{int(corpus['contexts']):,} contexts; the least gap is {100 * best['gap']:.3g} %, with "
-            f"{best['width']:,} neurons after {best['steps']:,} steps. Other weights or more steps might."
+            f"{best['width']:,} neurons after {best['steps']:,} steps. {advice}"
         )
         sentences.append(Finding(text, "capacity-losses", command(run), "How many neurons memorise it?"))
     return sentences

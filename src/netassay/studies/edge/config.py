@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -29,6 +29,18 @@ class EdgeConfig(Setting):
     """
 
     study: ClassVar[str] = "edge"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **Setting.groups,
+        "Training": (
+            "optimiser", "step_size", "momentum", "beta2", "epsilon", "batch_size", "rho", "steps",
+            "divergence_factor",
+        ),
+        "What is measured": (
+            "curvature_every", "top", "layers", "tolerance", "gauss_newton", "alignment", "trace_products",
+            "density_steps", "batch_probes", "projections", "flow", "central_flow",
+        ),
+    }  # fmt: skip
+
     example: ClassVar[str] = "netassay edge --depth 2 --width 200 --step-size 0.1 --steps 2000 --store runs"
 
     optimiser: OptimiserName = "gd"

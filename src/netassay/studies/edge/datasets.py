@@ -122,7 +122,7 @@ def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.d
     x, y = (torch.as_tensor(part) for part in _pair(path))
     _require_examples(path, len(y), examples)
     image = _image(x)
-    rows, targets = x.flatten(1).to(dtype), _targets(path, "y", y, dtype)
+    rows, targets = _within(path, "x", x.flatten(1), dtype), _targets(path, "y", y, dtype)
     if not arrays.holds(path, "x_test"):
         order = torch.randperm(len(y), generator=generator(0, "arrays"))
         return split(rows[order], targets[order], examples, test_examples)._replace(image=image)
@@ -136,7 +136,7 @@ def array_files(path: Path, examples: int, test_examples: int, *, dtype: torch.d
             f"{tuple(targets.shape)}; both must be classes or both targets of one width"
         )
     data = split(rows, targets, examples, 0)
-    test = Examples(tested.flatten(1).to(dtype)[:test_examples], truths[:test_examples])
+    test = Examples(_within(path, "x_test", tested.flatten(1), dtype)[:test_examples], truths[:test_examples])
     classes = data.classes if truths.is_floating_point() else max(data.classes, int(truths.max()) + 1)
     return data._replace(test=test, classes=classes, image=image)
 
@@ -168,11 +168,21 @@ def _pair(path: Path, suffix: str = "") -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+def _within(path: Path, name: str, values: Tensor, dtype: torch.dtype) -> Tensor:
+    """The values in `dtype`; DataError if one is too large for it."""
+    converted = values.to(dtype)
+    if not converted.isfinite().all():
+        raise DataError(
+            f"{path}: {name} holds numbers too large for {str(dtype)[6:]}; scale them, or set dtype = float64"
+        )
+    return converted
+
+
 def _targets(path: Path, name: str, y: Tensor, dtype: torch.dtype) -> Tensor:
     if y.is_floating_point():
         if y.ndim > 2:
             raise DataError(f"{path}: {name} has shape {tuple(y.shape)}; targets are (n,) or (n, outputs)")
-        return y.to(dtype).reshape(len(y), -1)
+        return _within(path, name, y, dtype).reshape(len(y), -1)
     y = y.long()
     if y.ndim != 1 or int(y.min()) < 0:
         smallest = int(y.min())

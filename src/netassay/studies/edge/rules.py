@@ -118,7 +118,9 @@ def _divergence(runs: Sequence[Run]) -> list[Finding]:
         rows = run.metrics("edge_ratio").filter((pl.col("part") == "") & pl.col("value").is_finite())
         ratio, _ = _words(run)
         last = rows.sort("step").tail(1).to_dicts()
-        then = f"; {ratio} was {last[0]['value']:.2f} when last measured, at step {last[0]['step']:,}" if last else ""
+        then = (
+            f"; {ratio} was {_short(last[0]['value'])} when last measured, at step {last[0]['step']:,}" if last else ""
+        )
         text = f"At η = {_step_size(run):g} training diverges at step {run.step:,}{then} (1 is the edge)."
         sentences.append(Finding(text, "edge-loss", command(run), "Does training stay stable?"))
     return sentences
@@ -130,6 +132,11 @@ class _Lead(NamedTuple):
     share: float
     since: int
     steps: int
+
+
+def _short(value: float) -> str:
+    """Two decimals; four digits of what would fill the line."""
+    return f"{value:.2f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _leading_layer(runs: Sequence[Run]) -> list[Finding]:

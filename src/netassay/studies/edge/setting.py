@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,6 +26,12 @@ _MADE_ONE_WAY = {
 
 class Setting(Config):
     """A network of named architecture on named data, with loss, distribution and seed of its initial weights."""
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Network": (
+            "network", "depth", "width", "activation", "bias", "normalisation", "residual", "initialisation",
+        ),
+    }  # fmt: skip
 
     data: Literal["digits", "chebyshev", "mnist", "idx", "cifar10", "arrays", "text", "dhs4"] = "digits"
     """Training data. digits: scikit-learn's 1,797 images of 8 x 8 pixels; chebyshev: a polynomial at points of [-1, 1];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -24,6 +25,14 @@ class MemorisationConfig(Config):
     """
 
     study: ClassVar[str] = "memorisation"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "How the corpus is read": (
+            "document", "separator", "tokenizer", "column", "add_end", "dtype", "end", "skip", "form", "ignore",
+            "documents", "length", "blocks", "stride", "first",
+        ),
+        "What is computed": ("prefix", "suffix", "listed", "resamples", "tokens_at_once", "arithmetic"),
+    }  # fmt: skip
+
     example: ClassVar[str] = "netassay memorisation checkpoint/ 'shards/*.parquet' --blocks 512 --store runs"
     positional: ClassVar[tuple[str, ...]] = ("model", "corpus")
 

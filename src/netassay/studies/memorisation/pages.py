@@ -30,7 +30,7 @@ BY_LENGTH = FigureSpec(
     "memorisation-lengths",
     "Loss and bound by length of context",
     "Mean over predicted tokens. No predictor of these contexts has a loss below the bound; the difference is the "
-    "gap. From 17 tokens on, lengths are length_bins, each bin about a fifth wide.",
+    "gap. From 17 tokens on, lengths are grouped into bins, each about a fifth wide.",
     lines,
     (Axis("length", title="tokens of context", log=True), _BITS, _CURVE),
 )
@@ -38,8 +38,8 @@ BY_OCCURRENCES = FigureSpec(
     "memorisation-occurrences",
     "Loss against occurrences of the context",
     "Contexts that occur once, 2 to 3 times, 4 to 7 times and so on, drawn at the smallest number of each group; mean "
-    "over predicted tokens. Frequent contexts are short ones, of which several tokens may follow: compare the loss "
-    "with the bound. A model that memorised only frequent contexts is near it only on the right.",
+    "over predicted tokens. Frequent contexts are short, and several tokens may follow them: compare the loss with "
+    "the bound. A model that memorised only frequent contexts is near it only on the right.",
     lines,
     (Axis("occurrences", title="occurrences of the context", log=True), _BITS, _CURVE),
 )
@@ -48,7 +48,7 @@ PER_PARAMETER = FigureSpec(
     "Bits per parameter",
     "Code length of the corpus under each reference minus that under the model, over the model's parameters; bars are "
     "95 % intervals from a bootstrap over documents. The dashed line is {rate}, the most that Morris et al. (2025) "
-    "measured GPT-style decoders to store of random data. Values below zero: the reference codes the corpus better.",
+    "measured GPT-style decoders to store of random data. Below zero, the reference codes the corpus better.",
     forest,
     (Axis("per_parameter", title="bits per parameter"), Axis("of")),
     {"reference": BITS_PER_PARAMETER},
@@ -71,7 +71,7 @@ BIT_TABLE = TableSpec(
     "Bits held",
     "by the better: the sum over documents of differences above zero, as Morris et al. code a document with the "
     "better of two models. units: documents of the bootstrap, or rows if there is only one document.",
-    {"bits": ",.0f", "low": ",.0f", "high": ",.0f", "by the better": ",.0f", "a parameter": ".4g"},
+    {"bits": ",.0f", "low": ",.0f", "high": ",.0f", "by the better": ",.0f", "per parameter": ".4g"},
 )
 TRIES = TableSpec(
     "memorisation-tries-{number}",
@@ -84,34 +84,34 @@ TRIES = TableSpec(
 SEQUENCES = TableSpec(
     "memorisation-sequences-{number}",
     "Sequences most likely to be reproduced",
-    "p: probability that one sample gives all of the suffix. greedy: whether greedy decoding does. {of}",
+    "p: probability that one sample reproduces the whole suffix. greedy: whether greedy decoding does. {of}",
     {"p": ".3g"},
 )
 LARGEST = TableSpec(
     "memorisation-largest-{number}",
     "Contexts with the largest gaps",
-    "The last 64 tokens of each context, its most frequent next token, the counts of context and both, and the "
+    "The last 64 tokens of each context, its most frequent next token, how often the context and both occur, and the "
     "model's probability of that token. gap: summed over occurrences, in bits. {of}",
     {"model": ".3g", "gap": ".4g"},
 )
 
 TEXT = (
     "The bound is the entropy of the next tokens that follow each context in this corpus, on exactly the contexts "
-    "that the model was fed: no predictor has a smaller loss, and one that has memorised the corpus reaches it. "
+    "that the model was fed: no predictor has a lower loss, and one that has memorised the corpus reaches it. "
     "Beyond about ten tokens nearly every context of a text occurs once, so the bound is nearly 0 and the gap "
     "nearly the loss: compare them by length.\n\n"
     "A gap measures what is not memorised, not what should be: a model that generalises well to new text ought to have "
     "a gap. And no number here is a measure of privacy."
 )
 METHODS = (
-    "Loss: −ln q of every predicted token, from the logits in their own arithmetic (float32 at least), summed in "
-    "float64; rows of similar length together, padded at the end. Bound: the sum of c ln(total / c) over contexts and "
-    "next tokens, counted exactly, a context being all tokens of its row before the predicted one.\n\n"
+    "Loss: −ln q of every predicted token, from the logits in their own precision (at least float32), summed in "
+    "float64; rows of similar length are evaluated together, padded at the end. Bound: the sum of c ln(total / c) over "
+    "contexts and next tokens, counted exactly, a context being all tokens of its row before the predicted one.\n\n"
     "Bits: code length under a reference minus that under the model. uniform: all tokens of the model's vocabulary "
     "equally likely, so that everything the model knows counts, including grammar. unigram: the frequencies of the "
-    "predicted tokens themselves, whose table is not charged. model: a second model; if it was trained on other data "
-    "of the kind, what remains is unintended memorisation in the sense of Morris et al. Neither the parameters of the "
-    "models nor their training are charged. Intervals: percentiles of 95 %, documents drawn with replacement.\n\n"
+    "predicted tokens themselves, without the cost of their table. model: a second model; if it was trained on similar "
+    "data, what remains is unintended memorisation in the sense of Morris et al. The costs of describing and training "
+    "the models are not counted. Intervals: 95 % percentile intervals, with documents drawn with replacement.\n\n"
     "Extraction: a sequence is the beginning of a row. Its probability is the product of its tokens' probabilities, so "
     "no sample is drawn; sampling is at temperature 1 from all tokens.\n\n"
     "References: Madden, Fox, Thrampoulidis 2025, Next-token prediction capacity, arXiv 2405.13718. Morris et al. "
@@ -232,7 +232,7 @@ def _bits(frames: dict[Run, dict[str, pl.DataFrame]], names: dict[Run, str]) -> 
         (pl.col("low") / rate).alias("low"),
         (pl.col("high") / rate).alias("high"),
     )
-    table = rows.with_columns((pl.col("bits") / rate).alias("a parameter")).drop("parameters")
+    table = rows.with_columns((pl.col("bits") / rate).alias("per parameter")).drop("parameters")
     figure = [PER_PARAMETER.of(ratios, words={"rate": BITS_PER_PARAMETER})] if ratios.height else []
     return Section("Bits held", "", (*figure, BIT_TABLE.of(table)))
 

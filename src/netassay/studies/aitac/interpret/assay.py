@@ -10,6 +10,7 @@ from netassay.errors import DataError, NetassayError
 from netassay.runs import Run, RunWriter, Store
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters import chapter
+from netassay.studies.aitac.interpret.chapters.binding import check_extras
 from netassay.studies.aitac.interpret.choices import chapter_names
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.files import files_digest, outside_files
@@ -33,6 +34,8 @@ def assay(
     """
     names = chapter_names(config.only)
     files = files_digest(config)
+    if "binding" in names:
+        check_extras(config)
     subject = Subject(config, Store(recorder.folder.parent))
     facts = {"weights": subject.weights_digest, "files": files}
     if not config.run:  # the atlas of a run is the one that it was trained on, or it is refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -24,6 +25,28 @@ class InterpretConfig(Config):
 
     study: ClassVar[str] = "aitac-interpret"
     example: ClassVar[str] = "netassay interpret aitac-1a2b3c --only motifs,influence --store runs"
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "A network of your own, instead of a run": (
+            "module", "weights", "atlas", "readout", "layout", "strands", "loss", "test_chromosomes", "layer",
+            "next_layer",
+        ),
+        "Motifs": (
+            "motif_best", "motif_threshold", "motif_quantile", "motif_pseudocount", "motif_database", "motif_q",
+            "motif_permutations", "motif_logos", "second_layer_threshold",
+        ),
+        "Influence, pairs": (
+            "fill", "screening", "pair_factors", "site_share", "pair_reach", "permutations", "scanned_pairs",
+            "backgrounds", "pair_q",
+        ),
+        "Contributions of bases": (
+            "attribution_cell_types", "attribution_peaks", "attribution_logos", "attribution_references",
+        ),
+        "Agreement with ChIP-seq": ("chip", "chip_factor", "chip_word", "chip_words", "chip_share"),
+        "Reproducibility, recovery": (
+            "reproducible_q", "reproducible_share", "cluster_p", "recovery_q", "least_bits", "least_sites",
+        ),
+    }  # fmt: skip
 
     later: ClassVar[tuple[str, ...]] = (
         "module",
@@ -79,7 +102,7 @@ class InterpretConfig(Config):
     strands: Literal["one", "both"] = "one"
     """both: outputs are the mean over each sequence and its reverse complement."""
 
-    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = ""
+    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy", "binary_cross_entropy"] = ""
     """Loss that it was trained with: pearson and cross_entropy leave a row of outputs free by an offset, which is
     subtracted. Empty: pearson for AI-TAC as published, else mse."""
 

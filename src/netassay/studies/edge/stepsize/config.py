@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -19,6 +20,11 @@ class StepSizeConfig(Setting):
     """
 
     study: ClassVar[str] = "edge-stepsize"
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **Setting.groups,
+        "The search": ("seeds", "goal", "steps", "resolution", "divergence_factor", "flow_steps", "tolerance"),
+    }
+
     example: ClassVar[str] = "netassay edge-stepsize --activation relu --depth 4 --width 64 --examples 500 --store runs"
 
     seeds: int = Field(3, ge=1, le=1000)

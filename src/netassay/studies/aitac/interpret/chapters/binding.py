@@ -64,10 +64,20 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     return frames
 
 
+def check_extras(config: InterpretConfig) -> None:
+    """ExtraMissing where the overlap of regions is asked for and its library is not installed."""
+    if config.chip and not _holds_sequences(Path(config.chip)):
+        overlap.require_overlap()
+
+
+def _holds_sequences(path: Path) -> bool:
+    """Whether a file of ChIP-seq is FASTA; else it holds regions."""
+    return next(blocks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b">")
+
+
 def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
     """The peaks that a file marks, FASTA by its bases, BED or narrowPeak by coordinates; and facts on the file."""
-    first = next(blocks(path), b"").removeprefix(b"\xef\xbb\xbf").lstrip()
-    if first.startswith(b">"):
+    if _holds_sequences(path):
         sequences = []
         for record in read_fasta(path):
             codes = encode(record.letters)

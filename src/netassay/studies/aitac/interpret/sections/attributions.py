@@ -116,8 +116,8 @@ def _agreement_items(agreement: pl.DataFrame, completeness: pl.DataFrame) -> lis
         "Median (point) and middle 80 % (bar) over peaks of the correlation of contributions. Two methods: both on "
         "this network. Two trainings: one method on this network and on a repetition. Null, another peak: "
         "contributions of one peak beside those of the next. Null, shuffled weights: one method on this network and on "
-        "a copy whose units keep their weights and lose their inputs; contributions that agree there would not depend "
-        "on what was learned."
+        "a copy in which the weights of each unit are shuffled among its inputs; contributions that agree there would "
+        "not depend on what was learned."
     )
     title = "Do methods and trainings agree?"
     chart = forest(

@@ -157,7 +157,7 @@ def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
     remark = "" if best is None else f" Dashed: the best filter of all under permuted marks ({best:.3f}, 95 %)."
     caption = (
         f"The {rows.height} filters whose influence on the predictions ranks marked peaks best, within cell "
-        f"types, with 95 % intervals.{remark} A filter to the left of it is no finding."
+        f"types, with 95 % intervals.{remark} A filter to the left of it is not a finding."
     )
     chart = forest(
         rows,

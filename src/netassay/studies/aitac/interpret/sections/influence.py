@@ -46,14 +46,14 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     )
     null = (
         "The null asks what the same ablation would do to r if heights belonged to other peaks: its mean and spread "
-        "over all orders of the peaks are computed, not drawn. "
+        "over all permutations of the peaks are computed exactly. "
         if types >= FEWEST
         else ""
     )
     text = (
-        "A factor is ablated by putting the mean over the peaks, place by place, where its filters' output was "
+        "A factor is ablated by replacing the output of its filters by the mean over the peaks, position by position "
         f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the "
-        "network is computed again. Filters that "
+        "network is recomputed. Filters that "
         f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
         f"called by its number. {overall} the mean squared change of its prediction{_output_note(facts)}.\n\n"
         f"{null}Influence on a prediction describes the network and "

@@ -42,24 +42,24 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items.append(_table(pairs))
     outputs = f" (y: {facts['outputs']})" if "outputs" in facts else ""
     curved = (
-        "y is taken on the scale of one rising curve for each output, on which most pairs add up"
+        "y is taken on the scale of one increasing curve per output, on which most pairs add up"
         if "curve" in pairs.columns and pairs["curve"].any()
-        else "too few pairs show such a curve here, or none bends, and y is taken as it is"
+        else "here too few pairs show such a curve, or none bends, so y is taken as it is"
     )
     false = f"; about {Q_VALUE:.0%} of these are expected to be false" if below.height else ""
     text = (
-        "The interaction of two factors is what both ablations together do to a prediction beyond what each does: y − "
-        f"y without f − y without g + y without both{outputs}. It is zero where the network adds them up; above 0 they "
-        "open more together than alone (synergy), below less (antagonism). A sum behind a curve that saturates would "
-        f"give every pair one: {curved}. In peaks with sites of both it is compared with "
+        "The interaction of two factors is the effect of both ablations on a prediction beyond the sum of each: y − "
+        f"y without f − y without g + y without both{outputs}. It is zero if the network adds them up; above 0 they "
+        "open more together than alone (synergy), below less (antagonism). After a saturating curve even a sum would "
+        f"seem to interact: {curved}. In peaks with sites of both it is compared with "
         "peaks that have a site of one, matched by the strength of the strongest site; which of the peaks have both is "
-        f"permuted {config.permutations:,} times. A peak has a site where it is among the {config.site_share:.0%} in "
-        f"which the factor's filters answer most, and both where the strongest places of the two are at most "
+        f"permuted {config.permutations:,} times. A peak has a site if it is among the {config.site_share:.0%} in "
+        f"which the factor's filters respond most, and both if the strongest positions of the two are at most "
         f"{config.pair_reach} bases apart. The remainder must be at least {SHARE:.0%} of the weaker factor's effect "
         f"alone, and stand out from the other pairs by that share.\n\nOf {tests} tests {below.height} have q < "
         f"{Q_VALUE:g}{false}. These are interactions in the network. "
-        "One trained on correlations or classes sees differences between cell types alone, so an interaction in one "
-        "lineage shows with the other sign in the rest: the cell type where it is strongest comes first."
+        "One trained on correlations or classes only sees differences between cell types, so an interaction in one "
+        "lineage appears with the opposite sign in the rest: the cell type where it is strongest comes first."
     )
     return Section(TITLES["pairs"], text, tuple(items))
 

@@ -26,7 +26,7 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     text = (
         f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more "
         f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of "
-        f"a cluster that enough runs hold. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that "
+        f"a cluster that enough runs share. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that "
         f"matches none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, "
         f"and {best['false']} of {best['findings']} findings are false."
     )

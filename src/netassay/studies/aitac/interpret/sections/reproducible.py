@@ -30,13 +30,13 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     )
     other_runs, required = numbers["other runs"], numbers["needed"]
     text = (
-        "A filter is reproduced in another run, trained from other first weights, if a filter there is like it "
+        "A filter is reproduced in another run, trained from other initial weights, if a filter there is like it "
         f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {required} of the "
         f"{other_runs} others. {numbers['reproducible']} of {numbers['filters']} filters of this run are "
         f"({numbers['informative']} have {LEAST_COLUMNS} columns or more between their flanks); of the same filters "
         f"with their columns in a random order {numbers['reproducible, permuted']}.\n\n"
-        f"Filters of all runs form {len(clusters)} clusters, {numbers['clusters held']} of them held by {required + 1} "
-        f"or more of {other_runs + 1} runs (columns permuted: {numbers['clusters held, permuted']})."
+        f"Filters of all runs form {len(clusters)} clusters, {numbers['clusters held']} of them shared by "
+        f"{required + 1} or more of {other_runs + 1} runs (columns permuted: {numbers['clusters held, permuted']})."
     )
     figure = Figure(
         "aitac-reproduced",
@@ -49,10 +49,10 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
     items: list[Figure | Table | Note] = [figure]
     shared = clusters.filter("held")
     if shared.height:
-        words = f"held by {required + 1} or more of {other_runs + 1} runs"
+        words = f"shared by {required + 1} or more of {other_runs + 1} runs"
         items.append(_logos(shared, tables["matrices"], words, config.motif_q))
     else:
-        items.append(Note(f"No cluster is held by {required + 1} or more of the {other_runs + 1} runs.", "warning"))
+        items.append(Note(f"No cluster is shared by {required + 1} or more of the {other_runs + 1} runs.", "warning"))
     items.append(
         Table(
             "aitac-clusters",
