@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from cluster import until
 
 import netassay
-from netassay.errors import ConfigError, DataError, StoreError
+from netassay.errors import ConfigError, ExtraMissing
 
 EXACT = [
     *("documents", "documents_empty", "documents_cut", "documents_dropped", "tokens", "tokens_predicted", "vocabulary"),
@@ -130,8 +131,9 @@ def test_a_worker_is_killed_and_the_command_and_it_goes_on(ray_cluster, tmp_path
             for worker in list(workers_of("_answered"))[:1]:
                 os.kill(worker, signal.SIGKILL)
                 killed.append(worker)
-        again = [path.stat().st_mtime_ns for path in early if path.exists()]
-        assert not again or again == list(early.values()) or second.poll() is not None or len(again) < len(early)
+        for path, written in early.items():
+            with suppress(FileNotFoundError):  # all is removed at the end
+                assert path.stat().st_mtime_ns == written
         return second.poll() is not None
 
     until(kill_one)
@@ -145,7 +147,7 @@ def test_a_worker_is_killed_and_the_command_and_it_goes_on(ray_cluster, tmp_path
 
 
 @pytest.mark.slow
-def test_a_lost_node_and_a_changed_shard(ray_cluster, tmp_path):
+def test_a_node_is_lost(ray_cluster, tmp_path):
     folder = shards_of(tmp_path / "corpus", skewed(6000, 120), 8)
     scratch = tmp_path / "scratch"
     first = started(ray_cluster, folder, scratch)
@@ -177,5 +179,4 @@ def test_what_is_refused_before_anything_starts(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="add --on ray"):
         netassay.entropy(folder, address="auto")
     monkeypatch.setattr("netassay.sweeps.connection.find_spec", lambda name: None)
-    refused(folder, "pip install", netassay.errors.ExtraMissing, scratch=tmp_path)
-    assert DataError and StoreError
+    refused(folder, "pip install", ExtraMissing, scratch=tmp_path)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from netassay.corpus.census import TOKEN_BYTES, Census
 from netassay.corpus.gathering import added_up, count_portion, refuse_empty, window_joined, write_index
 from netassay.corpus.shuffle import Manifest, Shuffle, stamp, write_portions
 from netassay.corpus.spine import Spine
-from netassay.errors import ConfigError, NetassayError, StoreError
+from netassay.errors import ConfigError, DataError, NetassayError, StoreError
 from netassay.formats.corpus import TOPICS, Reading, of_token_ids, require_tokens, source_name
 from netassay.formats.documents import Documents
 from netassay.formats.shards import shards
@@ -38,6 +38,8 @@ MOST_PORTIONS = 1 << 14
 SAMPLED_SHARDS, SAMPLED_TOKENS = 32, 1 << 22
 
 Task = Callable[[Path, int], None]
+_TASKS: dict[str, Task] = {"write_portions": write_portions, "count_portion": count_portion}
+_KINDS = {kind.__name__: kind for kind in (ConfigError, DataError, StoreError)}
 
 
 def contexts_over_nodes(
@@ -183,27 +185,27 @@ def _perform(task: Task, folder: Path, numbers: Sequence[int], label: str) -> No
             done, ahead = ray.wait(ahead, num_returns=1)
             try:
                 yield ray.get(done[0])
+            except ray.exceptions.RayTaskError:  # an error in a task that is none of ours
+                raise
             except ray.exceptions.RayError as cause:
                 raise StoreError(
                     f"{folder}: a task on the cluster was lost again and again ({str(cause).splitlines()[0][:200]}); "
                     "the same command goes on from here. If it was short of memory, give less with --memory"
                 ) from None
 
-    for answer in _paced(answers(), label, len(numbers)):
+    for answer in paced(answers(), label, total=len(numbers)):
         if answer:
-            raise StoreError(answer)
-
-
-def _paced(answers: Iterable[str], label: str, total: int) -> Iterable[str]:
-    return paced(answers, label, total=total)
+            kind, _, words = answer.partition(" ")
+            raise _KINDS.get(kind, StoreError)(words)
 
 
 def _answered(name: str, folder: str, number: int) -> str:
-    """Performs a task in a worker; what is wrong in words, or ""."""
+    """Performs a task in a worker; the kind of error and its words, or ""."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # a CPU for each task
     try:
-        {"write_portions": write_portions, "count_portion": count_portion}[name](Path(folder), number)
+        _TASKS[name](Path(folder), number)
     except NetassayError as cause:
-        return str(cause)
+        return f"{type(cause).__name__} {cause}"
     return ""
 
 
