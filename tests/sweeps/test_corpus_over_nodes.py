@@ -70,7 +70,7 @@ def over_nodes(ray_cluster, folder, scratch, **words):
 @pytest.mark.parametrize("make", [skewed, common_first_token, short])
 def test_the_same_numbers_over_nodes(ray_cluster, tmp_path, make):
     folder = shards_of(tmp_path / "corpus", make(600, 60))
-    for words in ({}, {"window": 3}, {"length": 9, "exact_length": True}):
+    for words in ({}, {"window": 3}, {"length": 5, "exact_length": True}):
         same(
             over_nodes(ray_cluster, folder, tmp_path / "scratch", **words),
             netassay.entropy(folder, by_length=True, **words),
