@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,7 @@ def contexts_over_nodes(
         StoreError: Where the scratch folder cannot be written.
     """
     paths = _require_shards(files, reading)
+    tokenizer = Path(reading.tokenizer).absolute() if Path(reading.tokenizer).is_file() else reading.tokenizer
     if scratch is None:
         raise ConfigError("--on ray writes the corpus into a folder that all nodes see; give it as --scratch FOLDER")
     folder = Path(scratch).absolute()
@@ -71,30 +72,32 @@ def contexts_over_nodes(
     connect(address or "auto")
     try:
         require_nodes(folder, 10.0)
-        kinds = (False,) if window is None else (False, True)
-        counted, skipped = [], dict[str, int]()
-        for runs in kinds:
-            job = Shuffle(
-                folder,
-                tuple(map(str, paths)),
-                tuple(map(stamp, paths)),
-                asdict(reading),
-                length,
-                exact_length,
-                window,
-                runs,
-                1,
-                given,
-                (-1,),
-                (0,),
-            )
-            contexts, skipped = _counted(job, source_name(files))
-            counted.append(contexts)
+        job = Shuffle(
+            folder,
+            tuple(map(str, paths)),
+            tuple(map(stamp, paths)),
+            {**asdict(reading), "tokenizer": str(tokenizer)},
+            length,
+            exact_length,
+            window,
+            False,
+            1,
+            given,
+            (-1,),
+            (0,),
+        )
+        with ExitStack() as stack:
+            rooms = [stack.enter_context(_room(job))]
+            if window is not None:
+                rooms.append(stack.enter_context(_room(replace(job, runs=True))))
+            counted = [_counted(part, source_name(files)) for part in rooms]
+            for part in rooms:
+                shutil.rmtree(part.folder, ignore_errors=True)
     finally:
         disconnect()
     result = counted[0] if window is None else window_joined(*counted)
-    require_tokens(files, result.tokens, skipped)
-    return replace(result, skipped=skipped)
+    require_tokens(files, result.tokens, result.skipped)
+    return result
 
 
 def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]:
@@ -110,30 +113,32 @@ def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]
     return [Path(path).absolute() for path in shards(files)]
 
 
-def _counted(job: Shuffle, name: str) -> tuple[Contexts, dict[str, int]]:
-    """The contexts of a shuffle and the documents left out of it, from what is in its folder and what is not yet."""
+@contextmanager
+def _room(job: Shuffle) -> Iterator[Shuffle]:
+    """The shuffle in a folder of its own, the same for the same command, in which nobody else counts meanwhile."""
+    tokenizer = job.reading["tokenizer"]
     what = [*job.files, job.reading, job.length, job.exact_length, job.window, job.runs, netassay.__version__]
-    digest = hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:12]
-    folder = job.folder / f"netassay-entropy-{digest}"
+    what.append(stamp(tokenizer) if Path(tokenizer).is_file() else None)
+    folder = job.folder / f"netassay-entropy-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
     with _alone(folder):
-        job = _begun(replace(job, folder=folder))
-        _perform(
-            write_portions,
-            folder,
-            [shard for shard in range(len(job.files)) if not job.manifest(shard).exists()],
-            "shards",
-        )
-        manifests = [Manifest.read(job.manifest(shard)) for shard in range(len(job.files))]
-        refuse_empty(manifests, name, job.length)
-        sizes = write_index(job, manifests)
-        # large ones first, so that none is left for the end
-        order = sorted(range(job.portions), key=lambda portion: -int(sizes[portion]))
-        _perform(count_portion, folder, [n for n in order if not job.tally(n).exists()], "portions")
-        contexts = added_up(job, manifests)
-        skipped = sum((Counter(manifest.about["skipped"]) for manifest in manifests), Counter[str]())
-        shutil.rmtree(folder, ignore_errors=True)
-    return contexts, dict(skipped)
+        yield _begun(replace(job, folder=folder))
+
+
+def _counted(job: Shuffle, name: str) -> Contexts:
+    """The contexts of a shuffle, from what is in its folder and what is not yet."""
+    shards_left = [
+        shard for shard in range(len(job.files)) if not (job.manifest(shard).exists() and job.data(shard).exists())
+    ]
+    _perform(write_portions, job.folder, shards_left, "shards")
+    manifests = [Manifest.read(job.manifest(shard)) for shard in range(len(job.files))]
+    refuse_empty(manifests, name, job.length)
+    sizes = write_index(job, manifests)
+    # large ones first, so that none is left for the end
+    order = sorted(range(job.portions), key=lambda portion: -int(sizes[portion]))
+    _perform(count_portion, job.folder, [n for n in order if not job.tally(n).exists()], "portions")
+    skipped = sum((Counter(manifest.about["skipped"]) for manifest in manifests), Counter[str]())
+    return replace(added_up(job, manifests), skipped=dict(skipped))
 
 
 def _begun(job: Shuffle) -> Shuffle:

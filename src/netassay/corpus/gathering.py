@@ -58,7 +58,8 @@ def count_portion(folder: Path, portion: int) -> None:
         _count_on_disk(shuffle, rows, small, sums, following)
     about = {"documents": documents, "tokens": tokens, "seconds": time.perf_counter() - begin}
     with whole_file(shuffle.tally(portion)) as part:
-        np.savez(part, about=np.array(json.dumps(about)), **sums.arrays(), **following.arrays())
+        arrays: dict[str, Any] = {**sums.arrays(), **following.arrays()}
+        np.savez(part, about=np.array(json.dumps(about)), **arrays)
 
 
 class _Following:
@@ -162,7 +163,7 @@ def added_up(shuffle: Shuffle, manifests: Sequence[Manifest]) -> Contexts:
         following.append(arrays.pop("following"))
         tallies.append(arrays)
     sums.add_arrays(tallies)
-    _add_nodes(shuffle, np.concatenate(following), sum(manifest.ended for manifest in manifests), sums)
+    _add_nodes(shuffle, np.concatenate(following), np.sum([manifest.ended for manifest in manifests], axis=0), sums)
     documents = sum(manifest.about["documents"] for manifest in manifests)
     counts, tokens = _totals(manifests), sum(manifest.about["tokens"] for manifest in manifests)
     result = sums.finished(shuffle.length, documents, {**counts, "tokens": tokens})

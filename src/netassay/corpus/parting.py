@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -99,7 +100,7 @@ class Sums:
             self._documents.append(documents)
         self._tally.nats[:] = [math.fsum(terms) for terms in nats]
 
-    def finished(self, length: int | None, documents: int, counts: Mapping[str, int]) -> Contexts:
+    def finished(self, length: int | None, documents: int, counts: Mapping[str, Any]) -> Contexts:
         """The contexts of all parts, checked against the bound from comparing entire documents."""
         nats = math.fsum([*self._tally.nats, *self._closing])
         expected = x_ln_x(documents) - math.fsum(self._documents)
