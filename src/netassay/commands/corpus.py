@@ -335,9 +335,9 @@ def entropy(
     for name, value in (("page", page), ("model", model)):
         if value is not None and lengths is None:
             raise ConfigError(f"{name} is for the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
-    if on == "ray" and lengths is not None:
+    if on == "ray" and (lengths is not None or model is not None):
         raise ConfigError(
-            "lengths is not for --on ray; count one length at a time with --window, or leave --on ray out"
+            "lengths and model are not for --on ray; count one length with --window, or leave --on ray out"
         )
     if on != "local" or address is not None:
         contexts, rows = contexts_of(files, window=window, on=on, address=address, **corpus), list[dict[str, Any]]()

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,8 @@ def contexts_over_nodes(
             (-1,),
             (0,),
         )
-        with ExitStack() as stack:
+        # Ray prints what it says of lost workers, which is no part of the answer
+        with ExitStack() as stack, redirect_stdout(sys.stderr):
             rooms = [stack.enter_context(_room(job))]
             if window is not None:
                 rooms.append(stack.enter_context(_room(replace(job, runs=True))))
