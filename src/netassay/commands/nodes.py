@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.commands.memory import room
@@ -119,7 +119,15 @@ def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]
 def _room(job: Shuffle) -> Iterator[Shuffle]:
     """The shuffle in a folder of its own, the same for the same command, in which nobody else counts meanwhile."""
     tokenizer = job.reading["tokenizer"]
-    what = [*job.files, job.reading, job.length, job.exact_length, job.window, job.runs, netassay.__version__]
+    what: list[Any] = [
+        *job.files,
+        job.reading,
+        job.length,
+        job.exact_length,
+        job.window,
+        job.runs,
+        netassay.__version__,
+    ]
     what.append(stamp(tokenizer) if Path(tokenizer).is_file() else None)
     folder = job.folder / f"netassay-entropy-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
