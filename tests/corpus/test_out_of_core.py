@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netassay.corpus import out_of_core
+from netassay.corpus import out_of_core, parting
 from netassay.corpus.context import contexts
 from netassay.corpus.out_of_core import contexts_within
 from netassay.errors import ConfigError, DataError, StoreError
@@ -35,7 +35,7 @@ def cramped():
     """Memory for a few documents only, so that small corpora are parted again and again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(out_of_core, "LEAST_ROOM", 0)
-        patch.setattr(out_of_core, "PARTING_BYTES", 1)
+        patch.setattr(parting, "PARTING_BYTES", 1)
         yield
 
 
@@ -113,8 +113,8 @@ def test_windows_on_disk_are_those_in_memory(documents, window):
 
 def test_parts_that_do_not_add_up_are_seen(monkeypatch):
     documents = np.random.default_rng(0).integers(0, 9, (300, 4))
-    counts_nats = out_of_core.counts_nats
-    monkeypatch.setattr(out_of_core, "counts_nats", lambda *words: counts_nats(*words) * (1 + 1e-6))
+    counts_nats = parting.counts_nats
+    monkeypatch.setattr(parting, "counts_nats", lambda *words: counts_nats(*words) * (1 + 1e-6))
     with cramped(), pytest.raises(AssertionError, match="the parts add up to"):
         contexts_within([Documents.of(documents)], memory=5_000)
 

@@ -66,7 +66,7 @@ def test_no_library_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm.shutil, "which", lambda tool: tool)
     monkeypatch.setattr(slurm, "find_spec", lambda name: None)
     refused(tmp_path, r"pip install \"netassay\[slurm\]\"", error=ExtraMissing, on="slurm")
-    ray = pytest.importorskip("netassay.sweeps.ray")
+    ray = pytest.importorskip("netassay.sweeps.connection")
     monkeypatch.setattr(ray, "find_spec", lambda name: None)
     refused(tmp_path, r"pip install \"netassay\[ray\]\"", error=ExtraMissing, on="ray")
 

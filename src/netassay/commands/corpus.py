@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from netassay.commands.memory import room
 from netassay.errors import ConfigError, DataError, did_you_mean
@@ -92,6 +92,8 @@ def contexts_of(
     *,
     window: int | None = None,
     observe: Callable[[Documents], None] = lambda part: None,
+    on: Literal["local", "ray"] = "local",
+    address: str | None = None,
     **corpus: Unpack[CorpusArguments],
 ) -> Contexts:
     """Count the unique contexts of a corpus in files, in memory or on disk.
@@ -100,7 +102,9 @@ def contexts_of(
         files: Files, folders or patterns, together one corpus; or "topics"; or "-" for standard input; or contexts that
             are counted already.
         window: Contexts are the last `window` tokens (1 or more) instead of all the tokens before.
-        observe: Called with each part of the documents as they are counted.
+        observe: Called with each part of the documents as they are counted; not with `on` "ray".
+        on: This machine, or the nodes of a Ray cluster, which all see the files and the folder `scratch`.
+        address: The Ray cluster: auto, the one that runs here, or HOST:PORT.
         corpus: How the files are read: see `entropy`.
 
     Returns:
@@ -128,6 +132,7 @@ def contexts_of(
             raise ConfigError(f"these contexts are counted already; leave {', '.join(corpus) or 'window'} out")
         return files
     arguments = _complete(corpus)
+    _require_place(on, address, arguments["blocks"])
     files = (files,) if isinstance(files, str | Path) else tuple(files)
     length, exact = arguments["length"], arguments["exact_length"]
     require_sizes(length, exact, window)
@@ -138,7 +143,7 @@ def contexts_of(
         )
     scratch = arguments["scratch"]
     with with_standard_input(files, scratch) as files:
-        return _contexts_in(files, arguments, window, observe)
+        return _contexts_in(files, arguments, window, observe, on, address)
 
 
 def _contexts_in(
@@ -146,9 +151,12 @@ def _contexts_in(
     arguments: Mapping[str, Any],
     window: int | None,
     observe: Callable[[Documents], None],
+    on: str,
+    address: str | None,
 ) -> Contexts:
-    from netassay.corpus.out_of_core import PARTING_BYTES, contexts_within
+    from netassay.corpus.out_of_core import contexts_within
     from netassay.corpus.packing import packed
+    from netassay.corpus.parting import PARTING_BYTES
     from netassay.formats import corpus as formats
 
     length, exact = arguments["length"], arguments["exact_length"]
@@ -161,6 +169,19 @@ def _contexts_in(
         raise DataError(
             f"{lone[0]}: nothing ends a document in it, and a single document of token ids leaves nothing "
             "uncertain (0 nats); give --end, the id that ends its documents, or count with a --window or --blocks"
+        )
+    if on == "ray":
+        from netassay.commands.nodes import contexts_over_nodes
+
+        return contexts_over_nodes(
+            files,
+            reading=formats.Reading(**keys),
+            length=length,
+            exact_length=exact,
+            window=window,
+            memory=arguments["memory"],
+            scratch=arguments["scratch"],
+            address=address,
         )
     memory = room(arguments["memory"])
     skipped: Counter[str] = Counter()
@@ -200,6 +221,18 @@ def _observed(
     for part in parts:
         observe(fit_length(part, length, exact)[0])
         yield part
+
+
+def _require_place(on: str, address: str | None, blocks: int | None) -> None:
+    if on not in ("local", "ray"):
+        raise ConfigError(f"on = {on!r:.80} is not allowed: local or ray")
+    if on == "local" and address is not None:
+        raise ConfigError(f"address = {address!r:.80} is that of a Ray cluster; add --on ray")
+    if on == "ray" and blocks is not None:
+        raise ConfigError(
+            f"blocks = {blocks} runs on from one file to the next, which is not for --on ray; write the corpus in "
+            "blocks first, or leave --on ray out"
+        )
 
 
 def _complete(arguments: CorpusArguments) -> dict[str, Any]:
@@ -261,6 +294,8 @@ def entropy(
     lengths: Sequence[int] | None = None,
     model: Module | Path | str | None = None,
     page: Path | str | None = None,
+    on: Literal["local", "ray"] = "local",
+    address: str | None = None,
     **corpus: Unpack[CorpusArguments],
 ) -> Entropy:
     """Count the unique contexts of a corpus, and the lowest summed loss that any next-token predictor can reach on it.
@@ -279,6 +314,9 @@ def entropy(
         model: A language model as `netassay.memorisation` takes it: also give, beside each bound, its mean loss on the
             tokens that have exactly L tokens before them (needs lengths).
         page: Write these to a page, a single HTML file, as a figure and a table (needs lengths).
+        on: Count on this machine, or over the nodes of a Ray cluster, which all see the files and the folder `scratch`
+            (not with lengths or blocks); the same command goes on where one was cut off.
+        address: The Ray cluster: auto, the one that runs here, or HOST:PORT.
         corpus: How the files are read.
 
     Returns:
@@ -302,7 +340,13 @@ def entropy(
     for name, value in (("page", page), ("model", model)):
         if value is not None and lengths is None:
             raise ConfigError(f"{name} is for the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
-    if model is None:
+    if on == "ray" and (lengths is not None or model is not None):
+        raise ConfigError(
+            "lengths and model are not for --on ray; count one length with --window, or leave --on ray out"
+        )
+    if on != "local" or address is not None:
+        contexts, rows = contexts_of(files, window=window, on=on, address=address, **corpus), list[dict[str, Any]]()
+    elif model is None:
         contexts, rows = _count(files, window, lengths, corpus)
     else:
         contexts, losses = _with_model(model, files, window, corpus)

@@ -72,14 +72,14 @@ def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray,
 def document_hashes(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
     """A 64-bit number for each document, none of them empty, equal for equal documents."""
     edges = np.concatenate([[0], np.cumsum(lengths)])
-    odd = _mixed(np.arange(1, int(lengths.max(initial=0)) + 1, dtype=np.uint64)) | np.uint64(1)
+    odd = spread_bits(np.arange(1, int(lengths.max(initial=0)) + 1, dtype=np.uint64)) | np.uint64(1)
     hashes = np.empty(len(lengths), np.uint64)
     first = 0
     while first < len(lengths):
         # whole documents, about TOKENS_AT_ONCE together, at least one
         last = max(first + 1, int(np.searchsorted(edges, edges[first] + TOKENS_AT_ONCE, "right")) - 1)
         begin, sizes = edges[first:last] - edges[first], lengths[first:last]
-        mixed = _mixed(tokens[edges[first] : edges[last]].astype(np.uint64))
+        mixed = spread_bits(tokens[edges[first] : edges[last]].astype(np.uint64))
         if sizes.min() == sizes.max():
             hashes[first:last] = mixed.reshape(len(sizes), -1) @ odd[: sizes[0]]
         else:
@@ -89,7 +89,7 @@ def document_hashes(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " 
     return hashes
 
 
-def _mixed(x: UInt64[np.ndarray, " x"]) -> UInt64[np.ndarray, " x"]:
+def spread_bits(x: UInt64[np.ndarray, " x"]) -> UInt64[np.ndarray, " x"]:
     """Spreads the bits of integers, a half round of SplitMix64's finaliser (Steele, Lea, Flood 2014)."""
     x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     x ^= x >> np.uint64(30)

@@ -34,10 +34,7 @@ class Spill:
         try:
             with self.path.open("ab") as file:
                 for block in part.parts(BLOCK_TOKENS):
-                    lengths, tokens = _narrow(block.lengths), _narrow(block.tokens)
-                    sizes = (len(block), lengths.itemsize, len(tokens), tokens.itemsize)
-                    for array in (np.array(sizes, np.int64), lengths, tokens):
-                        file.write(array.data)
+                    write_block(file, block)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
@@ -54,7 +51,7 @@ class Spill:
         size = 0
         try:
             with self.path.open("rb", buffering=0) as file:
-                while block := _block(file):
+                while block := read_block(file):
                     weight = max(len(block.tokens), len(block))
                     if pending and size + weight > tokens_at_once:
                         yield Documents.concatenate(pending)
@@ -70,7 +67,16 @@ class Spill:
         self.path.unlink(missing_ok=True)
 
 
-def _block(file: BinaryIO) -> Documents | None:
+def write_block(file: BinaryIO, block: Documents) -> None:
+    """Writes documents as one block where the file is."""
+    lengths, tokens = _narrow(block.lengths), _narrow(block.tokens)
+    sizes = (len(block), lengths.itemsize, len(tokens), tokens.itemsize)
+    for array in (np.array(sizes, np.int64), lengths, tokens):
+        file.write(array.data)
+
+
+def read_block(file: BinaryIO) -> Documents | None:
+    """The block that begins where the file is; None at its end. OSError where it ends early."""
     head = np.fromfile(file, np.int64, 4)
     if not len(head):
         return None
