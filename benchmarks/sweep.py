@@ -6,7 +6,7 @@ minutes on two idle cores; without a word all three are run.
 tiny: 200 runs of two steps of a network of four neurons on 60 digit images, one thread each, with everything that a run
 writes, by one worker and by two. CPU seconds are those of this process and its workers, imports included. Both stores
 are then compared: every metric of every run, to the last bit. longer: what two workers take beyond the seconds that
-runs of half a minute themselves record. recording: the CPU time within the calls by which a run of ten seconds and more
+runs of a minute themselves record. recording: the CPU time within the calls by which a run of ten seconds and more
 opens, records, commits and ends, over all its CPU time.
 """
 
