@@ -70,9 +70,9 @@ def _answer(words: list[str], interrupts: Interrupts) -> int:
     from netassay.cli.app import build
 
     words = _with_standard_input(words)
-    app = build(words[0] if words else "")
-    interrupts.at_work = True
     try:
+        app = build(words[0] if words else "")
+        interrupts.at_work = True
         answer = app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _complain(f"{error} See 'netassay --help'.", 2)

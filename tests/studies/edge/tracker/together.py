@@ -60,6 +60,7 @@ def train_each(rank, folder, kinds):
     )
     for kind in kinds:
         train(rank, folder, kind)
+    dist.barrier()  # a process that leaves while the other still talks aborts now and then
     dist.destroy_process_group()
 
 
