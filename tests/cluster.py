@@ -62,11 +62,11 @@ class SlurmCluster:
     def start(self) -> None:
         munge = [f"--{name}-file={self.home}/munge.{name}" for name in ("key", "pid", "log", "seed")]
         self.start_daemon("munged", "munged", "--foreground", "--force", f"--socket={self.home}/munge.socket", *munge)
-        until(lambda: (self.home / "munge.socket").exists())
+        until(lambda: (self.home / "munge.socket").exists(), looks=400)
         self.start_daemon("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
             self.start_daemon(node, "slurmd", "-D", "-N", node)
-        until(lambda: self.says("sinfo", "-h", "-N", "-o", "%t").split() == ["idle", "idle"])
+        until(lambda: self.says("sinfo", "-h", "-N", "-o", "%t").split() == ["idle", "idle"], looks=1200)
 
     def start_daemon(self, name, *words):
         with (self.home / f"{name}.out").open("ab") as out:

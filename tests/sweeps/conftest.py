@@ -17,7 +17,10 @@ def slurm_cluster(tmp_path_factory):
         )
     cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
     try:
-        cluster.start()
+        try:
+            cluster.start()
+        except (AssertionError, OSError) as cause:  # containers and kernels on which Slurm does not run
+            pytest.skip(f"Slurm is installed and does not start on this machine ({cause})")
         yield cluster
     finally:
         cluster.stop()
