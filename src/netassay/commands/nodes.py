@@ -70,8 +70,8 @@ def contexts_over_nodes(
     folder = Path(scratch).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     given = room(memory if memory else f"{machine_bytes() // 2 // (os.cpu_count() or 1) / 1e6:.0f}MB")
-    connect(address or "auto")
-    try:
+    # Ray prints what it says of lost workers, which is no part of the answer
+    with redirect_stdout(sys.stderr), _connected(address or "auto"):
         require_nodes(folder, 10.0)
         job = Shuffle(
             folder,
@@ -87,19 +87,26 @@ def contexts_over_nodes(
             (-1,),
             (0,),
         )
-        # Ray prints what it says of lost workers, which is no part of the answer
-        with ExitStack() as stack, redirect_stdout(sys.stderr):
+        with ExitStack() as stack:
             rooms = [stack.enter_context(_room(job))]
             if window is not None:
                 rooms.append(stack.enter_context(_room(replace(job, runs=True))))
             counted = [_counted(part, source_name(files)) for part in rooms]
             for part in rooms:
                 shutil.rmtree(part.folder, ignore_errors=True)
-    finally:
-        disconnect()
     result = counted[0] if window is None else window_joined(*counted)
     require_tokens(files, result.tokens, result.skipped)
     return result
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """A connection to Ray's cluster, ended with the tasks of this process."""
+    connect(address)
+    try:
+        yield
+    finally:
+        disconnect()
 
 
 def _require_shards(files: Sequence[Path | str], reading: Reading) -> list[Path]:
