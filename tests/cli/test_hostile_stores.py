@@ -93,6 +93,15 @@ def test_every_command_that_draws_or_writes(hostile, capsys):
         attempt(command, store, run, capsys)
 
 
+@pytest.mark.parametrize("damage", ["config of another run", "config without keys"])
+def test_a_config_that_is_not_that_of_its_digest_is_damage(sound, damage, capsys):
+    store, run, _ = sound
+    HOSTILE[damage](store / run)
+    assert main(["resume", run, "--store", str(store)]) == 2
+    said = capsys.readouterr().err
+    assert run in said and "not the one that its digest was made of" in said
+
+
 def test_no_file_outside_the_run_is_opened(sound, monkeypatch):
     store, run, _ = sound
     HOSTILE["table of the system"](store / run)
