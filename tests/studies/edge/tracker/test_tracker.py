@@ -57,6 +57,26 @@ def loop(model, optimizer, tracker, steps, clock=None):
     return seen
 
 
+def fit(module, loader, callback, folder, **settings):
+    """Trains by Lightning's own loop, without what it writes and prints; its trainer."""
+    import lightning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            callbacks=[callback],
+            logger=False,
+            enable_checkpointing=False,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+            **settings,
+        )
+        trainer.fit(module, loader)
+    return trainer
+
+
 def test_tracked_numbers_are_the_sharpness_at_those_weights(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5, weight_decay=0.01)
@@ -454,19 +474,7 @@ def test_lightning_callback(tmp_path):
     x, y = X.float(), Y.float()
     callback = sharpness_callback(nn.MSELoss(), [(x, y)], store=tmp_path, budget=1e9)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            max_epochs=2,
-            callbacks=[callback],
-            logger=False,
-            enable_checkpointing=False,
-            accelerator="cpu",
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
-        trainer.fit(Module(), loader)
+    fit(Module(), loader, callback, tmp_path, max_epochs=2)
     metrics = callback.tracker.run.metrics()
     assert metrics["step"].max() == 3
     assert metrics.filter(metrics["name"] == "loss").height == 4
@@ -566,20 +574,7 @@ def test_lightning_counts_the_steps_of_the_optimiser(tmp_path, batches, accumula
     callback = sharpness_callback(nn.MSELoss(), [(x, y)], store=tmp_path, every=2)
     data = [(x, y + i) for i in range(batches)]
     loader = torch.utils.data.DataLoader(data, batch_size=None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            max_epochs=4,
-            callbacks=[callback],
-            logger=False,
-            enable_checkpointing=False,
-            accelerator="cpu",
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-            accumulate_grad_batches=accumulated,
-        )
-        trainer.fit(Module(), loader)
+    trainer = fit(Module(), loader, callback, tmp_path, max_epochs=4, accumulate_grad_batches=accumulated)
     assert trainer.global_step == steps
     metrics = callback.tracker.run.metrics()
     losses = metrics.filter(pl.col("name") == "loss")
