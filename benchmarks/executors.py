@@ -4,17 +4,16 @@ Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/executors.py [SECONDS] [RUNS]
 munge and the extras slurm and ray; a minute and a half for each place on two cores.
 
 The runs are sized on this machine to take about SECONDS each. Two workers, or two nodes of a core each, perform RUNS of
-them. Overhead: the wall time from a cluster that is up to the last run, times two workers, less the seconds that the
-runs themselves record, as a share of these. Of it, the start is what passes until the second worker begins (a Python
-and torch on each node, the queue, the checks before a submission); it is paid once, whatever the number of runs. The
-rest grows with their number, and is the share for long lists of runs.
+them on a cluster that is up. A look ten times a second says how many are under way. The time that a worker spends without
+a run has four parts: until both have one (a Python and torch on each node, the queue, the checks before a submission; paid
+once), between runs (what grows with their number), while the other worker has the last run, and until the command ends.
 """
 
 import os
 import sys
 import tempfile
+import threading
 import time
-from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -22,7 +21,6 @@ os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 from cluster import RayCluster, SlurmCluster, digests
 
-from netassay.runs import Run
 from netassay.sweeps import Plan, sweep
 from netassay.sweeps.local import LocalProcesses
 
@@ -40,22 +38,46 @@ def steps_for(seconds: float, folder: Path) -> int:
     return int(tried * seconds / max(run.seconds for run in runs))
 
 
-def begun(run: Run) -> float:
-    """When its first writer began, in seconds since 1970; whole seconds."""
-    return datetime.fromisoformat(run.events()["time"][0]).timestamp()
+class Looks:
+    """How many runs are under way, again and again: a run begins with its lock and ends with its tables."""
+
+    def __init__(self, store: Path) -> None:
+        self.store, self.rows, self.over = store, [], threading.Event()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self) -> None:
+        while not self.over.wait(0.1):
+            folders = [path.parent for path in self.store.glob("*/lock")]
+            ended = sum((folder / "tables" / "metrics.parquet").exists() for folder in folders)
+            self.rows.append((time.perf_counter(), len(folders), ended))
+
+    def idle(self, runs: int, begin: float, end: float) -> tuple[float, float, float, float]:
+        """Seconds of a worker without a run: before both have one, between runs, after the last begins, at the end."""
+        self.over.set()
+        self.thread.join()
+        seconds = [0.0, 0.0, 0.0, 0.0]
+        before = (begin, 0, 0)
+        for row in [*self.rows, (end, runs, runs)]:
+            _, begun, ended = before
+            part = 0 if begun < 2 else 3 if ended == runs else 2 if begun == runs else 1
+            seconds[part] += (2 - (begun - ended)) * (row[0] - before[0])
+            before = row
+        return tuple(seconds)
 
 
 def measure(place: str, chosen: Plan, store: Path, **where: object) -> None:
-    moment, clock = time.time(), time.perf_counter()
+    looks, begin = Looks(store), time.perf_counter()
     done = sweep(chosen, store, **where)
-    wall = time.perf_counter() - clock
+    end = time.perf_counter()
     assert not done.failed, done.failed
-    work = sum(run.seconds for run in done.runs)
-    start = max(0.0, sorted(begun(run) for run in done.runs)[1] - moment)
-    rest = (2 * wall - work - 2 * start) / len(done.runs)
+    runs, work = len(done.runs), sum(run.seconds for run in done.runs)
+    start, between, last, tail = looks.idle(runs, begin, end)
+    rest = 2 * (end - begin) - work - start - between - last - tail
     print(
-        f"{place}: {len(done.runs)} runs of {work / len(done.runs):.1f} s: {100 * (2 * wall - work) / work:.1f} % "
-        f"beside the work; start {start:.0f} s, then {rest:.2f} s a run = {100 * rest * len(done.runs) / work:.1f} %",
+        f"{place}: {runs} runs of {work / runs:.1f} s. Two workers were without a run for {start:.1f} s at the start, "
+        f"{between:.1f} s between runs = {100 * between / work:.1f} % of the work, {last:.1f} s beside the last run, "
+        f"{tail:.1f} s at the end; within runs, beside the seconds that they record: {rest:.1f} s",
         flush=True,
     )
 

@@ -13,9 +13,12 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import importlib
 import io
+import itertools
 import json
 import os
+import pkgutil
 import random
 import shutil
 import signal
@@ -23,41 +26,168 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BASELINE = next((HERE / "baseline").glob("*/finished")).parent
 FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
 SECONDS = 120
+NOBODY = contextlib.nullcontext()
+UNTRAINED = """
+import torch
+from torch import nn
 
 
-def _id(folder, study):
-    return min(path.name for path in (BASELINE / folder).glob(f"{study}-{'[0-9a-f]' * 12}"))
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(16, 4), nn.Linear(4, 16)
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens).cumsum(1))
+
+
+def make():
+    torch.manual_seed(0)
+    return Model()
+"""
+
+
+def _ids(folder, study):
+    return sorted(path.name for path in (BASELINE / folder).glob(f"{study}-{'[0-9a-f]' * 12}"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, or a function of this file, and the runs of the baseline that lie in its store when it begins."""
+
+    work: list[str] | str
+    finished: tuple[str, ...] = ()
+    interrupted: tuple[str, ...] = ()
 
 
 def cases():
-    """Name -> words of the command; each works in an empty folder that holds a copy of the baseline's runs."""
-    edge = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
-    return {
-        "edge": ["edge", *edge],
-        "resume": ["resume", _id("interrupted", "edge"), "--threads", "1"],
-        "export csv": ["export", "x.csv"],
-        "export parquet": ["export", "x.parquet"],
-        "report": ["report", _id("finished", "edge"), "--out", "x.html"],
-        "delete": ["delete", _id("finished", "edge")],
-        "atlas simulate": ["atlas", "simulate", "--peaks", "9", "--length", "60", "--out", "simulated"],
-        "atlas export": ["atlas", "export", "atlas", "x.h5ad"],
+    """Name -> case; each works in a folder of its own that `prepared` fills."""
+    aitac, peer = _ids("finished", "aitac")
+    edge = _ids("finished", "edge")[0]
+    small = ["--examples", "60", "--width", "4", "--steps", "6", "--curvature-every", "3", "--threads", "1"]
+    one = ["--threads", "1"]
+    heights = ["--peaks", "peaks.bed", "--heights", "heights.csv", "--genome", "genome.fa"]
+    made = {
+        "edge": Case(["edge", *small]),
+        "edge-tracker": Case("tracked"),
+        "memorisation": Case(
+            [
+                "memorisation",
+                "--module",
+                "untrained.py:make",
+                "--tokenizer",
+                "whitespace",
+                "--corpus",
+                "corpus.txt",
+                *one,
+            ]
+        ),
+        "reduce": Case(["reduce", aitac, "--filters", "0,1", "--epochs", "1", *one], (aitac,)),
+        "export csv": Case(["export", "x.csv"], (aitac, edge)),
+        "export parquet": Case(["export", "x.parquet"], (aitac, edge)),
+        "report": Case(["report", edge, "--out", "x.html"], (edge,)),
+        "figure": Case(["figure", edge, "edge-sharpness", "--out", "x.pdf"], (edge,)),
+        "runs": Case(["runs", "--out", "x.csv"], (aitac, edge)),
+        "tag": Case(["tag", edge, "paper"], (aitac, edge)),
+        "delete": Case(["delete", edge], (aitac, edge)),
+        "atlas build": Case(["atlas", "build", *heights, "--out", "built"]),
+        "atlas simulate": Case(["atlas", "simulate", "--peaks", "9", "--length", "60", "--out", "simulated"]),
+        "atlas consensus": Case(["atlas", "consensus", "peaks.bed", "--width", "51", "--out", "x.bed"]),
+        "atlas reads": Case(
+            ["atlas", "reads", "--peaks", "9", "--length", "60", "--cells", "2", "--depth", "20", "--out", "reads"]
+        ),
+        "atlas export": Case(["atlas", "export", "atlas", "x.h5ad"]),
+        "construct": Case(["construct", "corpus.txt", "--embedding", "4", "--save", "memorised", *one]),
+        "entropy": Case(["entropy", "corpus.txt", "--lengths", "1,2", "--page", "x.html"]),
+        "predict": Case(["predict", aitac, "--fasta", "sequences.fa", "--out", "x.parquet", *one], (aitac,)),
+        "attribute": Case(
+            ["attribute", aitac, "--cell-type", "stem.1", "--fasta", "sequences.fa", "--out", "bases", *one], (aitac,)
+        ),
+        "variants": Case(
+            ["variants", aitac, "--vcf", "x.vcf", "--genome", "genome.fa", "--out", "x.csv", "--null", "4", *one],
+            (aitac,),
+        ),
     }
+    for study in ("edge", "edge-stepsize", "capacity", "aitac", "aitac-interpret", "aitac-transfer"):
+        for number, run in enumerate(_ids("interrupted", study), start=1):
+            subjects = (aitac, peer) if "-i" in study or "-t" in study else ()
+            made[f"resume {study} {number}"] = Case(["resume", run, *one], subjects, (run,))
+    return made
 
 
-def prepared(folder):
-    """The files that every case begins with."""
-    for part in ("finished", "interrupted"):
-        for run in (BASELINE / part).iterdir():
-            if run.is_dir() and not (folder / "runs" / run.name).exists():
-                shutil.copytree(run, folder / "runs" / run.name)
+def prepared(folder, case):
+    """The files that a case begins with."""
+    for part, runs in (("finished", case.finished), ("interrupted", case.interrupted)):
+        for run in runs:
+            shutil.copytree(BASELINE / part / run, folder / "runs" / run)
+    (folder / "runs").mkdir(exist_ok=True)
     shutil.copytree(BASELINE / "atlas", folder / "atlas")
+    shutil.copy(BASELINE / "corpus.txt", folder)
+    (folder / "untrained.py").write_text(UNTRAINED)
+    draw = random.Random(0)
+    genome = "".join(draw.choices("ACGT", k=2000))
+    (folder / "genome.fa").write_text(f">chr1\n{genome}\n")
+    (folder / "sequences.fa").write_text(f">one\n{genome[:100]}\n>two\n{genome[100:200]}\n")
+    (folder / "peaks.bed").write_text("".join(f"chr1\t{k * 100}\t{k * 100 + 60}\tpeak{k}\n" for k in range(9)))
+    rows = "".join(f"peak{k},{draw.random():.3f},{draw.random():.3f}\n" for k in range(9))
+    (folder / "heights.csv").write_text(f"peak,B,T\n{rows}")
+    change = "A" if genome[700] != "A" else "C"
+    head = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (folder / "x.vcf").write_text(f"{head}chr1\t701\tv1\t{genome[700]}\t{change}\t.\t.\t.\n")
     return folder
+
+
+def trained(tracker, model, optimizer, loss, x, y):
+    """The weights after some steps of a loop of one's own."""
+    import torch
+
+    with tracker:
+        for _ in range(30):
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            value.backward()
+            optimizer.step()
+            if tracker is not NOBODY:
+                tracker.step(value)
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).tolist()
+
+
+def tracked(folder):
+    """A loop under the tracker, whose clock counts, so that it always looks at the same steps; 2 without a run.
+
+    Whatever storage does, the loop must come to the weights that it comes to without the tracker.
+    """
+    import torch
+
+    import netassay
+
+    def parts():
+        torch.manual_seed(0)
+        x = torch.randn(30, 5)
+        y = x.sum(dim=1, keepdim=True).sin()
+        model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+        return model, torch.optim.SGD(model.parameters(), lr=0.1), torch.nn.MSELoss(), x, y
+
+    ticks = itertools.count()
+    model, optimizer, loss, x, y = parts()
+    try:
+        tracker = netassay.SharpnessTracker(
+            model, loss, [(x, y)], optimizer, store=folder / "runs", name="sines", clock=lambda: float(next(ticks))
+        )
+    except netassay.errors.StoreError as cause:  # before the training has begun
+        print(cause, file=sys.stderr)
+        return cause.exit_code
+    weights = trained(tracker, model, optimizer, loss, x, y)
+    assert weights == trained(NOBODY, *parts()), "the tracker changed the training"
+    return 0
 
 
 def forked(work):
@@ -82,15 +212,16 @@ def forked(work):
 
 def command(words, folder, point=0, code=0):
     """Exit code and words of one command line in `folder`, its storage call number `point` refused or its last."""
-    from netassay.cli import main
+    import netassay.cli
 
+    work = partial(netassay.cli.main, words) if isinstance(words, list) else partial(globals()[words], folder)
     storage = ctypes.CDLL(None)
     os.chdir(folder)
     said = io.StringIO()
     storage.storage_arm(str(folder).encode(), ctypes.c_long(point), code)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
-            exit_code = main(words)
+            exit_code = work()
     finally:
         calls = storage.storage_calls()
         storage.storage_arm(b"", ctypes.c_long(0), 0)
@@ -108,17 +239,24 @@ def result(folder):
             continue
         same = path.suffix in (".csv", ".safetensors") or path.name == "x.parquet"
         found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if same else ""
+    loops = []  # every loop under a tracker makes a run of its own
     for run in Store(folder / "runs").runs():
         rows = repr(run.metrics().rows()).encode()
         assert run.verify() == [], run.verify()
-        found[run.id] = [str(run.state), run.step, list(run.tables()), hashlib.sha256(rows).hexdigest()]
-    return {"result": found, "beside": sorted(path.name for path in (folder / "runs").iterdir())}
+        row = [str(run.state), run.step, list(run.tables()), hashlib.sha256(rows).hexdigest()]
+        if run.study == "edge-tracker":
+            loops.append(row)
+        else:
+            found[run.id] = row
+    beside = sorted(path.name for path in (folder / "runs").iterdir() if not path.name.startswith("edge-tracker-"))
+    return {"result": found, "loop": max(loops, key=lambda row: row[0] == "finished", default=None), "beside": beside}
 
 
-def attempted(words, point, fault, wanted):
+def attempted(case, point, fault, wanted):
     """What is wrong after one fault, in words; "" where nothing is."""
     with tempfile.TemporaryDirectory() as name:
-        folder = prepared(Path(name).resolve())
+        folder = prepared(Path(name).resolve(), case)
+        words = case.work
         first = forked(lambda: command(words, folder, point, FAULTS[fault]))
         if "traceback" in first or "Traceback" in first.get("said", ""):
             return f"traceback: {first}"
@@ -126,7 +264,8 @@ def attempted(words, point, fault, wanted):
             return f"ended by signal {first['signal']}"
         again = forked(lambda: command(words, folder))
         done = first.get("code") == 0 or "signal" in first  # then its result may stand already
-        if again.get("code") != 0 and not (done and words[0] in ("delete", "atlas") and again.get("code") == 2):
+        once = words[0] in ("delete", "atlas", "construct")  # what is done is refused the second time
+        if again.get("code") != 0 and not (done and once and again.get("code") == 2):
             return f"the same command again: {again}, after {first}"
         left = forked(lambda: result(folder))
         return (
@@ -136,20 +275,20 @@ def attempted(words, point, fault, wanted):
 
 def points(only=None):
     """Every (case, point, fault), with the result that the unbroken command leaves."""
-    for name, words in cases().items():
+    for name, case in cases().items():
         if only in (None, name):
             with tempfile.TemporaryDirectory() as unbroken:
-                folder = prepared(Path(unbroken).resolve())
-                answer = forked(lambda: command(words, folder))  # noqa: B023
+                folder = prepared(Path(unbroken).resolve(), case)
+                answer = forked(lambda: command(case.work, folder))  # noqa: B023
                 assert answer.get("code") == 0, (name, answer)
                 wanted = forked(lambda: result(folder))  # noqa: B023
             for point in range(1, answer["calls"] + 1):
                 for fault in FAULTS:
-                    yield name, words, point, fault, wanted
+                    yield name, case, point, fault, wanted
 
 
 def run(results, sample=None, seed=0, only=None):
-    """Tries the points that `results` has no line for; yields each line."""
+    """Tries the points that `results` has no line for; yields their number, then each line."""
     results = Path(results)
     before = {}
     if results.exists():
@@ -157,15 +296,16 @@ def run(results, sample=None, seed=0, only=None):
             row = json.loads(line)
             before[row["case"], row["point"], row["fault"]] = row
     chosen = list(points(only))
-    if sample is not None:
-        chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
-    for name, words, point, fault, wanted in chosen:
+    # in a random order, so that whatever has been tried when this is stopped is a sample of all
+    chosen = random.Random(seed).sample(chosen, len(chosen) if sample is None else min(sample, len(chosen)))
+    yield len(chosen)
+    for name, case, point, fault, wanted in chosen:
         if (row := before.get((name, point, fault))) is None:
             row = {
                 "case": name,
                 "point": point,
                 "fault": fault,
-                "wrong": attempted(words, point, fault, wanted),
+                "wrong": attempted(case, point, fault, wanted),
             }
             with results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -182,6 +322,21 @@ def library(folder):
     return made
 
 
+def imported():
+    """Everything that a case would import, so that it costs its own work alone; nothing is run that starts threads."""
+    import altair  # noqa: F401
+    import h5py  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+
+    import netassay
+
+    for module in pkgutil.walk_packages(netassay.__path__, "netassay."):
+        if not module.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):  # an extra that is not installed
+                importlib.import_module(module.name)
+
+
 def main_of_script():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results")
@@ -196,14 +351,14 @@ def main_of_script():
                 sys.exit("crash points need Linux and a C compiler")
             again = [sys.executable, __file__, *sys.argv[1:]]
             sys.exit(subprocess.run(again, env={**os.environ, "LD_PRELOAD": str(made)}).returncode)
-    import altair  # noqa: F401
     import torch
 
-    import netassay.studies.edge.assay  # noqa: F401
-
     torch.set_num_threads(1)
+    imported()
     counts, wrong = collections.Counter(), 0
-    for row in run(words.results, words.sample, words.seed, words.only):
+    rows = run(words.results, words.sample, words.seed, words.only)
+    print(f"{next(rows)} points to try", flush=True)
+    for row in rows:
         counts[row["case"], row["fault"]] += 1
         if row["wrong"]:
             wrong += 1

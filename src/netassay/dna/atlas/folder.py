@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from errno import EIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,14 +67,20 @@ def save(path: Path, contents: Contents) -> Path:
             save_file({name: array.contiguous() for name, array in contents.arrays.items()}, str(part / ARRAYS))
         except SafetensorError as error:  # of a write that the disk refused
             raise OSError(EIO, str(error)) from error
-        contents.peaks.write_parquet(part / PEAKS)
+        _write_parquet(part / PEAKS, contents.peaks)
         if contents.truth:
             (part / TRUTH).mkdir()
         for name, frame in contents.truth.items():
-            frame.write_parquet(part / TRUTH / f"{name}.parquet")
+            _write_parquet(part / TRUTH / f"{name}.parquet", frame)
         facts = {"format": FORMAT, **contents.facts, "truth": list(contents.truth)}
         (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def _write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    buffer = BytesIO()
+    frame.write_parquet(buffer)  # polars has errors of its own for what a disk refuses; the system's are wanted
+    path.write_bytes(buffer.getvalue())
 
 
 def read(path: Path) -> Contents:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -72,13 +73,13 @@ def simulate_reads(
         with (part / "genome.fa").open("w", encoding="utf-8") as fasta:
             for number, codes in enumerate(genome):
                 fasta.write(f">chr{number + 1}\n{decode(codes)}\n")
-        places.write_csv(part / "peaks.bed", separator="\t", include_header=False)
+        _write_csv(part / "peaks.bed", places, separator="\t", include_header=False)
         types = np.repeat(np.arange(len(atlas.cell_types)), cells)
         labels = [atlas.cell_types[number] for number in types]
-        pl.DataFrame({"barcode": barcodes, "cell type": labels}).write_csv(part / "cells.csv")
+        _write_csv(part / "cells.csv", pl.DataFrame({"barcode": barcodes, "cell type": labels}))
         lineages = {"cell type": atlas.cell_types, "lineage": atlas.lineages}
-        pl.DataFrame(lineages).write_csv(part / "lineages.csv")
-        atlas.truth["signal"].insert_column(0, atlas.peaks["name"]).write_csv(part / "signal.csv")
+        _write_csv(part / "lineages.csv", pl.DataFrame(lineages))
+        _write_csv(part / "signal.csv", atlas.truth["signal"].insert_column(0, atlas.peaks["name"]))
         fragments = pl.concat(
             _fragments(barcode, chances[:, kind], depth, contig, start, (length, size), draws)
             for barcode, kind in zip(barcodes, types, strict=True)
@@ -93,6 +94,10 @@ def simulate_reads(
             encoding="utf-8",
         )
     return Path(out)
+
+
+def _write_csv(path: Path, frame: pl.DataFrame, **form: Any) -> None:
+    path.write_text(frame.write_csv(**form), encoding="utf-8")
 
 
 def _barcodes(count: int) -> list[str]:

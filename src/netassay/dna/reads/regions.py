@@ -46,7 +46,7 @@ class RegionSet:
         """Writes the regions as BED: chromosome, start, end, name. The file is complete or not there."""
         with whole_file(path, refusal=DataError) as part:
             frame = self.regions.select("chromosome", "start", "end", "name")
-            frame.write_csv(part, separator="\t", include_header=False)
+            part.write_text(frame.write_csv(separator="\t", include_header=False), encoding="utf-8")
         return Path(path)
 
 
