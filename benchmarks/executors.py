@@ -4,9 +4,10 @@ Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/executors.py [SECONDS] [RUNS]
 munge and the extras slurm and ray; a minute and a half for each place on two cores.
 
 The runs are sized on this machine to take about SECONDS each. Two workers, or two nodes of a core each, perform RUNS of
-them on a cluster that is up. A look ten times a second says how many are under way. The time that a worker spends without
-a run has four parts: until both have one (a Python and torch on each node, the queue, the checks before a submission; paid
-once), between runs (what grows with their number), while the other worker has the last run, and until the command ends.
+them on a cluster that is up. A look ten times a second says how many are under way. The time that a worker spends
+without a run has four parts: until both have one (a Python and torch on each node, the queue, the checks before a
+submission; paid once), between runs (what grows with their number), while the other worker has the last run, and until
+the command ends.
 """
 
 import os

@@ -198,7 +198,7 @@ def _perform(task: Task, folder: Path, numbers: Sequence[int], label: str) -> No
     """Runs a task for each number, wherever there is a CPU; Ray starts one again whose worker or node is lost."""
     import ray
 
-    remote = ray.remote(_answered).options(num_cpus=1, max_retries=5)
+    remote = ray.remote(_answered).options(num_cpus=1, max_retries=5, scheduling_strategy="SPREAD")
     waiting = [remote.remote(task.__name__, str(folder), number) for number in numbers]
 
     def answers() -> Iterator[str]:

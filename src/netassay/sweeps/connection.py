@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,17 @@ def connect(address: str) -> None:
                 f"no Ray cluster answers at {address} ({cause}). Start one with: ray start --head --port={port}"
             ) from None
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of a change to come
-    import ray
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return
+    # Ray takes 127.0.0.1 for the outer address of this machine, other loopback addresses as they are
+    words = [address, host if host.startswith("127.") and host != "127.0.0.1" else ""]
+    with subprocess.Popen(
+        [sys.executable, "-c", _TRIAL, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as trial:
+        import ray  # takes as long as the trial's own import, beside it
 
-    if not ray.is_initialized():
-        # Ray takes 127.0.0.1 for the outer address of this machine, other loopback addresses as they are
-        words = [address, host if host.startswith("127.") and host != "127.0.0.1" else ""]
-        _try(words)
-        ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=words[1] or None)
+        _require_success(trial, address)
+    ray.init(address=address, log_to_driver=False, configure_logging=False, _node_ip_address=words[1] or None)
 
 
 _TRIAL = """
@@ -84,17 +88,18 @@ ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False, _nod
 """
 
 
-def _try(words: Sequence[str]) -> None:
+def _require_success(trial: subprocess.Popen[str], address: str) -> None:
     """ConfigError unless another process can connect; Ray may wait for ever where there is a port and no node."""
     try:
-        done = subprocess.run([sys.executable, "-c", _TRIAL, *words], capture_output=True, text=True, timeout=_CONNECT)
-        lines = [line for line in done.stderr.splitlines() if line.strip()] if done.returncode else []
-        cause = lines[-1].strip()[:300] if lines else f"exit code {done.returncode}" if done.returncode else ""
+        _, said = trial.communicate(timeout=_CONNECT)
+        lines = [line for line in said.splitlines() if line.strip()] if trial.returncode else []
+        cause = lines[-1].strip()[:300] if lines else f"exit code {trial.returncode}" if trial.returncode else ""
     except subprocess.TimeoutExpired:
+        trial.kill()
         cause = f"no connection within {_CONNECT:.0f} s"
     if cause:
         raise ConfigError(
-            f"the Ray cluster at address {words[0]} cannot be reached: {cause}. Start one with: ray start --head, or "
+            f"the Ray cluster at address {address} cannot be reached: {cause}. Start one with: ray start --head, or "
             "start this command on one of its nodes"
         )
 
