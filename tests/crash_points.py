@@ -183,7 +183,7 @@ def tracked(folder):
         tracker = netassay.SharpnessTracker(
             model, loss, [(x, y)], optimizer, store=folder / "runs", name="sines", clock=lambda: float(next(ticks))
         )
-    except netassay.errors.StoreError as cause:  # before the training has begun
+    except netassay.errors.NetassayError as cause:  # before the training has begun
         print(cause, file=sys.stderr)
         return cause.exit_code
     weights = trained(tracker, model, optimizer, loss, x, y)
