@@ -78,15 +78,19 @@ class Sweep:
 def lives(process):
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def cut_off(holders):
-    """Waits until one of these processes has ended; the newest checkpoints of the runs that have lost theirs."""
-    until(lambda: not all(map(lives, holders.values())))
-    runs = [run for run, process in holders.items() if not lives(process)]
-    return {run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final}
+    """Waits until a run has lost its process before its end; the newest checkpoints of such runs."""
+
+    def lost():
+        runs = [run for run, process in holders.items() if not lives(process)]
+        return {run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final}
+
+    until(lambda: lost() or not any(map(lives, holders.values())))
+    return lost()
 
 
 def assert_all_done(store, serial, lost):
@@ -110,7 +114,7 @@ def assert_all_done(store, serial, lost):
 def test_slurm_goes_on(victim, tmp_path, serial, slurm):
     sweeping = Sweep(tmp_path, "--on", "slurm")
     sweeping.start()
-    holders, lost = sweeping.in_the_middle(2 if victim == "node" else 1), {}
+    holders, lost = sweeping.in_the_middle(2 if victim in ("node", "preempted") else 1), {}
     if victim == "worker":
         os.kill(next(iter(holders.values())), signal.SIGKILL)
         lost = cut_off(holders)
