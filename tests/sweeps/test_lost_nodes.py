@@ -85,12 +85,15 @@ def lives(process):
 def cut_off(holders):
     """Waits until a run has lost its process before its end; the newest checkpoints of such runs."""
 
-    def lost():
-        runs = [run for run, process in holders.items() if not lives(process)]
-        return {run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final}
+    lost = {}
 
-    until(lambda: lost() or not any(map(lives, holders.values())))
-    return lost()
+    def over():
+        runs = [run for run, process in holders.items() if not lives(process)]
+        lost.update({run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final})
+        return lost or len(runs) == len(holders)
+
+    until(over)
+    return lost
 
 
 def assert_all_done(store, serial, lost):
