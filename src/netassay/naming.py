@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from netassay.reporting import Axis
 from netassay.runs import Run
-from netassay.runs.states import DIGITS
+from netassay.runs.folders import DIGITS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"

@@ -28,7 +28,7 @@ from netassay.formats.tokenizers import encoder
 from netassay.formats.vocabulary import Words
 from netassay.numerics.memory import machine_bytes
 from netassay.pace import paced
-from netassay.runs.mutex import MUTEX
+from netassay.runs.lock import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 
 if TYPE_CHECKING:

@@ -14,17 +14,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
-from netassay.curvature.objective import Objective
-from netassay.curvature.refusals import refuse_data_not_finite
-from netassay.curvature.symmetry import asymmetry
+from netassay.curvature.objective import Objective, refuse_data_not_finite
+from netassay.curvature.side_effects import plain_backends
 from netassay.curvature.tape import (
     REENTRANT,
     GaussNewtonTape,
     HessianTape,
+    asymmetry,
     differentiable_once,
     graph_bytes,
     is_reentrant,
