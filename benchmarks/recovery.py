@@ -36,7 +36,7 @@ from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.aitac.assay import config_of, trained
 from netassay.studies.aitac.fit import network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig

@@ -29,7 +29,7 @@ from typing import Any
 from netassay.config import Config, read
 from netassay.errors import ConfigError, NetassayError, PluginError, did_you_mean
 from netassay.plugins import Plugin, Plugins, installed, module, package, unusable
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run
 
 

@@ -14,7 +14,7 @@ from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import read_corpus
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 
 def random_documents(seed, documents=60, length=6, zeta=7):

@@ -16,7 +16,7 @@ from netassay.corpus.context import contexts as contexts_of
 from netassay.errors import ConfigError, DataError, ModelError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder, ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 CONTEXTS = [(0,), (0, 1), (0, 1, 2), (3,), (3, 1), (2, 2, 2)]
 

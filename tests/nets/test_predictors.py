@@ -10,7 +10,7 @@ from netassay.capacity import theorems
 from netassay.errors import ConfigError, DataError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder, ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 ZETA, M, D, T = 7, 5, 3, 6
 DTYPE = torch.float64

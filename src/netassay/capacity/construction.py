@@ -20,7 +20,7 @@ from netassay.errors import ConfigError
 from netassay.nets.averaging import AveragingNetwork
 from netassay.nets.decoder import Decoder
 from netassay.numerics import memory
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 Architecture = Literal["averaging", "decoder"]
 Method = Literal["solve", "ladder", "fit"]

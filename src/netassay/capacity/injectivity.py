@@ -14,7 +14,7 @@ from torch import Tensor
 from netassay.corpus.context import Contexts, contexts
 from netassay.corpus.target import Targets, targets
 from netassay.errors import ConfigError, DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 ScalarMap = Literal["attention", "averaging"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

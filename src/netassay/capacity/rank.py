@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from netassay.errors import ConfigError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 DIGITS = 400
 """Decimal digits of the long arithmetic. Singular values of psi(a b') fall by 1.7 digits a row."""

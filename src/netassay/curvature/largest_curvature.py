@@ -20,7 +20,7 @@ from netassay.curvature.eigen import Eigenpairs, lanczos
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 Method = Literal["lanczos", "davidson"]
 

@@ -1,4 +1,8 @@
-"""The SQLite file of a run: its schema, strict reading of files of others, and the journal that keeps it whole."""
+"""The SQLite file of a run: its schema, strict reading of files of others, and the journal that keeps it whole.
+
+WAL needs memory that all processes share, which two hosts do not (sqlite.org/wal.html, "all processes using a database
+must be on the same host computer"). A rollback journal needs file locks alone, which NFS and Lustre have.
+"""
 
 from __future__ import annotations
 

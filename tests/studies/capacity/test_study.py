@@ -59,7 +59,7 @@ def test_a_run_says_what_it_found(runs):
 def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
     from netassay.corpus.target import exact_loss
     from netassay.nets.decoder import ExperimentDecoder
-    from netassay.numerics.seeds import generator
+    from netassay.numerics.devices import generator
 
     run = runs[0]
     best = attempt_table(run).filter("met").sort("width").row(0, named=True)

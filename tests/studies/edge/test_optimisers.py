@@ -13,7 +13,7 @@ from netassay.curvature.thresholds import threshold
 from netassay.errors import ConfigError
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.losses import mse
+from netassay.studies.edge.networks import mse
 from netassay.studies.edge.optimisers import OPTIMISERS
 from netassay.studies.edge.stepping import optimiser
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from netassay.dna.atlas.choices import SplitKind
 from netassay.errors import DataError
 from netassay.formats.contigs import known_as
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 
 class Split(NamedTuple):

@@ -24,7 +24,7 @@ from netassay.dna.network.readouts import Output
 from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
-from netassay.numerics import seeds
+from netassay.numerics import devices
 from netassay.pace import paced
 
 Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
@@ -153,7 +153,7 @@ def attribute(
             return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
         if references < 1 or steps < 1:
             raise ModelError(f"references {references}, steps {steps}: give at least one of each")
-        draws = generator or seeds.generator(0, "attribute")
+        draws = generator or devices.generator(0, "attribute")
         shuffled = torch.stack([shuffle_dinucleotides(codes, draws) for _ in range(references)], 1)
         # unknown bases contribute nothing: no reference has a base there either
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)

@@ -20,7 +20,7 @@ from netassay.dna.network.losses import pearson_rows
 from netassay.dna.network.offsets import offset_is_free
 from netassay.dna.network.predicting import predict
 from netassay.nets.sequence_cnn import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.config import AitacConfig

@@ -21,7 +21,7 @@ from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.material import Material
 from netassay.training import Metric

@@ -14,7 +14,7 @@ from netassay.dna.atlas.named import find_atlas
 from netassay.dna.atlas.splits import Split
 from netassay.dna.network.losses import is_labels, is_one_of_k
 from netassay.errors import DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.aitac.config import AitacConfig
 
 _SHUFFLED_AT_ONCE = 16_384

@@ -9,7 +9,7 @@ import polars as pl
 
 from netassay.dna.ceiling.verdict import BASELINE, MODEL
 from netassay.references import MASLOVA
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.aitac.findings import atlas_facts, null_runs, verdict
 from netassay.wording import command

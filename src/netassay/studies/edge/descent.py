@@ -17,7 +17,7 @@ from netassay.curvature.largest_curvature import Sharpness
 from netassay.errors import NotFinite
 from netassay.studies.edge import quantities
 from netassay.studies.edge.data import Data
-from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.networks import Loss
 from netassay.studies.edge.readers import Look, Reader
 from netassay.studies.edge.stepping import Optimiser
 from netassay.training import Diverged, Every, Metric

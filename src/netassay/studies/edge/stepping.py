@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.optimisers import OPTIMISERS, Method
 

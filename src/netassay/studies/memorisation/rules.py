@@ -8,7 +8,7 @@ from typing import Any
 
 from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
 from netassay.references import MADDEN, MORRIS
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.memorisation.findings import answer_of
 from netassay.wording import command

@@ -11,7 +11,7 @@ from netassay import influence
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.reporting import Figure, Note, write_page
 from netassay.reporting.export import vega_lite
 from netassay.studies.aitac.interpret.chapters import influence as influence_chapter

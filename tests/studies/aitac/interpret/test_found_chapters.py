@@ -15,7 +15,7 @@ from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.interpreting import interpret
 from netassay.nets import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.performing import perform, summarise
 from netassay.presenting import report
 from netassay.reporting import Figure, Note

@@ -14,7 +14,7 @@ from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.meme import read_meme, write_meme
 from netassay.nets import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.reporting import Figure, Note, Table, write_page
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.chapters import motifs as first_chapter

@@ -15,7 +15,7 @@ from netassay.errors import ConfigError, DataError, Interrupted
 from netassay.formats.bases import decode
 from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State, Store

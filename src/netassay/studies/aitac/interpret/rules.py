@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from netassay.references import GUPTA, MASLOVA
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.aitac.interpret.findings import chapter_tables, interpreted
 from netassay.wording import command

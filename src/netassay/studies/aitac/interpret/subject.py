@@ -28,7 +28,7 @@ from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
 from netassay.numerics import devices
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256

@@ -21,7 +21,7 @@ from netassay.dna.network.losses import is_one_of_k, pearson_rows
 from netassay.dna.network.offsets import outputs_in_words
 from netassay.dna.network.predicting import predict
 from netassay.errors import DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import RunWriter, Store
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.findings import CENTRED

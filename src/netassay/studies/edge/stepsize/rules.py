@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from netassay.naming import run_names
 from netassay.references import COHEN, FOX
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.stepsize.findings import agreement, largest
 from netassay.wording import command
