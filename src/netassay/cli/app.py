@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from cyclopts import App
 
 import netassay
 from netassay import study
-from netassay.cli import atlas, corpus, plans, results, trained
 from netassay.cli.assay import assay_command
 from netassay.cli.command import Command
 from netassay.errors import PluginError
+from netassay.studies import STUDIES
 
-_GROUPS: dict[str, tuple[Command, ...]] = {
-    "A corpus": corpus.COMMANDS,
-    "What a network learned": trained.COMMANDS,
-    "Many runs": plans.COMMANDS,
-    "Runs": results.COMMANDS,
-    "Help": (results.CHECK, results.EXPLAIN),
+_GROUPS = {
+    "A corpus": ("corpus", ("entropy", "bounds", "construct", "injectivity", "rank")),
+    "What a network learned": ("trained", ("interpret", "reduce", "transfer", "variants", "attribute", "predict")),
+    "Many runs": ("plans", ("sweep", "watch", "demo")),
+    "Runs": ("results", ("resume", "runs", "show", "export", "verify", "tag", "delete", "report", "figure")),
+    "Help": ("results", ("check", "explain")),
 }
+"""Headings of the help: the module of `netassay.cli` with the commands below it, and their names in order."""
 
 COMPLETION = "--install-completion"
 _HELP = ("", "-h", "--help")
 
 
 def build(word: str | None = None) -> App:
-    """All commands; with `word`, the first word of a command line, only the study of that name is loaded.
+    """All commands; with `word`, the first word of a command line, only that command, or the help of all.
 
     Without it, only the commands of this package. PluginError if `word` names a study of another package that cannot
     be used.
@@ -39,27 +41,48 @@ def build(word: str | None = None) -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    app.register_install_completion_command(
-        COMPLETION, help="Install completion of words for bash, zsh or fish, and add it to the shell's startup file."
-    )
-    if word == COMPLETION:  # completion knows the flags of all commands
-        word = None
-    for name in study.builtin():
-        _add(app, study.find(name), word in (None, name), "Studies")
-    for group, commands in _GROUPS.items():
-        for command in commands:
-            loaded = word in (None, command.name)
-            app.command(
-                command.build() if loaded else _unbuilt(command.name, command.sentence), name=command.name, group=group
-            )
-    app.command(atlas.atlas_app())
-    if word is not None and (word in _HELP or word not in app.resolved_commands()):
-        _add_plugins(app, word)
+    for group, (module, names) in _GROUPS.items():
+        if word in names:
+            _add_command(app, _command(module, word), group)
+            return app
+    if word in STUDIES:
+        _add_study(app, study.Study(word), "Studies")
+    elif word == "atlas":
+        app.command(import_module("netassay.cli.atlas").atlas_app())
+    else:
+        # completion knows the flags of all commands
+        _add_all(app, None if word == COMPLETION else word)
     return app
 
 
-def _add(app: App, kind: study.Study, loaded: bool, group: str) -> None:
-    command = assay_command(kind) if loaded else _unloaded(kind)
+def _add_all(app: App, word: str | None) -> None:
+    """Every command: with its flags if there is no `word`, otherwise only its name and summary."""
+    app.register_install_completion_command(
+        COMPLETION, help="Install completion of words for bash, zsh or fish, and add it to the shell's startup file."
+    )
+    for name in STUDIES:
+        _add_study(app, study.Study(name), "Studies", listed=word is not None)
+    for group, (module, names) in _GROUPS.items():
+        for name in names:
+            _add_command(app, _command(module, name), group, listed=word is not None)
+    app.command(import_module("netassay.cli.atlas").atlas_app())
+    if word is not None:
+        _add_plugins(app, word)
+
+
+def _command(module: str, name: str) -> Command:
+    return next(command for command in import_module(f"netassay.cli.{module}").COMMANDS if command.name == name)
+
+
+def _add_command(app: App, command: Command, group: str, *, listed: bool = False) -> None:
+    app.command(
+        _unbuilt(command.name, command.sentence) if listed else command.build(), name=command.name, group=group
+    )
+
+
+def _add_study(app: App, kind: study.Study, group: str, *, listed: bool = False) -> None:
+    # loading a study's config for its flags costs a tenth of a second, which the help of all would pay for each
+    command = _unbuilt(kind.name, kind.summary) if listed else assay_command(kind)
     app.command(command, name=kind.name, group=group)
 
 
@@ -76,7 +99,7 @@ def _add_plugins(app: App, word: str) -> None:
                 "it can be swept and resumed, and the package should give it another name"
             )
         else:
-            _add(app, study.Study(name, plugin), word == name, "Studies of other packages")
+            _add_study(app, study.Study(name, plugin), "Studies of other packages", listed=word != name)
     if word in _HELP:
         for line in refused:
             print(f"netassay: {line}", file=sys.stderr)
@@ -92,11 +115,6 @@ def commands(app: App, words: tuple[str, ...] = ()) -> dict[str, Callable[..., o
         else:
             by_words |= commands(inner, (*words, name))
     return by_words
-
-
-def _unloaded(kind: study.Study) -> Callable[[], None]:
-    # loading a study's config for its flags costs a tenth of a second, which every other command would pay
-    return _unbuilt(kind.name, kind.summary)
 
 
 def _unbuilt(name: str, sentence: str) -> Callable[[], None]:

@@ -1,6 +1,6 @@
 """The gradient of one batch as a retained graph, and the products with the curvature computed from it.
 
-Normalisations from primitives, where PyTorch's own cannot be differentiated as often as is needed.
+Normalisations are made of primitives where PyTorch's own cannot be differentiated as often as is needed.
 
 The second derivative of its weight norm, and the third derivatives of its layer, instance and (in train mode) batch
 norm, are silently wrong: they treat the statistics that the forward pass keeps as constants.
