@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from netassay import pearson_loss
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.nets import AITAC
 from netassay.numerics.memory import peak_bytes
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from netassay.config import NameList
 from netassay.errors import ConfigError
-from netassay.namelist import NameList
 from netassay.performing import Watch, perform
 from netassay.runs import Run, State, Store, find_run, run_id
 from netassay.studies.aitac.interpret.config import InterpretConfig

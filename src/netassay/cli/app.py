@@ -75,9 +75,7 @@ def _command(module: str, name: str) -> Command:
 
 
 def _add_command(app: App, command: Command, group: str, *, listed: bool = False) -> None:
-    app.command(
-        _unbuilt(command.name, command.sentence) if listed else command.build(), name=command.name, group=group
-    )
+    app.command(_unbuilt(command.name, command.sentence) if listed else command.build(), name=command.name, group=group)
 
 
 def _add_study(app: App, kind: study.Study, group: str, *, listed: bool = False) -> None:

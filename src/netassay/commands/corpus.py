@@ -125,7 +125,7 @@ def contexts_of(
     """
     from netassay.corpus.context import Contexts, require_sizes
     from netassay.corpus.feed import require_blocks
-    from netassay.formats.standard_input import with_standard_input
+    from netassay.formats.shards import with_standard_input
 
     if isinstance(files, Contexts):
         if corpus or window is not None:

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from netassay.corpus.feed import Feed
-from netassay.corpus.prefixes import Level, levels
-from netassay.corpus.tallies import dense_ids
+from netassay.corpus.tallies import Level, dense_ids, levels
 
 
 class Occurrences(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from netassay.nets.decoder import require_length, require_sizes
 from netassay.nets.feed_forward import embedding as embedding_layer
 from netassay.nets.feed_forward import feed_forward
-from netassay.nets.initialisation import initialise
+from netassay.nets.mlp import initialise
 
 
 class AveragingNetwork(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from netassay.errors import ConfigError, DataError
 from netassay.nets.feed_forward import embedding as embedding_layer
 from netassay.nets.feed_forward import feed_forward, linear
-from netassay.nets.initialisation import initialise
+from netassay.nets.mlp import initialise
 
 
 class Decoder(nn.Module):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from netassay.nets.activations import ACTIVATIONS
+from netassay.nets.mlp import ACTIVATIONS
 
 
 def feed_forward(

@@ -14,6 +14,8 @@ import sys
 import time
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,11 +39,11 @@ class Mutex(Protocol):
         """Whether another handle holds it."""
 
 
+@dataclass(frozen=True)
 class Flock:
     """BSD locks (fcntl), which end with the last handle."""
 
-    def __init__(self, fcntl: Any) -> None:
-        self._fcntl = fcntl
+    _fcntl: Any
 
     def take(self, handle: int, path: Path) -> bool:
         return self._try(handle, self._fcntl.LOCK_EX)
@@ -140,21 +142,17 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _of_this_platform() -> Mutex:
-    try:
-        import fcntl
-    except ImportError:
-        pass
-    else:
-        return Flock(fcntl)
-    if sys.platform == "win32":
-        import msvcrt
+MUTEX: Mutex
+if sys.platform == "win32":
+    import msvcrt
 
-        return ByteLock(msvcrt)
-    return HolderFile()
+    MUTEX = ByteLock(msvcrt)
+elif find_spec("fcntl") is not None:
+    import fcntl
 
-
-MUTEX = _of_this_platform()
+    MUTEX = Flock(fcntl)
+else:
+    MUTEX = HolderFile()
 
 
 NAME = "lock"

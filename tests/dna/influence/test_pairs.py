@@ -9,7 +9,7 @@ from plain_aitac import PlainAITAC, random_aitac
 
 from netassay import interactions
 from netassay.dna.influence.pairs import sites_of, stratified_test
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot

@@ -10,8 +10,7 @@ import torch
 from scipy.stats import false_discovery_control, spearmanr
 from tomtom import QUERIES, blurred
 
-from netassay.dna.motifs.discoveries import q_values
-from netassay.dna.motifs.match import compare, match_motifs
+from netassay.dna.motifs.match import compare, match_motifs, q_values
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from netassay.dna.motifs.discoveries import q_values_by_row
-from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.reproducibility import (
     align,
     cluster_motifs,

@@ -14,8 +14,7 @@ from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.filters import filter_motifs
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
 

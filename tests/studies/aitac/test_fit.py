@@ -12,7 +12,7 @@ from memory import Memory
 
 from netassay import training
 from netassay.dna.network.losses import pearson_loss, pearson_rows
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.errors import ConfigError, DataError
 from netassay.nets import AITAC
 from netassay.performing import perform, summarise

@@ -12,7 +12,7 @@ from netassay.capacity.corpus_bounds import verdict
 from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
-from netassay.formats.vocabulary import END_WORD
+from netassay.formats.documents import END_WORD
 from netassay.performing import perform, resume, summarise
 from netassay.reporting import Figure
 from netassay.runs import State

@@ -2,7 +2,7 @@
 
 atlas: the data of one. folder: how it is saved. named: by name or folder. building, draft, sample, annotated: from
 files of the field. coverage, labels: from fragments, single cells, classes. heights: from raw signal to heights.
-halves: two measurements of them. simulate, grammar, planting, scoring, drawn_cells, simulated_reads: made up, with a
+halves: two measurements of them. simulate, grammar, scoring, drawn_cells, simulated_reads: made up, with a
 known truth. dhs4: a public one. splits: training, validation and test sets. nulls: data that lose the link of
 sequence and height. description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what
 may be chosen, in words.

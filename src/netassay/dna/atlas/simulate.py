@@ -9,8 +9,7 @@ import polars as pl
 import torch
 
 from netassay.dna.atlas.atlas import Atlas
-from netassay.dna.atlas.grammar import HAEMATOPOIESIS, Grammar
-from netassay.dna.atlas.planting import Instances, background, plant
+from netassay.dna.atlas.grammar import HAEMATOPOIESIS, Grammar, Instances, background, plant
 from netassay.dna.atlas.scoring import UNITS_PER_BIT, Scorer, Sites, scan, scorer
 from netassay.errors import DataError
 from netassay.formats.jaspar import RELEASE, Motif, read_jaspar

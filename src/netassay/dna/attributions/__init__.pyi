@@ -7,8 +7,8 @@ from netassay.dna.attributions.files import write_tracks as write_tracks
 from netassay.dna.attributions.modisco import find_patterns as find_patterns
 from netassay.dna.attributions.saturation import Mutagenesis as Mutagenesis
 from netassay.dna.attributions.saturation import mutagenesis as mutagenesis
-from netassay.dna.attributions.trust import shuffled_weights as shuffled_weights
-from netassay.dna.attributions.trust import site_auroc as site_auroc
+from netassay.dna.attributions.contributions import shuffled_weights as shuffled_weights
+from netassay.dna.attributions.contributions import site_auroc as site_auroc
 from netassay.dna.attributions.variants import VariantEffects as VariantEffects
 from netassay.dna.attributions.variants import variant_effects as variant_effects
 

@@ -31,7 +31,7 @@ from netassay.dna.influence.ablation import BATCH, Ablation, Fill
 from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, straight_lines
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST, SHARE
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network

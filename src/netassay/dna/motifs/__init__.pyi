@@ -1,6 +1,6 @@
 # made by `make docs` from the contents in __init__.py; change them there
-from netassay.dna.motifs.discoveries import q_values as q_values
-from netassay.dna.motifs.families import factor_names as factor_names
+from netassay.dna.motifs.match import q_values as q_values
+from netassay.dna.motifs.reproducibility import factor_names as factor_names
 from netassay.dna.motifs.filters import FilterMotifs as FilterMotifs
 from netassay.dna.motifs.filters import filter_motifs as filter_motifs
 from netassay.dna.motifs.match import Matches as Matches

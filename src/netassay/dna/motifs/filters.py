@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.fields import Field
+from netassay.dna.network.layers import Field
 from netassay.dna.network.layers import Activation, Layer, find_layer
 from netassay.dna.network.network import Network, evaluating
 from netassay.dna.network.predicting import BATCH

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from netassay.dna.motifs.discoveries import q_values_by_row
-from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.matrices import LEAST_COLUMNS
 from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.errors import DataError

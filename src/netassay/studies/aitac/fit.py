@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
-from netassay.dna.network.losses import loss_named
-from netassay.dna.network.network import Network, autocast
-from netassay.dna.network.offsets import offset_is_free
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import loss_named, offset_is_free
+from netassay.dna.network.network import Network, autocast, predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC

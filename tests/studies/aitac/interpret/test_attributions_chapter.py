@@ -9,7 +9,7 @@ from easy_atlas import MOTIFS, SMALL, easy_atlas
 from small_networks import draws, network, sequences
 
 from netassay.dna.attributions import contributions as science
-from netassay.dna.attributions.trust import shuffled_weights, site_auroc
+from netassay.dna.attributions.contributions import shuffled_weights, site_auroc
 from netassay.errors import DataError
 from netassay.formats.bases import decode
 from netassay.performing import perform

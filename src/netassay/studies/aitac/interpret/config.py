@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from netassay.config import Config
+from netassay.config import Config, Each, NameList
 from netassay.dna.network.choices import Layout
-from netassay.namelist import Each, NameList
 
 Peaks = Literal["test", "validation", "train", "all"]
 

@@ -13,17 +13,16 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predicted
 from netassay.dna.motifs.match import Matches, match_motifs
 from netassay.dna.motifs.matrices import UNSURE
+from netassay.dna.motifs.reproducibility import factor_names
 from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.dna.network.layers import called_convolutions
 from netassay.dna.network.loading import network_of_files
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.offsets import loss_of, offset_is_free, outputs_in_words
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import loss_of, offset_is_free, outputs_in_words, pearson_rows
+from netassay.dna.network.network import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs

@@ -10,9 +10,9 @@ import torch
 from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
 from netassay.dna.influence.singles import Influence, influence_of
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
+from netassay.dna.network.losses import outputs_in_words
 from netassay.dna.network.network import Network
-from netassay.dna.network.offsets import outputs_in_words
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject, filter_names

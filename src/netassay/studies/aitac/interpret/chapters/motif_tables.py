@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import polars as pl
 import torch
 
-from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs
 from netassay.dna.motifs.match import Matches
 from netassay.dna.motifs.matrices import column, matrix_table
+from netassay.dna.motifs.reproducibility import factor_names
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.subject import Subject

@@ -13,7 +13,7 @@ from netassay.dna.influence.curves import Curves
 from netassay.dna.influence.pairs import Interactions, interactions_of
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.truth import planted_motifs
-from netassay.dna.network.offsets import outputs_in_words
+from netassay.dna.network.losses import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES

@@ -15,7 +15,7 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
-from netassay.dna.network.offsets import outputs_in_words
+from netassay.dna.network.losses import outputs_in_words
 from netassay.errors import DataError
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters.pairs import reach

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrix_table
 from netassay.dna.motifs.reproducibility import (
     Clusters,
     Reproduced,
     cluster_motifs,
+    factor_names,
     permute_columns,
     reproducible_filters,
     runs_needed,
