@@ -1,6 +1,6 @@
 """What there is to learn in a corpus of token sequences, and the loss that no predictor can beat.
 
-tallies: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
+prefixes: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
 unique contexts of a corpus in memory. out_of_core, census, parting, tallies: those of a corpus on disk.
 spine, shuffle, gathering: those of a corpus in shards, over nodes. telescope: the number that all
 counts must add up to. target: the contexts and counts on which a decoder is trained.
@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = contents(
         "distributions": "netassay.corpus.distribution",
         "Distributions": "netassay.corpus.distribution",
         "contexts_within": "netassay.corpus.out_of_core",
-        "telescoped_bound": "netassay.corpus.tallies",
+        "telescoped_bound": "netassay.corpus.telescope",
         "conditional_entropies": "netassay.corpus.conditional",
         "Conditional": "netassay.corpus.conditional",
         "packed": "netassay.corpus.packing",

@@ -13,7 +13,7 @@ from netassay.corpus.packing import packed as packed
 from netassay.corpus.target import Targets as Targets
 from netassay.corpus.target import exact_loss as exact_loss
 from netassay.corpus.target import targets as targets
-from netassay.corpus.tallies import telescoped_bound as telescoped_bound
+from netassay.corpus.telescope import telescoped_bound as telescoped_bound
 
 __all__ = [
     "Conditional",

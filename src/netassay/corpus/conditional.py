@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.tallies import Level, counts_nats, levels, run_edges, unequal_branches
+from netassay.corpus.prefixes import Level, levels, run_edges
+from netassay.corpus.tallies import counts_nats, unequal_branches
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
 

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from netassay.corpus.distribution import Distributions, distributions, window_starts
-from netassay.corpus.tallies import Tally, dense_ids, levels, require_telescoped, tally
+from netassay.corpus.prefixes import levels
+from netassay.corpus.tallies import Tally, dense_ids, tally
+from netassay.corpus.telescope import require_telescoped
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from netassay.corpus.tallies import levels
+from netassay.corpus.prefixes import levels
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from netassay.corpus.feed import Feed
-from netassay.corpus.tallies import Level, dense_ids, levels
+from netassay.corpus.prefixes import Level, levels
+from netassay.corpus.tallies import dense_ids
 
 
 class Occurrences(NamedTuple):

@@ -14,18 +14,9 @@ from jaxtyping import Int64
 
 from netassay.corpus.census import counting_bytes
 from netassay.corpus.context import Contexts
-from netassay.corpus.tallies import (
-    RELATIVE_ROUNDING,
-    Tally,
-    closing_nats,
-    counts_nats,
-    dense_ids,
-    levels,
-    require_telescoped,
-    run_edges,
-    tally,
-    x_ln_x,
-)
+from netassay.corpus.prefixes import levels, run_edges
+from netassay.corpus.tallies import Tally, counts_nats, dense_ids, tally
+from netassay.corpus.telescope import RELATIVE_ROUNDING, closing_nats, require_telescoped, x_ln_x
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill

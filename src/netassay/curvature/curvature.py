@@ -19,11 +19,11 @@ from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective, refuse_data_not_finite
 from netassay.curvature.side_effects import plain_backends
+from netassay.curvature.symmetry import asymmetry
 from netassay.curvature.tape import (
     REENTRANT,
     GaussNewtonTape,
     HessianTape,
-    asymmetry,
     differentiable_once,
     graph_bytes,
     is_reentrant,

@@ -1,8 +1,8 @@
 """What each base of a sequence contributes to an output of a network.
 
-contributions: by gradients and by DeepLIFT/SHAP, and whether they depend on what was learned. saturation: every single-base change, exactly. variants: the alleles
-of a VCF file. modisco: motifs that recur among
-contributions. files: tensors and tracks.
+contributions: by gradients and by DeepLIFT/SHAP, and whether they depend on what was learned. saturation: every
+single-base change, exactly. variants: the alleles of a VCF file. modisco: motifs that recur among contributions. files:
+tensors and tracks.
 """
 
 from netassay.contents import contents

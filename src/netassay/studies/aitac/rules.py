@@ -12,7 +12,7 @@ from netassay.references import MASLOVA
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.aitac.findings import atlas_facts, null_runs, verdict
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "What has it learned from DNA?"
 READING = (

@@ -13,7 +13,7 @@ from netassay.runs import Run, State
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.rules import signed
 from netassay.studies.aitac.transfer.findings import CEILING, FILTERS, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "Does what it learned hold in another atlas?"
 READING = (
