@@ -57,7 +57,7 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
         ConfigError: For a vocabulary below the corpus's.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23; Morris et al. (2025).
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, Theorems 13, 21 and 23; Morris et al. (2025).
 
     Example:
         >>> import netassay

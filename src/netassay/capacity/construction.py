@@ -1,4 +1,4 @@
-"""Memorising without training: the proof of Theorem 21 of Madden, Fox, Thrampoulidis (2025) as an algorithm."""
+"""Memorising without training: the proof of Theorem 21 of Madden, Fox, Thrampoulidis (2024) as an algorithm."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Construction:
         skipped: Documents that reading left out, by reason.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), proofs of Theorems 21 and 23.
 
     Example:
         >>> import netassay
@@ -132,7 +132,7 @@ def construct(
         DataError: For a corpus without a context.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), proofs of Theorems 21 and 23.
 
     Example:
         >>> import netassay
@@ -181,7 +181,7 @@ def realise(
         DataError: For contexts given twice, and rows that are not distributions.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proof of Theorem 21.
+        Madden, Fox, Thrampoulidis (2024), proof of Theorem 21.
 
     Example:
         >>> import netassay, numpy as np

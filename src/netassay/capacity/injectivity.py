@@ -63,7 +63,7 @@ def separations(
         DataError: For a corpus without a context.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 17 and 22.
+        Madden, Fox, Thrampoulidis (2024), Theorems 17 and 22.
 
     Example:
         >>> import netassay

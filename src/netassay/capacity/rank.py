@@ -83,7 +83,7 @@ def ranks(
         ConfigError: For an unknown activation, sizes below 1, and too few digits.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 19 and 20.
+        Madden, Fox, Thrampoulidis (2024), Theorems 19 and 20.
 
     Example:
         >>> import netassay

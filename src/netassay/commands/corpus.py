@@ -115,7 +115,7 @@ def contexts_of(
         DataError: For files that cannot be read or hold no token.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay
@@ -327,7 +327,7 @@ def entropy(
         DataError: For files that cannot be read or hold no token.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

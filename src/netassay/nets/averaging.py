@@ -1,4 +1,4 @@
-"""The token-averaged feed-forward network of Madden, Fox, Thrampoulidis (2025)."""
+"""The token-averaged feed-forward network of Madden, Fox, Thrampoulidis (2024)."""
 
 from __future__ import annotations
 

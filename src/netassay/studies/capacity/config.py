@@ -16,7 +16,7 @@ class CapacityConfig(Config):
     """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 7.
+        Madden, Fox, Thrampoulidis (2024), section 7.
 
     Example:
         >>> import netassay

@@ -146,7 +146,7 @@ def require_bases(setting: Setting, data: Data) -> int:
 
 
 TOKENS = 10
-"""First tokens of each document: the experiment of Madden, Fox, Thrampoulidis (2025), section 7."""
+"""First tokens of each document: the experiment of Madden, Fox, Thrampoulidis (2024), section 7."""
 
 HELD_OUT = "chr1"
 """The chromosome whose DNA is for testing: neighbouring sites never are on both sides."""
