@@ -97,7 +97,7 @@ class Construction:
 
 
 def construct(
-    found: Contexts,
+    contexts: Contexts,
     *,
     width: int | None = None,
     architecture: Architecture = "averaging",
@@ -112,7 +112,7 @@ def construct(
     `netassay.construct` does the same for a corpus in files.
 
     Args:
-        found: Contexts of the corpus.
+        contexts: Contexts of the corpus.
         width: Hidden neurons (n contexts or more, except with "fit"); by default 10% more with "solve", n with
             "ladder".
         architecture: "averaging" (Theorem 23) or "decoder" (Theorem 21).
@@ -139,11 +139,11 @@ def construct(
         >>> netassay.capacity.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]), method="ladder").width
         3
     """
-    _require_memory(found.n, found.vocabulary, width or found.n)
-    goal, token_ids = goal_of_corpus(found)
+    _require_memory(contexts.n, contexts.vocabulary, width or contexts.n)
+    goal, token_ids = goal_of_corpus(contexts)
     options = _options(goal, width, architecture, method, embedding, activation, smoothing)
     construction = _construct(goal, token_ids, options, seed)
-    return replace(construction, words=found.corpus.words(token_ids.tolist()))
+    return replace(construction, words=contexts.corpus.words(token_ids.tolist()))
 
 
 def realise(

@@ -41,7 +41,7 @@ class Separation:
 
 
 def separations(
-    found: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
+    corpus_contexts: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
 ) -> list[Separation]:
     """The smallest gap between images of distinct contexts against their number n.
 
@@ -50,7 +50,7 @@ def separations(
     everything is then computed. A generic gap of n images falls as 1 / n^2.
 
     Args:
-        found: Contexts of the corpus.
+        corpus_contexts: Contexts of the corpus.
         sizes: Numbers of documents from the beginning of the corpus; by default all, and twelve smaller ones, each
             smaller by the root of 2.
         seeds: Seeds of the draws.
@@ -71,19 +71,19 @@ def separations(
         >>> all(row.smallest > 0 for row in rows if row.contexts > 1)
         True
     """
-    total = len(found.corpus)
+    total = len(corpus_contexts.corpus)
     sizes = sorted({max(1, round(total / 2 ** (i / 2))) for i in range(13)}) if sizes is None else list(sizes)
     for size in sizes:
         if not 1 <= size <= total:
             raise ConfigError(f"size {size} of sizes: the corpus has {total} documents; give 1 to {total}")
-    if not found.n:
+    if not corpus_contexts.n:
         raise DataError("no document has two tokens, so there is no context to map")
-    full = targets(found)
-    ids = np.unique(found.corpus.tokens)
+    full = targets(corpus_contexts)
+    ids = np.unique(corpus_contexts.corpus.tokens)
     longest = full.sequences.shape[1]
     rows = []
     for size in sizes:
-        part = contexts(found.corpus.select(np.arange(total) < size), window=found.window)
+        part = contexts(corpus_contexts.corpus.select(np.arange(total) < size), window=corpus_contexts.window)
         if not part.n:
             continue
         to = targets(part)

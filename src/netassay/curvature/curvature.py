@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
@@ -194,9 +195,15 @@ class Curvature:
         return len(self._losses)
 
     @property
-    def kept(self) -> int:
+    def graphs(self) -> int:
         """Number of batches whose graphs are in memory."""
         return len(self._tapes)
+
+    @property
+    def kept(self) -> int:
+        """Deprecated name of `graphs`."""
+        warnings.warn("Curvature.kept is called graphs now", DeprecationWarning, stacklevel=2)
+        return self.graphs
 
     @property
     def graph_bytes(self) -> int:

@@ -210,7 +210,7 @@ def test_a_convolution_run_on_both_strands_is_read_on_both(together):
         interactions(m, x, [[0], [1]], layer="conv", within=5, permutations=2, generator=draws(), **words)
         for m, words in ((model, {}), (plain, {"both_strands": True}))
     ]
-    assert torch.equal(two[0].both, two[1].both) and torch.equal(two[0].apart, two[1].apart)
+    assert torch.equal(two[0].both_sites, two[1].both_sites) and torch.equal(two[0].apart, two[1].apart)
 
 
 class Placed(Strands):

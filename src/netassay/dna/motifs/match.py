@@ -97,7 +97,7 @@ class Matches:
         best_q: (queries,) smallest q of each query; NaN for queries that were not compared.
         null_q: (permutations, queries) the same with permuted columns.
         skipped: Queries that were not compared, and targets that were cut or left out, by reason.
-        known: The database.
+        database: The database.
 
     Source:
         Gupta et al. (2007), Tomtom.
@@ -114,7 +114,7 @@ class Matches:
     best_q: Float64[Tensor, " queries"]
     null_q: Float64[Tensor, "permutations queries"]
     skipped: Mapping[str, int]
-    known: Motifs
+    database: Motifs
 
     @cached_property
     def fdr(self) -> Float64[Tensor, " queries"]:
@@ -156,7 +156,7 @@ def match_motifs(
     database: Motifs | str | Path = "jaspar-vertebrates",
     *,
     permutations: int = 5,
-    most: int = 10,
+    per_query: int = 10,
     generator: torch.Generator | None = None,
     threads: int | None = None,
 ) -> Matches:
@@ -170,7 +170,7 @@ def match_motifs(
         database: Known motifs, or what `read_database` takes.
         permutations: Number of permutations (0 or more); raised where few queries are compared, so that one of them
             can get a name. With 0 none gets one.
-        most: Maximum number of matches for each query.
+        per_query: Maximum number of matches for each query.
         generator: Draws the permutations; by default with seed 0.
         threads: Number of threads; by default PyTorch's.
 
@@ -190,8 +190,10 @@ def match_motifs(
         True
     """
     reference = database if isinstance(database, Motifs) else read_database(database)
-    if permutations < 0 or most < 1 or (threads is not None and threads < 1):
-        raise DataError(f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more")
+    if permutations < 0 or per_query < 1 or (threads is not None and threads < 1):
+        raise DataError(
+            f"permutations {permutations}, per_query {per_query}, threads {threads}: give 0 or more, and 1 or more"
+        )
     targets, skipped = _targets(reference)
     if not targets:
         raise DataError(
@@ -205,7 +207,7 @@ def match_motifs(
         skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = n_skipped
     ranked = _rank(pairs, len(targets))
     null_q = _null_q(motifs, reference, _repeats(permutations, len(rows)), draws, threads)
-    table, best_q = _table(ranked, motifs, reference, most), _smallest_q(ranked, len(motifs))
+    table, best_q = _table(ranked, motifs, reference, per_query), _smallest_q(ranked, len(motifs))
     return Matches(table, motifs.names, best_q, null_q, skipped, reference)
 
 

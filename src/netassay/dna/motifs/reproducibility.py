@@ -30,15 +30,15 @@ _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is l
 
 @dataclass(frozen=True, eq=False)
 class Reproduced:
-    """A row for each filter of each run: run (its number), filter, name, found (in how many of the `others`),
-    reproducible (in at least `needed` of them). `permuted`: the same for the filters of run 0 with their columns in a
-    random order.
+    """A row for each filter of each run: run (its number), filter, name, found (in how many of the `other_runs`),
+    reproducible (in at least `runs_needed` of them). `permuted`: the same for the filters of run 0 with their columns in
+    a random order.
     """
 
     filters: pl.DataFrame
     permuted: pl.DataFrame
-    others: int
-    needed: int
+    other_runs: int
+    runs_needed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,8 +318,8 @@ def factor_names(matches: Matches, q: float = NAMED) -> dict[str, str]:
     best = {row["query"]: row["target"] for row in matches.best().filter(pl.col("q") < q).iter_rows(named=True)}
     sure = dict(zip(matches.queries, (matches.fdr < q).tolist(), strict=True))
     targets = {query: target for query, target in best.items() if sure[query]}
-    families = _families(matches.known, set(targets.values()))
-    titles = dict(zip(matches.known.names, matches.known.titles, strict=True))
+    families = _families(matches.database, set(targets.values()))
+    titles = dict(zip(matches.database.names, matches.database.titles, strict=True))
     members: dict[int, list[str]] = {}
     for target in targets.values():
         titles_of_family = members.setdefault(families[target], [])

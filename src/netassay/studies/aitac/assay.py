@@ -124,7 +124,7 @@ def _ceilings(
         cell_types=data.atlas.cell_types,
         centred=free_offset,
     )
-    rows = [("ceiling", *ceiling.whole), ("r of halves", *ceiling.reliability)]
+    rows = [("ceiling", *ceiling.overall), ("r of halves", *ceiling.reliability)]
     schema = {"what": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
     table = (
         pl.DataFrame(rows, schema=schema, orient="row")

@@ -57,7 +57,7 @@ def stub(**changes):
             best=lambda: best,
             queries=tuple(best["query"]),
             fdr=torch.zeros(7),
-            known=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
+            database=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
         ),
     }
     subject = SimpleNamespace(**given | changes)

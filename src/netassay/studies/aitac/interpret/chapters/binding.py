@@ -253,7 +253,7 @@ def _predictors(
                     float(ends[1, i]),
                     float(precision[i]),
                     areas.marked,
-                    areas.others,
+                    areas.unmarked,
                 )
             )
     names = ["group", "predictor", "kind", "AUROC", "low", "high", "null low", "null high", "AUPRC", "marked", "others"]

@@ -195,14 +195,14 @@ def _pair_table(interactions: Interactions, cell_types: Sequence[str]) -> pl.Dat
             "first": first,
             "second": second,
             "lineage": list(interactions.groups) * len(interactions.pairs),
-            "both": interactions.both.repeat_interleave(lineages).numpy(),
-            "one": interactions.one.repeat_interleave(lineages).numpy(),
+            "both": interactions.both_sites.repeat_interleave(lineages).numpy(),
+            "one": interactions.one_site.repeat_interleave(lineages).numpy(),
             "apart": interactions.apart.repeat_interleave(lineages).numpy(),
             **{name: values.flatten().numpy() for name, values in numbers.items()},
             "cell type": pl.Series(
                 [
                     cell_types[i] if n else None
-                    for i, n in zip(best.tolist(), interactions.both, strict=True)
+                    for i, n in zip(best.tolist(), interactions.both_sites, strict=True)
                     for _ in interactions.groups
                 ],
                 dtype=pl.String,

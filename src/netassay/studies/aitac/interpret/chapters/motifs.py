@@ -243,8 +243,8 @@ def _with_factors(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.D
 def _numbers(own: Motifs, reproduced: Reproduced, clusters: Clusters, null: Clusters, share: float) -> pl.DataFrame:
     mine = reproduced.filters.filter(pl.col("run") == 0)
     values = {
-        "other runs": reproduced.others,
-        "needed": runs_needed(reproduced.others + 1, share),
+        "other runs": reproduced.other_runs,
+        "needed": runs_needed(reproduced.other_runs + 1, share),
         "filters": len(mine),
         "informative": int((own.informative_lengths >= LEAST_COLUMNS).sum()),
         "reproducible": int(mine["reproducible"].sum()),
