@@ -17,8 +17,7 @@ from netassay.capacity.output_layer import Convex, Solved, fit, ladder, solve
 from netassay.capacity.theorems import trainable_count
 from netassay.corpus.context import Contexts
 from netassay.errors import ConfigError
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder
+from netassay.nets.decoder import AveragingNetwork, Decoder
 from netassay.numerics import memory
 from netassay.numerics.devices import generator
 

@@ -31,8 +31,8 @@ _REACHED = 0.5  # of a cluster's members: a column that fewer of them reach is l
 @dataclass(frozen=True, eq=False)
 class Reproduced:
     """A row for each filter of each run: run (its number), filter, name, found (in how many of the `other_runs`),
-    reproducible (in at least `runs_needed` of them). `permuted`: the same for the filters of run 0 with their columns in
-    a random order.
+    reproducible (in at least `runs_needed` of them). `permuted`: the same for the filters of run 0 with their columns
+    in a random order.
     """
 
     filters: pl.DataFrame
