@@ -1,4 +1,4 @@
-"""One-layer decoders, the theory's and the experiment's, and the token-averaged network of Madden, Fox, Thrampoulidis (2024).
+"""One-layer networks of Madden, Fox, Thrampoulidis (2024): two decoders, and the token-averaged network.
 
 The two decoders differ on purpose and are never mixed: the theory's has free positions, several heads, no skip, no bias
 outside the hidden layer and no scaling of the scores; the experiment's has one head, sinusoidal positions,
