@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from netassay.commands.memory import room
 from netassay.errors import ConfigError, DataError, did_you_mean
-from netassay.formats.forms import Form, IdType
+from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def contexts_of(
     files = (files,) if isinstance(files, str | Path) else tuple(files)
     length, exact = arguments["length"], arguments["exact_length"]
     require_sizes(length, exact, window)
-    require_blocks(arguments["blocks"], arguments["stride"])
+    if arguments["blocks"] is not None or arguments["stride"] is not None:
+        require_blocks(arguments["blocks"], arguments["stride"])
     if arguments["blocks"] is not None and length is not None:
         raise ConfigError(
             f"length = {length} cuts documents and blocks = {arguments['blocks']} packs them; give one of the two"

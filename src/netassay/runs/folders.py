@@ -1,6 +1,7 @@
-"""Folders of runs: their states and names, and how one appears and disappears completely or not at all.
+"""Folders of runs: their states and names, and how one appears and disappears.
 
-Even if the process is killed in between."""
+It does so completely or not at all, even if the process is killed in between.
+"""
 
 from __future__ import annotations
 

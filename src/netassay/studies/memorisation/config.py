@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from netassay.config import Config
-from netassay.formats.forms import Form, IdType
+from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 
