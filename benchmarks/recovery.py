@@ -36,9 +36,8 @@ from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
 from netassay.numerics.devices import generator
 from netassay.studies.aitac.assay import config_of, trained
-from netassay.studies.aitac.fit import network_of
+from netassay.studies.aitac.fit import Material, material, network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.material import Material, material
 
 WELL, MOST_PAIR_PEAKS = 0.75, 1200
 ANY = 1.1

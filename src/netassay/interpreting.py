@@ -241,7 +241,7 @@ def transfer(
     from netassay.dna.atlas.named import find_atlas
     from netassay.formats.tables import read_links
     from netassay.studies.aitac.assay import config_of
-    from netassay.studies.aitac.material import atlas_of
+    from netassay.studies.aitac.fit import atlas_of
 
     run = find_run(run, store)
     if run.study != "aitac":

@@ -20,8 +20,7 @@ from netassay.presenting import report
 from netassay.runs import Store
 from netassay.studies.aitac.assay import assay, trained
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.material import material
+from netassay.studies.aitac.fit import Fit, material
 
 
 @pytest.fixture(scope="module")

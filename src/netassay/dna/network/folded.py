@@ -18,14 +18,17 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.formats.bases import UNKNOWN, reverse_complement
-from netassay.nets.fourier_convolution import (
+from netassay.nets.sequence_cnn import (
+    AITAC,
+    STAGES,
     Transforms,
     correlate_transformed,
+    pooled_lengths,
+    pooling_positions,
     saves_work,
     transformed_taps,
     transforms,
 )
-from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths, pooling_positions
 
 WORD = 4
 """Bases looked up at once."""

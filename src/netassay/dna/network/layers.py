@@ -21,8 +21,14 @@ from netassay.dna.network.forms import as_codes
 from netassay.dna.network.network import BATCH, Network, evaluating
 from netassay.errors import ModelError
 from netassay.formats.bases import reverse_complement
-from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
-from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
+from netassay.nets.sequence_cnn import (
+    AITAC,
+    STAGES,
+    correlate_transformed,
+    pooled_lengths,
+    transformed_taps,
+    transforms,
+)
 
 _FIELD_PROBES = 3  # random sequences whose bases are changed one by one
 _NOTICED = 1e-5  # of the greatest output: a change above rounding

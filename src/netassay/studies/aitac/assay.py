@@ -25,8 +25,7 @@ from netassay.runs.facts import fact_table
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
-from netassay.studies.aitac.fit import Fit, network_of
-from netassay.studies.aitac.material import Material, material
+from netassay.studies.aitac.fit import Fit, Material, material, network_of
 from netassay.studies.aitac.reduction import reduction
 from netassay.studies.aitac.weights import config_of as config_of
 from netassay.studies.aitac.weights import start_of

@@ -21,9 +21,9 @@ from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.fit import material
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.studies.aitac.material import material
 from netassay.studies.aitac.transfer.findings import (
     BASELINE,
     CEILING,

@@ -33,10 +33,9 @@ from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
 from netassay.studies.aitac.config import AitacConfig, LossName, Strands
 from netassay.studies.aitac.findings import atlas_facts
-from netassay.studies.aitac.fit import network_of
+from netassay.studies.aitac.fit import Material, material, network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.files import digest_of, network_files
-from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.weights import config_of, trained
 
 
