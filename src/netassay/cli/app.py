@@ -1,4 +1,4 @@
-"""The table of commands."""
+"""The table of commands, and the command for one run of each study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token sequences of any lengths in one array."""
+"""Token sequences of any lengths in one array, and the words of a vocabulary."""
 
 from __future__ import annotations
 

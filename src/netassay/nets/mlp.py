@@ -1,4 +1,4 @@
-"""The fully connected network."""
+"""The fully connected network, with the activations and initial weights that other networks share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An atlas: open regions of the genome, their sequences, and how open each is in every cell type."""
+"""An atlas: open regions, their sequences, how open each is in every cell type, and the split in sets."""
 
 from __future__ import annotations
 

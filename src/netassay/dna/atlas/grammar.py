@@ -1,4 +1,4 @@
-"""The grammar of the simulated atlas: a lineage tree, factors that act at its nodes, and pairs of factors."""
+"""The grammar of the simulated atlas: a lineage tree, factors that act at its nodes, pairs; their sites."""
 
 from __future__ import annotations
 

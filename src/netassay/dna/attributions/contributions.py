@@ -1,4 +1,4 @@
-"""How much each base of a sequence contributes to an output of a network."""
+"""How much each base of a sequence contributes to an output of a network, and whether to trust it."""
 
 from __future__ import annotations
 

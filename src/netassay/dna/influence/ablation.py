@@ -1,11 +1,11 @@
 """A layer of a network over many sequences, and the outputs of the network without some of its channels.
 
 A channel is ablated by replacing its output, position by position, with its mean over the data set: what it says about
-this sequence is lost, what it says about all of them is kept. AI-TAC's first layer is computed fast (`first_layer`),
-any other layer of any module by full passes (`any_layer`).
+this sequence is lost, what it says about all of them is kept. AI-TAC's first layer is computed fast, any other layer of
+any module by full passes (`any_layer`).
 
-The second layer is linear before its ReLU: without a filter its sums are those of the intact network plus the filter's
-own taps times (fill - output), 11 products per output where the layer takes 3,300. Work goes by pooling windows, so
+AI-TAC's second layer is linear before its ReLU: without a filter its sums are those of the intact network plus the
+filter's own taps times (fill - output), 11 products per output where the layer takes 3,300. Work goes by pooling windows, so
 that sums, maximum and ReLU stay in the cache. The later layers are computed as in `Folded`. Of 63 million products per
 ablated sequence (251 bases, from the second layer on) 4.4 million remain.
 """

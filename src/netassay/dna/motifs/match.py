@@ -1,4 +1,4 @@
-"""Known motifs that the motifs of filters resemble (Tomtom: Gupta et al. 2007), and a null."""
+"""Known motifs that motifs of filters resemble (Tomtom: Gupta et al. 2007), q-values, and a null."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters that networks learn again from other initial weights, and the motifs they have in common."""
+"""Filters that networks learn again from other initial weights, their motifs, families of known motifs."""
 
 from __future__ import annotations
 

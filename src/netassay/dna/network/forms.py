@@ -1,4 +1,4 @@
-"""Modules whose inputs or outputs have another form: which layout they read, which of their outputs to use."""
+"""Sequences as codes of bases, and modules whose inputs or outputs have another form."""
 
 from __future__ import annotations
 

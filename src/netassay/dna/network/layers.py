@@ -1,4 +1,4 @@
-"""The named convolution of a module: its activations, their receptive fields, its output replaced."""
+"""The named convolution of a module: activations, the bases that each sees, its output replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses from predictions and heights (peaks, cell types), as means over peaks."""
+"""Losses from predictions and heights (peaks, cell types), as means over peaks, and what they leave free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network ready to use: a module, how to run it, and the names of its outputs.
+"""A network ready to use: a module, how to run it, the names of its outputs, and which of them is explained.
 
 Every function that runs a network takes a module, or a `Network` where it needs more description.
 """
