@@ -115,7 +115,7 @@ def _peer_ids(run: Run, peers: Sequence[Run]) -> list[str]:
 
 def _outdated(config: InterpretConfig, store: Path) -> bool:
     """Whether a file outside the store has changed since this interpretation used it."""
-    from netassay.studies.aitac.interpret.files import files_digest
+    from netassay.studies.aitac.interpret.subject import files_digest
 
     files, folder = files_digest(config), store / run_id(config.study, config.digest)
     checkpoint = Run.open(folder).checkpoint() if folder.exists() else None

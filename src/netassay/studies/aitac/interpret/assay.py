@@ -11,10 +11,9 @@ from netassay.runs import Run, RunWriter, Store
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters import attributions, binding, influence, motifs, recovery
 from netassay.studies.aitac.interpret.config import InterpretConfig, chapter_names
-from netassay.studies.aitac.interpret.files import files_digest, outside_files
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
-from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.interpret.subject import Subject, files_digest, outside_files
 from netassay.training import Checkpoint, Metric, Result, stages
 
 TABLES: dict[str, Callable[[Subject, InterpretConfig], dict[str, pl.DataFrame]]] = {
