@@ -5,9 +5,9 @@ this sequence is lost, what it says about all of them is kept. AI-TAC's first la
 any module by full passes (`any_layer`).
 
 AI-TAC's second layer is linear before its ReLU: without a filter its sums are those of the intact network plus the
-filter's own taps times (fill - output), 11 products per output where the layer takes 3,300. Work goes by pooling windows, so
-that sums, maximum and ReLU stay in the cache. The later layers are computed as in `Folded`. Of 63 million products per
-ablated sequence (251 bases, from the second layer on) 4.4 million remain.
+filter's own taps times (fill - output), 11 products per output where the layer takes 3,300. Work goes by pooling
+windows, so that sums, maximum and ReLU stay in the cache. The later layers are computed as in `Folded`. Of 63 million
+products per ablated sequence (251 bases, from the second layer on) 4.4 million remain.
 """
 
 from __future__ import annotations
