@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from netassay.corpus.context import Contexts, contexts
+from netassay.corpus import context
+from netassay.corpus.context import Contexts
 from netassay.corpus.target import Targets, targets
 from netassay.errors import ConfigError, DataError
 from netassay.numerics.devices import generator
@@ -41,7 +42,7 @@ class Separation:
 
 
 def separations(
-    corpus_contexts: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
+    contexts: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
 ) -> list[Separation]:
     """The smallest gap between images of distinct contexts against their number n.
 
@@ -50,7 +51,7 @@ def separations(
     everything is then computed. A generic gap of n images falls as 1 / n^2.
 
     Args:
-        corpus_contexts: Contexts of the corpus.
+        contexts: Contexts of the corpus.
         sizes: Numbers of documents from the beginning of the corpus; by default all, and twelve smaller ones, each
             smaller by the root of 2.
         seeds: Seeds of the draws.
@@ -71,19 +72,19 @@ def separations(
         >>> all(row.smallest > 0 for row in rows if row.contexts > 1)
         True
     """
-    total = len(corpus_contexts.corpus)
+    total = len(contexts.corpus)
     sizes = sorted({max(1, round(total / 2 ** (i / 2))) for i in range(13)}) if sizes is None else list(sizes)
     for size in sizes:
         if not 1 <= size <= total:
             raise ConfigError(f"size {size} of sizes: the corpus has {total} documents; give 1 to {total}")
-    if not corpus_contexts.n:
+    if not contexts.n:
         raise DataError("no document has two tokens, so there is no context to map")
-    full = targets(corpus_contexts)
-    ids = np.unique(corpus_contexts.corpus.tokens)
+    full = targets(contexts)
+    ids = np.unique(contexts.corpus.tokens)
     longest = full.sequences.shape[1]
     rows = []
     for size in sizes:
-        part = contexts(corpus_contexts.corpus.select(np.arange(total) < size), window=corpus_contexts.window)
+        part = context.contexts(contexts.corpus.select(np.arange(total) < size), window=contexts.window)
         if not part.n:
             continue
         to = targets(part)
