@@ -9,12 +9,13 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from netassay.cli import main
-from netassay.cli.app import build, commands
+from netassay.cli.app import GROUPS, build, commands
 from netassay.runs import Run, State, Store
 from netassay.studies import STUDIES
 from netassay.studies.edge.config import EdgeConfig
@@ -391,3 +392,11 @@ def test_the_answer_alone_is_on_standard_output(store, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0
     json.loads(done.stdout)
+
+
+def test_every_command_is_in_the_table_of_commands():
+    listed = {}
+    for module, names in GROUPS.values():
+        listed.setdefault(module, set()).update(names)
+    for module, names in listed.items():
+        assert {command.name for command in import_module(f"netassay.cli.{module}").COMMANDS} == names

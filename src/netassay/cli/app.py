@@ -76,7 +76,7 @@ def _from_file(study: Study, path: Path | None) -> dict[str, Any]:
     return values
 
 
-_GROUPS = {
+GROUPS = {
     "A corpus": ("corpus", ("entropy", "bounds", "construct", "injectivity", "rank")),
     "What a network learned": ("trained", ("interpret", "reduce", "transfer", "variants", "attribute", "predict")),
     "Many runs": ("plans", ("sweep", "watch", "demo")),
@@ -102,7 +102,7 @@ def build(word: str | None = None) -> App:
         help_format="plaintext",
         result_action="return_value",
     )
-    for group, (module, names) in _GROUPS.items():
+    for group, (module, names) in GROUPS.items():
         if word in names:
             _add_command(app, _command(module, word), group)
             return app
@@ -123,7 +123,7 @@ def _add_all(app: App, word: str | None) -> None:
     )
     for name in STUDIES:
         _add_study(app, study.Study(name), "Studies", listed=word is not None)
-    for group, (module, names) in _GROUPS.items():
+    for group, (module, names) in GROUPS.items():
         for name in names:
             _add_command(app, _command(module, name), group, listed=word is not None)
     app.command(import_module("netassay.cli.atlas").atlas_app())
