@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 
 import netassay
 from netassay.curvature.combined import Preconditioned
-from netassay.curvature.critical_following import CriticalFollower
+from netassay.curvature.critical import CriticalFollower
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.directions import directional
 from netassay.curvature.following import Follower

@@ -24,7 +24,7 @@ from netassay.formats.bases import one_hot
 from netassay.nets import AITAC
 from netassay.nets.sequence_cnn import STAGES
 from netassay.studies.aitac.assay import config_of, trained
-from netassay.studies.aitac.material import material
+from netassay.studies.aitac.fit import material
 
 LENGTH, OUTPUTS, PEAKS, CHECKED = 251, 81, 100, 20
 

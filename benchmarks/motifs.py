@@ -19,7 +19,7 @@ import torch
 from sequence_cnn import LENGTH, OUTPUTS, PUBLISHED_BATCH, Published, dna, inference, rates
 
 from netassay import filter_motifs, write_meme
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.nets import AITAC
 
 MANY = 600

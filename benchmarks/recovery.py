@@ -30,17 +30,14 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.network import Network
-from netassay.dna.network.offsets import offset_is_free
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import offset_is_free, pearson_rows
+from netassay.dna.network.network import Network, predict
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.aitac.assay import config_of, trained
-from netassay.studies.aitac.fit import network_of
+from netassay.studies.aitac.fit import Material, material, network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.material import Material, material
 
 WELL, MOST_PAIR_PEAKS = 0.75, 1200
 ANY = 1.1
@@ -116,8 +113,8 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     sizes = [len(rows) for rows in kept]
     null = int(found.permuted["reproducible"].sum())
     print(
-        f"  reproducible filters (in {found.needed} of {found.others} others): {', '.join(map(str, sizes))} of "
-        f"{len(motifs[0])}; run 1 with columns permuted: {null}; compared in {compared:.1f} CPU s"
+        f"  reproducible filters (in {found.runs_needed} of {found.other_runs} others): {', '.join(map(str, sizes))} "
+        f"of {len(motifs[0])}; run 1 with columns permuted: {null}; compared in {compared:.1f} CPU s"
     )
     only = [recovery(held, truth, rows=rows, generator=draws) for held, rows in zip(motifs, kept, strict=True)]
     show("reproducible filters of one run (mean)", only)
@@ -126,7 +123,7 @@ def together(motifs: list[Motifs], truth: dict[str, pl.DataFrame]) -> None:
     clustered = time.process_time() - begin
     shuffled = cluster_motifs([permute_columns(held, draws) for held in motifs])
     # in one other run, in most, and as the default has it
-    for least in sorted({2, len(motifs) // 2 + 1, found.needed + 1}):
+    for least in sorted({2, len(motifs) // 2 + 1, found.runs_needed + 1}):
         rows = (clusters.runs >= least).nonzero()[:, 0]
         told = recovery(clusters.motifs, truth, rows=rows, generator=draws)
         show(f"clusters held by {least} or more of {len(motifs)} runs", [told])

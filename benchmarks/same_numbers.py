@@ -45,6 +45,16 @@ LEFT_OUT = {"seconds", "wall", "time", "created", "began", "updated", "folder", 
 WORDS = {"text", "words", "message", "remark", "remarks", "title", "caption", "description"}
 """Columns and keys whose text is prose: may differ."""
 
+RENAMED = {
+    "both": "both_sites",
+    "one": "one_site",
+    "known": "database",
+    "others": "other_runs",
+    "needed": "runs_needed",
+    "whole": "network",
+}
+"""Attributes of results that have a new name: old -> new. Either is read as the new one."""
+
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"),
     "1",
@@ -733,7 +743,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, part in value.items():
             if name not in LEFT_OUT | WORDS:
-                yield from _leaves(part, f"{key}/{name}")
+                yield from _leaves(part, f"{key}/{RENAMED.get(name, name)}")
     elif isinstance(value, list):
         if all(isinstance(part, float | int | str | None) for part in value):
             yield key, json.dumps(value)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from netassay import pearson_loss
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.nets import AITAC
 from netassay.numerics.memory import peak_bytes
 
@@ -181,7 +181,7 @@ from netassay.dna.atlas.atlas import Atlas
 from netassay.numerics.memory import peak_bytes
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.fit import Material
 n = 327_927
 codes = torch.randint(0, 4, (n, {LENGTH}), dtype=torch.uint8)
 heights = torch.rand(n, {OUTPUTS})

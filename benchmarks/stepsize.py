@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 import netassay
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES
-from netassay.studies.edge.networks import network
+from netassay.studies.edge.data import load
+from netassay.studies.edge.networks import LOSSES, network
 from netassay.studies.edge.stepsize.config import StepSizeConfig
 from netassay.studies.edge.stepsize.descents import BATCHED_UP_TO, descend
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import netassay
 from netassay import study
 from netassay.cli.app import build, commands
-from netassay.cli.docstring import docstring_of
+from netassay.cli.command import docstring_of
 
 HERE = Path(__file__).parent
 MADE = "<!-- made by `make docs` from the code; change the docstrings there -->\n"

@@ -81,7 +81,7 @@ def tiny(name: str, subject: Run, folder: Path) -> Config:
             least_sites=1,
         )
     from netassay.studies.aitac.assay import config_of
-    from netassay.studies.aitac.material import atlas_of
+    from netassay.studies.aitac.fit import atlas_of
 
     assert name == "aitac-transfer", f"{name}: say here what a small run of this kind is"
     atlas = atlas_of(config_of(subject))

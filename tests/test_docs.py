@@ -268,7 +268,6 @@ def test_the_tutorial_on_interpretations_names_every_figure():
     for name in (
         "sections/binding.py",
         "sections/influence.py",
-        "sections/pairs.py",
         "sections/reproducible.py",
     ):
         code = (ROOT / "src/netassay/studies/aitac/interpret" / name).read_text()

@@ -10,7 +10,7 @@ import pytest
 from toy_atlas import make_toy, write_fasta, write_variant
 
 import netassay
-from netassay.cli.docstring import docstring_of
+from netassay.cli.command import docstring_of
 
 WRITTEN = max((Path(__file__).parent / "baseline").glob("*/written.json")).parent
 EXTRAS = {"netassay.dna.attributions.find_patterns": "modiscolite"}

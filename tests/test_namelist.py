@@ -4,8 +4,8 @@ import pytest
 
 import netassay
 from netassay.cli import main
+from netassay.config import NameList
 from netassay.errors import ConfigError
-from netassay.namelist import NameList
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
 

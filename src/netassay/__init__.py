@@ -71,7 +71,7 @@ __getattr__, __dir__, __all__ = contents(
         "LargestStep": "netassay.curvature.largest_step",
         "critical_sharpness": "netassay.curvature.critical",
         "CriticalSharpness": "netassay.curvature.critical",
-        "CriticalFollower": "netassay.curvature.critical_following",
+        "CriticalFollower": "netassay.curvature.critical",
         "forecast": "netassay.curvature.outlook",
         "Forecast": "netassay.curvature.outlook",
         "SharpnessTracker": "netassay.studies.edge.tracker.tracker",

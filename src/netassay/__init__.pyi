@@ -54,9 +54,9 @@ from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
 from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
 from netassay.curvature.critical import critical_sharpness as critical_sharpness
-from netassay.curvature.critical_following import CriticalFollower as CriticalFollower
 from netassay.curvature.curvature import Curvature as Curvature
 from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density

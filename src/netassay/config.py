@@ -5,22 +5,84 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from netassay.errors import ConfigError, did_you_mean, first_line
 from netassay.inputs import refuse_odd_file
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+
+class NameList(tuple[str, ...]):
+    """Names in order, and `text`, how a config writes them: the original text, or the names joined by commas.
+
+    A run's digest is made of the text, so that configs from before TOML lists were allowed keep their digests.
+
+    >>> NameList.read("motifs, influence"), NameList.read(["motifs", "influence"]).text
+    (motifs, influence, 'motifs,influence')
+    """
+
+    text: str
+
+    @classmethod
+    def read(cls, value: str | Iterable[str]) -> Self:
+        """The names in a text with commas, without blanks around them, or in a list of names.
+
+        ValueError for a list with anything but names without commas, and for a text of commas only.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            names = cls(name.strip() for name in value.split(",") if name.strip())
+            if value.strip() and not names:
+                raise ValueError(f"{value!r} contains no name")
+            names.text = value
+            return names
+        items: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(name, str) and name.strip() == name != "" and "," not in name for name in items):
+            raise ValueError(f"{value!r} is not a list of names")
+        names = cls(items)
+        names.text = ",".join(names)
+        return names
+
+    def __repr__(self) -> str:
+        return repr(self.text)
+
+
+@dataclass(frozen=True)
+class Each:
+    """The pattern of every name of a `NameList`, for annotations of a config; `required` refuses an empty text, but
+    not a blank."""
+
+    pattern: str
+    required: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.checked,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda names: names.text),
+        )
+
+    def checked(self, value: Any) -> NameList:
+        """The names of a value in a config. ValueError for a name that does not match, or for no names if required."""
+        names = NameList.read(value)
+        if (self.required and not names.text) or not all(re.fullmatch(self.pattern, name) for name in names):
+            raise ValueError(f"{value!r} is not allowed")
+        return names
+
 
 MOST = (1 << 63) - 1
 """Largest whole number in a config: larger ones do not fit into an array."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from netassay.config import NameList
 from netassay.errors import ConfigError
-from netassay.namelist import NameList
 from netassay.performing import Watch, perform
 from netassay.runs import Run, State, Store, find_run, run_id
 from netassay.studies.aitac.interpret.config import InterpretConfig
@@ -115,7 +115,7 @@ def _peer_ids(run: Run, peers: Sequence[Run]) -> list[str]:
 
 def _outdated(config: InterpretConfig, store: Path) -> bool:
     """Whether a file outside the store has changed since this interpretation used it."""
-    from netassay.studies.aitac.interpret.files import files_digest
+    from netassay.studies.aitac.interpret.subject import files_digest
 
     files, folder = files_digest(config), store / run_id(config.study, config.digest)
     checkpoint = Run.open(folder).checkpoint() if folder.exists() else None
@@ -241,7 +241,7 @@ def transfer(
     from netassay.dna.atlas.named import find_atlas
     from netassay.formats.tables import read_links
     from netassay.studies.aitac.assay import config_of
-    from netassay.studies.aitac.material import atlas_of
+    from netassay.studies.aitac.fit import atlas_of
 
     run = find_run(run, store)
     if run.study != "aitac":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from netassay.reporting import Axis
 from netassay.runs import Run
-from netassay.runs.states import DIGITS
+from netassay.runs.folders import DIGITS
 
 _WORDS = {"step_size": "step size η", "seed": "seed", "depth": "hidden layers", "dtype": "arithmetic"}
 _BASE = "base"
@@ -118,3 +118,13 @@ def _phrase(key: str, setting: object) -> str:
 def _sortable(setting: object) -> tuple[int, float, str]:
     number = isinstance(setting, int | float)
     return (0, float(setting), "") if number else (1, 0.0, str(setting))  # type: ignore[arg-type]
+
+
+def enumeration(words: Iterable[object], last: str = "and") -> str:
+    """Words as a list in a sentence.
+
+    >>> enumeration(["a", "b", "c"])
+    'a, b and c'
+    """
+    parts = [str(word) for word in words]
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}" if len(parts) > 1 else "".join(parts)

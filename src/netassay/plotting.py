@@ -9,9 +9,9 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.reporting.axes import Axis
 from netassay.reporting.chart import lines
 from netassay.reporting.points import forest
+from netassay.reporting.section import Axis
 
 _PLACES = 400
 _WIDTHS = 100  # widths of the Gaussians within the range of the eigenvalues

@@ -16,8 +16,7 @@ from netassay.plugins import one_line
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
 from netassay.runs.store import unique_runs, warn_of
-from netassay.study import Study, absent, drawable, find, findings
-from netassay.wording import command
+from netassay.study import Study, absent, command, find, findings, kinds_of
 
 if TYPE_CHECKING:
     from netassay.reporting import Figure, Note, Part, Section, Table
@@ -61,7 +60,7 @@ def report(
     from netassay.reporting import Figure, save_figure, write_page
 
     opened, problems = _open_runs(runs, store, where)
-    by_study = {name: [run for run in opened if run.study == name] for name in drawable()}
+    by_study = {name: [run for run in opened if run.study == name] for name in kinds_of(opened)}
     with_part = [name for name, members in by_study.items() if members or not (opened or problems)]
     parts = []
     for name in paced(with_part, "studies", total=len(with_part)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netassay.reporting.finding import Reference
+from netassay.reporting.section import Reference
 
 MADDEN = Reference(
     "madden2024",

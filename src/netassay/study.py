@@ -17,7 +17,8 @@ Other packages provide studies by entry points (`netassay.plugins`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, resources
@@ -29,7 +30,7 @@ from typing import Any
 from netassay.config import Config, read
 from netassay.errors import ConfigError, NetassayError, PluginError, did_you_mean
 from netassay.plugins import Plugin, Plugins, installed, module, package, unusable
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run
 
 
@@ -130,6 +131,12 @@ def drawable() -> tuple[str, ...]:
     return (*builtin(), *_derived(), *_tracked(), *plugins().usable)
 
 
+def kinds_of(runs: Collection[Run]) -> tuple[str, ...]:
+    """As `drawable`; other packages are searched for studies only where a run is of none of these, or there is none."""
+    own = (*builtin(), *_derived(), *_tracked())
+    return own if runs and all(run.study in own for run in runs) else drawable()
+
+
 def find(name: str, *, tracked: bool = False) -> Study:
     """The study of that name; ConfigError if there is none. With `tracked`, any kind of run that has pages."""
     if name in builtin() or name in _derived() or (tracked and name in _tracked()):
@@ -162,7 +169,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
         'capacity-fewest-contexts'
     """
     sentences: list[Finding] = []
-    for name in drawable():
+    for name in kinds_of(runs):
         members = [run for run in runs if run.study == name]
         rules = find(name, tracked=True).rules if members else None
         if rules is None:
@@ -210,3 +217,37 @@ def configure(values: Mapping[str, Any], *, where: str = "config") -> Config:
 def configure_from(path: Path) -> Config:
     """The config in a TOML or JSON file."""
     return configure(read(path), where=str(path))
+
+
+_COMMANDS = {"aitac-interpret": ("interpret", ("run",)), "aitac-transfer": ("transfer", ("run",))}
+"""Commands whose name differs from that of their runs, and the keys that they take without a flag."""
+
+
+def command(run: Run) -> str:
+    """The command line that repeats a run: its study and the keys that are not at their defaults.
+
+    >>> from pathlib import Path
+    >>> command(Run(Path("runs/edge-1"), "edge", {"study": "edge", "steps": 5}, "", ""))
+    'netassay edge --steps 5'
+    """
+    try:
+        defaults = find(run.study).config().mapping()
+    except NetassayError:
+        return ""
+    word, positional = _COMMANDS.get(run.study, (run.study, ()))
+    options = [
+        option
+        for key, value in run.config.items()
+        if key not in ("study", *positional) and value != defaults.get(key)
+        for option in _option(key, value)
+    ]
+    arguments = [str(run.config[key]) for key in positional if run.config.get(key)]
+    return shlex.join(["netassay", word, *arguments, *options])
+
+
+def _option(key: str, value: object) -> list[str]:
+    flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag if value else "--no-" + key.replace("_", "-")]
+    words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [flag, words]

@@ -12,9 +12,8 @@ from netassay.capacity.theorems import averaging_parameters, decoder_parameters
 from netassay.corpus.context import contexts
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import read_corpus
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder
-from netassay.numerics.seeds import generator
+from netassay.nets.decoder import AveragingNetwork, Decoder
+from netassay.numerics.devices import generator
 
 
 def random_documents(seed, documents=60, length=6, zeta=7):

@@ -14,9 +14,8 @@ from netassay.capacity.local import local_capacity
 from netassay.capacity.rank import _long_rank
 from netassay.corpus.context import contexts as contexts_of
 from netassay.errors import ConfigError, DataError, ModelError
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder, ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.nets.decoder import AveragingNetwork, Decoder, ExperimentDecoder
+from netassay.numerics.devices import generator
 
 CONTEXTS = [(0,), (0, 1), (0, 1, 2), (3,), (3, 1), (2, 2, 2)]
 

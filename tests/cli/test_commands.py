@@ -9,12 +9,13 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from netassay.cli import main
-from netassay.cli.app import build, commands
+from netassay.cli.app import GROUPS, build, commands
 from netassay.runs import Run, State, Store
 from netassay.studies import STUDIES
 from netassay.studies.edge.config import EdgeConfig
@@ -214,7 +215,7 @@ def test_a_page_of_all_runs_names_those_that_are_left_out(capsys, damaged):
     assert sound not in words
     run("report", closed, sound, "--store", str(copy), "--out", "two.html", code=2)
     assert f"two.html is written without {closed}" in capsys.readouterr().err
-    run("report", sound, "--store", str(copy), "--out", "one.html")
+    run("report", sound, "--store", str(copy), "--out", "one.html", "--quiet")
     assert not capsys.readouterr().err
 
 
@@ -391,3 +392,11 @@ def test_the_answer_alone_is_on_standard_output(store, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0
     json.loads(done.stdout)
+
+
+def test_every_command_is_in_the_table_of_commands():
+    listed = {}
+    for module, names in GROUPS.values():
+        listed.setdefault(module, set()).update(names)
+    for module, names in listed.items():
+        assert {command.name for command in import_module(f"netassay.cli.{module}").COMMANDS} == names

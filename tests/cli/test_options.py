@@ -12,7 +12,7 @@ import pytest
 from netassay import study
 from netassay.cli import main
 from netassay.cli.app import build, commands
-from netassay.cli.threads import of_threads
+from netassay.cli.command import of_threads
 from netassay.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from netassay.cli import main
-from netassay.formats import standard_input
+from netassay.formats import shards
 
 LINES = "the cat sat\nthe cat ran\nthe dog sat down\n"
 
@@ -60,7 +60,7 @@ def test_it_may_stand_beside_files(tmp_path, monkeypatch, capsys):
 )
 def test_refusals_name_it(monkeypatch, capsys, stdin, words):
     monkeypatch.setattr(sys, "stdin", stdin)
-    monkeypatch.setattr(standard_input, "_BLOCK", 500)
+    monkeypatch.setattr(shards, "_BLOCK", 500)
     monkeypatch.setenv("NETASSAY_LARGEST_FILE", "600")
     assert main(["entropy", "-"]) == 2
     assert words in capsys.readouterr().err

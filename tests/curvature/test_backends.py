@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 import netassay
-from netassay.curvature.backends import plain_backends
 from netassay.curvature.curvature import Curvature
+from netassay.curvature.side_effects import plain_backends
 from netassay.errors import ModelError
 
 

@@ -17,7 +17,7 @@ from netassay.curvature.flow import GradientFlow, gradient_flow
 from netassay.errors import ModelError
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.losses import mse
+from netassay.studies.edge.networks import mse
 
 SMALL = EdgeConfig(examples=40, width=4, steps=12, curvature_every=4, step_size=0.3, dtype="float64", tolerance=1e-8)
 

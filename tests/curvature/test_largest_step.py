@@ -44,7 +44,11 @@ def test_descent_shrinks_just_below_and_grows_just_above(momentum, nesterov, dec
         with torch.no_grad():
             model.a.weight.fill_(1.0)
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=factor * found.whole.value, momentum=momentum, nesterov=nesterov, weight_decay=decay
+            model.parameters(),
+            lr=factor * found.network.value,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=decay,
         )
         for _ in range(600):
             optimizer.zero_grad()
@@ -55,10 +59,10 @@ def test_descent_shrinks_just_below_and_grows_just_above(momentum, nesterov, dec
 
 def test_whole_and_layers_with_their_errors():
     found = netassay.step_size(Quadratic(), loss, DATA)
-    assert found.whole.value == pytest.approx(2 / 4)
+    assert found.network.value == pytest.approx(2 / 4)
     assert found.layers["a"].value == pytest.approx(2 / 4)
     assert found.layers["b"].value == pytest.approx(2 / 0.5)
-    for step in (found.whole, *found.layers.values()):
+    for step in (found.network, *found.layers.values()):
         assert 0 <= step.error <= 1e-3 * step.value
         assert step.products >= 1
 
@@ -69,14 +73,14 @@ def test_errors_cover_the_truth_on_a_network():
     x, y = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 2, dtype=torch.float64)
     rough = netassay.step_size(model, nn.MSELoss(), [(x, y)], tolerance=0.1)
     exact = netassay.step_size(model, nn.MSELoss(), [(x, y)], tolerance=1e-10)
-    assert abs(rough.whole.value - exact.whole.value) <= rough.whole.error * 1.01
-    assert all(layer.value >= exact.whole.value for layer in exact.layers.values())
+    assert abs(rough.network.value - exact.network.value) <= rough.network.error * 1.01
+    assert all(layer.value >= exact.network.value for layer in exact.layers.values())
     assert rough.loss == pytest.approx(nn.MSELoss()(model(x), y).item())
 
 
 def test_without_positive_curvature_every_step_is_stable():
     found = netassay.step_size(Quadratic(), lambda output, target: -output, DATA, blocks=None)
-    assert found.whole.value == math.inf
+    assert found.network.value == math.inf
     assert found.layers == {}
 
 

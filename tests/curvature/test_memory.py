@@ -24,13 +24,13 @@ BATCHES = [(X[a:b], Y[a:b]) for a, b in ((0, 6), (6, 12), (12, 20))]
 def test_products_do_not_depend_on_what_is_kept(kind):
     model = network()
     kept = Curvature(model, half_square, BATCHES, kind=kind, blocks="layer")
-    assert (kept.kept, kept.batches) == (3, 3)
+    assert (kept.graphs, kept.batches) == (3, 3)
     v = torch.linspace(-1, 1, 2 * kept.size, dtype=torch.float64).view(-1, 2)
     w = v[: kept.block_size("2")]
     # of the three graphs none fits, the first two, all
     for memory, count in ((0, 0), (int(kept.graph_bytes * 0.7), 2), (kept.graph_bytes, 3)):
         again = Curvature(model, half_square, BATCHES, kind=kind, blocks="layer", memory=memory)
-        assert (again.kept, again.batches, again.graph_bytes) == (count, 3, kept.graph_bytes)
+        assert (again.graphs, again.batches, again.graph_bytes) == (count, 3, kept.graph_bytes)
         assert again.loss == kept.loss
         torch.testing.assert_close(again.gradient, kept.gradient, rtol=1e-13, atol=1e-15)
         torch.testing.assert_close(again.product(v), kept.product(v), rtol=1e-12, atol=1e-14)

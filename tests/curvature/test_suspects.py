@@ -18,7 +18,7 @@ from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import lanczos
 from netassay.curvature.following import Follower
 from netassay.curvature.objective import Objective
-from netassay.curvature.primitives import differentiable_thrice
+from netassay.curvature.tape import differentiable_thrice
 from netassay.errors import ModelError
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).double()

@@ -367,8 +367,8 @@ def test_every_function_takes_weights():
     assert trace == pytest.approx(netassay.trace(model, own, whole, products=100).value, rel=1e-9)
     density = netassay.spectral_density(model, own, several, steps=100, **keywords)
     torch.testing.assert_close(density.nodes, netassay.spectral_density(model, own, whole, steps=100).nodes)
-    step = netassay.step_size(model, own, several, tolerance=1e-9, **keywords).whole.value
-    assert step == pytest.approx(netassay.step_size(model, own, whole, tolerance=1e-9).whole.value, rel=1e-8)
+    step = netassay.step_size(model, own, several, tolerance=1e-9, **keywords).network.value
+    assert step == pytest.approx(netassay.step_size(model, own, whole, tolerance=1e-9).network.value, rel=1e-8)
     v = torch.ones(79, dtype=torch.float64)
     torch.testing.assert_close(
         netassay.hessian_operator(model, own, several, **keywords) @ v,

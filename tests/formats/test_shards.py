@@ -12,9 +12,8 @@ from netassay.corpus.context import contexts
 from netassay.corpus.out_of_core import contexts_within
 from netassay.errors import DataError
 from netassay.formats.corpus import read_corpus, read_in_parts
-from netassay.formats.documents import Documents
+from netassay.formats.documents import END_WORD, Documents
 from netassay.formats.tokenizers import tokenize
-from netassay.formats.vocabulary import END_WORD
 
 LINES = ["the cat sat", "the dog sat", "a bird flew", "the cat ran", "the", "a cat"]
 TEXTS = st.lists(st.text("abc ", min_size=1).filter(str.strip), min_size=1, max_size=8)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netassay.errors import DataError, ExtraMissing
+from netassay.formats.documents import END_WORD
 from netassay.formats.tokenizers import encoder, tokenize
-from netassay.formats.vocabulary import END_WORD
 
 TEXT = "Don't stop, Zoë...  1_2\tgo!"
 

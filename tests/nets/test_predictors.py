@@ -8,9 +8,8 @@ from torch.func import functional_call
 
 from netassay.capacity import theorems
 from netassay.errors import ConfigError, DataError
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder, ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.nets.decoder import AveragingNetwork, Decoder, ExperimentDecoder
+from netassay.numerics.devices import generator
 
 ZETA, M, D, T = 7, 5, 3, 6
 DTYPE = torch.float64

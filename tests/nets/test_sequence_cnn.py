@@ -7,8 +7,7 @@ from torch import nn
 
 from netassay.errors import ModelError
 from netassay.nets import AITAC
-from netassay.nets.fourier_convolution import correlate, saves_work, transforms
-from netassay.nets.sequence_cnn import greatest, pooled_lengths
+from netassay.nets.sequence_cnn import correlate, greatest, pooled_lengths, saves_work, transforms
 
 
 class Published(nn.Module):

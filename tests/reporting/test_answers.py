@@ -8,7 +8,7 @@ import pytest
 
 from netassay.errors import DataError
 from netassay.reporting import Axis, Figure, Part, Section, Table, lines, write_page
-from netassay.reporting.finding import Finding, Reference
+from netassay.reporting.section import Finding, Reference
 
 HOSTILE = "<script>alert(1)</script>"
 DATA = pl.DataFrame({"x": [0, 1], "y": [1.0, 2.0]})

@@ -9,9 +9,9 @@ import pytest
 
 from netassay.config import Config
 from netassay.errors import RunDamaged, StoreError
-from netassay.runs import Run, State, filesystem, journal, ledger
-from netassay.runs.filesystem import kind_of, lives_here_alone
-from netassay.runs.mutex import Flock
+from netassay.runs import Run, State, database, ledger
+from netassay.runs.database import kind_of, lives_here_alone
+from netassay.runs.lock import Flock
 from netassay.training import Checkpoint
 
 
@@ -26,7 +26,7 @@ def new_run(store):
 @pytest.fixture
 def shared(monkeypatch):
     """Every folder lies on a file system that other machines see."""
-    monkeypatch.setattr(journal, "lives_here_alone", lambda folder: False)
+    monkeypatch.setattr(database, "lives_here_alone", lambda folder: False)
 
 
 def files(run):
@@ -68,7 +68,7 @@ def test_a_run_begun_with_a_log_goes_on_with_a_journal_where_it_was_copied_to(tm
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(victim, 0)
     assert "run.sqlite-wal" in files(run)
-    monkeypatch.setattr(journal, "lives_here_alone", lambda folder: False)
+    monkeypatch.setattr(database, "lives_here_alone", lambda folder: False)
     with run.writer({}) as writer:
         assert not {"run.sqlite-wal", "run.sqlite-shm"} & set(files(run))
         assert run.step == 1
@@ -124,7 +124,7 @@ def test_a_journal_that_names_other_files_is_refused_and_they_stay(torn):
     victim.write_bytes(b"")
     name = str(victim).encode()
     super_record = (
-        b"\0\0\0\0" + name + len(name).to_bytes(4, "big") + (sum(name) % 2**32).to_bytes(4, "big") + journal._SUPER
+        b"\0\0\0\0" + name + len(name).to_bytes(4, "big") + (sum(name) % 2**32).to_bytes(4, "big") + database._SUPER
     )
     with (run.folder / "run.sqlite-journal").open("ab") as file:
         file.write(super_record)
@@ -167,7 +167,7 @@ def test_the_kind_is_that_of_the_longest_and_last_mount(tmp_path, monkeypatch):
         "5 1 0:5 / /scratch/local rw - xfs /dev/sdc rw\n"
         "6 1 0:6 / /new rw - beyondfs x rw\n"
     )
-    monkeypatch.setattr(filesystem, "_MOUNTS", mounts)
+    monkeypatch.setattr(database, "_MOUNTS", mounts)
     kinds = {
         "/": ("ext4", True),
         "/scratch/runs": ("lustre", False),

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from netassay.errors import ConfigError, RunDamaged, StoreError
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder, ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.nets.decoder import AveragingNetwork, Decoder, ExperimentDecoder
+from netassay.numerics.devices import generator
 from netassay.runs.models import describe_model, load_model, save_model
 
 MODELS = [

@@ -42,7 +42,7 @@ def test_the_latest_run_is_the_one_created_last(runs):
 def test_the_model_of_an_edge_run_has_the_loss_that_was_recorded_last(runs):
     from netassay.studies.edge.assay import build
     from netassay.studies.edge.config import EdgeConfig
-    from netassay.studies.edge.losses import LOSSES
+    from netassay.studies.edge.networks import LOSSES
 
     run = runs["edge"]
     model, config = run.model(), EdgeConfig.from_mapping(run.config)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from double_descent.config import DoubleDescentConfig
 from double_descent.findings import tables as tables
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.training import Metric, Recorder, Result, stages
 
 

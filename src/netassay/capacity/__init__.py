@@ -1,4 +1,4 @@
-"""What a next-token predictor can hold (Madden, Fox, Thrampoulidis 2025, arXiv 2405.13718).
+"""What a next-token predictor can hold (Madden, Fox, Thrampoulidis 2024, arXiv 2405.13718).
 
 theorems: how many contexts a predictor of a given size can and cannot hold. corpus_bounds: the same for one corpus, and
 the verdict. comparison: all bounds side by side. construction, goal, moment_curve, output_layer: models that

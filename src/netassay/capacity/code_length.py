@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 GROUPS = 10_000
 LEVEL = 0.95

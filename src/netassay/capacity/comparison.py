@@ -41,11 +41,11 @@ class Row:
     leaves_out: str = ""
 
 
-def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: int = 16) -> tuple[Row, ...]:
+def side_by_side(contexts: Contexts, *, vocabulary: int | None = None, embedding: int = 16) -> tuple[Row, ...]:
     """Every bound of the study for a corpus, the empty context left out, from the most demanding to the least.
 
     Args:
-        found: Contexts of the corpus.
+        contexts: Contexts of the corpus.
         vocabulary: Number of tokens that models distinguish; by default that of the corpus.
         embedding: Embedding size of the models whose sufficient sizes are given; with one head, and positions for the
             longest document.
@@ -57,7 +57,7 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
         ConfigError: For a vocabulary below the corpus's.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23; Morris et al. (2025).
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, Theorems 13, 21 and 23; Morris et al. (2025).
 
     Example:
         >>> import netassay
@@ -65,10 +65,10 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
         >>> rows[0].source, rows[0].width
         ('Theorem 21', 3)
     """
-    zeta = max(found.vocabulary, 1) if vocabulary is None else vocabulary
-    if zeta < max(found.vocabulary, 1):
-        raise ConfigError(f"vocabulary is {zeta}; the corpus holds {found.vocabulary} different tokens")
-    n, longest = found.n, max(len(found.contexts_by_length), 1)
+    zeta = max(contexts.vocabulary, 1) if vocabulary is None else vocabulary
+    if zeta < max(contexts.vocabulary, 1):
+        raise ConfigError(f"vocabulary is {zeta}; the corpus holds {contexts.vocabulary} different tokens")
+    n, longest = contexts.n, max(len(contexts.contexts_by_length), 1)
     sizes = {"embedding": embedding, "longest": longest}
     sure = [
         ("decoder of the theory", "Theorem 21", decoder_parameters(zeta, n, **sizes)),
@@ -97,7 +97,7 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
             "Morris et al. 2025",
             "expected",
             "this corpus",
-            predicted_parameters(found),
+            predicted_parameters(contexts),
             leaves_out="the fixed cost of embedding and attention",
         ),
         Row(
@@ -105,14 +105,14 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
             "dimension of the frequencies",
             "necessary",
             "almost all frequencies",
-            found.degrees_of_freedom,
+            contexts.degrees_of_freedom,
         ),
         Row(
             "degrees of freedom of unequal branches",
             "dimension of the frequencies",
             "necessary",
             "almost all frequencies, equal ones kept equal",
-            found.degrees_of_freedom_unequal,
+            contexts.degrees_of_freedom_unequal,
         ),
         Row(
             "rank of the logits",
@@ -120,6 +120,6 @@ def side_by_side(found: Contexts, *, vocabulary: int | None = None, embedding: i
             "sufficient",
             "this corpus",
             None,
-            rank=logit_rank(found.largest_support, zeta),
+            rank=logit_rank(contexts.largest_support, zeta),
         ),
     )

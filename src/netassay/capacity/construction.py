@@ -1,4 +1,4 @@
-"""Memorising without training: the proof of Theorem 21 of Madden, Fox, Thrampoulidis (2025) as an algorithm."""
+"""Memorising without training: the proof of Theorem 21 of Madden, Fox, Thrampoulidis (2024) as an algorithm."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from netassay.capacity.output_layer import Convex, Solved, fit, ladder, solve
 from netassay.capacity.theorems import trainable_count
 from netassay.corpus.context import Contexts
 from netassay.errors import ConfigError
-from netassay.nets.averaging import AveragingNetwork
-from netassay.nets.decoder import Decoder
+from netassay.nets.decoder import AveragingNetwork, Decoder
 from netassay.numerics import memory
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 Architecture = Literal["averaging", "decoder"]
 Method = Literal["solve", "ladder", "fit"]
@@ -63,7 +62,7 @@ class Construction:
         skipped: Documents that reading left out, by reason.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), proofs of Theorems 21 and 23.
 
     Example:
         >>> import netassay
@@ -97,7 +96,7 @@ class Construction:
 
 
 def construct(
-    found: Contexts,
+    contexts: Contexts,
     *,
     width: int | None = None,
     architecture: Architecture = "averaging",
@@ -112,7 +111,7 @@ def construct(
     `netassay.construct` does the same for a corpus in files.
 
     Args:
-        found: Contexts of the corpus.
+        contexts: Contexts of the corpus.
         width: Hidden neurons (n contexts or more, except with "fit"); by default 10% more with "solve", n with
             "ladder".
         architecture: "averaging" (Theorem 23) or "decoder" (Theorem 21).
@@ -132,18 +131,18 @@ def construct(
         DataError: For a corpus without a context.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proofs of Theorems 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), proofs of Theorems 21 and 23.
 
     Example:
         >>> import netassay
         >>> netassay.capacity.construct(netassay.contexts([[0, 1, 2], [0, 2, 1]]), method="ladder").width
         3
     """
-    _require_memory(found.n, found.vocabulary, width or found.n)
-    goal, token_ids = goal_of_corpus(found)
+    _require_memory(contexts.n, contexts.vocabulary, width or contexts.n)
+    goal, token_ids = goal_of_corpus(contexts)
     options = _options(goal, width, architecture, method, embedding, activation, smoothing)
     construction = _construct(goal, token_ids, options, seed)
-    return replace(construction, words=found.corpus.words(token_ids.tolist()))
+    return replace(construction, words=contexts.corpus.words(token_ids.tolist()))
 
 
 def realise(
@@ -181,7 +180,7 @@ def realise(
         DataError: For contexts given twice, and rows that are not distributions.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proof of Theorem 21.
+        Madden, Fox, Thrampoulidis (2024), proof of Theorem 21.
 
     Example:
         >>> import netassay, numpy as np

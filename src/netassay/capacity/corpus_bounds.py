@@ -82,7 +82,7 @@ class Verdict:
             after a context stay so.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 13 and 21; Morris et al. (2025) for `predicted_parameters`.
+        Madden, Fox, Thrampoulidis (2024), Theorems 13 and 21; Morris et al. (2025) for `predicted_parameters`.
 
     Example:
         >>> import netassay
@@ -215,7 +215,7 @@ class Bounds:
         beside: Every bound for it, side by side.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, Theorems 13, 21 and 23.
 
     Example:
         >>> import netassay
@@ -261,7 +261,7 @@ def bounds(
         ConfigError: For sizes out of range and where neither a vocabulary nor a corpus is given.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, Theorems 13, 21 and 23.
 
     Example:
         >>> import netassay

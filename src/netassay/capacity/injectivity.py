@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from netassay.corpus.context import Contexts, contexts
+from netassay.corpus import context
+from netassay.corpus.context import Contexts
 from netassay.corpus.target import Targets, targets
 from netassay.errors import ConfigError, DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 ScalarMap = Literal["attention", "averaging"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -41,7 +42,7 @@ class Separation:
 
 
 def separations(
-    found: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
+    contexts: Contexts, *, sizes: Sequence[int] | None = None, seeds: Sequence[int] = tuple(range(9))
 ) -> list[Separation]:
     """The smallest gap between images of distinct contexts against their number n.
 
@@ -50,7 +51,7 @@ def separations(
     everything is then computed. A generic gap of n images falls as 1 / n^2.
 
     Args:
-        found: Contexts of the corpus.
+        contexts: Contexts of the corpus.
         sizes: Numbers of documents from the beginning of the corpus; by default all, and twelve smaller ones, each
             smaller by the root of 2.
         seeds: Seeds of the draws.
@@ -63,7 +64,7 @@ def separations(
         DataError: For a corpus without a context.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 17 and 22.
+        Madden, Fox, Thrampoulidis (2024), Theorems 17 and 22.
 
     Example:
         >>> import netassay
@@ -71,19 +72,19 @@ def separations(
         >>> all(row.smallest > 0 for row in rows if row.contexts > 1)
         True
     """
-    total = len(found.corpus)
+    total = len(contexts.corpus)
     sizes = sorted({max(1, round(total / 2 ** (i / 2))) for i in range(13)}) if sizes is None else list(sizes)
     for size in sizes:
         if not 1 <= size <= total:
             raise ConfigError(f"size {size} of sizes: the corpus has {total} documents; give 1 to {total}")
-    if not found.n:
+    if not contexts.n:
         raise DataError("no document has two tokens, so there is no context to map")
-    full = targets(found)
-    ids = np.unique(found.corpus.tokens)
+    full = targets(contexts)
+    ids = np.unique(contexts.corpus.tokens)
     longest = full.sequences.shape[1]
     rows = []
     for size in sizes:
-        part = contexts(found.corpus.select(np.arange(total) < size), window=found.window)
+        part = context.contexts(contexts.corpus.select(np.arange(total) < size), window=contexts.window)
         if not part.n:
             continue
         to = targets(part)

@@ -48,7 +48,7 @@ class LocalCapacity:
             where float64 was kept throughout.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9.
 
     Example:
         >>> import torch, netassay
@@ -114,7 +114,7 @@ def local_capacity(
             positions.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, whose proof counts by this rank.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, whose proof counts by this rank.
 
     Example:
         >>> import torch, netassay

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from netassay.errors import ConfigError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 DIGITS = 400
 """Decimal digits of the long arithmetic. Singular values of psi(a b') fall by 1.7 digits a row."""
@@ -83,7 +83,7 @@ def ranks(
         ConfigError: For an unknown activation, sizes below 1, and too few digits.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 19 and 20.
+        Madden, Fox, Thrampoulidis (2024), Theorems 19 and 20.
 
     Example:
         >>> import netassay

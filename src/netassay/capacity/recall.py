@@ -135,7 +135,7 @@ class Memorisation:
         skipped: Documents that reading left out, by reason.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025) for the bound; Morris et al. (2025) for the bits.
+        Madden, Fox, Thrampoulidis (2024) for the bound; Morris et al. (2025) for the bits.
 
     Example:
         >>> import torch, netassay
@@ -246,7 +246,7 @@ def memorisation(
         ModelError: For a model that looks ahead, is random, or whose loss is not a number.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
+        Madden, Fox, Thrampoulidis (2024); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
 
     Example:
         >>> import torch, netassay

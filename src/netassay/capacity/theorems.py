@@ -1,4 +1,4 @@
-"""How many unique contexts a next-token predictor can hold: the bounds of Madden, Fox, Thrampoulidis (2025).
+"""How many unique contexts a next-token predictor can hold: the bounds of Madden, Fox, Thrampoulidis (2024).
 
 Letters of the paper: k parameters, zeta tokens in the vocabulary, m neurons in the hidden layer, n contexts.
 """
@@ -30,7 +30,7 @@ def capacity_upper(parameters: int, vocabulary: int) -> float:
         ConfigError: For numbers out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9.
 
     Example:
         >>> import netassay
@@ -61,7 +61,7 @@ def empirical_capacity_upper(parameters: int, vocabulary: int) -> float:
         ConfigError: For numbers out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorem 13.
+        Madden, Fox, Thrampoulidis (2024), Theorem 13.
 
     Example:
         >>> import netassay
@@ -88,7 +88,7 @@ def empirical_capacity_upper_tight(parameters: int, vocabulary: int) -> float:
         ConfigError: For numbers out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorem 13 and Table 1.
+        Madden, Fox, Thrampoulidis (2024), Theorem 13 and Table 1.
 
     Example:
         >>> import netassay
@@ -108,7 +108,7 @@ def empirical_capacity_lower(capacity: float) -> float:
         The bound.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 12.
+        Madden, Fox, Thrampoulidis (2024), Lemma 12.
 
     Example:
         >>> import netassay
@@ -133,7 +133,7 @@ def decoder_capacity_lower(width: int) -> int:
         ConfigError: For a width out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorem 21.
+        Madden, Fox, Thrampoulidis (2024), Theorem 21.
 
     Example:
         >>> import netassay
@@ -159,7 +159,7 @@ def averaging_capacity_lower(width: int) -> int:
         ConfigError: For a width out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorem 23.
+        Madden, Fox, Thrampoulidis (2024), Theorem 23.
 
     Example:
         >>> import netassay
@@ -200,7 +200,7 @@ def upper_to_lower(
         ConfigError: For sizes out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), equation 5.
+        Madden, Fox, Thrampoulidis (2024), equation 5.
 
     Example:
         >>> import netassay
@@ -244,7 +244,7 @@ def decoder_parameters(
         ConfigError: For sizes out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), equation 4.
+        Madden, Fox, Thrampoulidis (2024), equation 4.
 
     Example:
         >>> import netassay
@@ -283,7 +283,7 @@ def averaging_parameters(vocabulary: int, width: int, *, embedding: int, longest
         ConfigError: For sizes out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorem 23.
+        Madden, Fox, Thrampoulidis (2024), Theorem 23.
 
     Example:
         >>> import netassay
@@ -311,7 +311,7 @@ def experiment_parameters(vocabulary: int, width: int, *, embedding: int = 16) -
         ConfigError: For sizes out of range.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 7.
+        Madden, Fox, Thrampoulidis (2024), section 7.
 
     Example:
         >>> import netassay

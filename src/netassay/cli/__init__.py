@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Any
 
-from netassay.cli.interrupts import STOPPED, Interrupts, hear_again
-from netassay.cli.terminal import visible
+from netassay.cli.terminal import STOPPED, Interrupts, hear_again, visible
 from netassay.errors import Interrupted, NetassayError, RunWarning
 
 

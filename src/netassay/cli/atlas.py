@@ -38,7 +38,9 @@ def reads(ask: Ask, *, format: Format = "table") -> None:
 
 def ceiling(ask: Ask, *, format: Format = "table") -> None:
     estimate = ask()
-    values = {name: list(value) for name, value in (("ceiling", estimate.whole), ("r_of_halves", estimate.reliability))}
+    values = {
+        name: list(value) for name, value in (("ceiling", estimate.overall), ("r_of_halves", estimate.reliability))
+    }
     of_types = estimate.cell_types.to_dicts()
     answer({**values, "interval_over": estimate.resampled, "note": estimate.note, "cell_types": of_types}, format)
 

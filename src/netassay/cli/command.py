@@ -4,25 +4,106 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
+from docstring_parser import google
 
-from netassay.cli.docstring import docstring_of
 from netassay.cli.flags import OwnThreads, Quiet, Store, conditions, config_flags, number, whole_number, whole_numbers
 from netassay.cli.progress import be_quiet, working
-from netassay.cli.threads import of_threads
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config
+from netassay.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """The first sentence, the text after it, and the sections under their headings; empty if missing."""
+
+    sentence: str
+    text: str
+    arguments: Mapping[str, str]
+    attributes: Mapping[str, str]
+    returns: str
+    errors: Mapping[str, str]
+    source: str
+    example: str
+
+
+@lru_cache(maxsize=256)
+def docstring_of(documented: Any) -> Docstring:
+    """The parsed docstring of a function or class."""
+    parsed = _parser().parse(inspect.getdoc(documented) or "")
+    sections: dict[str, dict[str, str]] = {}
+    for meta in parsed.meta:
+        kind, *names = meta.args
+        sections.setdefault(kind, {})[" ".join(names)] = (meta.description or "").strip()
+    return Docstring(
+        _line(parsed.short_description or ""),
+        parsed.long_description or "",
+        _lines(sections.get("param", {})),
+        _lines(sections.get("attribute", {})),
+        _line(sections.get("returns", {}).get("", "")),
+        _lines(sections.get("raises", {})),
+        _line(sections.get("source", {}).get("", "")),
+        sections.get("examples", {}).get("", ""),
+    )
+
+
+@lru_cache(maxsize=1)
+def _parser() -> google.GoogleParser:
+    source = google.Section("Source", "source", google.SectionType.SINGULAR)
+    return google.GoogleParser([*google.DEFAULT_SECTIONS, source])
+
+
+def _lines(entries: Mapping[str, str]) -> dict[str, str]:
+    return {name: _line(words) for name, words in entries.items()}
+
+
+def _line(words: str) -> str:
+    return " ".join(words.split())
+
+
+MOST = 1024
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Read by torch, NumPy's libraries and polars when they are loaded, which a command does after its words are read."""
+
+
+@contextmanager
+def of_threads(number: int | None) -> Iterator[None]:
+    """Within it what is loaded uses this many threads; None changes nothing. ConfigError outside 1 to 1024."""
+    if number is None:
+        yield
+        return
+    if not 1 <= number <= MOST:
+        raise ConfigError(f"threads = {number} is not allowed: whole number 1 to {MOST}")
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(dict.fromkeys(_VARIABLES, str(number)))
+    torch = sys.modules.get("torch")
+    earlier = None if torch is None else torch.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if torch is not None:
+            torch.set_num_threads(earlier)
+
 
 Ask = Callable[..., Any]
 """Calls the public function with the arguments of the command line, and with further ones given to it."""

@@ -185,6 +185,6 @@ COMMANDS = (
         "netassay figure latest edge-sharpness --width 85mm --theme print --out sharpness.pdf",
         progress="said",
     ),
+    Command(check_path, check, "netassay check plan.toml", progress="said"),
+    Command(questions.explain, explain, "netassay explain edge"),
 )
-CHECK = Command(check_path, check, "netassay check plan.toml", progress="said")
-EXPLAIN = Command(questions.explain, explain, "netassay explain edge")

@@ -337,7 +337,7 @@ def score_ceiling(
     Example:
         >>> import netassay
         >>> atlas = netassay.simulate_atlas(300, length=80, cells=20, depth=3000)
-        >>> 0.8 < netassay.score_ceiling(atlas).whole.value < 1
+        >>> 0.8 < netassay.score_ceiling(atlas).overall.value < 1
         True
     """
     from netassay.dna.atlas.halves import halves_of

@@ -52,7 +52,7 @@ def bounds(
         DataError: For files that cannot be read.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Lemma 9, Theorems 13, 21 and 23.
+        Madden, Fox, Thrampoulidis (2024), Lemma 9, Theorems 13, 21 and 23.
 
     Example:
         >>> import netassay

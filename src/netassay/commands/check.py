@@ -218,7 +218,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 def _corpus(path: Path) -> Check:
     from netassay.commands.corpus import contexts_of
-    from netassay.formats.forms import form_of
+    from netassay.formats.shards import form_of
 
     form = "folder" if path.is_dir() else str(form_of(path))
     quoted = shlex.quote(str(path))

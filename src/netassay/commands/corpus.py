@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from netassay.commands.memory import room
 from netassay.errors import ConfigError, DataError, did_you_mean
-from netassay.formats.forms import Form, IdType
+from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def contexts_of(
         DataError: For files that cannot be read or hold no token.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay
@@ -125,7 +125,7 @@ def contexts_of(
     """
     from netassay.corpus.context import Contexts, require_sizes
     from netassay.corpus.feed import require_blocks
-    from netassay.formats.standard_input import with_standard_input
+    from netassay.formats.shards import with_standard_input
 
     if isinstance(files, Contexts):
         if corpus or window is not None:
@@ -136,7 +136,8 @@ def contexts_of(
     files = (files,) if isinstance(files, str | Path) else tuple(files)
     length, exact = arguments["length"], arguments["exact_length"]
     require_sizes(length, exact, window)
-    require_blocks(arguments["blocks"], arguments["stride"])
+    if arguments["blocks"] is not None or arguments["stride"] is not None:
+        require_blocks(arguments["blocks"], arguments["stride"])
     if arguments["blocks"] is not None and length is not None:
         raise ConfigError(
             f"length = {length} cuts documents and blocks = {arguments['blocks']} packs them; give one of the two"
@@ -327,7 +328,7 @@ def entropy(
         DataError: For files that cannot be read or hold no token.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

@@ -46,7 +46,7 @@ def memorisation(
         ModelError: For a model that looks ahead, is random, or whose loss is not a number.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
+        Madden, Fox, Thrampoulidis (2024); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
 
     Example:
         >>> import netassay

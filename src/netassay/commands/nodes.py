@@ -22,13 +22,12 @@ from netassay.corpus.shuffle import Manifest, Shuffle, stamp, write_portions
 from netassay.corpus.spine import Spine
 from netassay.errors import ConfigError, DataError, NetassayError, StoreError
 from netassay.formats.corpus import TOPICS, Reading, of_token_ids, require_tokens, source_name
-from netassay.formats.documents import Documents
+from netassay.formats.documents import Documents, Words
 from netassay.formats.shards import shards
 from netassay.formats.tokenizers import encoder
-from netassay.formats.vocabulary import Words
 from netassay.numerics.memory import machine_bytes
 from netassay.pace import paced
-from netassay.runs.mutex import MUTEX
+from netassay.runs.lock import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 
 if TYPE_CHECKING:

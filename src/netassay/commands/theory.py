@@ -64,7 +64,7 @@ def construct(
         StoreError: For a folder that already exists.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), proof of Theorem 21; Theorem 23.
+        Madden, Fox, Thrampoulidis (2024), proof of Theorem 21; Theorem 23.
 
     Example:
         >>> import netassay, numpy as np
@@ -158,7 +158,7 @@ def injectivity(
         DataError: For a corpus without a context.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 17 and 22.
+        Madden, Fox, Thrampoulidis (2024), Theorems 17 and 22.
 
     Example:
         >>> import netassay
@@ -202,7 +202,7 @@ def rank(
         ConfigError: For an unknown activation, a size below 1, and one that 400 digits cannot resolve (above 100).
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), Theorems 19 and 20.
+        Madden, Fox, Thrampoulidis (2024), Theorems 19 and 20.
 
     Example:
         >>> import netassay

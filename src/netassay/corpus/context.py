@@ -48,7 +48,7 @@ class Contexts:
         skipped: Documents that reading left out, by reason.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay
@@ -183,7 +183,7 @@ def contexts(
         DataError: For documents that are not integer sequences.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

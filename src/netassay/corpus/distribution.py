@@ -98,7 +98,7 @@ def distributions(
         The distributions, ordered by length, then by where a context first occurs.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

@@ -53,7 +53,7 @@ def occurrences(feed: Feed) -> Occurrences:
         The arrays.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

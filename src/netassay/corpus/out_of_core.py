@@ -58,7 +58,7 @@ def contexts_within(
         StoreError: Where the disk is full.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 2.
+        Madden, Fox, Thrampoulidis (2024), section 2.
 
     Example:
         >>> import netassay

@@ -69,11 +69,11 @@ class ReadOut(Protocol):
     def read_out(self, features: Tensor) -> Tensor: ...
 
 
-def targets(found: Contexts) -> Targets:
+def targets(contexts: Contexts) -> Targets:
     """The targets of a corpus's contexts; counts and totals in float32, exact up to 2^24.
 
     Args:
-        found: Contexts of the corpus.
+        contexts: Contexts of the corpus.
 
     Returns:
         The targets.
@@ -86,9 +86,9 @@ def targets(found: Contexts) -> Targets:
         >>> netassay.corpus.targets(netassay.contexts([[0, 1, 2], [0, 2, 1]])).sequences.shape
         torch.Size([2, 2])
     """
-    ids = np.unique(found.corpus.tokens)
-    distributions = found.distributions()
-    sequences, places = _sequences(found, distributions, ids)
+    ids = np.unique(contexts.corpus.tokens)
+    distributions = contexts.distributions()
+    sequences, places = _sequences(contexts, distributions, ids)
     return Targets(
         sequences=torch.from_numpy(sequences),
         places=torch.from_numpy(places),
@@ -98,7 +98,7 @@ def targets(found: Contexts) -> Targets:
         totals=torch.from_numpy(distributions.totals).to(torch.float32),
         edges=tuple(distributions.edges.tolist()),
         vocabulary=len(ids),
-        bound=found.bound_nats,
+        bound=contexts.bound_nats,
     )
 
 
@@ -148,17 +148,17 @@ def require_above_bound(loss: float, bound: float) -> None:
 
 
 def _sequences(
-    found: Contexts, distributions: Distributions, ids: np.ndarray
+    contexts: Contexts, distributions: Distributions, ids: np.ndarray
 ) -> tuple[Int64[np.ndarray, "B T"], Int64[np.ndarray, " n"]]:
     """The contexts that begin no other, in the order of their tokens, and where in the first of them each ends."""
     longest = int(distributions.lengths.max(initial=1))
-    if found.window is not None:
-        padded = _padded(distributions.starts, distributions.lengths, longest, found.corpus.tokens, ids)
+    if contexts.window is not None:
+        padded = _padded(distributions.starts, distributions.lengths, longest, contexts.corpus.tokens, ids)
         return _maximal(padded, distributions.lengths)
     # without a window contexts begin documents, so that those without their last token hold all of them
-    whole = found.corpus.lengths > 1
-    starts, lengths = found.corpus.offsets[:-1][whole], found.corpus.lengths[whole] - 1
-    padded = _padded(starts, lengths, longest, found.corpus.tokens, ids)
+    whole = contexts.corpus.lengths > 1
+    starts, lengths = contexts.corpus.offsets[:-1][whole], contexts.corpus.lengths[whole] - 1
+    padded = _padded(starts, lengths, longest, contexts.corpus.tokens, ids)
     sequences, ends = _maximal(padded, lengths)
     rows = ends // longest
     sizes = np.zeros(len(sequences), np.int64)

@@ -7,7 +7,7 @@ largest_curvature: top eigenvalues, whole and per block. following: the same alo
 trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient. flow, central_flow: the
 continuous paths beside gradient descent. thresholds: where each optimiser is stable. largest_step: the step sizes
 that the curvature allows now. displacement, passes, rises, line_search: forward passes along a line; updates: the
-optimiser's next step as one; critical, critical_following: how far along it the loss does not rise. shards,
+optimiser's next step as one; critical: how far along it the loss does not rise. shards,
 processes: weights and batches on several processes. outlook: when a training will reach its edge.
 """
 
@@ -40,7 +40,7 @@ __getattr__, __dir__, __all__ = contents(
         "critical_sharpness": "netassay.curvature.critical",
         "CriticalSharpness": "netassay.curvature.critical",
         "DirectionalSharpness": "netassay.curvature.critical",
-        "CriticalFollower": "netassay.curvature.critical_following",
+        "CriticalFollower": "netassay.curvature.critical",
         "forecast": "netassay.curvature.outlook",
         "Forecast": "netassay.curvature.outlook",
     },

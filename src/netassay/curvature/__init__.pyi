@@ -1,10 +1,10 @@
 # made by `make docs` from the contents in __init__.py; change them there
 from netassay.curvature.blocks import layer_blocks as layer_blocks
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
+from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
 from netassay.curvature.critical import DirectionalSharpness as DirectionalSharpness
 from netassay.curvature.critical import critical_sharpness as critical_sharpness
-from netassay.curvature.critical_following import CriticalFollower as CriticalFollower
 from netassay.curvature.curvature import Curvature as Curvature
 from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density

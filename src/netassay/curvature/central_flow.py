@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from netassay.curvature import suspects
 from netassay.curvature.blocks import trainable_parameters
-from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
-from netassay.curvature.primitives import differentiable_thrice
+from netassay.curvature.side_effects import copy_of
+from netassay.curvature.tape import differentiable_thrice
 from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
 

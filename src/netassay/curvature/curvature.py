@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
@@ -14,12 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.backends import plain_backends
 from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
-from netassay.curvature.objective import Objective
-from netassay.curvature.refusals import refuse_data_not_finite
+from netassay.curvature.objective import Objective, refuse_data_not_finite
+from netassay.curvature.side_effects import plain_backends
 from netassay.curvature.symmetry import asymmetry
 from netassay.curvature.tape import (
     REENTRANT,
@@ -195,9 +195,15 @@ class Curvature:
         return len(self._losses)
 
     @property
-    def kept(self) -> int:
+    def graphs(self) -> int:
         """Number of batches whose graphs are in memory."""
         return len(self._tapes)
+
+    @property
+    def kept(self) -> int:
+        """Deprecated name of `graphs`."""
+        warnings.warn("Curvature.kept is called graphs now", DeprecationWarning, stacklevel=2)
+        return self.graphs
 
     @property
     def graph_bytes(self) -> int:

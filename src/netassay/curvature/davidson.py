@@ -25,7 +25,7 @@ from netassay.curvature.eigen import (
     rounding,
     slackest,
 )
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 BEGINNING, BEGUN = 20, 0.01  # maximum number of Lanczos steps on the cheap matrix; relative residual that ends them
 INNER, SOLVED = 8, 0.05  # the same of each correction equation

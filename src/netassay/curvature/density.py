@@ -18,7 +18,7 @@ from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_b
 from netassay.curvature.eigen import Product, require_vectors, unit_of
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 _STILL = 0.01  # of the spectrum's width
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netassay.errors import ModelError, NotFinite
 from netassay.numerics import devices
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.blocks import Blocks, trainable_parameters
-from netassay.curvature.copies import copy_of
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.objective import Objective
+from netassay.curvature.side_effects import copy_of
 from netassay.curvature.weights import lasting
 from netassay.errors import ModelError, NotFinite
 

@@ -17,7 +17,7 @@ from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_b
 from netassay.curvature.eigen import Product, require_vectors
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.errors import ModelError
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 LEAST_PRODUCTS = 6  # two for the range, two for its image, two for a standard error
 

@@ -20,7 +20,7 @@ from netassay.curvature.eigen import Eigenpairs, lanczos
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
-from netassay.numerics.seeds import given
+from netassay.numerics.devices import given
 
 Method = Literal["lanczos", "davidson"]
 
@@ -72,19 +72,19 @@ class Sharpness:
         return import_module("netassay.plotting").plot(self)
 
     @classmethod
-    def of(cls, whole: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
+    def of(cls, network: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
         return cls(
-            whole.values,
-            whole.vectors,
-            whole.residuals,
-            whole.errors,
-            whole.products,
+            network.values,
+            network.vectors,
+            network.residuals,
+            network.errors,
+            network.products,
             blocks,
             loss,
-            whole.converged,
-            whole.sampled,
-            whole.share,
-            whole.searched,
+            network.converged,
+            network.sampled,
+            network.share,
+            network.searched,
         )
 
 

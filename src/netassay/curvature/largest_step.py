@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -47,7 +48,7 @@ class StepSizes:
     """The largest stable step size of a network, and of each layer if it alone were trained.
 
     Attributes:
-        whole: Of the entire network.
+        network: Of the entire network.
         layers: Layer name -> its own.
         loss: Loss over all batches.
 
@@ -59,9 +60,15 @@ class StepSizes:
         True
     """
 
-    whole: LargestStep
+    network: LargestStep
     layers: Mapping[str, LargestStep]
     loss: float
+
+    @property
+    def whole(self) -> LargestStep:
+        """Deprecated name of `network`."""
+        warnings.warn("StepSizes.whole is called network now", DeprecationWarning, stacklevel=2)
+        return self.network
 
 
 def step_size(
@@ -120,7 +127,7 @@ def step_size(
         >>> model = torch.nn.Linear(3, 1)
         >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
         >>> steps = netassay.step_size(model, torch.nn.functional.mse_loss, [(x, y)])
-        >>> abs(steps.whole.value * steps.whole.sharpness - 2) < 1e-9
+        >>> abs(steps.network.value * steps.network.sharpness - 2) < 1e-9
         True
     """
     if not 0 <= momentum < 1:

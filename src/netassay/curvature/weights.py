@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature.batches import examples, join, numbers_of_terms, require_examples
-from netassay.curvature.forward import MISFITS, Batches, Evaluation, Loss, Weights
-from netassay.curvature.terms import setting_of, terms_of
+from netassay.curvature.forward import MISFITS, Batches, Evaluation, Loss, Weights, setting_of, terms_of
 from netassay.curvature.weighing import Trial, find_kind, proportions
 from netassay.errors import DataError, ModelError
 

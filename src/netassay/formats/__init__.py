@@ -1,7 +1,7 @@
 """File readers with precise error messages: file, line, what is allowed, what to do.
 
-signatures, forms: what a file is. shards: the files of a corpus. text: documents of a text file. columns: documents
-of a column of JSON, CSV, Parquet or Arrow. tokenizers, vocabulary: text to token ids and back. corpus: all of these.
-documents: token sequences of any lengths in one array; token_files, spill: files that hold them.
+signatures: what a file is. shards: the files of a corpus, and their forms. text: documents of a text file. columns:
+documents of a column of JSON, CSV, Parquet or Arrow. tokenizers: text to token ids and back. corpus: all of these.
+documents: token sequences of any lengths in one array, and vocabularies; token_files, spill: files that hold them.
 idx, cifar, arrays: images and numbers, never unpickled.
 """

@@ -22,15 +22,9 @@ FOREIGN = 255
 """What `encode` gives for a byte that is not a letter of DNA."""
 
 
-def _codes_of_bytes() -> np.ndarray:
-    table = np.full(256, FOREIGN, np.uint8)
-    for letters, code in [*((letter, i) for i, letter in enumerate(ALPHABET)), ("U", 3), (IUPAC, UNKNOWN)]:
-        for letter in letters:
-            table[[ord(letter), ord(letter.lower())]] = code
-    return table
-
-
-_CODES = _codes_of_bytes()
+_CODES = np.full(256, FOREIGN, np.uint8)
+for _letters, _code in (*((letter, code) for code, letter in enumerate(ALPHABET)), ("U", 3), (IUPAC, UNKNOWN)):
+    _CODES[np.frombuffer((_letters + _letters.lower()).encode(), np.uint8)] = _code
 _LETTERS = np.frombuffer(b"ACGTN", np.uint8)
 
 

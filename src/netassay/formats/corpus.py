@@ -19,14 +19,12 @@ from netassay.formats.columns import (
     read_token_lines,
     token_kind,
 )
-from netassay.formats.documents import Documents
+from netassay.formats.documents import Documents, Words
 from netassay.formats.encoder import Encoder
-from netassay.formats.forms import form_of
-from netassay.formats.shards import shards
+from netassay.formats.shards import form_of, shards
 from netassay.formats.text import SEPARATOR, Unit, cut_text, read_text
 from netassay.formats.token_files import TokenFile, read_tokens_in_parts
 from netassay.formats.tokenizers import TOKENS_AT_ONCE, encoder, tokenize_in_parts
-from netassay.formats.vocabulary import Words
 
 TOPICS = "topics"
 """Python's help topics (pydoc_data.topics), real English text that needs no file; a document is a topic."""

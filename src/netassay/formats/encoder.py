@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from netassay.formats.vocabulary import Vocabulary
+from netassay.formats.documents import Vocabulary
 
 Encode = Callable[[list[str], int | None], Iterable[Sequence[int]]]
 """Token ids of each of some texts, at most a given number of each."""

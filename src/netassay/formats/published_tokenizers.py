@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from netassay.errors import DataError, ExtraMissing
+from netassay.formats.documents import END_WORD, Codes
 from netassay.formats.encoder import Encoder
-from netassay.formats.vocabulary import END_WORD, Codes
 
 _GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 _GPT_4 = (

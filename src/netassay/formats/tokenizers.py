@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from netassay.errors import DataError, ExtraMissing, reraised
-from netassay.formats.documents import Documents
+from netassay.formats.documents import END_WORD, Codes, Documents, Vocabulary, Words
 from netassay.formats.encoder import Encoder
 from netassay.formats.published_tokenizers import (
     sentencepiece_encoder,
     tiktoken_encoder,
     tiktoken_file_encoder,
 )
-from netassay.formats.vocabulary import END_WORD, Codes, Vocabulary, Words
 from netassay.inputs import refuse_odd_file
 
 TEXTS_AT_ONCE = 1_024

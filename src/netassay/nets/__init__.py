@@ -1,4 +1,4 @@
-"""Plain modules for any study: mlp, decoder, averaging, sequence_cnn, and their parts."""
+"""Plain modules for any study: mlp, decoder, sequence_cnn, and their parts."""
 
 from netassay.contents import contents
 
@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = contents(
     __name__,
     {
         "AITAC": "netassay.nets.sequence_cnn",
-        "AveragingNetwork": "netassay.nets.averaging",
+        "AveragingNetwork": "netassay.nets.decoder",
         "Decoder": "netassay.nets.decoder",
         "ExperimentDecoder": "netassay.nets.decoder",
         "MLP": "netassay.nets.mlp",

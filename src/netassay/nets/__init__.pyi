@@ -1,5 +1,5 @@
 # made by `make docs` from the contents in __init__.py; change them there
-from netassay.nets.averaging import AveragingNetwork as AveragingNetwork
+from netassay.nets.decoder import AveragingNetwork as AveragingNetwork
 from netassay.nets.decoder import Decoder as Decoder
 from netassay.nets.decoder import ExperimentDecoder as ExperimentDecoder
 from netassay.nets.mlp import MLP as MLP

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from netassay.nets.activations import ACTIVATIONS
-from netassay.nets.initialisation import initialise
+from netassay.nets.mlp import ACTIVATIONS, initialise
 
 POOLED_AT = 4
 """Images are halved by average pooling after each layer while both sides have at least this many pixels."""

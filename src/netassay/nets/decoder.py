@@ -1,6 +1,6 @@
-"""One-layer decoders: the theory's and the experiment's of Madden, Fox, Thrampoulidis (2025).
+"""One-layer networks of Madden, Fox, Thrampoulidis (2024): two decoders, and the token-averaged network.
 
-The two differ on purpose and are never mixed: the theory's has free positions, several heads, no skip, no bias
+The two decoders differ on purpose and are never mixed: the theory's has free positions, several heads, no skip, no bias
 outside the hidden layer and no scaling of the scores; the experiment's has one head, sinusoidal positions,
 biases and scores over sqrt(d).
 """
@@ -8,6 +8,7 @@ biases and scores over sqrt(d).
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from functools import lru_cache
 
 import torch
@@ -15,12 +16,58 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from netassay.errors import ConfigError, DataError
-from netassay.nets.feed_forward import embedding as embedding_layer
-from netassay.nets.feed_forward import feed_forward, linear
-from netassay.nets.initialisation import initialise
+from netassay.nets.mlp import ACTIVATIONS, initialise
 
 
-class Decoder(nn.Module):
+def feed_forward(
+    features: int, width: int, vocabulary: int, *, activation: str, output_bias: bool, dtype: torch.dtype
+) -> nn.Sequential:
+    """`hidden` (linear, with bias), the activation, `output` (linear); its weights are not drawn yet."""
+    return nn.Sequential(
+        OrderedDict(
+            hidden=linear(features, width, bias=True, dtype=dtype),
+            activation=ACTIVATIONS[activation](),
+            output=linear(width, vocabulary, bias=output_bias, dtype=dtype),
+        )
+    )
+
+
+def linear(fan_in: int, fan_out: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
+    """A linear layer whose weights are not drawn: its constructor's own draw would be from the global generator."""
+    return torch.nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)
+
+
+def embedding_layer(tokens: int, size: int, *, dtype: torch.dtype, generator: torch.Generator) -> nn.Embedding:
+    """Vectors of tokens or positions, standard normal as PyTorch draws them."""
+    layer: nn.Embedding = torch.nn.utils.skip_init(nn.Embedding, tokens, size, dtype=dtype)
+    nn.init.normal_(layer.weight, generator=generator)
+    return layer
+
+
+class OneLayer(nn.Module):
+    """Features of each context, and the feed-forward part that makes logits of them."""
+
+    feed_forward: nn.Sequential
+    _sizes: dict[str, int | str]
+
+    def sizes(self) -> dict[str, int | str]:
+        """The arguments, generator and dtype aside, that make a model of the same shape."""
+        return dict(self._sizes)
+
+    def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """Features of the context tokens[:, : t + 1], at every position t."""
+        raise NotImplementedError
+
+    def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
+        """Logits of any features."""
+        return self.feed_forward(features)
+
+    def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
+        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
+        return self.read_out(self.features(tokens))
+
+
+class Decoder(OneLayer):
     """The one-layer multi-head decoder of equation (4), whose capacity is at least its `width` (Theorem 21).
 
     X = Z[:, alpha] + U[:, 1:|alpha|] (d, |alpha|); x = W0' vec_r(W3_r' X softmax(X' W1_r W2_r' X[:, -1]));
@@ -50,7 +97,7 @@ class Decoder(nn.Module):
         require_sizes(heads=heads, key=key, value=value)
         super().__init__()
         self.heads, self.longest = heads, longest
-        self._sizes: dict[str, int | str] = {
+        self._sizes = {
             "vocabulary": vocabulary,
             "width": width,
             "embedding": embedding,
@@ -71,10 +118,6 @@ class Decoder(nn.Module):
         )
         initialise(self, "pytorch", generator)
 
-    def sizes(self) -> dict[str, int | str]:
-        """The arguments, generator and dtype aside, that make a model of the same shape."""
-        return dict(self._sizes)
-
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """x of equation (4) at every position t, for the context tokens[:, : t + 1]."""
         require_length(tokens, self.longest)
@@ -82,16 +125,8 @@ class Decoder(nn.Module):
         mixed = causal_attention(*(_by_head(layer(x), self.heads) for layer in (self.query, self.key, self.value)))
         return self.attended(mixed.transpose(1, 2).flatten(2))
 
-    def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
-        """Logits V' psi(W' x + b) of any features."""
-        return self.feed_forward(features)
 
-    def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
-        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
-        return self.read_out(self.features(tokens))
-
-
-class ExperimentDecoder(nn.Module):
+class ExperimentDecoder(OneLayer):
     """The decoder of the paper's experiment (section 7): one head, biases, sinusoidal positions, no skip.
 
     Query, key, value and output are linear layers (d, d) with bias, scores are divided by sqrt(d), the
@@ -112,7 +147,7 @@ class ExperimentDecoder(nn.Module):
     ) -> None:
         require_sizes(vocabulary=vocabulary, width=width, embedding=embedding)
         super().__init__()
-        self._sizes: dict[str, int | str] = {
+        self._sizes = {
             "vocabulary": vocabulary,
             "width": width,
             "embedding": embedding,
@@ -128,24 +163,12 @@ class ExperimentDecoder(nn.Module):
         )
         initialise(self, "pytorch", generator)
 
-    def sizes(self) -> dict[str, int | str]:
-        """The arguments, generator and dtype aside, that make a model of the same shape."""
-        return dict(self._sizes)
-
     def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """The attention's output for the context tokens[:, : t + 1], at every position t."""
         x = self.embedding(tokens)  # (B, T, d)
         x = x + sinusoids(x.shape[1], x.shape[2], like=x)
         query = self.query(x) / math.sqrt(x.shape[2])
         return self.attended(causal_attention(query, self.key(x), self.value(x)))
-
-    def read_out(self, features: Float[Tensor, "*n d"]) -> Float[Tensor, "*n zeta"]:
-        """Logits of any features."""
-        return self.feed_forward(features)
-
-    def forward(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T zeta"]:
-        """Logits of the next token at every position; those at t depend only on tokens[:, : t + 1]."""
-        return self.read_out(self.features(tokens))
 
 
 def causal_attention(
@@ -192,3 +215,46 @@ def require_length(tokens: Tensor, longest: int) -> None:
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, heads, T, width of a head)
+
+
+class AveragingNetwork(OneLayer):
+    """The network of Theorem 23, whose capacity is at least its `width`: V' psi(W' Z[:, alpha] u[1:|alpha|] + b).
+
+    Letters: Z (d, zeta) the `embedding` of size d, u (T,) the `weights` of the positions, T being `longest`, W (d,
+    `width`), b, V (`width`, zeta). `netassay.averaging_parameters` is its number of parameters. Weights are
+    drawn only from `generator`: Z and u standard normal, linear maps as in PyTorch.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int,
+        *,
+        embedding: int,
+        longest: int,
+        activation: str = "gelu",
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding, longest=longest)
+        super().__init__()
+        self.longest = longest
+        self._sizes = {
+            "vocabulary": vocabulary,
+            "width": width,
+            "embedding": embedding,
+            "longest": longest,
+            "activation": activation,
+        }
+        self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
+        self.weights = nn.Parameter(torch.empty(longest, dtype=dtype).normal_(generator=generator))
+        self.feed_forward = feed_forward(
+            embedding, width, vocabulary, activation=activation, output_bias=False, dtype=dtype
+        )
+        initialise(self, "pytorch", generator)
+
+    def features(self, tokens: Int64[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """Z[:, alpha] u[1:|alpha|] of the context alpha = tokens[:, : t + 1], at every position t."""
+        require_length(tokens, self.longest)
+        weighted = self.embedding(tokens) * self.weights[: tokens.shape[1], None]
+        return weighted.cumsum(1)

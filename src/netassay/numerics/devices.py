@@ -1,7 +1,8 @@
-"""Where and how arithmetic is done: device and threads, and what a run must record of both."""
+"""Devices: which one, their settings and memory, and random draws that are the same on each."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from netassay.errors import ConfigError
+from netassay.errors import ConfigError, ModelError
 from netassay.numerics import memory
 
 
@@ -62,3 +63,25 @@ def settings(threads: int | None) -> Iterator[Mapping[str, Any]]:
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
+
+
+def generator(seed: int, *purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A separate generator for each purpose ("init", "order", ...) of a run's seed.
+
+    The stream is keyed by SHA-256 of seed and purpose, so adding a purpose never shifts another's numbers.
+    """
+    words = "/".join((str(seed), *purpose))
+    key = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "little") >> 1
+    return torch.Generator(device=device).manual_seed(key)
+
+
+def given(draws: torch.Generator | None) -> torch.Generator:
+    """The generator that a caller gave, or one of a fixed seed. ModelError for anything else."""
+    if draws is None:
+        return torch.Generator().manual_seed(0)
+    if not isinstance(draws, torch.Generator):
+        raise ModelError(
+            f"generator = {draws!r} is a {type(draws).__name__}; give a torch.Generator, for example "
+            "torch.Generator().manual_seed(3), or none"
+        )
+    return draws

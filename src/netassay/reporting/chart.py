@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from netassay.reporting.axes import Axis, Rule
+from netassay.reporting.section import Axis, Rule
 from netassay.reporting.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
 from netassay.reporting.trace import LABEL_WIDTH, MARKS, Trace, trace
 

@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from netassay.errors import DataError
-from netassay.reporting.axes import Axis
+from netassay.reporting.section import Axis
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL
 from netassay.reporting.trace import shown_names
 

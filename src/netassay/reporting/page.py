@@ -10,13 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netassay.reporting.answers import answers, sentence
-from netassay.reporting.item import item_markup
+from netassay.reporting.item import answers, item_markup, sentence
 from netassay.reporting.section import Figure, Note, Part, Section, Table, refuse_twins
 from netassay.reporting.table import text
 
 if TYPE_CHECKING:
-    from netassay.reporting.finding import Reference
+    from netassay.reporting.section import Reference
 
 
 def write_page(

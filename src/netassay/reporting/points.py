@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.reporting.axes import Axis
+from netassay.reporting.section import Axis
 from netassay.reporting.theme import PALETTE, SHAPES, SOFT
 from netassay.reporting.trace import shown_names
 

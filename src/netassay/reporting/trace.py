@@ -12,7 +12,7 @@ import polars as pl
 from netassay.errors import DataError
 
 if TYPE_CHECKING:
-    from netassay.reporting.axes import Axis, Rule
+    from netassay.reporting.section import Axis, Rule
 
 LINE_POINTS = 1_000
 """Points above which a line is thinned; twice as many as the widest chart can show side by side."""

@@ -1,4 +1,7 @@
-"""Run folders that appear and disappear completely or not at all, even if the process is killed in between."""
+"""Folders of runs: their states and names, and how one appears and disappears.
+
+It does so completely or not at all, even if the process is killed in between.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,47 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
-from netassay.errors import StoreError
+from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder
-from netassay.runs import ledger, lock
-from netassay.runs.mutex import MUTEX, NO_LINKS
+from netassay.runs import disk, ledger, lock
+from netassay.runs.lock import MUTEX, NO_LINKS
+
+DIGITS = 12
+"""Number of hex digits of the config's digest in a run's id."""
+
+
+class State(StrEnum):
+    """State of a run. KILLED is never stored: it is a run stored as running whose lock is free."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    KILLED = "killed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to compute."""
+        return self in (State.FINISHED, State.DIVERGED)
+
+
+def stored_state(folder: Path, status: ledger.Status) -> State:
+    """The state in a status row; RunDamaged for a word that no writer stores."""
+    try:
+        return State(status.state)
+    except ValueError as unknown:
+        raise RunDamaged(f"{folder / ledger.NAME}: is damaged ({unknown}); restore it from a copy") from None
+
+
+def run_id(study: str, digest: str) -> str:
+    """The id of the run of a config: its study and the beginning of its digest."""
+    return f"{disk.checked_name('study', study)}-{digest[:DIGITS]}"
+
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9a-f]{12}")
 _PAUSE = 0.01

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import netassay
 from netassay.runs import ledger
-from netassay.runs.filesystem import lives_here_alone
+from netassay.runs.database import lives_here_alone
 from netassay.runs.ledger import Status
 from netassay.runs.run import Run
 

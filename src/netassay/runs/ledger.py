@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import netassay
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
-from netassay.runs import disk, journal, schema
+from netassay.runs import database, disk
+from netassay.runs.database import SCHEMA, SCHEMA_VERSION
 from netassay.runs.lock import is_held
-from netassay.runs.schema import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -60,7 +60,7 @@ def create(folder: Path, facts: dict[str, str]) -> None:
     """Makes run.sqlite in `folder`, state planned; `facts` are JSON texts."""
     connection = _connect(folder / NAME, "rwc")
     try:
-        connection.execute(f"PRAGMA journal_mode = {journal.mode_for(folder)}")
+        connection.execute(f"PRAGMA journal_mode = {database.mode_for(folder)}")
         connection.executescript(SCHEMA)
         with transaction(connection, hashlib.sha256()):
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
@@ -80,11 +80,11 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
     path = folder / NAME
     for _ in range(_READ_ATTEMPTS):
         before = _state_of(path)
-        log = journal.is_wal(path)
+        log = database.is_wal(path)
         hot = before.journal > 0 and not log and not is_held(folder)
         try:
             with _reading(path, before, log=log, hot=hot) as connection:
-                schema.restrict(connection, before.size + before.wal + before.journal)
+                database.restrict(connection, before.size + before.wal + before.journal)
                 _check_schema(connection, folder)
                 answer = ask(connection)
         except sqlite3.DatabaseError as cause:
@@ -100,7 +100,7 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
 def _reading(path: Path, before: _State, *, log: bool, hot: bool) -> Iterator[sqlite3.Connection]:
     """A connection that reads a database in one of its states."""
     if hot:
-        with journal.rolled_back(path) as copy, closing(_connect(copy, "rw")) as connection:
+        with database.rolled_back(path) as copy, closing(_connect(copy, "rw")) as connection:
             yield connection
         return
     with closing(_connect(path, "ro&immutable=1" if log and not before.wal else "ro")) as connection:
@@ -111,7 +111,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
     """The connection of the one writer, who holds the run's lock and ends with `close`."""
     connection = _connect(folder / NAME, "rw")
     try:
-        journal.settle(connection, folder / NAME)
+        database.settle(connection, folder / NAME)
         connection.execute("PRAGMA synchronous = EXTRA")  # as FULL, and the end of a rollback journal is durable too
         _check_schema(connection, folder)
         status(connection)
@@ -170,18 +170,18 @@ def metric_rows(connection: sqlite3.Connection, condition: str = "TRUE", *values
 
 def facts(connection: sqlite3.Connection) -> dict[str, str]:
     """Key to JSON text."""
-    return dict(schema.rows(connection, (str, str), "SELECT key, value FROM facts"))
+    return dict(database.rows(connection, (str, str), "SELECT key, value FROM facts"))
 
 
 def files(connection: sqlite3.Connection) -> dict[str, str]:
     """Every file that a row names, with its SHA-256."""
     select = "SELECT file, sha256 FROM checkpoints UNION ALL SELECT file, sha256 FROM tables"
-    return {disk.checked_file(file): digest for file, digest in schema.rows(connection, (str, str), select)}
+    return {disk.checked_file(file): digest for file, digest in database.rows(connection, (str, str), select)}
 
 
 def status(connection: sqlite3.Connection) -> Status:
     kinds, select = (str, int, str, float), "SELECT state, step, message, seconds FROM status"
-    row = next(schema.rows(connection, kinds, select), None)
+    row = next(database.rows(connection, kinds, select), None)
     if row is None:
         raise sqlite3.DataError("it has lost its status")
     return Status(*row)
@@ -204,14 +204,14 @@ def is_sealed(connection: sqlite3.Connection, metrics: _Hash) -> bool:
 
 
 def _check_schema(connection: sqlite3.Connection, folder: Path) -> None:
-    """As `schema.check`; StoreError where a newer netassay wrote the run, whose tables may be others."""
+    """As `database.check`; StoreError where a newer netassay wrote the run, whose tables may be others."""
     try:
-        schema.check(connection)
+        database.check(connection)
     except sqlite3.DataError:
         kinds, select = (str, str), "SELECT key, value FROM facts WHERE key IN ('schema', 'netassay')"
         is_table = "SELECT 1 FROM sqlite_schema WHERE name = 'facts' AND type = 'table' AND rootpage > 0"
         if connection.execute(is_table).fetchone():
-            refuse_newer(folder, dict(schema.rows(connection, kinds, select)))
+            refuse_newer(folder, dict(database.rows(connection, kinds, select)))
         raise
 
 
@@ -264,7 +264,7 @@ class _State(NamedTuple):
 
 
 def _state_of(path: Path) -> _State:
-    files = schema.plain_files(path)
+    files = database.plain_files(path)
     if "" not in files:
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
     status = files[""]

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from netassay.errors import StoreError, did_you_mean
+from netassay.runs.folders import State
 from netassay.runs.ledger import Status
 from netassay.runs.run import Run
-from netassay.runs.states import State
 
 if TYPE_CHECKING:
     from polars import DataFrame

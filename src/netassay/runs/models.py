@@ -134,8 +134,7 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
 
 def _kinds() -> dict[str, Any]:
     # torch is loaded only when a model is handled
-    from netassay.nets.averaging import AveragingNetwork
-    from netassay.nets.decoder import Decoder, ExperimentDecoder
+    from netassay.nets.decoder import AveragingNetwork, Decoder, ExperimentDecoder
 
     return {kind.__name__: kind for kind in (AveragingNetwork, Decoder, ExperimentDecoder)}
 

@@ -26,8 +26,8 @@ from netassay.errors import (
     reraised,
 )
 from netassay.extras import require
-from netassay.runs import disk, folders, ledger, lock, schema, tags
-from netassay.runs.states import State, run_id, stored_state
+from netassay.runs import database, disk, folders, ledger, lock, tags
+from netassay.runs.folders import State, run_id, stored_state
 
 if TYPE_CHECKING:
     import altair as alt
@@ -89,7 +89,7 @@ class Run:
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
-                "schema": json.dumps(schema.SCHEMA_VERSION),
+                "schema": json.dumps(database.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
             }
             folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
@@ -340,7 +340,7 @@ class Run:
             raise ledger.explained(self.folder, cause) from None
 
     def _rows(self, kinds: tuple[type, ...], select: str, *values: Any) -> list[tuple[Any, ...]]:
-        return ledger.read(self.folder, lambda connection: list(schema.rows(connection, kinds, select, *values)))
+        return ledger.read(self.folder, lambda connection: list(database.rows(connection, kinds, select, *values)))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError, did_you_mean
 from netassay.files import write_file
 from netassay.runs import folders, tags
+from netassay.runs.folders import State, stored_state
 from netassay.runs.index import Index, index_of
 from netassay.runs.ledger import Status
 from netassay.runs.listing import Entry, matches, run_table
 from netassay.runs.run import Run
-from netassay.runs.states import State, stored_state
 from netassay.runs.tags import LATEST
 from netassay.runs.verify import Problem
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
 from netassay.files import is_temporary, write_file
-from netassay.runs import checkpoints, disk, ledger, resumption
+from netassay.runs import checkpoints, disk, ledger
+from netassay.runs.folders import State, stored_state
 from netassay.runs.lock import Lock
-from netassay.runs.states import State, stored_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -220,11 +220,11 @@ class RunWriter:
     def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
         status = ledger.status(self._connection)
         state, self._earlier_seconds = stored_state(self.folder, status), status.seconds
-        start = resumption.starting_step(self._connection, self.folder, from_step)
+        start = checkpoints.starting_step(self._connection, self.folder, from_step)
         on_request = from_step is not None
         if state.is_final and not on_request:
             self._ended, start = state, sys.maxsize
-        self._metrics = resumption.trusted_metrics(self._connection, self.folder, start, accepted=on_request)
+        self._metrics = checkpoints.trusted_metrics(self._connection, self.folder, start, accepted=on_request)
         if self._ended is not None:
             return
         with self._transaction({}):
@@ -233,8 +233,8 @@ class RunWriter:
                 ledger.add_event(self._connection, start, "killed", text)
             kind = "started" if state is State.PLANNED else "resumed"
             ledger.add_event(self._connection, start, kind, f"was {state}")
-            resumption.rewind(self._connection, start, on_request=on_request)
-            resumption.note_environment(self._connection, environment, start)
+            checkpoints.rewind(self._connection, start, on_request=on_request)
+            checkpoints.note_environment(self._connection, environment, start)
             self._set_status(State.RUNNING, start, "")
         self._floor = start
 

@@ -11,7 +11,7 @@ from netassay.dna.agreement import species
 from netassay.dna.atlas.grammar import HAEMATOPOIESIS
 from netassay.dna.atlas.simulate import simulate_atlas
 from netassay.dna.network import evaluate
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.errors import DataError
 from netassay.nets import AITAC
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from netassay import Atlas, describe_atlas, simulate_atlas
-from netassay.dna.atlas.grammar import HAEMATOPOIESIS
-from netassay.dna.atlas.planting import NEXT_BASE, background
+from netassay.dna.atlas.grammar import HAEMATOPOIESIS, NEXT_BASE, background
 from netassay.errors import DataError
 from netassay.formats.bases import decode, encode, reverse_complement
 

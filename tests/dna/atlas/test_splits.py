@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netassay.dna.atlas.splits import at_random, by_chromosome, in_chromosome_folds, in_folds
+from netassay.dna.atlas.atlas import at_random, by_chromosome, in_chromosome_folds, in_folds
 from netassay.errors import DataError
 
 CHROMOSOMES = pl.Series("chromosome", [f"chr{i % 7 + 1}" for i in range(100)])

@@ -14,7 +14,7 @@ from netassay.cli import main
 from netassay.dna.attributions import modisco
 from netassay.dna.attributions.contributions import Attributions, attribute
 from netassay.dna.attributions.files import load_attributions, save_attributions
-from netassay.dna.network.readouts import contrast
+from netassay.dna.network.network import contrast
 from netassay.errors import DataError, ExtraMissing
 from netassay.formats.bases import decode
 from netassay.formats.signals import read_signal

@@ -6,8 +6,8 @@ from small_networks import draws, network, sequences
 from torch import nn
 
 from netassay.dna.attributions.saturation import mutagenesis
+from netassay.dna.network.network import contrast, readout
 from netassay.dna.network.reach import Reach
-from netassay.dna.network.readouts import contrast, readout
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 

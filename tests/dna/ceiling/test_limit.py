@@ -35,9 +35,9 @@ def test_many_cell_types_give_the_formula():
     halves, signal = gaussian(600, 60, 1.0)
     found = ceiling_of(halves, places(600))
     r = 0.5  # of signal to signal and noise
-    assert found.whole.value == pytest.approx(np.sqrt(2 * r / (1 + r)), abs=0.015)
+    assert found.overall.value == pytest.approx(np.sqrt(2 * r / (1 + r)), abs=0.015)
     score = reliability.correlations(signal, halves.mean(2)).mean()
-    assert found.whole.low <= score <= found.whole.high
+    assert found.overall.low <= score <= found.overall.high
     assert found.share(score / 2) == pytest.approx(0.5, abs=0.01)
 
 
@@ -49,15 +49,15 @@ def test_few_cell_types_of_mixed_reliability(types):
     halves, signal = gaussian(2000, types, spread, seed=types)
     score = reliability.correlations(signal, halves.mean(2)).mean()
     found = ceiling_of(halves, places(2000))
-    assert abs(found.whole.value - score) < 0.03
-    assert found.whole.low - 0.01 <= score <= found.whole.high + 0.01
+    assert abs(found.overall.value - score) < 0.03
+    assert found.overall.low - 0.01 <= score <= found.overall.high + 0.01
     r = reliability.correlations(halves[..., 0], halves[..., 1])
     of_mean = np.sqrt(reliability.spearman_brown(r.mean()))
-    assert abs(of_mean - score) > abs(found.whole.value - score)
+    assert abs(of_mean - score) > abs(found.overall.value - score)
     # peaks of a strong signal have the higher ceilings
     each = found.peaks["ceiling"].to_numpy()
     assert each[spread[:, 0] > 1].mean() > each[spread[:, 0] < 1].mean() + 0.1
-    assert each.mean() == pytest.approx(found.whole.value, abs=0.03)
+    assert each.mean() == pytest.approx(found.overall.value, abs=0.03)
 
 
 def test_cell_types_by_hand():
@@ -75,15 +75,15 @@ def test_against_one_of_two_replicates():
     halves, signal = gaussian(3000, 10, 1.0)
     found = ceiling_of(halves, places(3000), target="one")
     score = reliability.correlations(signal, halves[..., 0]).mean()
-    assert found.whole.low <= score <= found.whole.high
+    assert found.overall.low <= score <= found.overall.high
     both = ceiling_of(halves, places(3000))
-    assert both.whole.low > found.whole.high
+    assert both.overall.low > found.overall.high
 
 
 def test_noise_alone_has_no_ceiling():
     halves, _ = gaussian(500, 8, 0.0)
     found = ceiling_of(halves, places(500))
-    assert found.note.startswith("no ceiling can be given") and np.isnan(found.whole.value)
+    assert found.note.startswith("no ceiling can be given") and np.isnan(found.overall.value)
     assert found.peaks["ceiling"].null_count() == 500 and found.share(0.3) is None
     assert found.cell_types["ceiling"].null_count() >= 6
     few = ceiling_of(halves[:, :2], places(500))
@@ -95,8 +95,8 @@ def inside(seed, cells, depth):
     truth = atlas.truth["signal"].to_numpy()
     found = score_ceiling(atlas)
     score = reliability.correlations(truth, atlas.heights.numpy()).mean()
-    assert abs(found.whole.value - score) < 0.015
-    return found.whole.low <= score <= found.whole.high
+    assert abs(found.overall.value - score) < 0.015
+    return found.overall.low <= score <= found.overall.high
 
 
 def test_a_perfect_model_scores_the_ceiling():

@@ -12,7 +12,7 @@ from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.motifs.reproducibility import reproducible_filters
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot
 

@@ -9,7 +9,7 @@ from plain_aitac import PlainAITAC, random_aitac
 
 from netassay import interactions
 from netassay.dna.influence.pairs import sites_of, stratified_test
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
@@ -195,7 +195,7 @@ def test_a_pair_that_acts_together_is_found_and_others_are_not():
     a, b, _ = counts_of(codes).T
     strengths = torch.stack([(a > 0).double(), (b > 0).double()], 1)  # the filter's answer is 1 where it answers
     both = sites_of(strengths, 0.2).all(1)
-    assert int(found.both[0]) == int(both.sum())
+    assert int(found.both_sites[0]) == int(both.sum())
     assert found.by_output[0, 0] == pytest.approx(float(((a - a.mean()) * (b - b.mean()))[both].mean()), rel=1e-4)
 
 
@@ -239,7 +239,7 @@ def test_sites_too_far_from_each_other_are_not_a_pair(both_strands):
         permutations=20,
         both_strands=both_strands,
     )
-    assert (int(found.both[0]), int(found.apart[0]), int(found.one[0])) == (10, 10, 40)
+    assert (int(found.both_sites[0]), int(found.apart[0]), int(found.one_site[0])) == (10, 10, 40)
 
 
 def test_the_permutation_test_counts_as_all_choices_do():

@@ -10,8 +10,7 @@ import torch
 from scipy.stats import false_discovery_control, spearmanr
 from tomtom import QUERIES, blurred
 
-from netassay.dna.motifs.discoveries import q_values
-from netassay.dna.motifs.match import compare, match_motifs
+from netassay.dna.motifs.match import compare, match_motifs, q_values
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
@@ -121,7 +120,7 @@ def test_flat_and_short_queries_are_not_compared():
 def test_shares_beside_chance():
     known = vertebrates()
     queries = blurred(known)
-    found = match_motifs(queries, known, permutations=4, most=3)
+    found = match_motifs(queries, known, permutations=4, per_query=3)
     mine, chance = found.share(0.05)
     assert mine > 0.8
     assert chance < 0.2
@@ -132,7 +131,7 @@ def test_shares_beside_chance():
     other = match_motifs(queries, known, permutations=4, generator=torch.Generator().manual_seed(1))
     assert not torch.equal(found.null_q, other.null_q)
     # what a query is like does not depend on which others are compared
-    alone = match_motifs(queries.select([3]), known, most=3)
+    alone = match_motifs(queries.select([3]), known, per_query=3)
     assert alone.table.equals(found.table.filter(query=QUERIES[3]))
 
 

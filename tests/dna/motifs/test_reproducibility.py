@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from netassay.dna.motifs.discoveries import q_values_by_row
-from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.reproducibility import (
     align,
     cluster_motifs,
@@ -60,7 +59,7 @@ def test_needed_is_eight_of_nine_and_what_that_is_of_fewer():
 def test_a_filter_is_reproducible_where_the_others_have_it(runs):
     found = reproducible_filters(runs, generator=torch.Generator().manual_seed(0))
     told = {(run, name): (times, good) for run, _, name, times, good in found.filters.iter_rows()}
-    assert (found.others, found.needed) == (2, 2)
+    assert (found.other_runs, found.runs_needed) == (2, 2)
     assert told == {
         (0, "filter_0"): (2, True), (0, "filter_1"): (1, False), (0, "filter_2"): (0, False),
         (0, "filter_3"): (0, False),

@@ -7,7 +7,7 @@ from netassay.dna.network.folded import Folded
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC
-from netassay.nets.fourier_convolution import correlate, transforms
+from netassay.nets.sequence_cnn import correlate, transforms
 
 
 def network(length=60, outputs=5, **changes):

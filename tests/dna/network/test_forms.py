@@ -14,8 +14,7 @@ from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.filters import filter_motifs
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
 
@@ -211,7 +210,7 @@ def test_a_convolution_run_on_both_strands_is_read_on_both(together):
         interactions(m, x, [[0], [1]], layer="conv", within=5, permutations=2, generator=draws(), **words)
         for m, words in ((model, {}), (plain, {"both_strands": True}))
     ]
-    assert torch.equal(two[0].both, two[1].both) and torch.equal(two[0].apart, two[1].apart)
+    assert torch.equal(two[0].both_sites, two[1].both_sites) and torch.equal(two[0].apart, two[1].apart)
 
 
 class Placed(Strands):

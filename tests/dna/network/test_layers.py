@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from netassay.dna.network.fields import Field, field_by_changes, field_of_aitac
-from netassay.dna.network.layers import activations, find_layer, replaced
+from netassay.dna.network.layers import Field, activations, field_by_changes, field_of_aitac, find_layer, replaced
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC

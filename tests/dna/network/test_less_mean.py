@@ -12,10 +12,8 @@ from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.influence.synthetic import spacing
-from netassay.dna.network.network import Network
-from netassay.dna.network.offsets import LESS_MEAN, offset_is_free, outputs_in_words
-from netassay.dna.network.predicting import predict
-from netassay.dna.network.readouts import contrast, less_mean
+from netassay.dna.network.losses import LESS_MEAN, offset_is_free, outputs_in_words
+from netassay.dna.network.network import Network, contrast, less_mean, predict
 
 LENGTH = 50
 ACGT = torch.eye(4)

@@ -7,8 +7,7 @@ from small_networks import sequences
 from torch import nn
 
 from netassay.dna.attributions.variants import variant_effects
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import DataError
 
 

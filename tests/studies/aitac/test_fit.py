@@ -12,7 +12,7 @@ from memory import Memory
 
 from netassay import training
 from netassay.dna.network.losses import pearson_loss, pearson_rows
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import predict
 from netassay.errors import ConfigError, DataError
 from netassay.nets import AITAC
 from netassay.performing import perform, summarise
@@ -20,8 +20,7 @@ from netassay.presenting import report
 from netassay.runs import Store
 from netassay.studies.aitac.assay import assay, trained
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.material import material
+from netassay.studies.aitac.fit import Fit, material
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from netassay.runs import State, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.devices.shared_fit import part_of
-from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.material import material
+from netassay.studies.aitac.fit import Fit, material
 
 TWO = {**SMALL, "dropout": 0.2, "devices": 2}
 

@@ -5,7 +5,7 @@ import torch
 from netassay.corpus.context import contexts
 from netassay.corpus.target import exact_loss, require_above_bound, targets
 from netassay.nets.decoder import ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.capacity import cross_entropy as fused
 from netassay.studies.capacity.assay import begin
 from netassay.studies.capacity.config import CapacityConfig

@@ -12,7 +12,7 @@ from netassay.capacity.corpus_bounds import verdict
 from netassay.capacity.theorems import experiment_parameters
 from netassay.cli import main
 from netassay.errors import DataError, RunFailed
-from netassay.formats.vocabulary import END_WORD
+from netassay.formats.documents import END_WORD
 from netassay.performing import perform, resume, summarise
 from netassay.reporting import Figure
 from netassay.runs import State
@@ -59,7 +59,7 @@ def test_a_run_says_what_it_found(runs):
 def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
     from netassay.corpus.target import exact_loss
     from netassay.nets.decoder import ExperimentDecoder
-    from netassay.numerics.seeds import generator
+    from netassay.numerics.devices import generator
 
     run = runs[0]
     best = attempt_table(run).filter("met").sort("width").row(0, named=True)

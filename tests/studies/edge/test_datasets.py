@@ -10,11 +10,9 @@ import torch
 from netassay.errors import ConfigError, DataError, RunFailed
 from netassay.performing import perform
 from netassay.runs import Store
-from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES, constant_loss
-from netassay.studies.edge.networks import network
-from netassay.studies.edge.setting import Setting
+from netassay.studies.edge.config import EdgeConfig, Setting
+from netassay.studies.edge.data import load
+from netassay.studies.edge.networks import LOSSES, constant_loss, network
 from netassay.studies.edge.stepsize.config import StepSizeConfig
 
 F64 = torch.float64

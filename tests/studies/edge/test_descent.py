@@ -11,7 +11,7 @@ from netassay import training
 from netassay.studies.edge.assay import assay, build
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import digits
-from netassay.studies.edge.losses import LOSSES
+from netassay.studies.edge.networks import LOSSES
 
 SMALL = EdgeConfig(
     examples=40, width=3, depth=2, steps=12, curvature_every=4, step_size=0.3, top=3, dtype="float64", tolerance=1e-9
@@ -180,7 +180,7 @@ def test_the_field_s_network_climbs_to_the_edge_and_hovers_there():
     """2 hidden layers of 200, tanh, squared loss, on digits: eta lambda / 2 hovers at or just above one."""
     import numpy as np
 
-    from netassay.studies.edge.phases import phases
+    from netassay.studies.edge.findings import phases
 
     config = EdgeConfig(examples=600, step_size=0.2, steps=700, curvature_every=10, layers=False, tolerance=3e-3)
     memory = Memory()

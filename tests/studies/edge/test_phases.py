@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netassay.studies.edge.phases import EDGE_COUNT, layer_phases, phases
+from netassay.studies.edge.findings import EDGE_COUNT, layer_phases, phases
 
 FLAT = np.full(101, 0.5)
 

@@ -14,13 +14,9 @@ from netassay.errors import ConfigError, DataError
 from netassay.nets import sequence_cnn
 from netassay.performing import perform
 from netassay.studies.edge.assay import assay, build
-from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.data import Data, Examples
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES, constant_loss
-from netassay.studies.edge.networks import network
-from netassay.studies.edge.sequences import TOKENS
-from netassay.studies.edge.setting import Setting
+from netassay.studies.edge.config import EdgeConfig, Setting
+from netassay.studies.edge.data import TOKENS, Data, Examples, load
+from netassay.studies.edge.networks import LOSSES, constant_loss, network
 from netassay.studies.edge.stepsize.config import tiny
 
 F64 = torch.float64

@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from netassay.dna.agreement import ranking
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
 from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.formats.motifs import Motifs

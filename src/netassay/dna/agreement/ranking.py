@@ -29,7 +29,7 @@ class Areas:
     auroc: Float64[np.ndarray, " s"]
     covariance: Float64[np.ndarray, "s s"]
     marked: int
-    others: int
+    unmarked: int
 
     @property
     def error(self) -> Float64[np.ndarray, " s"]:
@@ -98,16 +98,16 @@ def stratified(
     left out, of both counts too.
     """
     parts = [areas(scores[stratum], marked[stratum]) for stratum in strata]
-    usable = [part for part in parts if min(part.marked, part.others) >= _LEAST]
-    total = sum(part.marked * part.others for part in usable)
+    usable = [part for part in parts if min(part.marked, part.unmarked) >= _LEAST]
+    total = sum(part.marked * part.unmarked for part in usable)
     if not total:
         return areas(scores, np.zeros(len(scores), bool))
-    weights = [part.marked * part.others / total for part in usable]
+    weights = [part.marked * part.unmarked / total for part in usable]
     return Areas(
         np.sum([w * part.auroc for w, part in zip(weights, usable, strict=True)], axis=0),
         np.sum([w**2 * part.covariance for w, part in zip(weights, usable, strict=True)], axis=0),
         sum(part.marked for part in usable),
-        sum(part.others for part in usable),
+        sum(part.unmarked for part in usable),
     )
 
 

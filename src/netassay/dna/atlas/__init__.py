@@ -1,11 +1,11 @@
 """Atlases of regulatory DNA: open regions, their sequences, and how open each is in every cell type.
 
-atlas: the data of one. folder: how it is saved. named: by name or folder. building, draft, sample, annotated: from
-files of the field. coverage, labels: from fragments, single cells, classes. heights: from raw signal to heights.
-halves: two measurements of them. simulate, grammar, planting, scoring, drawn_cells, simulated_reads: made up, with a
-known truth. dhs4: a public one. splits: training, validation and test sets. nulls: data that lose the link of
-sequence and height. description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what
-may be chosen, in words.
+atlas: the data of one, and its training, validation and test sets. folder: how it is saved. named: by name or folder.
+building, draft, sample, annotated: from files of the field. coverage, labels: from fragments, single cells, classes.
+heights: from raw signal to heights. halves: two measurements of them. simulate, grammar, scoring, drawn_cells,
+simulated_reads: made up, with a known truth. dhs4: a public one. nulls: data that lose the link of sequence and height.
+description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what may be chosen, in
+words.
 """
 
 from netassay.contents import contents
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = contents(
         "describe_atlas": "netassay.dna.atlas.description",
         "export_atlas": "netassay.dna.atlas.annotated",
         "read_annotated": "netassay.dna.atlas.annotated",
-        "Split": "netassay.dna.atlas.splits",
+        "Split": "netassay.dna.atlas.atlas",
         "Grammar": "netassay.dna.atlas.grammar",
         "normalise": "netassay.dna.atlas.heights",
         "quantile": "netassay.dna.atlas.heights",

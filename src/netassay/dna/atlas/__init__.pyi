@@ -2,6 +2,7 @@
 from netassay.dna.atlas.annotated import export_atlas as export_atlas
 from netassay.dna.atlas.annotated import read_annotated as read_annotated
 from netassay.dna.atlas.atlas import Atlas as Atlas
+from netassay.dna.atlas.atlas import Split as Split
 from netassay.dna.atlas.building import build_atlas as build_atlas
 from netassay.dna.atlas.description import describe_atlas as describe_atlas
 from netassay.dna.atlas.drawn_cells import draw_cells as draw_cells
@@ -13,7 +14,6 @@ from netassay.dna.atlas.new_sequences import regions_of as regions_of
 from netassay.dna.atlas.new_sequences import sequences_of as sequences_of
 from netassay.dna.atlas.simulate import simulate_atlas as simulate_atlas
 from netassay.dna.atlas.simulated_reads import simulate_reads as simulate_reads
-from netassay.dna.atlas.splits import Split as Split
 
 __all__ = [
     "Atlas",

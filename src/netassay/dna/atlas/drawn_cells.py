@@ -8,7 +8,7 @@ import torch
 
 from netassay.dna.atlas.atlas import Atlas, with_values
 from netassay.errors import DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 LARGEST = 2**62
 

@@ -9,12 +9,11 @@ import polars as pl
 import torch
 
 from netassay.dna.atlas.atlas import Atlas
-from netassay.dna.atlas.grammar import HAEMATOPOIESIS, Grammar
-from netassay.dna.atlas.planting import Instances, background, plant
+from netassay.dna.atlas.grammar import HAEMATOPOIESIS, Grammar, Instances, background, plant
 from netassay.dna.atlas.scoring import UNITS_PER_BIT, Scorer, Sites, scan, scorer
 from netassay.errors import DataError
 from netassay.formats.jaspar import RELEASE, Motif, read_jaspar
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 CHROMOSOMES, SPACING = 10, 1_000
 SITE_P_VALUE = 1e-4
@@ -97,7 +96,7 @@ def simulate_atlas(
 
 
 def _draws(seed: int, purpose: str) -> np.random.Generator:
-    """NumPy draws keyed by seed and purpose, as `netassay.numerics.seeds` keys torch's."""
+    """NumPy draws keyed by seed and purpose, as `netassay.numerics.devices` keys torch's."""
     return np.random.default_rng(generator(seed, "simulate", purpose).initial_seed())
 
 

@@ -13,7 +13,7 @@ from netassay.dna.atlas.simulate import CHROMOSOMES, SPACING, simulate_atlas
 from netassay.errors import DataError
 from netassay.files import whole_folder
 from netassay.formats.bases import decode
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 
 OFF_PEAKS = 0.2
 """Share of the fragments that lie anywhere on the genome."""

@@ -1,8 +1,8 @@
 """What each base of a sequence contributes to an output of a network.
 
-contributions: by gradients and by DeepLIFT/SHAP. saturation: every single-base change, exactly. variants: the alleles
-of a VCF file. trust: do methods agree, and do they depend on what was learned. modisco: motifs that recur among
-contributions. files: tensors and tracks.
+contributions: by gradients and by DeepLIFT/SHAP, and whether they depend on what was learned. saturation: every
+single-base change, exactly. variants: the alleles of a VCF file. modisco: motifs that recur among contributions. files:
+tensors and tracks.
 """
 
 from netassay.contents import contents
@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = contents(
         "find_patterns": "netassay.dna.attributions.modisco",
         "variant_effects": "netassay.dna.attributions.variants",
         "VariantEffects": "netassay.dna.attributions.variants",
-        "site_auroc": "netassay.dna.attributions.trust",
-        "shuffled_weights": "netassay.dna.attributions.trust",
+        "site_auroc": "netassay.dna.attributions.contributions",
+        "shuffled_weights": "netassay.dna.attributions.contributions",
     },
 )

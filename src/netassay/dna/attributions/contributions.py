@@ -1,31 +1,90 @@
-"""How much each base of a sequence contributes to an output of a network."""
+"""How much each base of a sequence contributes to an output of a network, and whether to trust it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.forms import Readout
-from netassay.dna.network.network import Network, evaluating, form_of
+from netassay.dna.network.forms import Readout, as_codes, check_batch
+from netassay.dna.network.network import BATCH, Network, Output, evaluating, form_of
 from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
-from netassay.dna.network.predicting import BATCH
-from netassay.dna.network.readouts import Output
-from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
-from netassay.numerics import seeds
+from netassay.numerics import devices
 from netassay.pace import paced
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@torch.no_grad()
+def shuffled_weights(model: Module, generator: torch.Generator) -> Module:
+    """A copy in which every unit keeps its weights but loses which of its inputs each belongs to.
+
+    Contributions that stay the same do not depend on what was learned. Biases and norms are unchanged.
+
+    Args:
+        model: Any module.
+        generator: Draws the orders.
+
+    Returns:
+        The copy.
+
+    Source:
+        Adebayo et al. (2018), sanity checks for saliency maps.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.attributions import shuffled_weights
+        >>> model = torch.nn.Linear(5, 2)
+        >>> shuffled = shuffled_weights(model, torch.Generator())
+        >>> bool((shuffled.weight.sort().values == model.weight.sort().values).all())
+        True
+    """
+    copy = deepcopy(model)
+    for layer in copy.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            rows = layer.weight.flatten(1)
+            order = torch.rand(rows.shape, generator=generator, dtype=torch.float64).argsort(1)
+            layer.weight.copy_(rows.gather(1, order.to(rows.device)).view_as(layer.weight))
+    return copy
+
+
+def site_auroc(contributions: Float[Tensor, "n length"], inside: Bool[Tensor, "n length"]) -> Float[Tensor, " n"]:
+    """How well the size of contributions separates bases in a site from the others of a sequence, 0.5 by chance.
+
+    Args:
+        contributions: (n, length).
+        inside: (n, length) whether each base is in a site.
+
+    Returns:
+        (n,) areas under the ROC curve; NaN where all bases are of one kind.
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.attributions import site_auroc
+        >>> site_auroc(torch.tensor([[0.1, -2.0, 1.0]]), torch.tensor([[False, True, True]])).tolist()
+        [1.0]
+    """
+    from scipy.stats import rankdata
+
+    ranks = torch.from_numpy(np.asarray(rankdata(contributions.abs().double().numpy(), axis=1), np.float64))
+    n_inside = inside.sum(1).double()
+    n_outside = inside.shape[1] - n_inside
+    above = (ranks * inside).sum(1) - n_inside * (n_inside + 1) / 2
+    return torch.where((n_inside > 0) & (n_outside > 0), above / (n_inside * n_outside), torch.nan)
+
 
 Method = Literal["gradient", "mutagenesis", "deepshap", "integrated_gradients"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -153,7 +212,7 @@ def attribute(
             return Attributions(method, codes, slopes - slopes.mean(1, keepdim=True))
         if references < 1 or steps < 1:
             raise ModelError(f"references {references}, steps {steps}: give at least one of each")
-        draws = generator or seeds.generator(0, "attribute")
+        draws = generator or devices.generator(0, "attribute")
         shuffled = torch.stack([shuffle_dinucleotides(codes, draws) for _ in range(references)], 1)
         # unknown bases contribute nothing: no reference has a base there either
         shuffled.masked_fill_((codes == UNKNOWN)[:, None], UNKNOWN)

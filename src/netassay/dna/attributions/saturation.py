@@ -10,12 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.forms import Readout
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import BATCH
+from netassay.dna.network.forms import Readout, as_codes, check_batch
+from netassay.dna.network.network import BATCH, Network, Output
 from netassay.dna.network.reach import Reach
-from netassay.dna.network.readouts import Output
-from netassay.dna.network.sequences import as_codes, check_batch
 from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.pace import paced

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, decode, encode
 from netassay.formats.contigs import known_as
 from netassay.formats.fasta import Windows, read_windows
 from netassay.formats.vcf import LEFT_OUT, SCHEMA, read_alleles
-from netassay.numerics import seeds
+from netassay.numerics import devices
 
 Mismatches = Literal["refuse", "skip"]
 NEAR = 500
@@ -179,7 +178,7 @@ def variant_effects(
     skipped.update(alleles.left_out[LEFT_OUT].to_list())
     reference, alternative = (_outputs(network, codes) for codes in (alleles.reference, alleles.alternative))
     words = network.words(reference.shape[1])
-    draws = generator or seeds.generator(0, "variants")
+    draws = generator or devices.generator(0, "variants")
     chance = _null(network, alleles.variants, Path(genome), network.length, null, draws)
     return VariantEffects(
         alleles.variants,

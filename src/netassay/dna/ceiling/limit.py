@@ -36,7 +36,7 @@ class Ceiling:
     """The largest scores that a perfect model could be expected to reach.
 
     Attributes:
-        whole: The mean over peaks of r across cell types, with its 95 % interval; NaN where none can be given.
+        overall: The mean over peaks of r across cell types, with its 95 % interval; NaN where none can be given.
         reliability: The mean correlation of the two halves across cell types, with its interval.
         peaks: Columns r_halves, the correlation of the halves, and ceiling, for each peak: null where undefined.
         cell_types: Columns cell_type, r_halves, ceiling, low and high: of r over peaks.
@@ -47,11 +47,11 @@ class Ceiling:
         >>> import netassay
         >>> atlas = netassay.simulate_atlas(200, length=80, cells=20, depth=3000)
         >>> ceiling = netassay.score_ceiling(atlas)
-        >>> ceiling.whole.low < ceiling.whole.value < ceiling.whole.high, len(ceiling.peaks)
+        >>> ceiling.overall.low < ceiling.overall.value < ceiling.overall.high, len(ceiling.peaks)
         (True, 200)
     """
 
-    whole: Interval
+    overall: Interval
     reliability: Interval
     peaks: pl.DataFrame
     cell_types: pl.DataFrame
@@ -60,7 +60,7 @@ class Ceiling:
 
     def share(self, score: float) -> float | None:
         """A score as a share of the ceiling; None where there is none."""
-        return score / self.whole.value if self.whole.value > 0 and math.isfinite(score) else None
+        return score / self.overall.value if self.overall.value > 0 and math.isfinite(score) else None
 
 
 def ceiling_of(
@@ -74,9 +74,9 @@ def ceiling_of(
 ) -> Ceiling:
     """The ceiling of scores against the mean of two halves (or against one of two replicates).
 
-    The interval of `whole` covers the score of a perfect model on these very peaks. Per cell type the ceiling is the
-    square root of the halves' correlation over peaks after the Spearman-Brown formula; `whole` and the ceiling of each
-    peak also allow for the noise of correlations across few cell types.
+    The interval of `overall` covers the score of a perfect model on these very peaks. Per cell type the ceiling is the
+    square root of the halves' correlation over peaks after the Spearman-Brown formula; `overall` and the ceiling of
+    each peak also allow for the noise of correlations across few cell types.
 
     Args:
         halves: (n, cell types, 2) heights of two halves, or of two replicates.
@@ -101,7 +101,7 @@ def ceiling_of(
         >>> draw = np.random.default_rng(0)
         >>> halves = draw.standard_normal((500, 8, 1)) + draw.standard_normal((500, 8, 2))
         >>> peaks = pl.DataFrame({"chromosome": ["chr1"] * 500, "start": range(500)})
-        >>> round(ceiling_of(halves, peaks).whole.value, 1)
+        >>> round(ceiling_of(halves, peaks).overall.value, 1)
         0.8
     """
     if halves.ndim != 3 or halves.shape[2] != 2 or len(peaks) != len(halves):

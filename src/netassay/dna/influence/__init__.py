@@ -1,7 +1,7 @@
 """What a network loses without a factor, and how two factors interact.
 
-ablation: a layer over many sequences, and the outputs without some of its channels; first_layer: exact and fast in
-AI-TAC; any_layer: by full passes of any module. singles: influence of filters and factors. pairs: interactions of
+ablation: a layer over many sequences, and the outputs without some of its channels, exact and fast in AI-TAC;
+any_layer: by full passes of any module. singles: influence of filters and factors. pairs: interactions of
 two. synthetic: two motifs planted at every distance. factors: filters of one motif joined, ranked in each lineage.
 """
 

@@ -31,7 +31,7 @@ from netassay.dna.influence.ablation import BATCH, Ablation, Fill
 from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, straight_lines
 from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST, SHARE
-from netassay.dna.motifs.discoveries import q_values
+from netassay.dna.motifs.match import q_values
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network
@@ -59,8 +59,8 @@ class Interactions:
         sets: Numbers of the filters of each set.
         groups: Names of the groups of outputs.
         pairs: (pairs, 2) numbers of `names`.
-        both: (pairs,) number of peaks with both sites.
-        one: (pairs,) number of peaks with one.
+        both_sites: (pairs,) number of peaks with both sites.
+        one_site: (pairs,) number of peaks with one.
         apart: (pairs,) number of peaks in which both sites are too far from each other to count.
         effect: (pairs, groups) mean over the peaks with both sites.
         matched: (pairs, groups) mean over the peaks with one, weighted as their fifths are among those with both.
@@ -90,8 +90,8 @@ class Interactions:
     sets: tuple[tuple[int, ...], ...]
     groups: tuple[str, ...]
     pairs: Int64[Tensor, "pairs 2"]
-    both: Int64[Tensor, " pairs"]
-    one: Int64[Tensor, " pairs"]
+    both_sites: Int64[Tensor, " pairs"]
+    one_site: Int64[Tensor, " pairs"]
     apart: Int64[Tensor, " pairs"]
     effect: Float64[Tensor, "pairs groups"]
     matched: Float64[Tensor, "pairs groups"]
@@ -247,8 +247,8 @@ def interactions_of(
         sets=filters,
         groups=tuple(members),
         pairs=index,
-        both=both.sum(0),
-        one=one.sum(0),
+        both_sites=both.sum(0),
+        one_site=one.sum(0),
         apart=(with_both & ~near).sum(0),
         effect=effect,
         matched=matched,

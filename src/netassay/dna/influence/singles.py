@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.classes import FEWEST
-from netassay.dna.network.forms import Readout
+from netassay.dna.network.forms import Readout, check_heights
 from netassay.dna.network.network import Network
-from netassay.dna.network.sequences import check_heights
 from netassay.errors import DataError
 
 _SETS = 32  # sets whose statistics are taken together

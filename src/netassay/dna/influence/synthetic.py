@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from netassay.dna.influence.curves import Curves
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import DataError
 from netassay.formats.bases import reverse_complement
 

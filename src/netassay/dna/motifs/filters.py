@@ -11,12 +11,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.fields import Field
-from netassay.dna.network.layers import Activation, Layer, find_layer
-from netassay.dna.network.network import Network, evaluating
-from netassay.dna.network.predicting import BATCH
-from netassay.dna.network.sequences import as_codes, check_batch, check_heights
-from netassay.dna.network.words import KINDS, LETTERS, WORD, starts, words
+from netassay.dna.network.folded import KINDS, LETTERS, WORD, starts, words
+from netassay.dna.network.forms import as_codes, check_batch, check_heights
+from netassay.dna.network.layers import Activation, Field, Layer, find_layer
+from netassay.dna.network.network import BATCH, Network, evaluating
 from netassay.errors import DataError
 from netassay.formats.motifs import UNIFORM, Motifs
 

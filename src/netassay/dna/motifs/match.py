@@ -1,4 +1,4 @@
-"""Known motifs that the motifs of filters resemble (Tomtom: Gupta et al. 2007), and a null."""
+"""Known motifs that motifs of filters resemble (Tomtom: Gupta et al. 2007), q-values, and a null."""
 
 from __future__ import annotations
 
@@ -13,14 +13,49 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float64
+from scipy import stats
 from torch import Tensor
 
-from netassay.dna.motifs.discoveries import q_values
 from netassay.dna.motifs.matrices import LEAST_COLUMNS, UNSURE
 from netassay.dna.motifs.tomtom import alignments, permuted_p_values
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.motifs import Motifs
+
+
+def q_values(p: Float64[Tensor, "*shape"], tests: int | None = None) -> Float64[Tensor, "*shape"]:
+    """q of every p that is not NaN, over all of them.
+
+    Args:
+        p: p-values (0 to 1) of any shape.
+        tests: Total number of tests, the others with p = 1; by default those given.
+
+    Returns:
+        q-values of the same shape.
+
+    Source:
+        Benjamini, Hochberg (1995).
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.motifs import q_values
+        >>> q_values(torch.tensor([0.01, 0.5], dtype=torch.float64)).tolist()
+        [0.02, 0.5]
+    """
+    defined = ~p.isnan()
+    values = p[defined].numpy()
+    q = torch.full_like(p, torch.nan)
+    if len(values):
+        ones = np.ones(max(0, (tests or 0) - len(values)))
+        adjusted = stats.false_discovery_control(np.concatenate([values, ones]))
+        q[defined] = torch.from_numpy(adjusted[: len(values)])
+    return q
+
+
+def q_values_by_row(p: Float64[Tensor, "rows n"]) -> Float64[Tensor, "rows n"]:
+    """q-values of each row by itself; no p may be NaN."""
+    return torch.from_numpy(stats.false_discovery_control(p.numpy(), axis=1))
+
 
 LEAST_BITS = 4.0
 """Queries with less information between their flanks are not compared: correlations do not see that they are flat."""
@@ -62,7 +97,7 @@ class Matches:
         best_q: (queries,) smallest q of each query; NaN for queries that were not compared.
         null_q: (permutations, queries) the same with permuted columns.
         skipped: Queries that were not compared, and targets that were cut or left out, by reason.
-        known: The database.
+        database: The database.
 
     Source:
         Gupta et al. (2007), Tomtom.
@@ -79,7 +114,7 @@ class Matches:
     best_q: Float64[Tensor, " queries"]
     null_q: Float64[Tensor, "permutations queries"]
     skipped: Mapping[str, int]
-    known: Motifs
+    database: Motifs
 
     @cached_property
     def fdr(self) -> Float64[Tensor, " queries"]:
@@ -121,7 +156,7 @@ def match_motifs(
     database: Motifs | str | Path = "jaspar-vertebrates",
     *,
     permutations: int = 5,
-    most: int = 10,
+    per_query: int = 10,
     generator: torch.Generator | None = None,
     threads: int | None = None,
 ) -> Matches:
@@ -135,7 +170,7 @@ def match_motifs(
         database: Known motifs, or what `read_database` takes.
         permutations: Number of permutations (0 or more); raised where few queries are compared, so that one of them
             can get a name. With 0 none gets one.
-        most: Maximum number of matches for each query.
+        per_query: Maximum number of matches for each query.
         generator: Draws the permutations; by default with seed 0.
         threads: Number of threads; by default PyTorch's.
 
@@ -155,8 +190,10 @@ def match_motifs(
         True
     """
     reference = database if isinstance(database, Motifs) else read_database(database)
-    if permutations < 0 or most < 1 or (threads is not None and threads < 1):
-        raise DataError(f"permutations {permutations}, most {most}, threads {threads}: give 0 or more, and 1 or more")
+    if permutations < 0 or per_query < 1 or (threads is not None and threads < 1):
+        raise DataError(
+            f"permutations {permutations}, per_query {per_query}, threads {threads}: give 0 or more, and 1 or more"
+        )
     targets, skipped = _targets(reference)
     if not targets:
         raise DataError(
@@ -170,7 +207,7 @@ def match_motifs(
         skipped[f"queries with fewer than {LEAST_COLUMNS} columns or {LEAST_BITS:g} bits, not compared"] = n_skipped
     ranked = _rank(pairs, len(targets))
     null_q = _null_q(motifs, reference, _repeats(permutations, len(rows)), draws, threads)
-    table, best_q = _table(ranked, motifs, reference, most), _smallest_q(ranked, len(motifs))
+    table, best_q = _table(ranked, motifs, reference, per_query), _smallest_q(ranked, len(motifs))
     return Matches(table, motifs.names, best_q, null_q, skipped, reference)
 
 

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from netassay.dna.motifs.discoveries import q_values_by_row
-from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.matrices import LEAST_COLUMNS
 from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.errors import DataError
@@ -91,7 +90,7 @@ def planted_motifs(truth: Mapping[str, pl.DataFrame]) -> Motifs:
 
 
 def recovery(
-    found: Motifs,
+    motifs: Motifs,
     truth: Mapping[str, pl.DataFrame],
     *,
     generator: torch.Generator,
@@ -107,10 +106,10 @@ def recovery(
     matches a planted motif if Tomtom's q, over all planted ones, is below `q`.
 
     Args:
-        found: The motifs.
+        motifs: The motifs.
         truth: Tables of the simulated atlas.
         generator: Draws the permutations.
-        rows: Rows of `found` to use; by default all.
+        rows: Rows of `motifs` to use; by default all.
         q: q-value (0 to 1).
         least_bits: Smallest information in bits.
         least_sites: Smallest number of sites.
@@ -130,8 +129,8 @@ def recovery(
         16
     """
     targets = planted_motifs(truth)
-    numbers = _findings(found, range(len(found)) if rows is None else rows, least_bits, least_sites)
-    motifs = found.select(numbers)
+    numbers = _findings(motifs, range(len(motifs)) if rows is None else rows, least_bits, least_sites)
+    motifs = motifs.select(numbers)
     values = q_values_by_row(likeness(motifs, targets))
     draws = range(permutations if numbers else 0)
     nulls = [q_values_by_row(likeness(permute_columns(motifs, generator), targets)) for _ in draws]

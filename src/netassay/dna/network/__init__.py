@@ -1,11 +1,10 @@
 """A network that reads DNA, ready to use.
 
-network: a module, how to run it and the names of its outputs. forms, loading: modules of other forms, and from files.
-predicting, folded, words: predictions, and the fast algorithms for AI-TAC. losses, evaluate, offsets: how far they are
-from the heights, and what a loss leaves free. layers, activation, fields, reach: the convolutions of any module, where
-they are read, the bases that each sees, the effects of a change of one base. readouts: which number of the outputs is
-explained. plain, reduced: the same network built from PyTorch's own modules, or with fewer filters. sequences: codes of
-bases, from codes or one-hot floats.
+network: a module, how to run it, the names of its outputs, and which number of them is explained. forms, loading:
+modules and sequences of other forms, and from files. folded: the fast algorithms for AI-TAC. losses, evaluate: how far
+predictions are from the heights, and what a loss leaves free. layers, activation, reach: the convolutions of any
+module, the bases that each sees, where they are read, the effects of a change of one base. plain, reduced: the same
+network built from PyTorch's own modules, or with fewer filters.
 """
 
 from netassay.contents import contents
@@ -15,16 +14,16 @@ __getattr__, __dir__, __all__ = contents(
     {
         "Network": "netassay.dna.network.network",
         "network_of_files": "netassay.dna.network.loading",
-        "predict": "netassay.dna.network.predicting",
+        "predict": "netassay.dna.network.network",
         "pearson_loss": "netassay.dna.network.losses",
         "pearson_rows": "netassay.dna.network.losses",
         "scores": "netassay.dna.network.evaluate",
         "rank_scores": "netassay.dna.network.evaluate",
         "find_layer": "netassay.dna.network.layers",
         "Layer": "netassay.dna.network.layers",
-        "readout": "netassay.dna.network.readouts",
-        "contrast": "netassay.dna.network.readouts",
-        "less_mean": "netassay.dna.network.readouts",
+        "readout": "netassay.dna.network.network",
+        "contrast": "netassay.dna.network.network",
+        "less_mean": "netassay.dna.network.network",
         "reduced_network": "netassay.dna.network.reduced",
     },
 )

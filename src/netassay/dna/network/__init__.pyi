@@ -7,10 +7,10 @@ from netassay.dna.network.loading import network_of_files as network_of_files
 from netassay.dna.network.losses import pearson_loss as pearson_loss
 from netassay.dna.network.losses import pearson_rows as pearson_rows
 from netassay.dna.network.network import Network as Network
-from netassay.dna.network.predicting import predict as predict
-from netassay.dna.network.readouts import contrast as contrast
-from netassay.dna.network.readouts import less_mean as less_mean
-from netassay.dna.network.readouts import readout as readout
+from netassay.dna.network.network import contrast as contrast
+from netassay.dna.network.network import less_mean as less_mean
+from netassay.dna.network.network import predict as predict
+from netassay.dna.network.network import readout as readout
 from netassay.dna.network.reduced import reduced_network as reduced_network
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netassay.dna.network.classes import CLASSES, WELL
 from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.readouts import less_mean
+from netassay.dna.network.network import less_mean
 from netassay.numerics.ranking import average_precision, roc_area
 
 CENTRED = "cell_r_mean_centred"

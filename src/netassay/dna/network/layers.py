@@ -1,4 +1,4 @@
-"""The named convolution of a module: its activations, their receptive fields, its output replaced."""
+"""The named convolution of a module: activations, the bases that each sees, its output replaced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,16 +16,91 @@ from torch import Tensor, nn
 
 from netassay.dna.network.activation import Place, place_of
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.fields import Field, field_by_changes, field_of_aitac
-from netassay.dna.network.folded import Folded
-from netassay.dna.network.network import Network, evaluating
-from netassay.dna.network.predicting import BATCH
-from netassay.dna.network.sequences import as_codes
-from netassay.dna.network.words import WORD, look_up, tap_sums, words
+from netassay.dna.network.folded import WORD, Folded, look_up, tap_sums, words
+from netassay.dna.network.forms import as_codes
+from netassay.dna.network.network import BATCH, Network, evaluating
 from netassay.errors import ModelError
 from netassay.formats.bases import reverse_complement
-from netassay.nets.fourier_convolution import correlate_transformed, transformed_taps, transforms
-from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
+from netassay.nets.sequence_cnn import (
+    AITAC,
+    STAGES,
+    correlate_transformed,
+    pooled_lengths,
+    transformed_taps,
+    transforms,
+)
+
+_FIELD_PROBES = 3  # random sequences whose bases are changed one by one
+_NOTICED = 1e-5  # of the greatest output: a change above rounding
+
+
+class Field(NamedTuple):
+    """Position j sees the `width` bases from base `first + stride * j` on (before the sequence where below 0)."""
+
+    first: int
+    stride: int
+    width: int
+
+
+def field_of_aitac(i: int) -> Field:
+    """Bases that convolution i (1 to 3) of AITAC sees.
+
+    Position j of the second sees 3j - 25 ... 3j + 25, of the third 12j - 64 ... 12j + 67.
+    """
+    first, stride, width = 0, 1, 1
+    for stage, before in zip(STAGES[:i], (None, *STAGES), strict=False):
+        if before is not None:  # pooling of the layer before, one padded
+            first, width, stride = first - stride, width + (before.pool - 1) * stride, stride * before.pool
+        first, width = first - stage.width // 2 * stride, width + (stage.width - 1) * stride
+    return Field(first, stride, width)
+
+
+def field_by_changes(sums: Callable[[Tensor], Tensor], length: int, name: str) -> Field:
+    """Bases that matter to each position of a layer, found by changing every base of some random sequences.
+
+    `sums` gives (positions, batch, channels) for codes (batch, length). ModelError where the field does not move by a
+    fixed number of bases per position, or is the whole sequence.
+    """
+    draws = torch.Generator().manual_seed(0)
+    low = high = torch.empty(0)
+    for _ in range(_FIELD_PROBES):
+        probe = torch.randint(0, 4, (1, length), generator=draws, dtype=torch.uint8)
+        responses = _responses(sums, probe)  # (bases, positions)
+        bases = torch.arange(length)[:, None]
+        first, last = torch.where(responses, bases, length).amin(0), torch.where(responses, bases, -1).amax(0)
+        low = torch.minimum(low, first) if len(low) else first
+        high = torch.maximum(high, last) if len(high) else last
+    inner = ((low > 0) & (high < length - 1) & (low <= high)).nonzero().flatten()
+    if len(inner) < 2:
+        raise ModelError(
+            f"layer {name!r}: fewer than two of its {len(low)} positions see a part of the {length} bases that ends "
+            "within them, so what its filters look for cannot be shown as motifs; choose an earlier layer"
+        )
+    j, k = int(inner[0]), int(inner[-1])
+    stride = round(int(low[k] + high[k] - low[j] - high[j]) / (2 * (k - j)))
+    places = inner * stride
+    start, end = int((low[inner] - places).min()), int((high[inner] - places).max())
+    spread = int((low[inner] - places).max()) - start + end - int((high[inner] - places).min())
+    if stride < 1 or spread > max(2 * stride, (end - start) // 2):
+        raise ModelError(
+            f"layer {name!r}: the bases that its positions see do not move along by a fixed number, as those of a "
+            "convolution do; choose a layer before any that sees the whole sequence"
+        )
+    return Field(start, stride, end - start + 1)
+
+
+def _responses(sums: Callable[[Tensor], Tensor], probe: Tensor) -> Tensor:
+    """Whether changing a base of the probe changes a position: (bases, positions)."""
+    length = probe.shape[1]
+    responses = []
+    for part in torch.arange(length).split(BATCH // 2):
+        changed = probe.repeat(len(part) + 1, 1)
+        changed[torch.arange(len(part)) + 1, part] = (changed[0, part] + 1) % 4
+        outputs = sums(changed)
+        difference = (outputs[:, 1:] - outputs[:, :1]).abs().amax(2)
+        responses.append((difference > _NOTICED * outputs.abs().max()).T)
+    return torch.cat(responses)
+
 
 _PLACES = 12  # positions of the first layer at a time, so that they stay in the cache
 _SHOWN = 12  # maximum number of names in a message

@@ -1,4 +1,4 @@
-"""A network ready to use: a module, how to run it, and the names of its outputs.
+"""A network ready to use: a module, how to run it, the names of its outputs, and which of them is explained.
 
 Every function that runs a network takes a module, or a `Network` where it needs more description.
 """
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from operator import index
 from typing import Any
 
 import torch
@@ -19,10 +20,104 @@ from torch import Tensor, nn
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.folded import Folded
 from netassay.dna.network.forms import Readout, Shaped
-from netassay.dna.network.readouts import Output, less_mean, readout
-from netassay.errors import DataError
-from netassay.formats.bases import one_hot
+from netassay.errors import DataError, ModelError
+from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
+from netassay.pace import paced
+
+Output = int | Sequence[int] | Tensor | None
+
+
+def readout(output: Output, n_outputs: int) -> Float[Tensor, "outputs k"]:
+    """Columns of weights over the outputs, one for each number that is explained.
+
+    Args:
+        output: An integer: that output; several: their mean; a float tensor (outputs,): a combination with these
+            weights; None: every output by itself.
+        n_outputs: Number of outputs (1 or more).
+
+    Returns:
+        (outputs, k) float64.
+
+    Raises:
+        ModelError: For outputs that the network does not have.
+
+    Example:
+        >>> from netassay.dna.network import readout
+        >>> readout([0, 2], 3)[:, 0].tolist()
+        [0.5, 0.0, 0.5]
+    """
+    if output is None:
+        return torch.eye(n_outputs, dtype=torch.float64)
+    if isinstance(output, Tensor) and output.is_floating_point():
+        if output.shape != (n_outputs,) or not output.isfinite().all():
+            raise ModelError(
+                f"weights of shape {tuple(output.shape)} over the outputs: give {n_outputs} finite numbers, "
+                "one per output"
+            )
+        return output.detach().cpu().double()[:, None]
+    numbers = _numbers(output)
+    if not numbers:
+        raise ModelError("no output is named; give one or more, counted from 0")
+    for i in numbers:
+        if not 0 <= i < n_outputs:
+            raise ModelError(f"output {i}: the network has {n_outputs}, counted from 0 to {n_outputs - 1}")
+    weights = torch.zeros(n_outputs, 1, dtype=torch.float64)
+    weights.index_put_((torch.tensor(numbers),), torch.tensor(1 / len(numbers), dtype=torch.float64), accumulate=True)
+    return weights
+
+
+def _numbers(output: int | Sequence[int] | Tensor) -> list[int]:
+    try:
+        return [index(output)]  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        return [index(i) for i in output]  # type: ignore[union-attr]
+    except TypeError:
+        raise ModelError(
+            f"output = {output!r}: give the number of an output, counted from 0, several of them for their mean, or a "
+            "float tensor of weights over all"
+        ) from None
+
+
+def less_mean(outputs: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
+    """Outputs of a peak minus their mean over all cell types: the differences, without what all have in common.
+
+    Args:
+        outputs: (..., outputs).
+
+    Returns:
+        (..., outputs).
+
+    Example:
+        >>> import torch
+        >>> from netassay.dna.network import less_mean
+        >>> less_mean(torch.tensor([1.0, 3.0])).tolist()
+        [-1.0, 1.0]
+    """
+    return outputs - outputs.mean(-1, keepdim=True)
+
+
+def contrast(output: int, n_outputs: int) -> Float[Tensor, " outputs"]:
+    """Weights of one output minus the mean of all.
+
+    Args:
+        output: Number of the output.
+        n_outputs: Number of outputs (1 or more).
+
+    Returns:
+        (outputs,) float64.
+
+    Raises:
+        ModelError: For an output that the network does not have.
+
+    Example:
+        >>> from netassay.dna.network import contrast
+        >>> contrast(0, 2).tolist()
+        [0.5, -0.5]
+    """
+    return less_mean(readout(None, n_outputs))[output]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,3 +256,60 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in before.items():
             module.training = mode
+
+
+BATCH = 200
+"""Sequences at a time; fits the caches of a core best."""
+
+
+def predict(
+    model: nn.Module | Network,
+    codes: UInt8[Tensor, "n length"],
+    *,
+    both_strands: bool | None = None,
+    precision: torch.dtype | None = None,
+    readout: Readout = None,
+    layout: Layout | None = None,
+    batch: int = BATCH,
+) -> Float[Tensor, "n outputs"]:
+    """Outputs of a model in evaluation mode, on the CPU; the model's mode is restored.
+
+    AI-TAC runs as `Folded`, any other model by its own forward pass, under autocast. Defaults are those of a `Network`,
+    and one strand in float32 for a module.
+
+    Args:
+        model: The module or network.
+        codes: (n, length) one byte for each base.
+        both_strands: Whether to take the mean over each sequence and its reverse complement.
+        precision: torch.float32, or torch.bfloat16 for all matrix products except the last; outputs are float32 in any
+            case.
+        readout: Which of the model's outputs to use (see `Network`).
+        layout: "channels_first" or "channels_last".
+        batch: Sequences at a time (1 or more).
+
+    Returns:
+        (n, outputs) float32.
+
+    Raises:
+        ModelError: For sequences that do not fit the model.
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> netassay.dna.network.predict(model, codes, both_strands=True).shape
+        torch.Size([20, 3])
+    """
+    network = Network.of(model, both_strands=both_strands, precision=precision, readout=readout, layout=layout)
+    outputs = []
+    with network.asked():
+        forward = network.forward()
+        for part in paced(codes.split(batch), "sequences", total=len(codes), size=batch):
+            rows = part.to(network.device)
+            output = forward(rows).float()
+            if network.both_strands:
+                output = (output + forward(reverse_complement(rows)).float()) / 2
+            outputs.append(network.read(output).cpu())
+    # a clone made outside inference mode is an ordinary tensor
+    return torch.cat(outputs).clone() if outputs else torch.empty(0)

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from netassay.errors import ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
-from netassay.nets.fourier_convolution import Transforms, transformed_taps, transforms
-from netassay.nets.sequence_cnn import AITAC, STAGES, pooled_lengths
+from netassay.nets.sequence_cnn import AITAC, STAGES, Transforms, pooled_lengths, transformed_taps, transforms
 
 _MUTANTS = 256  # maximum number in one matrix product
 

@@ -17,10 +17,8 @@ from netassay.dna.attributions.contributions import Attributions, Method, attrib
 from netassay.dna.attributions.variants import Mismatches, VariantEffects
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
-from netassay.dna.network.network import Network
-from netassay.dna.network.offsets import offset_is_free
-from netassay.dna.network.predicting import predict
-from netassay.dna.network.readouts import contrast
+from netassay.dna.network.losses import offset_is_free
+from netassay.dna.network.network import Network, contrast, predict
 from netassay.errors import ConfigError, DataError
 from netassay.runs import Run
 from netassay.studies.aitac.findings import atlas_facts

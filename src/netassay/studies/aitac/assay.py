@@ -16,18 +16,16 @@ from netassay.dna.ceiling.limit import ceiling_of
 from netassay.dna.ceiling.verdict import beyond_means
 from netassay.dna.network import evaluate
 from netassay.dna.network.classes import CLASSES
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.offsets import offset_is_free
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import offset_is_free, pearson_rows
+from netassay.dna.network.network import predict
 from netassay.nets.sequence_cnn import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
-from netassay.studies.aitac.fit import Fit, network_of
-from netassay.studies.aitac.material import Material, material
+from netassay.studies.aitac.fit import Fit, Material, material, network_of
 from netassay.studies.aitac.reduction import reduction
 from netassay.studies.aitac.weights import config_of as config_of
 from netassay.studies.aitac.weights import start_of
@@ -125,7 +123,7 @@ def _ceilings(
         cell_types=data.atlas.cell_types,
         centred=free_offset,
     )
-    rows = [("ceiling", *ceiling.whole), ("r of halves", *ceiling.reliability)]
+    rows = [("ceiling", *ceiling.overall), ("r of halves", *ceiling.reliability)]
     schema = {"what": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
     table = (
         pl.DataFrame(rows, schema=schema, orient="row")

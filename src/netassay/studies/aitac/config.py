@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from netassay.config import Config
+from netassay.config import Config, Each, NameList
 from netassay.dna.atlas.choices import SplitKind
-from netassay.namelist import Each, NameList
 
 Null = Literal["none", "rows", "cells", "mononucleotide", "dinucleotide"]
 Strands = Literal["one", "augmented", "averaged"]

@@ -8,11 +8,10 @@ import polars as pl
 from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
-from netassay.dna.network.offsets import offset_is_free
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import offset_is_free
+from netassay.dna.network.network import predict
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import network_of
-from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.fit import Material, network_of
 from netassay.studies.aitac.weights import Start
 
 WHOLE, REDUCED, TUNED = "whole network", "these filters, before training on", "these filters, trained on"

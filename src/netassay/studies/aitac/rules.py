@@ -9,10 +9,10 @@ import polars as pl
 
 from netassay.dna.ceiling.verdict import BASELINE, MODEL
 from netassay.references import MASLOVA
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.aitac.findings import atlas_facts, null_runs, verdict
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "What has it learned from DNA?"
 READING = (

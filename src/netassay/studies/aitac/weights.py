@@ -14,7 +14,7 @@ from torch import Tensor
 from netassay.dna.network.reduced import reduced_network
 from netassay.errors import ConfigError, DataError, ModelError, RunDamaged, StoreError
 from netassay.nets.sequence_cnn import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.findings import atlas_facts

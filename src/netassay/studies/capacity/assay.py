@@ -14,7 +14,7 @@ from netassay.capacity.comparison import side_by_side
 from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 from netassay.errors import StoreError
 from netassay.nets.decoder import ExperimentDecoder
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.convex_trial import OutputOnly

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from netassay.config import Config
-from netassay.formats.forms import Form, IdType
+from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 
@@ -16,7 +16,7 @@ class CapacityConfig(Config):
     """One-layer decoders trained to memorise a corpus: how close their loss comes to the entropy bound.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025), section 7.
+        Madden, Fox, Thrampoulidis (2024), section 7.
 
     Example:
         >>> import netassay

@@ -162,7 +162,7 @@ def _gaps(attempts: pl.DataFrame, notes: tuple[Note, ...]) -> Section:
         figures.append(Note("No trial has ended yet."))
     text = (
         "A next-token predictor has memorised a corpus when its summed loss reaches the entropy bound, the loss of "
-        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2025). No model can go below "
+        "the empirical next-token frequencies themselves (Madden, Fox, Thrampoulidis 2024). No model can go below "
         "it, which was checked for every loss here.\n\n"
         "A remaining gap means that this solver did not close it, not that no weights could: only for the output "
         "layer alone, a convex problem, can this be proved, and then the table of runs says so."

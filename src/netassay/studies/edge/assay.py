@@ -11,14 +11,12 @@ from netassay import training
 from netassay.numerics import devices
 from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.descent import Descent
+from netassay.studies.edge.data import load
+from netassay.studies.edge.descent import Descent, optimiser
 from netassay.studies.edge.findings import tables as tables
-from netassay.studies.edge.losses import LOSSES
-from netassay.studies.edge.networks import network
+from netassay.studies.edge.networks import LOSSES, network
 from netassay.studies.edge.optimisers import OPTIMISERS
 from netassay.studies.edge.readers import follower, readers
-from netassay.studies.edge.stepping import optimiser
 
 
 def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:

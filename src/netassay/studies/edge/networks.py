@@ -1,4 +1,4 @@
-"""The networks of the edge study by the name that configs use."""
+"""The networks of this study, and its losses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from netassay.nets.cnn import CNN
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.nets.mlp import MLP, NORMALISATIONS
 from netassay.nets.sequence_cnn import AITAC, STAGES
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
+from netassay.studies.edge.config import Setting
 from netassay.studies.edge.data import Data, require_bases, require_image
-from netassay.studies.edge.setting import Setting
 
 Build = Callable[[Setting, Data, torch.Generator, torch.dtype], nn.Module]
 
@@ -77,3 +79,41 @@ def network(setting: Setting, data: Data, *, dtype: torch.dtype, seed: int | Non
     """The network of a setting for its data, at the first weights of its seed (or of `seed`), on the CPU."""
     weights = generator(setting.seed if seed is None else seed, "init")
     return NETWORKS[setting.network](setting, data, weights, dtype)
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def mse(
+    output: Float[Tensor, "*n classes"], labels: Int[Tensor, "*n"] | Float[Tensor, "n classes"]
+) -> Float[Tensor, ""]:
+    """Half the sum of squares to the one-hot class or given targets, averaged over examples (Cohen et al. 2021)."""
+    target = labels if labels.is_floating_point() else F.one_hot(labels, output.shape[-1]).to(output.dtype)
+    return 0.5 * (output - target).square().sum(dim=-1).mean()
+
+
+def cross_entropy(output: Float[Tensor, "*n classes"], labels: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
+    """- log softmax of the true class, in nats, averaged over examples (for text: over positions)."""
+    return F.cross_entropy(output.flatten(0, -2), labels.flatten())
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+@torch.no_grad()
+def constant_loss(name: str, labels: Int[Tensor, "*n"] | Float[Tensor, "n outputs"]) -> float:
+    """The named loss of the best constant output: the loss to beat.
+
+    mse: half the targets' variance, summed over outputs; cross_entropy: the entropy of the classes' shares, in nats.
+    """
+    target = labels if labels.is_floating_point() else F.one_hot(labels.flatten())
+    target = target.double()
+    if name == "mse":
+        return 0.5 * (target - target.mean(dim=0)).square().sum(dim=1).mean().item()
+    return torch.special.entr(target.mean(dim=0)).sum().item()
+
+
+@torch.no_grad()
+def accuracy(output: Float[Tensor, "*n classes"], labels: Int[Tensor, "*n"]) -> float:
+    """Share of examples whose largest output is the true class, 0 to 1."""
+    return (output.argmax(dim=-1) == labels).double().mean().item()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.studies.edge.data import Examples
-from netassay.studies.edge.losses import Loss, accuracy
+from netassay.studies.edge.networks import Loss, accuracy
 from netassay.training import Metric
 
 Layers = Mapping[str, Sequence[str]]

@@ -25,11 +25,11 @@ from netassay.curvature.flow import GradientFlow
 from netassay.curvature.following import Follower
 from netassay.curvature.hutchinson import Trace, curvature_trace
 from netassay.curvature.largest_curvature import Sharpness
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data, Examples
 from netassay.studies.edge.instruments import INSTRUMENTS
-from netassay.studies.edge.losses import LOSSES, Loss
+from netassay.studies.edge.networks import LOSSES, Loss
 from netassay.studies.edge.quantities import Layers, norms
 from netassay.training import Metric
 

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from netassay.naming import enumeration
 from netassay.references import COHEN, FOX
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.findings import phase_table
 from netassay.studies.edge.optimisers import OPTIMISERS
-from netassay.wording import command, enumeration
+from netassay.study import command
 
 QUESTION = "How stably does it train?"
 READING = (

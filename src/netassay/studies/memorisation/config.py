@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from netassay.config import Config
-from netassay.formats.forms import Form, IdType
+from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 
 
@@ -16,7 +16,7 @@ class MemorisationConfig(Config):
     """How far a trained language model is from the entropy bound of a corpus, and how many bits of it the model holds.
 
     Source:
-        Madden, Fox, Thrampoulidis (2025); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
+        Madden, Fox, Thrampoulidis (2024); Morris et al. (2025); Carlini et al. (2023); Hayes et al. (2025).
 
     Example:
         >>> import netassay

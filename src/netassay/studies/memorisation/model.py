@@ -15,7 +15,7 @@ from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError
 from netassay.formats.weights import read_checkpoint, read_weights
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.nets.module_file import load_weights, module_of
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs.models import DESCRIPTION, describe_model, load_model
 
 UNTRAINED = "untrained"

@@ -114,7 +114,7 @@ METHODS = (
     "the models are not counted. Intervals: 95 % percentile intervals, with documents drawn with replacement.\n\n"
     "Extraction: a sequence is the beginning of a row. Its probability is the product of its tokens' probabilities, so "
     "no sample is drawn; sampling is at temperature 1 from all tokens.\n\n"
-    "References: Madden, Fox, Thrampoulidis 2025, Next-token prediction capacity, arXiv 2405.13718. Morris et al. "
+    "References: Madden, Fox, Thrampoulidis 2024, Next-token prediction capacity, arXiv 2405.13718. Morris et al. "
     "2025, How much do language models memorize?, arXiv 2505.24832. Carlini et al. 2021, Extracting training data "
     "from large language models, arXiv 2012.07805; 2023, Quantifying memorization across neural language models, "
     "arXiv 2202.07646. Hayes et al. 2025, Measuring memorization in language models via probabilistic extraction, "

@@ -8,10 +8,10 @@ from typing import Any
 
 from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
 from netassay.references import MADDEN, MORRIS
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.memorisation.findings import answer_of
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "How much of a corpus does it hold?"
 READING = "Bits saved on the corpus against each reference, per parameter; 0 is what a model that holds nothing saves."

@@ -9,7 +9,7 @@ from easy_atlas import MOTIFS, SMALL, easy_atlas
 from small_networks import draws, network, sequences
 
 from netassay.dna.attributions import contributions as science
-from netassay.dna.attributions.trust import shuffled_weights, site_auroc
+from netassay.dna.attributions.contributions import shuffled_weights, site_auroc
 from netassay.errors import DataError
 from netassay.formats.bases import decode
 from netassay.performing import perform
@@ -18,7 +18,7 @@ from netassay.runs import Store
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.chapters import attributions as chapter
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.pages import SECTIONS
 from netassay.studies.aitac.interpret.subject import Subject
 
 
@@ -95,7 +95,7 @@ def test_peaks_are_the_best_of_each_cell_type(subject, tables):
 
 
 def test_the_section_is_drawn_from_the_tables(tables, subject, tmp_path):
-    section = drawing("attributions").section(tables, subject.config)
+    section = SECTIONS["attributions"](tables, subject.config)
     assert isinstance(section, Section)
     assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in section.items)
     figures = [item for item in section.items if isinstance(item, Figure)]
@@ -115,7 +115,7 @@ def test_without_the_extra_the_others_are_made_and_it_is_told(subject, monkeypat
     made = chapter.tables(subject, config)
     assert made["missing"]["method"].to_list() == ["deepshap"]
     assert "deepshap" not in made["bases"].columns
-    section = drawing("attributions").section(made, config)
+    section = SECTIONS["attributions"](made, config)
     assert any(isinstance(item, Note) and "netassay[attributions]" in item.text for item in section.items)
 
 

@@ -18,7 +18,7 @@ from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.chapters import binding
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.pages import SECTIONS
 from netassay.studies.aitac.interpret.subject import Subject
 
 
@@ -81,7 +81,7 @@ def test_what_tells_cell_types_apart_tells_nothing_within_them(store, fasta, tmp
     assert facts["file"] == "chip.fa.gz"
     assert set(made["predictors"]["group"]) >= {"within cell types", "all peaks", "d"}
     assert len(made["filters"]) == 12
-    section = drawing("binding").section(made, config)
+    section = SECTIONS["binding"](made, config)
     page = write_page(tmp_path / "page.html", title="t", subtitle="", sections=[section], facts={}).read_text()
     assert "SIMULATED" in page
     assert sum(isinstance(item, Figure) for item in section.items) == 3
@@ -92,7 +92,7 @@ def test_without_a_factor_filters_are_compared_and_no_motif(store, fasta):
     assert made["predictors"]["predictor"].unique().to_list() == ["GC content"]
     assert not made["differences"].height
     assert not made["filters"]["like the factor"].any()
-    notes = [item.text for item in drawing("binding").section(made, config).items if isinstance(item, Note)]
+    notes = [item.text for item in SECTIONS["binding"](made, config).items if isinstance(item, Note)]
     assert any("--chip-factor" in text for text in notes)
 
 
@@ -131,7 +131,7 @@ def test_regions_that_mark_no_more_than_moved_ones_are_doubted(store, tmp_path):
     bed = tmp_path / "chip.bed"
     bed.write_text("chr1\t0\t20\nchr1\t100000\t103000\n")
     made, config = tables(store, chip=str(bed))
-    notes = [item.text for item in drawing("binding").section(made, config).items if isinstance(item, Note)]
+    notes = [item.text for item in SECTIONS["binding"](made, config).items if isinstance(item, Note)]
     assert any("another assembly" in text for text in notes)
 
 

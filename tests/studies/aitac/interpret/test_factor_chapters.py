@@ -11,13 +11,12 @@ from netassay import influence
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.reporting import Figure, Note, write_page
 from netassay.reporting.export import vega_lite
-from netassay.studies.aitac.interpret.chapters import influence as influence_chapter
-from netassay.studies.aitac.interpret.chapters import pairs as pairs_chapter
+from netassay.studies.aitac.interpret.chapters import influence as chapter
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.pages import SECTIONS
 
 CONFIG = InterpretConfig(permutations=50, pair_factors=4, scanned_pairs=1, backgrounds=3)
 TYPES, LINEAGES = ("B.1", "B.2", "T.1"), ("B", "B", "T")
@@ -58,7 +57,7 @@ def stub(**changes):
             best=lambda: best,
             queries=tuple(best["query"]),
             fdr=torch.zeros(7),
-            known=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
+            database=Motifs(tuple(best["target"]), 100 * counts, torch.full((7,), 100), tuple(best["name"])),
         ),
     }
     subject = SimpleNamespace(**given | changes)
@@ -67,7 +66,7 @@ def stub(**changes):
 
 
 def with_influence(subject):
-    made = influence_chapter.tables(subject, CONFIG)
+    made = chapter.influence(subject, CONFIG)
     subject.tables |= {("influence", name): frame for name, frame in made.items()}
     return made
 
@@ -94,7 +93,7 @@ def test_tables_of_influence_are_what_the_science_gives(tmp_path):
     assert outputs["influence"].to_list() == pytest.approx(want.by_output[0].tolist())
     assert outputs["lineage"].to_list() == list(LINEAGES)
     assert made["filters"]["factor"].to_list() == ["GATA1", "SPI1", "GATA1", "<b>CTCF</b>", None, None, None]
-    section = drawing("influence").section(made, CONFIG)
+    section = SECTIONS["influence"](made, CONFIG)
     assert drawn(section) == ["aitac-influence-null", "aitac-influence-map", "aitac-influence-lineages"]
     page = write_page(tmp_path / "page.html", title="x", sections=[section]).read_text()
     assert "<b>CTCF" not in page
@@ -107,7 +106,7 @@ def test_repetitions_are_averaged_over_matched_filters():
         runs=("aitac-0", "aitac-1"),
         tables={("reproducible", "members"): members},
     )
-    table = influence_chapter.tables(subject, CONFIG)["ensemble"]
+    table = chapter.influence(subject, CONFIG)["ensemble"]
     each = [
         influence(model, subject.codes, subject.heights, both_strands=True).overall
         for model in (subject.network, *subject.peers)
@@ -119,16 +118,16 @@ def test_repetitions_are_averaged_over_matched_filters():
 def test_pairs_of_the_most_influential_factors_are_tested_and_planted():
     subject = stub()
     factors = with_influence(subject)["factors"].sort("on_predictions", descending=True)
-    made = pairs_chapter.tables(subject, CONFIG)
+    made = chapter.pairs(subject, CONFIG)
     assert made["factors"]["set"].to_list() == factors["set"].head(4).to_list()
     assert made["pairs"].height == 6 * 2
     assert made["pairs"]["p"].drop_nulls().is_between(1 / 51, 1).all()
     assert made["spacing"]["orientation"].unique(maintain_order=True).to_list() == ["++", "+-", "-+", "--"]
-    section = drawing("pairs").section(made, CONFIG)
+    section = SECTIONS["pairs"](made, CONFIG)
     assert not (made["pairs"]["q"] < 0.05).any()
     assert drawn(section) == ["aitac-pairs-distance"] and "No pair has q < 0.05" in str(section.items)
     sure = made | {"pairs": made["pairs"].with_columns(q=pl.lit(0.01))}
-    assert drawn(drawing("pairs").section(sure, CONFIG)) == ["aitac-pairs-network", "aitac-pairs-distance"]
+    assert drawn(SECTIONS["pairs"](sure, CONFIG)) == ["aitac-pairs-network", "aitac-pairs-distance"]
 
 
 def test_a_simulated_atlas_names_what_it_planted_and_says_so():
@@ -143,11 +142,11 @@ def test_a_simulated_atlas_names_what_it_planted_and_says_so():
     made = with_influence(subject)
     assert {"PAX5", "EBF1"} <= set(made["factors"]["set"])
     config = CONFIG.replace(pair_factors=7)
-    pairs = pairs_chapter.tables(subject, config)
+    pairs = chapter.pairs(subject, config)
     assert {*pairs["spacing"]["first"], *pairs["spacing"]["second"]} == {"PAX5", "EBF1"}
     assert pairs["spacing"]["planted"].unique().to_list() == [20.0]
     for name, tables in (("influence", made), ("pairs", pairs)):
-        section = drawing(name).section(tables, config)
+        section = SECTIONS[name](tables, config)
         assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in section.items)
         drawn(section)
 
@@ -159,4 +158,4 @@ def test_a_network_that_hears_one_factor_has_no_pairs():
     with_influence(subject)
     subject.tables[("influence", "factors")] = subject.tables[("influence", "factors")].filter(pl.col("set") == "SPI1")
     with pytest.raises(DataError, match="pairs need two or more"):
-        pairs_chapter.tables(subject, CONFIG)
+        chapter.pairs(subject, CONFIG)

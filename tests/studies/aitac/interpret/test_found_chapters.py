@@ -15,15 +15,15 @@ from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.interpreting import interpret
 from netassay.nets import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.performing import perform, summarise
 from netassay.presenting import report
 from netassay.reporting import Figure, Note
 from netassay.runs import State
 from netassay.studies.aitac.config import tiny
-from netassay.studies.aitac.interpret.chapters import recovery, reproducible
+from netassay.studies.aitac.interpret.chapters import motifs, recovery
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.pages import SECTIONS
 from netassay.studies.aitac.weights import reduced_config
 
 PEAKS = 400
@@ -81,7 +81,7 @@ def made_subject(atlas, own, others):
 def test_reproducible_filters_are_those_the_other_networks_have(subject):
     # so strict because among five filters of a run one is like anything at 0.05 more often than among 300
     config = InterpretConfig(reproducible_q=0.001)
-    made = reproducible.tables(subject, config)
+    made = motifs.reproducible(subject, config)
     own = made["filters"].filter(pl.col("run") == subject.runs[0])
     assert own.filter("reproducible")["filter"].to_list() == [0, 1]
     assert own["found"].to_list()[:3] == [2, 2, 0]
@@ -94,7 +94,7 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
     assert (numbers["reproducible"], numbers["clusters held"], numbers["needed"]) == (2, 2, 2)
     again = cluster_motifs_of(made["clusters"], made["matrices"])
     assert again.consensus == tuple(made["clusters"]["consensus"])
-    page = drawing("reproducible").section(made, config)
+    page = SECTIONS["reproducible"](made, config)
     assert "2 of 5 filters" in page.text
     assert {item.name for item in page.items if isinstance(item, Figure)} >= {"aitac-reproduced"}
     subject.tables |= {("reproducible", name): table for name, table in made.items()}
@@ -102,7 +102,7 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
 
 def test_recovery_by_one_run_and_by_several(subject):
     config = InterpretConfig()
-    subject.tables |= {("reproducible", name): t for name, t in reproducible.tables(subject, config).items()}
+    subject.tables |= {("reproducible", name): t for name, t in motifs.reproducible(subject, config).items()}
     made = recovery.tables(subject, config)
     factors = made["factors"].filter("recovered")
     assert factors.filter(pl.col("by") == "one run")["factor"].to_list() == ["Spi1", "IRF8", "EBF1"]
@@ -116,7 +116,7 @@ def test_recovery_by_one_run_and_by_several(subject):
         ("Spi1", "EBF1"),
         ("IRF8", "EBF1"),
     }
-    page = drawing("recovery").section(made, config)
+    page = SECTIONS["recovery"](made, config)
     assert any(isinstance(item, Note) and "SIMULATED" in item.text for item in page.items)
     assert "2 of 16 planted motifs" in page.text
 
@@ -124,11 +124,11 @@ def test_recovery_by_one_run_and_by_several(subject):
 def test_one_run_alone(atlas):
     alone = made_subject(atlas, ["Spi1"], [])
     with pytest.raises(DataError, match="as peers"):
-        reproducible.tables(alone, InterpretConfig())
+        motifs.reproducible(alone, InterpretConfig())
     made = recovery.tables(alone, InterpretConfig())
     assert made["factors"]["by"].unique().to_list() == ["one run"]
     assert made["tested"].height == 0
-    assert "1 of 16" in drawing("recovery").section(made, InterpretConfig()).text
+    assert "1 of 16" in SECTIONS["recovery"](made, InterpretConfig()).text
 
 
 def test_an_atlas_without_truth_leaves_a_sentence():

@@ -1,9 +1,7 @@
 """The frame around the chapters: order, tables kept, reasons told, resumption; with two chapters made for the test."""
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
 import pytest
@@ -17,7 +15,7 @@ from netassay.presenting import report
 from netassay.reporting import Note, Section
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac.config import tiny
-from netassay.studies.aitac.interpret import chapters, choices, sections
+from netassay.studies.aitac.interpret import assay, config, pages
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +47,9 @@ def made(monkeypatch):
         return Section("Made", "", (Note(f"sum {next(iter(tables.values()))[0, 0]}"),))
 
     for function in (first, second, broken):
-        making, drawing = ModuleType(function.__name__), ModuleType(function.__name__)
-        making.tables, drawing.section = function, section
-        monkeypatch.setitem(sys.modules, f"{chapters.__name__}.{function.__name__}", making)
-        monkeypatch.setitem(sys.modules, f"{sections.__name__}.{function.__name__}", drawing)
-    monkeypatch.setattr(choices, "CHAPTERS", {"first": (), "broken": (), "second": ("first",)})
+        monkeypatch.setitem(assay.TABLES, function.__name__, function)
+        monkeypatch.setitem(pages.SECTIONS, function.__name__, section)
+    monkeypatch.setattr(config, "CHAPTERS", {"first": (), "broken": (), "second": ("first",)})
     return calls
 
 
@@ -154,7 +150,7 @@ def test_a_file_that_changed_is_read_again_and_old_reasons_go(trained, made, tmp
             raise DataError("there is nothing in it")
         return {"heights": pl.DataFrame({"mean": [float(text)]})}
 
-    monkeypatch.setattr(sys.modules[f"{chapters.__name__}.first"], "tables", first)
+    monkeypatch.setitem(assay.TABLES, "first", first)
     file = tmp_path / "bound.bed"
     file.write_text("")
     words = {"only": "first", "chip": str(file), "threads": 1}
@@ -182,8 +178,7 @@ def test_an_interpretation_without_any_chapter_has_failed_and_is_made_when_its_r
             raise DataError(reasons[0])
         return {"heights": pl.DataFrame({"mean": [1.0]})}
 
-    module = sys.modules[f"{chapters.__name__}.first"]
-    monkeypatch.setattr(module, "tables", first)
+    monkeypatch.setitem(assay.TABLES, "first", first)
     words = {"only": "first,broken", "chip_word": 9, "threads": 1}
     says = r"no chapter could be made .first: the extra.*; broken: no peak"
     with pytest.raises(RunFailed, match=says):
@@ -202,7 +197,7 @@ def test_an_interpretation_without_any_chapter_has_failed_and_is_made_when_its_r
 
 
 def test_what_was_made_for_a_chapter_that_fails_is_kept(trained, made, monkeypatch):
-    monkeypatch.setattr(choices, "CHAPTERS", {"first": (), "broken": ("first",)})
+    monkeypatch.setattr(config, "CHAPTERS", {"first": (), "broken": ("first",)})
     words = {"only": "broken", "chip_word": 8, "threads": 1}
     for _ in range(2):
         with pytest.raises(RunFailed, match=r"no chapter could be made .broken: no peak"):

@@ -14,14 +14,13 @@ from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.meme import read_meme, write_meme
 from netassay.nets import AITAC
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.reporting import Figure, Note, Table, write_page
 from netassay.runs.facts import facts_of
-from netassay.studies.aitac.interpret.chapters import motifs as first_chapter
-from netassay.studies.aitac.interpret.chapters import second_layer
+from netassay.studies.aitac.interpret.chapters import motifs
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.findings import layer_motifs
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.pages import SECTIONS
 from netassay.studies.aitac.interpret.subject import Subject
 
 KNOWN = ("MA0080.7", "MA0114.5", "MA0036.4", "MA0050.4")
@@ -70,7 +69,7 @@ class Made(Subject):
 
 @pytest.fixture(scope="module")
 def tables():
-    return first_chapter.tables(Made(), CONFIG)
+    return motifs.first_layer(Made(), CONFIG)
 
 
 def test_filters_are_named_after_what_they_look_for(tables):
@@ -110,7 +109,7 @@ def test_motifs_come_back_from_tables_and_go_to_a_file(tables, tmp_path):
 
 
 def test_the_section_from_the_tables_alone(tables, tmp_path):
-    section = drawing("motifs").section(tables, CONFIG)
+    section = SECTIONS["motifs"](tables, CONFIG)
     words = [item.text for item in section.items if isinstance(item, Note)]
     assert any(text.startswith("SIMULATED DATA") for text in words)
     assert any("2 of 6 are active nowhere and have no motif: filter_4, filter_5." in text for text in words)
@@ -129,16 +128,14 @@ def test_the_section_from_the_tables_alone(tables, tmp_path):
     assert "filter 0 (Spi1)" in page
     none = {**tables, "filters": tables["filters"].with_columns(factor=pl.lit("unsure"))}
     assert any(
-        "None of the filters" in item.text
-        for item in drawing("motifs").section(none, CONFIG).items
-        if isinstance(item, Note)
+        "None of the filters" in item.text for item in SECTIONS["motifs"](none, CONFIG).items if isinstance(item, Note)
     )
 
 
 def test_the_second_layer(tmp_path):
-    made = second_layer.tables(Made(), CONFIG)
+    made = motifs.second_layer(Made(), CONFIG)
     assert facts_of(made["facts"])["width"] == 51
-    section = drawing("second_layer").section(made, CONFIG)
+    section = SECTIONS["second_layer"](made, CONFIG)
     assert "sees 51 bases" in section.text
     assert {item.name.rpartition("-")[0] for item in section.items if not isinstance(item, Note)} == {
         "aitac-second-layer"

@@ -17,8 +17,7 @@ from netassay.dna.atlas.atlas import with_values
 from netassay.dna.attributions.contributions import attribute
 from netassay.dna.influence.singles import influence
 from netassay.dna.network.loading import made_by
-from netassay.dna.network.network import Network
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.network import Network, predict
 from netassay.errors import ConfigError, DataError, Interrupted, RunFailed
 from netassay.formats.bases import decode, one_hot
 from netassay.formats.motifs import Motifs

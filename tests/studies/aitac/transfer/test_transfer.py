@@ -15,15 +15,15 @@ from netassay.errors import ConfigError, DataError, Interrupted
 from netassay.formats.bases import decode
 from netassay.formats.motifs import Motifs
 from netassay.interpreting import transfer
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.performing import perform, resume, summarise
 from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
+from netassay.studies.aitac.fit import material
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
-from netassay.studies.aitac.material import material
 from netassay.studies.aitac.transfer.findings import (
     BASELINE,
     CEILING,

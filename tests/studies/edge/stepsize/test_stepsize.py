@@ -11,10 +11,8 @@ from torch import nn
 from netassay.curvature.flow import gradient_flow
 from netassay.errors import ConfigError
 from netassay.performing import perform, summarise
-from netassay.studies.edge.data import Examples
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES, constant_loss
-from netassay.studies.edge.networks import network
+from netassay.studies.edge.data import Examples, load
+from netassay.studies.edge.networks import LOSSES, constant_loss, network
 from netassay.studies.edge.stepsize import pages
 from netassay.studies.edge.stepsize.config import StepSizeConfig, tiny
 from netassay.studies.edge.stepsize.descents import BATCHED_UP_TO, descend, together

@@ -16,7 +16,7 @@ from netassay.processes import Child
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.group import HOST, device_of, process_group, require_devices
 from netassay.studies.aitac.devices.shared_fit import Order, SharedFit
-from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.fit import Material
 from netassay.training import Metric
 
 _PATIENCE = timedelta(minutes=30)  # of the leader, for one step of the slowest process

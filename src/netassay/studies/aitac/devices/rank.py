@@ -26,7 +26,7 @@ def main() -> int:
     from netassay.studies.aitac.config import AitacConfig
     from netassay.studies.aitac.devices.group import process_group
     from netassay.studies.aitac.devices.shared_fit import SharedFit
-    from netassay.studies.aitac.material import material
+    from netassay.studies.aitac.fit import material
     from netassay.studies.aitac.weights import start_of
 
     try:

@@ -18,8 +18,7 @@ from netassay.nets.sequence_cnn import AITAC, Share
 from netassay.nets.shared_norm import share_statistics
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.group import Group, device_of
-from netassay.studies.aitac.fit import Fit
-from netassay.studies.aitac.material import Material
+from netassay.studies.aitac.fit import Fit, Material
 
 
 class Order(IntEnum):

@@ -9,15 +9,24 @@ import polars as pl
 from netassay.errors import DataError, NetassayError
 from netassay.runs import Run, RunWriter, Store
 from netassay.runs.facts import fact_table
-from netassay.studies.aitac.interpret.chapters import chapter
-from netassay.studies.aitac.interpret.chapters.binding import check_extras
-from netassay.studies.aitac.interpret.choices import chapter_names
-from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.files import files_digest, outside_files
+from netassay.studies.aitac.interpret.chapters import attributions, binding, influence, motifs, recovery
+from netassay.studies.aitac.interpret.config import InterpretConfig, chapter_names
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
-from netassay.studies.aitac.interpret.subject import Subject
+from netassay.studies.aitac.interpret.subject import Subject, files_digest, outside_files
 from netassay.training import Checkpoint, Metric, Result, stages
+
+TABLES: dict[str, Callable[[Subject, InterpretConfig], dict[str, pl.DataFrame]]] = {
+    "motifs": motifs.first_layer,
+    "second_layer": motifs.second_layer,
+    "reproducible": motifs.reproducible,
+    "recovery": recovery.tables,
+    "influence": influence.influence,
+    "pairs": influence.pairs,
+    "binding": binding.tables,
+    "attributions": attributions.tables,
+}
+"""Chapter -> what makes its tables, which are its entire result. NetassayError if it cannot be computed."""
 
 
 def assay(
@@ -35,7 +44,7 @@ def assay(
     names = chapter_names(config.only)
     files = files_digest(config)
     if "binding" in names:
-        check_extras(config)
+        binding.check_extras(config)
     subject = Subject(config, Store(recorder.folder.parent))
     facts = {"weights": subject.weights_digest, "files": files}
     if not config.run:  # the atlas of a run is the one that it was trained on, or it is refused
@@ -90,7 +99,7 @@ def assay(
 
 def _chapter_frames(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     try:
-        return chapter(name).tables(subject, config)
+        return TABLES[name](subject, config)
     except NetassayError as reason:
         return {NOTE: pl.DataFrame({"text": [str(reason)]})}
 

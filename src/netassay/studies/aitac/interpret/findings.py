@@ -9,8 +9,7 @@ import polars as pl
 
 from netassay.dna.motifs.matrices import UNSURE
 from netassay.runs import Run
-from netassay.studies.aitac.interpret.choices import chapter_names
-from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.config import InterpretConfig, chapter_names
 
 if TYPE_CHECKING:
     from netassay.formats.motifs import Motifs

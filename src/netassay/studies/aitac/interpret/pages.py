@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import polars as pl
 
 from netassay.reporting import Note, Section, Table
 from netassay.runs import Run, State
 from netassay.runs.facts import fact_words, facts_of
-from netassay.studies.aitac.interpret.choices import EXTRAS, TITLES, chapter_names
-from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.config import EXTRAS, TITLES, InterpretConfig, chapter_names
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
-from netassay.studies.aitac.interpret.sections import drawing
+from netassay.studies.aitac.interpret.sections import attributions, binding, filters, influence, reproducible
+
+SECTIONS: dict[str, Callable[[Mapping[str, pl.DataFrame], InterpretConfig], Section]] = {
+    "motifs": filters.first_layer,
+    "second_layer": filters.second_layer,
+    "reproducible": reproducible.reproducible,
+    "recovery": reproducible.recovery,
+    "influence": influence.influence,
+    "pairs": influence.pairs,
+    "binding": binding.section,
+    "attributions": attributions.section,
+}
+"""Chapter -> its figures, tables and notes, drawn from the chapter's tables alone."""
 
 _NULLS = {
     "rows": "heights permuted over the peaks",
@@ -53,6 +66,6 @@ def _interpretation(run: Run, number: int, several: bool) -> list[Section]:
         if NOTE in frames:
             parts.append(Section(TITLES.get(name, name), items=(Note(frames[NOTE]["text"][0], "warning"),)))
         else:
-            section = drawing(name).section(frames, config)
+            section = SECTIONS[name](frames, config)
             parts.append(section.numbered(number, run.id) if several else section)
     return parts

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from netassay.references import GUPTA, MASLOVA
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.aitac.interpret.findings import chapter_tables, interpreted
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "Which sequence motifs do the predictions rest on?"
 READING = "Filters are compared with known motifs, and ablated: their activations are set to their mean."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -13,32 +14,73 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from netassay.dna.motifs.families import factor_names
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predicted
 from netassay.dna.motifs.match import Matches, match_motifs
 from netassay.dna.motifs.matrices import UNSURE
+from netassay.dna.motifs.reproducibility import factor_names
 from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.dna.network.layers import called_convolutions
 from netassay.dna.network.loading import network_of_files
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.offsets import loss_of, offset_is_free, outputs_in_words
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import loss_of, offset_is_free, outputs_in_words, pearson_rows
+from netassay.dna.network.network import predict
 from netassay.errors import DataError
-from netassay.formats.jaspar import read_database
+from netassay.formats.jaspar import GROUPS, read_database
 from netassay.formats.motifs import Motifs
+from netassay.inputs import refuse_odd_file
+from netassay.nets.sources import sources
 from netassay.numerics import devices
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
 from netassay.studies.aitac.config import AitacConfig, LossName, Strands
 from netassay.studies.aitac.findings import atlas_facts
-from netassay.studies.aitac.fit import network_of
+from netassay.studies.aitac.fit import Material, material, network_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.files import digest_of, network_files
-from netassay.studies.aitac.material import Material, material
 from netassay.studies.aitac.weights import config_of, trained
+
+
+def network_files(config: InterpretConfig) -> tuple[str, ...]:
+    """Files of a network that is not of a run: its module, the module's imports from the same folder, its weights.
+
+    If a module's file cannot be read, its imports are left out.
+    """
+    module = config.module.rpartition(":")[0]
+    try:
+        code = [str(path) for path in sources(module).values()] if module else []
+    except OSError:
+        code = [module]
+    return tuple(dict.fromkeys(name for name in (*code, config.weights) if name))
+
+
+def outside_files(config: InterpretConfig) -> tuple[str, ...]:
+    """All: ChIP-seq, known motifs unless a group is named, the network."""
+    files = (config.chip, "" if config.motif_database in GROUPS else config.motif_database)
+    return (*(name for name in files if name), *network_files(config))
+
+
+def files_digest(config: InterpretConfig) -> str:
+    """SHA-256 over the bytes of these files. DataError for one that cannot be read."""
+    digest = hashlib.sha256()
+    for name in outside_files(config):
+        try:
+            digest.update(bytes.fromhex(digest_of(name)))
+        except OSError as error:
+            keys = {config.chip: "chip", config.motif_database: "motif_database", config.weights: "weights"}
+            key = keys.get(name, "module")
+            groups = f", or one of {', '.join(GROUPS)}" if key == "motif_database" else ""
+            raise DataError(
+                f"{key} = {name!r}: cannot be read ({error.strerror or error}); give an existing file{groups}"
+            ) from error
+    return digest.hexdigest()
+
+
+def digest_of(name: str) -> str:
+    """SHA-256 of a file's bytes. OSError if it cannot be read, DataError if it is not a file."""
+    refuse_odd_file(name)
+    with Path(name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Subject:

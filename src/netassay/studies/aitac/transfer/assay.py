@@ -17,11 +17,10 @@ from netassay.dna.agreement.overlap import by_sequence
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network import evaluate
-from netassay.dna.network.losses import is_one_of_k, pearson_rows
-from netassay.dna.network.offsets import outputs_in_words
-from netassay.dna.network.predicting import predict
+from netassay.dna.network.losses import is_one_of_k, outputs_in_words, pearson_rows
+from netassay.dna.network.network import predict
 from netassay.errors import DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs import RunWriter, Store
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.findings import CENTRED

@@ -19,7 +19,7 @@ from netassay.dna.influence.factors import join_filters
 from netassay.dna.influence.singles import Influence, influence
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.studies.aitac.interpret.subject import Subject, filter_names
 from netassay.studies.aitac.transfer.config import TransferConfig
 from netassay.studies.aitac.transfer.findings import CEILING, CHANGE, FACTORS, FILTERS, LOSS, NULL, OTHER

@@ -8,12 +8,12 @@ import polars as pl
 
 from netassay.dna.ceiling.bootstrap import blocks_of, mean_interval
 from netassay.references import MASLOVA
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.rules import signed
 from netassay.studies.aitac.transfer.findings import CEILING, FILTERS, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "Does what it learned hold in another atlas?"
 READING = (

@@ -13,11 +13,9 @@ from netassay import training
 from netassay.curvature.largest_curvature import sharpness
 from netassay.errors import DataError
 from netassay.numerics import devices
-from netassay.numerics.seeds import generator
-from netassay.studies.edge.data import Data
-from netassay.studies.edge.datasets import load
-from netassay.studies.edge.losses import LOSSES, constant_loss
-from netassay.studies.edge.networks import network
+from netassay.numerics.devices import generator
+from netassay.studies.edge.data import Data, load
+from netassay.studies.edge.networks import LOSSES, constant_loss, network
 from netassay.studies.edge.stepsize.config import StepSizeConfig
 from netassay.studies.edge.stepsize.descents import descend, together
 from netassay.studies.edge.stepsize.findings import CODES

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from netassay.studies.edge.setting import Setting
+from netassay.studies.edge.config import Setting
 
 
 class StepSizeConfig(Setting):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from netassay.studies.edge.data import Examples
-from netassay.studies.edge.losses import Loss
+from netassay.studies.edge.networks import Loss
 from netassay.studies.edge.stepsize.search import Outcome, Trial
 from netassay.training import diverged
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from netassay.naming import run_names
 from netassay.references import COHEN, FOX
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.stepsize.findings import agreement, largest
-from netassay.wording import command
+from netassay.study import command
 
 QUESTION = "Which networks allow which step sizes?"
 READING = "η* is the largest step size that trained, the median over the seeds."

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netassay.curvature.critical import CriticalSharpness
-from netassay.curvature.critical_following import CriticalFollower
+from netassay.curvature.critical import CriticalFollower, CriticalSharpness
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.line_search import MEASURED, NO_RISE
 from netassay.curvature.objective import Objective

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from netassay.references import COHEN, FOX
-from netassay.reporting.finding import Finding
+from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 
 QUESTION = "Did my training reach its edge of stability?"

@@ -11,11 +11,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from netassay.dna.attributions.contributions import METHODS, TOLERANCE, Method, attribute
-from netassay.dna.attributions.trust import shuffled_weights, site_auroc
+from netassay.dna.attributions.contributions import METHODS, TOLERANCE, Method, attribute, shuffled_weights, site_auroc
 from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.network import Network
-from netassay.dna.network.readouts import contrast
+from netassay.dna.network.network import Network, contrast
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import decode
 from netassay.studies.aitac.interpret.config import InterpretConfig

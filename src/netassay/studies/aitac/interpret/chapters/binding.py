@@ -15,10 +15,9 @@ from netassay.dna.agreement import binding, overlap, ranking
 from netassay.dna.agreement.overlap import Overlap
 from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.singles import Influence, influence_of
-from netassay.dna.motifs.discoveries import q_values_by_row
-from netassay.dna.motifs.match import likeness
+from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.reproducibility import permute_columns
-from netassay.dna.network.offsets import outputs_in_words
+from netassay.dna.network.losses import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta
@@ -254,7 +253,7 @@ def _predictors(
                     float(ends[1, i]),
                     float(precision[i]),
                     areas.marked,
-                    areas.others,
+                    areas.unmarked,
                 )
             )
     names = ["group", "predictor", "kind", "AUROC", "low", "high", "null low", "null high", "AUPRC", "marked", "others"]

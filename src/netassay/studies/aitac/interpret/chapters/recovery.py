@@ -15,12 +15,12 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
-from netassay.dna.network.offsets import outputs_in_words
+from netassay.dna.network.losses import outputs_in_words
 from netassay.errors import DataError
 from netassay.runs.facts import fact_table
-from netassay.studies.aitac.interpret.chapters.pairs import reach
+from netassay.studies.aitac.interpret.chapters.influence import reach
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.interpret.sections.recovery import ONE, SEVERAL
+from netassay.studies.aitac.interpret.sections.reproducible import ONE, SEVERAL
 from netassay.studies.aitac.interpret.subject import Subject
 
 

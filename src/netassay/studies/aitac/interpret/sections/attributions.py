@@ -10,8 +10,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Section, Table, forest
 from netassay.reporting.logo import BASES, logo
-from netassay.studies.aitac.interpret.choices import TITLES
-from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 
 _SHOWN, _FLANK = 70, 5  # bases of a logo that contribute most, and on either side
 KINDS = {

@@ -10,8 +10,7 @@ import polars as pl
 
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, forest, small_multiples
 from netassay.runs.facts import fact_words, facts_of
-from netassay.studies.aitac.interpret.choices import TITLES
-from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 
 _SHOWN = 20  # filters in the figure
 _HARDLY_MORE = 2.0  # regions that mark less than this multiple of what shifted ones mark are hardly of this assembly

@@ -1,4 +1,4 @@
-"""Motifs of a layer on the page: logos beside the known motifs, shares beside their null, the table of all."""
+"""Motifs of the filters of both layers, drawn."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import polars as pl
 
 from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
 from netassay.formats.matrices import Matrix, letter_heights
-from netassay.reporting import PALETTE, Axis, Figure, Note, Table, heat_map
+from netassay.reporting import PALETTE, Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.runs.facts import facts_of
-from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 from netassay.studies.aitac.interpret.findings import factor_names
 
 _BEYOND = 6  # columns of a known motif that are shown before and behind the filter
@@ -269,3 +269,40 @@ def _labels(filters: pl.DataFrame, q: float, terms: Terms) -> pl.Series:
     suffixes = {key: f", {name}" if "(" in name else f" ({name})" for key, name in names.items()}
     labels = [name.replace("filter_", f"{terms.singular} ") + suffixes.get(name, "") for name in filters["filter"]]
     return pl.Series(labels, dtype=pl.String)
+
+
+def _layer_name(facts: Mapping[str, Any]) -> str:
+    """The name of a layer that is not AI-TAC's."""
+    layer = facts.get("layer", "convolution1")
+    return "" if layer == "convolution1" else f" ({layer}, behind the norm and activation that follow it)"
+
+
+def first_layer(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """Logos beside the known motifs, the share of filters that are like one beside the null, all filters."""
+    facts = facts_of(tables["facts"])
+    text = (
+        f"A filter of the first layer{_layer_name(facts)} is active where it exceeds {config.motif_threshold:g} of its "
+        "greatest activation "
+        f"on the {facts['peaks']:,} peaks used ({facts['chosen']}). Its motif is the count of the "
+        f"bases that it sees there. Known motifs ({facts['database']}) are compared with it by Tomtom; q is by "
+        "Benjamini and Hochberg over all known motifs. Chance is measured by the same filters with the columns "
+        "between their flanks in random order; names are given where so measured no more than "
+        f"{config.motif_q:.0%} of them are false."
+    )
+    terms = Terms("aitac-motifs", "filter", "filters of the first layer")
+    return Section(TITLES["motifs"], text, motif_items(tables, config, terms))
+
+
+def second_layer(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """The same figures and table as for the first layer."""
+    facts = facts_of(tables["facts"])
+    text = (
+        f"A channel of the second layer sees {facts['width']} bases. It is active where it exceeds "
+        f"{config.second_layer_threshold:g} of its greatest activation, before pooling, on "
+        f"{facts['peaks']:,} peaks. Its motif is read, compared and judged as those of the first layer are; being "
+        "a sum over all filters at several places, it may hold two sites at a distance, or several in one place "
+        "that no "
+        "single motif can show."
+    )
+    terms = Terms("aitac-second-layer", "channel", "channels of the second layer")
+    return Section(TITLES["second_layer"], text, motif_items(tables, config, terms))

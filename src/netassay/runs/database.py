@@ -1,16 +1,106 @@
-"""The schema of run.sqlite, and strict reading of untrusted files."""
+"""The SQLite file of a run: its schema, strict reading of files of others, and the journal that keeps it whole.
+
+WAL needs memory that all processes share, which two hosts do not (sqlite.org/wal.html, "all processes using a database
+must be on the same host computer"). A rollback journal needs file locks alone, which NFS and Lustre have.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from netassay.errors import StoreError
+
+LOCAL = frozenset(
+    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs bcachefs reiserfs apfs hfs ntfs ntfs3 fuseblk".split()  # noqa: SIM905
+    + "tmpfs ramfs overlay aufs squashfs erofs iso9660 vfat exfat".split()  # noqa: SIM905
+)
+"""File systems of one machine. All others, NFS, Lustre, GPFS, BeeGFS, Ceph and FUSE among them, count as shared."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def kind_of(folder: Path) -> str:
+    """The type of the file system that a folder lies on, or will once it is made; "" where the system does not say.
+
+    >>> kind_of(Path("/proc"))
+    'proc'
+    """
+    place = os.path.realpath(folder)
+    try:
+        lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    longest, kind = "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode(errors="surrogateescape").decode("unicode_escape")
+        # of two mounts on one point the later hides the earlier
+        if len(point) >= len(longest) and (place == point or place.startswith(point.rstrip("/") + "/")):
+            longest, kind = point, after.split()[0]
+    return kind
+
+
+def lives_here_alone(folder: Path) -> bool:
+    """Whether no other machine sees the folder: its file system is a known local one, or the system does not say."""
+    return kind_of(folder) in LOCAL | {""}
+
+
+WAL, ROLLBACK = "WAL", "DELETE"
+_VERSION = 18  # offset of the bytes in a database's header that say how it is written: 2 for a write-ahead log
+_SUPER = bytes.fromhex("d9d505f920a163d7")
+
+
+def mode_for(folder: Path) -> str:
+    """The journal mode of a run in that folder."""
+    return WAL if lives_here_alone(folder) else ROLLBACK
+
+
+def is_wal(path: Path) -> bool:
+    """Whether a database says that it is written by a write-ahead log; so does one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_VERSION + 1)[_VERSION:] != b"\x01"
+    except OSError:
+        return True
+
+
+def settle(connection: sqlite3.Connection, path: Path) -> None:
+    """Has the one writer of a database, just opened, go on with a rollback journal where its place asks for that."""
+    if mode_for(path.parent) == ROLLBACK and is_wal(path):
+        # a run that was copied from elsewhere; under an exclusive lock SQLite leaves WAL without shared memory
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute(f"PRAGMA journal_mode = {ROLLBACK}")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # lets go of the lock
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # nobody had the database open
+
+
+@contextmanager
+def rolled_back(path: Path) -> Iterator[Path]:
+    """A copy of a database whose writer was killed within a transaction, and of its journal, for SQLite to roll back.
+
+    A reader must not do that in the run itself, which only its writer changes. sqlite3.DataError for a journal that
+    names other files, which no writer of a run leaves.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    with tempfile.TemporaryDirectory(prefix="netassay-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy, follow_symlinks=False)
+        data = journal.read_bytes()
+        if data.endswith(_SUPER):
+            raise sqlite3.DataError("its journal names another journal, which no writer of a run leaves")
+        copy.with_name(journal.name).write_bytes(data)
+        yield copy
+
 
 SCHEMA_VERSION = 1
 

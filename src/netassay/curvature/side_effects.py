@@ -1,15 +1,18 @@
-"""Random generators that a model, a loss and batches may use, and their states."""
+"""What evaluating a model may change and must leave as it was: generators, buffers, switches of backends."""
 
 from __future__ import annotations
 
+import copy
 import random
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from netassay.curvature.forward import Batches, Loss
 
@@ -110,3 +113,71 @@ def states_kept(generators: list[Generator]) -> Iterator[None]:
 
 def cuda_devices(model: nn.Module) -> list[int]:
     return sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy that shares nothing with the model, and whose trainable weights may be written to.
+
+    A tensor that a module computed in its last forward pass and keeps as an attribute, as `torch.nn.utils.weight_norm`
+    keeps the weight, has a graph, which `copy.deepcopy` refuses: only its value is copied.
+    """
+    computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Replaces the buffers by copies meanwhile.
+
+    Writing the old values back instead would invalidate the graph that was built on the buffers.
+    """
+    buffers = [(m, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    copies = {id(b): b.clone() for _, _, b in buffers}
+    for module, name, buffer in buffers:
+        module._buffers[name] = copies[id(buffer)]
+    try:
+        yield
+    finally:
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
+
+
+@contextmanager
+def recurrence_step_by_step(model: nn.Module) -> Iterator[None]:
+    """Runs LSTM, GRU and other recurrent layers of torch step by step, as they are defined.
+
+    Those of cuDNN and oneDNN have no second derivative. Convolutions lose their fast ones meanwhile, so this applies
+    only to models with a recurrent layer.
+    """
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        yield
+        return
+    one_dnn = torch._C._get_mkldnn_enabled()
+    with torch.backends.cudnn.flags(enabled=False):
+        # the context manager of torch.backends.mkldnn warns about flags that are not changed here
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch._C._set_mkldnn_enabled(one_dnn)
+
+
+@contextmanager
+def plain_backends() -> Iterator[None]:
+    """Attention by its math backend, no fast path of `torch.nn.TransformerEncoder`, compiled code run
+    uncompiled; every flag is restored.
+
+    The fused backends of `scaled_dot_product_attention` have no second derivative, the math backend has one and
+    agrees with them up to rounding. Code compiled ahead of time cannot be differentiated twice either.
+    """
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        # nothing is compiled if the compiler was never loaded, and loading it takes seconds
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_path)
