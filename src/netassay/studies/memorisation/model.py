@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError
+from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError, StoreError
 from netassay.formats.weights import read_checkpoint, read_weights
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.nets.module_file import load_weights, module_of
@@ -59,12 +59,23 @@ def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | Non
     if (path / "config.json").is_file():
         return _of_folder(path)
     if (path / DESCRIPTION).is_file():
-        words = describe_model(path).get("about", {}).get("words")
-        return Loaded(load_model(path), words=None if words is None else tuple(words))
+        return _saved(path)
     if path.is_file():
         return Loaded(_nano_gpt(path))
     problem = "is a folder without config.json" if path.is_dir() else "is not a file or folder here"
     raise ConfigError(f"model = {model!r} {problem}; give {_FORMS}")
+
+
+def _saved(folder: Path) -> Loaded:
+    """A model that `save_model` wrote, with the words of its tokens."""
+    try:
+        words = describe_model(folder).get("about", {}).get("words")
+        model = load_model(folder)
+    except StoreError as cause:
+        raise ModelError(str(cause)) from cause
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise ModelError(f"{folder / DESCRIPTION}: its words are no list of words; write the model again")
+    return Loaded(model, words=None if words is None else tuple(words))
 
 
 def untrained(vocabulary: int, seed: int) -> nn.Module:

@@ -1,0 +1,57 @@
+"""Bad files, paths and numbers: a few in every run of the tests, a sample of all in the slow suite."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bad_inputs import BAD, WORDS
+
+from netassay.cli import main
+
+SCRIPT = Path(__file__).parents[1] / "bad_inputs.py"
+SMALL = [name for name, put in BAD.items() if name not in ("bomb", "deep", "digits", "line", "lines", "sparse")]
+
+
+def names():
+    return sorted(path.name for path in Path().iterdir() if path.name != "runs")
+
+
+@pytest.mark.parametrize(
+    "command", ["entropy corpus.jsonl", "sweep corpus.jsonl --dry-run", "edge --config corpus.jsonl"]
+)
+def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115, PTH123
+    for name in SMALL:
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        words = command.split()
+        if BAD[name] is None:
+            words = [WORDS[name](word) if word == "corpus.jsonl" else word for word in words]
+        else:
+            Path("corpus.jsonl").write_text('{"text": "the cat"}\n{"text": "a dog"}\n')
+            BAD[name](Path("corpus.jsonl"), folder)
+        before = names()
+        code = main(words)
+        said = capfd.readouterr().err
+        assert code in (0, 2), (name, said)
+        assert len(said) < 2500 and "Traceback" not in said, name
+        if code:
+            assert said.startswith("netassay: "), name
+            assert names() == before
+        for path in Path().rglob("*"):
+            if path.is_fifo() or path.is_symlink():
+                path.unlink()
+
+
+@pytest.mark.slow
+def test_a_sample_of_all_bad_inputs(tmp_path):
+    results = tmp_path / "results.jsonl"
+    words = [sys.executable, SCRIPT, results, "--sample", "500", "--seed", "4"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    codes = [json.loads(line)["code"] for line in results.read_text().splitlines()]
+    assert len(codes) == 500 and codes.count(2) > 300
