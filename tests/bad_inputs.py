@@ -1,6 +1,6 @@
 """Every command with every file, path and number that it takes replaced by something bad.
 
-    python tests/bad_inputs.py RESULTS.jsonl [--sample N] [--seed S] [--only WORDS]
+    python tests/bad_inputs.py RESULTS.jsonl [--sample N] [--seed S] [--only WORDS] [--ground FOLDER]
 
 Each case is forked from a parent that has imported everything, with 6 GB of memory and 60 seconds of a processor. Right
 is exit code 2, or 0 where the input makes sense, a short message, no traceback, no panic of a library, nothing new
@@ -416,12 +416,12 @@ OUT_WORDS = {
     "ending": lambda name: f"{name}.exe",
     "/proc": lambda name: f"/proc/{name}",
 }
-# a number that is allowed here, and asks for more work than anybody has time for
+# numbers that are allowed here, and ask for more work than anybody has time for
 LONG = {
     "--steps", "--try-steps", "--flow-steps", "--epochs", "--permutations", "--resamples", "--repeats", "--seeds",
     "--backgrounds", "--folds", "--peaks", "--cells", "--depth", "--null", "--number", "--motif-permutations",
-    "--tries", "--trace-products", "--density-steps", "--curvature-every", "--length", "--size", "--patience", "--width",
-    "--attribution-references",
+    "--tries", "--trace-products", "--density-steps", "--curvature-every", "--length", "--size", "--patience",
+    "--width", "--attribution-references",
 }  # fmt: skip
 
 
@@ -483,10 +483,12 @@ class Ground:
 
     def __init__(self, folder):
         self.folder, self.large = folder / "sound", folder / "large"
-        self.large.mkdir()
-        self.folder.mkdir()
-        quarry(self.large)
-        ground(self.folder)
+        if not (folder / "complete").exists():
+            self.large.mkdir()
+            self.folder.mkdir()
+            quarry(self.large)
+            ground(self.folder)
+            (folder / "complete").touch()
         formats = forked(lambda: {name: data.hex() for name, data in _formats().items()})
         self.formats = {name: bytes.fromhex(data) for name, data in formats.items()}
 
@@ -624,7 +626,7 @@ def judged(line, what, bad, sound):
     }
 
 
-def run(results, sample=None, seed=0, only=None):
+def run(results, sample=None, seed=0, only=None, kept=None):
     """Tries the cases that `results` has no line for; yields their number, then each line."""
     results = Path(results)
     before = {}
@@ -636,7 +638,7 @@ def run(results, sample=None, seed=0, only=None):
     chosen = random.Random(seed).sample(chosen, len(chosen) if sample is None else min(sample, len(chosen)))
     yield len(chosen)
     with tempfile.TemporaryDirectory(prefix="bad-inputs-ground-") as folder:
-        sound = Ground(Path(folder))
+        sound = Ground(Path(kept or folder))
         gc.freeze()
         for line, what, bad in chosen:
             if (row := before.get((line, what, bad))) is None:
@@ -652,14 +654,14 @@ def main():
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="regular expression of LINE # WHAT # BAD")
+    parser.add_argument("--ground", help="folder whose sound files are used again, or made")
     words = parser.parse_args()
-    os.environ.pop("PYTHONWARNINGS", None)
     import torch
 
     torch.set_num_threads(1)
     imported()
     counts, wrong = collections.Counter(), 0
-    rows = run(words.results, words.sample, words.seed, words.only)
+    rows = run(words.results, words.sample, words.seed, words.only, words.ground)
     print(f"{next(rows)} cases to try", flush=True)
     for row in rows:
         counts[str(row["code"])] += 1

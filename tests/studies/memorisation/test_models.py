@@ -1,5 +1,6 @@
 """Models of transformers, nanoGPT and Python files, tiny and with random weights, against plain loops."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -10,6 +11,9 @@ import torch
 import netassay
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, ModelError
+from netassay.nets.averaging import AveragingNetwork
+from netassay.numerics.seeds import generator
+from netassay.runs.models import save_model
 from netassay.studies.memorisation.model import model_of
 
 DOCUMENTS = np.random.default_rng(0).integers(0, 30, (24, 9)).tolist()
@@ -153,6 +157,22 @@ def test_a_constructed_model_is_read_with_its_words(tmp_path):
     assert 0 <= found.gap_nats < 1e-6 * found.bound_nats
     assert found.right == found.contexts == built.contexts
     assert found.largest[0].text.split()[0] == "the"
+
+
+def test_a_damaged_saved_model_is_refused_and_leaves_no_run(tmp_path, capsys):
+    save_model(tmp_path / "m", AveragingNetwork(5, 4, embedding=3, longest=6, generator=generator(1)))
+    (tmp_path / "corpus.txt").write_text("the cat sat\n")
+    words = ["memorisation", "m", "--corpus", "corpus.txt", "--tokenizer", "whitespace", "--threads", "1"]
+    for about in ({"words": 5}, {"words": [1, 2]}, "none"):
+        held = json.loads((tmp_path / "m" / "model.json").read_text())
+        (tmp_path / "m" / "model.json").write_text(json.dumps(held | {"about": about}))
+        assert main(words) == 2
+        assert "m/model.json: its " in capsys.readouterr().err
+    (tmp_path / "m" / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "m" / "model.json").write_text(json.dumps(held | {"about": {}}))
+    assert main(words) == 2
+    assert "is not what was saved" in capsys.readouterr().err
+    assert netassay.Store("runs").runs() == []
 
 
 def test_what_is_no_model_is_refused(tmp_path):
