@@ -2,10 +2,10 @@
 
     python tests/bad_inputs.py RESULTS.jsonl [--sample N] [--seed S] [--only WORDS] [--ground FOLDER]
 
-Each case is forked from a parent that has imported everything, with 6 GB of memory and 60 seconds of a processor. Right
-is exit code 2, or 0 where the input makes sense, a short message, no traceback, no panic of a library, nothing new
-in the folder after a refusal, and never a temporary file. RESULTS.jsonl has a line for each case and is gone
-on with; the cases come in a random order, so that whatever has been tried is a sample of all.
+A few cases share a process, forked from a parent that has imported everything, with 6 GB of memory and 60 seconds of
+a processor for each. Right is exit code 2, or 0 where the input makes sense, a short message, no traceback, no panic of
+a library, nothing new in the folder after a refusal, and never a temporary file. RESULTS.jsonl has a line for each case
+and is gone on with; the cases come in a random order, so that whatever has been tried is a sample of all.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import os
 import random
 import re
 import resource
+import select
 import shutil
 import signal
 import sys
@@ -32,6 +33,7 @@ MEMORY = 6 << 30
 CPU_SECONDS = 60
 IDLE_SECONDS = 20
 LONGEST_MESSAGE = 4_000
+TOGETHER = 20
 SECOND = "--threads 1"
 
 RUN, PEER = _ids("finished", "aitac")
@@ -527,47 +529,102 @@ def _without(words, flag):
     return words[:at] + words[end:]
 
 
-def performed(words, folder, out):
-    """Exit code or signal of a command line in a process of its own; None if it waits for ever."""
-    child = os.fork()
-    if not child:
-        try:
-            os.setsid()
-            os.chdir(folder)
-            os.environ["TMPDIR"] = tempfile.tempdir = str(out / "scratch")
-            for number, name in ((0, os.devnull), (1, out / "stdout"), (2, out / "stderr")):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
-            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-            resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
-            sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
-            import netassay.cli
+def spoken(words, out):
+    """Exit code of a command line in this process, what it says going to files in `out`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, name in ((0, os.devnull), (1, out / "stdout"), (2, out / "stderr")):
+        handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(out / "scratch")
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + CPU_SECONDS, resource.RLIM_INFINITY))
+    try:
+        import netassay.cli
 
-            code = netassay.cli.main(words)
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-            code = 99
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-    used, since = -1.0, time.monotonic()
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
+        code = netassay.cli.main(words)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 99
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code
+
+
+def attempted(cases, sound, scratch, pipe):
+    """Tries cases in this process, one after another; a line of JSON for each goes to the pipe."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))  # engines of browsers reserve more addresses
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for at in (1, 2):
+        name = "stdout" if at == 1 else "stderr"
+        setattr(sys, name, open(at, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115
+    environment = dict(os.environ)
+    for number, (line, what, bad) in enumerate(cases):
+        out = scratch / str(number)
+        (out / "scratch").mkdir(parents=True)
+        folder = out / "case"
+        words = sound.case(folder, line, what, bad)
+        before = names(folder)
+        os.chdir(folder)
+        code = spoken(words, out)
+        os.chdir("/")
+        os.environ.clear()
+        os.environ.update(environment)
+        row = judged(what, code, before, folder, out)
+        os.write(pipe, (json.dumps(row) + "\n").encode())
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def outcomes(cases, sound):
+    """A verdict for each of a few cases, from one process as long as that lives."""
+    cases = list(cases)
+    while cases:
+        with tempfile.TemporaryDirectory(prefix="bad-inputs-", ignore_cleanup_errors=True) as scratch:
+            reading, writing = os.pipe()
+            child = os.fork()
+            if not child:
+                os.close(reading)
+                os.setsid()
+                try:
+                    attempted(cases, sound, Path(scratch), writing)
+                except BaseException:
+                    traceback.print_exc()
+                    sys.stderr.flush()
+                os._exit(0)
+            os.close(writing)
+            buffer, used, since, waits = b"", -1.0, time.monotonic(), False
+            while True:
+                if select.select([reading], [], [], 0.5)[0]:
+                    if not (piece := os.read(reading, 1 << 16)):
+                        break
+                    buffer += piece
+                    since = time.monotonic()
+                    while b"\n" in buffer:
+                        text, _, buffer = buffer.partition(b"\n")
+                        yield cases.pop(0), json.loads(text)
+                elif (now := _used(child)) > used:
+                    used, since = now, time.monotonic()
+                elif time.monotonic() - since > IDLE_SECONDS:
+                    waits = True
+                    break
+            os.close(reading)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child, signal.SIGKILL)
-            return os.waitstatus_to_exitcode(status)
-        if (now := _used(child)) > used:
-            used, since = now, time.monotonic()
-        if time.monotonic() - since > IDLE_SECONDS:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return None
-        time.sleep(0.01)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if cases:
+                what = cases[0][1]
+                said = b"".join(path.read_bytes()[-3000:] for path in Path(scratch).glob("*/stderr")).decode(
+                    errors="replace"
+                )
+                wrong = "waits for ever" if waits else f"ended by {code}"
+                if code == -signal.SIGXCPU and not waits:
+                    wrong = "" if what in LONG else "endless"
+                yield cases.pop(0), {"code": None if waits else code, "wrong": wrong, "said": said}
 
 
 def _used(process):
@@ -584,46 +641,32 @@ def names(folder):
     return {name for name in walked if not name.startswith(("runs/.index", "runs/.lock"))}
 
 
-def judged(line, what, bad, sound):
+def judged(what, code, before, folder, out):
     """What is wrong with one case, in words, and its exit code; "" where nothing is."""
     from netassay.files import is_temporary
 
-    with tempfile.TemporaryDirectory(prefix="bad-inputs-") as scratch:
-        out = Path(scratch)
-        (out / "scratch").mkdir()
-        folder = out / "case"
-        words = sound.case(folder, line, what, bad)
-        before = names(folder)
-        code = performed(words, folder, out)
-        said = (out / "stderr").read_bytes().decode(errors="replace")
-        new = {name for name in names(folder) - before if "__pycache__" not in name}
-        litter = [name for name in names(folder) if is_temporary(Path(name).name)]
-        left = [path.name for path in (out / "scratch").iterdir() if not path.name.startswith("torchinductor")]
-        wrong = []
-        if code is None:
-            wrong.append("waits for ever")
-        elif code == -signal.SIGXCPU:
-            if what not in LONG:
-                wrong.append("endless")
-        elif code == 1 and what and re.search(r"netassay: run \S+ failed after(?!.*Error: )", said):
-            pass  # a chapter that such an input leaves nothing to draw
-        elif code not in ((0, 2) if what else (0,)):
-            wrong.append(f"exit code {code}")
-        if "Traceback" in said or "panicked" in said or "Exception ignored" in said:
-            wrong.append("traceback")
-        if len(said) > LONGEST_MESSAGE:
-            wrong.append(f"a message of {len(said):,} characters")
-        if code == 2 and not re.search("^netassay: ", said, re.MULTILINE):
-            wrong.append("no message")
-        if code == 2 and new:
-            wrong.append(f"left behind: {sorted(new)[:5]}")
-        if code in (0, 2) and (litter or left):
-            wrong.append(f"temporary files: {litter[:5]} {left[:5]}")
-    return {
-        "code": code,
-        "wrong": ", ".join(wrong),
-        "said": said if len(said) < 1500 else f"{said[:500]}...{said[-900:]}",
-    }
+    said = (out / "stderr").read_bytes().decode(errors="replace")
+    after = names(folder)
+    new = {name for name in after - before if "__pycache__" not in name}
+    litter = [name for name in after if is_temporary(Path(name).name)]
+    left = [path.name for path in (out / "scratch").iterdir() if not path.name.startswith("torchinductor")]
+    wrong = []
+    if code == 1 and what and re.search(r"netassay: run \S+ failed after(?!.*Error: )", said):
+        pass  # a chapter that such an input leaves nothing to draw
+    elif code not in ((0, 2) if what else (0,)):
+        wrong.append(f"exit code {code}")
+    if "Traceback" in said or "panicked" in said or "Exception ignored" in said:
+        wrong.append("traceback")
+    if len(said) > LONGEST_MESSAGE:
+        wrong.append(f"a message of {len(said):,} characters")
+    if code == 2 and not re.search("^netassay: ", said, re.MULTILINE):
+        wrong.append("no message")
+    if code == 2 and new:
+        wrong.append(f"left behind: {sorted(new)[:5]}")
+    if code in (0, 2) and (litter or left):
+        wrong.append(f"temporary files: {litter[:5]} {left[:5]}")
+    shown = said if len(said) < 1500 else f"{said[:500]}...{said[-900:]}"
+    return {"code": code, "wrong": ", ".join(wrong), "said": shown}
 
 
 def run(results, sample=None, seed=0, only=None, kept=None):
@@ -637,15 +680,19 @@ def run(results, sample=None, seed=0, only=None, kept=None):
     chosen = [case for case in every_case() if only is None or re.search(only, f"{case[0]} # {case[1]} # {case[2]}")]
     chosen = random.Random(seed).sample(chosen, len(chosen) if sample is None else min(sample, len(chosen)))
     yield len(chosen)
+    yield from (before[case] for case in chosen if case in before)
+    left = [case for case in chosen if case not in before]
     with tempfile.TemporaryDirectory(prefix="bad-inputs-ground-") as folder:
         sound = Ground(Path(kept or folder))
         gc.freeze()
-        for line, what, bad in chosen:
-            if (row := before.get((line, what, bad))) is None:
-                row = {"line": line, "what": what, "bad": bad} | judged(line, what, bad, sound)
+        for start in range(0, len(left), TOGETHER):
+            for case, verdict in outcomes(left[start : start + TOGETHER], sound):
+                if verdict["wrong"]:  # again in a process of its own, which no other case has touched
+                    ((_, verdict),) = outcomes([case], sound)
+                row = dict(zip(("line", "what", "bad"), case, strict=True)) | verdict
                 with results.open("a") as file:
                     file.write(json.dumps(row) + "\n")
-            yield row
+                yield row
 
 
 def main():

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from bad_inputs import BAD, WORDS
 
 from netassay.cli import main
@@ -45,6 +47,15 @@ def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, tmp_pat
         for path in Path().rglob("*"):
             if path.is_fifo() or path.is_symlink():
                 path.unlink()
+
+
+@pytest.mark.parametrize(
+    "greedy", [lambda: torch.empty(1 << 62), lambda: np.zeros(1 << 62), lambda: np.zeros((1 << 40, 1 << 40))]
+)
+def test_more_memory_than_there_is_is_one_sentence(greedy, capsys, monkeypatch):
+    monkeypatch.setattr("netassay.cli._answer", lambda words, interrupts: greedy())
+    assert main(["rank"]) == 2
+    assert capsys.readouterr().err == "netassay: there is not enough memory; lower --memory or use less data\n"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from netassay.numerics.seeds import generator
 from netassay.runs.models import save_model
 from netassay.studies.memorisation.model import model_of
 
+SOUND = {"vocab_size": 8, "block_size": 8, "n_embd": 4, "n_layer": 1, "n_head": 2}
 DOCUMENTS = np.random.default_rng(0).integers(0, 30, (24, 9)).tolist()
 
 SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1}
@@ -194,6 +196,17 @@ def test_what_is_no_model_is_refused(tmp_path):
         ("other.pt", {"module": "net.py:make"}, ConfigError, "two models"),
         ("net.py:make", {"weights": str(tmp_path / "other.pt")}, ModelError, "lack"),
     ]
+    for name, args in (
+        ("few.pt", {"n_head": 2}),
+        ("odd.pt", {**SOUND, "n_head": 3}),
+        ("none.pt", {**SOUND, "n_embd": 0}),
+    ):
+        torch.save({"model": {"a": torch.zeros(2)}, "model_args": args}, tmp_path / name)
+        cases.append((name, {}, DataError, "model_args has"))
+    (tmp_path / "piped").mkdir()
+    (tmp_path / "piped" / "config.json").write_text('{"model_type": "gpt2"}')
+    os.mkfifo(tmp_path / "piped" / "model.safetensors")
+    cases.append(("piped", {}, DataError, "model.safetensors: is a pipe"))
     pytest.importorskip("transformers")
     for model, how, error, said in cases:
         with pytest.raises(error, match=said):

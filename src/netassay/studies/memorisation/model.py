@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError, StoreError
 from netassay.formats.weights import read_checkpoint, read_weights
+from netassay.inputs import refuse_odd_file
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.nets.module_file import load_weights, module_of
 from netassay.numerics.seeds import generator
@@ -101,6 +102,8 @@ def _of_folder(folder: Path) -> Loaded:
             f"{folder}: {why}; load the model where it was trained and save it again: "
             "model.save_pretrained(FOLDER, safe_serialization=True)"
         )
+    for path in folder.iterdir():
+        refuse_odd_file(path)  # transformers opens what is there, and waits for a pipe
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
@@ -134,6 +137,11 @@ def _nano_gpt(path: Path) -> nn.Module:
             f"{path}: is not a checkpoint of nanoGPT (it has no model_args beside its weights); for weights of another "
             "module give --module FILE.py:make --weights FILE"
         )
+    for name in ("vocab_size", "block_size", "n_embd", "n_layer", "n_head"):
+        if type(size := sizes.get(name)) is not int or not 0 < size < 1 << 31:
+            raise DataError(f"{path}: model_args has {name} = {size!r:.80}; a checkpoint of nanoGPT has a size there")
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise DataError(f"{path}: model_args has n_embd = {sizes['n_embd']}, no multiple of n_head = {sizes['n_head']}")
     transformers = _transformers(path)
     config = transformers.GPT2Config(
         vocab_size=sizes["vocab_size"],
