@@ -58,6 +58,13 @@ def test_more_memory_than_there_is_is_one_sentence(greedy, capsys, monkeypatch):
     assert capsys.readouterr().err == "netassay: there is not enough memory; lower --memory or use less data\n"
 
 
+def test_an_empty_name_of_a_file_is_refused(tmp_path, capsys):
+    Path("peaks.bed").write_text("chr1\t100\t160\n")
+    for genome, words in (("", '"" is not the name of a file or folder'), (".", ".: ")):
+        assert main(["atlas", "background", "--peaks", "peaks.bed", "--genome", genome, "--out", "x.bed"]) == 2
+        assert words in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_sample_of_all_bad_inputs(tmp_path):
     results = tmp_path / "results.jsonl"

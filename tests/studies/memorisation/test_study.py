@@ -122,3 +122,9 @@ def test_no_number_stays_apart_from_what_is_missing(tmp_path, capsys):
     page = netassay.report([run], tmp_path / "page.html", store=run.folder.parent).read_text()
     assert "NaN" in page
     assert findings([run]) == []
+
+
+def test_ids_have_no_words_in_a_tokenizer_that_makes_them(tmp_path, capsys):
+    np.save(tmp_path / "ids.npy", np.arange(12).reshape(3, 4))
+    assert main(["memorisation", "--corpus", "ids.npy", "--tokenizer", "whitespace", "--threads", "1"]) == 2
+    assert "tokenizer = 'whitespace' numbers words as they come up" in capsys.readouterr().err
