@@ -22,6 +22,7 @@ os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 from cluster import RayCluster, SlurmCluster, digests
 
+from netassay.runs.lock import is_held
 from netassay.sweeps import Plan, sweep
 from netassay.sweeps.local import LocalProcesses
 
@@ -40,18 +41,19 @@ def steps_for(seconds: float, folder: Path) -> int:
 
 
 class Looks:
-    """How many runs are under way, again and again: a run begins with its lock and ends with its tables."""
+    """How many runs are under way, again and again: a run begins when it is held and ends with its tables."""
 
     def __init__(self, store: Path) -> None:
         self.store, self.rows, self.over = store, [], threading.Event()
-        self.thread = threading.Thread(target=self.look)
+        self.thread = threading.Thread(target=self.look, daemon=True)
         self.thread.start()
 
     def look(self) -> None:
         while not self.over.wait(0.1):
             folders = [path.parent for path in self.store.glob("*/lock")]
-            ended = sum((folder / "tables" / "metrics.parquet").exists() for folder in folders)
-            self.rows.append((time.perf_counter(), len(folders), ended))
+            ended = {folder for folder in folders if (folder / "tables" / "metrics.parquet").exists()}
+            begun = {folder for folder in folders if is_held(folder)} | ended
+            self.rows.append((time.perf_counter(), len(begun), len(ended)))
 
     def idle(self, runs: int, begin: float, end: float) -> tuple[float, float, float, float]:
         """Seconds of a worker without a run: before both have one, between runs, after the last begins, at the end."""

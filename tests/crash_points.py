@@ -32,6 +32,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BASELINE = next((HERE / "baseline").glob("*/finished")).parent
+BEFORE = {path.name for path in BASELINE.glob("*/*-*")}
 FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
 SECONDS = 120
 NOBODY = contextlib.nullcontext()
@@ -182,7 +183,7 @@ def tracked(folder):
         tracker = netassay.SharpnessTracker(
             model, loss, [(x, y)], optimizer, store=folder / "runs", name="sines", clock=lambda: float(next(ticks))
         )
-    except netassay.errors.StoreError as cause:  # before the training has begun
+    except netassay.errors.NetassayError as cause:  # before the training has begun
         print(cause, file=sys.stderr)
         return cause.exit_code
     weights = trained(tracker, model, optimizer, loss, x, y)
@@ -239,17 +240,28 @@ def result(folder):
             continue
         same = path.suffix in (".csv", ".safetensors") or path.name == "x.parquet"
         found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if same else ""
-    loops = []  # every loop under a tracker makes a run of its own
+    loops, ids = [], set()  # every loop under a tracker makes a run of its own
     for run in Store(folder / "runs").runs():
         rows = repr(run.metrics().rows()).encode()
         assert run.verify() == [], run.verify()
         row = [str(run.state), run.step, list(run.tables()), hashlib.sha256(rows).hexdigest()]
+        ids.add(run.id)
         if run.study == "edge-tracker":
             loops.append(row)
-        else:
-            found[run.id] = row
-    beside = sorted(path.name for path in (folder / "runs").iterdir() if not path.name.startswith("edge-tracker-"))
+        else:  # the id of a run that is made from another one depends on where that lies
+            found[run.id if run.id in BEFORE else f"new {run.study}"] = row
+    beside = sorted(path.name for path in (folder / "runs").iterdir() if path.name not in ids)
     return {"result": found, "loop": max(loops, key=lambda row: row[0] == "finished", default=None), "beside": beside}
+
+
+def differences(left, wanted):
+    """What is other than it should be, as text."""
+    if "result" not in left:
+        return str(left)
+    names = sorted(left["result"].keys() | wanted["result"].keys())
+    said = {name: (left["result"].get(name), wanted["result"].get(name)) for name in names}
+    said |= {name: (left[name], wanted[name]) for name in ("loop", "beside")}
+    return json.dumps({name: pair for name, pair in said.items() if pair[0] != pair[1]})[:1500]
 
 
 def attempted(case, point, fault, wanted):
@@ -268,9 +280,7 @@ def attempted(case, point, fault, wanted):
         if again.get("code") != 0 and not (done and once and again.get("code") == 2):
             return f"the same command again: {again}, after {first}"
         left = forked(lambda: result(folder))
-        return (
-            "" if left == wanted else f"another result: {json.dumps(left)[:1500]}, wanted {json.dumps(wanted)[:1500]}"
-        )
+        return "" if left == wanted else f"another result: {differences(left, wanted)}, after {first}"
 
 
 def points(only=None):

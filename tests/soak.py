@@ -148,7 +148,7 @@ def emptied(folder):
     words = [sys.executable, "-m", "netassay", "delete", *names, "--store", "runs"]
     subprocess.run(words, cwd=folder, check=True, capture_output=True)
     left = [path.name for path in (folder / "runs").rglob("*")]
-    assert not [name for name in left if not name.startswith(("tags.json", ".index"))], left
+    assert not [name for name in left if not name.startswith(("tags.json", ".index", ".lock"))], left
 
 
 def steady(folder, until):
@@ -205,7 +205,7 @@ def main():
             emptied(folder)
             rounds += 1
             print(f"{(time.time() - begin) / 60:.1f} min: {rounds} rounds, kills {counts}", flush=True)
-        driver = steady(folder, end)
+        driver = steady(folder, max(end, time.time() + 60))
         (folder / "end").touch()
         assert reader.wait() == 0
         rows = [json.loads(line) for line in (folder / "reader.jsonl").read_text().splitlines()]

@@ -65,22 +65,35 @@ class Sweep:
     def in_the_middle(self, count=1):
         """Waits for so many runs under way; they, and the processes that perform them."""
         runs = []
-        until(lambda: runs.clear() or runs.extend(self.under_way()) or len(runs) >= count)
+
+        def enough():
+            runs[:] = self.under_way()
+            assert len(runs) >= count or self._process.poll() is None, "the sweep ended before so many were under way"
+            return len(runs) >= count
+
+        until(enough)
         return {run: json.loads((run.folder / "lock").read_text())["pid"] for run in runs}
 
 
 def lives(process):
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def cut_off(holders):
-    """Waits until one of these processes has ended; the newest checkpoints of the runs that have lost theirs."""
-    until(lambda: not all(map(lives, holders.values())))
-    runs = [run for run, process in holders.items() if not lives(process)]
-    return {run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final}
+    """Waits until a run has lost its process before its end; the newest checkpoints of such runs."""
+
+    lost = {}
+
+    def over():
+        runs = [run for run, process in holders.items() if not lives(process)]
+        lost.update({run.id: run.checkpoints()[-1] for run in runs if not run.state.is_final})
+        return lost or len(runs) == len(holders)
+
+    until(over)
+    return lost
 
 
 def assert_all_done(store, serial, lost):
@@ -104,7 +117,7 @@ def assert_all_done(store, serial, lost):
 def test_slurm_goes_on(victim, tmp_path, serial, slurm):
     sweeping = Sweep(tmp_path, "--on", "slurm")
     sweeping.start()
-    holders, lost = sweeping.in_the_middle(2 if victim == "node" else 1), {}
+    holders, lost = sweeping.in_the_middle(2 if victim in ("node", "preempted") else 1), {}
     if victim == "worker":
         os.kill(next(iter(holders.values())), signal.SIGKILL)
         lost = cut_off(holders)
@@ -132,7 +145,8 @@ def test_slurm_goes_on(victim, tmp_path, serial, slurm):
 def test_ray_goes_on(victim, tmp_path, serial, ray_cluster):
     sweeping = Sweep(tmp_path, "--on", "ray", "--address", ray_cluster.address)
     sweeping.start()
-    holders = sweeping.in_the_middle(2)
+    # both nodes have a run before one is lost; else one run will do, since a node may be slow to start its Python
+    holders = sweeping.in_the_middle(2 if victim == "node" else 1)
     if victim == "worker":
         os.kill(next(iter(holders.values())), signal.SIGKILL)
     elif victim == "node":
