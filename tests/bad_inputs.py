@@ -41,8 +41,8 @@ EDGE = _ids("finished", "edge")[0]
 READ = "{genome.fa} --quiet"
 COMMANDS = f"""
 aitac --atlas {{atlas}} --split random --epochs 1 --n-filters 2 --n-channels 2 --n-hidden 2 {SECOND}
-aitac --config {{aitac.toml}} {SECOND}
-aitac --config {{aitac.toml}} --start-from runs/{RUN} {SECOND}
+aitac --config {{aitac.toml}} --atlas atlas --epochs 1 --peaks 60 --n-filters 4 --n-channels 3 --n-hidden 6 {SECOND}
+aitac --config {{aitac.toml}} --atlas atlas --start-from runs/{RUN} --epochs 1 --peaks 60 --n-filters 4 --n-channels 3 --n-hidden 6 {SECOND}
 atlas background --peaks {{peaks.bed}} --genome {{genome.fa}} --blacklist {{blacklist.bed}} --out new.bed --number 3
 atlas background --peaks {{peaks.narrowPeak}} --genome {{genome.2bit}} --out new.bed
 atlas build --peaks {{peaks.bed}} --heights {{heights.csv}} --genome {{genome.fa}} --lineages {{lineages.csv}} --out new
@@ -66,15 +66,15 @@ attribute --module dna.py:make --weights {{dna.safetensors}} --atlas {{atlas}} -
 bounds {{corpus.txt}} --parameters 1000
 bounds --parameters 1e6 --vocabulary 50 --width 20
 capacity --corpus {{corpus.txt}} --document line --width 2 --try-steps 3 {SECOND}
-capacity --config {{capacity.json}} {SECOND}
+capacity --config {{capacity.json}} --width 2 --try-steps 3 {SECOND}
 check {{FILE}}
 construct {{corpus.txt}} --embedding 4 --width 40 --save new
 construct {{corpus.jsonl}} --embedding 4 --tokenizer {{tokenizer.json}} --save new
-edge --config {{edge.toml}} {SECOND}
+edge --config {{edge.toml}} --steps 2 --examples 20 --width 2 {SECOND}
 edge --data arrays --path {{arrays.npz}} --examples 3 --width 2 --steps 2 {SECOND}
 edge --data idx --path {{images}} --examples 3 --width 2 --steps 2 {SECOND}
 edge --data cifar10 --path {{cifar}} --examples 3 --width 2 --steps 2 {SECOND}
-edge-stepsize --config {{stepsize.toml}} {SECOND}
+edge-stepsize --config {{stepsize.toml}} --steps 5 --examples 20 --width 2 --seeds 1 --flow-steps 5 --resolution 4 {SECOND}
 entropy {{corpus.txt}} {{corpus.jsonl}} --length 4 --window 2
 entropy {{corpus.txt.gz}} --lengths 1,2 --page new.html
 entropy {{corpus.csv}} --column text --blocks 4 --stride 2
@@ -352,7 +352,7 @@ BAD |= {
     "dangling link": _links("nowhere"),
     "itself": lambda path, large: _gone(path).symlink_to(path.name),
     "up": _links(".."),
-    "root": _links("/proc/self/task"),
+    "own folder": _links("."),
     "empty": _writes(lambda data: b""),
     "byte": _writes(lambda data: b"\x80"),
     "letter": _writes(lambda data: b"a"),

@@ -1,7 +1,6 @@
 """Bad files, paths and numbers: a few in every run of the tests, a sample of all in the slow suite."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bad_inputs import BAD, WORDS
+from fuzzing import PLAN
 
 from netassay.cli import main
 
@@ -22,20 +22,25 @@ def names():
 
 
 @pytest.mark.parametrize(
-    "command", ["entropy corpus.jsonl", "sweep corpus.jsonl --dry-run", "edge --config corpus.jsonl"]
+    ("command", "sound"),
+    [
+        ("entropy corpus.jsonl", '{"text": "the cat"}\n{"text": "a dog"}\n'),
+        ("check plan.toml", PLAN),
+        ("sweep plan.toml --dry-run", PLAN),
+    ],
 )
-def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115, PTH123
+def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, sound, tmp_path, capfd, monkeypatch):
     for name in SMALL:
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.chdir(folder)
         words = command.split()
+        file = Path(words[1])
         if BAD[name] is None:
-            words = [WORDS[name](word) if word == "corpus.jsonl" else word for word in words]
+            words[1] = WORDS[name](words[1])
         else:
-            Path("corpus.jsonl").write_text('{"text": "the cat"}\n{"text": "a dog"}\n')
-            BAD[name](Path("corpus.jsonl"), folder)
+            file.write_text(sound)
+            BAD[name](file, folder)
         before = names()
         code = main(words)
         said = capfd.readouterr().err
@@ -44,9 +49,6 @@ def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, tmp_pat
         if code:
             assert said.startswith("netassay: "), name
             assert names() == before
-        for path in Path().rglob("*"):
-            if path.is_fifo() or path.is_symlink():
-                path.unlink()
 
 
 @pytest.mark.parametrize(
