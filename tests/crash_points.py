@@ -191,13 +191,13 @@ def tracked(folder):
     return 0
 
 
-def forked(work):
+def forked(work, seconds=SECONDS):
     """What `work` returned in a process of its own, as JSON; the number of the signal that ended it, below 0."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        signal.alarm(20 * SECONDS)  # what waits does no work
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.alarm(20 * seconds)  # what waits does no work
         try:
             answer = work()
         except BaseException:

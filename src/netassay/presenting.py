@@ -75,7 +75,7 @@ def report(
         for item in paced(pictures, "figures", total=len(pictures)):
             save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
     stage("the page")
-    sound_by_study = {name: [run for run in members if run in sound] for name, members in by_study.items()}
+    sound_by_study = {name: [run for run in members if run.id not in left_out] for name, members in by_study.items()}
     counts = ", ".join(f"{_count(members)} of {name}" for name, members in sound_by_study.items() if members)
     subtitle = "; ".join(
         [f"{len(sound)} {'run' if len(sound) == 1 else 'runs'}: {counts}"] * bool(counts)

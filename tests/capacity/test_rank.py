@@ -57,5 +57,7 @@ def test_what_cannot_be_measured_is_refused():
         ranks(["relu"])
     with pytest.raises(ConfigError, match="four digits a row"):
         ranks(["tanh"], sizes=[32], digits=100)
+    with pytest.raises(ConfigError, match="n = 2 and m = 4097: at most 4,096 entries"):
+        ranks(["tanh"], sizes=[2], widths=[4097])
     with pytest.raises(ConfigError, match="n = 0"):
         ranks(["tanh"], sizes=[0])

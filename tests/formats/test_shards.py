@@ -51,6 +51,13 @@ def test_files_folders_and_patterns_are_one_corpus(folder):
         read_corpus(shards)
 
 
+def test_links_in_a_circle_are_refused(tmp_path):
+    (tmp_path / "a.txt").symlink_to("b.txt")
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    with pytest.raises(DataError, match=r"a\.txt"):
+        read_corpus(tmp_path / "a.txt")
+
+
 def test_sources_that_are_refused(folder):
     (folder / "empty").mkdir()
     np.save(folder / "ids.npy", np.arange(4)[None])

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -56,6 +57,8 @@ def test_nothing_is_overwritten_or_half_written(tmp_path, monkeypatch):
         (lambda held: held["sizes"].update(depth=9), StoreError, "do not belong together"),
         (lambda held: held.update(format=7), StoreError, "format 1"),
         (lambda held: held.update(sha256="0"), RunDamaged, "SHA-256"),
+        (lambda held: held.update(kind=["Decoder"]), StoreError, "not known here"),
+        (lambda held: held.update(about=["a"]), StoreError, "its entry about is no mapping"),
     ],
 )
 def test_what_was_changed_on_disk_is_refused(tmp_path, change, error, message):
@@ -81,3 +84,19 @@ def test_damaged_and_missing_files(tmp_path):
     weights.unlink()
     with pytest.raises(StoreError, match="cannot be read"):
         load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_pipes_and_devices_are_not_read(tmp_path, name):
+    save_model(tmp_path / "m", MODELS[0](torch.float32))
+    for put in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (tmp_path / "m" / name).unlink()
+        put(tmp_path / "m" / name)
+        with pytest.raises(StoreError, match="not a file; write its output to a file"):
+            load_model(tmp_path / "m")
+
+
+def test_a_description_of_nests_is_refused(tmp_path):
+    (tmp_path / "model.json").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match="not a description"):
+        describe_model(tmp_path)

@@ -57,6 +57,7 @@ POLYNOMIALS: dict[str, tuple[int, ...]] = {
 """Exponents of the monomials, each with the coefficient 1."""
 
 SHOWN = ("tanh", "gelu", *POLYNOMIALS)
+_LONGEST = 4096
 
 
 def ranks(
@@ -80,7 +81,7 @@ def ranks(
         A row for each activation, shape and arithmetic.
 
     Raises:
-        ConfigError: For an unknown activation, sizes below 1, and too few digits.
+        ConfigError: For an unknown activation, sizes below 1 or above 4,096, and too few digits.
 
     Source:
         Madden, Fox, Thrampoulidis (2024), Theorems 19 and 20.
@@ -99,13 +100,15 @@ def ranks(
             raise ConfigError(
                 f"n = {n} and m = {m} with {digits} digits: both are at least 1, and four digits a row are needed"
             )
+        if max(n, m) > _LONGEST:
+            raise ConfigError(f"n = {n} and m = {m}: at most {_LONGEST:,} entries are drawn for each vector")
     return [row for name in activations for n, m in shapes for row in _of_shape(name, n, m, seed, digits)]
 
 
 def _of_shape(name: str, n: int, m: int, seed: int, digits: int) -> list[MeasuredRank]:
     draws = generator(seed, "rank")
-    longest = 4096  # beginnings of the same draw for every shape
-    a, b = (torch.randn(longest, generator=draws, dtype=torch.float64) for _ in range(2))
+    # beginnings of the same draw for every shape
+    a, b = (torch.randn(_LONGEST, generator=draws, dtype=torch.float64) for _ in range(2))
     exact = _matrix(name, a[:n].tolist(), b[:m].tolist(), digits)
     theorem = min(n, m) if name in ANALYTIC else min(n, m, len(POLYNOMIALS[name]))
     rounded = torch.tensor([[float(value) for value in row] for row in exact], dtype=torch.float64)

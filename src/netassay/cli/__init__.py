@@ -53,14 +53,32 @@ def _main(words: list[str], interrupts: Interrupts) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 2, error)
     except MemoryError as error:
-        return _complain("there is not enough memory; lower --memory or use less data", 2, error)
+        return _complain(_NO_MEMORY, 2, error)
     except KeyboardInterrupt:
         return _complain("stopped", STOPPED)
-    except Exception:
-        if not interrupts.asked:
+    except Exception as error:
+        if interrupts.asked:
+            return _complain("stopped", STOPPED)
+        if not _lacks_memory(error):
             raise
-        return _complain("stopped", STOPPED)
+        return _complain(_NO_MEMORY, 2, error)
     return code
+
+
+_NO_MEMORY = "there is not enough memory; lower --memory or use less data"
+
+
+_REFUSALS = (
+    "allocate memory",
+    "Storage size calculation overflowed",
+    "Maximum allowed dimension exceeded",
+    "array is too big",
+)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether torch or NumPy was refused memory, or asked for more than addresses have, which they say in words."""
+    return isinstance(error, RuntimeError | ValueError) and any(words in str(error) for words in _REFUSALS)
 
 
 def _answer(words: list[str], interrupts: Interrupts) -> int:

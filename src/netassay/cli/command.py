@@ -18,7 +18,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from cyclopts import Group, Parameter
 from docstring_parser import google
 
-from netassay.cli.flags import OwnThreads, Quiet, Store, conditions, config_flags, number, whole_number, whole_numbers
+from netassay.cli.flags import (
+    OwnThreads,
+    Quiet,
+    Store,
+    conditions,
+    config_flags,
+    number,
+    path,
+    whole_number,
+    whole_numbers,
+)
 from netassay.cli.progress import be_quiet, working
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
@@ -312,4 +322,6 @@ def _read_as(union: Sequence[Any], kind: Any) -> tuple[Any, Any, dict[str, Any]]
     if float in union:
         return float, number, {}
     plain = [part for part in union if part in (float, str, Path) or get_origin(part) is Literal]
-    return (str if kind is _POSITIONAL and plain[0] is Path else plain[0]), None, {}
+    if kind is not _POSITIONAL and plain[0] is Path:
+        return Path, path, {}
+    return (str if plain[0] is Path else plain[0]), None, {}

@@ -87,6 +87,13 @@ def folder(kind: Any, words: Sequence[Token]) -> Path:
     return Path(words[0].value)
 
 
+def path(kind: Any, words: Sequence[Token]) -> Path:
+    """The path in a flag's word, which is not empty."""
+    if not words[0].value:
+        raise ValueError('"" is not the name of a file or folder.')
+    return Path(words[0].value)
+
+
 Store = Annotated[Path, Parameter(converter=folder, help="Folder that holds the runs.")]
 Threads = Annotated[
     int | None,

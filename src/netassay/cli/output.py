@@ -43,8 +43,11 @@ MOST_ROWS = 1000
 
 
 def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
-    """As `table`, for a data frame: only the rows that are shown are converted to Python objects."""
-    if form == "table" and rows.height > MOST_ROWS:
+    """As `table`, for a data frame: only the rows that are shown are converted to Python objects, one after another."""
+    if form != "table":
+        _rows(rows.columns, rows.iter_rows(named=True), form)
+        return
+    if rows.height > MOST_ROWS:
         half = MOST_ROWS // 2
         table(rows.head(half).to_dicts(), form, columns=rows.columns)
         print(f"... {rows.height - MOST_ROWS:,} rows left out; --format csv or json gives all {rows.height:,} ...")
@@ -55,17 +58,28 @@ def frame(rows: DataFrame, form: str, *, empty: str = "nothing") -> None:
 def table(rows: Sequence[Mapping[str, Any]], form: str, *, columns: Iterable[str] = (), empty: str = "nothing") -> None:
     """Prints rows, or `empty` if there are none (JSON and CSV then hold no row)."""
     names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
-    if form == "json":
-        _json([dict(row) for row in rows])
-    elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([visible(name) for name in names])
-        escape = visible if sys.stdout.isatty() else str
-        writer.writerows([escape(_text(row.get(name))) for name in names] for row in rows)
+    if form != "table":
+        _rows(names, rows, form)
     elif not rows:
         print(visible(empty))
     else:
         _rich(names, rows)
+
+
+def _rows(names: Sequence[str], rows: Iterable[Mapping[str, Any]], form: str) -> None:
+    """Prints rows as JSON or CSV, one at a time: there may be millions."""
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([visible(name) for name in names])
+        escape = visible if sys.stdout.isatty() else str
+        writer.writerows([escape(_text(row.get(name))) for name in names] for row in rows)
+        return
+    between = "["
+    for row in rows:
+        text = json.dumps(_plain(row), indent=2, allow_nan=False).replace("\n", "\n  ")
+        sys.stdout.write(f"{between}\n  {text}")
+        between = ","
+    print("[]" if between == "[" else "\n]")
 
 
 def written(path: object, form: str, **more: Any) -> None:

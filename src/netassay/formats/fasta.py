@@ -227,6 +227,8 @@ def _require_dna(codes: np.ndarray, starts: np.ndarray, where: str) -> np.ndarra
 def _fresh_index(genome: Path) -> Path | None:
     """The `.fai` beside a plain file, unless the file was changed after it."""
     refuse_odd_file(genome)
+    if not genome.is_file():  # "." has no name to add an ending to; whoever opens it says what is wrong
+        return None
     for index in (genome.with_name(f"{genome.name}.fai"), genome.with_suffix(".fai")):
         refuse_odd_file(index)
         try:

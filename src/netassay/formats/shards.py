@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -174,7 +175,7 @@ def shards(
             files.append(Path(item))
     places: dict[str | Path, str | Path] = {}
     for file in files:
-        key = file if file in names else Path(file).resolve()
+        key = file if file in names else os.path.realpath(file)  # Path.resolve raises for links in a circle
         if key in places:
             raise DataError(
                 f"{file}: is given twice (as {places[key]} before), so that its documents would count twice; give "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from netassay.errors import ConfigError, ModelError, NetassayError
 from netassay.nets.sources import sources
@@ -102,7 +103,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
             "those that were saved from it"
         )
     for name, tensor in own.items():
-        if tensor.shape != expected[name].shape:
+        # a lazy layer has no shape before it is fed or loaded
+        if not is_lazy(expected[name]) and tensor.shape != expected[name].shape:
             raise ModelError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, the module {type(model).__name__} takes "
                 f"{tuple(expected[name].shape)}; make it with the sizes that the weights were trained with"

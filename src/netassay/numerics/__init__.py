@@ -1,5 +1,5 @@
 """Arithmetic other than curvature.
 
-devices: sources of arithmetic and of randomness. memory: size of main memory. fits: lines through data, with
+devices, draws: sources of arithmetic and of randomness. memory: size of main memory. fits: lines through data, with
 intervals. ranking: areas under the curves of a ranking.
 """

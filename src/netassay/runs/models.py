@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netassay.errors import ConfigError, RunDamaged, StoreError
 from netassay.files import whole_folder
+from netassay.inputs import refuse_odd_file
 from netassay.runs import disk
 from netassay.runs.checkpoints import pack, unpack
 from netassay.runs.run import Run
@@ -89,19 +91,24 @@ def load_model(folder: Path | str) -> nn.Module:
         return Run.open(folder).model()
     description = describe_model(folder)
     kind, sizes, dtype = (description.get(key) for key in ("kind", "sizes", "dtype"))
-    if kind not in _kinds() or dtype not in ("float32", "float64") or not isinstance(sizes, dict):
-        raise StoreError(f"{folder / DESCRIPTION}: kind {kind!r} with dtype {dtype!r} is not known here")
+    if str(kind) not in _kinds() or dtype not in ("float32", "float64") or not isinstance(sizes, dict):
+        raise StoreError(f"{folder / DESCRIPTION}: kind {kind!r:.80} with dtype {dtype!r:.80} is not known here")
+    refuse_odd_file(folder / WEIGHTS, refusal=StoreError)
     try:
-        weights = (folder / WEIGHTS).read_bytes()
+        with (folder / WEIGHTS).open("rb") as file:
+            # a file of any size is read piece by piece before it is taken into memory
+            is_as_saved = hashlib.file_digest(file, "sha256").hexdigest() == description.get("sha256")
+            file.seek(0)
+            weights = file.read() if is_as_saved else b""
     except OSError as cause:
-        raise StoreError(f"{folder / WEIGHTS}: cannot be read ({cause})") from None
-    if disk.sha256(weights) != description.get("sha256"):
+        raise StoreError(f"{folder / WEIGHTS}: cannot be read ({cause.strerror})") from None
+    if not is_as_saved:
         raise RunDamaged(f"{folder / WEIGHTS}: is not what was saved (its SHA-256 differs); write the model again")
     try:
-        model = _kinds()[kind](**sizes, generator=torch.Generator().manual_seed(0), dtype=getattr(torch, dtype))
+        model = _kinds()[str(kind)](**sizes, generator=torch.Generator().manual_seed(0), dtype=getattr(torch, dtype))
         model.load_state_dict(unpack(weights))
     except (TypeError, ValueError, RuntimeError, KeyError) as cause:
-        raise StoreError(f"{folder}: sizes and weights do not belong together ({cause})") from None
+        raise StoreError(f"{folder}: sizes and weights do not belong together ({cause!s:.300})") from None
     return model
 
 
@@ -123,12 +130,15 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
         'AveragingNetwork'
     """
     path = Path(folder) / DESCRIPTION
+    refuse_odd_file(path, "LARGEST_FILE", refusal=StoreError)
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise StoreError(f"{path}: is not a description of a saved model ({cause})") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise StoreError(f"{path}: is not of format {FORMAT}, the one that this version reads")
+    if not isinstance(description.get("about", {}), dict):
+        raise StoreError(f"{path}: its entry about is no mapping; write the model again")
     return description
 
 

@@ -1,6 +1,8 @@
 """Models of transformers, nanoGPT and Python files, tiny and with random weights, against plain loops."""
 
+import json
 import math
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +12,12 @@ import torch
 import netassay
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, ModelError
+from netassay.nets.averaging import AveragingNetwork
+from netassay.numerics.seeds import generator
+from netassay.runs.models import save_model
 from netassay.studies.memorisation.model import model_of
 
+SOUND = {"vocab_size": 8, "block_size": 8, "n_embd": 4, "n_layer": 1, "n_head": 2}
 DOCUMENTS = np.random.default_rng(0).integers(0, 30, (24, 9)).tolist()
 
 SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1}
@@ -155,6 +161,22 @@ def test_a_constructed_model_is_read_with_its_words(tmp_path):
     assert found.largest[0].text.split()[0] == "the"
 
 
+def test_a_damaged_saved_model_is_refused_and_leaves_no_run(tmp_path, capsys):
+    save_model(tmp_path / "m", AveragingNetwork(5, 4, embedding=3, longest=6, generator=generator(1)))
+    (tmp_path / "corpus.txt").write_text("the cat sat\n")
+    words = ["memorisation", "m", "--corpus", "corpus.txt", "--tokenizer", "whitespace", "--threads", "1"]
+    for about in ({"words": 5}, {"words": [1, 2]}, "none"):
+        held = json.loads((tmp_path / "m" / "model.json").read_text())
+        (tmp_path / "m" / "model.json").write_text(json.dumps(held | {"about": about}))
+        assert main(words) == 2
+        assert "m/model.json: its " in capsys.readouterr().err
+    (tmp_path / "m" / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "m" / "model.json").write_text(json.dumps(held | {"about": {}}))
+    assert main(words) == 2
+    assert "is not what was saved" in capsys.readouterr().err
+    assert netassay.Store("runs").runs() == []
+
+
 def test_what_is_no_model_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "pickled").mkdir()
@@ -174,6 +196,17 @@ def test_what_is_no_model_is_refused(tmp_path):
         ("other.pt", {"module": "net.py:make"}, ConfigError, "two models"),
         ("net.py:make", {"weights": str(tmp_path / "other.pt")}, ModelError, "lack"),
     ]
+    for name, args in (
+        ("few.pt", {"n_head": 2}),
+        ("odd.pt", {**SOUND, "n_head": 3}),
+        ("none.pt", {**SOUND, "n_embd": 0}),
+    ):
+        torch.save({"model": {"a": torch.zeros(2)}, "model_args": args}, tmp_path / name)
+        cases.append((name, {}, DataError, "model_args has"))
+    (tmp_path / "piped").mkdir()
+    (tmp_path / "piped" / "config.json").write_text('{"model_type": "gpt2"}')
+    os.mkfifo(tmp_path / "piped" / "model.safetensors")
+    cases.append(("piped", {}, DataError, "model.safetensors: is a pipe"))
     pytest.importorskip("transformers")
     for model, how, error, said in cases:
         with pytest.raises(error, match=said):

@@ -31,9 +31,9 @@ def test_a_model_that_holds_nothing_is_said_to_need_more(tmp_path):
     assert "in 500 bits [400, 600] more than the frequencies of its tokens do; its loss" in finding.text
 
 
-@pytest.mark.parametrize("row", [("unigram", 5.0, -1.0, 9.0), ("unigram", 5.0, None, None)])
-def test_without_an_interval_clear_of_zero_nothing_is_said(tmp_path, row):
-    assert findings([examined(tmp_path, row)]) == []
+@pytest.mark.parametrize("ends", [(-1.0, 9.0), (None, None), (math.nan, math.nan)])
+def test_without_an_interval_clear_of_zero_nothing_is_said(tmp_path, ends):
+    assert findings([examined(tmp_path, ("unigram", 5.0, *ends))]) == []
 
 
 def test_without_an_answer_nothing_is_said(tmp_path):

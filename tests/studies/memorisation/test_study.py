@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 
 import netassay
@@ -11,6 +12,7 @@ from netassay.cli import main
 from netassay.errors import RunFailed
 from netassay.studies.memorisation.config import tiny
 from netassay.studies.memorisation.findings import length_bins, summary, tables
+from netassay.studies.memorisation.rules import findings
 
 HOW = {"tokenizer": "bytes", "document": "line", "documents": 80, "length": 40, "prefix": 4, "suffix": 4, "listed": 5,
        "resamples": 50}  # fmt: skip
@@ -105,3 +107,24 @@ def test_ids_are_shown_in_the_words_of_a_tokenizer(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     largest = tables(netassay.Run.open(told["folder"]))["largest"]
     assert "once upo".startswith(largest.sort("text")["text"][0])
+
+
+def test_no_number_stays_apart_from_what_is_missing(tmp_path, capsys):
+    """Without an interval and without a sequence: in the store, tables, page and JSON."""
+    run = netassay.perform(tiny().replace(resamples=0, prefix=90), tmp_path / "store", threads=1)
+    facts = run.facts()["trainee"]
+    assert math.isnan(facts["bits"][0]["low"]) and math.isnan(facts["extraction"]["tries"][0]["expected"])
+    for table, column in (("bits", "low"), ("tries", "expected"), ("tries", "p0.5")):
+        values = pl.read_parquet(run.table_path(table))[column]
+        assert values.is_nan().all() and values.null_count() == 0
+    assert main(["show", run.id, "--store", str(tmp_path / "store"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bits_over_uniform_interval"] == ["NaN", "NaN"]
+    page = netassay.report([run], tmp_path / "page.html", store=run.folder.parent).read_text()
+    assert "NaN" in page
+    assert findings([run]) == []
+
+
+def test_ids_have_no_words_in_a_tokenizer_that_makes_them(tmp_path, capsys):
+    np.save(tmp_path / "ids.npy", np.arange(12).reshape(3, 4))
+    assert main(["memorisation", "--corpus", "ids.npy", "--tokenizer", "whitespace", "--threads", "1"]) == 2
+    assert "tokenizer = 'whitespace' numbers words as they come up" in capsys.readouterr().err

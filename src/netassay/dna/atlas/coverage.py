@@ -21,6 +21,7 @@ from netassay.files import whole_folder
 from netassay.formats.cells import column_of_cells, sums
 from netassay.formats.contigs import known_as
 from netassay.formats.peak_tables import read_regions
+from netassay.numerics.draws import numpy_draws
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def sum_cells(cells: Any, column: str, layer: str | None, where: str, *, seed: i
     halves = sums(matrix, codes, 2 * count).reshape(count, 2, -1)
     total = halves.sum(axis=1)
     notes = groups.notes + Counter({"cells without a group, left out": sum(group < 0 for group, _ in members)})
-    draws = np.random.default_rng([seed, 0x7468])
+    draws = numpy_draws(seed, 0x7468)
     layers = {}
     alone = sorted({group for group, half in members if half == BY_FRAGMENT})
     if _are_counts(total[alone]):

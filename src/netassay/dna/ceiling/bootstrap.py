@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Float64, Int64
 
+from netassay.numerics.draws import numpy_draws
+
 BLOCK = 5_000_000
 FEWEST_CHROMOSOMES, FEWEST_BLOCKS = 10, 10
 MOST_BLOCKS = 500
@@ -72,7 +74,7 @@ def _codes(keys: pl.DataFrame) -> np.ndarray:
 
 def draws_of(blocks: Blocks, *, repeats: int = REPEATS, seed: int = 0) -> Float64[np.ndarray, "repeats blocks"]:
     """How often each block is drawn in each repeat."""
-    draws = np.random.default_rng([seed, 0x626C])
+    draws = numpy_draws(seed, 0x626C)
     return draws.multinomial(blocks.total, np.full(blocks.total, 1 / blocks.total), repeats).astype(np.float64)
 
 

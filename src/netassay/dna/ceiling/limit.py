@@ -21,6 +21,7 @@ from netassay.dna.ceiling.bootstrap import (
     mean_interval,
 )
 from netassay.errors import DataError
+from netassay.numerics.draws import numpy_draws
 
 FEWEST = 3
 """Minimum number of cell types for a correlation across them."""
@@ -139,7 +140,7 @@ def _mean_ceiling(r: np.ndarray, blocks: Blocks, law: model.Kernel, seed: int) -
     scores = shares @ law.scores
     # the score of a perfect model on these very peaks, which scatters about its expectation
     scatter = np.sqrt(shares @ law.spreads**2 / max(1, finite.sum()))
-    scores[1:] += scatter[1:] * np.random.default_rng([seed, 0x7363]).standard_normal(len(scores) - 1)
+    scores[1:] += scatter[1:] * numpy_draws(seed, 0x7363).standard_normal(len(scores) - 1)
     return Interval(float(scores[0]), *bounds(scores[1:])), shares[0]
 
 

@@ -16,6 +16,7 @@ from netassay.errors import DataError
 from netassay.formats.cells import read_obs
 from netassay.formats.tables import read_pairs
 from netassay.formats.word_tables import read_words
+from netassay.numerics.draws import numpy_draws
 
 _HEADERS = {"barcode", "barcodes", "cell", "cells", "cell_id", "cellid", "cell_barcode", "index", "id", ""}
 _NO_GROUP = {"", "na", "nan", "none", "null"}
@@ -89,7 +90,7 @@ def groups_of(barcodes: Sequence[str], labels: Sequence[Any], where: str, *, see
     )
     notes = Counter({f"cells of {Path(where).name} without a group": len(words) - len(entries)})
     halves = np.full(len(frame), BY_FRAGMENT)
-    draws = np.random.default_rng([seed, 0x6861])
+    draws = numpy_draws(seed, 0x6861)
     group = frame["group"].to_numpy()
     # independent of the order of the table
     order = frame["barcode"].arg_sort().to_numpy()

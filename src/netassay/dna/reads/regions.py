@@ -18,6 +18,7 @@ from netassay.formats.contigs import known_as
 from netassay.formats.fasta import read_windows
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.rows import read_rows
+from netassay.numerics.draws import numpy_draws
 
 GC_BINS = 50
 """Number of bins of the share of G and C, in which background regions match peaks."""
@@ -120,7 +121,7 @@ def background_of(
     sizes = np.array([max(lengths[name] - width, 0) for name in names], np.float64)
     off = [peak_regions, *([] if blacklist is None else [read_regions(blacklist)])]
     avoided = pl.concat(frame.select("chromosome", "start", "end") for frame in off)
-    draws = np.random.default_rng([seed, 0x6763])
+    draws = numpy_draws(seed, 0x6763)
     picks: list[tuple[str, int]] = []
     open_bins = targets.copy()
     places: defaultdict[str, dict[int, list[int]]] = defaultdict(dict)

@@ -97,7 +97,7 @@ class Examination:
 
 
 def plain(memorisation: Memorisation, limit: int) -> dict[str, Any]:
-    """A memorisation in JSON form; non-finite numbers are None."""
+    """A memorisation in JSON's types; numbers without a value are NaN, as in the memorisation itself."""
     totals = {
         name: getattr(memorisation, name)
         for name in (
@@ -127,7 +127,7 @@ def plain(memorisation: Memorisation, limit: int) -> dict[str, Any]:
         }
         for n in TRIES
     ]
-    values = {
+    return {
         "whole": totals,
         "by_length": [asdict(group) for group in memorisation.by_length],
         "by_occurrences": [asdict(group) for group in memorisation.by_occurrences],
@@ -143,12 +143,3 @@ def plain(memorisation: Memorisation, limit: int) -> dict[str, Any]:
         "sequences": sequences,
         "largest": [{**asdict(gap), "context": list(gap.context[-64:])} for gap in memorisation.largest],
     }
-    return _finite(values)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,6 +14,7 @@ from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import WORDPUNCT, Reading, of_token_ids, read_corpus
 from netassay.formats.documents import Documents
 from netassay.formats.tokenizers import encoder
+from netassay.formats.vocabulary import Words
 from netassay.numerics import devices
 from netassay.studies.memorisation.config import MemorisationConfig
 from netassay.studies.memorisation.model import Loaded, model_of, untrained
@@ -75,7 +76,13 @@ def corpus_of(config: MemorisationConfig, loaded: Loaded | None) -> tuple[Docume
     reading = read_corpus(config.corpus, **keys, words=None if ids else words, limit=limit)
     documents = reading.documents
     if ids and tokenizer:
-        documents = replace(documents, vocabulary=encoder(tokenizer).vocabulary)
+        vocabulary = encoder(tokenizer).vocabulary
+        if isinstance(vocabulary, Words) and not vocabulary.closed:
+            raise ConfigError(
+                f"tokenizer = {tokenizer!r} numbers words as they come up, and {config.corpus} holds token ids; give "
+                "the tokenizer.json that they were made with, or leave it out"
+            )
+        documents = replace(documents, vocabulary=vocabulary)
     return documents, dict(reading.skipped)
 
 

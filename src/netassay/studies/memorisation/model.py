@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError
+from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError, StoreError
 from netassay.formats.weights import read_checkpoint, read_weights
+from netassay.inputs import refuse_odd_file
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.nets.module_file import load_weights, module_of
 from netassay.numerics.devices import generator
@@ -59,12 +60,23 @@ def model_of(model: str, *, module: str = "", weights: str = "") -> Loaded | Non
     if (path / "config.json").is_file():
         return _of_folder(path)
     if (path / DESCRIPTION).is_file():
-        words = describe_model(path).get("about", {}).get("words")
-        return Loaded(load_model(path), words=None if words is None else tuple(words))
+        return _saved(path)
     if path.is_file():
         return Loaded(_nano_gpt(path))
     problem = "is a folder without config.json" if path.is_dir() else "is not a file or folder here"
     raise ConfigError(f"model = {model!r} {problem}; give {_FORMS}")
+
+
+def _saved(folder: Path) -> Loaded:
+    """A model that `save_model` wrote, with the words of its tokens."""
+    try:
+        words = describe_model(folder).get("about", {}).get("words")
+        model = load_model(folder)
+    except StoreError as cause:
+        raise ModelError(str(cause)) from cause
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise ModelError(f"{folder / DESCRIPTION}: its words are no list of words; write the model again")
+    return Loaded(model, words=None if words is None else tuple(words))
 
 
 def untrained(vocabulary: int, seed: int) -> nn.Module:
@@ -90,6 +102,8 @@ def _of_folder(folder: Path) -> Loaded:
             f"{folder}: {why}; load the model where it was trained and save it again: "
             "model.save_pretrained(FOLDER, safe_serialization=True)"
         )
+    for path in folder.iterdir():
+        refuse_odd_file(path)  # transformers opens what is there, and waits for a pipe
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
@@ -123,6 +137,11 @@ def _nano_gpt(path: Path) -> nn.Module:
             f"{path}: is not a checkpoint of nanoGPT (it has no model_args beside its weights); for weights of another "
             "module give --module FILE.py:make --weights FILE"
         )
+    for name in ("vocab_size", "block_size", "n_embd", "n_layer", "n_head"):
+        if type(size := sizes.get(name)) is not int or not 0 < size < 1 << 31:
+            raise DataError(f"{path}: model_args has {name} = {size!r:.80}; a checkpoint of nanoGPT has a size there")
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise DataError(f"{path}: model_args has n_embd = {sizes['n_embd']}, no multiple of n_head = {sizes['n_head']}")
     transformers = _transformers(path)
     config = transformers.GPT2Config(
         vocab_size=sizes["vocab_size"],

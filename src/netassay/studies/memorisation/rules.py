@@ -37,7 +37,9 @@ def _bits(run: Run) -> list[Finding]:
     if reference is None:
         return []
     row, totals = rows[reference], answer["whole"]
-    if any(row[name] is None for name in ("bits", "low", "high")) or row["low"] <= 0 <= row["high"]:
+    # where there is no interval its ends are NaN, and in runs of 0.1.0 missing
+    interval = [math.nan if row[name] is None else row[name] for name in ("bits", "low", "high")]
+    if not all(map(math.isfinite, interval)) or row["low"] <= 0 <= row["high"]:
         return []
     sign, word = (1, "less") if row["bits"] > 0 else (-1, "more")
     low, high = sorted((sign * row["low"], sign * row["high"]))

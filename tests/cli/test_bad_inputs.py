@@ -1,0 +1,77 @@
+"""Bad files, paths and numbers: a few in every run of the tests, a sample of all in the slow suite."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bad_inputs import BAD, WORDS
+from fuzzing import PLAN
+
+from netassay.cli import main
+
+SCRIPT = Path(__file__).parents[1] / "bad_inputs.py"
+SMALL = [name for name, put in BAD.items() if name not in ("bomb", "deep", "digits", "line", "lines", "sparse")]
+
+
+def names():
+    return sorted(path.name for path in Path().iterdir() if path.name != "runs")
+
+
+@pytest.mark.parametrize(
+    ("command", "sound"),
+    [
+        ("entropy corpus.jsonl", '{"text": "the cat"}\n{"text": "a dog"}\n'),
+        ("check plan.toml", PLAN),
+        ("sweep plan.toml --dry-run", PLAN),
+    ],
+)
+def test_whatever_is_in_place_of_a_file_one_sentence_refuses_it(command, sound, tmp_path, capfd, monkeypatch):
+    for name in SMALL:
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        words = command.split()
+        file = Path(words[1])
+        if BAD[name] is None:
+            words[1] = WORDS[name](words[1])
+        else:
+            file.write_text(sound)
+            BAD[name](file, folder)
+        before = names()
+        code = main(words)
+        said = capfd.readouterr().err
+        assert code in (0, 2), (name, said)
+        assert len(said) < 2500 and "Traceback" not in said, name
+        if code:
+            assert said.startswith("netassay: "), name
+            assert names() == before
+
+
+@pytest.mark.parametrize(
+    "greedy", [lambda: torch.empty(1 << 62), lambda: np.zeros(1 << 62), lambda: np.zeros((1 << 40, 1 << 40))]
+)
+def test_more_memory_than_there_is_is_one_sentence(greedy, capsys, monkeypatch):
+    monkeypatch.setattr("netassay.cli._answer", lambda words, interrupts: greedy())
+    assert main(["rank"]) == 2
+    assert capsys.readouterr().err == "netassay: there is not enough memory; lower --memory or use less data\n"
+
+
+def test_an_empty_name_of_a_file_is_refused(tmp_path, capsys):
+    Path("peaks.bed").write_text("chr1\t100\t160\n")
+    for genome, words in (("", '"" is not the name of a file or folder'), (".", ".: ")):
+        assert main(["atlas", "background", "--peaks", "peaks.bed", "--genome", genome, "--out", "x.bed"]) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sample_of_all_bad_inputs(tmp_path):
+    results = tmp_path / "results.jsonl"
+    words = [sys.executable, SCRIPT, results, "--sample", "500", "--seed", "4"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    codes = [json.loads(line)["code"] for line in results.read_text().splitlines()]
+    assert len(codes) == 500 and codes.count(2) > 300
