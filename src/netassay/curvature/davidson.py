@@ -37,6 +37,7 @@ STALLED = 0.9  # contraction by one correction above which the next would gain n
 FASTEST, SLOWEST = 0.1, 0.9  # bounds on the predicted contraction of a residual
 NEAREST = 0.2  # relative residual of B's leader; 0.14 at most was seen where it served, elsewhere 0.2 to 0.6
 LARGEST_LOSS = 0.5  # of B's leading value, in A
+DEVIATION = 0.25  # of an eigenvalue of A from that of B, in units of the residual that B's leader has in A
 CORRECTIONS = 2  # expected number if B is useful
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
@@ -110,11 +111,9 @@ def davidson(
         space.expand(start)
     searched, searching = not search or (k == 1 and not preconditioner.useful), -1
     while True:
-        ritz = space.ritz(k if cramped else min(space.dimension, k + COUPLED))
+        ritz = space.ritz(k)
         floor, count = rounding(ritz.values, ritz.vectors.dtype), min(k, space.dimension)
-        errors = error_bounds(ritz.values, ritz.norms, count)
-        factor = 1.0 if preconditioner.useful else UNRESOLVED
-        errors = torch.maximum(errors, factor * ritz.norms[:count]) + floor
+        errors = preconditioner.errors(ritz, count) + floor
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
         complete = count == k and not bool(loose.any())
         if complete and searching >= 0:
@@ -134,6 +133,8 @@ def davidson(
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         i = slackest(ritz, loose) if bool(loose.any()) else 0
         useful = preconditioner.useful
+        if useful and not cramped:
+            ritz = space.ritz(min(space.dimension, k + COUPLED))
         direction = preconditioner.correction(ritz, i)
         if useful and not preconditioner.useful and k == 1 and not searched:
             # a search now serves both purposes: Lanczos's method continues from it
@@ -164,6 +165,8 @@ class Preconditioner:
     def __init__(self, cheap: Product, share: float, tolerance: float) -> None:
         self.useful, self.products, self.share, self._tolerance = True, 0, share, tolerance
         self._cheap, self._leading = cheap, -math.inf
+        self._below = math.inf  # upper estimate of the eigenvalues of B below the leading ones
+        self._deviation = 0.0  # plausible difference of such an eigenvalue of A from that of B
         self._steps: list[tuple[int, float, float]] = []  # pair, residual and cost of each correction
 
     def product(self, v: Tensor) -> Tensor:
@@ -181,6 +184,8 @@ class Preconditioner:
         values, mix = torch.linalg.eigh(t[:-1])
         values, mix = values.flip(0), mix.flip(1)
         bar, self._leading = values[min(k, len(values)) - 1], float(values[0])
+        if len(values) > k:
+            self._below = float(values[k] + t[-1, -1] * mix[-1, k].abs())
         count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
         ratio = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
         usual = len(basis) + max(math.log(ratio) / -math.log(contraction(values, k - 1)), 0) + 1
@@ -190,10 +195,21 @@ class Preconditioner:
 
     def represents(self, leader: Ritz) -> bool:
         """Whether the leading eigenvector of B is near one of A that is as large."""
-        value, expected = float(leader.values[0]), self._leading
-        near = float(leader.norms[0]) <= NEAREST * abs(value)
-        self.useful = near and value >= expected - LARGEST_LOSS * abs(expected)
+        value, residual, expected = float(leader.values[0]), float(leader.norms[0]), self._leading
+        self._deviation = DEVIATION * residual
+        self.useful = residual <= NEAREST * abs(value) and value >= expected - LARGEST_LOSS * abs(expected)
         return self.useful
+
+    def errors(self, ritz: Ritz, count: int) -> Tensor:
+        """Estimated errors of the leading values: by their residuals and the gap to the next value that B has, if it is
+        useful; else those of Lanczos's method.
+        """
+        if not self.useful:
+            return torch.maximum(error_bounds(ritz.values, ritz.norms, count), UNRESOLVED * ritz.norms[:count])
+        following = float(ritz.values[count]) if len(ritz.values) > count else -math.inf
+        scale = float(ritz.values[0]) / self._leading if self._leading > 0 else 1.0
+        outside = max(self._below * scale + self._deviation, following)
+        return error_bounds(ritz.values, ritz.norms[:count], count, outside)
 
     def correction(self, ritz: Ritz, i: int) -> Tensor:
         """The vector by which to expand the full subspace, for Ritz pair i: t, or the residual if B was not useful."""
@@ -263,27 +279,29 @@ def krylov(
     """Lanczos's basis from a vector and the tridiagonal matrix t that product(basis) is basis times, its last row
     what leads out of the basis; by three terms, as few steps keep it orthogonal. Fewer steps if t is `enough`.
     """
-    norm = float(torch.linalg.vector_norm(start))
-    basis: list[Tensor] = []
+    norm, steps = float(torch.linalg.vector_norm(start)), min(steps, len(start))
+    basis = start.new_empty(steps, len(start))
     diagonal: list[float] = []
     beside: list[float] = []
     t = torch.zeros(1, 0, dtype=torch.float64)
-    v = start / norm if norm > 0 else start
-    while norm > 0 and math.isfinite(norm) and len(basis) < min(steps, len(start)):
+    image, m = start, 0
+    while norm > 0 and math.isfinite(norm) and m < steps:
+        v = torch.div(image, norm, out=basis[m])
         image = product(v)
         a = float(image @ v)
-        image = image - a * v - (beside[-1] * basis[-1] if basis else 0)
+        image = torch.sub(image, v, alpha=a)  # not in place: it may be the vector itself
+        if m:
+            image.sub_(basis[m - 1], alpha=beside[-1])
         norm = float(torch.linalg.vector_norm(image))
         if not math.isfinite(a + norm):
             break
-        basis.append(v)
+        m += 1
         diagonal.append(a)
         beside.append(norm)
         t = _tridiagonal(diagonal, beside)
         if norm <= 100 * torch.finfo(v.dtype).eps * float(t.abs().max()) or enough(t):
             break
-        v = image / norm
-    return torch.stack(basis) if basis else start.new_zeros(0, len(start)), t
+    return basis[:m], t
 
 
 def _tridiagonal(diagonal: list[float], beside: list[float]) -> Float[Tensor, "m+1 m"]:

@@ -85,8 +85,9 @@ class Subsample:
     def _sum(self, product: Callable[[Curvature], Tensor]) -> Tensor:
         total: Tensor | None = None
         for weight, curvature in self._strata:
-            image = product(curvature) * weight
-            total = image if total is None else total + image
+            image = product(curvature)
+            image = image if weight == 1 else image.mul_(weight)
+            total = image if total is None else total.add_(image)
         assert total is not None
         return total
 
@@ -124,6 +125,8 @@ def subsample(
                     head=head,
                 )
                 stack.enter_context(curvature)
+                if parts:
+                    curvature.trust()  # the same loss of other examples
                 parts.append((share * (1 if full.is_mean else sum(sizes) / len(rows)), curvature))
         # if no batch can be made of some of the examples, Lanczos's method does without
         except (NotJoined, NetassayError):
