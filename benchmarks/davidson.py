@@ -236,12 +236,12 @@ def clock(starts: int = 3) -> None:
                 results.append(netassay.sharpness(model, half_square, [(x, y)], generator=generator, **options))
 
             times.append(seconds(job) / unit)
-        wrong = [abs(float(r.values[0] - truth)) for r in results]
-        stated = [float(r.errors[0]) for r in results]
+        wrong = " ".join(f"{abs(float(r.values[0] - truth)) / truth:.0e}" for r in results)
+        stated = " ".join(f"{float(r.errors[0]) / truth:.0e}" for r in results)
+        products = ", ".join(f"{r.products} + {r.sampled}" for r in results)
         print(
-            f"{name:17s} {' '.join(f'{t:4.1f}' for t in times)}   products {', '.join(str(r.products) for r in results)}"
-            f", subsampled {', '.join(str(r.sampled) for r in results)}   relative error "
-            f"{' '.join(f'{w / truth:.0e}' for w in wrong)}, stated {' '.join(f'{s / truth:.0e}' for s in stated)}",
+            f"{name:17s} {' '.join(f'{t:4.1f}' for t in times)}   products, full + subsampled: {products}   "
+            f"relative error {wrong}, stated {stated}",
             flush=True,
         )
 
@@ -255,7 +255,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.clock:
-        return clock()
+        clock()
+        return
     print(
         f"torch {torch.__version__}, float32, tolerance {TOLERANCE:g}; products with all of the data\n"
         f"{'':34s} {'Lanczos':>7s} {'Davidson':>8s} {'most':>6s} {'unsearched':>10s} {'ratio':>6s} {'most':>6s} "

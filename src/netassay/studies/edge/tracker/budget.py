@@ -15,6 +15,9 @@ REMEMBERED = SEARCH_EVERY + 1
 """Number of last looks whose largest cost is the expected cost of the next: they include one with a search, or the
 first, which costs more than twice as much and counts half."""
 
+LONGEST_WAIT = 10
+"""Consecutive failed looks wait 1, 2, 4, ... steps, up to two to this power."""
+
 
 class Budget:
     """Counts seconds of `clock`: those `spent` inside `spending`, and those of training in between.
@@ -73,10 +76,11 @@ class Budget:
 
     def seconds_before_a_look(self, beside: Iterable[str] = ()) -> float:
         """Seconds of training until such a look is affordable, if nothing else is spent; 0 if it is already."""
-        if "" not in self._costs:
-            return 0.0
-        cost = self.spent + self.expected() + sum(map(self.expected, beside)) + self.reserved
-        return max(0.0, cost / self.share - self.trained)
+        return 0.0 if "" not in self._costs else self.seconds_before(self.expected() + sum(map(self.expected, beside)))
+
+    def seconds_before(self, cost: float) -> float:
+        """Seconds of training until this many more seconds are affordable, if nothing else is spent."""
+        return max(0.0, (self.spent + cost + self.reserved) / self.share - self.trained)
 
     def affords(self, seconds: float) -> bool:
         """Whether this many more seconds, within `spending`, keep to the share."""
