@@ -212,6 +212,7 @@ class SharpnessTracker:
             self._failure: Exception | None = None
             self._warned, self._ended = False, False
             self._quiet, self._asked = 0, (0, 0.0)  # at the last decision: the step, and seconds of training
+            self._uncounted, self._calibrated = 0, False  # steps without a decision, whose cost no clock shows
             config = TrackerConfig(
                 name=name,
                 model=type(self.model).__name__,
@@ -282,7 +283,12 @@ class SharpnessTracker:
         """A step that may be one of a look."""
         with self.budget.spending():
             self._journal.step = self.steps
+            self.budget.spent_unseen(self._uncounted)
             if loss is not None:
+                if not self._calibrated:
+                    self._calibrated = True
+                    scratch = Journal(None, Silence())
+                    self.budget.calibrate(lambda: scratch.keep_loss(0, loss))
                 self._journal.keep_loss(self.steps, loss)
             look: ExactLook | None = None
             planned = self._due is not None and self._due[0] == self.steps
@@ -299,7 +305,7 @@ class SharpnessTracker:
             self._journal.record(values)
             self._along = {}
             self.steps += 1
-            self._quiet = self._quiet_steps()
+            self._quiet = self._uncounted = self._quiet_steps()
         return None if look is None else look.sharpness
 
     def before_step(self) -> CriticalSharpness | None:
@@ -343,6 +349,7 @@ class SharpnessTracker:
         if self._ended:
             return
         with self.budget.spending():
+            self.budget.spent_unseen(self._uncounted - self._quiet)
             failing = self._forward is not None and self._forward.failures > 0
             failed = f"{self._failed_looks} looks failed, the last with: {self._failure}" if self._failed_looks else ""
             if failed and self.sharpness is None and self.critical is None:
