@@ -1,6 +1,7 @@
 """Does a subsample of the data save products for the largest eigenvalue, and do the stated errors hold?
 
-python benchmarks/davidson.py [--draws 10] [--only NAME]       # about ten minutes on one core
+python benchmarks/davidson.py [--draws 10] [--only NAME]       # about two minutes on one core
+python benchmarks/davidson.py --clock                          # CPU time on the network of curvature.py
 
 Ten networks and losses at five points of their training each, ten draws of subsample and starting vector: 500 cases
 against values converged in float64. Costs are products with all of the data, those with the subsample by their share,
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
-from curvature import digits, half_square, network, synthetic_images
+from curvature import SIZES, digits, half_square, network, seconds, synthetic_images
 from sklearn import datasets
 from torch import Tensor, nn
 
@@ -212,13 +213,50 @@ def row(name: str, tally: Tally) -> str:
     )
 
 
+def clock(starts: int = 3) -> None:
+    """CPU time of all methods on the network of curvature.py, in gradients taken just before."""
+    x, y = synthetic_images()
+    model = network(SIZES)
+    weights = list(model.parameters())
+    double = copy.deepcopy(model).double()
+    truth = netassay.sharpness(double, half_square, [(x.double(), y.double())], tolerance=1e-7, k=2).values[0]
+    methods = {
+        "lanczos": {"method": "lanczos"},
+        "davidson": {"method": "davidson"},
+        "without a search": {"method": "davidson", "search": False},
+    }
+    print(f"network of curvature.py, {starts} starting vectors: CPU time in gradients")
+    for name, options in methods.items():
+        times, results = [], []
+        for n in range(starts):
+            unit = median(seconds(lambda: torch.autograd.grad(half_square(model(x), y), weights)) for _ in range(5))
+
+            def job(n=n, results=results, options=options) -> None:
+                generator = torch.Generator().manual_seed(n)
+                results.append(netassay.sharpness(model, half_square, [(x, y)], generator=generator, **options))
+
+            times.append(seconds(job) / unit)
+        wrong = " ".join(f"{abs(float(r.values[0] - truth)) / truth:.0e}" for r in results)
+        stated = " ".join(f"{float(r.errors[0]) / truth:.0e}" for r in results)
+        products = ", ".join(f"{r.products} + {r.sampled}" for r in results)
+        print(
+            f"{name:17s} {' '.join(f'{t:4.1f}' for t in times)}   products, full + subsampled: {products}   "
+            f"relative error {wrong}, stated {stated}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--points", type=int, default=POINTS)
     parser.add_argument("--only", default="")
+    parser.add_argument("--clock", action="store_true", help="CPU time on the network of curvature.py instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.clock:
+        clock()
+        return
     print(
         f"torch {torch.__version__}, float32, tolerance {TOLERANCE:g}; products with all of the data\n"
         f"{'':34s} {'Lanczos':>7s} {'Davidson':>8s} {'most':>6s} {'unsearched':>10s} {'ratio':>6s} {'most':>6s} "

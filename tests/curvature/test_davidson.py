@@ -6,8 +6,9 @@ from dense import dense_ggn, dense_hessian, examples, half_square, network, rows
 from torch import nn
 
 import netassay
-from netassay.curvature.davidson import contraction, davidson
+from netassay.curvature.davidson import davidson
 from netassay.curvature.eigen import lanczos
+from netassay.curvature.preconditioner import contraction
 from netassay.curvature.subsample import OutputCurvature, strata_of
 from netassay.errors import ModelError
 

@@ -64,6 +64,10 @@ class Preconditioned:
     def block_size(self, name: str) -> int:
         return self.curvature.block_size(name)
 
+    def scale_of(self, part: str) -> Float[Tensor, " p"]:
+        """The diagonal of P^-1/2, whole for "" or of a block."""
+        return self._block_scales[part] if part else self.scale
+
     def product(self, v: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         return self.scale * self.curvature.product(self.scale * v)
 

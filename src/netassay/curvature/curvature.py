@@ -390,7 +390,7 @@ class Curvature:
             self._first[block] = None
             self._require_symmetric(asymmetry(v, image, *first), v, block)
             return
-        self._first[block] = (v.clone(), image)
+        self._first[block] = (v.clone(), image.clone())  # the caller may write into its own
         if block is None and not self._lightly:
             self._objective.require_same_loss(self.loss)
             off = self._objective.on_sample(self._asymmetry_of)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from netassay.curvature.eigen import (
     PROBE_AHEAD,
-    UNRESOLVED,
     Eigenpairs,
     Product,
-    Ritz,
     Subspace,
     eigenpairs,
-    error_bounds,
     most_products,
     probe,
     random_direction,
@@ -25,20 +17,10 @@ from netassay.curvature.eigen import (
     rounding,
     slackest,
 )
+from netassay.curvature.preconditioner import PROBE_LEAST, Preconditioner
 from netassay.numerics.devices import given
 
-BEGINNING, BEGUN = 20, 0.01  # maximum number of Lanczos steps on the cheap matrix; relative residual that ends them
-INNER, SOLVED = 8, 0.05  # the same of each correction equation
-NEAR = 0.05  # Ritz values of the cheap matrix within this of the k-th are starting vectors as well
-CLOSE = 1e-3  # relative gap between Ritz values below which their coupling through the rest is neglected
 COUPLED = 6  # maximum number of Ritz vectors beyond the k leading ones whose coupling is taken from A
-CONTRACTION = 0.6  # of a residual in a plain Lanczos step, as measured on small networks (13 to 18 for 1e-3)
-STALLED = 0.9  # contraction by one correction above which the next would gain nothing either
-FASTEST, SLOWEST = 0.1, 0.9  # bounds on the predicted contraction of a residual
-NEAREST = 0.2  # relative residual of B's leader; 0.14 at most was seen where it served, elsewhere 0.2 to 0.6
-LARGEST_LOSS = 0.5  # of B's leading value, in A
-CORRECTIONS = 2  # expected number if B is useful
-PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
 
 def davidson(
@@ -94,11 +76,33 @@ def davidson(
         >>> round(float(pairs.values[0]), 6)
         5.0
     """
-    k, generator = min(k, size), given(generator)
-    limit = most_products(k, max_products)
+    k = min(k, size)
     capacity, cramped = room(max(24, 2 * k + 12), k, size, dtype, torch.device(device))
     space = Subspace(product, size, capacity, dtype, torch.device(device), cramped)
-    preconditioner = Preconditioner(cheap, share, tolerance)
+    return run_davidson(
+        space,
+        Preconditioner(cheap, share, tolerance),
+        k=k,
+        tolerance=tolerance,
+        generator=generator,
+        max_products=max_products,
+        search=search,
+    )
+
+
+def run_davidson(
+    space: Subspace,
+    preconditioner: Preconditioner,
+    *,
+    k: int,
+    tolerance: float,
+    generator: torch.Generator | None,
+    max_products: int | None,
+    search: bool = True,
+) -> Eigenpairs:
+    """`davidson` on an empty subspace, which afterwards holds the Ritz vectors."""
+    size, cramped, k, generator = space.size, space.cramped, min(k, space.size), given(generator)
+    limit = most_products(k, max_products)
     start = random_direction(space, generator)
     for u in preconditioner.leaders(start, k, search)[: limit - k + 1]:
         space.expand(u)
@@ -110,11 +114,9 @@ def davidson(
         space.expand(start)
     searched, searching = not search or (k == 1 and not preconditioner.useful), -1
     while True:
-        ritz = space.ritz(k if cramped else min(space.dimension, k + COUPLED))
+        ritz = space.ritz(k)
         floor, count = rounding(ritz.values, ritz.vectors.dtype), min(k, space.dimension)
-        errors = error_bounds(ritz.values, ritz.norms, count)
-        factor = 1.0 if preconditioner.useful else UNRESOLVED
-        errors = torch.maximum(errors, factor * ritz.norms[:count]) + floor
+        errors = preconditioner.errors(ritz, count) + floor
         loose = errors > tolerance * ritz.values[:count].abs() + 2 * floor
         complete = count == k and not bool(loose.any())
         if complete and searching >= 0:
@@ -134,6 +136,8 @@ def davidson(
             space.restart(min(k + 6, max(k, space.capacity - max(1, space.capacity // 3))))
         i = slackest(ritz, loose) if bool(loose.any()) else 0
         useful = preconditioner.useful
+        if useful and not cramped:
+            ritz = space.ritz(min(space.dimension, k + COUPLED))
         direction = preconditioner.correction(ritz, i)
         if useful and not preconditioner.useful and k == 1 and not searched:
             # a search now serves both purposes: Lanczos's method continues from it
@@ -156,165 +160,3 @@ def _nothing_above(space: Subspace, tolerance: float, last: int) -> bool:
     values, before = space.ritz(0).values, space.values_without(last)
     ahead = float(values[1] + PROBE_AHEAD * (values[1] - before[1]))
     return ahead <= float(values[0]) + tolerance * abs(float(values[0]))
-
-
-class Preconditioner:
-    """A cheap matrix B in place of the full one, and whether it has been useful so far."""
-
-    def __init__(self, cheap: Product, share: float, tolerance: float) -> None:
-        self.useful, self.products, self.share, self._tolerance = True, 0, share, tolerance
-        self._cheap, self._leading = cheap, -math.inf
-        self._steps: list[tuple[int, float, float]] = []  # pair, residual and cost of each correction
-
-    def product(self, v: Tensor) -> Tensor:
-        self.products += 1
-        return self._cheap(v)
-
-    def leaders(self, start: Tensor, k: int, search: bool) -> list[Tensor]:
-        """Its k leading Ritz vectors, and those of values near the k-th: what is one eigenvalue here may be two.
-
-        None if Lanczos's method on A is expected to be as quick as continuing with B.
-        """
-        basis, t = krylov(self.product, start, BEGINNING, lambda t: _residual(t, k) <= BEGUN)
-        if len(basis) == 0:
-            return []
-        values, mix = torch.linalg.eigh(t[:-1])
-        values, mix = values.flip(0), mix.flip(1)
-        bar, self._leading = values[min(k, len(values)) - 1], float(values[0])
-        count = min(k + 2, max(min(k, len(values)), int((values >= bar - NEAR * bar.abs()).sum())))
-        ratio = max(_residual(t, k), 1e-16) * UNRESOLVED / self._tolerance
-        usual = len(basis) + max(math.log(ratio) / -math.log(contraction(values, k - 1)), 0) + 1
-        cost = count + CORRECTIONS * (1 + self.share * INNER) + (PROBE_LEAST + 1 if search else 0)
-        self.useful = cost < usual
-        return [*(mix[:, :count].T.to(basis) @ basis)] if self.useful else []
-
-    def represents(self, leader: Ritz) -> bool:
-        """Whether the leading eigenvector of B is near one of A that is as large."""
-        value, expected = float(leader.values[0]), self._leading
-        near = float(leader.norms[0]) <= NEAREST * abs(value)
-        self.useful = near and value >= expected - LARGEST_LOSS * abs(expected)
-        return self.useful
-
-    def correction(self, ritz: Ritz, i: int) -> Tensor:
-        """The vector by which to expand the full subspace, for Ritz pair i: t, or the residual if B was not useful."""
-        norm, r = float(ritz.norms[i]), ritz.residuals[i]
-        self._watch(i, norm)
-        if not self.useful:
-            return r
-        before = self.products
-        basis, t = krylov(self._schur(ritz, i), r, INNER, lambda t: _unsolved(t) <= SOLVED)
-        self._steps[-1] = i, norm, 1 + self.share * (self.products - before)
-        return -_least_squares(t).to(basis) @ basis if len(basis) else r
-
-    def _watch(self, i: int, norm: float) -> None:
-        """Whether the last two corrections of a pair lowered its residual by more than Lanczos steps of their cost."""
-        if self._steps and self._steps[-1][0] != i:
-            self._steps = []
-        last = self._steps[-2:]
-        if last:
-            latest = norm / last[-1][1]
-            faster = norm <= last[0][1] * CONTRACTION ** sum(cost for _, _, cost in last)
-            self.useful &= faster and latest < STALLED
-        self._steps.append((i, norm, 1.0))
-
-    def _schur(self, ritz: Ritz, i: int) -> Product:
-        """B - theta on the complement of the Ritz vectors, less the effect of their coupling to it, known from A."""
-        values, residuals = ritz.values[: len(ritz.vectors)] / ritz.unit, ritz.residuals
-        theta = float(values[i])
-        gaps = values - theta
-        gaps[gaps.abs() < CLOSE * abs(theta)] = math.inf
-        inverse = (1 / gaps).to(residuals)
-
-        def product(v: Tensor) -> Tensor:
-            image = self.product(v) / ritz.unit - theta * v - (inverse * (residuals @ v)) @ residuals
-            return image - (ritz.vectors @ image) @ ritz.vectors
-
-        return product
-
-    def begin_again(self) -> None:
-        """Forgets earlier steps after a search, whose products say nothing about B."""
-        self._steps = []
-
-    def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
-        return Eigenpairs(
-            pairs.values,
-            pairs.vectors,
-            pairs.residuals,
-            pairs.errors,
-            pairs.products,
-            pairs.converged,
-            sampled=self.products,
-            share=self.share,
-            searched=searched,
-        )
-
-
-def contraction(values: Float[Tensor, " m"], i: int) -> float:
-    """Of the residual of Ritz pair i in a step of Lanczos's method, by Chebyshev's polynomials on the values below."""
-    if i + 2 >= len(values):
-        return CONTRACTION
-    gap = float((values[i] - values[i + 1]) / (values[i + 1] - values[-1]).clamp_min(1e-300))
-    return min(max((math.sqrt(gap) + math.sqrt(1 + gap)) ** -2, FASTEST), SLOWEST)
-
-
-def krylov(
-    product: Product, start: Float[Tensor, " n"], steps: int, enough: Callable[[Tensor], bool]
-) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m+1 m"]]:
-    """Lanczos's basis from a vector and the tridiagonal matrix t that product(basis) is basis times, its last row
-    what leads out of the basis; by three terms, as few steps keep it orthogonal. Fewer steps if t is `enough`.
-    """
-    norm = float(torch.linalg.vector_norm(start))
-    basis: list[Tensor] = []
-    diagonal: list[float] = []
-    beside: list[float] = []
-    t = torch.zeros(1, 0, dtype=torch.float64)
-    v = start / norm if norm > 0 else start
-    while norm > 0 and math.isfinite(norm) and len(basis) < min(steps, len(start)):
-        image = product(v)
-        a = float(image @ v)
-        image = image - a * v - (beside[-1] * basis[-1] if basis else 0)
-        norm = float(torch.linalg.vector_norm(image))
-        if not math.isfinite(a + norm):
-            break
-        basis.append(v)
-        diagonal.append(a)
-        beside.append(norm)
-        t = _tridiagonal(diagonal, beside)
-        if norm <= 100 * torch.finfo(v.dtype).eps * float(t.abs().max()) or enough(t):
-            break
-        v = image / norm
-    return torch.stack(basis) if basis else start.new_zeros(0, len(start)), t
-
-
-def _tridiagonal(diagonal: list[float], beside: list[float]) -> Float[Tensor, "m+1 m"]:
-    m = len(diagonal)
-    t = torch.zeros(m + 1, m, dtype=torch.float64)
-    t[:m] = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-    for j, b in enumerate(beside):
-        t[j + 1, j] = b
-        if j + 1 < m:
-            t[j, j + 1] = b
-    return t
-
-
-def _residual(t: Tensor, k: int) -> float:
-    """The largest relative residual of the k leading Ritz pairs; infinite if there are fewer."""
-    if t.shape[1] < k:
-        return math.inf
-    values, mix = torch.linalg.eigh(t[:-1])
-    norms = t[-1, -1] * mix[-1, -k:].abs()
-    return float((norms / values[-k:].abs().clamp_min(1e-300)).max())
-
-
-def _least_squares(t: Tensor) -> Float[Tensor, " m"]:
-    """Coefficients c that minimise |t c - e_1|."""
-    first = torch.zeros(len(t), 1, dtype=t.dtype)
-    first[0] = 1
-    return torch.linalg.lstsq(t, first).solution[:, 0]
-
-
-def _unsolved(t: Tensor) -> float:
-    """The remaining share of the right-hand side."""
-    residual = t @ _least_squares(t)
-    residual[0] -= 1
-    return float(torch.linalg.vector_norm(residual))

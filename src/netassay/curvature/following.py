@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from netassay.curvature.curvature import Symmetric, Trusting
+from netassay.curvature.davidson import run_davidson
 from netassay.curvature.eigen import (
     Eigenpairs,
     Product,
@@ -26,6 +28,8 @@ from netassay.curvature.eigen import (
     slackest,
 )
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.preconditioner import Preconditioner
+from netassay.curvature.subsample import Cheap
 from netassay.errors import ModelError
 
 SETTLING, NEAREST, LOOSE = 4, 3, 3e-3
@@ -129,13 +133,17 @@ class Follower:
         self._tracks: dict[str | None, Track] = {}
         self._rooms: dict[tuple[str | None, int], tuple[int, bool]] = {}
 
-    def follow(self, curvature: Symmetric) -> Sharpness:
-        """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory."""
+    def follow(self, curvature: Symmetric, cheap: Callable[[str | None], Cheap] | None = None) -> Sharpness:
+        """Eigenpairs of the whole and of every block of `curvature`, the next point of the trajectory.
+
+        `cheap` gives cheaper matrices for those that are new (see `Subsample.of`).
+        """
         if self.step and isinstance(curvature, Trusting):
             curvature.trust()
-        full = self._matrix(None, curvature.product, curvature)
+        full = self._matrix(None, curvature.product, curvature, cheap)
         blocks = {
-            name: self._matrix(name, partial(curvature.block_product, name), curvature) for name in curvature.blocks
+            name: self._matrix(name, partial(curvature.block_product, name), curvature, cheap)
+            for name in curvature.blocks
         }
         self.step += 1
         return Sharpness.of(full, blocks, curvature.loss)
@@ -165,7 +173,13 @@ class Follower:
                 f"the state of the follower lacks {error}; give all that Follower.state() returned"
             ) from None
 
-    def _matrix(self, name: str | None, product: Product, curvature: Symmetric) -> Eigenpairs:
+    def _matrix(
+        self,
+        name: str | None,
+        product: Product,
+        curvature: Symmetric,
+        cheap: Callable[[str | None], Cheap] | None = None,
+    ) -> Eigenpairs:
         size = curvature.size if name is None else curvature.block_size(name)
         k = min(self.k if name is None else self.block_k, size)
         track = self._tracks.get(name)
@@ -180,22 +194,25 @@ class Follower:
                 f"{subject} had {track.vectors.shape[1]} parameters when last followed and has {size} now; "
                 "use a new Follower for another network or other blocks"
             )
-        result = self._search(space, k) if track is None else self._advance(space, track, k)
+        if track is None:
+            result = self._search(space, k, None if cheap is None else cheap(name))
+        else:
+            result = self._advance(space, track, k)
         pairs, self._tracks[name] = result
         return pairs
 
-    def _search(self, space: Subspace, k: int) -> tuple[Eigenpairs, Track]:
+    def _search(self, space: Subspace, k: int, cheap: Cheap | None) -> tuple[Eigenpairs, Track]:
         limit = self.search_products
         settling = SETTLING if self.tolerance > LOOSE else 0
         settling = settling if limit is None else min(settling, (limit - k) // 4)
-        pairs = run_lanczos(
-            space,
-            k=k,
-            tolerance=self.tolerance,
-            start=None,
-            generator=self._generator,
-            max_products=None if limit is None else limit - settling,
-        )
+        options: dict[str, Any] = {"k": k, "tolerance": self.tolerance, "generator": self._generator}
+        most = None if limit is None else limit - settling
+        if cheap is None:
+            pairs = run_lanczos(space, start=None, max_products=most, **options)
+        else:
+            preconditioner = Preconditioner(cheap.product, cheap.share, self.tolerance)
+            pairs = run_davidson(space, preconditioner, max_products=most, **options)
+            settling = 0 if preconditioner.useful else settling
         count = len(pairs.values) + self.remember
         for _ in range(settling):
             ritz = space.ritz(count)

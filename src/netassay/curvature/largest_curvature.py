@@ -217,7 +217,8 @@ def sharpness(
             }
             if sample is None:
                 return lanczos(product, size, start=begin, **options)
-            return davidson(product, sample.of(name), size, share=sample.share, search=search, **options)
+            cheap = sample.of(name)
+            return davidson(product, cheap.product, size, share=cheap.share, search=search, **options)
 
         full = solve(None, whole_start)
         parts = {name: solve(name, block_starts.get(name)) for name in curvature.blocks}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -65,6 +65,17 @@ def _traces(loss: Tensor, output: Any) -> Float[Tensor, " n"] | None:
     return total / DRAWS
 
 
+class Cheap(NamedTuple):
+    """A cheaper matrix that resembles a full one: its product, and the cost of it as a share of the full one's."""
+
+    product: Product
+    share: float
+
+    def scaled(self, scale: Float[Tensor, " n"]) -> Cheap:
+        """The matrix with rows and columns multiplied by `scale`, as `Preconditioned` is."""
+        return Cheap(lambda v: scale * self.product(scale * v), self.share)
+
+
 class Subsample:
     """The curvature of a few of the examples, weighted so that its mean over draws is that of all."""
 
@@ -78,15 +89,16 @@ class Subsample:
     def block_product(self, name: str, v: Tensor) -> Tensor:
         return self._sum(lambda curvature: curvature.block_product(name, v))
 
-    def of(self, name: str | None) -> Product:
-        """The product with the full matrix, or with a block."""
-        return self.product if name is None else partial(self.block_product, name)
+    def of(self, name: str | None) -> Cheap:
+        """In place of the full matrix, or of a block."""
+        return Cheap(self.product if name is None else partial(self.block_product, name), self.share)
 
     def _sum(self, product: Callable[[Curvature], Tensor]) -> Tensor:
         total: Tensor | None = None
         for weight, curvature in self._strata:
-            image = product(curvature) * weight
-            total = image if total is None else total + image
+            image = product(curvature)
+            image = image if weight == 1 else image.mul_(weight)
+            total = image if total is None else total.add_(image)
         assert total is not None
         return total
 
@@ -124,6 +136,8 @@ def subsample(
                     head=head,
                 )
                 stack.enter_context(curvature)
+                if parts:
+                    curvature.trust()  # the same loss of other examples
                 parts.append((share * (1 if full.is_mean else sum(sizes) / len(rows)), curvature))
         # if no batch can be made of some of the examples, Lanczos's method does without
         except (NotJoined, NetassayError):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+PIECE = 2**17  # numbers converted to float64 at once, few enough for a processor's cache
+
 
 def asymmetry(u: Tensor, hu: Tensor, v: Tensor, hv: Tensor) -> float:
     """sqrt(n) |u'Hv - v'Hu| / max(|Hu|, |Hv|) for unit u and v: the difference of the two sides, equal for a
     symmetric H, as a share of the products; the square root compensates for the small overlap of random vectors.
     """
-    u, hu, v, hv = (t.double() for t in (u, hu, v, hv))
-    lengths = torch.linalg.vector_norm(u), torch.linalg.vector_norm(v)
-    size = max(float(torch.linalg.vector_norm(hu) / lengths[0]), float(torch.linalg.vector_norm(hv) / lengths[1]))
-    apart = float((u @ hv - v @ hu).abs() / (lengths[0] * lengths[1]))
-    return len(u) ** 0.5 * apart / size if size > 0 else 0.0
+    sums = torch.zeros(6, dtype=torch.float64, device=u.device)
+    for a, ha, b, hb in zip(*(t.split(PIECE) for t in (u, hu, v, hv)), strict=True):
+        a, ha, b, hb = a.double(), ha.double(), b.double(), hb.double()
+        sums += torch.stack([a @ hb, b @ ha, a @ a, b @ b, ha @ ha, hb @ hb])
+    left, right, uu, vv, huhu, hvhv = sums.tolist()
+    size = max((huhu / uu) ** 0.5, (hvhv / vv) ** 0.5)
+    return len(u) ** 0.5 * abs(left - right) / (uu * vv) ** 0.5 / size if size > 0 else 0.0

@@ -13,7 +13,7 @@ import netassay
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, ModelError
 from netassay.nets.averaging import AveragingNetwork
-from netassay.numerics.seeds import generator
+from netassay.numerics.devices import generator
 from netassay.runs.models import save_model
 from netassay.studies.memorisation.model import model_of
 

@@ -160,13 +160,13 @@ def test_time_spent_stays_within_the_budget_after_the_first_look(tmp_path, monke
     clock, model = Clock(), network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path, budget=budget, clock=clock)
-    enter = tracker._enter
+    enter = tracker._exact._enter
 
     def costly(stack):
         clock.now += 3.0
         return enter(stack)
 
-    monkeypatch.setattr(tracker, "_enter", costly)
+    monkeypatch.setattr(tracker._exact, "_enter", costly)
     seen = loop(model, optimizer, tracker, 400, clock)
     tracker.close()
     looks = sum(s is not None for s in seen)
@@ -184,13 +184,13 @@ def test_most_steps_ask_nothing_keep_their_loss_and_no_look_is_late(tmp_path, mo
         return clock.now
 
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.1, blocks=None, clock=read)
-    enter = tracker._enter
+    enter = tracker._exact._enter
 
     def costly(stack):
         clock.now += 1.0
         return enter(stack)
 
-    monkeypatch.setattr(tracker, "_enter", costly)
+    monkeypatch.setattr(tracker._exact, "_enter", costly)
     loss, looks = torch.zeros(()), []
     for step in range(3200):
         clock.now += 0.01
@@ -326,14 +326,14 @@ def test_tracking_starts_anew_with_other_parameters(tmp_path):
 def test_what_the_store_refuses_is_a_warning(tmp_path, monkeypatch, failing, error):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    monkeypatch.setattr("netassay.studies.edge.tracker.tracker.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("netassay.studies.edge.tracker.journal.COMMIT_SECONDS", 0.0)
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], None, store=tmp_path, budget=1e9)
 
     def refuse(*args, **keywords):
         raise error
 
     with monkeypatch.context() as patch, pytest.warns(TrackerWarning) as caught:
-        patch.setattr(tracker._writer, failing, refuse)
+        patch.setattr(tracker._journal.writer, failing, refuse)
         loop(model, optimizer, tracker, 4)
         if failing == "finish":
             tracker.close()
@@ -347,7 +347,7 @@ def test_what_the_store_refuses_is_a_warning(tmp_path, monkeypatch, failing, err
 def test_a_store_that_vanishes_does_not_end_the_training(tmp_path, monkeypatch):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    monkeypatch.setattr("netassay.studies.edge.tracker.tracker.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("netassay.studies.edge.tracker.journal.COMMIT_SECONDS", 0.0)
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], optimizer, store=tmp_path / "s", budget=1e9)
     loop(model, optimizer, tracker, 2)
     shutil.rmtree(tmp_path / "s")
@@ -374,13 +374,13 @@ def test_the_whole_network_first_and_layers_as_the_budget_allows(tmp_path):
 
     net = Counting()
     tracker = SharpnessTracker(net, nn.MSELoss(), [(X, Y)], 0.01, store=tmp_path, budget=0.2, clock=clock)
-    follow = tracker._follow
+    follow = tracker._exact._follow
 
     def costly(part, curvature):
         clock.now += 1.0
         return follow(part, curvature)
 
-    tracker._follow = costly
+    tracker._exact._follow = costly
     first = tracker.step()
     assert not first.blocks
     measured = dict.fromkeys(("(root)", "inner.0", "inner.2"), 0)

@@ -15,6 +15,14 @@ REMEMBERED = SEARCH_EVERY + 1
 """Number of last looks whose largest cost is the expected cost of the next: they include one with a search, or the
 first, which costs more than twice as much and counts half."""
 
+LONGEST_WAIT = 10
+"""Consecutive failed looks wait 1, 2, 4, ... steps, up to two to this power."""
+
+TIMED, COLD = 100, 10.0
+"""Repetitions of a step without a decision that give its cost, and how many times as long one takes between the steps
+of a training, whose own code fills the caches: 4 to 5 microseconds were measured for 0.5.
+"""
+
 
 class Budget:
     """Counts seconds of `clock`: those `spent` inside `spending`, and those of training in between.
@@ -32,6 +40,7 @@ class Budget:
         self._left: float | None = None  # when the last block of `spending` ended, and the present one began
         self._entered: float | None = None
         self._costs: dict[str, deque[float]] = {}
+        self._unseen = 0.0  # seconds of a step outside `spending`
         self._cold = 0.0  # the most expensive first look at any part
 
     @contextmanager
@@ -45,6 +54,18 @@ class Budget:
         finally:
             self._left, self._entered = self.clock(), None
             self.spent += self._left - entered
+
+    def calibrate(self, step: Callable[[], object]) -> None:
+        """Times what every step outside `spending` costs."""
+        begin = self.clock()
+        for _ in range(TIMED):
+            step()
+        self._unseen = COLD * (self.clock() - begin) / TIMED
+
+    def spent_unseen(self, steps: int) -> None:
+        """Counts this many steps outside `spending`, which the clock counted as training."""
+        seconds = min(steps * self._unseen, self.trained)
+        self.spent, self.trained = self.spent + seconds, self.trained - seconds
 
     @contextmanager
     def looking(self, part: str = "") -> Iterator[None]:
@@ -73,10 +94,11 @@ class Budget:
 
     def seconds_before_a_look(self, beside: Iterable[str] = ()) -> float:
         """Seconds of training until such a look is affordable, if nothing else is spent; 0 if it is already."""
-        if "" not in self._costs:
-            return 0.0
-        cost = self.spent + self.expected() + sum(map(self.expected, beside)) + self.reserved
-        return max(0.0, cost / self.share - self.trained)
+        return 0.0 if "" not in self._costs else self.seconds_before(self.expected() + sum(map(self.expected, beside)))
+
+    def seconds_before(self, cost: float) -> float:
+        """Seconds of training until this many more seconds are affordable, if nothing else is spent."""
+        return max(0.0, (self.spent + cost + self.reserved) / self.share - self.trained)
 
     def affords(self, seconds: float) -> bool:
         """Whether this many more seconds, within `spending`, keep to the share."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -15,6 +14,8 @@ from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.line_search import MEASURED, NO_RISE
 from netassay.curvature.objective import Objective
 from netassay.curvature.shards import Processes
+from netassay.studies.edge.tracker.budget import LONGEST_WAIT, Budget
+from netassay.studies.edge.tracker.module import left_as_it_was
 from netassay.training import Metric
 
 PART = "(forward)"
@@ -39,6 +40,16 @@ def stepping(optimizer: Any) -> Any:
     return optimizer
 
 
+@runtime_checkable
+class Tracked(Protocol):
+    """What is called before each step, unless the step is known to be none of a look."""
+
+    @property
+    def is_quiet(self) -> bool: ...
+
+    def before_step(self) -> Any: ...
+
+
 class ForwardLevel:
     """Looks along the next update of an optimiser, each starting from the one before, and their cost.
 
@@ -52,8 +63,13 @@ class ForwardLevel:
         batches: Batches,
         optimizer: Any,
         head: Head | None,
+        budget: Budget,
+        alone: bool,
         processes: Processes | None = None,
     ) -> None:
+        """`alone` says that there are no exact looks, so that the budget is for these."""
+        self.budget, self.share = budget, 1.0 if alone else SHARE
+        self.failures, self._not_before = 0, 0  # consecutive failures, and the step up to which they make looks wait
         self.processes = processes
         self.model, self.loss, self.batches, self.head = model, loss, batches, head
         self.optimizer = stepping(optimizer)
@@ -65,21 +81,23 @@ class ForwardLevel:
         self._follower: CriticalFollower | None = None
         self._hook: Any = None
 
-    def before_every_step(self, call: Callable[[], Any]) -> None:
-        """Calls a method just before each step of the optimiser, if it has a hook for this.
+    def before_every_step(self, tracker: Tracked) -> None:
+        """Calls `before_step` of a tracker just before each step of the optimiser, if it has a hook for this.
 
         With a closure, an optimiser computes its gradients within its step, so there are none yet.
         """
         register = getattr(self.optimizer, "register_step_pre_hook", None)
         if register is None:
             return
-        method = weakref.WeakMethod(call)
+        reference = weakref.ref(tracker)
 
         def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            due = method()
+            tracker = reference()
+            if tracker is None or tracker.is_quiet:
+                return
             closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-            if due is not None and closure is None and not self._is_skipped():
-                due()
+            if closure is None and not self._is_skipped():
+                tracker.before_step()
 
         self._hook = register(hook)
 
@@ -88,6 +106,41 @@ class ForwardLevel:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+
+    def is_due(self, step: int, every: int | None, exact: bool) -> bool:
+        """Whether to look along the update: always before an `exact` look, so that the two can be compared."""
+        if step < self._not_before or self.stands_still:
+            return False
+        if every is not None:
+            return step % every == 0
+        cost = self.budget.expected(PART)
+        if exact or self.seconds_a_pass is None:
+            return True
+        return self.budget.affords(cost) and (self.spent + cost <= self.share * self.budget.share * self.budget.trained)
+
+    def seconds_away(self) -> float:
+        """Seconds of training until the budget allows a look."""
+        if self.seconds_a_pass is None:
+            return 0.0
+        cost = self.budget.expected(PART)
+        own = (self.spent + cost) / (self.share * self.budget.share) - self.budget.trained
+        return max(0.0, own, self.budget.seconds_before(cost))
+
+    def measure(self, mode: str, weights: Weights | None) -> CriticalSharpness:
+        """A look, its cost counted; `weights` as for `look`."""
+        begin = self.budget.clock()
+        with self.budget.looking(PART), left_as_it_was(self.model, mode):
+            critical = self.look(weights)
+        seconds = self.budget.clock() - begin
+        self.spent += seconds
+        self.seconds_a_pass, self.failures = seconds / max(critical.passes, 1), 0
+        return critical
+
+    def failed(self, step: int) -> None:
+        """The next look starts afresh, and comes later the more have failed."""
+        self.begin_anew()
+        self._not_before = step + 2 ** min(self.failures, LONGEST_WAIT)
+        self.failures += 1
 
     def look(self, weights: Weights | None) -> CriticalSharpness:
         """A look at the present weights and gradients; `weights` of the batches, if given or found before."""
@@ -100,11 +153,6 @@ class ForwardLevel:
                 direction=self.optimizer, weights=weights, head=self.head, processes=group
             )
         return self._follower.follow(self.model, self.loss, self.batches)
-
-    def took(self, seconds: float, passes: int) -> None:
-        """Counts what a look cost."""
-        self.spent += seconds
-        self.seconds_a_pass = seconds / max(passes, 1)
 
     def begin_anew(self) -> None:
         """Forgets the last look, after an error or for other parameters."""
