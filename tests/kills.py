@@ -95,7 +95,7 @@ def content(folder):
     rows = [(step, name, part, value.hex()) for step, name, part, value in run.metrics().iter_rows()]
     tables = {name: run.table_path(name).read_bytes() for name in sorted(run.tables())}
     last = run.checkpoint()
-    tensors = {} if last is None else {name: t.numpy().tobytes() for name, t in last.tensors.items()}
+    tensors = {} if last is None else {name: t.numpy().tobytes() for name, t in sorted(last.tensors.items())}
     parts = {"rows": repr(rows).encode(), **{f"table {k}": v for k, v in tables.items()}, **tensors}
     return [
         str(run.state),

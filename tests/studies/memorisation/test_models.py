@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from netassay.nets.averaging import AveragingNetwork
+from netassay.nets.decoder import AveragingNetwork
 
 import netassay
 from netassay.cli import main
