@@ -6,10 +6,12 @@ from dense import dense_ggn, dense_hessian, examples, half_square, network, rows
 from torch import nn
 
 import netassay
+from netassay.curvature.combined import Preconditioned
 from netassay.curvature.davidson import davidson
 from netassay.curvature.eigen import lanczos
+from netassay.curvature.following import Follower
 from netassay.curvature.preconditioner import contraction
-from netassay.curvature.subsample import OutputCurvature, strata_of
+from netassay.curvature.subsample import OutputCurvature, strata_of, subsample
 from netassay.errors import ModelError
 
 X, LABEL, Y = examples(500)
@@ -111,6 +113,42 @@ def test_stated_errors_hold_whatever_the_cheap_matrix():
         pairs = davidson(lambda v, a=a: a @ v, lambda v, b=b: b @ v, 100, share=0.1, generator=seed(n))
         outcomes.append(abs(float(pairs.values[0] - values.max())) <= float(pairs.errors[0]))
     assert sum(outcomes) >= 38
+
+
+def test_a_gap_of_the_cheap_matrix_gives_errors_below_the_residual_that_hold():
+    values = torch.cat([torch.tensor([10.0], dtype=torch.float64), torch.linspace(8, -2, 199).double()])
+    below = []
+    for n in range(20):
+        a, noise = matrix(values, n), matrix(torch.linspace(-0.3, 0.3, 200).double(), n + 100)
+        pairs = davidson(lambda v, a=a: a @ v, lambda v, b=a + noise: b @ v, 200, share=0.04, generator=seed(n))
+        assert abs(float(pairs.values[0]) - 10) <= float(pairs.errors[0]) <= 0.01
+        below.append(float(pairs.errors[0]) < 0.5 * float(pairs.residuals[0]))
+    assert sum(below) >= 15
+
+
+def test_a_follower_begins_from_a_cheap_matrix_whole_per_block_and_preconditioned():
+    model = network(sizes=SIZES)
+    dense = dense_hessian(model, half_square, X, Y)
+    diagonal = torch.rand(len(dense), generator=seed(1), dtype=torch.float64) + 0.5
+    scaled = dense / (diagonal[:, None] * diagonal[None]).sqrt()
+    layers = netassay.curvature.blocks.layer_blocks(model)
+    output = OutputCurvature()
+    options = {"kind": "hessian", "blocks": layers}
+    with netassay.Curvature(model, half_square, [(X, Y)], each=output.add, **options) as full:
+        arguments = (model, half_square, [(X, Y)], full, output, seed(0))
+        with subsample(*arguments, reduction=None, head=None, **options) as sample:
+            plain = Follower(tolerance=1e-4).follow(full, sample.of)
+            usual = Follower(tolerance=1e-4).follow(full)
+            adaptive = Preconditioned(full, diagonal)
+            steps = Follower(tolerance=1e-4).follow(
+                adaptive, lambda name: sample.of(name).scaled(adaptive.scale_of(name or ""))
+            )
+    for result, truth in ((plain, dense), (steps, scaled)):
+        assert abs(float(result.values[0] - top(truth)[0])) <= float(result.errors[0]) <= 1.1e-4 * float(top(truth)[0])
+        for name, members in layers.items():
+            exact = float(top(truth[rows(model, members)][:, rows(model, members)])[0])
+            assert abs(float(result.blocks[name].values[0]) - exact) <= float(result.blocks[name].errors[0])
+    assert plain.products < usual.products
 
 
 def test_few_examples_many_batches_and_a_start_are_left_to_lanczos():

@@ -21,7 +21,7 @@ FASTEST, SLOWEST = 0.1, 0.9  # bounds on the predicted contraction of a residual
 NEAREST = 0.2  # relative residual of B's leader; 0.14 at most was seen where it served, elsewhere 0.2 to 0.6
 LARGEST_LOSS = 0.5  # of B's leading value, in A
 DEVIATION = 0.25  # of an eigenvalue of A from that of B, in units of the residual that B's leader has in A
-CORRECTIONS = 1.5  # expected number if B is useful
+CORRECTIONS = 2  # expected number if B is useful
 PROBE_LEAST = 3  # Krylov steps of the search; beside the leaders, which are in the subspace already
 
 

@@ -47,6 +47,24 @@ def test_a_training_too_short_for_a_second_look_has_one():
     assert used[-1] > 0.2
 
 
+def test_steps_that_the_clock_counts_as_training_are_spent():
+    now = [0.0]
+    budget = Budget(0.2, lambda: now[0])
+
+    def step():
+        now[0] += 1e-3
+
+    with budget.spending():
+        budget.calibrate(step)
+    before = budget.spent
+    now[0] += 50.0
+    with budget.spending():
+        budget.spent_unseen(100)
+    # each costs ten times what it did in a loop of its own
+    assert budget.spent - before == pytest.approx(100 * 0.01)
+    assert budget.trained == pytest.approx(50.0 - 100 * 0.01)
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, float("inf"), float("nan")])
 def test_shares_out_of_range(share):
     with pytest.raises(ConfigError, match="above 0"):

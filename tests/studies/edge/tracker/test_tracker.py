@@ -400,6 +400,24 @@ def test_the_whole_network_first_and_layers_as_the_budget_allows(tmp_path):
     assert values["(root)"] == pytest.approx(float(truth.blocks[""].values[0]), rel=0.02)
 
 
+@pytest.mark.parametrize("method", [torch.optim.SGD, torch.optim.Adam])
+def test_a_first_look_at_many_examples_takes_fewer_products(tmp_path, method):
+    model = network()
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 3, generator=g, dtype=torch.float64)
+    y = torch.sin(x).sum(1, keepdim=True)
+    optimizer = method(model.parameters(), lr=0.01)
+    nn.functional.mse_loss(model(x), y).backward()
+    optimizer.step()
+    with SharpnessTracker(model, nn.MSELoss(), [(x, y)], optimizer, store=tmp_path, every=5) as tracker:
+        first = tracker.step()
+    truth = netassay.sharpness(model, nn.MSELoss(), [(x, y)], blocks="layer", tolerance=1e-6)
+    for pairs, exact in ((first, truth), *((first.blocks[n], truth.blocks[n]) for n in truth.blocks)):
+        assert abs(float(pairs.values[0] - exact.values[0])) <= float(pairs.errors[0])
+        assert float(pairs.errors[0]) <= 1.1e-2 * float(exact.values[0])
+    assert first.products <= 8
+
+
 def test_every_sets_the_steps_of_the_looks(tmp_path):
     model, clock = network(), Clock()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
