@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from netassay.nets.decoder import AveragingNetwork
 
 import netassay
 from netassay.cli import main
 from netassay.errors import ConfigError, DataError, ModelError
+from netassay.nets.decoder import AveragingNetwork
 from netassay.numerics.devices import generator
 from netassay.runs.models import save_model
 from netassay.studies.memorisation.model import model_of

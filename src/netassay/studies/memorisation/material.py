@@ -12,9 +12,8 @@ from torch import nn
 from netassay.corpus.feed import Feed
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import WORDPUNCT, Reading, of_token_ids, read_corpus
-from netassay.formats.documents import Documents
+from netassay.formats.documents import Documents, Words
 from netassay.formats.tokenizers import encoder
-from netassay.formats.documents import Words
 from netassay.numerics import devices
 from netassay.studies.memorisation.config import MemorisationConfig
 from netassay.studies.memorisation.model import Loaded, model_of, untrained

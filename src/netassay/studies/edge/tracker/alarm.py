@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netassay.errors import NetassayError
-
-if TYPE_CHECKING:
-    from netassay.studies.edge.tracker.tracker import SharpnessTracker
 
 
 class EdgeWarning(UserWarning):
@@ -27,29 +23,6 @@ class TrackerWarning(UserWarning):
         >>> import warnings, netassay
         >>> warnings.simplefilter("error", netassay.TrackerWarning)
     """
-
-
-def warn_of_edge(tracker: SharpnessTracker) -> None:
-    """The warning that replaces `on_edge` where none is given."""
-    if tracker.sharpness is None:
-        assert tracker.critical is not None
-        warnings.warn(
-            f"step {tracker.steps}: the learning rate is at {tracker.critical.edge_ratio:.2f} of the critical one "
-            "along the next update (above 1 that step raises the loss on the tracked examples): warm up longer or "
-            "lower it",
-            EdgeWarning,
-            stacklevel=3,
-        )
-        return
-    ahead = tracker.forecast()
-    advice = "" if ahead is None else f": {ahead.in_words(optimiser_name(tracker.optimizer))}"
-    warnings.warn(
-        f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
-        f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
-        f"diverges){advice}",
-        EdgeWarning,
-        stacklevel=3,
-    )
 
 
 def optimiser_name(optimizer: Any) -> str:

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from netassay.errors import ConfigError, ModelError, NotFinite
 from netassay.numerics import devices
 from netassay.runs import Run, State
 from netassay.runs.folders import store_folder
-from netassay.studies.edge.tracker.alarm import EdgeWarning, TrackerWarning, in_words, optimiser_name, warn_of_edge
+from netassay.studies.edge.tracker.alarm import EdgeWarning, TrackerWarning, in_words, optimiser_name
 from netassay.studies.edge.tracker.budget import LONGEST_WAIT, Budget
 from netassay.studies.edge.tracker.config import TrackerConfig
 from netassay.studies.edge.tracker.exact_level import ROOT, ExactLevel, ExactLook
@@ -55,6 +56,29 @@ QUIET_STEPS, QUIET_SECONDS = 100, 1.0
 look takes 50 to 100 microseconds in a training step whose own code fills the caches.
 """
 _SERIAL = itertools.count()
+
+
+def warn_of_edge(tracker: SharpnessTracker) -> None:
+    """The warning that replaces `on_edge` where none is given."""
+    if tracker.sharpness is None:
+        assert tracker.critical is not None
+        warnings.warn(
+            f"step {tracker.steps}: the learning rate is at {tracker.critical.edge_ratio:.2f} of the critical one "
+            "along the next update (above 1 that step raises the loss on the tracked examples): warm up longer or "
+            "lower it",
+            EdgeWarning,
+            stacklevel=3,
+        )
+        return
+    ahead = tracker.forecast()
+    advice = "" if ahead is None else f": {ahead.in_words(optimiser_name(tracker.optimizer))}"
+    warnings.warn(
+        f"step {tracker.measured_at}: the sharpness {float(tracker.sharpness.values[0]):.4g} is at "
+        f"{tracker.edge_ratio:.2f} of the edge of stability (1: the loss may rise, and above it training oscillates or "
+        f"diverges){advice}",
+        EdgeWarning,
+        stacklevel=3,
+    )
 
 
 class SharpnessTracker:
