@@ -271,5 +271,5 @@ def read_tokens_in_parts(
 
 
 def _closed(array: np.ndarray, end: int | None) -> Documents:
-    closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
-    return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
+    edges = np.concatenate([[0], np.flatnonzero(array == end) + 1]) if end is not None else np.zeros(1, np.int64)
+    return Documents(array, edges if edges[-1] == len(array) else np.append(edges, len(array)))
