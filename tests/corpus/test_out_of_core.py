@@ -210,12 +210,13 @@ KINDS = {"u1": 2**8, "u2": 2**16, "i4": 2**31, "u4": 2**32, "i8": 2**63, "u8": 2
         max_size=9,
     ),
     st.integers(1, 9),
+    st.sampled_from([0, 5, 30, 1000]),
 )
-def test_spilled_documents_come_back(parts, size):
+def test_spilled_documents_come_back(parts, size, buffer):
     """Parts of several kinds of integers, of documents of one length and of several."""
     expected = []
     with TemporaryDirectory() as folder:
-        spill = Spill(Path(folder) / "spill")
+        spill = Spill(Path(folder) / "spill", buffer=buffer)
         for kind, documents in parts:
             documents = [[token % KINDS[kind] for token in document] for document in documents]
             part = Documents.of(documents)

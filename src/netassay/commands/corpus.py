@@ -191,7 +191,7 @@ def _contexts_in(
         # one token more than is used shows which documents were cut
         limit=None if length is None else length + 1,
         skipped=skipped,
-        tokens_at_once=min(memory // PARTING_BYTES, 1 << 20),
+        tokens_at_once=memory // PARTING_BYTES,
     )
     if arguments["blocks"] is not None:
         parts = packed(parts, arguments["blocks"], arguments["stride"])

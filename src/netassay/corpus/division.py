@@ -9,9 +9,12 @@ import numpy as np
 from jaxtyping import Int64
 
 from netassay.corpus.parting import Part, add_continuations
-from netassay.corpus.piles import Piles, first_tokens, small, sum_counts
+from netassay.corpus.piles import AT_ONCE, Piles, first_tokens, small, sum_counts
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
+
+MOST_BUFFER = 1 << 18
+"""Maximum number of bytes that wait in memory for each file."""
 
 
 class Division:
@@ -19,7 +22,10 @@ class Division:
 
     def __init__(self, sample: Sequence[Documents], folder: Path, memory: int) -> None:
         self._piles = Piles(sum_counts(sample))
-        self._spills = [Spill(folder / f"first-{number}") for number in range(len(self._piles.alone))]
+        files = len(self._piles.alone)
+        # fewer and larger pieces are written than arrive
+        buffer = min(memory // 8 // files, MOST_BUFFER)
+        self._spills = [Spill(folder / f"first-{number}", buffer=buffer) for number in range(files)]
         self._counts = sum_counts([])
         self._others = np.empty((3, 0), np.int64)
         self._memory = memory
@@ -31,15 +37,8 @@ class Division:
 
     def append(self, part: Documents) -> None:
         """Writes documents, none of them empty, into their files."""
-        if not len(part):
-            return
-        heads = first_tokens(part)
-        self._counts += sum_counts([part])
-        large = ~small(heads)
-        if large.any():
-            self._others = add_continuations(self._others, heads[large], part.lengths[large], self._memory)
-        for pile, documents in self._piles.apart(part, heads):
-            self._spills[pile].append(documents.without_first(1) if self._piles.alone[pile] else documents)
+        for piece in part.parts(AT_ONCE):
+            self._append(piece)
 
     def counts(self) -> Int64[np.ndarray, " g"]:
         """How many documents begin with each first token that there is."""
@@ -52,3 +51,12 @@ class Division:
             for spill, alone in zip(self._spills, self._piles.alone.tolist(), strict=True)
             if spill.documents
         ]
+
+    def _append(self, part: Documents) -> None:
+        heads = first_tokens(part)
+        self._counts += sum_counts([part])
+        large = ~small(heads)
+        if large.any():
+            self._others = add_continuations(self._others, heads[large], part.lengths[large], self._memory)
+        for pile, documents in self._piles.apart(part, heads):
+            self._spills[pile].append(documents.without_first(1) if self._piles.alone[pile] else documents)

@@ -208,7 +208,9 @@ class _Block:
             np.greater_equal(self._differences[edges[1:-1] - 1], np.uint64(self._form.unit(length - 1)), out=new[1:])
         if self._form.ends:
             return self._add_open(length, counts, np.cumsum(new) - 1, totals)
-        totals.add_contexts(length, counts, np.append(new.nonzero()[0], len(counts)))
+        forks = np.append(new.nonzero()[0], len(counts))
+        ends = edges[forks]
+        totals.add_contexts(length, counts, forks, totals=ends[1:] - ends[:-1])
         return 0.0
 
     def single(self) -> Int64[np.ndarray, " n"]:

@@ -20,7 +20,7 @@ from netassay.corpus.census import Census
 from netassay.corpus.conditional import Backwards
 from netassay.corpus.context import Contexts, counted_contexts, require_sizes
 from netassay.corpus.division import Division
-from netassay.corpus.parting import PARTING_BYTES, Sums, count_parts
+from netassay.corpus.parting import Sums, count_parts
 from netassay.corpus.piles import AT_ONCE, joined
 from netassay.errors import ConfigError
 from netassay.formats.documents import Documents, in_one_vocabulary
@@ -86,7 +86,7 @@ def contexts_within(
         return _windows(chain(pieces, arriving), census, memory, length, window, folder)
     with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
         division = Division(pieces, Path(room), memory)
-        for part in joined(chain(_emptied(pieces), arriving), min(memory // PARTING_BYTES, AT_ONCE)):
+        for part in joined(chain(_emptied(pieces), arriving), AT_ONCE):
             division.append(part)
         sums = Sums(census.longest)
         sums.context(0, division.counts())

@@ -16,9 +16,8 @@ LARGE_PILES = 63
 """Most piles of one first token; with the others they are numbered by 8 bits, which are sorted fastest."""
 
 SMALL_IDS = 1 << 18
-AT_ONCE = 1 << 22
-AT_ONCE_IN_MEMORY = 1 << 20
-"""Tokens at once on disk, where every pile is written to, and in memory, where the cache is to hold them."""
+AT_ONCE = 1 << 20
+"""Tokens that are moved apart at once, which the cache is to hold."""
 
 DOCUMENTS = 1 << 15
 """Documents of a pile in memory, on average."""
@@ -66,17 +65,32 @@ class Piles:
 def in_piles(corpus: Documents, counts: Int64[np.ndarray, " v"]) -> Iterator[Documents]:
     """The documents of a corpus in memory, none of them empty, in piles, by how often each token is first."""
     piles = Piles(counts, min(max(len(corpus) // DOCUMENTS, 1), PILES))
+    if (length := corpus.common_length) is not None:
+        yield from _rows_in_piles(corpus, length, piles, counts)
+        return
     pieces: list[list[Documents]] = [[] for _ in piles.alone]
-    for part in corpus.parts(AT_ONCE_IN_MEMORY):
+    for part in corpus.parts(AT_ONCE):
         for pile, documents in piles.apart(part, first_tokens(part)):
             pieces[pile].append(documents)
-    length = corpus.common_length
-    for pile in pieces:
-        if pile and length is None:
-            yield Documents.concatenate(pile)
-        elif pile and length is not None:
-            yield Documents.of_length(np.concatenate([piece.tokens for piece in pile]), length)
-        pile.clear()
+    for some in pieces:
+        if some:
+            yield Documents.concatenate(some)
+            some.clear()
+
+
+def _rows_in_piles(corpus: Documents, length: int, piles: Piles, counts: np.ndarray) -> Iterator[Documents]:
+    """As `in_piles`, of documents of one length: one array for all piles, each where its number is known to begin."""
+    sizes = np.bincount(piles.of(np.arange(len(counts))), weights=counts, minlength=len(piles.alone)).astype(np.int64)
+    ends = (np.cumsum(sizes) * length).tolist()
+    rows, places = np.empty(len(corpus) * length, corpus.tokens.dtype), [0, *ends]
+    for part in corpus.parts(AT_ONCE):
+        for pile, documents in piles.apart(part, first_tokens(part)):
+            place = places[pile]
+            places[pile] = place + len(documents.tokens)
+            rows[place : places[pile]] = documents.tokens
+    for first, last in pairwise([0, *ends]):
+        if first < last:
+            yield Documents.of_length(rows[first:last], length)
 
 
 def first_tokens(part: Documents) -> Int64[np.ndarray, " N"]:

@@ -61,15 +61,22 @@ class Tally:
             self.units[length + own] += units
 
     def add_contexts(
-        self, length: int, counts: Int64[np.ndarray, " b"], forks: Int64[np.ndarray, " a+1"], more: int = 0
+        self,
+        length: int,
+        counts: Int64[np.ndarray, " b"],
+        forks: Int64[np.ndarray, " a+1"],
+        more: int = 0,
+        totals: Int64[np.ndarray, " a"] | None = None,
     ) -> None:
         """Adds contexts of a length by how often each next token follows, and `more` lengths after it alike.
 
-        `forks` says where in `counts` each context begins, and their end.
+        `forks` says where in `counts` each context begins, and their end; `totals` the sum of counts of each.
         """
         if not len(counts):
             return
-        totals, widths = np.add.reduceat(counts, forks[:-1]), forks[1:] - forks[:-1]
+        widths = forks[1:] - forks[:-1]
+        if totals is None:
+            totals = np.add.reduceat(counts, forks[:-1])
         span = slice(length, length + 1 + more)
         self.numbers[CONTEXTS, span] += len(widths)
         self.numbers[PREDICTIONS, span] += totals.sum()
@@ -131,7 +138,7 @@ def tally(levels: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Ta
     for level in levels:
         if level.closed is not None:
             closing.append(closing_nats(level.closed))
-        totals.add_contexts(level.length, level.counts, level.forks, level.more)
+        totals.add_contexts(level.length, level.counts, level.forks, level.more, level.totals)
         alone.add(level.length + 1, lengths[level.alone])
     totals.add_alone(alone.contexts())
     assert totals.numbers[PREDICTIONS].sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"

@@ -409,7 +409,8 @@ def _parts(
         limit=limit,
         add_end=reading.add_end,
         skipped=skipped,
-        tokens_at_once=tokens_at_once,
+        # tokens of text are gathered in memory, those of token files are mapped
+        tokens_at_once=min(tokens_at_once, TOKENS_AT_ONCE),
         where=str(file.path),
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,21 +40,19 @@ class Spill:
     path: Path
     documents: int = 0
     tokens: int = 0
+    buffer: int = 0
     _runs: list[_Run] = field(default_factory=list)
 
     def append(self, part: Documents) -> None:
-        """Writes the documents of a part at the end."""
+        """Adds the documents of a part at the end; up to `buffer` bytes of them wait in memory."""
         if not len(part):
             return
         tokens = part.tokens if part.tokens.dtype in _SHORT else _narrow(part.tokens)
         try:
-            self._write_lengths(tokens.dtype, part)
-            _append(self.path, tokens)
+            self._note_lengths(tokens.dtype, part)
+            self._waiting.add(tokens)
         except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
-                "token used, up to 8 bytes each: name a folder with enough room, or allow more memory"
-            ) from error
+            raise self._unwritten(error) from error
         self.documents += len(part)
         self.tokens += len(tokens)
 
@@ -67,6 +65,12 @@ class Spill:
         if not self.documents:
             return
         try:
+            self._waiting.flush()
+            # empty documents alone leave nothing to write
+            self.path.touch()
+        except OSError as error:
+            raise self._unwritten(error) from error
+        try:
             with self.path.open("rb", buffering=0) as tokens, self._open_lengths() as lengths:
                 for run in self._runs:
                     yield from _read(run, tokens, lengths, max(tokens_at_once, 1))
@@ -78,6 +82,16 @@ class Spill:
         self.path.unlink(missing_ok=True)
         self._lengths.unlink(missing_ok=True)
 
+    def _unwritten(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
+            "token used, up to 8 bytes each: name a folder with enough room, or allow more memory"
+        )
+
+    @cached_property
+    def _waiting(self) -> _Waiting:
+        return _Waiting(self.path, self.buffer)
+
     @property
     def _lengths(self) -> Path:
         return self.path.with_name(f"{self.path.name}.lengths")
@@ -85,8 +99,8 @@ class Spill:
     def _open_lengths(self) -> BinaryIO | nullcontext[None]:
         return nullcontext() if all(run.length is not None for run in self._runs) else self._lengths.open("rb", 0)
 
-    def _write_lengths(self, kind: np.dtype[Any], part: Documents) -> None:
-        """Notes the documents of a part, and writes their lengths where they are not all the same."""
+    def _note_lengths(self, kind: np.dtype[Any], part: Documents) -> None:
+        """Notes the documents of a part, and their lengths where they are not all the same."""
         length = part.common_length
         last = self._runs[-1] if self._runs else None
         if last is None or last.kind != kind:
@@ -101,15 +115,33 @@ class Spill:
         last.tokens += len(part.tokens)
 
 
+class _Waiting:
+    """Bytes that are to be written to a file in pieces of a size."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._bytes, self._used = path, np.empty(size, np.uint8), 0
+
+    def add(self, array: np.ndarray) -> None:
+        new = np.ascontiguousarray(array).view(np.uint8)
+        if self._used + len(new) > len(self._bytes):
+            self.flush()
+        if len(new) > len(self._bytes):
+            _append(self._path, new)
+        else:
+            self._bytes[self._used : self._used + len(new)] = new
+            self._used += len(new)
+
+    def flush(self) -> None:
+        if self._used:
+            _append(self._path, self._bytes[: self._used])
+        self._used = 0
+
+
 def _append(path: Path, array: np.ndarray) -> None:
-    # many small pieces go to many files, which Python's own files would take twice the time for
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-    try:
+    with path.open("ab", buffering=0) as file:
         left = memoryview(np.ascontiguousarray(array)).cast("B")
         while left:
-            left = left[os.write(handle, left) :]
-    finally:
-        os.close(handle)
+            left = left[file.write(left) :]
 
 
 def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -> Iterator[Documents]:
