@@ -1,8 +1,8 @@
 """The contexts of a corpus larger than memory: its documents on disk, separated by their first tokens.
 
-Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first
-token, each small enough to be counted in memory; where a first token has too many documents, it is removed from them
-and its part is split again by the next one. Every number is exact.
+Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first token
+as it arrives, and each part is counted in memory; where a first token has too many documents, it is removed from them
+and its part is split again by the next one. Every number is exact, and nats are those of memory to the last bit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def contexts_within(
 ) -> Contexts:
     """What `contexts` gives for the documents of all parts, within a given memory.
 
-    A corpus that needs more is written to a temporary folder, 4 or 8 bytes for each token used, and counted part by
+    A corpus that needs more is written to a temporary folder, 1 to 8 bytes for each token used, and counted part by
     part; the result then holds the numbers without the documents.
 
     Args:

@@ -22,7 +22,7 @@ from netassay.errors import DataError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
 
-PARTING_BYTES = 64
+PARTING_BYTES = 256
 """Maximum memory of writing a corpus into parts, for each token or document at once."""
 
 MOST_FILES = 128

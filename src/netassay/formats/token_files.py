@@ -88,7 +88,7 @@ class TokenFile:
         ends, largest, smallest = False, 0, 2**64
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
-            ids = self.read(slice(first, first + rows + rows % 2))
+            ids = np.asarray(self.array()[first : first + rows + rows % 2])
             paired = every_second and not ids.reshape(-1)[1::2].any()
             if ignore is not None:
                 ids = ids[ids != ignore]
@@ -134,9 +134,9 @@ class TokenFile:
         return ""
 
     def read(self, rows: slice) -> np.ndarray:
-        """A slice of the array, in a map of its own."""
-        # pages that were touched count as memory for as long as their map lives
-        return np.asarray(self.array()[rows])
+        """A slice of the array, loaded."""
+        # mapped again each time: pages that were touched count as memory for as long as their map lives
+        return np.array(self.array()[rows])
 
     def _refuse_negative(self, first: int, ids: np.ndarray, lowest: int) -> None:
         position = [int(index) for index in np.argwhere(ids < 0)[0]]
@@ -244,8 +244,8 @@ def read_tokens_in_parts(
 
     An id to `ignore` may be negative and stays where it is.
 
-    A part is read from about `tokens_at_once` tokens of the file, or as many as its one document has. It is mapped
-    where it is as it is in the file, and nothing of the file stays mapped once it has been used.
+    A part is read from about `tokens_at_once` tokens of the file, or as many as its one document has, and nothing
+    of the file stays mapped once it has been used.
     """
     file = TokenFile.of(path, dtype, end, skip)
     file.require_ids(ignore)
