@@ -149,7 +149,7 @@ def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -
     while left:
         if run.length is not None:
             count = min(left, max(at_once // run.length, 1))
-            yield _rows(_numbers(tokens, run.kind, count * run.length), count, run.length)
+            yield Documents.of_length(_numbers(tokens, run.kind, count * run.length), run.length)
         else:
             assert lengths is not None, "documents of several lengths have a file of them"
             count = min(left, at_once)
@@ -158,10 +158,6 @@ def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -
             for part in Documents(np.empty(0, run.kind), offsets).parts(at_once):
                 yield Documents(_numbers(tokens, run.kind, int(part.offsets[-1])), part.offsets)
         left -= count
-
-
-def _rows(tokens: np.ndarray, count: int, length: int) -> Documents:
-    return Documents.of_length(tokens, length) if length else Documents(tokens, np.zeros(count + 1, np.int64))
 
 
 def _numbers(file: BinaryIO, kind: np.dtype[Any], count: int) -> np.ndarray:
