@@ -2,13 +2,15 @@
 
 Run: .venv/bin/python benchmarks/entropy.py [--tokens 10000000] [--large 100000000]. One thread everywhere; times
 are CPU seconds, medians of interleaved repeats. DuckDB takes part if it is installed (benchmarks/peers.txt). With
---large, that many tokens are written to a temporary .npy and .parquet and counted by the command in child processes,
-with little memory and with much, whose peak is what the system says of them.
+--large, that many tokens are written to a temporary .npy, raw file and .parquet and counted by the command in child
+processes, with little memory and with much; their peak is the kernel's, their seconds contain the start of Python. With
+--reading, Parquet is counted beside reading it, and text beside reading and tokenising it (netassay[tokenizers]).
 """
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = "1"
+os.environ["RAYON_NUM_THREADS"] = "1"
 
 import argparse
 import json
@@ -27,6 +29,7 @@ import numpy as np
 import polars as pl
 import torch
 
+import netassay
 from netassay.corpus.context import contexts
 from netassay.formats.corpus import read_corpus
 
@@ -166,32 +169,118 @@ def write_large(folder: Path, tokens: int) -> dict[str, tuple[str, ...]]:
     shape = (tokens // LENGTH, LENGTH)
     array = np.lib.format.open_memmap(folder / "large.npy", mode="w+", dtype=np.uint16, shape=shape)
     rows = 1_000_000
-    for number, first in enumerate(range(0, len(array), rows)):
-        array[first : first + rows] = zipf(rows * LENGTH, 1.0, seed=number)[: len(array) - first]
+    with (folder / "large.bin").open("wb") as file:
+        for number, first in enumerate(range(0, len(array), rows)):
+            some = zipf(rows * LENGTH, 1.0, seed=number)[: len(array) - first]
+            array[first : first + rows] = some
+            np.insert(some, LENGTH, VOCABULARY, axis=1).astype(np.uint16).tofile(file)
     array.flush()
     pl.DataFrame({"ids": np.asarray(array)}).write_parquet(folder / "large.parquet", row_group_size=100_000)
-    return {"large.npy": (), "large.parquet": ("--column", "ids")}
+    return {
+        "large.npy": (),
+        "large.bin": ("--dtype", "uint16", "--end", str(VOCABULARY)),
+        "large.parquet": ("--column", "ids"),
+    }
 
 
-def on_disk(tokens: int, sizes: tuple[str, ...]) -> None:
-    """The command on a large file: each memory gives the same numbers and is kept."""
+def on_disk(tokens: int, sizes: tuple[str, ...], repeats: int) -> None:
+    """The command on a large file: each memory gives the same numbers, to the last bit, and is kept."""
     print(f"{tokens:,} Zipf tokens of exponent 1 in documents of {LENGTH}, {VOCABULARY:,} different: netassay entropy")
     with TemporaryDirectory() as folder:
-        found = {}
-        for name, words in write_large(Path(folder), tokens).items():
-            for size in sizes:
-                seconds, answer = commanded(Path(folder) / name, *words, "--memory", size)
-                found[name, size] = answer
-                on = "on disk" if answer["counted_on_disk"] else "no disk"
-                print(
-                    f"  {name:14} --memory {size:6} {on:8} {seconds:6.1f} s  "
-                    f"{tokens / seconds / 1e6:5.1f} M tokens/s  peak {answer['peak_bytes'] / 1e6:6.0f} MB"
-                )
-        for answer in found.values():
-            same = next(iter(found.values()))
-            assert answer["contexts"] == same["contexts"]
-            assert math.isclose(answer["bound_nats"], same["bound_nats"], rel_tol=1e-11)
-        print(f"  contexts {same['contexts']:,}, bound {same['bound_nats']!r} nats, from each of them")
+        files = write_large(Path(folder), tokens)
+        cases = [(name, size) for name in files for size in sizes]
+        runs = [
+            {(name, size): commanded(Path(folder) / name, *files[name], "--memory", size) for name, size in cases}
+            for _ in range(repeats)
+        ]
+        for name, size in cases:
+            seconds, answer = median(run[name, size][0] for run in runs), runs[0][name, size][1]
+            on = "on disk" if answer["counted_on_disk"] else "no disk"
+            print(
+                f"  {name:14} --memory {size:6} {on:8} {seconds:6.2f} s  "
+                f"{answer['tokens'] / seconds / 1e6:5.1f} M tokens/s  peak {answer['peak_bytes'] / 1e6:6.0f} MB"
+            )
+        # the raw file ends every document with a token more
+        for names in (("large.npy", "large.parquet"), ("large.bin",)):
+            answers = {
+                (run[case][1]["contexts"], run[case][1]["bound_nats"])
+                for run in runs
+                for case in cases
+                if case[0] in names
+            }
+            (contexts_, bound), *others = answers
+            assert not others, answers
+            print(f"  {' and '.join(names)}: contexts {contexts_:,}, bound {bound!r} nats, from each of them")
+
+
+def beside_reading(tokens: int, repeats: int) -> None:
+    """Counting Parquet beside reading it alone, and counting its text beside reading and tokenising it."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        ids, text, tokenizer = folder / "ids.parquet", folder / "text.parquet", folder / "tokenizer.json"
+        pl.DataFrame({"ids": zipf(tokens, 1.0).astype(np.uint16)}).write_parquet(ids, row_group_size=100_000)
+        jobs = {
+            "Polars, token lists": lambda: read_lists(ids),
+            "pyarrow, token lists": lambda: read_lists_by_pyarrow(ids),
+            "netassay, token lists": lambda: counted(ids, column="ids"),
+        }
+        if STORIES.exists() and find_spec("tokenizers"):
+            write_stories(text, tokenizer, 20_000)
+            jobs |= {
+                "Polars, text and tokenizer": lambda: read_and_tokenise(text, tokenizer),
+                "netassay, text and tokenizer": lambda: counted(text, tokenizer=str(tokenizer)),
+            }
+        runs = [{job: timed(function) for job, function in jobs.items()} for _ in range(repeats)]
+    print("Parquet: counting beside reading alone, beside reading and tokenising alone")
+    for job in jobs:
+        seconds, size = median(run[job][0] for run in runs), runs[0][job][1]
+        alone = "Polars, text and tokenizer" if "text" in job else "Polars, token lists"
+        ratio = median(run[job][0] / run[alone][0] for run in runs)
+        print(f"  {job:29} {size:12,.0f} tokens {seconds:7.3f} s  {size / seconds / 1e6:6.1f} M tokens/s  {ratio:5.2f}")
+
+
+def counted(path: Path, **words: str) -> float:
+    return netassay.entropy(path, memory="10GB", **words).tokens
+
+
+def read_lists(path: Path) -> float:
+    size = 0
+    for batch in pl.scan_parquet(path).collect_batches(chunk_size=8_192, maintain_order=True):
+        size += len(batch["ids"].explode().to_numpy())
+    return size
+
+
+def read_lists_by_pyarrow(path: Path) -> float:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(batch_size=8_192, use_threads=False)
+        return sum(len(batch.column("ids").flatten().to_numpy(zero_copy_only=False)) for batch in batches)
+
+
+def write_stories(path: Path, tokenizer: Path, stories: int) -> None:
+    """Stories of ten sentences drawn from TinyStories, and a tokenizer trained on TinyStories."""
+    import tokenizers
+
+    sentences = [
+        part.strip() + "." for part in STORIES.read_text().replace("<|endoftext|>", "").split(".") if part.strip()
+    ]
+    draws = np.random.default_rng(0).integers(0, len(sentences), (stories, 10))
+    pl.DataFrame({"text": [" ".join(sentences[i] for i in row) for row in draws]}).write_parquet(path)
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(sentences, vocab_size=8_000, show_progress=False)
+    bpe.save(str(tokenizer))
+
+
+def read_and_tokenise(path: Path, tokenizer: Path) -> float:
+    import tokenizers
+
+    encoder = tokenizers.Tokenizer.from_file(str(tokenizer))
+    size = 0
+    for batch in pl.scan_parquet(path).collect_batches(chunk_size=1_024, maintain_order=True):
+        encodings = encoder.encode_batch(batch["text"].to_list(), add_special_tokens=False)
+        size += sum(len(encoding.ids) for encoding in encodings)
+    return size
 
 
 def commanded(*words: str | Path) -> tuple[float, dict[str, object]]:
@@ -209,10 +298,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--large", type=int, default=0)
-    parser.add_argument("--memory", nargs="+", default=["500MB", "1GB", "10GB"])
+    parser.add_argument("--memory", nargs="+", default=["250MB", "500MB", "10GB"])
+    parser.add_argument("--reading", action="store_true")
     words = parser.parse_args()
     if words.large:
-        on_disk(words.large, tuple(words.memory))
+        on_disk(words.large, tuple(words.memory), words.repeats)
+        return
+    if words.reading:
+        beside_reading(words.tokens, words.repeats)
         return
     torch.set_num_threads(1)
     for exponent in (1.0, 1.2):

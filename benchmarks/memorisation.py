@@ -93,6 +93,16 @@ def main() -> None:
     )
     print(f"lengths of context, {given.tokens:,} tokens, CPU seconds")
     print(f"  one length (8): {one:.2f}; eight lengths (1 to 128): {eight:.2f}, ratio {eight / one:.2f}")
+    small = 1 << 26
+    one_on_disk, eight_on_disk = seconds(
+        lambda: conditional_entropies(documents.parts(1 << 16), [8], memory=small),
+        lambda: conditional_entropies(documents.parts(1 << 16), LENGTHS, memory=small),
+        repeats=3,
+    )
+    print(
+        f"  on disk, in {small >> 20} MiB: one length {one_on_disk:.2f}; eight {eight_on_disk:.2f}, "
+        f"ratio {eight_on_disk / one_on_disk:.2f}"
+    )
     print(f"  window of 8 by the trie read forwards: {window:.2f}, {window / one:.2f} times as long as one length")
 
 

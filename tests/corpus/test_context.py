@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netassay.corpus import prefixes, telescope
+from netassay.corpus import keys, prefixes, telescope
 from netassay.corpus.context import contexts
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import read_corpus
@@ -109,6 +109,7 @@ def test_both_ways_to_sort_agree(packed, monkeypatch):
     truth = bound(counted(documents.tolist()), True)
     if not packed:
         monkeypatch.setattr(prefixes, "WORD", 30)
+        monkeypatch.setattr(keys, "WORD", 12)
     assert close(contexts(documents).bound_nats_with_empty, truth)
 
 

@@ -30,6 +30,18 @@ def test_sequences_come_back(documents, length):
     assert len(held) == len(documents)
 
 
+@given(RAGGED | st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(st.integers(0, 9), min_size=n, max_size=n))))
+def test_documents_in_another_order(documents):
+    """Documents of one length are moved as rows, others token by token."""
+    held = Documents.of(documents)
+    lengths = set(map(len, documents))
+    assert held.common_length == (lengths.pop() if len(lengths) == 1 and lengths != {0} else None)
+    order = np.random.default_rng(len(documents)).permutation(len(documents))[: len(documents) // 2 + 1]
+    assert lists(held.ordered(order)) == [documents[i] for i in order]
+    shortest = min(map(len, documents), default=0)
+    assert lists(held.without_first(shortest)) == [d[shortest:] for d in documents]
+
+
 def test_one_document_by_number():
     held = Documents.of([[1], [], [2, 3]])
     assert held[-1].tolist() == [2, 3]

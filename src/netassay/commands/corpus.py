@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from netassay.formats.documents import Documents
 
 
+READING_BYTES = 64
+"""Maximum memory of reading a part of a corpus, for each token or document."""
+
+
 class CorpusArguments(TypedDict, total=False):
     """How files become documents of tokens, and how much memory counting may take.
 
@@ -91,7 +95,7 @@ def contexts_of(
     files: Contexts | Path | str | Sequence[Path | str],
     *,
     window: int | None = None,
-    observe: Callable[[Documents], None] = lambda part: None,
+    observe: Callable[[Documents], None] | None = None,
     on: Literal["local", "ray"] = "local",
     address: str | None = None,
     **corpus: Unpack[CorpusArguments],
@@ -151,13 +155,14 @@ def _contexts_in(
     files: tuple[Path | str, ...],
     arguments: Mapping[str, Any],
     window: int | None,
-    observe: Callable[[Documents], None],
+    observe: Callable[[Documents], None] | None,
     on: str,
     address: str | None,
 ) -> Contexts:
     from netassay.corpus.out_of_core import contexts_within
     from netassay.corpus.packing import packed
     from netassay.corpus.parting import PARTING_BYTES
+    from netassay.corpus.piles import AT_ONCE
     from netassay.formats import corpus as formats
 
     length, exact = arguments["length"], arguments["exact_length"]
@@ -185,6 +190,8 @@ def _contexts_in(
             address=address,
         )
     memory = room(arguments["memory"])
+    # what packs or observes tokens copies them, at 8 bytes each
+    moved = window is not None or arguments["blocks"] is not None or observe is not None
     skipped: Counter[str] = Counter()
     parts = formats.read_in_parts(
         files,
@@ -192,13 +199,13 @@ def _contexts_in(
         # one token more than is used shows which documents were cut
         limit=None if length is None else length + 1,
         skipped=skipped,
-        tokens_at_once=min(memory // PARTING_BYTES, 1 << 20),
+        tokens_at_once=min(memory // PARTING_BYTES, AT_ONCE) if moved else memory // READING_BYTES,
     )
     if arguments["blocks"] is not None:
         parts = packed(parts, arguments["blocks"], arguments["stride"])
     scratch = arguments["scratch"]
     contexts = contexts_within(
-        _observed(parts, observe, length, exact),
+        parts if observe is None else _observed(parts, observe, length, exact),
         memory=memory,
         length=length,
         exact_length=exact,

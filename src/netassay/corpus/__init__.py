@@ -1,7 +1,8 @@
 """What there is to learn in a corpus of token sequences, and the loss that no predictor can beat.
 
 prefixes: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
-unique contexts of a corpus in memory. out_of_core, census, parting, tallies: those of a corpus on disk.
+unique contexts of a corpus in memory. keys: several lengths from one sort. piles: documents apart by first token.
+counting, tallies, nats: their totals. out_of_core, census, division, parting: those of a corpus on disk.
 spine, shuffle, gathering: those of a corpus in shards, over nodes. telescope: the number that all
 counts must add up to. target: the contexts and counts on which a decoder is trained.
 conditional: the bound at many lengths of context. packing: rows across documents. feed: the rows that a language model

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from netassay.corpus.context import fit_length
+from netassay.corpus.piles import SMALL_IDS
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
 
@@ -16,7 +17,7 @@ TOKEN_BYTES = 28
 SPARSE_TOKEN_BYTES = 72
 """Maximum memory of counting, for each document and each token; the last for ids that are not small."""
 
-SMALL_IDS = 1 << 18
+AT_ONCE = 1 << 15
 DENSE_IDS = 1 << 26
 
 Number = TypeVar("Number", int, np.ndarray)
@@ -66,11 +67,10 @@ class Census:
         return counting_bytes(documents, tokens, self.small)
 
     def _note_ids(self, tokens: np.ndarray) -> None:
-        tokens = tokens.astype(np.int64, copy=False)
         smallest, largest = int(tokens.min()), int(tokens.max())
         self.small = self.small and smallest >= 0 and largest < SMALL_IDS
         if smallest < 0 or largest >= DENSE_IDS:
-            self._large_ids = np.union1d(self._large_ids, tokens)
+            self._large_ids = np.union1d(self._large_ids, tokens.astype(np.int64, copy=False))
             if 4 * self._large_ids.nbytes > self._memory:
                 raise DataError(
                     f"the corpus has more than {len(self._large_ids):,} different tokens, which take too much of the "
@@ -79,7 +79,10 @@ class Census:
             return
         if largest >= len(self._ids):
             self._ids = np.concatenate([self._ids, np.zeros(2 * largest - len(self._ids), bool)])
-        self._ids[tokens] = True
+        # most tokens of a large corpus have occurred before
+        if not self._ids[smallest : largest + 1].all():
+            for first in range(0, len(tokens), AT_ONCE):
+                self._ids[tokens[first : first + AT_ONCE].astype(np.intp)] = True
 
     def _require_room(self, part: Documents) -> None:
         lengths = part.lengths

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.prefixes import Level, levels, run_edges
-from netassay.corpus.tallies import counts_nats, unequal_branches
+from netassay.corpus.nats import from_units, in_units
+from netassay.corpus.prefixes import Level, ascending, levels, run_edges
+from netassay.corpus.tallies import branching
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
 
@@ -126,15 +127,12 @@ class _Sums:
 
     def __init__(self) -> None:
         self.contexts = self.certain = self.branches = self.unequal = self.widest = self.once = 0
-        self.nats: list[float] = []
-        self.once_nats: list[float] = []
+        self.units = self.once_units = 0
 
     def add(self, other: _Sums) -> None:
-        for name in ("contexts", "certain", "branches", "unequal", "once"):
+        for name in ("contexts", "certain", "branches", "unequal", "once", "units", "once_units"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.widest = max(self.widest, other.widest)
-        self.nats += other.nats
-        self.once_nats += other.once_nats
 
     def alone(self, nats: np.ndarray) -> None:
         """Adds contexts that occur once, by the cost of their next tokens by frequency alone."""
@@ -142,7 +140,7 @@ class _Sums:
         self.certain += len(nats)
         self.once += len(nats)
         self.widest = max(self.widest, int(len(nats) > 0))
-        self.once_nats.append(float(nats.sum()))
+        self.once_units += in_units(nats)
 
     def numbers(self) -> tuple[int, int, int, int, int, float, int, float]:
         return (
@@ -151,9 +149,9 @@ class _Sums:
             self.branches,
             self.unequal,
             self.widest,
-            math.fsum(self.nats),
+            from_units(self.units),
             self.once,
-            math.fsum(self.once_nats),
+            from_units(self.once_units),
         )
 
 
@@ -220,17 +218,17 @@ def _groups(members: np.ndarray, sizes: np.ndarray, targets: np.ndarray, sums: _
         return
     group = np.arange(len(sizes), dtype=np.uint64).repeat(sizes)
     bits = np.uint64(int(targets.max()).bit_length())
-    keys = np.sort((group << bits) | targets[members].astype(np.uint64))
+    keys = ascending((group << bits) | targets[members].astype(np.uint64))
     entries = run_edges(keys)
     widths = np.diff(run_edges(keys[entries[:-1]] >> bits))
     counts = np.diff(entries)
     sums.contexts += len(sizes)
     sums.certain += int(np.count_nonzero(widths == 1))
     sums.branches += len(counts) - len(sizes)
-    sums.unequal += unequal_branches(counts, widths)
     sums.widest = max(sums.widest, int(widths.max()))
-    split = widths > 1
-    sums.nats.append(counts_nats(counts[split.repeat(widths)], sizes[split].repeat(widths[split])))
+    unequal, units = branching(counts, widths, sizes)
+    sums.unequal += unequal
+    sums.units += units
 
 
 class Backwards:

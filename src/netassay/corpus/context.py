@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from netassay.corpus.distribution import Distributions, distributions, window_starts
-from netassay.corpus.prefixes import levels
-from netassay.corpus.tallies import Tally, dense_ids, tally
-from netassay.corpus.telescope import require_telescoped
+from netassay.corpus.counting import distinct, prefix_totals, window_totals
+from netassay.corpus.distribution import Distributions, distributions
+from netassay.corpus.tallies import Tally, dense_ids
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents
 
@@ -153,7 +153,7 @@ class Contexts:
 
         Raises DataError for contexts that were counted on disk.
         """
-        ids, vocabulary, _ = dense_ids(self.corpus.tokens)
+        ids, vocabulary = dense_ids(self.corpus.tokens)
         return distributions(self.corpus, ids, vocabulary, window=self.window, empty=empty)
 
 
@@ -195,26 +195,31 @@ def contexts(
     ready, shortened, dropped = fit_length(Documents.of(documents), length, exact_length)
     # so that ids do not depend on how far beyond the length a corpus was read
     corpus = ready.renumbered()
-    ids, vocabulary, distinct = dense_ids(corpus.tokens)
-    totals = _prefixes(corpus, ids, vocabulary) if window is None else _windows(corpus, ids, vocabulary, window)
-    return Contexts(
-        documents=len(corpus),
-        empty=int((corpus.lengths == 0).sum()),
-        shortened=shortened,
-        dropped=dropped,
-        tokens=len(corpus.tokens),
-        vocabulary=distinct,
-        length=length,
-        window=window,
-        contexts_by_length=totals.contexts,
-        predictions_by_length=totals.predictions,
-        certain_by_length=totals.certain,
-        branches_by_length=totals.branches,
-        unequal_by_length=totals.unequal,
-        widest_by_length=totals.widest,
-        nats_by_length=totals.nats,
-        held=corpus,
-    )
+    ids, vocabulary = dense_ids(corpus.tokens)
+    numbers = {
+        "documents": len(corpus),
+        "empty": int((corpus.lengths == 0).sum()),
+        "shortened": shortened,
+        "dropped": dropped,
+        "tokens": len(corpus.tokens),
+        "vocabulary": distinct(ids, vocabulary),
+    }
+    return counted_contexts(corpus, numbers, length=length, window=window)
+
+
+def counted_contexts(
+    corpus: Documents, numbers: Mapping[str, int], *, length: int | None, window: int | None
+) -> Contexts:
+    """The contexts of documents as used, whose own numbers are stated."""
+    ids, vocabulary = dense_ids(corpus.tokens)
+    count = prefix_totals if window is None else partial(window_totals, window=window)
+    return Contexts(**numbers, length=length, window=window, held=corpus, **by_length(count(corpus, ids, vocabulary)))
+
+
+def by_length(totals: Tally) -> dict[str, np.ndarray]:
+    """Totals under the names that `Contexts` has for them."""
+    names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
+    return {f"{name}_by_length": row for name, row in zip(names, (*totals.numbers, totals.nats), strict=True)}
 
 
 def require_sizes(length: int | None, exact_length: bool, window: int | None) -> None:
@@ -234,20 +239,3 @@ def fit_length(corpus: Documents, length: int | None, exact: bool) -> tuple[Docu
     short = int((lengths < length).sum()) if exact else 0
     documents = corpus.select(lengths >= length) if short else corpus
     return documents.beginnings(length), int((lengths > length).sum()), short
-
-
-def _prefixes(corpus: Documents, ids: np.ndarray, vocabulary: int) -> Tally:
-    starts, lengths = corpus.offsets[:-1], corpus.lengths
-    totals, closing = tally(levels(ids, starts, lengths, vocabulary), lengths)
-    require_telescoped(ids, lengths, math.fsum([*totals.nats, closing]))
-    return totals
-
-
-def _windows(corpus: Documents, ids: np.ndarray, vocabulary: int, window: int) -> Tally:
-    """Contexts shorter than the window at the beginnings of documents, then those of `window` tokens."""
-    lengths = np.minimum(corpus.lengths, window)
-    short, _ = tally(levels(ids, corpus.offsets[:-1], lengths, vocabulary), lengths)
-    grams = window_starts(corpus, window)
-    sizes = np.full(len(grams), window + 1)
-    full, _ = tally(levels(ids, grams, sizes, vocabulary), sizes)
-    return Tally(*(np.concatenate([a, b[window:]]) for a, b in zip(short, full, strict=True)))

@@ -61,7 +61,7 @@ def occurrences(feed: Feed) -> Occurrences:
         >>> round(float(netassay.corpus.occurrences(feed).nats().sum()), 3)
         1.91
     """
-    ids, vocabulary, _ = dense_ids(feed.tokens)
+    ids, vocabulary = dense_ids(feed.tokens)
     ones = np.ones(feed.predictions, np.int64)
     answer = Occurrences(np.arange(feed.predictions), ones, ones.copy(), ones.copy(), np.ones(len(ones), bool))
     before = feed.edges[:-1] - feed.skips

@@ -1,8 +1,8 @@
 """The contexts of a corpus larger than memory: its documents on disk, separated by their first tokens.
 
-Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first
-token, each small enough to be counted in memory; where a first token has too many documents, it is removed from them
-and its part is split again by the next one. Every number is exact.
+Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first token
+as it arrives, and each part is counted in memory; where a first token has too many documents, it is removed from them
+and its part is split again by the next one. Every number is exact, and nats are those of memory to the last bit.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 
 from netassay.corpus.census import Census
 from netassay.corpus.conditional import Backwards
-from netassay.corpus.context import Contexts, contexts, require_sizes
-from netassay.corpus.parting import Part, Sums, count_parts
+from netassay.corpus.context import Contexts, counted_contexts, require_sizes
+from netassay.corpus.division import Division
+from netassay.corpus.parting import Sums, count_parts
+from netassay.corpus.piles import AT_ONCE, joined
 from netassay.errors import ConfigError
 from netassay.formats.documents import Documents, in_one_vocabulary
-from netassay.formats.spill import Spill
 
 LEAST_ROOM = 1 << 26
 
@@ -38,7 +39,7 @@ def contexts_within(
 ) -> Contexts:
     """What `contexts` gives for the documents of all parts, within a given memory.
 
-    A corpus that needs more is written to a temporary folder, 4 or 8 bytes for each token used, and counted part by
+    A corpus that needs more is written to a temporary folder, 1 to 8 bytes for each token used, and counted part by
     part; the result then holds the numbers without the documents.
 
     Args:
@@ -78,19 +79,25 @@ def contexts_within(
         if size > memory:
             break
     else:
-        result = contexts(Documents.concatenate(pieces), window=window)
-        return replace(result, length=length, **census.counts())
+        corpus = Documents.concatenate(pieces)
+        pieces.clear()
+        return counted_contexts(corpus.renumbered(), census.counts(), length=length, window=window)
     if window is not None:
         return _windows(chain(pieces, arriving), census, memory, length, window, folder)
     with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
-        spill = Spill(Path(room) / "corpus")
-        while pieces:
-            spill.append(pieces.pop(0))
-        for part in arriving:
-            spill.append(part)
+        division = Division(pieces, Path(room), memory)
+        for part in joined(chain(_emptied(pieces), arriving), AT_ONCE):
+            division.append(part)
         sums = Sums(census.longest)
-        count_parts([Part(spill, depth=0, complete=True)], sums, memory, census.small, Path(room))
-    return sums.finished(length, spill.documents, census.counts())
+        sums.context(0, division.counts())
+        count_parts(division.parts(), sums, memory, census.small, Path(room))
+    return sums.finished(length, division.documents, census.counts())
+
+
+def _emptied(pieces: list[Documents]) -> Iterator[Documents]:
+    """The documents of a list, each of which is removed from it when it is taken."""
+    while pieces:
+        yield pieces.pop(0)
 
 
 def _windows(

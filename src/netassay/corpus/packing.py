@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from netassay.corpus.feed import require_blocks
 from netassay.formats.documents import Documents, in_one_vocabulary
@@ -42,8 +43,8 @@ def _rows(parts: Iterable[Documents], blocks: int, stride: int) -> Iterator[Docu
         vocabulary = vocabulary if part.vocabulary is None else part.vocabulary
         count = max(-(-(len(stream) - blocks) // stride), 0)
         if count:
-            starts = np.arange(count) * stride
-            yield Documents(stream, part.offsets, vocabulary).gathered(starts, np.full(count, blocks + 1))
+            windows = sliding_window_view(stream, blocks + 1)[: count * stride : stride]
+            yield Documents.of_length(windows.reshape(-1), blocks + 1, vocabulary)
             rows += count
         rest = stream[count * stride :]
     # tokens that no earlier row has predicted

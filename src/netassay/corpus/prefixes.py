@@ -13,7 +13,7 @@ FEW = 1 << 14
 CELLS = 1 << 18
 
 WORD = 64
-MANY = 1 << 14
+MANY = 1 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +57,21 @@ def levels(
     starts: Int64[np.ndarray, " N"],
     lengths: Int64[np.ndarray, " N"],
     vocabulary: int,
+    groups: Int64[np.ndarray, " N"] | None = None,
 ) -> Iterator[Level]:
     """Levels of the trie of the sequences `tokens[start : start + length]`, from the empty context on.
+
+    `groups`, in ascending order, numbers contexts that sequences share before their first token: sequences of two
+    groups have nothing in common.
 
     Tokens lie in 0..vocabulary - 1. A sequence drops out as soon as its prefix is unique, so a level costs one
     sort of the others. Exact: the sort keys are (context, token, sequence) themselves,
     packed into 64 bits; nothing is hashed.
     """
     bits = max(vocabulary - 1, 0).bit_length()
-    active = np.flatnonzero(lengths > 0)
-    group = np.zeros(len(active), np.int64)
+    # a sequence that ends at once matters where others go on after the context before it
+    active = np.flatnonzero(lengths > 0) if groups is None else np.arange(len(lengths))
+    group = np.zeros(len(active), np.int64) if groups is None else groups
     length, shortest = 0, int(lengths[active].min()) if len(active) else 0
     while len(active):
         closed = None

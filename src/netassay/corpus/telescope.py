@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
+from netassay.corpus.nats import sum_x_ln_x, x_ln_x
 from netassay.corpus.prefixes import ascending, run_edges
 
 TOKENS_AT_ONCE = 1 << 16
+FEW = 16
+"""Words of a document up to which they are added up column by column."""
+
 RELATIVE_ROUNDING = 1e-11
 
 
@@ -33,15 +38,6 @@ def telescoped_bound(documents: int, multiplicities: Int64[np.ndarray, " distinc
         1.386
     """
     return x_ln_x(documents) - sum_x_ln_x(multiplicities)
-
-
-def closing_nats(closed: Int64[np.ndarray, "e 2"]) -> float:
-    """What the ends of documents add to the bound when they count as tokens, at contexts where some end.
-
-    Rows of `closed` hold how many documents end at a context and how many continue.
-    """
-    ended, on = closed[:, 0], closed[:, 1]
-    return sum_x_ln_x(ended + on) - sum_x_ln_x(on) - sum_x_ln_x(ended)
 
 
 def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"], nats_with_ends: float) -> float:
@@ -69,10 +65,21 @@ def require_telescoped(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray,
     return sum_x_ln_x(counts)
 
 
+def require_equal(nats: float, closing: Sequence[float], documents: int, terms: Sequence[float]) -> None:
+    """Asserts that parts of a corpus add up: their nats, with their ends, and their sums of c ln c over documents."""
+    nats = math.fsum([nats, *closing])
+    expected = x_ln_x(documents) - math.fsum(terms)
+    assert abs(nats - expected) <= RELATIVE_ROUNDING * max(x_ln_x(documents), 1.0), (
+        f"the parts add up to {nats!r} nats with the ends of documents, the documents to {expected!r}"
+    )
+
+
 def document_hashes(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
     """A 64-bit number for each document, none of them empty, equal for equal documents."""
+    if len(lengths) and lengths.min() == lengths.max():
+        return _hashes_of_rows(tokens, int(lengths[0]))
     edges = np.concatenate([[0], np.cumsum(lengths)])
-    odd = spread_bits(np.arange(1, int(lengths.max(initial=0)) + 1, dtype=np.uint64)) | np.uint64(1)
+    odd = _multipliers(int(lengths.max(initial=0)))
     hashes = np.empty(len(lengths), np.uint64)
     first = 0
     while first < len(lengths):
@@ -80,13 +87,33 @@ def document_hashes(tokens: Int[np.ndarray, " t"], lengths: Int64[np.ndarray, " 
         last = max(first + 1, int(np.searchsorted(edges, edges[first] + TOKENS_AT_ONCE, "right")) - 1)
         begin, sizes = edges[first:last] - edges[first], lengths[first:last]
         mixed = spread_bits(tokens[edges[first] : edges[last]].astype(np.uint64))
-        if sizes.min() == sizes.max():
-            hashes[first:last] = mixed.reshape(len(sizes), -1) @ odd[: sizes[0]]
-        else:
-            mixed *= odd[np.arange(len(mixed)) - np.repeat(begin, sizes)]
-            hashes[first:last] = np.add.reduceat(mixed, begin)
+        mixed *= odd[np.arange(len(mixed)) - np.repeat(begin, sizes)]
+        hashes[first:last] = np.add.reduceat(mixed, begin)
         first = last
     return hashes
+
+
+def _hashes_of_rows(tokens: Int[np.ndarray, " t"], length: int) -> UInt64[np.ndarray, " N"]:
+    """As `document_hashes`, of documents of one length, which are taken as words of up to 8 bytes."""
+    size = length * tokens.itemsize
+    # narrow tokens in words of 4 bytes, whose products keep all their bits
+    width = next((width for width in (4, 2) if tokens.itemsize < width and not size % width), tokens.itemsize)
+    if width > tokens.itemsize:
+        tokens, length = np.ascontiguousarray(tokens).view(f"u{width}"), size // width
+    words, odd = tokens.reshape(-1, length), _multipliers(length)
+    hashes = np.empty(len(words), np.uint64)
+    rows = max(TOKENS_AT_ONCE // length, 1)
+    for first in range(0, len(words), rows):
+        block = words[first : first + rows].astype(np.uint64)
+        if width == 8:
+            block = spread_bits(block)
+        hashes[first : first + rows] = block @ odd if length > FEW else sum(block[:, i] * odd[i] for i in range(length))
+    return hashes
+
+
+def _multipliers(count: int) -> UInt64[np.ndarray, " count"]:
+    """Odd numbers of 64 scattered bits."""
+    return spread_bits(spread_bits(np.arange(1, count + 1, dtype=np.uint64))) | np.uint64(1)
 
 
 def spread_bits(x: UInt64[np.ndarray, " x"]) -> UInt64[np.ndarray, " x"]:
@@ -94,12 +121,3 @@ def spread_bits(x: UInt64[np.ndarray, " x"]) -> UInt64[np.ndarray, " x"]:
     x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     x ^= x >> np.uint64(30)
     return x
-
-
-def x_ln_x(x: int) -> float:
-    return x * math.log(x) if x else 0.0
-
-
-def sum_x_ln_x(x: np.ndarray) -> float:
-    several = x[x > 1]
-    return float(np.sum(several * np.log(several)))

@@ -212,25 +212,34 @@ def read_token_column(
     ids = pl.col(column) if isinstance(kind, pl.List) else pl.col(column).arr.to_list()
     ids = ids if limit is None else ids.list.head(limit)
     for first, batch in _batches(path, frame.select(ids.alias(column))):
-        present = batch[column].is_not_null()
-        rows = batch[column].filter(present)
-        skipped[f"{column} is null"] += len(batch) - len(rows)
+        rows = batch[column]
+        if rows.null_count():
+            rows = rows.filter(rows.is_not_null())
+            skipped[f"{column} is null"] += len(batch) - len(rows)
         lengths = rows.list.len().to_numpy().astype(np.int64)
-        flat = rows.filter(lengths > 0).explode()
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        negative = flat < 0 if ignore is None else (flat < 0) & (flat != ignore)
-        for odd, problem in ((flat.is_null(), "a null"), (negative, "a negative number")):
-            if (position := odd.arg_max()) is not None and odd[position]:
-                document = int(np.searchsorted(offsets, position, "right")) - 1
-                row = first + int(np.flatnonzero(present.to_numpy())[document])
-                number = "" if flat[position] is None else f" ({flat[position]})"
-                raise DataError(
-                    f"{path}: row {row}: {column!r} holds {problem}{number} as element {position - offsets[document]} "
-                    "(from 0), which is not a token; take padding and ignored places (-100) out of the lists, or say "
-                    "which id to ignore"
-                )
+        flat = (rows if lengths.all() else rows.filter(lengths > 0)).explode()
+        if flat.null_count() or (flat.dtype.is_signed_integer() and len(flat) and flat.min() < 0):
+            _refuse_odd(path, column, first, batch, flat, offsets, ignore)
         yield Documents(flat.to_numpy(), offsets)
     skipped += Counter()
+
+
+def _refuse_odd(
+    path: Path, column: str, first: int, batch: Any, flat: Any, offsets: np.ndarray, ignore: int | None
+) -> None:
+    """DataError for a null or a negative number among token ids, other than one to ignore, naming its row."""
+    negative = flat < 0 if ignore is None else (flat < 0) & (flat != ignore)
+    for odd, problem in ((flat.is_null(), "a null"), (negative, "a negative number")):
+        if (position := odd.arg_max()) is not None and odd[position]:
+            document = int(np.searchsorted(offsets, position, "right")) - 1
+            row = first + int(np.flatnonzero(batch[column].is_not_null().to_numpy())[document])
+            number = "" if flat[position] is None else f" ({flat[position]})"
+            raise DataError(
+                f"{path}: row {row}: {column!r} holds {problem}{number} as element {position - offsets[document]} "
+                "(from 0), which is not a token; take padding and ignored places (-100) out of the lists, or say "
+                "which id to ignore"
+            )
 
 
 def _scanned(path: Path, column: str) -> tuple[Any, Any]:

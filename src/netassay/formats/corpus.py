@@ -407,7 +407,8 @@ def _parts(
         limit=limit,
         add_end=reading.add_end,
         skipped=skipped,
-        tokens_at_once=tokens_at_once,
+        # tokens of text are gathered one by one, those of token files are read at once
+        tokens_at_once=min(tokens_at_once, TOKENS_AT_ONCE),
         where=str(file.path),
     )
 

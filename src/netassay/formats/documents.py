@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Any
 
@@ -80,6 +81,7 @@ def text_of(vocabulary: Vocabulary | None, tokens: Sequence[int]) -> str | None:
 
 
 DOCUMENTS_AT_ONCE = 65_536
+MULTIPLES = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,13 @@ class Documents:
         return cls(np.concatenate(arrays), _edges(np.concatenate(lengths)))
 
     @classmethod
+    def of_length(cls, tokens: Int[np.ndarray, " t"], length: int, vocabulary: Vocabulary | None = None) -> Documents:
+        """Documents of `length` tokens each, 1 or more, one after another."""
+        documents = cls(tokens, _multiples(length, len(tokens) // length), vocabulary)
+        documents.__dict__["common_length"] = length
+        return documents
+
+    @classmethod
     def concatenate(cls, parts: Iterable[Documents]) -> Documents:
         """The documents of all parts, one after another, tokens named by the vocabulary of the first.
 
@@ -129,17 +138,19 @@ class Documents:
         pieces = list(in_one_vocabulary(parts))
         if len(pieces) == 1:
             return pieces[0]
+        tokens = np.concatenate([part.tokens for part in pieces]) if pieces else np.empty(0, np.int64)
+        vocabulary = next((part.vocabulary for part in pieces if len(part)), None)
+        if len(common := {part.common_length for part in pieces}) == 1 and (length := common.pop()):
+            return cls.of_length(tokens, length, vocabulary)
         lengths = [part.lengths for part in pieces]
-        return cls(
-            np.concatenate([part.tokens for part in pieces]) if pieces else np.empty(0, np.int64),
-            _edges(np.concatenate(lengths) if pieces else np.empty(0, np.int64)),
-            next((part.vocabulary for part in pieces if len(part)), None),
-        )
+        return cls(tokens, _edges(np.concatenate(lengths) if pieces else np.empty(0, np.int64)), vocabulary)
 
     @property
     def lengths(self) -> Int64[np.ndarray, " N"]:
-        """Tokens of each document."""
-        return np.diff(self.offsets)
+        """Tokens of each document; read only."""
+        if length := self.__dict__.get("common_length"):
+            return np.broadcast_to(np.int64(length), len(self))
+        return self.offsets[1:] - self.offsets[:-1]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -231,6 +242,12 @@ class Documents:
             return self
         return self.gathered(self.offsets[:-1], np.minimum(lengths, length))
 
+    def with_tokens(self, tokens: Int[np.ndarray, " t"]) -> Documents:
+        """Documents of the same lengths with other tokens, which have no vocabulary."""
+        if length := self.__dict__.get("common_length"):
+            return Documents.of_length(tokens, length)
+        return Documents(tokens, self.offsets)
+
     def select(self, mask: np.ndarray) -> Documents:
         """The documents for which the boolean array `mask` (N,) is true."""
         return self if mask.all() else self.gathered(self.offsets[:-1][mask], self.lengths[mask])
@@ -247,7 +264,31 @@ class Documents:
     def between(self, first: int, last: int) -> Documents:
         """Documents `first` to `last` - 1."""
         begin, end = self.offsets[first], self.offsets[last]
+        if (length := self.__dict__.get("common_length")) and first < last:
+            return Documents.of_length(self.tokens[begin:end], length, self.vocabulary)
         return Documents(self.tokens[begin:end], self.offsets[first : last + 1] - begin, self.vocabulary)
+
+    def ordered(self, order: Int64[np.ndarray, " n"]) -> Documents:
+        """The documents of these numbers, in this order."""
+        if (length := self.common_length) is None:
+            return self.gathered(self.offsets[:-1][order], self.lengths[order])
+        return Documents.of_length(
+            self.tokens.reshape(-1, length).take(order, axis=0).reshape(-1), length, self.vocabulary
+        )
+
+    def without_first(self, count: int) -> Documents:
+        """Every document without its first `count` tokens, of which it has as many."""
+        length = self.common_length
+        if length is None or length == count:
+            return self.gathered(self.offsets[:-1] + count, self.lengths - count)
+        tokens = self.tokens.reshape(-1, length)[:, count:].reshape(-1)
+        return Documents.of_length(tokens, length - count, self.vocabulary)
+
+    @cached_property
+    def common_length(self) -> int | None:
+        """The number of tokens, 1 or more, that all documents have; None if they differ."""
+        length = int(self.offsets[1] - self.offsets[0]) if len(self) else 0
+        return length if length and (self.lengths == length).all() else None
 
     def gathered(self, starts: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Documents:
         """The documents `tokens[start : start + length]`."""
@@ -288,7 +329,9 @@ def rows_of(array: np.ndarray) -> Documents:
             "tokens, or a list of sequences (a single document is a list of one)"
         )
     tokens = array.reshape(-1) if array.size else np.empty(0, np.int64)
-    return Documents(tokens, np.arange(len(array) + 1, dtype=np.int64) * array.shape[1])
+    if len(array) and array.shape[1]:
+        return Documents.of_length(tokens, array.shape[1])
+    return Documents(tokens, np.zeros(len(array) + 1, np.int64))
 
 
 def _flatten(chunk: list[Any], first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -317,6 +360,20 @@ def _culprit(chunk: list[Any], first: int) -> str:
         if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
             return f"document {number} (from 0) begins {list(document)[:3]!r:.60}; {advice}"
     return f"the documents mix kinds of numbers; {advice}"
+
+
+def _multiples(length: int, count: int) -> Int64[np.ndarray, " N+1"]:
+    """The first multiples of a length, from 0 to `count` times it; read only."""
+    if count > MULTIPLES:
+        return np.arange(0, count * length + 1, length)
+    return _many_multiples(length)[: count + 1]
+
+
+@lru_cache(maxsize=4)
+def _many_multiples(length: int) -> np.ndarray:
+    multiples = np.arange(0, MULTIPLES * length + 1, length)
+    multiples.flags.writeable = False
+    return multiples
 
 
 def _edges(lengths: np.ndarray) -> Int64[np.ndarray, " N+1"]:

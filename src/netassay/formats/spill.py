@@ -3,68 +3,168 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from netassay.errors import StoreError
 from netassay.formats.documents import Documents
 
-BLOCK_TOKENS = 1 << 18
-
+_SHORT = (np.dtype(np.uint8), np.dtype(np.uint16))
 _INT32 = np.iinfo(np.int32)
+
+
+@dataclass(eq=False)
+class _Run:
+    """Consecutive documents whose tokens are integers of one kind; `length` is that of all, None if they differ."""
+
+    kind: np.dtype[Any]
+    documents: int
+    tokens: int
+    length: int | None
 
 
 @dataclass(eq=False)
 class Spill:
     """A file of documents: they come back in the order in which they were appended, in parts of any size.
 
-    Tokens and lengths take 4 bytes each where 32 bits hold them. For the process that writes it only: the form is
-    this machine's and carries no digest. Raises StoreError where the disk is full or the file cannot be reached.
+    Tokens take 1, 2, 4 or 8 bytes each; lengths, where they differ, 8 in a second file. For the process that writes it
+    only: the form is this machine's and carries no digest. Raises StoreError where the disk is full or a file cannot be
+    reached.
     """
 
     path: Path
     documents: int = 0
     tokens: int = 0
+    buffer: int = 0
+    _runs: list[_Run] = field(default_factory=list)
 
     def append(self, part: Documents) -> None:
-        """Writes the documents of a part at the end."""
+        """Adds the documents of a part at the end; up to `buffer` bytes of them wait in memory."""
+        if not len(part):
+            return
+        tokens = part.tokens if part.tokens.dtype in _SHORT else _narrow(part.tokens)
         try:
-            with self.path.open("ab") as file:
-                for block in part.parts(BLOCK_TOKENS):
-                    write_block(file, block)
+            self._note_lengths(tokens.dtype, part)
+            self._waiting.add(tokens)
         except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
-                "token used, 4 or 8 bytes each: name a folder with enough room, or allow more memory"
-            ) from error
+            raise self._unwritten(error) from error
         self.documents += len(part)
-        self.tokens += len(part.tokens)
+        self.tokens += len(tokens)
+
+    def all(self) -> Documents:
+        """All documents at once."""
+        return Documents.concatenate(self.parts(self.tokens + self.documents))
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
-        """All documents, in parts as they were appended, small ones joined up to a maximum size."""
+        """All documents, in parts of a maximum number of tokens, and of documents, a longer document by itself."""
         if not self.documents:
             return
-        pending: list[Documents] = []
-        size = 0
         try:
-            with self.path.open("rb", buffering=0) as file:
-                while block := read_block(file):
-                    weight = max(len(block.tokens), len(block))
-                    if pending and size + weight > tokens_at_once:
-                        yield Documents.concatenate(pending)
-                        pending, size = [], 0
-                    pending.append(block)
-                    size += weight
+            self._waiting.flush()
+            # empty documents alone leave nothing to write
+            self.path.touch()
+        except OSError as error:
+            raise self._unwritten(error) from error
+        try:
+            with self.path.open("rb", buffering=0) as tokens, self._open_lengths() as lengths:
+                for run in self._runs:
+                    yield from _read(run, tokens, lengths, max(tokens_at_once, 1))
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be read back: {error.strerror or error}") from error
-        yield Documents.concatenate(pending)
 
     def remove(self) -> None:
-        """Deletes the file."""
+        """Deletes the files."""
         self.path.unlink(missing_ok=True)
+        self._lengths.unlink(missing_ok=True)
+
+    def _unwritten(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
+            "token used, up to 8 bytes each: name a folder with enough room, or allow more memory"
+        )
+
+    @cached_property
+    def _waiting(self) -> _Waiting:
+        return _Waiting(self.path, self.buffer)
+
+    @property
+    def _lengths(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.lengths")
+
+    def _open_lengths(self) -> BinaryIO | nullcontext[None]:
+        return nullcontext() if all(run.length is not None for run in self._runs) else self._lengths.open("rb", 0)
+
+    def _note_lengths(self, kind: np.dtype[Any], part: Documents) -> None:
+        """Notes the documents of a part, and their lengths where they are not all the same."""
+        length = part.common_length
+        last = self._runs[-1] if self._runs else None
+        if last is None or last.kind != kind:
+            last = _Run(kind, 0, 0, length)
+            self._runs.append(last)
+        elif last.length is not None and last.length != length:
+            _append(self._lengths, np.full(last.documents, last.length))
+            last.length = None
+        if last.length is None:
+            _append(self._lengths, part.lengths)
+        last.documents += len(part)
+        last.tokens += len(part.tokens)
+
+
+class _Waiting:
+    """Bytes that are to be written to a file in pieces of a size."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._bytes, self._used = path, np.empty(size, np.uint8), 0
+
+    def add(self, array: np.ndarray) -> None:
+        new = np.ascontiguousarray(array).view(np.uint8)
+        if self._used + len(new) > len(self._bytes):
+            self.flush()
+        if len(new) > len(self._bytes):
+            _append(self._path, new)
+        else:
+            self._bytes[self._used : self._used + len(new)] = new
+            self._used += len(new)
+
+    def flush(self) -> None:
+        if self._used:
+            _append(self._path, self._bytes[: self._used])
+        self._used = 0
+
+
+def _append(path: Path, array: np.ndarray) -> None:
+    with path.open("ab", buffering=0) as file:
+        left = memoryview(np.ascontiguousarray(array)).cast("B")
+        while left:
+            left = left[file.write(left) :]
+
+
+def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -> Iterator[Documents]:
+    left = run.documents
+    while left:
+        if run.length is not None:
+            count = min(left, max(at_once // run.length, 1))
+            yield Documents.of_length(_numbers(tokens, run.kind, count * run.length), run.length)
+        else:
+            assert lengths is not None, "documents of several lengths have a file of them"
+            count = min(left, at_once)
+            offsets = np.zeros(count + 1, np.int64)
+            np.cumsum(_numbers(lengths, np.dtype(np.int64), count), out=offsets[1:])
+            for part in Documents(np.empty(0, run.kind), offsets).parts(at_once):
+                yield Documents(_numbers(tokens, run.kind, int(part.offsets[-1])), part.offsets)
+        left -= count
+
+
+def _numbers(file: BinaryIO, kind: np.dtype[Any], count: int) -> np.ndarray:
+    numbers = np.fromfile(file, kind, count)
+    if len(numbers) != count:
+        raise OSError("the file ends early")
+    return numbers
 
 
 def write_block(file: BinaryIO, block: Documents) -> None:

@@ -88,7 +88,7 @@ class TokenFile:
         ends, largest, smallest = False, 0, 2**64
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
-            ids = self.read(slice(first, first + rows + rows % 2))
+            ids = np.asarray(self.array()[first : first + rows + rows % 2])
             paired = every_second and not ids.reshape(-1)[1::2].any()
             if ignore is not None:
                 ids = ids[ids != ignore]
@@ -271,5 +271,5 @@ def read_tokens_in_parts(
 
 
 def _closed(array: np.ndarray, end: int | None) -> Documents:
-    closes = np.flatnonzero(array == end) + 1 if end is not None else np.empty(0, np.int64)
-    return Documents(array, np.unique(np.concatenate([[0], closes, [len(array)]]).astype(np.int64)))
+    edges = np.concatenate([[0], np.flatnonzero(array == end) + 1]) if end is not None else np.zeros(1, np.int64)
+    return Documents(array, edges if edges[-1] == len(array) else np.append(edges, len(array)))
