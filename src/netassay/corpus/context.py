@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -208,7 +209,7 @@ def contexts(
 
 
 def counted_contexts(
-    corpus: Documents, numbers: Mapping[str, int], *, length: int | None, window: int | None
+    corpus: Documents, numbers: Mapping[str, Any], *, length: int | None, window: int | None
 ) -> Contexts:
     """The contexts of documents as used, whose own numbers are stated."""
     ids, vocabulary = dense_ids(corpus.tokens)
@@ -216,7 +217,7 @@ def counted_contexts(
     return Contexts(**numbers, length=length, window=window, held=corpus, **by_length(count(corpus, ids, vocabulary)))
 
 
-def by_length(totals: Tally) -> dict[str, np.ndarray]:
+def by_length(totals: Tally) -> dict[str, Any]:
     """Totals under the names that `Contexts` has for them."""
     names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
     return {f"{name}_by_length": row for name, row in zip(names, (*totals.numbers, totals.nats), strict=True)}

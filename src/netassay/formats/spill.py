@@ -139,7 +139,7 @@ class _Waiting:
 
 def _append(path: Path, array: np.ndarray) -> None:
     with path.open("ab", buffering=0) as file:
-        left = memoryview(np.ascontiguousarray(array)).cast("B")
+        left = np.ascontiguousarray(array).data.cast("B")
         while left:
             left = left[file.write(left) :]
 
