@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PORTIONS_A_WORKER = 8
 MOST_PORTIONS = 1 << 14
+FORMAT = 2  # of the files in the folder; those of another are not gone on from
 SAMPLED_SHARDS, SAMPLED_TOKENS = 32, 1 << 22
 
 Task = Callable[[Path, int], None]
@@ -133,6 +134,7 @@ def _room(job: Shuffle) -> Iterator[Shuffle]:
         job.window,
         job.runs,
         netassay.__version__,
+        FORMAT,
     ]
     what.append(stamp(tokenizer) if Path(tokenizer).is_file() else None)
     folder = job.folder / f"netassay-entropy-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}"
