@@ -140,7 +140,7 @@ def test_a_damaged_or_foreign_index_is_made_again(store, remembering, monkeypatc
     (file,) = remembering.iterdir()
     if damage is None:
         connection = sqlite3.connect(file)
-        connection.execute("UPDATE runs SET text = '[{\"study\": 1}, 2]'")
+        connection.execute("UPDATE runs SET config = '[{'")
         connection.commit()
         connection.close()
     else:

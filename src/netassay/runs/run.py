@@ -104,17 +104,18 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """The run in `folder`. StoreError if there is none or of a newer schema, RunDamaged if unreadable."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
-        return cls._of(folder, ledger.read(folder, ledger.facts))
+        return cls.of(folder, ledger.read(folder, ledger.facts))
 
     @classmethod
     def look(cls, folder: Path) -> tuple[Run, ledger.Status]:
         """The run and its status, in one read; the state is the stored one."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
         facts, status = ledger.read(folder, lambda connection: (ledger.facts(connection), ledger.status(connection)))
-        return cls._of(folder, facts), status
+        return cls.of(folder, facts), status
 
     @classmethod
-    def _of(cls, folder: Path, facts: dict[str, str]) -> Run:
+    def of(cls, folder: Path, facts: dict[str, str]) -> Run:
+        """The run of these facts, JSON texts as its database holds them. Raises as `open`."""
         ledger.refuse_newer(folder, facts)
         try:
             values = {key: json.loads(facts[key]) for key in _KINDS if key in facts or key != "package"}

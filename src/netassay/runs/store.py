@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError, did_you_mean
 from netassay.files import write_file
 from netassay.runs import folders, tags
-from netassay.runs.index import Index, index_of
-from netassay.runs.ledger import Status
+from netassay.runs.index import index_of
 from netassay.runs.listing import Entry, matches, run_table
 from netassay.runs.run import Run
 from netassay.runs.states import State, stored_state
@@ -302,7 +301,7 @@ class Store:
         with index_of(self.folder, names) as index:
             for name in names:
                 try:
-                    run, status = self._seen(name, index)
+                    run, status = index.look(name) if index else Run.look(folders.checked(self.folder / name))
                     state = stored_state(run.folder, status)
                 except StoreError as cause:
                     problems.append(Problem(name, ".", str(cause)))
@@ -311,16 +310,6 @@ class Store:
                 state = run.state if state is State.RUNNING else state
                 entries.append(Entry(run, status, state, tags_by_run.get(name, ())))
         return entries, problems
-
-    def _seen(self, name: str, index: Index | None) -> tuple[Run, Status]:
-        mark = index.mark(name) if index else None
-        if index is None or mark is None:
-            return Run.look(folders.checked(self.folder / name))
-        if memory := index.recall(name, mark):
-            return memory
-        seen = Run.look(folders.checked(self.folder / name))
-        index.keep(name, mark, *seen)
-        return seen
 
     def _inside(self, name: str) -> Path:
         if not isinstance(name, str) or not folders.is_id(name):
