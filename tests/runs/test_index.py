@@ -3,8 +3,10 @@
 import os
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
+from hostile_stores import HOSTILE
 
 from netassay.runs import Run, Store, index, ledger
 
@@ -48,6 +50,20 @@ def test_a_second_listing_opens_nothing_and_says_the_same(store, monkeypatch):
     assert opened(store, monkeypatch) == []
     assert store.table().rows() == first
     assert store.table({"width": 2}).rows() == [row for row in first if row[-1] == 2]
+
+
+def test_a_first_listing_of_hostile_runs_says_what_one_without_memory_says(remembering, finished, monkeypatch):
+    for i, damage in enumerate(HOSTILE.values()):
+        damage(Path(shutil.copytree(finished.folder, finished.folder.with_name(f"edge-{i:012}"))))
+    store = Store(finished.folder.parent)
+    first = store.table().rows()
+    assert first == store.table().rows() == unremembered(store, monkeypatch)
+    assert len(first) == len(HOSTILE) + 1
+    assert {row[2] for row in first} == {"finished", "damaged"}
+
+
+def test_a_first_listing_opens_no_run_at_rest(store, monkeypatch):
+    assert opened(store, monkeypatch) == []
 
 
 def change_status(run):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -62,6 +63,10 @@ class StepSizes:
     whole: LargestStep
     layers: Mapping[str, LargestStep]
     loss: float
+
+    def plot(self) -> Any:
+        """The largest step size of the whole and of each layer with its error, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
 
 def step_size(

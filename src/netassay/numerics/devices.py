@@ -12,13 +12,17 @@ import torch
 from netassay.errors import ConfigError
 from netassay.numerics import memory
 
+_TYPES = {"cpu", "cuda", "mps"}
+
 
 def device(name: str) -> torch.device:
     """The torch device of that name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine has none."""
     try:
         target = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps") from None
+        target = None
+    if target is None or target.type not in _TYPES:
+        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps")
     if target.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():

@@ -42,9 +42,10 @@ def read(path: str, size: int) -> tuple[dict[str, str], Status] | None:
         return None
     try:
         file = _File(handle, size)
-        facts, status = _roots(file.page(1)[_HEADER:])
+        facts, status, last = _roots(file.page(1)[_HEADER:])
+        file.page(last)
         return _facts(file, facts), _status(file, status)
-    except (_Unlike, OSError, UnicodeDecodeError, IndexError):
+    except (_Unlike, OSError, UnicodeDecodeError, IndexError, TypeError):
         return None
     finally:
         os.close(handle)
@@ -59,7 +60,6 @@ class _File:
         is_usual = (
             start[:18] == b"SQLite format 3\0\x10\0"  # 4096 bytes a page
             and start[18:24] in (b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20")  # with and without a write-ahead log
-            and start[24:28] == start[92:96]  # the number of pages is valid
             and int.from_bytes(start[28:32], "big") * _PAGE == size
             and start[44:48] == b"\0\0\0\4"
             and start[52:60] == b"\0\0\0\0\0\0\0\1"  # pages stay where they are; text is UTF-8
@@ -80,7 +80,11 @@ class _File:
         """The records of a table that is one leaf."""
         page = self.page(number)
         for at in _cells(page, 0, kind):
-            yield self._payload(page, at, kind)
+            size = page[at]
+            if kind == _INDEX and size < 0x80 and at + size < _PAGE:  # as most facts are
+                yield page[at + 1 : at + 1 + size]
+            else:
+                yield self._payload(page, at, kind)
 
     def _payload(self, page: bytes, at: int, kind: int) -> bytes:
         size, at = _varint(page, at)
@@ -125,15 +129,14 @@ def _status(file: _File, root: int) -> Status:
 
 
 @lru_cache(maxsize=8)
-def _roots(page: bytes) -> tuple[int, int]:
-    """The pages of facts and status, by the first page without its header."""
+def _roots(page: bytes) -> tuple[int, int, int]:
+    """The pages of facts and status, and the last of any table, by the first page without its header."""
     rows = [_values(_cut(page, *_local(page, at)), 5) for at in _cells(page, _HEADER, _TABLE)]
     declared = sorted((kind, name, table, sql) for kind, name, table, _, sql in rows)
-    roots = {name: root for _, name, _, root, _ in rows}
-    pages = [root for root in roots.values() if isinstance(root, int) and root > 1]
-    if declared != sorted(schema.declaration()) or len(set(pages)) != len(rows):
+    roots = {name: root for _, name, _, root, _ in rows if isinstance(root, int)}
+    if declared != sorted(schema.declaration()) or len(roots) != len(rows):
         raise _Unlike
-    return roots["facts"], roots["status"]
+    return roots["facts"], roots["status"], max(roots.values())
 
 
 def _local(page: bytes, at: int) -> tuple[int, int]:
@@ -159,32 +162,33 @@ def _values(record: bytes, columns: int) -> list[object]:
     types, at = _types(record, columns)
     values: list[object] = []
     for kind in types:
-        size = _BYTES[kind] if kind in _BYTES else (kind - _TEXT) // 2
-        values.append(_value(kind, _cut(record, at, size)))
-        at += size
+        end = at + (_BYTES[kind] if kind in _BYTES else (kind - _TEXT) // 2)
+        piece = record[at:end]
+        values.append(piece.decode() if kind >= _TEXT and kind & 1 else _number(kind, piece))
+        at = end
     if at != len(record):
         raise _Unlike
     return values
 
 
-def _value(kind: int, data: bytes) -> object:
-    if kind >= _TEXT and kind % 2:
-        return data.decode()
-    if kind == 0:
-        return None
-    if kind == _REAL:
+def _number(kind: int, data: bytes) -> float | int | None:
+    if kind not in _BYTES:
+        raise _Unlike
+    if kind == _REAL and len(data) == _BYTES[_REAL]:
         number = float(struct.unpack(">d", data)[0])
         if math.isnan(number):  # NULL to SQLite
             raise _Unlike
         return number
-    if kind in _BYTES:
-        return kind - _ZERO if kind in (_ZERO, _ONE) else int.from_bytes(data, "big", signed=True)
-    raise _Unlike
+    if kind == 0:
+        return None
+    return kind - _ZERO if kind in (_ZERO, _ONE) else int.from_bytes(data, "big", signed=True)
 
 
 def _types(record: bytes, columns: int) -> tuple[list[int], int]:
     """The serial types of a record of that many columns, and where its values begin."""
-    end, at = _varint(record, 0)
+    end, at = record[0], 1
+    if end >= 0x80:
+        end, at = _varint(record, 0)
     types = []
     while at < end:
         kind = record[at]
@@ -200,10 +204,10 @@ def _types(record: bytes, columns: int) -> tuple[list[int], int]:
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A number of variable length and where it ends; those that no table of a run needs are refused."""
     number = 0
-    for at in range(at, at + 4):
-        number = number << 7 | data[at] & 0x7F
-        if data[at] < 0x80:
-            return number, at + 1
+    for place in range(at, at + 4):
+        number = number << 7 | data[place] & 0x7F
+        if data[place] < 0x80:
+            return number, place + 1
     raise _Unlike
 
 

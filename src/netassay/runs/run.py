@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"study": str, "config": dict, "digest": str, "created": str, "package": str}
 _MOST_KEYS, _DEEPEST = 1000, 16
+_NESTS = {dict, list}
 _FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
 
 
@@ -124,9 +125,12 @@ class Run:
         for key, value in values.items():
             if type(value) is not _KINDS[key] or (_FORMS.get(key) and not _FORMS[key].fullmatch(value)):
                 raise _odd_facts(folder, f"{key} is {value!r:.80}")
-        if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
+        config = values["config"]
+        if len(config) > _MOST_KEYS or (
+            not _NESTS.isdisjoint(map(type, config.values())) and _depth(config) > _DEEPEST
+        ):
             raise _odd_facts(folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists")
-        if hashlib.sha256(ledger.canonical(values["config"]).encode()).hexdigest() != values["digest"]:
+        if hashlib.sha256(ledger.canonical(config).encode()).hexdigest() != values["digest"]:
             raise _odd_facts(folder, "its config is not the one that its digest was made of")
         return cls(folder=folder, **values)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +300,7 @@ class Store:
         problems = []
         names = self._ids()
         tags_by_run = tags.read(self.folder)
-        with index_of(self.folder, names) as index:
+        with index_of(self.folder, names) as index, _uncollected():
             for name in names:
                 try:
                     run, status = index.look(name) if index else Run.look(folders.checked(self.folder / name))
@@ -315,6 +317,18 @@ class Store:
         if not isinstance(name, str) or not folders.is_id(name):
             raise StoreError(f"{name!r} is not a run id; ids look like edge-0123456789ab, without any path")
         return self.folder / name
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for unreachable objects meanwhile: among thousands of runs it takes a tenth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def find_run(run: Run | Path | str, store: Path | str = "runs") -> Run:
