@@ -15,13 +15,31 @@ NETWORK, BOUND, BASELINE, GAP, DATA = "#0072B2", "#D55E00", "#8C564B", "#B8A000"
 NULL, OTHER_NULL = "#9A9A9A", "#5F5F5F"
 """What chance alone gives; the darker grey for a second null in one chart."""
 
-_ROLES = (
-    (re.compile(r"null\b|.*\b(permuted|shuffled|chance)\b"), (NULL, OTHER_NULL)),
-    (re.compile(r"(entropy |upper |lower )?bound\b|theorem\b"), (BOUND,)),
-    (re.compile(r"baseline\b|before\b"), (BASELINE,)),
-    (re.compile(r"gap\b"), (GAP,)),
-    (re.compile(r"(model|network|loss|measured|predicted|observed|all parameters|learned|this)\b"), (NETWORK,)),
+_FLOW, _CENTRAL, _PREDICTED = "#CC79A7", "#009E73", "#66B79E"
+_GAUSS_NEWTON, _REMAINDER, _ALONG, _ELSEWHERE = "#E69F00", "#A6761D", "#56B4E9", "#7F7F3F"
+
+ROLES = (
+    ("null", re.compile(r"null\b|.*\b(permuted|shuffled|chance)\b"), (NULL, OTHER_NULL)),
+    ("bound", re.compile(r"(entropy |upper |lower )?bound\b|theorem\b"), (BOUND,)),
+    ("baseline", re.compile(r"baseline\b|before\b"), (BASELINE,)),
+    ("gap", re.compile(r"gap\b"), (GAP,)),
+    ("gradient flow", re.compile(r"(from )?gradient flow$"), (_FLOW,)),
+    ("prediction of the central flow", re.compile(r"central flow, predicted$"), (_PREDICTED,)),
+    ("central flow", re.compile(r"((from|at) the )?central flow$"), (_CENTRAL,)),
+    ("Gauss-Newton", re.compile(r"G$"), (_GAUSS_NEWTON,)),
+    ("remainder", re.compile(r"H − G$"), (_REMAINDER,)),
+    ("along the gradient", re.compile(r"along the gradient$"), (_ALONG,)),
+    ("other data", re.compile(r"other atlas$|feed-forward part$"), (_ELSEWHERE,)),
+    (
+        "network",
+        re.compile(
+            r"(model|network|loss|measured|predicted|observed|all parameters|learned|this|filters|one run|clusters of|"
+            r"two methods|transfer|descent|from the start|sharpness)\b|H$"
+        ),
+        (NETWORK, "#64AFDD", "#00507D"),
+    ),
 )
+"""What a name says of its series, by its first words, and the colours of that: further ones for further series."""
 
 RUNS = ("#6A51A3", "#2E93A8", "#74B84A", "#C9B020")
 """Runs and settings in their order: purple to ochre, ever lighter, without the ends of Viridis that vanish on a black
@@ -30,14 +48,18 @@ or white ground."""
 _SIZES = ("#9C3587", "#C4496B", "#D9704A", "#DB9A2B")
 _LAYERS = ("#1B7F79", "#3DA35D", "#86B83C", "#BFC23A")
 _CELLS = ("#CC6677", "#44AA99", "#999933", "#AA4499", "#6699CC", "#882255", "#117733", "#997700")
-_COMPARED = ("#56B4E9", "#CC79A7", "#009E73", "#E69F00")
+_TRACKED = ("#AE017E", "#DD3497", "#F768A1")
+_STRANDS = ("#B15928", "#7A9E35", "#D8B365", "#5AB4AC")
+_COMPARED = ("#8DA0CB", "#A6D854", "#E78AC3", "#E5C494")
 _FAMILIES = {
     **dict.fromkeys(("neurons m", "width", "parameters", "size"), _SIZES),
     **dict.fromkeys(("layer", "part"), _LAYERS),
     **dict.fromkeys(("lineage", "cell type", "class"), _CELLS),
-    **dict.fromkeys(("", "kind", "of", "set", "method", "Arithmetic"), _COMPARED),
+    "tracked run": _TRACKED,
+    "strands of first and second": _STRANDS,
+    **dict.fromkeys(("", "kind", "by", "of", "set", "method", "Arithmetic"), _COMPARED),
 }
-_LISTED = (_CELLS, _COMPARED)  # families without an order: their colours as they are, over and over
+_LISTED = (_CELLS, _STRANDS, _COMPARED)  # families without an order: their colours as they are, over and over
 
 BASES = ("#009E73", "#0072B2", "#E69F00", "#D55E00")
 """For A, C, G, T: green, blue, orange and red, as in all logos; the letter itself says what it is."""
@@ -53,13 +75,24 @@ def colours(names: Sequence[str], kind: str = "") -> list[str]:
     """
     by_role = _by_role(names)
     rest = [name for name in names if name not in by_role]
-    by_place = dict(zip(rest, _placed(len(rest), _family(kind)), strict=True))
-    return [by_role.get(name) or by_place[name] for name in names]
+    things = list(dict.fromkeys(_thing(name) for name in rest))
+    by_thing = dict(zip(things, _placed(len(things), _family(kind)), strict=True))
+    drawn: set[str] = set()
+    for name in rest:  # of one run, say, the sharpness and then, paler, its edge
+        thing = _thing(name)
+        by_role[name] = _between((by_thing[thing], NULL), 0.6) if thing in drawn else by_thing[thing]
+        drawn.add(thing)
+    return [by_role[name] for name in names]
+
+
+def _thing(name: str) -> str:
+    """What a series called "run: quantity" is of."""
+    return name.partition(": ")[0]
 
 
 def _by_role(names: Sequence[str]) -> dict[str, str]:
     colours: dict[str, str] = {}
-    for words, shades in _ROLES:
+    for _, words, shades in ROLES:
         members = [name for name in names if name not in colours and words.match(name)]
         colours |= dict(zip(members, shades, strict=False))
     return colours

@@ -12,7 +12,7 @@ import polars as pl
 from netassay.reporting.palette import NETWORK, NULL, colours
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL, SOFT
 
-SYNERGY, ANTAGONISM = colours(("synergy", "antagonism"))
+SYNERGY, ANTAGONISM = colours(("synergy", "antagonism"), "kind")
 
 
 def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[str]) -> alt.FacetChart:
@@ -243,7 +243,7 @@ def distances(data: pl.DataFrame, *, unit: str) -> alt.FacetChart:
         .mark_area(color=NULL, opacity=0.4)
         .encode(alt.Y("low:Q", title=f"synergy ({unit})"), alt.Y2("high:Q"))
     )
-    scale = alt.Scale(domain=kinds, range=colours(kinds, "strands"))
+    scale = alt.Scale(domain=kinds, range=colours(kinds, "strands of first and second"))
     line = base.mark_line(strokeWidth=1.5).encode(
         alt.Y("synergy:Q"),
         alt.Color("orientation:N", title="strands of first and second", scale=scale),
