@@ -1,8 +1,9 @@
-"""What was read of runs at rest, remembered among the user's caches, so that listing a large store opens what changed.
+"""What was read of runs at rest, remembered among the user's caches, so that listing a large store reads what changed.
 
 An entry counts only while the run's folder and its run.sqlite are, to the nanosecond of their last change, those that
 were read. It is made only where nothing but run.sqlite held the run's rows, and where the last change lay far enough
-back that a later one must have another time. Nothing depends on it: without it everything is read from the runs.
+back that a later one must have another time. Nothing depends on it: without it everything is read from the runs, those
+at rest by the pages of their files (`btree`), the others by SQLite.
 """
 
 from __future__ import annotations
