@@ -77,9 +77,9 @@ def report(
         pictures = [item for item in items if isinstance(item, Figure)]
         for item in paced(pictures, "figures", total=len(pictures)):
             save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
-        for item in (*items, *(item for part in parts for item in part.methods)):
-            if isinstance(item, Table):
-                write_file(Path(figures) / f"{item.name}.csv", csv_text(item.data).encode())
+        for table in (*items, *(item for part in parts for item in part.methods)):
+            if isinstance(table, Table):
+                write_file(Path(figures) / f"{table.name}.csv", csv_text(table.data).encode())
     stage("the page")
     sound_by_study = {name: [run for run in members if run in sound] for name, members in by_study.items()}
     counts = ", ".join(f"{_count(members)} of {name}" for name, members in sound_by_study.items() if members)

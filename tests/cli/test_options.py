@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import shlex
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from toy_atlas import make_toy
 
 from netassay import Atlas, study
-from netassay.cli import main
+from netassay.cli import main, output
 from netassay.cli.app import build, commands
 from netassay.cli.threads import of_threads
 from netassay.commands import demo
@@ -46,6 +47,12 @@ def test_every_command_that_runs_a_network_has_a_device():
 def test_every_command_has_a_schema():
     assert {*COMMANDS} <= SCHEMA["properties"].keys()
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_numbers_that_are_not_finite_are_the_words_of_the_schema(capsys):
+    output.answer({"a": math.nan, "b": math.inf, "c": -math.inf}, "json")
+    words = json.loads(capsys.readouterr().out).values()
+    assert {*words} == {*SCHEMA["$defs"]["number"]["anyOf"][1]["enum"]}
 
 
 @pytest.mark.parametrize("name", sorted({*study.performable()} - {*study.plugins().usable}))

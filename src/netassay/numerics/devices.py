@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -17,10 +17,9 @@ _TYPES = {"cpu", "cuda", "mps"}
 
 def device(name: str) -> torch.device:
     """The torch device of that name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine has none."""
-    try:
+    target: torch.device | None = None
+    with suppress(RuntimeError):
         target = torch.device(name)
-    except RuntimeError:
-        target = None
     if target is None or target.type not in _TYPES:
         raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps")
     if target.type == "cuda" and not torch.cuda.is_available():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -160,6 +161,6 @@ def _first(title: str, count: int) -> str:
     return title if count <= MOST else f"{title} ({MOST} of {count:,})".strip()
 
 
-def _frame(rows: list[tuple[Any, ...]], names: tuple[str, ...]) -> pl.DataFrame:
+def _frame(rows: Sequence[tuple[Any, ...]], names: tuple[str, ...]) -> pl.DataFrame:
     schema = {**dict.fromkeys(names, pl.String), **dict.fromkeys(_NUMBERS, pl.Float64)}
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -51,7 +51,7 @@ _CELLS = ("#CC6677", "#44AA99", "#999933", "#AA4499", "#6699CC", "#882255", "#11
 _TRACKED = ("#AE017E", "#DD3497", "#F768A1")
 _STRANDS = ("#B15928", "#7A9E35", "#D8B365", "#5AB4AC")
 _COMPARED = ("#8DA0CB", "#A6D854", "#E78AC3", "#E5C494")
-_FAMILIES = {
+_FAMILIES: dict[str, Sequence[str]] = {
     **dict.fromkeys(("neurons m", "width", "parameters", "size"), _SIZES),
     **dict.fromkeys(("layer", "part"), _LAYERS),
     **dict.fromkeys(("lineage", "cell type", "class"), _CELLS),

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from netassay.runs import schema
 from netassay.runs.ledger import Status
@@ -158,9 +159,9 @@ def _cells(page: bytes, before: int, kind: int) -> tuple[int, ...]:
     return cells
 
 
-def _values(record: bytes, columns: int) -> list[object]:
+def _values(record: bytes, columns: int) -> list[Any]:
     types, at = _types(record, columns)
-    values: list[object] = []
+    values: list[Any] = []
     for kind in types:
         end = at + (_BYTES[kind] if kind in _BYTES else (kind - _TEXT) // 2)
         piece = record[at:end]
