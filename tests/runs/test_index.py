@@ -66,6 +66,21 @@ def test_a_first_listing_opens_no_run_at_rest(store, monkeypatch):
     assert opened(store, monkeypatch) == []
 
 
+def test_a_run_that_is_deleted_while_it_is_read_is_one_that_cannot_be_read(store, monkeypatch):
+    gone, read = store.runs()[1], index.btree.read
+
+    def removed(path, size):
+        tables = read(path, size)
+        if gone.id in path:
+            shutil.rmtree(gone.folder)
+        return tables
+
+    monkeypatch.setattr(index.btree, "read", removed)
+    for file in index._caches().rglob("*.sqlite"):
+        file.unlink()
+    assert [row[2] for row in store.table().rows()].count("damaged") == 1
+
+
 def change_status(run):
     with run.writer({}, from_step=0) as writer:
         writer.finish("failed", step=0, message="another end")

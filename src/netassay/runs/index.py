@@ -112,7 +112,10 @@ class Index:
 
     def _is_still(self, name: str, mark: Mark) -> bool:
         """Whether run.sqlite alone holds the run's rows and nothing has changed since the mark was taken."""
-        beside = os.listdir(f"{self._store}/{name}")  # noqa: PTH208
+        try:
+            beside = os.listdir(f"{self._store}/{name}")  # noqa: PTH208
+        except OSError:  # deleted meanwhile
+            return False
         return not any(f"{ledger.NAME}{ending}" in beside for ending in _BESIDE) and self._mark(name) == mark
 
     def _keep(self, mark: Mark, run: Run, status: Status, config: str) -> None:
