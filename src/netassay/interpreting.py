@@ -154,6 +154,7 @@ def reduce(
     epochs: int = 10,
     learning_rate: float = 1e-4,
     seed: int = 0,
+    device: str = "",
     store: Path | str = "runs",
     threads: int | None = None,
     watch: Watch = lambda step, values: None,
@@ -169,6 +170,7 @@ def reduce(
         epochs: Passes over the training set (1 or more).
         learning_rate: Step size (above 0), constant.
         seed: Seed of order, augmentation and random filters.
+        device: cpu, cuda, cuda:N or mps (Apple; not tested); by default that of the run.
         store: Folder that holds the runs.
         threads: Threads (1 to 1024); by default those that the run began with, or all cores.
         watch: Called with each step and its numbers.
@@ -191,7 +193,7 @@ def reduce(
     from netassay.studies.aitac.weights import reduced_config
 
     opened = find_run(run, store)
-    config = reduced_config(opened, filters, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    config = reduced_config(opened, filters, epochs=epochs, learning_rate=learning_rate, seed=seed, device=device)
     return perform(config, opened.folder.parent, threads=threads, watch=watch)
 
 

@@ -41,7 +41,7 @@ def report(
         out: Page to write.
         store: Folder that holds the runs.
         where: Only runs with this value, KEY=VALUE; may be repeated. In Python a mapping.
-        figures: Also write every figure as PNG, SVG, PDF and CSV to this folder.
+        figures: Also write every figure as PNG, SVG, PDF and CSV, and every table as CSV, to this folder.
         title: Title of the page.
 
     Returns:
@@ -57,7 +57,9 @@ def report(
         >>> netassay.report(where={"study": "edge"}, out="edge.html").name
         'edge.html'
     """
-    from netassay.reporting import Figure, save_figure, write_page
+    from netassay.files import write_file
+    from netassay.reporting import Figure, Table, save_figure, write_page
+    from netassay.reporting.table import csv_text
 
     opened, problems = _open_runs(runs, store, where)
     by_study = {name: [run for run in opened if run.study == name] for name in kinds_of(opened)}
@@ -74,6 +76,9 @@ def report(
         pictures = [item for item in items if isinstance(item, Figure)]
         for item in paced(pictures, "figures", total=len(pictures)):
             save_figure(item, figures, formats=("png", "svg", "pdf", "csv"))
+        for table in (*items, *(item for part in parts for item in part.methods)):
+            if isinstance(table, Table):
+                write_file(Path(figures) / f"{table.name}.csv", csv_text(table.data).encode())
     stage("the page")
     sound_by_study = {name: [run for run in members if run.id not in left_out] for name, members in by_study.items()}
     counts = ", ".join(f"{_count(members)} of {name}" for name, members in sound_by_study.items() if members)

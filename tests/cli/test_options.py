@@ -2,18 +2,25 @@
 
 import inspect
 import json
+import math
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import jsonschema
 import pytest
+from toy_atlas import make_toy
 
-from netassay import study
-from netassay.cli import main
+from netassay import Atlas, study
+from netassay.cli import main, output
 from netassay.cli.app import build, commands
 from netassay.cli.command import of_threads
+from netassay.commands import demo
 from netassay.errors import ConfigError
+from netassay.formats.bases import decode
+from netassay.runs import Run
+from netassay.study import command
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = next((ROOT / "tests" / "baseline").glob("*/finished"))
@@ -31,9 +38,21 @@ def test_every_command_has_a_format_and_those_that_compute_have_threads_and_quie
         assert name in INSTANT | PARALLEL or "threads" in flags, name
 
 
+def test_every_command_that_runs_a_network_has_a_device():
+    runs_a_network = {"predict", "variants", "attribute", "reduce", "transfer", "interpret", *study.builtin()}
+    runs_a_network.remove("capacity")  # float64 on the CPU, as its theorems are about exact sums
+    assert {name for name, flags in COMMANDS.items() if "device" in flags} == runs_a_network
+
+
 def test_every_command_has_a_schema():
     assert {*COMMANDS} <= SCHEMA["properties"].keys()
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_numbers_that_are_not_finite_are_the_words_of_the_schema(capsys):
+    output.answer({"a": math.nan, "b": math.inf, "c": -math.inf}, "json")
+    words = json.loads(capsys.readouterr().out).values()
+    assert {*words} == {*SCHEMA["$defs"]["number"]["anyOf"][1]["enum"]}
 
 
 @pytest.mark.parametrize("name", sorted({*study.performable()} - {*study.plugins().usable}))
@@ -75,13 +94,46 @@ def test_completion_is_installed_with_the_flags_of_all_commands(tmp_path, monkey
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
+    """A folder with all that the commands read: runs of an earlier version, their data, and a toy's files."""
     folder = tmp_path_factory.mktemp("answers")
+    for name in ("atlas", "corpus.txt", "model"):
+        source = WRITTEN.parent / name
+        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
     shutil.copytree(WRITTEN, folder / "runs")
+    shutil.copytree(WRITTEN, folder / "demo" / "runs")
     (folder / "s.txt").write_text("the cat sat\nthe dog sat\n")
+    (folder / "toy").mkdir()
+    make_toy(folder / "toy")
+    pairs = json.loads(config_of("aitac-transfer")["cell_types"])
+    (folder / "pairs.csv").write_text("".join(f"{a},{b}\n" for a, b in pairs))
+    write_sequences(folder)
     return folder
 
 
-RUN = min(path.name for path in WRITTEN.glob("edge-*") if "stepsize" not in path.name)
+def write_sequences(folder):
+    atlas = Atlas.open(folder / "atlas")
+    first, second = (decode(row.numpy()) for row in atlas.codes[:2])
+    (folder / "one.fa").write_text(f">one\n{first}\n>two\n{second}\n")
+    (folder / "g.fa").write_text(f">chr1\n{first}{second}\n")
+    alternative = "A" if first[40] != "A" else "C"
+    header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (folder / "v.vcf").write_text(f"{header}chr1\t41\trs1\t{first[40]}\t{alternative}\t.\tPASS\t.\n")
+
+
+def run_of(study):
+    return Run.open(min(WRITTEN.glob(f"{study}-????????????")))
+
+
+def config_of(study):
+    return run_of(study).config
+
+
+def again(study):
+    """The command of a run that is finished already."""
+    return command(run_of(study)).removeprefix("netassay ")
+
+
+RUN, AITAC = run_of("edge").id, config_of("aitac-interpret")["run"]
 ANSWERS = {
     "edge": "edge --steps 3 --examples 40 --width 4 --store new",
     "runs": "runs",
@@ -104,14 +156,43 @@ ANSWERS = {
     "report": f"report {RUN} --out r.html",
     "export": "export m.csv",
     "tag": f"tag {RUN} good",
+    "resume": f"resume {RUN}",
+    "aitac": again("aitac"),
+    "capacity": again("capacity"),
+    "edge-stepsize": again("edge-stepsize"),
+    "interpret": again("aitac-interpret"),
+    "transfer": f"transfer {AITAC} --atlas atlas --cell-types pairs.csv --influence-peaks 20 --permutations 3",
+    "memorisation": "memorisation --model model --corpus corpus.txt --tokenizer wordpunct --document line --store new",
+    "reduce": f"reduce {AITAC} --filters 1,2 --epochs 1",
+    "predict": f"predict {AITAC} --fasta one.fa --out predictions.tsv",
+    "variants": f"variants {AITAC} --vcf v.vcf --genome g.fa --null 5 --out effects.tsv",
+    "attribute": f"attribute {AITAC} --cell-type B.late.1 --fasta one.fa --out contributions",
+    "sweep": "sweep edge:demo --store new --dry-run",
+    "demo": "demo --out demo",
+    "atlas background": "atlas background --peaks toy/peaks.bed --genome toy/genome.fa --out background.bed",
+    "atlas build": "atlas build --peaks toy/peaks.bed --heights toy/heights.csv --genome toy/genome.fa --out built",
+    "atlas simulate": "atlas simulate --peaks 40 --length 80 --cells 20 --depth 2000 --out simulated",
+    "atlas ceiling": "atlas ceiling atlas --replicate atlas",
+    "atlas export": "atlas export atlas s.h5ad",
+    "atlas consensus": "atlas consensus toy/peaks.bed --out consensus.bed",
+    "atlas reads": "atlas reads --peaks 20 --cells 4 --depth 100 --out reads",
     "delete": f"delete {RUN}",
 }
+EXTRAS = {"atlas export": "anndata"}
+
+
+def test_every_command_answers_here():
+    assert ANSWERS.keys() == SCHEMA["properties"].keys()
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answers_are_as_the_schema_says(name, workshop, monkeypatch, capsys):
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name], reason=f"the extra {EXTRAS[name]} is not installed")
     monkeypatch.chdir(workshop)
-    assert main([*ANSWERS[name].split(), "--format", "json"]) == 0
+    monkeypatch.setattr(demo, "sweep_all", lambda plans, store, **options: [])  # its runs are those of other commands
+    monkeypatch.setattr(demo, "report", lambda runs, out, **options: out)
+    assert main([*shlex.split(ANSWERS[name]), "--format", "json"]) == 0
     value = json.loads(capsys.readouterr().out)
     validator = jsonschema.Draft202012Validator({"$defs": SCHEMA["$defs"], **SCHEMA["properties"][name]})
     assert not [error.message for error in validator.iter_errors(value)]

@@ -27,6 +27,7 @@ from netassay.reporting import (
     small_multiples,
     write_page,
 )
+from netassay.reporting.table import csv_text
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
@@ -183,10 +184,20 @@ def test_what_is_empty_says_so_in_a_sentence(tmp_path: Path) -> None:
 def test_too_many_numbers_for_a_page_are_announced_not_dropped_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item, "CSV_CELLS", 100)
+    monkeypatch.setattr(item, "CSV_BYTES", 100)
     page = Reader(write_page(tmp_path / "p.html", title="t", sections=sections()).read_text())
-    assert any("63 rows are too many to travel inside a page" in word for word in page.words)
+    assert any("The CSV has 63 rows, too many for a page" in word for word in page.words)
     assert not [attrs for _, attrs in page.tags if attrs.get("data-save") == "csv"]
+
+
+@pytest.mark.parametrize(("rows", "is_inside"), [(9_000, True), (11_000, False), (120_000, False)])
+def test_a_csv_inside_a_page_is_at_most_200_kb(rows: int, is_inside: bool) -> None:
+    data = pl.DataFrame({"x": range(100_000, 100_000 + rows), "y": [0.123456789] * rows})
+    markup = item.item_markup(Table("long", "Long", "", data))
+    blocks = re.findall(r'id="long\.csv">(.*?)</script>', markup, re.S)
+    assert len(blocks) == is_inside == markup.count('data-save="csv"')
+    assert all(json.loads(block) == csv_text(data) and len(json.loads(block)) <= 200_000 for block in blocks)
+    assert ("netassay report --figures FOLDER writes long.csv" in markup) != is_inside
 
 
 def test_two_items_of_one_name_are_refused(tmp_path: Path) -> None:

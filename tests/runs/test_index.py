@@ -3,8 +3,10 @@
 import os
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
+from hostile_stores import HOSTILE
 
 from netassay.runs import Run, Store, index, ledger
 
@@ -48,6 +50,35 @@ def test_a_second_listing_opens_nothing_and_says_the_same(store, monkeypatch):
     assert opened(store, monkeypatch) == []
     assert store.table().rows() == first
     assert store.table({"width": 2}).rows() == [row for row in first if row[-1] == 2]
+
+
+def test_a_first_listing_of_hostile_runs_says_what_one_without_memory_says(remembering, finished, monkeypatch):
+    for i, damage in enumerate(HOSTILE.values()):
+        damage(Path(shutil.copytree(finished.folder, finished.folder.with_name(f"edge-{i:012}"))))
+    store = Store(finished.folder.parent)
+    first = store.table().rows()
+    assert first == store.table().rows() == unremembered(store, monkeypatch)
+    assert len(first) == len(HOSTILE) + 1
+    assert {row[2] for row in first} == {"finished", "damaged"}
+
+
+def test_a_first_listing_opens_no_run_at_rest(store, monkeypatch):
+    assert opened(store, monkeypatch) == []
+
+
+def test_a_run_that_is_deleted_while_it_is_read_is_one_that_cannot_be_read(store, monkeypatch):
+    gone, read = store.runs()[1], index.btree.read
+
+    def removed(path, size):
+        tables = read(path, size)
+        if gone.id in path:
+            shutil.rmtree(gone.folder)
+        return tables
+
+    monkeypatch.setattr(index.btree, "read", removed)
+    for file in index._caches().rglob("*.sqlite"):
+        file.unlink()
+    assert [row[2] for row in store.table().rows()].count("damaged") == 1
 
 
 def change_status(run):
@@ -140,7 +171,7 @@ def test_a_damaged_or_foreign_index_is_made_again(store, remembering, monkeypatc
     (file,) = remembering.iterdir()
     if damage is None:
         connection = sqlite3.connect(file)
-        connection.execute("UPDATE runs SET text = '[{\"study\": 1}, 2]'")
+        connection.execute("UPDATE runs SET config = '[{'")
         connection.commit()
         connection.close()
     else:

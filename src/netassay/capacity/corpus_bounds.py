@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from netassay.capacity.theorems import (
@@ -234,6 +235,10 @@ class Bounds:
     bound_nats: float | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     beside: tuple[Any, ...] = ()
+
+    def plot(self) -> Any:
+        """The bounds on a common scale, with the contexts of the corpus, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
 
 def bounds(

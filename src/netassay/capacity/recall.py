@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -164,6 +166,10 @@ class Memorisation:
     extraction: Extraction
     feed: Feed = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def plot(self) -> Any:
+        """Loss and bound by length of context, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def gap_nats(self) -> float:

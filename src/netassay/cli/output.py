@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,7 @@ from netassay.cli.terminal import visible
 
 if TYPE_CHECKING:
     from polars import DataFrame
+    from rich.console import Console
 
 Format = Annotated[
     Literal["table", "json", "csv"],
@@ -38,6 +40,7 @@ def answer(values: Mapping[str, Any], form: str) -> None:
         table(value, form)
 
 
+_BREAKS = re.compile(r"[\t\n]|\s$")
 MOST_ROWS = 1000
 """Maximum number of rows printed as a table; of more, the first and last half of this number."""
 
@@ -99,22 +102,61 @@ def _is_sentences(value: Any) -> bool:
 
 
 def _rich(names: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    # the first column names the row, to be copied in full however narrow the terminal
+    is_numeric = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
+    cells = [[visible(name) for name in names]]
+    cells += [[visible(_rounded(row.get(name))) for name in names] for row in rows]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    widths = _widths(cells)
+    if sum(widths) + 3 * len(names) - 1 <= console.width and not any(
+        _BREAKS.search(word) for row in cells for word in row
+    ):
+        _print_lines(console, cells, widths, is_numeric)
+    else:
+        _wrapped(console, cells, is_numeric)
+
+
+def _print_lines(
+    console: Console, cells: Sequence[Sequence[str]], widths: Sequence[int], is_numeric: Sequence[bool]
+) -> None:
+    """Prints a table that fits as `_wrapped` does, at a tenth of the time."""
+    header, *lines = (f" {'   '.join(map(_padded, row, widths, is_numeric))} " for row in cells)
+    edge = " " * (sum(widths) + 3 * len(widths) - 1)
+    print(edge)
+    console.print(header, style="table.header", markup=False, emoji=False, soft_wrap=True)
+    print(f" {'─' * (len(edge) - 2)} ", *lines, edge, sep="\n")
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(*cells, strict=True)]
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def _padded(text: str, width: int, is_numeric: bool) -> str:
+    blank = " " * (width - _width(text))
+    return blank + text if is_numeric else text + blank
+
+
+def _wrapped(console: Console, cells: Sequence[Sequence[str]], is_numeric: Sequence[bool]) -> None:
+    """Prints a table, with cells folded where the console is too narrow for them."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        numeric = all(isinstance(row.get(name), (int, float, type(None))) for row in rows)
-        # the first column names the row, to be copied in full however narrow the terminal
-        is_name = name == names[0]
-        grid.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=is_name)
-    for row in rows:
-        grid.add_row(*(Text(visible(_rounded(row.get(name)))) for name in names))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+    for i, name in enumerate(cells[0]):
+        grid.add_column(Text(name), justify="right" if is_numeric[i] else "left", overflow="fold", no_wrap=i == 0)
+    for row in cells[1:]:
+        grid.add_row(*map(Text, row))
     console.print(grid)
 
 

@@ -26,6 +26,7 @@ def predict(
     genome: Path | str | None = None,
     out: Path | str | None = None,
     store: Path | str = "runs",
+    device: str = "",
     **network: Unpack[NetworkArguments],
 ) -> Predictions:
     """Predict the accessibility of new sequences or regions in every cell type of a trained run.
@@ -41,13 +42,16 @@ def predict(
         genome: FASTA of the genome (an index beside it is used), or 2bit.
         out: Table to write: .csv, .tsv or .parquet.
         store: Folder that holds the runs.
+        device: cpu, cuda, cuda:N or mps (Apple; not tested); by default where the network is, which for a run is the
+            CPU.
         network: A network of your own, in place of a run.
 
     Returns:
         A table with a row for each sequence, and counts of the sequences left out or changed, by reason.
 
     Raises:
-        ConfigError: Where neither or both of a FASTA file and regions are given, or of a run and a network.
+        ConfigError: Where neither or both of a FASTA file and regions are given, or of a run and a network, and for a
+            device that this machine does not have.
         DataError: For a run without weights, letters that are not DNA, and files that cannot be read.
 
     Source:
@@ -65,10 +69,10 @@ def predict(
 
     model = network_of(run, store, **network)
     if fasta is not None:
-        predictions = predict_sequences(model, fasta)
+        predictions = predict_sequences(model, fasta, device=device)
     else:
         assert bed is not None and genome is not None
-        predictions = predict_regions(model, bed, genome)
+        predictions = predict_regions(model, bed, genome, device=device)
     if out is not None:
         write_table(Path(out), predictions.table)
     return predictions
@@ -89,6 +93,7 @@ def variants(
     null: int = 1000,
     loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = "",
     store: Path | str = "runs",
+    device: str = "",
     **network: Unpack[NetworkArguments],
 ) -> VariantEffects:
     """Predict the effect of each variant of a VCF file on every cell type of a trained run.
@@ -109,13 +114,16 @@ def variants(
         loss: Loss that a network of your own was trained with: pearson and cross_entropy leave an offset of each row of
             outputs undetermined, which is subtracted. By default pearson for AI-TAC as published, else mse.
         store: Folder that holds the runs.
+        device: cpu, cuda, cuda:N or mps (Apple; not tested); by default where the network is, which for a run is the
+            CPU.
         network: A network of your own, in place of a run.
 
     Returns:
         The outputs of both alleles, their effects and p, a row for each allele.
 
     Raises:
-        ConfigError: For a negative `null`, and where neither or both of a run and a network are given.
+        ConfigError: For a negative `null`, a device that this machine does not have, and where neither or both of a run
+            and a network are given.
         DataError: For a run without weights and files that cannot be read or do not fit each other.
 
     Source:
@@ -139,7 +147,7 @@ def variants(
     if not run and isinstance(model, Network):
         free = offset_is_free(loss_of(network.get("module", ""), loss))
         model = replace(model, both_strands=True, less_mean=free)
-    effects = variant_effects(model, vcf, genome, mismatches=mismatches, null=null)
+    effects = variant_effects(model, vcf, genome, mismatches=mismatches, null=null, device=device)
     if out is not None:
         write_table(Path(out), effects.table())
     return effects
@@ -160,6 +168,7 @@ def attribute_run(
     patterns: bool = False,
     out: Path | str | None = None,
     store: Path | str = "runs",
+    device: str = "",
     **network: Unpack[NetworkArguments],
 ) -> RunAttributions:
     """Compute how much each base contributes to the output of a cell type.
@@ -179,13 +188,16 @@ def attribute_run(
         patterns: Also find recurring motifs, by TF-MoDISco (extra modisco), and write patterns.meme; needs `out`.
         out: Folder to write to; created if necessary.
         store: Folder that holds the runs.
+        device: cpu, cuda, cuda:N or mps (Apple; not tested); by default where the network is, which for a run is the
+            CPU.
         network: A network of your own, in place of a run.
 
     Returns:
         The contributions (n, 4, length), the sequences, and a table with a row for each sequence.
 
     Raises:
-        ConfigError: For an unknown cell type, and where neither or both of two alternatives are given.
+        ConfigError: For an unknown cell type, a device that this machine does not have, and where neither or both of
+            two alternatives are given.
         DataError: For a run without weights and files that cannot be read.
         ExtraMissing: For a method, patterns or tracks (bigWig, for regions) whose package is not installed.
 
@@ -208,7 +220,9 @@ def attribute_run(
     from netassay.studies.aitac.answers import attribute_run as attribute
 
     model = network_of(run, store, **network)
-    attributions = attribute(model, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against)
+    attributions = attribute(
+        model, cell_type, fasta=fasta, bed=bed, genome=genome, method=method, against=against, device=device
+    )
     if out is None:
         return attributions
     shared = _write_attributions(attributions, Path(out), regions=bed is not None, patterns=patterns)

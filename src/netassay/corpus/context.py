@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,10 @@ class Contexts:
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def plot(self) -> Any:
+        """The least loss by length of context, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def corpus(self) -> Documents:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,6 +63,10 @@ class Eigenpairs:
     sampled: int = 0
     share: float = 0.0
     searched: bool = True
+
+    def plot(self) -> Any:
+        """The eigenvalues with their errors, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def cost(self) -> float:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -47,6 +48,10 @@ class Trace:
     products: int
     blocks: Mapping[str, Trace] = field(default_factory=dict)
     converged: bool = False
+
+    def plot(self) -> Any:
+        """The trace of the whole and of each block with two standard errors, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
 
 def trace(

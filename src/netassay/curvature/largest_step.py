@@ -6,7 +6,8 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -69,6 +70,10 @@ class StepSizes:
         """Deprecated name of `network`."""
         warnings.warn("StepSizes.whole is called network now", DeprecationWarning, stacklevel=2)
         return self.network
+
+    def plot(self) -> Any:
+        """The largest step size of the whole and of each layer with its error, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
 
 def step_size(

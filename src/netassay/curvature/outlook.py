@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netassay.errors import ModelError
 
@@ -84,6 +85,10 @@ class Forecast:
     ratio_later: Prediction | None
     largest: float
     warm_up: tuple[tuple[int, float], ...]
+
+    def plot(self) -> Any:
+        """The largest stable learning rate now and in the coming steps, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def rate_later(self) -> float:

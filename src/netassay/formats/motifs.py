@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from importlib import import_module
+from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -48,6 +49,10 @@ class Motifs:
     background: tuple[float, float, float, float] = UNIFORM
     pseudocount: float = 0.0
     notes: Mapping[str, int] = field(default_factory=dict)
+
+    def plot(self) -> Any:
+        """Logos of the first 30 motifs, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     def __post_init__(self) -> None:
         if not self.titles:

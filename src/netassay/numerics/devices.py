@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -13,13 +13,16 @@ import torch
 from netassay.errors import ConfigError, ModelError
 from netassay.numerics import memory
 
+_TYPES = {"cpu", "cuda", "mps"}
+
 
 def device(name: str) -> torch.device:
     """The torch device of that name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine has none."""
-    try:
+    target: torch.device | None = None
+    with suppress(RuntimeError):
         target = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps") from None
+    if target is None or target.type not in _TYPES:
+        raise ConfigError(f"device {name!r} is not known; allowed: cpu, cuda, cuda:N, mps")
     if target.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r} was asked for and this machine has no usable GPU; use cpu")
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():

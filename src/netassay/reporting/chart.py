@@ -14,8 +14,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from netassay.reporting.palette import NETWORK, colours
 from netassay.reporting.section import Axis, Rule
-from netassay.reporting.theme import DASHES, ORDERED, PALETTE, SHAPES, SOFT
+from netassay.reporting.theme import DASHES, SHAPES, SOFT
 from netassay.reporting.trace import LABEL_WIDTH, MARKS, Trace, trace
 
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"  # a bare wheel must go on scrolling the page
@@ -90,27 +91,12 @@ def _entry_width(series: Sequence[str]) -> int:
     return 48 + min(250, 7 * max((len(name) for name in series), default=0))
 
 
-def _colours(series: Sequence[str], ordered: bool) -> list[str]:
-    if len(series) <= len(PALETTE) or not ordered:
-        return [PALETTE[i % len(PALETTE)] for i in range(len(series))]
-    return [_between(ORDERED, i / (len(series) - 1)) for i in range(len(series))]
-
-
-def _between(stops: Sequence[str], part: float) -> str:
-    """The colour at `part` (0 to 1) of the way through the stops, linear in RGB."""
-    position = part * (len(stops) - 1)
-    left = min(int(position), len(stops) - 2)
-    ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[left : left + 2]]
-    mixed = [round(a + (b - a) * (position - left)) for a, b in zip(*ends, strict=True)]
-    return "#" + "".join(f"{level:02X}" for level in mixed)
-
-
 def _dashes(curves: Trace) -> list[Sequence[int]]:
     count = len(curves.series)
     if count <= len(DASHES):
         return list(DASHES[:count]) if curves.longest <= _DASHED else [DASHES[0]] * count
-    # one dash for each round through the colours, so that no two of up to 42 lines look the same
-    return [DASHES[0] if curves.ordered else DASHES[i // len(PALETTE) % len(DASHES)] for i in range(count)]
+    # neighbours in a long row of colours differ by their dashes too
+    return [DASHES[0] if curves.ordered else DASHES[i % len(DASHES)] for i in range(count)]
 
 
 def _quantity(channel: Any, field: str, axis: Axis, ticks: int, padding: int) -> Any:
@@ -124,12 +110,12 @@ def _quantity(channel: Any, field: str, axis: Axis, ticks: int, padding: int) ->
 def _styles(curves: Trace, by: Axis | None, width: int) -> tuple[Any, Any, Any]:
     """Colour, dash and shape of the series, with one legend for the three."""
     if by is None:
-        return alt.value(PALETTE[0]), alt.value([1, 0]), alt.value("circle")
+        return alt.value(NETWORK), alt.value([1, 0]), alt.value("circle")
     names = list(curves.series)
     columns = max(1, min(len(names), width // _entry_width(names)))
     legend = alt.Legend(title=by.label, columns=columns)
-    colours = alt.Scale(domain=names, range=_colours(names, curves.ordered))
-    colour = alt.Color("series:N", scale=colours, legend=legend)
+    scale = alt.Scale(domain=names, range=colours(names, by.label))
+    colour = alt.Color("series:N", scale=scale, legend=legend)
     # a dashed outline would spoil the shapes of the legend, which distinguish the lines as well
     dash_legend = None if curves.shaped else legend
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=_dashes(curves)), legend=dash_legend)
@@ -167,7 +153,7 @@ def _layers(curves: Trace, x: Axis, y: Axis, by: Axis | None, width: int, full_w
 def _rules(rules: alt.Chart, vertical: Any, curves: Trace, by: Axis | None) -> list[alt.Chart]:
     paint: Any = alt.value(SOFT)
     if by is not None:
-        scale = alt.Scale(domain=list(curves.series), range=_colours(curves.series, curves.ordered))
+        scale = alt.Scale(domain=list(curves.series), range=colours(curves.series, by.label))
         coloured = alt.Color("series:N", scale=scale)
         paint = alt.when("isValid(datum.series)").then(coloured).otherwise(alt.value(SOFT))
     line = rules.mark_rule(strokeDash=[3, 3], strokeWidth=1.1, clip=True).encode(vertical, color=paint)

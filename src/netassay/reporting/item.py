@@ -9,8 +9,13 @@ from typing import Any
 from netassay.reporting.section import Figure, Finding, Note, Part, Table
 from netassay.reporting.table import SHOWN_ROWS, csv_text, table_rows, text
 
-CSV_CELLS = 1_000_000
-"""Maximum number of cells of a figure or table whose CSV is inside the page (20 MB); beyond it, the page says so."""
+CSV_BYTES = 200_000
+"""Maximum size of a CSV inside the page; of a larger one the page says which command writes it."""
+
+_ELSEWHERE = (
+    "The CSV has {} rows, too many for a page: netassay report --figures FOLDER writes {}.csv; the other commands with "
+    "a page print theirs with --format csv."
+)
 
 
 def item_markup(item: Figure | Table | Note, level: int = 3) -> str:
@@ -58,13 +63,12 @@ def _table(table: Table, level: int) -> str:
 
 def _frame(item: Figure | Table, level: int, block: str, saves: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
     """The common shape of figures and tables: title, downloads, chart or table, caption and notes."""
-    cells = item.data.height * item.data.width
-    if 0 < cells <= CSV_CELLS:
+    csv = _csv(item)
+    if csv:
         saves = [*saves, "CSV"]
-        block += "\n" + _data_block(item, "csv", csv_text(item.data))
-    elif cells:
-        large = f"Its {item.data.height:,} rows are too many to travel inside a page; write them to a file."
-        notes = [*notes, large]
+        block += "\n" + _data_block(item, "csv", csv)
+    elif item.data.height:
+        notes = [*notes, _ELSEWHERE.format(f"{item.data.height:,}", item.name)]
     name, title = item.name, text(item.title)
     kind = "figure" if isinstance(item, Figure) else "table"
     remarks = "".join(f'<p class="remark">{text(note)}</p>' for note in notes)
@@ -74,6 +78,15 @@ def _frame(item: Figure | Table, level: int, block: str, saves: Sequence[str] = 
         f'<div class="head"><h{level} id="{name}.title">{title}</h{level}><div class="tools">{tools}</div></div>\n'
         f"{block}\n<figcaption>{text(item.caption)}{remarks}</figcaption>\n</figure>"
     )
+
+
+def _csv(item: Figure | Table) -> str:
+    """The CSV that travels inside the page; "" for one that is too large, and without rows."""
+    cells = item.data.height * item.data.width
+    if not 0 < cells <= CSV_BYTES // 2:  # a cell takes two bytes or more
+        return ""
+    csv = csv_text(item.data)
+    return csv if len(csv.encode()) <= CSV_BYTES else ""
 
 
 def _save_button(title: str, kind: str) -> str:

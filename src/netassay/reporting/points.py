@@ -9,8 +9,9 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
+from netassay.reporting.palette import NETWORK, colours
 from netassay.reporting.section import Axis
-from netassay.reporting.theme import PALETTE, SHAPES, SOFT
+from netassay.reporting.theme import SHAPES, SOFT
 from netassay.reporting.trace import shown_names
 
 
@@ -46,7 +47,7 @@ def scatter(
     if len(names) > len(SHAPES):
         raise DataError(f"{len(names)} series of points; at most {len(SHAPES)} can be distinguished")
     legend = alt.Legend(title=by.label)
-    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=colours(names, by.label)), legend=legend)
     shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
     ends = _ends(rows, lines or {})
     channels = (_channel(alt.X, "x", x, rows["x"], ends["x"]), _channel(alt.Y, "y", y, rows["y"], ends["y"]))
@@ -155,12 +156,12 @@ def _layers(data: pl.DataFrame, value: Axis, by: Axis | None, rows: list[str], k
         scale=alt.Scale(domain=rows),
         axis=alt.Axis(grid=False, labelLimit=260, labelOverlap=False, labelFlush=False),
     )
-    colour: Any = alt.value(PALETTE[0])
+    colour: Any = alt.value(NETWORK)
     shape: Any = alt.value(SHAPES[0])
     if by is not None:
         names = list(kinds.values())
         legend = alt.Legend(title=by.label, columns=3) if len(names) > 1 else None
-        colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend)
+        colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=colours(names, by.label)), legend=legend)
         shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
     base = alt.Chart(data)
     numbers = {"value": value.label, "low": "from", "high": "to"}

@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
-"""Okabe and Ito (2008), without the yellow that vanishes on white, and dark grey for their black."""
+"""For charts that give no colours of their own: Okabe and Ito (2008), without the yellow that vanishes on white, and
+dark grey for their black. `palette` says what the colours of the charts here mean."""
 
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (12, 3), (4, 2, 1, 2))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-
-ORDERED = ("#6A51A3", "#4A74B4", "#2E93A8", "#2FA67F", "#74B84A", "#C9B020")
-"""For lines of a quantity with more values than PALETTE has colours: purple to ochre, ever lighter, without
-the ends of Viridis that vanish on a black or white ground."""
-
-BASE_COLOURS = ("#009E73", "#0072B2", "#E69F00", "#D55E00")
-"""For A, C, G, T: green, blue, orange and red as logos have them, from Okabe and Ito's colours."""
 
 SEQUENTIAL = "viridis"
 DIVERGING = "blueorange"

@@ -170,18 +170,19 @@ def check(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     declared = connection.execute(_DECLARED).fetchall()
-    if declared == _expected():
+    if declared == declaration():
         return
-    for row, expected in zip(declared, _expected(), strict=False):
+    for row, expected in zip(declared, declaration(), strict=False):
         if row != expected:
             raise sqlite3.DataError(
                 f"its schema has {row[0]} {row[1]!r:.80} where {expected[0]} {expected[1]} is expected"
             )
-    raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(_expected())}")
+    raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(declaration())}")
 
 
 @cache
-def _expected() -> list[tuple[Any, ...]]:
+def declaration() -> list[tuple[Any, ...]]:
+    """What a run.sqlite declares: type, name, table and SQL of each part, by name."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(SCHEMA)

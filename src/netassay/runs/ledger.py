@@ -29,6 +29,7 @@ NAME = "run.sqlite"
 DIGEST = "run.sqlite.sha256"
 _SEALED = ("facts", "status", "events", "checkpoints", "tables")
 _READ_ATTEMPTS = 5
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 Row = tuple[int, str, str, float]
 
@@ -50,7 +51,7 @@ def now() -> str:
 def canonical(value: Any) -> str:
     """The one JSON text of a value; StoreError for what JSON cannot hold."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        text = _CANONICAL.encode(value)
     except (TypeError, ValueError) as cause:
         raise StoreError(f"{value!r:.200} cannot be kept as JSON: {cause}") from None
     return text

@@ -99,6 +99,9 @@ def run_table(entries: Sequence[Entry], broken: Iterable[Problem], conditions: I
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The config with one level, keys of keys joined by dots."""
+    if not prefix and dict not in set(map(type, config.values())):
+        return dict(config)
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"study": str, "config": dict, "digest": str, "created": str, "package": str}
 _MOST_KEYS, _DEEPEST = 1000, 16
+_NESTS = {dict, list}
 _FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
 
 
@@ -104,17 +105,18 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """The run in `folder`. StoreError if there is none or of a newer schema, RunDamaged if unreadable."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
-        return cls._of(folder, ledger.read(folder, ledger.facts))
+        return cls.of(folder, ledger.read(folder, ledger.facts))
 
     @classmethod
     def look(cls, folder: Path) -> tuple[Run, ledger.Status]:
         """The run and its status, in one read; the state is the stored one."""
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve() would follow links)
         facts, status = ledger.read(folder, lambda connection: (ledger.facts(connection), ledger.status(connection)))
-        return cls._of(folder, facts), status
+        return cls.of(folder, facts), status
 
     @classmethod
-    def _of(cls, folder: Path, facts: dict[str, str]) -> Run:
+    def of(cls, folder: Path, facts: dict[str, str]) -> Run:
+        """The run of these facts, JSON texts as its database holds them. Raises as `open`."""
         ledger.refuse_newer(folder, facts)
         try:
             values = {key: json.loads(facts[key]) for key in _KINDS if key in facts or key != "package"}
@@ -123,9 +125,12 @@ class Run:
         for key, value in values.items():
             if type(value) is not _KINDS[key] or (_FORMS.get(key) and not _FORMS[key].fullmatch(value)):
                 raise _odd_facts(folder, f"{key} is {value!r:.80}")
-        if len(values["config"]) > _MOST_KEYS or _depth(values["config"]) > _DEEPEST:
+        config = values["config"]
+        if len(config) > _MOST_KEYS or (
+            not _NESTS.isdisjoint(map(type, config.values())) and _depth(config) > _DEEPEST
+        ):
             raise _odd_facts(folder, f"its config has more than {_MOST_KEYS} keys, or lists in lists in lists")
-        if hashlib.sha256(ledger.canonical(values["config"]).encode()).hexdigest() != values["digest"]:
+        if hashlib.sha256(ledger.canonical(config).encode()).hexdigest() != values["digest"]:
             raise _odd_facts(folder, "its config is not the one that its digest was made of")
         return cls(folder=folder, **values)
 

@@ -6,11 +6,12 @@ import torch
 from easy_atlas import SMALL, easy_atlas
 
 from netassay.cli import main
+from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.bases import decode
 from netassay.performing import perform
 from netassay.runs import Run
-from netassay.studies.aitac.answers import predict_regions, predict_sequences
+from netassay.studies.aitac.answers import predict_regions, predict_sequences, predictor
 from netassay.studies.aitac.config import AitacConfig
 
 
@@ -95,6 +96,58 @@ def test_words_that_do_not_fit_are_told(run, tmp_path, monkeypatch, capsys, word
     assert main(["predict", str(run.folder), *words]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
+
+
+DEVICES = ("predict --fasta one.fa", "attribute --cell-type b --fasta one.fa", "variants --vcf v.vcf --genome g.fa")
+
+
+@pytest.fixture
+def asked(run, tmp_path, monkeypatch):
+    """What a command writes, as bytes; the sequences are two of the atlas."""
+    (tmp_path / "one.fa").write_text(f">one\n{letters(1)}\n>two\n{letters(2)}\n")
+    (tmp_path / "g.fa").write_text(f">chrA\n{letters(1)}{letters(2)}\n")
+    base = letters(1)[40]
+    (tmp_path / "v.vcf").write_text(
+        f"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"chrA\t41\trs1\t{base}\t{'A' if base != 'A' else 'C'}\t.\tPASS\t.\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def command(words, *more):
+        name, *rest = words.split()
+        out = tmp_path / ("out" if name == "attribute" else "out.tsv")
+        code = main([name, str(run.folder), *rest, *more, "--out", str(out), "--quiet"])
+        return code, (out / "sequences.tsv" if out.is_dir() else out).read_bytes() if not code else b""
+
+    return command
+
+
+@pytest.mark.parametrize("words", DEVICES)
+def test_a_device_is_where_the_network_is_computed(asked, words, monkeypatch, capsys):
+    by_default = asked(words)
+    devices, on = [], Network.on
+    monkeypatch.setattr(Network, "on", lambda self, device: devices.append(device) or on(self, device))
+    assert asked(words, "--device", "cpu") == by_default and by_default[0] == 0
+    assert devices == ["cpu"]
+    for device in ("abacus", "meta"):
+        assert asked(words, "--device", device) == (2, b"")
+        assert f"device '{device}' is not known; allowed: cpu, cuda, cuda:N, mps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", DEVICES)
+def test_a_gpu_answers_as_the_cpu(asked, words):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    (_, here), (code, there) = asked(words), asked(words, "--device", "cuda")
+    assert code == 0
+    for row, other in zip(*(text.decode().splitlines() for text in (here, there)), strict=True):
+        for word, answer in zip(row.split("\t"), other.split("\t"), strict=True):
+            assert word == answer or float(answer) == pytest.approx(float(word), abs=1e-3)
+
+
+def test_a_network_of_your_own_stays_where_it_is(run):
+    network = predictor(run)
+    assert network.on("") is network.on("cpu") is network
 
 
 def test_a_table_that_cannot_be_written_is_told(run, tmp_path, capsys):

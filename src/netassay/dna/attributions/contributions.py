@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -121,6 +122,10 @@ class Attributions:
     hypothetical: Float[Tensor, "n 4 length"]
     difference: Float[Tensor, " n"] | None = None
     error: Float[Tensor, " n"] | None = None
+
+    def plot(self, first: int = 8) -> Any:
+        """Logos of the contributions of the first sequences, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self, first=first)
 
     @property
     def actual(self) -> Float[Tensor, "n length"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -43,6 +45,10 @@ class Mutagenesis:
 
     reference: Float[Tensor, "n outputs"]
     effects: Float[Tensor, "n 4 length outputs"]
+
+    def plot(self, sequence: int = 0, output: int = 0) -> Any:
+        """The effect of every base on one output of one sequence, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self, sequence=sequence, output=output)
 
     @property
     def mutants(self) -> Float[Tensor, "n 4 length outputs"]:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,10 @@ class VariantEffects:
     left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={**SCHEMA, LEFT_OUT: pl.String}))
     notes: Mapping[str, int] = field(default_factory=dict)
     less_mean: bool = False
+
+    def plot(self) -> Any:
+        """The 30 alleles with the largest effects, on every output, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def effects(self) -> Float[Tensor, "n outputs"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -58,6 +59,10 @@ class Ceiling:
     cell_types: pl.DataFrame
     resampled: str
     note: str = ""
+
+    def plot(self) -> Any:
+        """The ceiling of each cell type with its interval, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     def share(self, score: float) -> float | None:
         """A score as a share of the ceiling; None where there is none."""

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import combinations
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
@@ -100,6 +102,10 @@ class Interactions:
     by_output: Float64[Tensor, "pairs outputs"]
     by_peak: Float32[Tensor, "pairs peaks groups"]
     curves: Curves
+
+    def plot(self) -> Any:
+        """The 30 strongest pairs by group of outputs, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def difference(self) -> Float64[Tensor, "pairs groups"]:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
@@ -85,6 +87,10 @@ class Influence:
     agreement: Float64[Tensor, "sets outputs"]
     change: Float32[Tensor, "peaks sets"]
     by_peak: Float32[Tensor, "peaks sets"]
+
+    def plot(self) -> Any:
+        """The influence of the 30 strongest sets beside its null, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @property
     def p(self) -> Float64[Tensor, " sets"]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,10 @@ class Matches:
     null_q: Float64[Tensor, "permutations queries"]
     skipped: Mapping[str, int]
     database: Motifs
+
+    def plot(self) -> Any:
+        """The smallest q of the first 30 queries and of their permutations, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
 
     @cached_property
     def fdr(self) -> Float64[Tensor, " queries"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -23,6 +24,7 @@ from netassay.dna.network.forms import Readout, Shaped
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
+from netassay.numerics import devices
 from netassay.pace import paced
 
 Output = int | Sequence[int] | Tensor | None
@@ -195,6 +197,15 @@ class Network:
     def device(self) -> torch.device:
         """The device of its weights."""
         return form_of(self.model)[0]
+
+    def on(self, device: str) -> Network:
+        """This network with its weights on a device, as a copy if they lie elsewhere; "" leaves them where they are.
+
+        ConfigError for a device that this machine does not have.
+        """
+        if not device or devices.device(device) == self.device:
+            return self
+        return replace(self, model=deepcopy(self.model).to(devices.device(device)))
 
     @property
     def hears_both(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 import torch
@@ -37,6 +38,10 @@ class Predictions:
     dropped: Mapping[str, int]
     notes: Mapping[str, int]
 
+    def plot(self) -> Any:
+        """The predictions of the first 30 sequences for every output, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self)
+
 
 def predictor(run: Run) -> Network:
     """The network of `run`, applied as in its validation; its names are the cell types.
@@ -55,7 +60,7 @@ def predictor(run: Run) -> Network:
     return network_of(config, trained(run, length=length), names)
 
 
-def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
+def predict_sequences(run: Run | Network, fasta: Path | str, *, device: str = "") -> Predictions:
     """Outputs of a run's network, or of another, for every sequence of a FASTA file.
 
     Longer sequences are trimmed to the network's length about their centre, shorter ones padded with unknown bases on
@@ -64,11 +69,13 @@ def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
     Args:
         run: Finished run of study aitac, or a network.
         fasta: The file, plain or gzip.
+        device: cpu, cuda, cuda:N or mps; by default where the network is, which for a run is the CPU.
 
     Returns:
         A row for each sequence, and counts of those changed.
 
     Raises:
+        ConfigError: For a device that this machine does not have.
         DataError: For a run without weights, and for letters that are not DNA.
 
     Example:
@@ -77,11 +84,11 @@ def predict_sequences(run: Run | Network, fasta: Path | str) -> Predictions:
         >>> netassay.predict_sequences(run, "enhancers.fa").table.height
         3
     """
-    network = _network(run)
+    network = _network(run, device)
     return _predictions(network, sequences_of(fasta, _length(network)))
 
 
-def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str) -> Predictions:
+def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str, *, device: str = "") -> Predictions:
     """Outputs for a window about the summit or middle of each region of a BED or narrowPeak file.
 
     Regions on a contig that the genome does not have, and windows beyond its end, are left out and counted.
@@ -90,11 +97,13 @@ def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str)
         run: Finished run of study aitac, or a network.
         regions: The file.
         genome: FASTA of the genome.
+        device: cpu, cuda, cuda:N or mps; by default where the network is, which for a run is the CPU.
 
     Returns:
         A row for each region, and counts of those left out.
 
     Raises:
+        ConfigError: For a device that this machine does not have.
         DataError: For a run without weights, or if no region is left.
 
     Example:
@@ -103,12 +112,12 @@ def predict_regions(run: Run | Network, regions: Path | str, genome: Path | str)
         >>> netassay.predict_regions(run, "peaks.bed", "genome.fa").table.columns[:4]
         ['name', 'chromosome', 'start', 'end']
     """
-    network = _network(run)
+    network = _network(run, device)
     return _predictions(network, regions_of(regions, genome, _length(network)))
 
 
-def _network(run: Run | Network) -> Network:
-    return predictor(run) if isinstance(run, Run) else run
+def _network(run: Run | Network, device: str) -> Network:
+    return (predictor(run) if isinstance(run, Run) else run).on(device)
 
 
 def _length(network: Network) -> int:
@@ -141,6 +150,7 @@ def variant_effects(
     mismatches: Mismatches = "refuse",
     null: int = 1000,
     generator: torch.Generator | None = None,
+    device: str = "",
 ) -> VariantEffects:
     """Effects of the variants of a VCF file on every output of a finished run, of a network or of any module.
 
@@ -159,11 +169,13 @@ def variant_effects(
         mismatches: What to do if the genome has other bases than REF: "refuse" or "skip".
         null: Number of random single-base changes within 500 bases of the variants (0 or more).
         generator: Random generator for them; by default with a fixed seed.
+        device: cpu, cuda, cuda:N or mps; by default where the network is, which for a run is the CPU.
 
     Returns:
         The effects. All alleles may be left out.
 
     Raises:
+        ConfigError: For a device that this machine does not have.
         DataError: For a run without weights, files that cannot be read, one without any allele, and for other bases
             than REF.
 
@@ -176,8 +188,8 @@ def variant_effects(
         >>> netassay.variant_effects(run, "gwas.vcf", "genome.fa", null=10).variants["id"].to_list()
         ['rs1']
     """
-    network: nn.Module | Network = (
-        model
+    network = (
+        Network.of(model)
         if not isinstance(model, Run)
         else replace(
             predictor(model),
@@ -187,7 +199,7 @@ def variant_effects(
         )
     )
     return variants.variant_effects(
-        network,
+        network.on(device),
         vcf,
         genome,
         length=length,
@@ -218,6 +230,10 @@ class RunAttributions:
     table: pl.DataFrame
     shared: int = 0
 
+    def plot(self, first: int = 8) -> Any:
+        """Logos of the contributions of the first sequences, as an Altair chart."""
+        return import_module("netassay.plotting").plot(self, first=first)
+
 
 def attribute_run(
     run: Run | Network,
@@ -228,14 +244,16 @@ def attribute_run(
     genome: Path | str | None = None,
     method: Method = "gradient",
     against: Against = "mean",
+    device: str = "",
 ) -> RunAttributions:
     """Contributions to an output of a run or another network, for sequences of a FASTA file or regions of a BED file.
 
     `against` mean explains the output minus the mean over all cell types, which is all that networks trained by
-    correlation or cross-entropy learn. Both strands are used if the run was trained with both. Raises ConfigError for
-    an unknown cell type, and the errors of `attribute`, `sequences_of` and `regions_of`.
+    correlation or cross-entropy learn. Both strands are used if the run was trained with both. `device` is where it is
+    computed, by default where the network is. Raises ConfigError for an unknown cell type or device, and the errors of
+    `attribute`, `sequences_of` and `regions_of`.
     """
-    network = _network(run)
+    network = _network(run, device)
     of = f"run {run.id}" if isinstance(run, Run) else "the network"
     if cell_type not in network.names:
         raise ConfigError(f"cell type {cell_type!r}: {of} has {', '.join(network.names[:100]) or 'no names'}")

@@ -9,11 +9,10 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from netassay.reporting import PALETTE
+from netassay.reporting.palette import DATA, NETWORK, colours
 from netassay.reporting.theme import SEQUENTIAL, SOFT
 
 _BINS = 40
-_GREY = "#9A9A9A"
 
 
 def r_histogram(samples: dict[str, pl.Series]) -> pl.DataFrame:
@@ -79,9 +78,9 @@ def dots(data: pl.DataFrame, *, value: str, title: str, row: str, colour: str | 
     names = data[row].unique(maintain_order=True).to_list()
     rows = data.select(pl.col(row).alias("row"), pl.col(value).alias("value"), pl.col(colour or row).alias("kind"))
     kinds = rows["kind"].unique(maintain_order=True).to_list()
-    paint: Any = alt.value(PALETTE[0])
+    paint: Any = alt.value(NETWORK)
     if colour is not None:
-        scale = alt.Scale(domain=kinds, range=[PALETTE[i % len(PALETTE)] for i in range(len(kinds))])
+        scale = alt.Scale(domain=kinds, range=colours(kinds, colour))
         paint = alt.Color("kind:N", title=colour, scale=scale, legend=alt.Legend(columns=6) if len(kinds) > 1 else None)
     return (
         alt.Chart(rows)
@@ -114,7 +113,7 @@ def profiles(data: pl.DataFrame, classes: Sequence[str]) -> alt.FacetChart:
             axis=alt.Axis(labelAngle=-40, labels=few, ticks=few, labelOverlap=False),
         )
     )
-    keys = alt.Scale(domain=["observed", "predicted"], range=[_GREY, PALETTE[0]])
+    keys = alt.Scale(domain=["observed", "predicted"], range=[DATA, NETWORK])
     height = alt.Axis(title="height", tickCount=3)
     bars = (
         base.transform_calculate(what="'observed'")

@@ -88,7 +88,13 @@ def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
 
 
 def reduced_config(
-    run: Run, filters: str = "reproducible", *, epochs: int = 10, learning_rate: float = 1e-4, seed: int = 0
+    run: Run,
+    filters: str = "reproducible",
+    *,
+    epochs: int = 10,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    device: str = "",
 ) -> AitacConfig:
     """The config of a run that starts from a trained network with only some of its first-layer filters.
 
@@ -100,6 +106,7 @@ def reduced_config(
         epochs: Passes over the training set (1 or more).
         learning_rate: Step size (above 0).
         seed: Seed of order, augmentation and random filters.
+        device: cpu, cuda, cuda:N or mps; by default that of `run`.
 
     Returns:
         The config.
@@ -124,6 +131,7 @@ def reduced_config(
         learning_rate=learning_rate,
         seed=seed,
         schedule="constant",
+        **({"device": device} if device else {}),
     )
 
 

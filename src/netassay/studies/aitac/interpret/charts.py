@@ -9,11 +9,10 @@ from typing import Any, cast
 import altair as alt
 import polars as pl
 
-from netassay.reporting import PALETTE
+from netassay.reporting.palette import NETWORK, NULL, colours
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL, SOFT
 
-_GREY = "#9A9A9A"
-SYNERGY, ANTAGONISM = PALETTE[0], PALETTE[1]
+SYNERGY, ANTAGONISM = colours(("synergy", "antagonism"), "kind")
 
 
 def influence_map(data: pl.DataFrame, rows: Sequence[str], lineages: Sequence[str]) -> alt.FacetChart:
@@ -66,7 +65,7 @@ def against_null(data: pl.DataFrame) -> alt.HConcatChart:
         observed=pl.lit(kinds[0]),
         other=pl.lit(kinds[1]),
     )
-    scale = alt.Scale(domain=kinds, range=[PALETTE[0], _GREY])
+    scale = alt.Scale(domain=kinds, range=[NETWORK, NULL])
     base = alt.Chart(rows).encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True)))
     bare = base.encode(
         alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labels=False, ticks=False, grid=True))
@@ -241,13 +240,13 @@ def distances(data: pl.DataFrame, *, unit: str) -> alt.FacetChart:
     )
     band = (
         base.transform_filter(f"datum.orientation == '{kinds[0]}'")
-        .mark_area(color=_GREY, opacity=0.4)
+        .mark_area(color=NULL, opacity=0.4)
         .encode(alt.Y("low:Q", title=f"synergy ({unit})"), alt.Y2("high:Q"))
     )
-    colours = alt.Scale(domain=kinds, range=[PALETTE[i % len(PALETTE)] for i in range(len(kinds))])
+    scale = alt.Scale(domain=kinds, range=colours(kinds, "strands of first and second"))
     line = base.mark_line(strokeWidth=1.5).encode(
         alt.Y("synergy:Q"),
-        alt.Color("orientation:N", title="strands of first and second", scale=colours),
+        alt.Color("orientation:N", title="strands of first and second", scale=scale),
         tooltip=["panel:N", "orientation:N", "distance:Q", alt.Tooltip("synergy:Q", format=".3g")],
     )
     layers: list[alt.Chart] = [band, line]
@@ -284,7 +283,7 @@ def count_bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Chart:
             alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0), scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
             alt.Y("y:Q", title=y),
             alt.XOffset("kind:N", sort=kinds),
-            alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=PALETTE[: len(kinds)])),
+            alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours(kinds, colour))),
             tooltip=[alt.Tooltip("kind:N", title=colour), alt.Tooltip("x:O", title=x), alt.Tooltip("y:Q", title=y)],
         )
         .properties(width=460, height=240)
@@ -305,7 +304,7 @@ def recovery_dots(data: pl.DataFrame, *, threshold: float) -> alt.LayerChart:
             alt.X("strength:Q", title=title, scale=alt.Scale(domain=[0, 10.3], nice=False)),
             alt.Y("factor:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(grid=True)),
             alt.YOffset("by:N", sort=sources, scale=alt.Scale(domain=sources, paddingOuter=0.4)),
-            alt.Color("by:N", title=None, scale=alt.Scale(domain=sources, range=PALETTE[: len(sources)])),
+            alt.Color("by:N", title=None, scale=alt.Scale(domain=sources, range=colours(sources, "by"))),
             alt.Shape("by:N", title=None, scale=alt.Scale(domain=sources, range=marks)),
             tooltip=["factor", "by", alt.Tooltip("strength:Q", title=title, format=".2f")],
         )

@@ -36,7 +36,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _network(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
-    run, step = Axis("run"), Axis("step", title="training step")
+    run, step = Axis("run", title="tracked run"), Axis("step", title="training step")
     loss = _metric(numbers, "loss")
     loss = loss if loss.height else _metric(numbers, "tracked_loss").rename({"tracked_loss": "loss"})
     course = Figure(
@@ -112,7 +112,7 @@ def _exact_and_forward(numbers: pl.DataFrame) -> tuple[Figure, ...]:
         Axis("step", title="training step"),
         Axis("ratio", title="ratio (1: edge)", log=True),
         Axis("kind"),
-        Axis("run"),
+        Axis("run", title="tracked run"),
         columns=2,
         width=300,
         height=200,
@@ -136,7 +136,7 @@ def _layers(numbers: pl.DataFrame) -> tuple[Figure | Note, ...]:
         Axis("step", title="training step"),
         Axis("sharpness", title="layer sharpness λ"),
         Axis("part"),
-        Axis("run"),
+        Axis("run", title="tracked run"),
         columns=3,
         width=168,
         height=140,

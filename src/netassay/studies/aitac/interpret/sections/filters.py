@@ -11,8 +11,9 @@ import polars as pl
 
 from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
 from netassay.formats.matrices import Matrix, letter_heights
-from netassay.reporting import PALETTE, Axis, Figure, Note, Section, Table, heat_map
+from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
+from netassay.reporting.palette import NETWORK, NULL
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 from netassay.studies.aitac.interpret.findings import factor_names
@@ -189,7 +190,7 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, terms: Terms) -> Figur
 
 def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], terms: Terms) -> Figure:
     kinds = [terms.plural, "the same, columns permuted"]
-    colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[1]])
+    colours = alt.Scale(domain=kinds, range=[NETWORK, NULL])
     rows = pl.concat(
         [
             shares.select("q", share=pl.col(column), kind=pl.lit(kind))
@@ -207,7 +208,7 @@ def _shares(shares: pl.DataFrame, facts: Mapping[str, Any], terms: Terms) -> Fig
     base = alt.Chart(rows).encode(x, y, colour)
     band = (
         alt.Chart(shares.rename({"permuted least": "least", "permuted most": "most"}))
-        .mark_area(opacity=0.18, color=PALETTE[1])
+        .mark_area(opacity=0.18, color=NULL)
         .encode(alt.X("q:Q"), alt.Y("least:Q"), alt.Y2("most:Q"))
     )
     tips = [
