@@ -397,9 +397,27 @@ WORDS = {
     "standard input": lambda name: "-",
 }
 NUMBERS = (
-    "-1", "0", "nan", "inf", "-inf", "1e999", "1e-320", "9223372036854775807", "9223372036854775808", "1" + "0" * 30,
-    "9" * 5000, "4611686018427387904", "1e18", "1.5", "", "0x10", "1_0", "none", "2147483648", "65537",
-)  # fmt: skip
+    "-1",
+    "0",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "1e-320",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1" + "0" * 30,
+    "9" * 5000,
+    "4611686018427387904",
+    "1e18",
+    "1.5",
+    "",
+    "0x10",
+    "1_0",
+    "none",
+    "2147483648",
+    "65537",
+)
 OUTPUTS = {
     "folder": lambda path: path.mkdir(),
     "pipe": os.mkfifo,
@@ -424,11 +442,32 @@ OUT_WORDS = {
 }
 # numbers that are allowed here, and ask for more work than anybody has time for
 LONG = {
-    "--steps", "--try-steps", "--flow-steps", "--epochs", "--permutations", "--resamples", "--repeats", "--seeds",
-    "--backgrounds", "--folds", "--peaks", "--cells", "--depth", "--null", "--number", "--motif-permutations",
-    "--tries", "--trace-products", "--density-steps", "--curvature-every", "--length", "--size", "--patience",
-    "--width", "--attribution-references",
-}  # fmt: skip
+    "--steps",
+    "--try-steps",
+    "--flow-steps",
+    "--epochs",
+    "--permutations",
+    "--resamples",
+    "--repeats",
+    "--seeds",
+    "--backgrounds",
+    "--folds",
+    "--peaks",
+    "--cells",
+    "--depth",
+    "--null",
+    "--number",
+    "--motif-permutations",
+    "--tries",
+    "--trace-products",
+    "--density-steps",
+    "--curvature-every",
+    "--length",
+    "--size",
+    "--patience",
+    "--width",
+    "--attribution-references",
+}
 
 
 def given(line):

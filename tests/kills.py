@@ -44,9 +44,15 @@ class Kind:
 
 
 MEMORISATION = (
-    ("module", "untrained.py:make"), ("tokenizer", "whitespace"), ("corpus", "corpus.txt"), ("document", "line"),
-    ("tokens_at_once", 8), ("prefix", 2), ("suffix", 1), ("resamples", 20),
-)  # fmt: skip
+    ("module", "untrained.py:make"),
+    ("tokenizer", "whitespace"),
+    ("corpus", "corpus.txt"),
+    ("document", "line"),
+    ("tokens_at_once", 8),
+    ("prefix", 2),
+    ("suffix", 1),
+    ("resamples", 20),
+)
 KINDS = {
     "edge": Kind("edge", 0, (("steps", 60), ("density_steps", 0), ("central_flow", False))),
     "edge-stepsize": Kind("edge-stepsize"),

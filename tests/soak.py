@@ -42,12 +42,19 @@ PLANS = {
     "aitac": {
         "study": "aitac",
         "base": {
-            "atlas": "atlas", "split": "random", "test_share": 0.3, "validation_share": 0.2, "n_filters": 4,
-            "n_channels": 3, "n_hidden": 6, "epochs": 8, "batch_size": 20,
+            "atlas": "atlas",
+            "split": "random",
+            "test_share": 0.3,
+            "validation_share": 0.2,
+            "n_filters": 4,
+            "n_channels": 3,
+            "n_hidden": 6,
+            "epochs": 8,
+            "batch_size": 20,
         },
         "repeats": 4,
     },
-}  # fmt: skip
+}
 MANY = {"study": "edge", "base": {"examples": 40, "width": 4, "steps": 2, "layers": False}, "repeats": 5000}
 
 SWEEP = """

@@ -14,8 +14,16 @@ from netassay.studies.memorisation.config import tiny
 from netassay.studies.memorisation.findings import length_bins, summary, tables
 from netassay.studies.memorisation.rules import findings
 
-HOW = {"tokenizer": "bytes", "document": "line", "documents": 80, "length": 40, "prefix": 4, "suffix": 4, "listed": 5,
-       "resamples": 50}  # fmt: skip
+HOW = {
+    "tokenizer": "bytes",
+    "document": "line",
+    "documents": 80,
+    "length": 40,
+    "prefix": 4,
+    "suffix": 4,
+    "listed": 5,
+    "resamples": 50,
+}
 
 
 @pytest.fixture(scope="module")
