@@ -151,7 +151,7 @@ ANSWERS = {
     "injectivity": "injectivity s.txt",
     "rank": "rank tanh --size 4",
     "atlas info": "atlas info dhs4",
-    "watch": "watch new --once",
+    "watch": "watch runs --once",
     "figure": f"figure {RUN} edge-loss --out f.svg",
     "report": f"report {RUN} --out r.html",
     "export": "export m.csv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ from netassay.dna.network.forms import Readout
 from netassay.dna.network.losses import offset_is_free
 from netassay.dna.network.network import Network, contrast, predict
 from netassay.errors import ConfigError, DataError
+from netassay.numerics import devices
 from netassay.runs import Run
 from netassay.studies.aitac.findings import atlas_facts
 from netassay.studies.aitac.fit import network_of
@@ -188,8 +190,8 @@ def variant_effects(
         >>> netassay.variant_effects(run, "gwas.vcf", "genome.fa", null=10).variants["id"].to_list()
         ['rs1']
     """
-    network = (
-        Network.of(model)
+    network: nn.Module | Network = (
+        model
         if not isinstance(model, Run)
         else replace(
             predictor(model),
@@ -198,8 +200,12 @@ def variant_effects(
             less_mean=offset_is_free(config_of(model).loss),
         )
     )
+    if isinstance(network, Network):
+        network = network.on(device)
+    elif device:  # a bare module stays one, since both of its strands are used by default
+        network = deepcopy(network).to(devices.device(device))
     return variants.variant_effects(
-        network.on(device),
+        network,
         vcf,
         genome,
         length=length,
